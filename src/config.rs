@@ -1,0 +1,191 @@
+//! The configuration of a run: what is trained, on what, and how.
+//!
+//! Defaults are the study's. The resolved configuration is written to the run directory and suffices to repeat it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub run: RunConfig,
+    pub data: DataConfig,
+    pub augment: AugmentConfig,
+    pub model: ModelConfig,
+    pub optimizer: OptimizerConfig,
+    pub schedule: ScheduleConfig,
+    pub train: TrainConfig,
+    pub checkpoint: CheckpointConfig,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// Seed of every random draw: weights, shuffling, augmentation, dropout.
+    pub seed: u64,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+    /// Compute threads; 0 takes one for each core. On the CPU a run repeats to the byte only with the same number.
+    pub threads: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// The folder searched for CIFAR-10.
+    pub dir: PathBuf,
+    pub source: DataSource,
+    pub shuffle: bool,
+    /// Training pictures held out to judge the run by, instead of the test set; 0 judges by the test set, as the study.
+    pub validation_examples: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataSource {
+    /// The full CIFAR-10 where it is found, else the bundled sample.
+    Auto,
+    /// The full CIFAR-10; not finding it is an error.
+    Cifar10,
+    /// The 2 000 + 500 pictures in the binary.
+    Sample,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AugmentConfig {
+    pub enabled: bool,
+    /// Zero padding on each side before the random crop, in pixels.
+    pub crop_padding: u32,
+    pub flip_probability: f32,
+    /// Brightness, contrast and saturation factors are uniform in [1 - x, 1 + x].
+    pub brightness: f32,
+    pub contrast: f32,
+    pub saturation: f32,
+    /// The hue shift is uniform in [-x, x], in turns.
+    pub hue: f32,
+    /// The rotation is uniform in [-x, x].
+    pub rotation_degrees: f32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Channels of the three convolutions.
+    pub channels: [usize; 3],
+    /// Width of the hidden fully connected layer.
+    pub hidden: usize,
+    /// Probability that a hidden activation is dropped.
+    pub dropout: f32,
+    /// Initial weights, a safetensors file with the names of a PyTorch `state_dict`; else PyTorch's initialisation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerConfig {
+    pub learning_rate: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScheduleConfig {
+    pub kind: ScheduleKind,
+    /// The learning rate is multiplied by this.
+    pub factor: f64,
+    /// Epochs without improvement that are tolerated.
+    pub patience: u32,
+    /// Relative: a loss improves below `best * (1 - threshold)`.
+    pub threshold: f64,
+    pub min_learning_rate: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleKind {
+    Constant,
+    /// PyTorch's ReduceLROnPlateau on the epoch's mean test loss.
+    Plateau,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    pub epochs: u64,
+    pub batch_size: usize,
+    pub eval_batch_size: usize,
+    /// Ends the run after this many steps, if the epochs have not ended it before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Steps between checkpoints within an epoch; 0 saves at the end of each epoch only.
+    pub every_steps: u64,
+    /// The best checkpoint and this many of the latest are kept.
+    pub keep_last: usize,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self { seed: 0, device: "auto".into(), threads: 0 }
+    }
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { dir: "data".into(), source: DataSource::Auto, shuffle: true, validation_examples: 0 }
+    }
+}
+
+impl Default for AugmentConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            crop_padding: 4,
+            flip_probability: 0.5,
+            brightness: 0.2,
+            contrast: 0.2,
+            saturation: 0.2,
+            hue: 0.1,
+            rotation_degrees: 15.0,
+        }
+    }
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self { channels: [32, 64, 128], hidden: 512, dropout: 0.5, init: None }
+    }
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+    }
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self { kind: ScheduleKind::Plateau, factor: 0.5, patience: 3, threshold: 1e-4, min_learning_rate: 0.0 }
+    }
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self { epochs: 50, batch_size: 64, eval_batch_size: 256, max_steps: None }
+    }
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self { every_steps: 200, keep_last: 2 }
+    }
+}

@@ -1,0 +1,20 @@
+//! taper: a terminal dashboard trainer.
+//!
+//! The trainer is always a process of its own, without a terminal. The dashboard is always a separate process that
+//! attaches to a run, so a dropped connection is the ordinary case.
+//!
+//! ```text
+//! keys ──► Action ──► Command ──────(control socket, JSON lines)──────► trainer thread
+//!                                                                         │ step loop, synchronous
+//! view ◄── App { RunState, ui } ◄── RunState::apply ◄── follow ◄── events.jsonl ◄── Event
+//! ```
+//!
+//! * The run directory is the truth: the dashboard follows `events.jsonl` from its first byte, live or finished.
+//! * [`run::state::RunState::apply`] is a pure fold; only events change a `RunState`.
+//! * Intent and fact differ: a key sets "pausing", only the event sets "paused".
+//! * [`train`] knows no terminal; [`tui`] knows no candle.
+
+pub mod config;
+pub mod data;
+pub mod random;
+pub mod run;

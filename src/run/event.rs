@@ -1,0 +1,187 @@
+//! What the trainer tells (events, past participles) and what it is told (commands, imperatives).
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the event log and of the control protocol; in the first event and in every request.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// One line of `events.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Steps and epochs count from 1: `step` is the number of optimizer steps taken so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A trainer took up the run, for the first time or again.
+    RunStarted(RunStarted),
+    StepsDone(StepsDone),
+    EvaluationStarted {
+        epoch: u64,
+        step: u64,
+    },
+    EpochDone(EpochDone),
+    LearningRateChanged {
+        epoch: u64,
+        step: u64,
+        from: f64,
+        to: f64,
+        reason: LearningRateReason,
+    },
+    Paused {
+        step: u64,
+    },
+    Resumed {
+        step: u64,
+    },
+    CheckpointSaved(CheckpointSaved),
+    AlarmRaised {
+        step: u64,
+        message: String,
+    },
+    CommandReceived {
+        step: u64,
+        command: Command,
+    },
+    /// Resources of the trainer process.
+    SystemSampled {
+        step: u64,
+        resident_bytes: u64,
+    },
+    RunEnded {
+        step: u64,
+        outcome: Outcome,
+        /// For people: why it ended.
+        message: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunStarted {
+    pub version: u32,
+    pub run: String,
+    /// Such as `cnn 32-64-128`.
+    pub model: String,
+    pub parameters: u64,
+    /// Such as `cpu (2 threads)` or `cuda:0`.
+    pub device: String,
+    /// Such as `CIFAR-10` or `CIFAR-10 sample`.
+    pub data: String,
+    /// Where the data was read from: a path, or `built in`.
+    pub data_origin: String,
+    /// Something the user should know about the data, such as how to get the rest.
+    pub notice: Option<String>,
+    pub train_examples: u64,
+    pub test_examples: u64,
+    pub epochs: u64,
+    pub batch_size: u64,
+    pub steps_per_epoch: u64,
+    /// The step at which the run ends.
+    pub total_steps: u64,
+    pub learning_rate: f64,
+    pub seed: u64,
+    pub host: String,
+    pub pid: u32,
+    /// The step of the checkpoint that was continued from: what the log says of later steps no longer holds.
+    pub continued_from: Option<u64>,
+}
+
+/// Every step since the last such event, at most ten events a second.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepsDone {
+    pub epoch: u64,
+    /// Number of the first step whose loss is here.
+    pub first_step: u64,
+    /// Mean loss of each batch.
+    pub losses: Vec<f32>,
+    /// Pictures of these steps that were classified right, and all of them.
+    pub correct: u64,
+    pub examples: u64,
+    /// Time spent in these steps, without pauses, evaluation and saving.
+    pub train_secs: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochDone {
+    pub epoch: u64,
+    pub step: u64,
+    /// Mean of the epoch's batch losses.
+    pub train_loss: f64,
+    /// Percent, over the augmented pictures as they were trained on.
+    pub train_accuracy: f64,
+    /// Mean over the pictures, in evaluation mode.
+    pub test_loss: f64,
+    /// Percent.
+    pub test_accuracy: f64,
+    /// The learning rate of the epoch's last step.
+    pub learning_rate: f64,
+    /// Training and evaluation, without pauses.
+    pub elapsed_secs: f64,
+    /// The share of evaluation in it.
+    pub evaluation_secs: f64,
+    /// The best test accuracy so far.
+    pub best: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LearningRateReason {
+    /// ReduceLROnPlateau: the test loss did not improve for longer than the patience.
+    Plateau,
+    /// Set by hand.
+    Command,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointSaved {
+    pub epoch: u64,
+    pub step: u64,
+    /// Folder under `checkpoints/`.
+    pub name: String,
+    pub reason: CheckpointReason,
+    pub bytes: u64,
+    pub save_secs: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckpointReason {
+    /// Every N steps.
+    Interval,
+    Epoch,
+    Command,
+    /// The run stops: by command, by signal, or at its end.
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every epoch, or `max_steps`.
+    Completed,
+    /// By the stop command.
+    Stopped,
+    /// By SIGINT or SIGTERM.
+    Interrupted,
+    Failed,
+}
+
+/// What a trainer can be asked. Each is idempotent: asking twice is asking once.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    Pause,
+    Resume,
+    /// Save now.
+    Checkpoint,
+    /// Save and end.
+    Stop,
+    SetLearningRate {
+        learning_rate: f64,
+    },
+}

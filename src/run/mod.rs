@@ -1,0 +1,4 @@
+//! A run on disk: its directory, its event log, the fold of that log, and the way to its trainer.
+
+pub mod dir;
+pub mod event;

@@ -1,0 +1,1 @@
+//! The one integration binary: linking candle is slow. One file a subject.
