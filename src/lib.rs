@@ -16,5 +16,7 @@
 
 pub mod config;
 pub mod data;
+pub mod model;
+pub mod ops;
 pub mod random;
 pub mod run;

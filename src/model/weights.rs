@@ -1,0 +1,181 @@
+//! Weights by name, as in a PyTorch `state_dict`, and as safetensors.
+//!
+//! `load_state_dict` there takes what is written here, and what is written there loads here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use candle_core::{DType, Device, Result, Tensor, Var};
+use safetensors::SafeTensors;
+
+/// The tensors of a network.
+#[derive(Default)]
+pub struct Weights {
+    /// Trained by the optimizer; in the order of the network.
+    pub parameters: Vec<(String, Var)>,
+    /// Running estimates, and the count of batches that PyTorch keeps with them.
+    pub buffers: Vec<(String, Var)>,
+}
+
+impl Weights {
+    /// The number of trained numbers.
+    pub fn parameter_count(&self) -> usize {
+        self.parameters.iter().map(|(_, parameter)| parameter.elem_count()).sum()
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.parameters.iter().chain(&self.buffers).map(|(name, var)| (name.as_str(), var))
+    }
+
+    /// As the bytes of a safetensors file; equal weights give equal bytes.
+    pub fn to_safetensors(&self) -> anyhow::Result<Vec<u8>> {
+        serialize(self.named().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())))
+    }
+
+    /// Takes every tensor from `file`. What is missing there, what is too much, and what has another shape or type is
+    /// listed, and then nothing is changed. A missing `num_batches_tracked` is no error: old PyTorch files lack it.
+    pub fn load(&self, file: &Path) -> anyhow::Result<()> {
+        let bytes = std::fs::read(file).with_context(|| format!("cannot read the weights in {}", file.display()))?;
+        self.load_bytes(&bytes).with_context(|| format!("cannot take the weights in {}", file.display()))
+    }
+
+    fn load_bytes(&self, bytes: &[u8]) -> anyhow::Result<()> {
+        let mut found = deserialize(bytes, &Device::Cpu)?;
+        let mut wrong = vec![];
+        let mut taken = vec![];
+        for (name, var) in self.named() {
+            match found.remove(name) {
+                None if name.ends_with("num_batches_tracked") => {}
+                None => wrong.push(format!("{name}: missing")),
+                Some(tensor) if tensor.dims() != var.dims() => {
+                    wrong.push(format!("{name}: shape {:?}, expected {:?}", tensor.dims(), var.dims()));
+                }
+                Some(tensor) if tensor.dtype() != var.dtype() => {
+                    wrong.push(format!("{name}: type {:?}, expected {:?}", tensor.dtype(), var.dtype()));
+                }
+                Some(tensor) => taken.push((var, tensor)),
+            }
+        }
+        wrong.extend(found.keys().map(|name| format!("{name}: not a tensor of this network")));
+        if !wrong.is_empty() {
+            bail!("{}", wrong.join("; "))
+        }
+        for (var, tensor) in taken {
+            var.set(&tensor.to_device(var.device())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Named tensors as the bytes of a safetensors file.
+pub fn serialize(tensors: impl IntoIterator<Item = (String, Tensor)>) -> anyhow::Result<Vec<u8>> {
+    Ok(safetensors::serialize(tensors, None)?)
+}
+
+/// The tensors of a safetensors file.
+pub fn deserialize(bytes: &[u8], device: &Device) -> anyhow::Result<BTreeMap<String, Tensor>> {
+    SafeTensors::deserialize(bytes).context("not a whole safetensors file")?;
+    let tensors: HashMap<String, Tensor> = candle_core::safetensors::load_buffer(bytes, device)?;
+    Ok(tensors.into_iter().collect())
+}
+
+/// Builds the weights of a network in order.
+pub struct Builder<'a> {
+    pub seed: u64,
+    pub device: &'a Device,
+    pub weights: Weights,
+}
+
+impl Builder<'_> {
+    /// A parameter uniform in ±1/√fan_in.
+    pub fn uniform(&mut self, name: String, shape: &[usize], fan_in: usize) -> Result<Tensor> {
+        let index = self.weights.parameters.len() as u64;
+        let value = super::init::uniform(self.seed, index, shape, fan_in, self.device)?;
+        self.parameter(name, &value)
+    }
+
+    pub fn parameter(&mut self, name: String, value: &Tensor) -> Result<Tensor> {
+        let var = Var::from_tensor(value)?;
+        self.weights.parameters.push((name, var.clone()));
+        Ok(var.as_tensor().clone())
+    }
+
+    pub fn constant(&mut self, name: String, len: usize, value: f64) -> Result<Tensor> {
+        let value = Tensor::ones(len, DType::F32, self.device)?.affine(value, 0.0)?;
+        self.parameter(name, &value)
+    }
+
+    pub fn buffer(&mut self, name: String, value: &Tensor) -> Result<Var> {
+        let var = Var::from_tensor(value)?;
+        self.weights.buffers.push((name, var.clone()));
+        Ok(var)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ModelConfig;
+    use crate::model::Cnn;
+
+    fn network(seed: u64) -> Cnn {
+        let config = ModelConfig { channels: [2, 3, 4], hidden: 5, ..ModelConfig::default() };
+        Cnn::new(&config, seed, &Device::Cpu).expect("a network")
+    }
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a folder")
+    }
+
+    #[test]
+    fn what_is_saved_loads_to_the_same_bytes() -> anyhow::Result<()> {
+        let (one, other) = (network(1), network(2));
+        let bytes = one.weights().to_safetensors()?;
+        assert_ne!(bytes, other.weights().to_safetensors()?);
+        let folder = folder();
+        let file = folder.path().join("weights.safetensors");
+        std::fs::write(&file, &bytes)?;
+        other.weights().load(&file)?;
+        assert_eq!(bytes, other.weights().to_safetensors()?);
+        Ok(())
+    }
+
+    #[test]
+    fn everything_wrong_is_listed_and_nothing_is_changed() -> anyhow::Result<()> {
+        let network = network(1);
+        let before = network.weights().to_safetensors()?;
+        let mut tensors = deserialize(&before, &Device::Cpu)?;
+        tensors.remove("fc2.bias");
+        tensors.remove("bn1.num_batches_tracked");
+        tensors.insert("fc3.bias".into(), Tensor::zeros(2, DType::F32, &Device::Cpu)?);
+        tensors.insert("conv1.bias".into(), Tensor::zeros(7, DType::F32, &Device::Cpu)?);
+        tensors.insert("bn2.weight".into(), Tensor::zeros(3, DType::F64, &Device::Cpu)?);
+        let folder = folder();
+        let file = folder.path().join("other.safetensors");
+        std::fs::write(&file, serialize(tensors)?)?;
+        let error = format!("{:#}", network.weights().load(&file).expect_err("four things are wrong"));
+        for part in [
+            "other.safetensors",
+            "conv1.bias: shape [7], expected [2]",
+            "bn2.weight: type F64, expected F32",
+            "fc2.bias: missing",
+            "fc3.bias: not a tensor of this network",
+        ] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+        assert!(!error.contains("num_batches_tracked"));
+        assert_eq!(network.weights().to_safetensors()?, before);
+        Ok(())
+    }
+
+    #[test]
+    fn a_cut_file_is_an_error() -> anyhow::Result<()> {
+        let network = network(1);
+        let bytes = network.weights().to_safetensors()?;
+        for len in [0, 4, 8, 100, bytes.len() - 1] {
+            assert!(network.weights().load_bytes(&bytes[..len]).is_err(), "{len} bytes");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! Max-pooling over 2 x 2 windows with stride 2, with PyTorch's rule for ties: the first maximum, row by row, takes the
+//! whole gradient. (candle's multiplies by count/4 where it should divide: each pool shrinks gradients four times.)
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, WithDType, bail};
+use rayon::prelude::*;
+
+use super::real::{Real, elements, for_real, with_elements};
+
+/// `x` (N, C, H, W), H and W even: (N, C, H / 2, W / 2).
+pub fn max_pool_2x2(x: &Tensor) -> Result<Tensor> {
+    let (_, _, height, width) = x.dims4()?;
+    if height % 2 != 0 || width % 2 != 0 {
+        bail!("a 2 x 2 pool of pictures of {width} x {height} pixels: the sides must be even")
+    }
+    if x.device().is_cpu() { x.contiguous()?.apply_op1(MaxPool2x2) } else { composed(x) }
+}
+
+/// Gathers the first maximum of each window: candle's gradient of `gather` is right.
+fn composed(x: &Tensor) -> Result<Tensor> {
+    let (pictures, channels, height, width) = x.dims4()?;
+    let windows = x
+        .reshape((pictures * channels, height / 2, 2, width / 2, 2))?
+        .permute((0, 1, 3, 2, 4))?
+        .reshape((pictures, channels, height / 2, width / 2, 4))?
+        .contiguous()?;
+    let first_maximum = windows.detach().argmax_keepdim(D::Minus1)?;
+    windows.gather(&first_maximum, D::Minus1)?.squeeze(D::Minus1)
+}
+
+struct MaxPool2x2;
+
+impl CustomOp1 for MaxPool2x2 {
+    fn name(&self) -> &'static str {
+        "max_pool_2x2"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (pictures, channels, height, width) = layout.shape().dims4()?;
+        let shape = Shape::from((pictures, channels, height / 2, width / 2));
+        for_real!(x.dtype(), self.name(), T => {
+            Ok((T::to_cpu_storage_owned(forward::<T>(width, elements(x, layout)?)), shape))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, y_gradient: &Tensor) -> Result<Option<Tensor>> {
+        let width = x.dim(D::Minus1)?;
+        for_real!(x.dtype(), self.name(), T => with_elements(x, |xs: &[T]| with_elements(y_gradient, |dy| {
+            Ok(Some(Tensor::from_vec(input_gradient(width, xs, dy), x.shape(), x.device())?))
+        })))
+    }
+}
+
+/// Pairs of rows that one task handles. Planes follow each other without a gap and have an even height, so the rows of
+/// all of them are the rows of one tall plane.
+const TASK_ROW_PAIRS: usize = 256;
+
+fn forward<T: Real>(width: usize, x: &[T]) -> Vec<T> {
+    let mut y = vec![T::zero(); x.len() / 4];
+    let tasks = y.par_chunks_mut(TASK_ROW_PAIRS * width / 2).zip(x.par_chunks(TASK_ROW_PAIRS * 2 * width));
+    tasks.for_each(|(y, x)| {
+        for (y, rows) in y.chunks_exact_mut(width / 2).zip(x.chunks_exact(2 * width)) {
+            for (column, y) in y.iter_mut().enumerate() {
+                let window = window(rows, width, column);
+                *y = window[first_maximum(window)];
+            }
+        }
+    });
+    y
+}
+
+fn input_gradient<T: Real>(width: usize, x: &[T], dy: &[T]) -> Vec<T> {
+    let mut dx = vec![T::zero(); x.len()];
+    let sources = x.par_chunks(TASK_ROW_PAIRS * 2 * width).zip(dy.par_chunks(TASK_ROW_PAIRS * width / 2));
+    dx.par_chunks_mut(TASK_ROW_PAIRS * 2 * width).zip(sources).for_each(|(dx, (x, dy))| {
+        let rows = dx.chunks_exact_mut(2 * width).zip(x.chunks_exact(2 * width));
+        for ((dx, x), dy) in rows.zip(dy.chunks_exact(width / 2)) {
+            for (column, &dy) in dy.iter().enumerate() {
+                let place = first_maximum(window(x, width, column));
+                dx[place / 2 * width + 2 * column + place % 2] = dy;
+            }
+        }
+    });
+    dx
+}
+
+/// The window of `column` in two rows of `width` elements, row by row.
+fn window<T: Copy>(rows: &[T], width: usize, column: usize) -> [T; 4] {
+    let (top, bottom) = rows.split_at(width);
+    [top[2 * column], top[2 * column + 1], bottom[2 * column], bottom[2 * column + 1]]
+}
+
+/// The place of the first maximum; NaN counts as the greatest, so that it is seen in the output.
+fn first_maximum<T: Real>(window: [T; 4]) -> usize {
+    let mut best = 0;
+    for place in 1..4 {
+        if window[place] > window[best] || (window[place].is_nan() && !window[best].is_nan()) {
+            best = place;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradient_check::{assert_gradient, close, gradient, normal};
+    use candle_core::Device;
+
+    #[test]
+    fn gradient_is_finite_differences() {
+        for shape in [[2, 3, 4, 6], [1, 1, 2, 2], [5, 2, 8, 2]] {
+            assert_gradient(&normal(1, &shape), max_pool_2x2);
+            assert_gradient(&normal(1, &shape), composed);
+        }
+    }
+
+    #[test]
+    fn the_first_of_equal_maxima_takes_the_whole_gradient() -> Result<()> {
+        let x = Tensor::new(&[[[[1.0f64, 1.0, 0.0, 2.0], [1.0, 0.0, 2.0, 2.0]]]], &Device::Cpu)?;
+        for f in [max_pool_2x2, composed] {
+            let dx = gradient(&x, f).flatten_all()?.to_vec1::<f64>()?;
+            assert_eq!(dx, [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn composed_is_equal() -> Result<()> {
+        let x = normal(3, &[4, 3, 6, 8]);
+        close(&max_pool_2x2(&x)?, &composed(&x)?, 0.0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_nan_is_seen() -> Result<()> {
+        let x = Tensor::new(&[[[[1.0f32, f32::NAN], [3.0, 2.0]]]], &Device::Cpu)?;
+        assert!(max_pool_2x2(&x)?.flatten_all()?.to_vec1::<f32>()?[0].is_nan());
+        Ok(())
+    }
+
+    #[test]
+    fn odd_sides_are_refused() {
+        assert!(max_pool_2x2(&normal(1, &[1, 1, 3, 4])).is_err());
+    }
+}

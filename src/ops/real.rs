@@ -1,0 +1,71 @@
+//! The two element types that the CPU kernels take: f32 to train, f64 to check gradients.
+
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
+use num_traits::Float;
+
+pub trait Real: WithDType + Float {}
+impl Real for f32 {}
+impl Real for f64 {}
+
+/// The elements of a contiguous CPU tensor, in row-major order.
+pub fn elements<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("a kernel was given a tensor that is not contiguous: {:?}", layout.shape())
+    };
+    Ok(&storage.as_slice::<T>()?[start..end])
+}
+
+/// Calls `f` with the elements of a tensor on the CPU, contiguous or not.
+pub fn with_elements<T: Real, R>(tensor: &Tensor, f: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => f(elements(storage, layout)?),
+        _ => bail!("a CPU kernel was given a tensor on another device"),
+    }
+}
+
+/// Runs a generic kernel for the element type of a tensor.
+macro_rules! for_real {
+    ($dtype:expr, $name:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            candle_core::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => Err($crate::ops::real::unsupported($name, other)),
+        }
+    };
+}
+pub(crate) use for_real;
+
+pub fn unsupported(op: &'static str, dtype: DType) -> candle_core::Error {
+    candle_core::Error::UnsupportedDTypeForOp(dtype, op).bt()
+}
+
+/// The sum of `f(i)` over a row, in eight independent lanes so that the compiler may use vectors, in an order that is
+/// always the same.
+pub fn sum_lanes<T: Real>(len: usize, f: impl Fn(usize) -> T) -> T {
+    const LANES: usize = 8;
+    let mut lanes = [T::zero(); LANES];
+    let whole = len / LANES * LANES;
+    let mut i = 0;
+    while i < whole {
+        for (lane, sum) in lanes.iter_mut().enumerate() {
+            *sum += f(i + lane);
+        }
+        i += LANES;
+    }
+    let mut total = T::zero();
+    for sum in lanes {
+        total += sum;
+    }
+    for i in whole..len {
+        total += f(i);
+    }
+    total
+}
