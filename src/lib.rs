@@ -20,3 +20,4 @@ pub mod model;
 pub mod ops;
 pub mod random;
 pub mod run;
+pub mod train;

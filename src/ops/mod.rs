@@ -7,6 +7,7 @@
 //! The sums of a gradient are taken over a fixed number of groups of pictures, so no result depends on how many
 //! threads computed it.
 
+mod adam;
 mod batch_norm;
 mod conv;
 mod dropout;
@@ -17,6 +18,7 @@ mod pool;
 mod real;
 mod relu;
 
+pub use adam::AdamStep;
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
 pub use conv::conv2d_same;
 pub use dropout::dropout;

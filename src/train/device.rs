@@ -1,0 +1,71 @@
+//! The device that a run trains on.
+
+use anyhow::{Result, bail};
+use candle_core::Device;
+
+/// `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes CUDA where it is built in and a card answers.
+///
+/// # Errors
+/// One line that says what is missing: the feature at build time, or the card.
+pub fn open(name: &str) -> Result<Device> {
+    let ordinal = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "auto" => {
+            return Ok(if cfg!(feature = "cuda") { cuda(0).unwrap_or(Device::Cpu) } else { Device::Cpu });
+        }
+        "cuda" => 0,
+        _ => match name.strip_prefix("cuda:").map(str::parse) {
+            Some(Ok(ordinal)) => ordinal,
+            _ => bail!("device = {name:?}: expected auto, cpu, cuda or cuda:N"),
+        },
+    };
+    cuda(ordinal)
+}
+
+fn cuda(ordinal: usize) -> Result<Device> {
+    if !cfg!(feature = "cuda") {
+        bail!(
+            "device cuda:{ordinal}: this taper was built without CUDA; \
+             build it with `cargo build --release --features cuda`, or take --device cpu"
+        )
+    }
+    Device::new_cuda(ordinal).map_err(|error| {
+        // candle's errors carry a backtrace, a page long.
+        let error = error.to_string();
+        let first_line = error.lines().next().unwrap_or("no reason given");
+        anyhow::anyhow!("device cuda:{ordinal}: no CUDA device answers ({first_line})")
+    })
+}
+
+/// Such as `cpu (2 threads)` or `cuda:0`.
+pub fn describe(device: &Device) -> String {
+    match device.location() {
+        candle_core::DeviceLocation::Cpu => {
+            let threads = rayon::current_num_threads();
+            format!("cpu ({threads} thread{})", if threads == 1 { "" } else { "s" })
+        }
+        candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_none_says_what_is_allowed() {
+        for name in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
+            let error = open(name).expect_err(name).to_string();
+            assert!(error.contains("expected auto, cpu, cuda or cuda:N"), "{error}");
+        }
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn cuda_without_the_feature_is_one_clear_line() {
+        let error = format!("{:#}", open("cuda:1").expect_err("not built in"));
+        assert!(error.contains("built without CUDA") && error.lines().count() == 1, "{error}");
+        assert!(open("auto").expect("a device").is_cpu());
+    }
+}

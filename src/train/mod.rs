@@ -1,0 +1,4 @@
+//! Training.
+pub mod device;
+pub mod optimizer;
+pub mod schedule;
