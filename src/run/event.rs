@@ -1,17 +1,68 @@
 //! What the trainer tells (events, past participles) and what it is told (commands, imperatives).
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Version of the event log and of the control protocol; in the first event and in every request.
 pub const FORMAT_VERSION: u32 = 1;
 
 /// One line of `events.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Record {
     /// Milliseconds since the Unix epoch.
     pub time_ms: u64,
     #[serde(flatten)]
     pub event: Event,
+}
+
+/// By hand, because serde's `flatten` reads every field twice and a long log is nearly all [`StepsDone`]: those are read
+/// straight into place, whatever has another kind or order takes the long way.
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RecordVisitor;
+
+        impl<'de> Visitor<'de> for RecordVisitor {
+            type Value = Record;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+                formatter.write_str("an event with its time")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Record, A::Error> {
+                let mut time_ms = None;
+                let mut fields = serde_json::Map::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    if key == "time_ms" {
+                        time_ms = Some(map.next_value()?);
+                        continue;
+                    }
+                    let value = map.next_value::<serde_json::Value>()?;
+                    if let Some(time_ms) = time_ms
+                        && fields.is_empty()
+                        && key == "event"
+                        && value == Event::STEPS_DONE
+                    {
+                        let steps = StepsDone::deserialize(MapAccessDeserializer::new(map))?;
+                        return Ok(Record { time_ms, event: Event::StepsDone(steps) });
+                    }
+                    fields.insert(key, value);
+                }
+                let time_ms = time_ms.ok_or_else(|| A::Error::missing_field("time_ms"))?;
+                let event = Event::deserialize(serde_json::Value::Object(fields)).map_err(A::Error::custom)?;
+                Ok(Record { time_ms, event })
+            }
+        }
+
+        deserializer.deserialize_map(RecordVisitor)
+    }
+}
+
+impl Event {
+    pub const RUN_STARTED: &'static str = "run_started";
+    pub const STEPS_DONE: &'static str = "steps_done";
 }
 
 /// Steps and epochs count from 1: `step` is the number of optimizer steps taken so far.
@@ -83,6 +134,7 @@ pub struct RunStarted {
     pub steps_per_epoch: u64,
     /// The step at which the run ends.
     pub total_steps: u64,
+    /// Of the first step that this trainer takes.
     pub learning_rate: f64,
     pub seed: u64,
     pub host: String,

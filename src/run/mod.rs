@@ -2,3 +2,6 @@
 
 pub mod dir;
 pub mod event;
+pub mod log;
+pub mod losses;
+pub mod state;

@@ -1,0 +1,222 @@
+//! The event log, `events.jsonl`: appended to by the one live trainer, followed by any number of readers.
+//!
+//! A line counts once its newline is there. A torn last line is normal: a reader waits for the rest of it, and the next
+//! trainer cuts it off. Readers therefore never keep bytes of an incomplete line, they read them again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::event::{Event, FORMAT_VERSION, Record};
+
+/// The writing end; the holder of the run's lock has the only one.
+#[derive(Debug)]
+pub struct EventLog {
+    file: File,
+    /// Length of the complete lines.
+    len: u64,
+}
+
+impl EventLog {
+    /// Opens the log for appending, creates it where it is missing, and cuts off a torn last line.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        let size = file.seek(SeekFrom::End(0))?;
+        let len = complete_len(&file, size)?;
+        if len < size {
+            file.set_len(len)?;
+        }
+        Ok(Self { file, len })
+    }
+
+    /// Appends `event`, stamped with the present time, as one line by one write.
+    pub fn append(&mut self, event: Event) -> io::Result<Record> {
+        let record = Record { time_ms: now_ms(), event };
+        let mut line = serde_json::to_vec(&record)?;
+        line.push(b'\n');
+        if let Err(error) = self.file.write_all(&line) {
+            // A full disk may have taken a part: without the cut, the next event would end this broken line.
+            self.file.set_len(self.len)?;
+            return Err(error);
+        }
+        self.len += line.len() as u64;
+        Ok(record)
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Bytes up to and including the last newline.
+fn complete_len(file: &File, size: u64) -> io::Result<u64> {
+    let mut block = [0; 4096];
+    let mut end = size;
+    while end > 0 {
+        let start = end.saturating_sub(block.len() as u64);
+        let block = &mut block[..(end - start) as usize];
+        file.read_exact_at(block, start)?;
+        if let Some(newline) = block.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + newline as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+/// Why a log cannot be read, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    #[error("cannot read {path}: {source}", path = .path.display())]
+    Io { path: PathBuf, source: io::Error },
+    /// The line was skipped: reading again goes on behind it.
+    #[error("{path}: line {line} (byte {offset}) is no event: {reason}", path = .path.display())]
+    Malformed { path: PathBuf, line: u64, offset: u64, reason: String },
+    /// Final: reading again gives the same error.
+    #[error(
+        "{path}: line {line} is of log format {found}, this taper reads format {FORMAT_VERSION}: use the taper that made the run",
+        path = .path.display()
+    )]
+    Version { path: PathBuf, line: u64, found: u64 },
+    /// Complete lines that were read are gone. Final.
+    #[error("{path} became shorter than what was read of it ({offset} bytes): it was replaced; attach again", path = .path.display())]
+    Replaced { path: PathBuf, offset: u64 },
+}
+
+/// The reading end: gives every complete line once, in order, however the file grows.
+#[derive(Debug)]
+pub struct Follower {
+    path: PathBuf,
+    file: Option<File>,
+    /// Where the first line that was not given yet begins.
+    offset: u64,
+    /// Lines before `offset`.
+    lines: u64,
+    buffer: Vec<u8>,
+}
+
+impl Follower {
+    /// Follows the log at `path`, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), file: None, offset: 0, lines: 0, buffer: Vec::new() }
+    }
+
+    /// The next records, from at most `max_bytes` of the file (more only where a single line is longer). Empty: there
+    /// is nothing new yet. Events of a kind this version does not know are left out.
+    pub fn read(&mut self, max_bytes: usize) -> Result<Vec<Record>, FollowError> {
+        let mut window = max_bytes.max(1);
+        loop {
+            let filled = self.fill(window)?;
+            let Some(last_newline) = self.buffer.iter().rposition(|&byte| byte == b'\n') else {
+                if filled < window {
+                    return Ok(Vec::new());
+                }
+                window *= 2;
+                continue;
+            };
+            let records = self.take_lines(last_newline + 1)?;
+            // Lines of unknown kinds only: nothing to show is not "nothing new".
+            if !records.is_empty() {
+                return Ok(records);
+            }
+        }
+    }
+
+    /// Reads what follows `offset` into the buffer, at most `window` bytes.
+    fn fill(&mut self, window: usize) -> Result<usize, FollowError> {
+        self.buffer.clear();
+        let io_error = |source| FollowError::Io { path: self.path.clone(), source };
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => match File::open(&self.path) {
+                Ok(file) => self.file.insert(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+                Err(error) => return Err(io_error(error)),
+            },
+        };
+        if file.metadata().map_err(io_error)?.len() < self.offset {
+            return Err(FollowError::Replaced { path: self.path.clone(), offset: self.offset });
+        }
+        file.seek(SeekFrom::Start(self.offset)).map_err(io_error)?;
+        file.take(window as u64).read_to_end(&mut self.buffer).map_err(io_error)
+    }
+
+    /// Parses the complete lines in the first `len` bytes of the buffer, up to the first that is at fault.
+    fn take_lines(&mut self, len: usize) -> Result<Vec<Record>, FollowError> {
+        let mut records = Vec::new();
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut outcome = Ok(());
+        for line in buffer[..len].split_inclusive(|&byte| byte == b'\n') {
+            match parse(line) {
+                Ok(Line::Event(record)) => records.push(record),
+                Ok(Line::UnknownKind) => {}
+                // What came before the fault is given first; the next call meets the fault at once.
+                Err(_) if !records.is_empty() => break,
+                Err(Fault::Version(found)) => {
+                    outcome = Err(FollowError::Version { path: self.path.clone(), line: self.lines + 1, found });
+                    break;
+                }
+                Err(Fault::Malformed(reason)) => {
+                    outcome = Err(FollowError::Malformed {
+                        path: self.path.clone(),
+                        line: self.lines + 1,
+                        offset: self.offset,
+                        reason,
+                    });
+                }
+            }
+            self.offset += line.len() as u64;
+            self.lines += 1;
+            if outcome.is_err() {
+                break;
+            }
+        }
+        self.buffer = buffer;
+        outcome.map(|()| records)
+    }
+}
+
+enum Line {
+    Event(Record),
+    UnknownKind,
+}
+
+enum Fault {
+    Version(u64),
+    Malformed(String),
+}
+
+fn parse(line: &[u8]) -> Result<Line, Fault> {
+    match serde_json::from_slice::<Record>(line) {
+        Ok(Record { event: Event::RunStarted(started), .. }) if started.version != FORMAT_VERSION => {
+            Err(Fault::Version(started.version.into()))
+        }
+        Ok(record) => Ok(Line::Event(record)),
+        Err(error) => explain(line, error),
+    }
+}
+
+/// Tells a newer taper's event from a broken line.
+fn explain(line: &[u8], error: serde_json::Error) -> Result<Line, Fault> {
+    let malformed = |reason: String| Err(Fault::Malformed(reason));
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) else {
+        return malformed(error.to_string());
+    };
+    let Some(kind) = value.get("event").and_then(|kind| kind.as_str()) else {
+        return malformed("it has no `event`".to_owned());
+    };
+    // Another format may have other fields, so its first line need not parse to be recognised.
+    if let (Event::RUN_STARTED, Some(found)) = (kind, value.get("version").and_then(|version| version.as_u64()))
+        && found != u64::from(FORMAT_VERSION)
+    {
+        return Err(Fault::Version(found));
+    }
+    // serde has no structured form of this error. It also covers a command of a newer taper.
+    if error.to_string().starts_with("unknown variant") {
+        return Ok(Line::UnknownKind);
+    }
+    malformed(error.to_string())
+}

@@ -1,0 +1,178 @@
+//! Every batch loss of a run, with the two views of it that stay cheap however long the run gets: a smoothed value and
+//! a curve of bounded size.
+
+/// Weight of the past in the smoothed loss: it follows the last fifty or so batches.
+const SMOOTHING: f64 = 0.98;
+/// The curve is halved when it has this many points: more than any screen has columns.
+const CURVE_POINTS: usize = 2048;
+
+/// Batch losses; the loss of step `n` is at index `n - 1`, NaN where the log lacks it.
+#[derive(Clone, Debug, Default)]
+pub struct Losses {
+    values: Vec<f32>,
+    average: MovingAverage,
+    curve: Curve,
+}
+
+impl Losses {
+    pub fn push(&mut self, loss: f32) {
+        self.values.push(loss);
+        self.average.push(loss);
+        self.curve.push(loss);
+    }
+
+    /// Forgets the steps after `steps`.
+    pub fn truncate(&mut self, steps: usize) {
+        if steps < self.values.len() {
+            let mut values = std::mem::take(&mut self.values);
+            values.truncate(steps);
+            *self = Self::default();
+            for loss in values {
+                self.push(loss);
+            }
+        }
+    }
+
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Steps so far.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Exponential moving average of the batch losses.
+    pub fn smoothed(&self) -> Option<f64> {
+        self.average.value()
+    }
+
+    /// The whole run as at most 2048 means of equally many steps: (number of the last step in it, mean loss).
+    pub fn curve(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.curve.points()
+    }
+}
+
+/// Without the pull towards zero that a plain exponential average has at its start.
+#[derive(Clone, Copy, Debug, Default)]
+struct MovingAverage {
+    sum: f64,
+    weight: f64,
+}
+
+impl MovingAverage {
+    fn push(&mut self, loss: f32) {
+        if loss.is_finite() {
+            self.sum = self.sum * SMOOTHING + f64::from(loss) * (1.0 - SMOOTHING);
+            self.weight = self.weight * SMOOTHING + (1.0 - SMOOTHING);
+        }
+    }
+
+    fn value(self) -> Option<f64> {
+        (self.weight > 0.0).then(|| self.sum / self.weight)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    total: f64,
+    count: u32,
+}
+
+impl Sum {
+    fn push(&mut self, loss: f32) {
+        if loss.is_finite() {
+            self.total += f64::from(loss);
+            self.count += 1;
+        }
+    }
+
+    fn mean(self) -> Option<f64> {
+        (self.count > 0).then(|| self.total / f64::from(self.count))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Curve {
+    /// Steps to a point.
+    stride: usize,
+    points: Vec<Sum>,
+    /// The point being filled, and the steps in it.
+    open: Sum,
+    open_steps: usize,
+}
+
+impl Default for Curve {
+    fn default() -> Self {
+        Self { stride: 1, points: Vec::new(), open: Sum::default(), open_steps: 0 }
+    }
+}
+
+impl Curve {
+    fn push(&mut self, loss: f32) {
+        self.open.push(loss);
+        self.open_steps += 1;
+        if self.open_steps < self.stride {
+            return;
+        }
+        self.points.push(std::mem::take(&mut self.open));
+        self.open_steps = 0;
+        if self.points.len() == CURVE_POINTS {
+            self.points = self
+                .points
+                .chunks_exact(2)
+                .map(|pair| Sum { total: pair[0].total + pair[1].total, count: pair[0].count + pair[1].count })
+                .collect();
+            self.stride *= 2;
+        }
+    }
+
+    fn points(&self) -> impl Iterator<Item = (f64, f64)> {
+        let steps = move |index: usize| ((index + 1) * self.stride) as f64;
+        self.points.iter().enumerate().filter_map(move |(index, sum)| Some((steps(index), sum.mean()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn losses(values: impl IntoIterator<Item = f32>) -> Losses {
+        let mut losses = Losses::default();
+        values.into_iter().for_each(|loss| losses.push(loss));
+        losses
+    }
+
+    #[test]
+    fn the_smoothed_loss_starts_at_the_first_loss_and_ignores_gaps() {
+        assert_eq!(Losses::default().smoothed(), None);
+        assert!((losses([2.5]).smoothed().unwrap() - 2.5).abs() < 1e-9);
+        let smoothed = losses([2.0, f32::NAN, 1.0]).smoothed().unwrap();
+        assert!((smoothed - (2.0 * 0.98 + 1.0) / 1.98).abs() < 1e-9, "{smoothed}");
+    }
+
+    #[test]
+    fn the_curve_stays_bounded_and_keeps_the_mean() {
+        let losses = losses((0..1_000_000).map(|step| (step % 4) as f32));
+        let points: Vec<_> = losses.curve().collect();
+        assert!((CURVE_POINTS / 2..CURVE_POINTS).contains(&points.len()), "{}", points.len());
+        assert!(points.iter().all(|&(_, loss)| (loss - 1.5).abs() < 1e-9));
+        assert!(points.last().unwrap().0 > 999_000.0);
+    }
+
+    #[test]
+    fn truncating_equals_never_having_pushed() {
+        let mut long = losses((0..5000).map(|step| step as f32));
+        long.truncate(3000);
+        let short = losses((0..3000).map(|step| step as f32));
+        assert_eq!(long.values(), short.values());
+        assert_eq!(long.smoothed(), short.smoothed());
+        assert!(long.curve().eq(short.curve()));
+        long.truncate(4000);
+        assert_eq!(long.len(), 3000);
+    }
+}
