@@ -1,0 +1,324 @@
+//! Batches for the training loop: shuffled, augmented and normalised ahead of it, on other threads.
+//!
+//! A batch is a function of (seed, epoch, its number), so it does not matter which thread makes it, or whether the batches
+//! before it were made at all: an epoch can be entered in the middle.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use rand::seq::SliceRandom;
+
+use super::augment::Augmentation;
+use super::{Dataset, PICTURE_BYTES, PLANE};
+use crate::config::AugmentConfig;
+use crate::random::{Purpose, stream};
+
+/// Mean of each channel that the study normalises with.
+pub const MEAN: [f32; 3] = [0.4914, 0.4822, 0.4465];
+/// Standard deviation of each channel, likewise.
+pub const STD: [f32; 3] = [0.2023, 0.1994, 0.2010];
+
+/// Batches that each thread may be ahead of the training loop.
+const BATCHES_AHEAD: usize = 4;
+
+/// A byte of each channel as torchvision's `ToTensor` and `Normalize` make it.
+static NORMALISED: [[f32; 256]; 3] = normalised();
+
+const fn normalised() -> [[f32; 256]; 3] {
+    let mut table = [[0.0; 256]; 3];
+    let mut channel = 0;
+    while channel < 3 {
+        let mut byte = 0;
+        while byte < 256 {
+            table[channel][byte] = (byte as f32 / 255.0 - MEAN[channel]) / STD[channel];
+            byte += 1;
+        }
+        channel += 1;
+    }
+    table
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// N x 3 x 32 x 32, normalised.
+    pub pictures: Vec<f32>,
+    /// N, below 10.
+    pub labels: Vec<u32>,
+}
+
+impl Batch {
+    fn with_capacity(examples: usize) -> Self {
+        Self { pictures: Vec::with_capacity(examples * PICTURE_BYTES), labels: Vec::with_capacity(examples) }
+    }
+
+    fn push(&mut self, label: u8, picture: &[u8]) {
+        self.labels.push(label.into());
+        for (plane, table) in picture.chunks_exact(PLANE).zip(&NORMALISED) {
+            self.pictures.extend(plane.iter().map(|&byte| table[usize::from(byte)]));
+        }
+    }
+}
+
+/// What an epoch consists of.
+#[derive(Clone, Debug)]
+pub struct EpochPlan {
+    pub seed: u64,
+    /// Each epoch has its own order and its own augmentation.
+    pub epoch: u64,
+    /// At least 1.
+    pub batch_size: usize,
+    /// False keeps the order of the dataset.
+    pub shuffle: bool,
+    pub augment: AugmentConfig,
+    /// From 0: those before it are not made.
+    pub first_batch: usize,
+}
+
+/// The batches of an epoch; the last one may be smaller. Their bytes do not depend on the number of threads.
+///
+/// Dropping the iterator ends its threads.
+pub fn train_batches(dataset: Arc<Dataset>, plan: EpochPlan) -> TrainBatches {
+    // The loop itself uses every core when it computes on the CPU, where a step takes many times as long as its batch;
+    // a GPU needs more batches, and leaves the cores to make them.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    train_batches_on((cores / 4).clamp(1, 8), dataset, plan)
+}
+
+fn train_batches_on(threads: usize, dataset: Arc<Dataset>, plan: EpochPlan) -> TrainBatches {
+    let epoch = Arc::new(Epoch::new(dataset, plan));
+    let first = epoch.plan.first_batch;
+    let workers = (0..threads).map_while(|number| Worker::start(&epoch, first + number, threads).ok()).collect();
+    TrainBatches { next: first, workers, started: threads, epoch }
+}
+
+/// Batches `range` of the dataset, in its order and as they are, but normalised.
+///
+/// # Panics
+/// `range` reaches beyond the dataset.
+pub fn evaluation_batch(dataset: &Dataset, range: Range<usize>) -> Batch {
+    let mut batch = Batch::with_capacity(range.len());
+    for index in range {
+        batch.push(dataset.labels[index], dataset.picture(index));
+    }
+    batch
+}
+
+struct Epoch {
+    dataset: Arc<Dataset>,
+    plan: EpochPlan,
+    /// Indices into the dataset.
+    order: Vec<usize>,
+}
+
+impl Epoch {
+    fn new(dataset: Arc<Dataset>, plan: EpochPlan) -> Self {
+        let mut order: Vec<usize> = (0..dataset.len()).collect();
+        if plan.shuffle {
+            order.shuffle(&mut stream(plan.seed, Purpose::Shuffle, plan.epoch, 0));
+        }
+        Self { dataset, plan, order }
+    }
+
+    fn batches(&self) -> usize {
+        self.order.len().div_ceil(self.plan.batch_size)
+    }
+
+    fn batch(&self, number: usize) -> Batch {
+        let start = number * self.plan.batch_size;
+        let indices = &self.order[start..self.order.len().min(start + self.plan.batch_size)];
+        let mut batch = Batch::with_capacity(indices.len());
+        let mut augmented = [0; PICTURE_BYTES];
+        for &index in indices {
+            let mut picture = self.dataset.picture(index);
+            if self.plan.augment.enabled {
+                Augmentation::draw(&self.plan.augment, self.plan.seed, self.plan.epoch, index as u64)
+                    .apply(picture, &mut augmented);
+                picture = &augmented;
+            }
+            batch.push(self.dataset.labels[index], picture);
+        }
+        batch
+    }
+}
+
+/// Makes every n-th batch.
+struct Worker {
+    batches: Receiver<Batch>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    fn start(epoch: &Arc<Epoch>, first: usize, stride: usize) -> std::io::Result<Self> {
+        let (sender, batches) = sync_channel(BATCHES_AHEAD);
+        let epoch = Arc::clone(epoch);
+        let thread = std::thread::Builder::new().name("loader".into()).spawn(move || {
+            for number in (first..epoch.batches()).step_by(stride) {
+                // Nobody is waiting any more.
+                if sender.send(epoch.batch(number)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { batches, thread })
+    }
+}
+
+/// See [`train_batches`].
+pub struct TrainBatches {
+    next: usize,
+    /// Worker i makes the batches i, i + `started`, … after the first.
+    workers: Vec<Worker>,
+    started: usize,
+    epoch: Arc<Epoch>,
+}
+
+impl Iterator for TrainBatches {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        if self.next >= self.epoch.batches() {
+            return None;
+        }
+        let number = self.next;
+        self.next += 1;
+        let worker = self.workers.get((number - self.epoch.plan.first_batch) % self.started);
+        // A thread that could not be started, or that died, costs speed only: its batches are made here.
+        Some(worker.and_then(|worker| worker.batches.recv().ok()).unwrap_or_else(|| self.epoch.batch(number)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.epoch.batches().saturating_sub(self.next);
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for TrainBatches {}
+
+impl Drop for TrainBatches {
+    fn drop(&mut self) {
+        // All channels close before the first thread is waited for.
+        let threads: Vec<_> = self.workers.drain(..).map(|worker| worker.thread).collect();
+        for thread in threads {
+            // A worker that panicked has been replaced already.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Picture i is filled with i, so that a batch without augmentation tells its indices.
+    fn dataset(examples: usize) -> Arc<Dataset> {
+        let mut dataset = Dataset::default();
+        for index in 0..examples {
+            dataset.push((index % 10) as u8, &[index as u8; PICTURE_BYTES]);
+        }
+        Arc::new(dataset)
+    }
+
+    fn plan(batch_size: usize) -> EpochPlan {
+        EpochPlan { seed: 5, epoch: 1, batch_size, shuffle: true, augment: AugmentConfig::default(), first_batch: 0 }
+    }
+
+    fn plain(batch_size: usize) -> EpochPlan {
+        EpochPlan { augment: AugmentConfig { enabled: false, ..AugmentConfig::default() }, ..plan(batch_size) }
+    }
+
+    fn indices(batches: impl Iterator<Item = Batch>) -> Vec<u8> {
+        let byte = |&x: &f32| NORMALISED[0].iter().position(|&y| y == x).unwrap() as u8;
+        batches
+            .flat_map(|batch| batch.pictures.chunks(PICTURE_BYTES).map(|p| byte(&p[0])).collect::<Vec<_>>())
+            .collect()
+    }
+
+    #[test]
+    fn bytes_are_scaled_to_one_and_normalised_by_channel() {
+        let batch = evaluation_batch(&dataset(200), 51..53);
+        assert_eq!(batch.labels, [1, 2]);
+        assert_eq!(batch.pictures.len(), 2 * PICTURE_BYTES);
+        assert_eq!(batch.pictures[0], (51.0 / 255.0 - 0.4914) / 0.2023);
+        assert_eq!(batch.pictures[PLANE], (51.0 / 255.0 - 0.4822) / 0.1994);
+        assert_eq!(batch.pictures[PICTURE_BYTES + 2 * PLANE], (52.0 / 255.0 - 0.4465) / 0.2010);
+    }
+
+    #[test]
+    fn the_last_batch_is_kept_though_smaller() {
+        let batches = train_batches(dataset(50), plain(16));
+        assert_eq!(batches.len(), 4);
+        assert_eq!(batches.map(|batch| batch.labels.len()).collect::<Vec<_>>(), [16, 16, 16, 2]);
+    }
+
+    #[test]
+    fn without_shuffling_the_order_is_that_of_the_dataset() {
+        let batches = train_batches(dataset(20), EpochPlan { shuffle: false, ..plain(7) });
+        assert_eq!(indices(batches), (0..20).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn each_epoch_and_each_seed_has_its_own_order_and_augmentation() {
+        let first = |plan| train_batches(dataset(40), plan).next().unwrap();
+        for plan in [plain(8), EpochPlan { shuffle: false, ..plan(8) }] {
+            assert_ne!(first(plan.clone()), first(EpochPlan { epoch: 2, ..plan.clone() }));
+            assert_ne!(first(plan.clone()), first(EpochPlan { seed: 6, ..plan.clone() }));
+            assert_eq!(first(plan.clone()), first(plan));
+        }
+    }
+
+    #[test]
+    fn dropping_it_ends_its_threads() {
+        let dataset = dataset(250);
+        let mut batches = train_batches_on(3, Arc::clone(&dataset), plan(2));
+        batches.next().unwrap();
+        drop(batches);
+        assert_eq!(Arc::strong_count(&dataset), 1);
+    }
+
+    #[test]
+    fn a_dead_worker_loses_no_batch() {
+        let expected: Vec<_> = train_batches_on(1, dataset(40), plan(8)).collect();
+        let mut batches = train_batches_on(2, dataset(40), plan(8));
+        let (_, closed) = sync_channel(1);
+        batches.workers[1].batches = closed;
+        assert!(batches.collect::<Vec<_>>() == expected);
+        // None could be started.
+        let mut batches = train_batches_on(2, dataset(40), plan(8));
+        batches.workers.clear();
+        assert!(batches.collect::<Vec<_>>() == expected);
+    }
+
+    #[test]
+    fn entering_an_epoch_at_or_beyond_its_end_yields_nothing() {
+        for first_batch in [5, 6, 1000] {
+            assert_eq!(train_batches(dataset(40), EpochPlan { first_batch, ..plan(8) }).count(), 0);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn the_order_is_a_permutation(examples in 0..250usize, batch_size in 1..80usize, seed: u64, epoch: u64) {
+            let batches = train_batches(dataset(examples), EpochPlan { seed, epoch, ..plain(batch_size) });
+            let mut order = indices(batches);
+            order.sort_unstable();
+            prop_assert_eq!(order, (0..examples).map(|i| i as u8).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn the_bytes_do_not_depend_on_threads_nor_on_where_the_epoch_is_entered(
+            examples in 1..60usize, batch_size in 1..20usize, first_batch in 0..10usize
+        ) {
+            let whole: Vec<_> = train_batches_on(1, dataset(examples), plan(batch_size)).collect();
+            let threads: Vec<_> = train_batches_on(3, dataset(examples), plan(batch_size)).collect();
+            prop_assert!(whole == threads);
+            let tail: Vec<_> =
+                train_batches_on(2, dataset(examples), EpochPlan { first_batch, ..plan(batch_size) }).collect();
+            prop_assert!(whole[first_batch.min(whole.len())..] == tail);
+        }
+    }
+}
