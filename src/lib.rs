@@ -16,8 +16,10 @@
 
 pub mod config;
 pub mod data;
+pub mod format;
 pub mod model;
 pub mod ops;
 pub mod random;
 pub mod run;
 pub mod train;
+pub mod tui;

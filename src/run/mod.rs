@@ -2,6 +2,7 @@
 
 pub mod dir;
 pub mod event;
+pub mod lock;
 pub mod log;
 pub mod losses;
 pub mod state;

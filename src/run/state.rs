@@ -12,6 +12,7 @@ use super::event::{
     StepsDone,
 };
 use super::losses::Losses;
+use crate::format;
 
 /// Lines of the event list that are kept.
 const NOTES: usize = 500;
@@ -173,6 +174,8 @@ pub struct RunState {
     pub epochs: Vec<EpochDone>,
     /// Of the next step.
     pub learning_rate: Option<f64>,
+    /// That the run began with.
+    pub first_learning_rate: Option<f64>,
     pub learning_rate_changes: Vec<LearningRateChange>,
     pub checkpoints: Vec<Checkpoint>,
     pub alarms: Vec<Alarm>,
@@ -219,7 +222,15 @@ impl RunState {
                     LearningRateReason::Plateau => "the test loss stopped improving",
                     LearningRateReason::Command => "by hand",
                 };
-                self.note(now, Weight::Info, format!("learning rate {from} → {to} from step {step} on: {why}"));
+                self.note(
+                    now,
+                    Weight::Info,
+                    format!(
+                        "learning rate {} → {} from step {step} on: {why}",
+                        format::learning_rate(*from),
+                        format::learning_rate(*to)
+                    ),
+                );
             }
             Event::Paused { step } => {
                 self.phase = Phase::Paused;
@@ -237,9 +248,9 @@ impl RunState {
                     CheckpointReason::End => "end of run",
                 };
                 let text = format!(
-                    "checkpoint {} saved, {:.1} MB in {:.2} s: {why}",
+                    "checkpoint {} saved, {} in {:.2} s: {why}",
                     saved.name,
-                    saved.bytes as f64 / 1e6,
+                    format::bytes(saved.bytes),
                     saved.save_secs
                 );
                 self.checkpoints.push(Checkpoint { time_ms: now, saved: saved.clone() });
@@ -255,7 +266,9 @@ impl RunState {
                     Command::Resume => "asked to resume".to_owned(),
                     Command::Checkpoint => "asked for a checkpoint".to_owned(),
                     Command::Stop => "asked to stop".to_owned(),
-                    Command::SetLearningRate { learning_rate } => format!("asked for learning rate {learning_rate}"),
+                    Command::SetLearningRate { learning_rate } => {
+                        format!("asked for learning rate {}", format::learning_rate(*learning_rate))
+                    }
                 };
                 self.note(now, Weight::Info, text);
             }
@@ -293,6 +306,9 @@ impl RunState {
         self.first_started_ms.get_or_insert(now);
         self.phase = Phase::Starting;
         self.learning_rate = Some(started.learning_rate);
+        if kept == 0 || self.first_learning_rate.is_none() {
+            self.first_learning_rate = Some(started.learning_rate);
+        }
         self.end_message = None;
         self.speed = Speed::default();
         self.started = Some(started.clone());

@@ -1,0 +1,311 @@
+//! Where everything goes: three arrangements, by the room there is, and how far one can scroll in them.
+
+use std::ops::Range;
+
+use ratatui::layout::{Constraint, Layout, Margin, Rect, Size};
+
+/// Below this the dashboard says that it is too small.
+pub const SMALLEST: Size = Size { width: 80, height: 24 };
+
+/// A panel that can have the focus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Panel {
+    BatchLoss,
+    #[default]
+    Epochs,
+    LearningRate,
+    Checkpoints,
+    Events,
+}
+
+impl Panel {
+    pub const ALL: [Panel; 5] =
+        [Panel::BatchLoss, Panel::Epochs, Panel::LearningRate, Panel::Checkpoints, Panel::Events];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Up,
+    Down,
+    Left,
+    Right,
+    PageUp,
+    PageDown,
+    Start,
+    Latest,
+}
+
+/// How much there is to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Density {
+    /// Rules instead of boxes, one event line.
+    Compact,
+    Regular,
+    /// All of it, with checkpoints and wider tables.
+    Wide,
+}
+
+/// The areas of a screen; panels with their frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Areas {
+    pub density: Density,
+    pub header: Rect,
+    pub notices: Rect,
+    pub batch_loss: Rect,
+    pub loss: Rect,
+    pub accuracy: Rect,
+    pub epochs: Rect,
+    pub learning_rate: Rect,
+    /// Empty where there is no room.
+    pub checkpoints: Rect,
+    pub events: Rect,
+    pub footer: Rect,
+}
+
+impl Areas {
+    /// `None`: the screen is too small.
+    pub fn of(screen: Rect, notice_lines: u16) -> Option<Self> {
+        if screen.width < SMALLEST.width || screen.height < SMALLEST.height {
+            return None;
+        }
+        let density = match (screen.width, screen.height) {
+            (160.., 46..) => Density::Wide,
+            (100.., 36..) => Density::Regular,
+            _ => Density::Compact,
+        };
+        let notices = Constraint::Length(notice_lines);
+        Some(match density {
+            Density::Compact => Self::compact(screen, notices),
+            Density::Regular => Self::regular(screen, notices),
+            Density::Wide => Self::wide(screen, notices),
+        })
+    }
+
+    /// ```text
+    /// header
+    /// ── batch loss ──────────────
+    /// ── loss ─────  ── accuracy ─
+    /// ── epochs ─────  ── lr ─────
+    /// latest event
+    /// footer
+    /// ```
+    fn compact(screen: Rect, notices: Constraint) -> Self {
+        // Every other row beyond the smallest screen goes to the charts; the rest is shared.
+        let spare = screen.height - SMALLEST.height;
+        let [header, notices, batch_loss, charts, tables, events, footer] = Layout::vertical([
+            Constraint::Length(3),
+            notices,
+            Constraint::Length(4 + spare / 4),
+            Constraint::Min(7),
+            Constraint::Length(6 + spare / 4),
+            Constraint::Length(1),
+            Constraint::Length(1),
+        ])
+        .areas(screen);
+        let [loss, accuracy] = Layout::horizontal([Constraint::Fill(1); 2]).spacing(2).areas(charts);
+        let [epochs, learning_rate] =
+            Layout::horizontal([Constraint::Fill(7), Constraint::Fill(3)]).spacing(2).areas(tables);
+        Self {
+            density: Density::Compact,
+            header,
+            notices,
+            batch_loss,
+            loss,
+            accuracy,
+            epochs,
+            learning_rate,
+            checkpoints: Rect::ZERO,
+            events,
+            footer,
+        }
+    }
+
+    /// ```text
+    /// header
+    /// ╭ batch loss ──────────────╮
+    /// ╭ loss ─────╮╭ accuracy ───╮
+    /// ╭ epochs ──────╮╭ lr ──────╮
+    /// ╭ events ──────────────────╮
+    /// footer
+    /// ```
+    fn regular(screen: Rect, notices: Constraint) -> Self {
+        let [header, notices, batch_loss, charts, tables, events, footer] = Layout::vertical([
+            Constraint::Length(4),
+            notices,
+            Constraint::Fill(2),
+            Constraint::Fill(4),
+            Constraint::Fill(3),
+            Constraint::Length(if screen.height < 40 { 4 } else { 5 }),
+            Constraint::Length(1),
+        ])
+        .areas(screen);
+        let [loss, accuracy] = Layout::horizontal([Constraint::Fill(1); 2]).areas(charts);
+        let [epochs, learning_rate] = Layout::horizontal([Constraint::Fill(7), Constraint::Fill(5)]).areas(tables);
+        Self {
+            density: Density::Regular,
+            header,
+            notices,
+            batch_loss,
+            loss,
+            accuracy,
+            epochs,
+            learning_rate,
+            checkpoints: Rect::ZERO,
+            events,
+            footer,
+        }
+    }
+
+    /// ```text
+    /// header
+    /// ╭ batch loss ────╮╭ epochs ────╮
+    /// ╭ loss ──────────╮│            │
+    /// │                │╭ lr ────────╮
+    /// ╭ accuracy ──────╮╭ checkpoints╮
+    /// ╭ events ──────────────────────╮
+    /// footer
+    /// ```
+    fn wide(screen: Rect, notices: Constraint) -> Self {
+        let [header, notices, body, events, footer] = Layout::vertical([
+            Constraint::Length(4),
+            notices,
+            Constraint::Fill(1),
+            Constraint::Length(8),
+            Constraint::Length(1),
+        ])
+        .areas(screen);
+        let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(82)]).areas(body);
+        let [batch_loss, loss, accuracy] =
+            Layout::vertical([Constraint::Fill(3), Constraint::Fill(4), Constraint::Fill(4)]).areas(left);
+        let [epochs, learning_rate, checkpoints] =
+            Layout::vertical([Constraint::Fill(5), Constraint::Fill(2), Constraint::Fill(2)]).areas(right);
+        Self {
+            density: Density::Wide,
+            header,
+            notices,
+            batch_loss,
+            loss,
+            accuracy,
+            epochs,
+            learning_rate,
+            checkpoints,
+            events,
+            footer,
+        }
+    }
+
+    /// A panel with its frame.
+    pub fn panel(&self, panel: Panel) -> Rect {
+        match panel {
+            Panel::BatchLoss => self.batch_loss,
+            Panel::Epochs => self.epochs,
+            Panel::LearningRate => self.learning_rate,
+            Panel::Checkpoints => self.checkpoints,
+            Panel::Events => self.events,
+        }
+    }
+
+    /// A panel without its frame.
+    pub fn inner(&self, area: Rect) -> Rect {
+        match self.density {
+            // The event line has no rule above it.
+            Density::Compact if area == self.events => area,
+            Density::Compact => Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area },
+            Density::Regular | Density::Wide => area.inner(Margin::new(2, 1)),
+        }
+    }
+
+    /// What of a panel moves when one scrolls: lines, or for the batch losses columns.
+    pub fn page(&self, panel: Panel) -> usize {
+        let inner = self.inner(self.panel(panel));
+        usize::from(match panel {
+            Panel::BatchLoss => inner.width.saturating_sub(BATCH_LOSS_LABELS),
+            // Under a line of headings.
+            Panel::Epochs | Panel::Checkpoints => inner.height.saturating_sub(1),
+            Panel::LearningRate | Panel::Events => inner.height,
+        })
+    }
+}
+
+/// Columns left of the batch losses, for their scale.
+pub const BATCH_LOSS_LABELS: u16 = 7;
+
+/// Where a list is scrolled to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scroll {
+    /// At the end, and staying there as it grows.
+    #[default]
+    Latest,
+    /// This is the first that is seen.
+    From(usize),
+}
+
+impl Scroll {
+    /// What is seen of `len` things where `page` fit.
+    pub fn visible(self, len: usize, page: usize) -> Range<usize> {
+        let last_start = len.saturating_sub(page);
+        let start = match self {
+            Scroll::Latest => last_start,
+            Scroll::From(first) => first.min(last_start),
+        };
+        start..(start + page).min(len)
+    }
+
+    /// Moves by `by`, backwards where it is negative.
+    pub fn moved(self, by: isize, len: usize, page: usize) -> Self {
+        let start = self.visible(len, page).start.saturating_add_signed(by);
+        if start >= len.saturating_sub(page) { Scroll::Latest } else { Scroll::From(start) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scrolling_stays_within_the_list_and_the_end_is_followed() {
+        assert_eq!(Scroll::Latest.visible(10, 4), 6..10);
+        assert_eq!(Scroll::Latest.visible(2, 4), 0..2);
+        assert_eq!(Scroll::Latest.moved(-1, 10, 4), Scroll::From(5));
+        assert_eq!(Scroll::From(5).visible(11, 4), 5..9);
+        assert_eq!(Scroll::From(5).moved(1, 10, 4), Scroll::Latest);
+        assert_eq!(Scroll::From(2).moved(isize::MIN, 10, 4), Scroll::From(0));
+        assert_eq!(Scroll::From(2).moved(isize::MAX, 10, 4), Scroll::Latest);
+        assert_eq!(Scroll::Latest.moved(-1, 3, 4), Scroll::Latest);
+        assert_eq!(Scroll::From(9).visible(3, 4), 0..3);
+    }
+
+    #[test]
+    fn every_screen_is_filled_without_overlap() {
+        for (width, height) in [(80, 24), (80, 60), (99, 40), (120, 36), (120, 40), (160, 46), (200, 50), (300, 90)] {
+            for notices in 0..3 {
+                let screen = Rect::new(0, 0, width, height);
+                let areas = Areas::of(screen, notices).unwrap();
+                let all = [
+                    areas.header,
+                    areas.notices,
+                    areas.batch_loss,
+                    areas.loss,
+                    areas.accuracy,
+                    areas.epochs,
+                    areas.learning_rate,
+                    areas.checkpoints,
+                    areas.events,
+                    areas.footer,
+                ];
+                for (index, area) in all.iter().enumerate() {
+                    assert_eq!(area.intersection(screen), *area, "{width}×{height}");
+                    for other in &all[index + 1..] {
+                        assert!(!area.intersects(*other), "{width}×{height}: {area} and {other}");
+                    }
+                }
+                assert_eq!(areas.footer.bottom(), height);
+                assert_eq!(areas.notices.height, notices);
+                assert!(areas.page(Panel::Epochs) >= 3, "{width}×{height}");
+                assert!(areas.inner(areas.loss).height >= 6, "{width}×{height}");
+            }
+        }
+        assert_eq!(Areas::of(Rect::new(0, 0, 79, 24), 0), None);
+        assert_eq!(Areas::of(Rect::new(0, 0, 80, 23), 0), None);
+    }
+}

@@ -1,0 +1,294 @@
+//! The dashboard: a process of its own that follows a run's log and sends commands to its trainer.
+//!
+//! One loop takes keys, signals and updates, and draws. Whatever may block (reading the log, asking whether the trainer
+//! lives, talking to it) has a thread, so a hung file system or trainer never freezes the keyboard.
+
+pub mod app;
+pub mod keys;
+pub mod layout;
+mod terminal;
+pub mod theme;
+pub mod view;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures_util::StreamExt;
+use jiff::tz::TimeZone;
+use ratatui::crossterm::event::{Event as TerminalEvent, EventStream};
+use ratatui::layout::Size;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use self::app::{App, Effect, Update};
+use self::terminal::TerminalGuard;
+use self::theme::Theme;
+use crate::run::event::{Command, Outcome};
+use crate::run::lock::Liveness;
+use crate::run::log::{self, FollowError, Follower};
+use crate::run::state::Phase;
+
+/// The shortest time between two frames.
+const FRAME_INTERVAL: Duration = Duration::from_millis(100);
+/// The same while only the trainer has something new: calmer, and half the bytes.
+const DATA_FRAME_INTERVAL: Duration = Duration::from_millis(200);
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
+const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Of the log at a time: some milliseconds' work.
+const FOLLOW_BYTES: usize = 256 * 1024;
+/// How long to wait on leaving for commands that were just given.
+const LAST_COMMANDS: Duration = Duration::from_secs(1);
+
+/// A run to look at, and the ways to its trainer.
+#[derive(Clone)]
+pub struct Attachment {
+    pub name: String,
+    /// `events.jsonl`; it need not exist yet.
+    pub events: PathBuf,
+    /// Sends a command and waits until it is done: what was done, or why not. May block.
+    pub send: Arc<dyn Fn(Command) -> Result<String, String> + Send + Sync>,
+    /// May block.
+    pub liveness: Arc<dyn Fn() -> Liveness + Send + Sync>,
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter
+            .debug_struct("Attachment")
+            .field("name", &self.name)
+            .field("events", &self.events)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the dashboard was left, and how the run was then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// By key or SIGINT; the training goes on.
+    Detached,
+    /// By key, after the run had ended.
+    RunEnded { outcome: Outcome, message: String },
+    /// By key, after the trainer had ended without a word.
+    TrainerGone,
+    /// The terminal is gone: there is nobody to print for.
+    HungUp,
+    /// By SIGTERM.
+    Terminated,
+}
+
+/// Shows the dashboard on the terminal at stdout until it is left. The terminal is as before when this returns, however
+/// it returns.
+pub fn run(attachment: Attachment) -> anyhow::Result<Departure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the dashboard")?;
+    runtime.block_on(dashboard(attachment))
+}
+
+async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut suspend = signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?;
+    let mut proceed = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?;
+
+    let (updates_in, mut updates) = mpsc::channel(4);
+    let (commands, commands_out) = std_mpsc::channel();
+    let sender = {
+        let (send, updates) = (attachment.send.clone(), updates_in.clone());
+        thread::Builder::new().name("commands".into()).spawn(move || send_commands(commands_out, &*send, updates))?
+    };
+    {
+        let attachment = attachment.clone();
+        thread::Builder::new().name("watch".into()).spawn(move || watch(attachment, updates_in))?;
+    }
+
+    let mut terminal = TerminalGuard::enter().context("cannot take the terminal")?;
+    let mut terminal_events = EventStream::new();
+    let mut app = App::new(attachment.name, terminal.size()?, Theme::from_env(), TimeZone::system());
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    // A log of ordinary length is read before the first frame, which therefore is not empty.
+    let mut frames = Frames::due_in(FRAME_INTERVAL / 2);
+
+    let departure = loop {
+        tokio::select! {
+            biased;
+            event = terminal_events.next() => match event {
+                Some(Ok(TerminalEvent::Key(key))) => {
+                    frames.request(FRAME_INTERVAL);
+                    match app.handle_key(key) {
+                        Some(Effect::Send(command)) => {
+                            if commands.send(command).is_err() {
+                                bail!("the thread that sends commands ended");
+                            }
+                        }
+                        Some(Effect::Leave) => break leave(&app),
+                        Some(Effect::Suspend) => terminal.suspend()?,
+                        None => {}
+                    }
+                }
+                Some(Ok(TerminalEvent::Resize(width, height))) => {
+                    app.update(Update::Resized(Size { width, height }));
+                    frames.request(FRAME_INTERVAL);
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break Departure::HungUp,
+            },
+            _ = hang_up.recv() => break Departure::HungUp,
+            _ = terminate.recv() => break Departure::Terminated,
+            _ = interrupt.recv() => break leave(&app),
+            _ = suspend.recv() => terminal.suspend()?,
+            _ = proceed.recv() => {
+                terminal.reenter()?;
+                frames.request(FRAME_INTERVAL);
+            }
+            () = frames.wait() => {
+                app.now_ms = log::now_ms();
+                app.ui.size = match terminal.size() {
+                    Ok(size) => size,
+                    Err(_) => break Departure::HungUp,
+                };
+                if terminal.draw(&app).is_err() {
+                    break Departure::HungUp;
+                }
+                frames.drawn();
+            }
+            update = updates.recv() => match update {
+                Some(update) => {
+                    app.update(update);
+                    frames.request(DATA_FRAME_INTERVAL);
+                }
+                None => bail!("the thread that reads the log ended"),
+            },
+            _ = second.tick() => {
+                // crossterm does not report a terminal that is gone: its reader spins on the end of file.
+                if rustix::termios::tcgetattr(std::io::stdout()).is_err() {
+                    break Departure::HungUp;
+                }
+                if app.clock_runs() {
+                    frames.request(FRAME_INTERVAL);
+                }
+            }
+        }
+    };
+    drop(terminal);
+    drop(commands);
+    if departure != Departure::HungUp {
+        wait_for(&sender).await;
+    }
+    Ok(departure)
+}
+
+fn leave(app: &App) -> Departure {
+    match app.run.phase {
+        Phase::Ended(outcome) => {
+            Departure::RunEnded { outcome, message: app.run.end_message.clone().unwrap_or_default() }
+        }
+        _ if app.trainer_died() => Departure::TrainerGone,
+        _ => Departure::Detached,
+    }
+}
+
+/// When to draw next, if at all.
+struct Frames {
+    last: Instant,
+    next: Option<Instant>,
+}
+
+impl Frames {
+    fn due_in(delay: Duration) -> Self {
+        let now = Instant::now();
+        Self { last: now, next: Some(now + delay) }
+    }
+
+    /// Something changed: draw, `interval` after the last frame at the earliest.
+    fn request(&mut self, interval: Duration) {
+        let due = self.last + interval;
+        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+    }
+
+    fn drawn(&mut self) {
+        self.last = Instant::now();
+        self.next = None;
+    }
+
+    async fn wait(&self) {
+        match self.next {
+            Some(next) => tokio::time::sleep_until(next).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Waits until the commands that were given have been sent and answered, but not for long.
+async fn wait_for(sender: &JoinHandle<()>) {
+    let deadline = Instant::now() + LAST_COMMANDS;
+    while !sender.is_finished() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The thread that talks to the trainer, one command after the other.
+fn send_commands(
+    commands: std_mpsc::Receiver<Command>,
+    send: &dyn Fn(Command) -> Result<String, String>,
+    updates: mpsc::Sender<Update>,
+) {
+    while let Ok(command) = commands.recv() {
+        let mut command = command;
+        let mut waiting: Vec<Command> = commands.try_iter().collect();
+        waiting.reverse();
+        loop {
+            let next = waiting.pop();
+            // Of several presses of `+` while the trainer was busy, only the sum counts.
+            let superseded = matches!(command, Command::SetLearningRate { .. })
+                && matches!(next, Some(Command::SetLearningRate { .. }));
+            if !superseded {
+                let answer = send(command);
+                // Fails when the dashboard was left meanwhile: the commands that it gave are sent all the same.
+                let _ = updates.blocking_send(Update::Answered { command, answer });
+            }
+            match next {
+                Some(next) => command = next,
+                None => break,
+            }
+        }
+    }
+}
+
+/// The thread that follows the log and looks whether the trainer lives.
+fn watch(attachment: Attachment, updates: mpsc::Sender<Update>) {
+    let mut follower = Follower::new(attachment.events);
+    let mut liveness_due = std::time::Instant::now();
+    let mut readable = true;
+    loop {
+        // Before the log is read to its end: a trainer that is dead now has written all that it ever will.
+        let liveness = (std::time::Instant::now() >= liveness_due).then(|| (attachment.liveness)());
+        while readable {
+            let update = match follower.read(FOLLOW_BYTES) {
+                Ok(records) if records.is_empty() => break,
+                Ok(records) => Update::Records(records),
+                Err(error) => {
+                    readable = matches!(error, FollowError::Malformed { .. });
+                    Update::LogFault(error.to_string())
+                }
+            };
+            if updates.blocking_send(update).is_err() {
+                return;
+            }
+        }
+        if let Some(liveness) = liveness {
+            liveness_due = std::time::Instant::now() + LIVENESS_INTERVAL;
+            if updates.blocking_send(Update::Liveness(liveness)).is_err() {
+                return;
+            }
+        }
+        thread::sleep(FOLLOW_INTERVAL);
+    }
+}

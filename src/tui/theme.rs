@@ -1,0 +1,71 @@
+//! Colours, all in one place. None carries a meaning alone: markers, glyphs and words say it as well.
+
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::run::state::Weight;
+
+/// The terminal's own sixteen colours, so that its light or dark scheme holds; or none, by `NO_COLOR`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Theme {
+    Colour,
+    Plain,
+}
+
+impl Theme {
+    /// As the environment wants it (<https://no-color.org>).
+    pub fn from_env() -> Self {
+        if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) { Theme::Plain } else { Theme::Colour }
+    }
+
+    fn colour(self, colour: Color) -> Style {
+        match self {
+            Theme::Colour => Style::new().fg(colour),
+            Theme::Plain => Style::new(),
+        }
+    }
+
+    pub fn train(self) -> Style {
+        self.colour(Color::Cyan)
+    }
+
+    pub fn test(self) -> Style {
+        self.colour(Color::Yellow)
+    }
+
+    pub fn best(self) -> Style {
+        self.colour(Color::Green)
+    }
+
+    pub fn alarm(self) -> Style {
+        self.colour(Color::Red).add_modifier(Modifier::BOLD)
+    }
+
+    pub fn warning(self) -> Style {
+        self.colour(Color::Yellow)
+    }
+
+    /// Asked for, not a fact yet.
+    pub fn pending(self) -> Style {
+        self.colour(Color::Magenta).add_modifier(Modifier::ITALIC)
+    }
+
+    /// Frames, labels, units: what the eye should pass over.
+    pub fn faint(self) -> Style {
+        match self {
+            Theme::Colour => Style::new().fg(Color::DarkGray),
+            Theme::Plain => Style::new().add_modifier(Modifier::DIM),
+        }
+    }
+
+    pub fn strong(self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    pub fn weight(self, weight: Weight) -> Style {
+        match weight {
+            Weight::Info => Style::new(),
+            Weight::Good => self.best(),
+            Weight::Alarm => self.alarm(),
+        }
+    }
+}

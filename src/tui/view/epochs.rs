@@ -1,0 +1,91 @@
+//! The epoch table, the best epoch marked with a star, the one under way in its last row.
+
+use ratatui::Frame;
+use ratatui::layout::Constraint;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span, Text};
+use ratatui::widgets::{Cell, Row, Table};
+
+use super::{panel, position};
+use crate::format;
+use crate::run::event::EpochDone;
+use crate::tui::app::App;
+use crate::tui::layout::{Areas, Density, Panel};
+
+pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
+    let theme = app.ui.theme;
+    let wide = areas.density == Density::Wide;
+    let len = app.scroll_len(Panel::Epochs);
+    let visible = app.scroll(Panel::Epochs).visible(len, areas.page(Panel::Epochs));
+    let mut note = Vec::new();
+    if let Some(best) = app.run.best() {
+        note.push(Span::styled(format!("best ★ {:.2} %", best.test_accuracy), theme.best()));
+        note.push(Span::styled(format!(" epoch {}", best.epoch), theme.faint()));
+    }
+    if let Some(position) = position(&visible, len) {
+        note.push(Span::styled(format!("{}{position}", if note.is_empty() { "" } else { "  " }), theme.faint()));
+    }
+    let inner = panel(app, areas, areas.epochs, Some(Panel::Epochs), "Epochs", Line::from(note), frame);
+
+    let best = app.run.best().map(|best| best.epoch);
+    let rows = visible.map(|index| match app.run.epochs.get(index) {
+        Some(epoch) => done_row(app, epoch, best == Some(epoch.epoch), wide),
+        None => open_row(app, wide),
+    });
+    let mut headings = vec!["", "epoch", "train loss", "acc %", "test loss", "acc %", "lr", "time"];
+    let mut widths = vec![1, 5, 10, 6, 10, 6, 8, 7];
+    if wide {
+        headings.push("eval");
+        widths.push(7);
+    }
+    let heading = Row::new(headings.into_iter().map(right)).style(theme.faint());
+    let spacing = if inner.width >= 60 { 2 } else { 1 };
+    let widths = widths.into_iter().map(Constraint::Length);
+    frame.render_widget(
+        Table::new(rows, widths).header(heading).column_spacing(spacing).flex(ratatui::layout::Flex::Start),
+        inner,
+    );
+}
+
+fn right(text: impl Into<String>) -> Cell<'static> {
+    Cell::new(Text::from(text.into()).right_aligned())
+}
+
+fn done_row(app: &App, epoch: &EpochDone, best: bool, wide: bool) -> Row<'static> {
+    let theme = app.ui.theme;
+    let mut cells = vec![
+        right(if best { "★" } else { "" }),
+        right(epoch.epoch.to_string()),
+        right(format!("{:.4}", epoch.train_loss)),
+        right(format!("{:.2}", epoch.train_accuracy)),
+        right(format!("{:.4}", epoch.test_loss)),
+        right(format!("{:.2}", epoch.test_accuracy)),
+        right(format::learning_rate(epoch.learning_rate)),
+        right(format::secs(epoch.elapsed_secs)),
+    ];
+    if wide {
+        cells.push(right(format::secs(epoch.evaluation_secs)));
+    }
+    let style = if best { theme.best().add_modifier(Modifier::BOLD) } else { Style::new() };
+    Row::new(cells).style(style)
+}
+
+fn open_row(app: &App, wide: bool) -> Row<'static> {
+    let open = &app.run.open_epoch;
+    let number =
+        |value: Option<f64>, decimals: usize| value.map_or("–".to_owned(), |value| format!("{value:.decimals$}"));
+    let mut cells = vec![
+        right("▸"),
+        right(open.epoch.to_string()),
+        right(number(app.run.open_epoch_loss(), 4)),
+        right(number(open.train_accuracy(), 2)),
+        right("–"),
+        right("–"),
+        right(app.run.learning_rate.map_or("–".to_owned(), format::learning_rate)),
+        right(format::secs(open.train_secs)),
+    ];
+    if wide {
+        cells.push(right("–"));
+    }
+    Row::new(cells).style(app.ui.theme.faint())
+}

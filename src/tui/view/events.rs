@@ -1,0 +1,45 @@
+//! What happened, as lines for people; the last line is the dashboard's own where it has something to say.
+
+use jiff::Timestamp;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::{panel, position, row};
+use crate::run::state::Note;
+use crate::tui::app::App;
+use crate::tui::layout::{Areas, Density, Panel, Scroll};
+
+pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
+    let theme = app.ui.theme;
+    let notes = &app.run.notes;
+    let visible = app.scroll(Panel::Events).visible(notes.len(), areas.page(Panel::Events));
+    let inner = if areas.density == Density::Compact {
+        Rect { x: areas.events.x + 1, width: areas.events.width - 1, ..areas.events }
+    } else {
+        let note = position(&visible, notes.len()).unwrap_or_default();
+        panel(app, areas, areas.events, Some(Panel::Events), "Events", Line::styled(note, theme.faint()), frame)
+    };
+    let focused = areas.density == Density::Compact && app.ui.focus == Panel::Events;
+    let scrolled = app.scroll(Panel::Events) != Scroll::Latest;
+    let note = if focused && scrolled { position(&visible, notes.len()).unwrap_or_default() } else { String::new() };
+    for (note_line, line) in notes.range(visible).zip(inner.rows()) {
+        let mark = if focused { "▸ " } else { "" };
+        row(line, event_line(app, mark, note_line), Line::styled(note.clone(), theme.faint()), frame);
+    }
+    if let (Some(message), Some(line)) = (&app.ui.message, inner.rows().next_back()) {
+        frame.render_widget(ratatui::widgets::Clear, line);
+        let text = Span::styled(format!("› {}", message.text), theme.weight(message.weight));
+        row(line, Line::from(vec![text]), Line::default(), frame);
+    }
+}
+
+fn event_line(app: &App, mark: &'static str, note: &Note) -> Line<'static> {
+    let theme = app.ui.theme;
+    let time = Timestamp::from_millisecond(note.time_ms as i64).unwrap_or_default().to_zoned(app.ui.zone.clone());
+    Line::from(vec![
+        Span::styled(mark, theme.strong()),
+        Span::styled(format!("{}  ", time.strftime("%H:%M:%S")), theme.faint()),
+        Span::styled(note.text.clone(), theme.weight(note.weight)),
+    ])
+}

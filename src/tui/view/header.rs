@@ -1,0 +1,188 @@
+//! The header: which run, on what, how it is going and how far it is.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::row;
+use crate::format;
+use crate::run::event::Outcome;
+use crate::run::lock::Liveness;
+use crate::run::state::Phase;
+use crate::tui::app::{App, PauseIntent};
+use crate::tui::layout::{Areas, Density};
+
+pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
+    let area = areas.header;
+    let lines: Vec<Rect> = area.rows().map(|line| Rect { x: line.x + 1, width: line.width - 2, ..line }).collect();
+    let theme = app.ui.theme;
+    let title = Line::from(vec![
+        Span::styled("taper", theme.faint()),
+        Span::raw("  "),
+        Span::styled(app.name.clone(), theme.strong()),
+    ]);
+    row(lines[0], title, phase(app), frame);
+    if areas.density == Density::Compact {
+        row(lines[1], subject(app, areas.density), speed(app), frame);
+        row(lines[2], Line::default(), times(app), frame);
+        let width = lines[2].width.saturating_sub(times(app).width() as u16 + 3);
+        progress(app, Rect { width, ..lines[2] }, frame);
+    } else {
+        row(lines[1], subject(app, areas.density), Line::default(), frame);
+        progress(app, lines[2], frame);
+        row(lines[3], figures(app), times(app), frame);
+    }
+}
+
+/// What the trainer does, or was asked to do and does not do yet.
+fn phase(app: &App) -> Line<'static> {
+    let theme = app.ui.theme;
+    let pending = app.ui.pending;
+    let (text, style) = if app.trainer_died() {
+        ("✗ trainer gone".to_owned(), theme.alarm())
+    } else if pending.stop {
+        ("■ stopping…".to_owned(), theme.pending())
+    } else if let Some(intent) = pending.pause {
+        let text = match intent {
+            PauseIntent::Pause => "‖ pausing…",
+            PauseIntent::Resume => "● resuming…",
+        };
+        (text.to_owned(), theme.pending())
+    } else if app.run.started.is_none() {
+        let text = if app.ui.caught_up { "○ waiting for the trainer" } else { "○ reading the log" };
+        (text.to_owned(), theme.faint())
+    } else {
+        let (glyph, style) = match app.run.phase {
+            Phase::Starting => ("○", Style::new()),
+            Phase::Training => ("●", theme.best()),
+            Phase::Evaluating => ("◐", theme.test()),
+            Phase::Paused => ("‖", theme.warning()),
+            Phase::Ended(Outcome::Completed) => ("✓", theme.best()),
+            Phase::Ended(Outcome::Stopped | Outcome::Interrupted) => ("■", theme.warning()),
+            Phase::Ended(Outcome::Failed) => ("✗", theme.alarm()),
+        };
+        (format!("{glyph} {}", app.run.phase), style)
+    };
+    let mut spans = Vec::new();
+    if pending.checkpoint {
+        spans.push(Span::styled("saving…  ", theme.pending()));
+    }
+    spans.push(Span::styled(text, style.add_modifier(ratatui::style::Modifier::BOLD)));
+    Line::from(spans)
+}
+
+/// Model, device and data.
+fn subject(app: &App, density: Density) -> Line<'static> {
+    let Some(started) = &app.run.started else { return Line::default() };
+    let mut parts = vec![started.model.clone()];
+    if density != Density::Compact {
+        parts.push(format!("{} parameters", format::count(started.parameters)));
+    }
+    parts.push(match &app.liveness {
+        Some(Liveness::Elsewhere { host }) => format!("{} on {host}", started.device),
+        _ => started.device.clone(),
+    });
+    parts.push(started.data.clone());
+    if density != Density::Compact {
+        parts.push(format!(
+            "{} + {} pictures",
+            format::count(started.train_examples),
+            format::count(started.test_examples)
+        ));
+        parts.push(format!("batch {}", started.batch_size));
+        parts.push(format!("seed {}", started.seed));
+    }
+    if density == Density::Wide {
+        parts.push(format!("data from {}", started.data_origin));
+        parts.push(format!("process {} on {}", started.pid, started.host));
+    }
+    let separator = Span::styled(" · ", app.ui.theme.faint());
+    let mut spans = Vec::new();
+    for part in parts {
+        if !spans.is_empty() {
+            spans.push(separator.clone());
+        }
+        spans.push(Span::raw(part));
+    }
+    Line::from(spans)
+}
+
+fn speed(app: &App) -> Line<'static> {
+    let theme = app.ui.theme;
+    match app.run.images_per_sec() {
+        Some(speed) => {
+            Line::from(vec![Span::raw(format::count(speed.round() as u64)), Span::styled(" images/s", theme.faint())])
+        }
+        None => Line::default(),
+    }
+}
+
+fn times(app: &App) -> Line<'static> {
+    let theme = app.ui.theme;
+    if app.run.started.is_none() {
+        return Line::default();
+    }
+    let mut spans = vec![
+        Span::styled("elapsed ", theme.faint()),
+        Span::raw(format::duration(app.run.active_secs(app.trainer_now_ms()))),
+    ];
+    if !matches!(app.run.phase, Phase::Ended(_)) && !app.trainer_died() {
+        let remaining = app.run.remaining_secs().map_or("–".to_owned(), format::duration);
+        spans.extend([Span::styled("  ETA ", theme.faint()), Span::raw(remaining)]);
+    }
+    Line::from(spans)
+}
+
+/// The line of numbers that there is room for beyond the smallest screen.
+fn figures(app: &App) -> Line<'static> {
+    let theme = app.ui.theme;
+    let mut spans = Vec::new();
+    let mut figure = |label: &'static str, value: String, unit: &'static str, style: Style| {
+        if !spans.is_empty() {
+            spans.push(Span::raw("   "));
+        }
+        spans.extend([
+            Span::styled(label, theme.faint()),
+            Span::styled(value, style),
+            Span::styled(unit, theme.faint()),
+        ]);
+    };
+    if let Some(speed) = app.run.images_per_sec() {
+        figure("", format::count(speed.round() as u64), " images/s", Style::new());
+    }
+    if let Some(best) = app.run.best() {
+        figure("best ", format!("★ {:.2} %", best.test_accuracy), "", theme.best());
+        figure("in epoch ", best.epoch.to_string(), "", Style::new());
+    }
+    if let Some(bytes) = app.run.resident_bytes {
+        figure("memory ", format::bytes(bytes), "", Style::new());
+    }
+    Line::from(spans)
+}
+
+/// Two bars: epochs of the run, steps of the epoch.
+fn progress(app: &App, area: Rect, frame: &mut Frame) {
+    let Some(started) = &app.run.started else { return };
+    let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).spacing(3).areas(area);
+    let run_done = app.run.step as f64 / started.total_steps.max(1) as f64;
+    bar(app, left, &format!("epoch {}/{}", app.run.epoch, started.epochs), run_done, frame);
+    let steps = app.run.steps_in_epoch();
+    let epoch_done = steps as f64 / started.steps_per_epoch.max(1) as f64;
+    let label = format!("step {}/{}", format::count(steps), format::count(started.steps_per_epoch));
+    bar(app, right, &label, epoch_done, frame);
+}
+
+fn bar(app: &App, area: Rect, label: &str, done: f64, frame: &mut Frame) {
+    let done = done.clamp(0.0, 1.0);
+    let percent = if area.width >= 40 { format!(" {:3.0} %", (done * 100.0).floor()) } else { String::new() };
+    let width = usize::from(area.width).saturating_sub(label.chars().count() + 1 + percent.len());
+    let filled = (width as f64 * done) as usize;
+    let line = Line::from(vec![
+        Span::raw(format!("{label} ")),
+        Span::styled("━".repeat(filled), app.ui.theme.train()),
+        Span::styled("─".repeat(width - filled), app.ui.theme.faint()),
+        Span::raw(percent),
+    ]);
+    frame.render_widget(line, area);
+}

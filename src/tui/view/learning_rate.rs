@@ -1,0 +1,78 @@
+//! The learning rate: what it began as, every change with its step and its reason, and what was asked for.
+
+use ratatui::Frame;
+use ratatui::text::{Line, Span};
+
+use super::{panel, position, row};
+use crate::format;
+use crate::run::event::LearningRateReason;
+use crate::run::state::LearningRateChange;
+use crate::tui::app::App;
+use crate::tui::layout::{Areas, Density, Panel};
+
+pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
+    let theme = app.ui.theme;
+    let len = app.scroll_len(Panel::LearningRate);
+    let visible = app.scroll(Panel::LearningRate).visible(len, areas.page(Panel::LearningRate));
+    let mut note = Vec::new();
+    if areas.density != Density::Compact
+        && let Some(position) = position(&visible, len)
+    {
+        note.push(Span::styled(format!("{position}  "), theme.faint()));
+    }
+    if let Some(present) = app.run.learning_rate {
+        note.push(Span::styled(format::learning_rate(present), theme.strong()));
+    }
+    if let Some(wanted) = app.ui.pending.learning_rate {
+        note.push(Span::styled(format!(" → {}…", format::learning_rate(wanted)), theme.pending()));
+    }
+    let title = if areas.density == Density::Compact { "LR" } else { "Learning rate" };
+    let inner = panel(app, areas, areas.learning_rate, Some(Panel::LearningRate), title, Line::from(note), frame);
+    if app.run.started.is_none() {
+        return;
+    }
+    for (index, line) in visible.zip(inner.rows()) {
+        let change = index.checked_sub(1).map(|index| &app.run.learning_rate_changes[index]);
+        row(line, change_line(app, areas.density, change), Line::default(), frame);
+    }
+}
+
+/// A change, or without one the rate that the run began with.
+fn change_line(app: &App, density: Density, change: Option<&LearningRateChange>) -> Line<'static> {
+    let theme = app.ui.theme;
+    let (step, to) = match change {
+        Some(change) => (change.step, Some(change.to)),
+        None => (0, app.run.first_learning_rate),
+    };
+    let (glyph, why) = match change {
+        None => ("·", "start"),
+        Some(change) => (
+            if change.to > change.from { "▲" } else { "▼" },
+            match change.reason {
+                LearningRateReason::Plateau => "plateau",
+                LearningRateReason::Command => "by hand",
+            },
+        ),
+    };
+    let to = to.map_or(String::new(), format::learning_rate);
+    let step = format::count(step);
+    let mut spans = match (density, change) {
+        (Density::Compact, _) => vec![Span::styled(format!("{step:>6} "), theme.faint())],
+        (_, Some(change)) => vec![
+            Span::styled("step ", theme.faint()),
+            Span::raw(format!("{step:>9}")),
+            Span::styled(format!("  epoch {:>3}  ", change.epoch), theme.faint()),
+        ],
+        (_, None) => vec![
+            Span::styled("step ", theme.faint()),
+            Span::raw(format!("{step:>9}")),
+            Span::styled("             ", theme.faint()),
+        ],
+    };
+    spans.extend([
+        Span::styled(format!("{glyph} "), theme.pending()),
+        Span::raw(format!("{to:<8} ")),
+        Span::styled(why, theme.faint()),
+    ]);
+    Line::from(spans)
+}

@@ -1,0 +1,113 @@
+//! The screen, one panel a file. Every `render` takes (app, areas, frame) and draws what `App` says, no more.
+
+mod batch_loss;
+mod charts;
+mod checkpoints;
+mod confirm;
+mod epochs;
+mod events;
+mod footer;
+mod header;
+mod help;
+mod learning_rate;
+mod notices;
+mod too_small;
+
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, BorderType, Borders, Clear};
+
+use super::app::App;
+use super::keys::Screen;
+use super::layout::{Areas, Density, Panel};
+
+/// Draws the dashboard.
+pub fn render(app: &App, frame: &mut Frame) {
+    let screen = frame.area();
+    let Some(areas) = Areas::of(screen, app.notices().len() as u16) else {
+        return too_small::render(app, screen, frame);
+    };
+    header::render(app, &areas, frame);
+    notices::render(app, &areas, frame);
+    batch_loss::render(app, &areas, frame);
+    charts::render_loss(app, &areas, frame);
+    charts::render_accuracy(app, &areas, frame);
+    epochs::render(app, &areas, frame);
+    learning_rate::render(app, &areas, frame);
+    checkpoints::render(app, &areas, frame);
+    events::render(app, &areas, frame);
+    footer::render(app, &areas, frame);
+    match app.ui.screen {
+        Screen::Dashboard => {}
+        Screen::Help => help::render(app, screen, frame),
+        Screen::ConfirmStop => confirm::render(app, screen, frame),
+    }
+}
+
+/// Draws the frame of a panel (a rule above it where room is scarce) and gives what is inside.
+fn panel(
+    app: &App,
+    areas: &Areas,
+    area: Rect,
+    focusable: Option<Panel>,
+    title: &str,
+    note: Line,
+    frame: &mut Frame,
+) -> Rect {
+    let theme = app.ui.theme;
+    let focused = focusable == Some(app.ui.focus) && app.ui.screen == Screen::Dashboard;
+    let border = if focused { theme.strong() } else { theme.faint() };
+    let mut left = Vec::new();
+    if areas.density == Density::Compact {
+        left.push(Span::styled("─", border));
+    }
+    left.push(Span::styled(format!("{}{title} ", if focused { "▸ " } else { " " }), theme.strong()));
+    let mut right = note.spans;
+    if !right.is_empty() {
+        right.insert(0, Span::raw(" "));
+        right.push(Span::raw(" "));
+    }
+    if areas.density == Density::Compact {
+        right.push(Span::styled("─", border));
+    }
+    let block = Block::new()
+        .borders(if areas.density == Density::Compact { Borders::TOP } else { Borders::ALL })
+        .border_type(BorderType::Rounded)
+        .border_style(border)
+        .title_top(Line::from(left))
+        .title_top(Line::from(right).alignment(Alignment::Right));
+    frame.render_widget(block, area);
+    areas.inner(area)
+}
+
+/// A frame over the middle of the screen; gives what is inside.
+fn overlay(app: &App, screen: Rect, width: u16, height: u16, title: &str, frame: &mut Frame) -> Rect {
+    let area = screen.centered(
+        ratatui::layout::Constraint::Length((width + 6).min(screen.width)),
+        ratatui::layout::Constraint::Length((height + 4).min(screen.height)),
+    );
+    let theme = app.ui.theme;
+    let block = Block::bordered()
+        .border_type(BorderType::Rounded)
+        .padding(ratatui::widgets::Padding::new(2, 2, 1, 1))
+        .title_top(Line::styled(format!(" {title} "), theme.strong()));
+    let inner = block.inner(area);
+    frame.render_widget(Clear, area);
+    frame.render_widget(block, area);
+    inner
+}
+
+/// One line: `left`, cut where it meets `right`.
+fn row(area: Rect, left: Line, right: Line, frame: &mut Frame) {
+    let right_width = (right.width() as u16).min(area.width);
+    let gap = if right_width == 0 { 0 } else { 2 };
+    let left_area = Rect { width: area.width.saturating_sub(right_width + gap), ..area };
+    frame.render_widget(left, left_area);
+    frame.render_widget(right.alignment(Alignment::Right), area);
+}
+
+/// `8–13 of 40`, where not all of it is seen.
+fn position(visible: &std::ops::Range<usize>, len: usize) -> Option<String> {
+    (visible.len() < len).then(|| format!("{}–{} of {len}", visible.start + 1, visible.end))
+}

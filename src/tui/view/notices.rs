@@ -1,0 +1,17 @@
+//! What someone must not miss: the sample instead of the full data, a trainer that is gone or elsewhere.
+
+use ratatui::Frame;
+use ratatui::text::{Line, Span};
+
+use super::row;
+use crate::run::state::Weight;
+use crate::tui::app::App;
+use crate::tui::layout::Areas;
+
+pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
+    let theme = app.ui.theme;
+    for (notice, line) in app.notices().into_iter().zip(areas.notices.rows()) {
+        let style = if notice.weight == Weight::Alarm { theme.alarm() } else { theme.warning() };
+        row(line, Line::from(vec![Span::styled(format!(" ! {}", notice.text), style)]), Line::default(), frame);
+    }
+}
