@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fmt::Write;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -83,7 +84,7 @@ fn svg(buffer: &Buffer) -> anyhow::Result<String> {
 }
 
 /// A run of cells of one style, stretched to its cells whatever the font's width is.
-fn write_text(svg: &mut String, buffer: &Buffer, columns: std::ops::Range<u16>, y: u16) -> anyhow::Result<()> {
+fn write_text(svg: &mut String, buffer: &Buffer, columns: Range<u16>, y: u16) -> anyhow::Result<()> {
     let text: String = columns.clone().map(|x| buffer[(x, y)].symbol()).collect();
     if text.trim().is_empty() {
         return Ok(());
@@ -92,20 +93,20 @@ fn write_text(svg: &mut String, buffer: &Buffer, columns: std::ops::Range<u16>, 
     let text = text.trim();
     let (left, top) =
         (MARGIN + (f64::from(columns.start) + leading as f64) * CELL_WIDTH, MARGIN + f64::from(y) * CELL_HEIGHT);
-    let (colour, weight, slant) = style(&buffer[(columns.start, y)]);
+    let (colour, attributes) = style(&buffer[(columns.start, y)]);
     let length = text.chars().count() as f64 * CELL_WIDTH;
     let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     writeln!(
         svg,
-        "<text x=\"{left:.1}\" y=\"{:.1}\" textLength=\"{length:.1}\" fill=\"{colour}\"{weight}{slant}>{escaped}</text>",
+        "<text x=\"{left:.1}\" y=\"{:.1}\" textLength=\"{length:.1}\" fill=\"{colour}\"{attributes}>{escaped}</text>",
         top + CELL_HEIGHT * 0.76
     )?;
     Ok(())
 }
 
-/// Blocks and braille as rectangles: fonts leave seams between them.
-fn draw_shapes(svg: &mut String, buffer: &Buffer, columns: std::ops::Range<u16>, y: u16) -> anyhow::Result<()> {
-    let (colour, ..) = style(&buffer[(columns.start, y)]);
+/// Blocks, braille and lines as paths: fonts leave seams between them.
+fn draw_shapes(svg: &mut String, buffer: &Buffer, columns: Range<u16>, y: u16) -> anyhow::Result<()> {
+    let (colour, attributes) = style(&buffer[(columns.start, y)]);
     let mut path = String::new();
     for x in columns {
         let (left, top) = (MARGIN + f64::from(x) * CELL_WIDTH, MARGIN + f64::from(y) * CELL_HEIGHT);
@@ -115,31 +116,43 @@ fn draw_shapes(svg: &mut String, buffer: &Buffer, columns: std::ops::Range<u16>,
             write!(path, "M{x:.2} {y:.2}h{width:.2}v{height:.2}h-{width:.2}z")?;
         }
     }
-    writeln!(svg, "<path fill=\"{colour}\" d=\"{path}\"/>")?;
+    writeln!(svg, "<path fill=\"{colour}\"{attributes} d=\"{path}\"/>")?;
     Ok(())
 }
 
-/// The rectangles of a block or braille symbol as (x, y, width, height), in cells.
+/// The rectangles of a symbol that is drawn, as (x, y, width, height) in cells.
 fn drawn_shape(symbol: &str) -> Option<Vec<(f64, f64, f64, f64)>> {
-    let code = u32::from(symbol.chars().next()?);
-    match code {
-        // Lower eighths.
-        0x2581..=0x2588 => {
+    let char = symbol.chars().next()?;
+    let code = u32::from(char);
+    let (thin, middle) = (0.07, 0.47);
+    let (thin_across, middle_across) = (0.14, 0.43);
+    let (left, right) = ((0.0, middle, 0.5, thin), (middle_across, middle, 1.0 - middle_across, thin));
+    let (up, down) = ((middle_across, 0.0, thin_across, 0.5), (middle_across, middle, thin_across, 1.0 - middle));
+    match char {
+        '─' => Some(vec![(0.0, middle, 1.0, thin)]),
+        '━' => Some(vec![(0.0, middle - 0.06, 1.0, thin + 0.12)]),
+        '│' => Some(vec![(middle_across, 0.0, thin_across, 1.0)]),
+        '╭' => Some(vec![right, down]),
+        '╮' => Some(vec![left, down]),
+        '╰' | '└' => Some(vec![right, up]),
+        '╯' => Some(vec![left, up]),
+        // Eighths, from below.
+        '▁'..='█' => {
             let height = f64::from(code - 0x2580) / 8.0;
             Some(vec![(0.0, 1.0 - height, 1.0, height)])
         }
-        0x2801..=0x28ff => {
-            // Unicode numbers the dots 1 2 3 down the left, 4 5 6 down the right, then 7 and 8 below them.
+        // Unicode numbers the dots 1 2 3 down the left, 4 5 6 down the right, then 7 and 8 below them.
+        '\u{2801}'..='\u{28ff}' => {
             let dots = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)];
             let dots = dots.into_iter().enumerate().filter(|(bit, _)| code >> bit & 1 == 1);
-            Some(dots.map(|(_, (x, y))| (0.13 + 0.5 * f64::from(x), 0.065 + 0.25 * f64::from(y), 0.24, 0.12)).collect())
+            Some(dots.map(|(_, (x, y))| (0.12 + 0.5 * f64::from(x), 0.06 + 0.25 * f64::from(y), 0.26, 0.13)).collect())
         }
         _ => None,
     }
 }
 
-/// Colour, and attributes for weight and slant.
-fn style(cell: &Cell) -> (&'static str, &'static str, &'static str) {
+/// Colour, and the attributes for all else.
+fn style(cell: &Cell) -> (&'static str, String) {
     let colour = match cell.fg {
         Color::Cyan => "#56c2d6",
         Color::Yellow => "#e0b050",
@@ -147,10 +160,13 @@ fn style(cell: &Cell) -> (&'static str, &'static str, &'static str) {
         Color::Red => "#e8707a",
         Color::Magenta => "#c49be0",
         Color::DarkGray => "#6d7480",
-        _ if cell.modifier.contains(Modifier::DIM) => "#6d7480",
         _ => FOREGROUND,
     };
-    let weight = if cell.modifier.contains(Modifier::BOLD) { " font-weight=\"bold\"" } else { "" };
-    let slant = if cell.modifier.contains(Modifier::ITALIC) { " font-style=\"italic\"" } else { "" };
-    (colour, weight, slant)
+    let attributes = [
+        (Modifier::BOLD, " font-weight=\"bold\""),
+        (Modifier::ITALIC, " font-style=\"italic\""),
+        (Modifier::DIM, " opacity=\"0.6\""),
+    ];
+    let attributes = attributes.into_iter().filter(|(modifier, _)| cell.modifier.contains(*modifier));
+    (colour, attributes.map(|(_, attribute)| attribute).collect())
 }

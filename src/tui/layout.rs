@@ -104,7 +104,7 @@ impl Areas {
         .areas(screen);
         let [loss, accuracy] = Layout::horizontal([Constraint::Fill(1); 2]).spacing(2).areas(charts);
         let [epochs, learning_rate] =
-            Layout::horizontal([Constraint::Fill(7), Constraint::Fill(3)]).spacing(2).areas(tables);
+            Layout::horizontal([Constraint::Min(58), Constraint::Max(28)]).spacing(1).areas(tables);
         Self {
             density: Density::Compact,
             header,

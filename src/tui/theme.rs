@@ -28,6 +28,11 @@ impl Theme {
         self.colour(Color::Cyan)
     }
 
+    /// A lot of train at once: the same, less loud.
+    pub fn bars(self) -> Style {
+        self.train().add_modifier(Modifier::DIM)
+    }
+
     pub fn test(self) -> Style {
         self.colour(Color::Yellow)
     }

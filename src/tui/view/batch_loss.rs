@@ -53,5 +53,5 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         1 + (share * (levels - 1) as f32).round() as u64
     };
     let data = seen.iter().map(|&loss| SparklineBar::from(loss.is_finite().then(|| level(loss))));
-    frame.render_widget(Sparkline::default().data(data).max(levels).style(theme.train()), bars);
+    frame.render_widget(Sparkline::default().data(data).max(levels).style(theme.bars()), bars);
 }

@@ -1,5 +1,5 @@
-//! Loss and accuracy over epochs. Train is a line, test a line with dots, single batches a faint line; learning-rate
-//! changes are marked along the top.
+//! Loss and accuracy over epochs. Train is a line, test are dots (two lines would hide each other: a cell shows one), single
+//! batches are faint points; learning-rate changes are marked along the top.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -11,7 +11,7 @@ use ratatui::widgets::{Axis, Chart, Dataset, GraphType};
 use super::panel;
 use crate::run::event::EpochDone;
 use crate::tui::app::App;
-use crate::tui::layout::Areas;
+use crate::tui::layout::{Areas, Density};
 
 type Points = Vec<(f64, f64)>;
 
@@ -27,12 +27,11 @@ pub fn render_loss(app: &App, areas: &Areas, frame: &mut Frame) {
     let ordinary = quantile(&batches, 0.98);
     let batches_seen = batches.iter().filter(|point| point.1 <= ordinary);
     let Some(y) = Scale::around(train.iter().chain(&test).chain(batches_seen), 2) else { return };
-    let changes = learning_rate_marks(app, y.high);
+    let changes = learning_rate_marks(app, y.high());
     let [raised, lowered] = &changes;
     let datasets = vec![
         line(&batches, theme.faint()).graph_type(GraphType::Scatter),
         line(&train, theme.train()),
-        line(&test, theme.test()),
         dots(&test, '•', theme.test()),
         dots(raised, '▲', theme.pending()),
         dots(lowered, '▼', theme.pending()),
@@ -46,14 +45,10 @@ pub fn render_accuracy(app: &App, areas: &Areas, frame: &mut Frame) {
     let test = over_epochs(app, |epoch| epoch.test_accuracy, None);
     let best: Points = app.run.best().map(|best| (end_of(app, best), best.test_accuracy)).into_iter().collect();
     let legend = legend(app, &train, &test, |accuracy| format!("{accuracy:.2}"));
-    let inner = panel(app, areas, areas.accuracy, None, "Accuracy %", legend, frame);
+    let title = if areas.density == Density::Compact { "Acc %" } else { "Accuracy %" };
+    let inner = panel(app, areas, areas.accuracy, None, title, legend, frame);
     let Some(y) = Scale::around(train.iter().chain(&test), 0) else { return };
-    let datasets = vec![
-        line(&train, theme.train()),
-        line(&test, theme.test()),
-        dots(&test, '•', theme.test()),
-        dots(&best, '★', theme.best()),
-    ];
+    let datasets = vec![line(&train, theme.train()), dots(&test, '•', theme.test()), dots(&best, '★', theme.best())];
     chart(app, inner, datasets, &y, frame);
 }
 
@@ -107,49 +102,68 @@ fn dots<'a>(points: &'a Points, dot: char, style: Style) -> Dataset<'a> {
 
 fn chart(app: &App, area: Rect, datasets: Vec<Dataset>, y: &Scale, frame: &mut Frame) {
     let theme = app.ui.theme;
-    // Epochs at the labels are whole numbers.
-    let parts = if area.width >= 50 { 4 } else { 2 };
+    // Even, so that the middle label is a whole epoch. ratatui puts no other label where it belongs.
     let epochs = (app.run.step as f64 / steps_per_epoch(app)).ceil().max(1.0) as u64;
-    let (x_max, parts) = if epochs < parts { (epochs, 1) } else { (epochs.next_multiple_of(parts), parts) };
-    let x_labels = (0..=parts).map(|part| (x_max * part / parts).to_string());
-    let rows = if area.height >= 9 { 4 } else { 2 };
-    let y_labels = (0..=rows).map(|row| y.label(f64::from(row) / f64::from(rows)));
-    let axis = |bounds, labels: Vec<String>| Axis::default().style(theme.faint()).bounds(bounds).labels(labels);
+    let x_labels = if epochs == 1 { vec![0, 1] } else { vec![0, epochs.div_ceil(2), epochs.next_multiple_of(2)] };
+    let x_max = x_labels.iter().max().copied().unwrap_or(1) as f64;
+    let x_labels: Vec<String> = x_labels.iter().map(u64::to_string).collect();
+    let every = if area.height >= 9 { 1 } else { 2 };
+    let y_labels: Vec<String> = (0..=Scale::PARTS).step_by(every).map(|part| y.label(part)).collect();
+    let axis = |bounds, labels: Vec<String>| {
+        Axis::default()
+            .style(theme.faint())
+            .bounds(bounds)
+            .labels(labels.into_iter().map(|label| Line::styled(label, theme.faint())))
+    };
     let chart = Chart::new(datasets)
-        .x_axis(axis([0.0, x_max as f64], x_labels.collect()))
-        .y_axis(axis([y.low, y.high], y_labels.collect()))
+        .x_axis(axis([0.0, x_max], x_labels))
+        .y_axis(axis([y.low, y.high()], y_labels))
         .legend_position(None);
     frame.render_widget(chart, area);
 }
 
-/// A range with round ends.
+/// A range with round ends, in four round steps: it does not move with every point.
 struct Scale {
     low: f64,
-    high: f64,
+    step: f64,
     decimals: usize,
 }
 
 impl Scale {
-    /// Around `points`, in steps of 1, 2 or 5 times a power of ten, so that it does not move with every point.
+    const PARTS: usize = 4;
+    const STEPS: [f64; 10] = [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
+
+    /// The closest around `points`, with labels of `decimals` at least.
     fn around<'a>(points: impl Iterator<Item = &'a (f64, f64)>, decimals: usize) -> Option<Self> {
         let (low, high) =
             points.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), point| (low.min(point.1), high.max(point.1)));
         if low > high {
             return None;
         }
+        // A flat line gets some room, ten times what the labels can tell.
         let span = (high - low).max(10f64.powi(1 - decimals as i32));
-        let magnitude = 10f64.powf((span / 4.0).log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|step| step * magnitude).into_iter().find(|step| step * 4.0 >= span)?;
-        let low = (low / step).floor() * step;
-        let parts = ((high - low) / step).ceil().max(1.0);
-        // An even number of steps, so that the label in the middle is round too.
-        let parts = parts + parts % 2.0;
-        Some(Self { low, high: low + step * parts, decimals })
+        let magnitude = 10f64.powf((span / Self::PARTS as f64).log10().floor());
+        let candidates = [magnitude, magnitude * 10.0].into_iter().flat_map(|unit| Self::STEPS.map(|step| step * unit));
+        candidates
+            .map(|step| {
+                let decimals =
+                    (decimals..6).find(|&decimals| is_whole(step * 10f64.powi(decimals as i32))).unwrap_or(6);
+                Self { low: (low / step).floor() * step, step, decimals }
+            })
+            .find(|scale| scale.high() >= high)
     }
 
-    fn label(&self, share: f64) -> String {
-        format!("{:>5.*}", self.decimals, self.low + share * (self.high - self.low))
+    fn high(&self) -> f64 {
+        self.low + self.step * Self::PARTS as f64
     }
+
+    fn label(&self, part: usize) -> String {
+        format!("{:>5.*}", self.decimals, self.low + self.step * part as f64)
+    }
+}
+
+fn is_whole(value: f64) -> bool {
+    (value - value.round()).abs() < 1e-6
 }
 
 /// The value that the share `q` of the points does not exceed.
@@ -170,9 +184,11 @@ mod tests {
     fn scales_are_round_and_hold_their_points() {
         let points = [(0.0, 0.93), (1.0, 2.31)];
         let scale = Scale::around(points.iter(), 2).unwrap();
-        assert!((scale.low - 0.5).abs() < 1e-9 && (scale.high - 2.5).abs() < 1e-9, "{} {}", scale.low, scale.high);
-        let one = Scale::around([(0.0, 42.0)].iter(), 0).unwrap();
-        assert!(one.low <= 42.0 && one.high >= 42.0 && one.high - one.low <= 20.0);
+        assert_eq!([0, 2, 4].map(|part| scale.label(part)), [" 0.80", " 1.60", " 2.40"]);
+        let scale = Scale::around([(0.0, 20.3), (1.0, 74.2)].iter(), 0).unwrap();
+        assert_eq!([0, 2, 4].map(|part| scale.label(part)), ["   15", "   45", "   75"]);
+        let flat = Scale::around([(0.0, 42.0)].iter(), 0).unwrap();
+        assert!(flat.low <= 42.0 && flat.high() >= 42.0 && flat.high() - flat.low <= 20.0);
         assert!(Scale::around([].iter(), 0).is_none());
     }
 

@@ -32,30 +32,31 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         Some(epoch) => done_row(app, epoch, best == Some(epoch.epoch), wide),
         None => open_row(app, wide),
     });
-    let mut headings = vec!["", "epoch", "train loss", "acc %", "test loss", "acc %", "lr", "time"];
-    let mut widths = vec![1, 5, 10, 6, 10, 6, 8, 7];
+    let mut headings = vec!["epoch", "train loss", "acc %", "test loss", "acc %", "lr", "time"];
+    let mut widths = vec![6, 10, 6, 9, 6, 8, 7];
     if wide {
         headings.push("eval");
         widths.push(7);
     }
     let heading = Row::new(headings.into_iter().map(right)).style(theme.faint());
-    let spacing = if inner.width >= 60 { 2 } else { 1 };
+    let spacing = if inner.width >= 64 { 2 } else { 1 };
     let widths = widths.into_iter().map(Constraint::Length);
-    frame.render_widget(
-        Table::new(rows, widths).header(heading).column_spacing(spacing).flex(ratatui::layout::Flex::Start),
-        inner,
-    );
+    frame.render_widget(Table::new(rows, widths).header(heading).column_spacing(spacing), inner);
 }
 
 fn right(text: impl Into<String>) -> Cell<'static> {
     Cell::new(Text::from(text.into()).right_aligned())
 }
 
+/// The number of an epoch behind a mark.
+fn marked(mark: char, epoch: u64) -> Cell<'static> {
+    Cell::new(format!("{mark}{epoch:>5}"))
+}
+
 fn done_row(app: &App, epoch: &EpochDone, best: bool, wide: bool) -> Row<'static> {
     let theme = app.ui.theme;
     let mut cells = vec![
-        right(if best { "★" } else { "" }),
-        right(epoch.epoch.to_string()),
+        marked(if best { '★' } else { ' ' }, epoch.epoch),
         right(format!("{:.4}", epoch.train_loss)),
         right(format!("{:.2}", epoch.train_accuracy)),
         right(format!("{:.4}", epoch.test_loss)),
@@ -75,8 +76,7 @@ fn open_row(app: &App, wide: bool) -> Row<'static> {
     let number =
         |value: Option<f64>, decimals: usize| value.map_or("–".to_owned(), |value| format!("{value:.decimals$}"));
     let mut cells = vec![
-        right("▸"),
-        right(open.epoch.to_string()),
+        marked('▸', open.epoch),
         right(number(app.run.open_epoch_loss(), 4)),
         right(number(open.train_accuracy(), 2)),
         right("–"),

@@ -56,6 +56,7 @@ fn change_line(app: &App, density: Density, change: Option<&LearningRateChange>)
     };
     let to = to.map_or(String::new(), format::learning_rate);
     let step = format::count(step);
+    let gap = if density == Density::Compact { "" } else { "  " };
     let mut spans = match (density, change) {
         (Density::Compact, _) => vec![Span::styled(format!("{step:>6} "), theme.faint())],
         (_, Some(change)) => vec![
@@ -70,8 +71,8 @@ fn change_line(app: &App, density: Density, change: Option<&LearningRateChange>)
         ],
     };
     spans.extend([
-        Span::styled(format!("{glyph} "), theme.pending()),
-        Span::raw(format!("{to:<8} ")),
+        Span::styled(glyph, theme.pending()),
+        Span::raw(format!("{to:<8}{gap}")),
         Span::styled(why, theme.faint()),
     ]);
     Line::from(spans)

@@ -14,9 +14,10 @@ mod notices;
 mod too_small;
 
 use ratatui::Frame;
-use ratatui::layout::{Alignment, Rect};
+use ratatui::layout::{Alignment, Constraint, Rect};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, BorderType, Borders, Clear};
+use ratatui::widgets::{Block, BorderType, Borders, Clear, Padding};
 
 use super::app::App;
 use super::keys::Screen;
@@ -75,6 +76,8 @@ fn panel(
         .borders(if areas.density == Density::Compact { Borders::TOP } else { Borders::ALL })
         .border_type(BorderType::Rounded)
         .border_style(border)
+        // Or the titles would inherit the faintness of the frame.
+        .title_style(Style::reset())
         .title_top(Line::from(left))
         .title_top(Line::from(right).alignment(Alignment::Right));
     frame.render_widget(block, area);
@@ -84,13 +87,13 @@ fn panel(
 /// A frame over the middle of the screen; gives what is inside.
 fn overlay(app: &App, screen: Rect, width: u16, height: u16, title: &str, frame: &mut Frame) -> Rect {
     let area = screen.centered(
-        ratatui::layout::Constraint::Length((width + 6).min(screen.width)),
-        ratatui::layout::Constraint::Length((height + 4).min(screen.height)),
+        Constraint::Length((width + 6).min(screen.width)),
+        Constraint::Length((height + 4).min(screen.height)),
     );
     let theme = app.ui.theme;
     let block = Block::bordered()
         .border_type(BorderType::Rounded)
-        .padding(ratatui::widgets::Padding::new(2, 2, 1, 1))
+        .padding(Padding::new(2, 2, 1, 1))
         .title_top(Line::styled(format!(" {title} "), theme.strong()));
     let inner = block.inner(area);
     frame.render_widget(Clear, area);
