@@ -2,9 +2,15 @@
 //!
 //! Defaults are the study's. The resolved configuration is written to the run directory and suffices to repeat it.
 
+mod load;
+mod validate;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use load::{ConfigError, Override};
+pub use validate::LEARNING_RATES;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -19,6 +19,7 @@ pub mod data;
 pub mod format;
 pub mod model;
 pub mod ops;
+pub mod nearest;
 pub mod random;
 pub mod run;
 pub mod train;

@@ -1,0 +1,331 @@
+//! Reads a configuration: command line over file over default. Every complaint names where the value came from, the
+//! key, the value, and what is allowed.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::Config;
+use super::validate::{RULES, Rule, broken};
+use crate::nearest::nearest;
+
+/// A value given on the command line, for one key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Override {
+    /// The option it was given with, such as `--set` or `--epochs`.
+    option: &'static str,
+    key: String,
+    text: String,
+}
+
+impl Override {
+    /// `--set section.key=value`.
+    pub fn parse(assignment: &str) -> Result<Self, ConfigError> {
+        match assignment.split_once('=') {
+            Some((key, text)) if !key.trim().is_empty() => Ok(Self::option("--set", key.trim(), text.trim())),
+            _ => Err(ConfigError::one(format!(
+                "--set {assignment}: expected section.key=value, such as --set train.batch_size=128"
+            ))),
+        }
+    }
+
+    /// An option with a key of its own, such as `--epochs`.
+    pub fn option(option: &'static str, key: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { option, key: key.into(), text: text.into() }
+    }
+
+    /// As TOML, or else as the bare string it looks like; the second reading is for keys that hold text.
+    fn readings(&self) -> [Value; 2] {
+        let bare = Value::String(self.text.clone());
+        let parsed = toml::from_str::<Table>(&format!("value = {}", self.text))
+            .ok()
+            .filter(|table| table.len() == 1)
+            .and_then(|mut table| table.remove("value"));
+        [parsed.unwrap_or_else(|| bare.clone()), bare]
+    }
+}
+
+/// Everything that is wrong with a configuration, one line each.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    problems: Vec<String>,
+}
+
+impl ConfigError {
+    fn one(problem: impl Into<String>) -> Self {
+        Self { problems: vec![problem.into()] }
+    }
+
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// The default, changed by what `file` says, changed by what the command line says. Every path in the result is
+    /// absolute.
+    pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Self, ConfigError> {
+        let mut settings = Settings::default();
+        if let Some(path) = file {
+            settings.read_file(path)?;
+        }
+        for given in overrides {
+            settings.read_option(given);
+        }
+        settings.finish()
+    }
+
+    /// As the configuration file that repeats it.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a validated configuration has a TOML form")
+    }
+}
+
+/// What was set so far, by whom, and what was wrong with it.
+#[derive(Default)]
+struct Settings {
+    table: Table,
+    /// (key, where it was set, the value as it was written), the last one counts.
+    origins: Vec<(&'static str, String, String)>,
+    problems: Vec<String>,
+}
+
+impl Settings {
+    fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::one(format!("{name}: {error}")))?;
+        let table: Table = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            ConfigError::one(format!("{name}: line {line}: {}", error.message().replace('\n', "; ")))
+        })?;
+        for (section, value) in table {
+            match value {
+                Value::Table(keys) if is_section(&section) => {
+                    for (key, value) in keys {
+                        self.set(&name, &format!("{section}.{key}"), &[value]);
+                    }
+                }
+                Value::Table(keys) => self.problems.push(unknown_section(&name, &section, keys.keys())),
+                value if is_section(&section) => self
+                    .problems
+                    .push(format!("{name}: {section} = {}: {section} is a section, [{section}]", shown(&value))),
+                value => self.set(&name, &section, &[value]),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_option(&mut self, given: &Override) {
+        self.set(given.option, &given.key, &given.readings());
+    }
+
+    /// Takes the first reading of the value that fits the key's type.
+    fn set(&mut self, origin: &str, key: &str, readings: &[Value]) {
+        let Some(rule) = RULES.iter().find(|rule| rule.key == key) else {
+            self.problems.push(unknown_key(origin, key));
+            return;
+        };
+        let (section, name) = rule.key.split_once('.').expect("every key has a section");
+        let fitting = readings.iter().find(|value| {
+            let section_only = Table::from_iter([(name.to_owned(), (*value).clone())]);
+            Config::deserialize(Table::from_iter([(section.to_owned(), Value::Table(section_only))])).is_ok()
+        });
+        let Some(value) = fitting else {
+            self.problems.push(not_allowed(origin, rule, &shown(&readings[0])));
+            return;
+        };
+        let keys = self.table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+        keys.as_table_mut().expect("sections are tables").insert(name.to_owned(), value.clone());
+        self.origins.push((rule.key, origin.to_owned(), shown(value)));
+    }
+
+    fn finish(mut self) -> Result<Config, ConfigError> {
+        let mut config = Config::deserialize(self.table).map_err(|error| ConfigError::one(error.message()))?;
+        for rule in broken(&config) {
+            let (_, origin, value) =
+                self.origins.iter().rfind(|(key, ..)| *key == rule.key).expect("the defaults break no rule");
+            self.problems.push(not_allowed(origin, rule, value));
+        }
+        if !self.problems.is_empty() {
+            return Err(ConfigError { problems: self.problems });
+        }
+        config.data.dir = absolute(&config.data.dir)?;
+        config.model.init = config.model.init.as_deref().map(absolute).transpose()?;
+        Ok(config)
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path).map_err(|error| ConfigError::one(format!("{}: {error}", path.display())))
+}
+
+fn sections() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|rule| rule.key.split_once('.').expect("every key has a section").0)
+}
+
+fn is_section(name: &str) -> bool {
+    sections().any(|section| section == name)
+}
+
+/// On one line, however it was written.
+fn shown(value: &Value) -> String {
+    value.to_string().replace('\n', " ")
+}
+
+fn not_allowed(origin: &str, rule: &Rule, value: &str) -> String {
+    let meant = match nearest(value.trim_matches('"'), rule.choices.iter().copied()).first() {
+        Some(choice) => format!("; did you mean {choice}?"),
+        None => String::new(),
+    };
+    format!("{origin}: {} = {value}: must be {}{meant}", rule.key, rule.allowed)
+}
+
+fn unknown_key(origin: &str, key: &str) -> String {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let known = || RULES.iter().map(|rule| rule.key);
+    let same_key = known().find(|known| known.rsplit('.').next() == Some(last));
+    let meant = same_key.or_else(|| nearest(key, known()).first().copied()).or_else(|| {
+        let keys = known().map(|known| known.split_once('.').expect("every key has a section").1);
+        nearest(last, keys).first().and_then(|near| known().find(|known| known.ends_with(&format!(".{near}"))))
+    });
+    match meant {
+        Some(meant) => format!("{origin}: unknown key {key}; did you mean {meant}?"),
+        None => format!("{origin}: unknown key {key}; config/default.toml lists every key"),
+    }
+}
+
+fn unknown_section<'a>(origin: &str, section: &str, keys: impl Iterator<Item = &'a String>) -> String {
+    let keys: Vec<String> = keys.map(|key| format!("{section}.{key}")).collect();
+    match nearest(section, sections()).first() {
+        Some(meant) => format!("{origin}: unknown section [{section}]; did you mean [{meant}]?"),
+        None if keys.len() == 1 => unknown_key(origin, &keys[0]),
+        None => {
+            let mut known: Vec<&str> = sections().collect();
+            known.dedup();
+            format!("{origin}: unknown section [{section}]; known are {}", known.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DataSource, ScheduleKind};
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    fn sets(assignments: &[&str]) -> Vec<Override> {
+        assignments.iter().map(|text| Override::parse(text).unwrap()).collect()
+    }
+
+    /// The complaints about `text` as a file, which is called FILE in them, and about `assignments`.
+    fn complaints(text: &str, assignments: &[&str]) -> String {
+        let file = file(text);
+        let error = Config::load(Some(file.path()), &sets(assignments)).unwrap_err();
+        error.to_string().replace(&file.path().display().to_string(), "FILE")
+    }
+
+    #[test]
+    fn the_shipped_file_is_the_default_and_tells_of_every_key() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/default.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
+        for section in sections() {
+            assert!(text.contains(&format!("[{section}]")), "{section}");
+        }
+        for rule in RULES {
+            let key = rule.key.split_once('.').unwrap().1;
+            assert!(text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = "))), "{key}");
+        }
+    }
+
+    #[test]
+    fn command_line_over_file_over_default() {
+        let file = file("[train]\nepochs = 7\nbatch_size = 32\n[schedule]\nkind = \"constant\"");
+        let mut given = sets(&["train.batch_size=16", "data.source=sample", "model.channels=[4,4,4]"]);
+        given.push(Override::option("--epochs", "train.epochs", "9"));
+        let config = Config::load(Some(file.path()), &given).unwrap();
+        assert_eq!((config.train.epochs, config.train.batch_size, config.train.eval_batch_size), (9, 16, 256));
+        assert_eq!((config.schedule.kind, config.data.source), (ScheduleKind::Constant, DataSource::Sample));
+        assert_eq!(config.model.channels, [4, 4, 4]);
+    }
+
+    #[test]
+    fn the_last_of_two_equal_keys_counts() {
+        let config = Config::load(None, &sets(&["train.epochs=0", "train.epochs=3"])).unwrap();
+        assert_eq!(config.train.epochs, 3);
+    }
+
+    #[test]
+    fn values_are_toml_and_text_may_stand_bare() {
+        let config = Config::load(
+            None,
+            &sets(&["run.device=cuda:1", "data.dir=2024", "optimizer.learning_rate=1", "augment.enabled = false"]),
+        )
+        .unwrap();
+        assert_eq!(config.run.device, "cuda:1");
+        assert!(config.data.dir.ends_with("2024"));
+        assert_eq!(config.optimizer.learning_rate, 1.0);
+        assert!(!config.augment.enabled);
+    }
+
+    #[test]
+    fn what_is_written_to_the_run_repeats_it() {
+        let mut given = sets(&["augment.hue=0.3", "model.init=weights.safetensors", "train.max_steps=20"]);
+        given.push(Override::option("--seed", "run.seed", "9223372036854775807"));
+        let config = Config::load(None, &given).unwrap();
+        let file = file(&config.to_toml());
+        assert_eq!(Config::load(Some(file.path()), &[]).unwrap(), config);
+        assert!(config.data.dir.is_absolute() && config.model.init.as_ref().unwrap().is_absolute());
+    }
+
+    #[test]
+    fn every_complaint_names_origin_key_value_and_what_is_allowed() {
+        insta::assert_snapshot!(complaints(
+            "[train]\nepochs = 0\nbatch_size = \"many\"\nepoch = 3\n[augment]\nhue = nan\n[trian]\nepochs = 1\n",
+            &[
+                "data.source=cifra10",
+                "data.source=[]",
+                "dropout=0.1",
+                "model.dropuot=0.1",
+                "zzz.qqq=1",
+                "optimizer.learning_rate=-1",
+                "optimizer.beta2=1",
+                "run.seed=-1",
+                "run.seed=9223372036854775808",
+                "run.device=gpu",
+                "model.channels=[1,2]",
+                "model.channels=[0,2,3]",
+                "train.batch_size=1.5",
+                "train.eval_batch_size=0",
+                "schedule.min_learning_rate=0.5",
+                "data.dir=",
+                "augment.enabled=yes",
+                "train.epochs.more=1",
+            ],
+        ));
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_or_not_there() {
+        insta::assert_snapshot!(complaints("[train]\nepochs = = 3\n", &[]));
+        insta::assert_snapshot!(complaints("train = 3\nepochs = 4\n[what]\nx = 1\ny = 2\n", &[]));
+        let missing = Config::load(Some(Path::new("no/such.toml")), &[]).unwrap_err();
+        assert_eq!(missing.to_string(), "no/such.toml: No such file or directory (os error 2)");
+        assert!(Override::parse("epochs").unwrap_err().to_string().contains("expected section.key=value"));
+    }
+}

@@ -1,0 +1,167 @@
+//! What each key of the configuration may hold, in one table: used to check values, to word errors, and to know which
+//! keys there are.
+
+use std::ops::RangeInclusive;
+
+use super::Config;
+
+/// Learning rates that a configuration or a command may set.
+pub const LEARNING_RATES: RangeInclusive<f64> = 1e-12..=10.0;
+
+/// One key and the rule its value obeys.
+pub(super) struct Rule {
+    /// `section.key`.
+    pub key: &'static str,
+    /// For people.
+    pub allowed: &'static str,
+    /// The known words, where the value is one of a few.
+    pub choices: &'static [&'static str],
+    pub holds: fn(&Config) -> bool,
+}
+
+const fn rule(key: &'static str, allowed: &'static str, holds: fn(&Config) -> bool) -> Rule {
+    Rule { key, allowed, choices: &[], holds }
+}
+
+const PROBABILITY: &str = "a number from 0 to 1";
+const SWITCH: &str = "true or false";
+
+// Every comparison is written so that NaN fails it.
+pub(super) const RULES: &[Rule] = &[
+    rule("run.seed", "a whole number from 0 to 9223372036854775807", |c| i64::try_from(c.run.seed).is_ok()),
+    Rule {
+        key: "run.device",
+        allowed: "auto, cpu, cuda or cuda:N",
+        choices: &["auto", "cpu", "cuda"],
+        holds: |c| is_device(&c.run.device),
+    },
+    rule("run.threads", "a whole number from 0 (one for each core) to 1024", |c| c.run.threads <= 1024),
+    rule("data.dir", "the path of a folder", |c| !c.data.dir.as_os_str().is_empty()),
+    Rule {
+        key: "data.source",
+        allowed: "auto, cifar10 or sample",
+        choices: &["auto", "cifar10", "sample"],
+        holds: |_| true,
+    },
+    rule("data.shuffle", SWITCH, |_| true),
+    rule("data.validation_examples", "a whole number from 0 to 49999", |c| c.data.validation_examples < 50_000),
+    rule("augment.enabled", SWITCH, |_| true),
+    rule("augment.crop_padding", "a whole number from 0 to 32 (pixels)", |c| c.augment.crop_padding <= 32),
+    rule("augment.flip_probability", PROBABILITY, |c| (0.0..=1.0).contains(&c.augment.flip_probability)),
+    rule("augment.brightness", "a number from 0 to 1", |c| (0.0..=1.0).contains(&c.augment.brightness)),
+    rule("augment.contrast", "a number from 0 to 1", |c| (0.0..=1.0).contains(&c.augment.contrast)),
+    rule("augment.saturation", "a number from 0 to 1", |c| (0.0..=1.0).contains(&c.augment.saturation)),
+    rule("augment.hue", "a number from 0 to 0.5 (turns)", |c| (0.0..=0.5).contains(&c.augment.hue)),
+    rule("augment.rotation_degrees", "a number from 0 to 180", |c| (0.0..=180.0).contains(&c.augment.rotation_degrees)),
+    rule("model.channels", "three whole numbers from 1 to 4096, such as [32, 64, 128]", |c| {
+        c.model.channels.iter().all(|n| (1..=4096).contains(n))
+    }),
+    rule("model.hidden", "a whole number from 1 to 65536", |c| (1..=65_536).contains(&c.model.hidden)),
+    rule("model.dropout", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.model.dropout)),
+    rule("model.init", "the path of a safetensors file", |c| {
+        c.model.init.as_ref().is_none_or(|path| !path.as_os_str().is_empty())
+    }),
+    rule("optimizer.learning_rate", "a number from 1e-12 to 10", |c| {
+        LEARNING_RATES.contains(&c.optimizer.learning_rate)
+    }),
+    rule("optimizer.beta1", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.optimizer.beta1)),
+    rule("optimizer.beta2", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.optimizer.beta2)),
+    rule("optimizer.epsilon", "a number above 0, to 1", |c| c.optimizer.epsilon > 0.0 && c.optimizer.epsilon <= 1.0),
+    Rule { key: "schedule.kind", allowed: "constant or plateau", choices: &["constant", "plateau"], holds: |_| true },
+    rule("schedule.factor", "a number above 0 and below 1", |c| c.schedule.factor > 0.0 && c.schedule.factor < 1.0),
+    rule("schedule.patience", "a whole number from 0 to 1000000 (epochs)", |c| c.schedule.patience <= 1_000_000),
+    rule("schedule.threshold", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.schedule.threshold)),
+    rule("schedule.min_learning_rate", "a number from 0 to optimizer.learning_rate", |c| {
+        (0.0..=c.optimizer.learning_rate).contains(&c.schedule.min_learning_rate)
+    }),
+    rule("train.epochs", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.epochs)),
+    rule("train.batch_size", "a whole number from 1 to 50000", |c| (1..=50_000).contains(&c.train.batch_size)),
+    rule("train.eval_batch_size", "a whole number from 1 to 10000", |c| {
+        (1..=10_000).contains(&c.train.eval_batch_size)
+    }),
+    rule("train.max_steps", "a whole number from 1 to 1000000000000", |c| {
+        c.train.max_steps.is_none_or(|steps| (1..=1_000_000_000_000).contains(&steps))
+    }),
+    rule("checkpoint.every_steps", "a whole number from 0 (at the end of each epoch only) to 1000000000", |c| {
+        c.checkpoint.every_steps <= 1_000_000_000
+    }),
+    rule("checkpoint.keep_last", "a whole number from 1 to 10000", |c| (1..=10_000).contains(&c.checkpoint.keep_last)),
+];
+
+/// The rules that `config` breaks.
+pub(super) fn broken(config: &Config) -> impl Iterator<Item = &'static Rule> {
+    RULES.iter().filter(move |rule| !(rule.holds)(config))
+}
+
+fn is_device(device: &str) -> bool {
+    match device.strip_prefix("cuda:") {
+        Some(ordinal) => !ordinal.starts_with('+') && ordinal.parse::<u8>().is_ok(),
+        None => ["auto", "cpu", "cuda"].contains(&device),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_has_every_key_of_the_configuration_and_no_other() {
+        let mut config = Config::default();
+        config.model.init = Some("x".into());
+        config.train.max_steps = Some(1);
+        let table = toml::Table::try_from(&config).unwrap();
+        let keys: BTreeSet<String> = table
+            .iter()
+            .flat_map(|(section, keys)| keys.as_table().unwrap().keys().map(move |key| format!("{section}.{key}")))
+            .collect();
+        assert_eq!(RULES.iter().map(|rule| rule.key.to_owned()).collect::<BTreeSet<_>>(), keys);
+        assert_eq!(RULES.len(), keys.len(), "a key has two rules");
+    }
+
+    #[test]
+    fn the_defaults_break_no_rule() {
+        assert_eq!(broken(&Config::default()).count(), 0);
+    }
+
+    #[test]
+    fn every_choice_is_one_that_serde_accepts() {
+        for rule in RULES.iter().filter(|rule| !rule.choices.is_empty()) {
+            let (section, key) = rule.key.split_once('.').unwrap();
+            for choice in rule.choices {
+                toml::from_str::<Config>(&format!("[{section}]\n{key} = \"{choice}\"")).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn nan_breaks_the_rule_of_every_float() {
+        let mut config = Config::default();
+        config.augment.flip_probability = f32::NAN;
+        config.augment.brightness = f32::NAN;
+        config.augment.contrast = f32::NAN;
+        config.augment.saturation = f32::NAN;
+        config.augment.hue = f32::NAN;
+        config.augment.rotation_degrees = f32::NAN;
+        config.model.dropout = f32::NAN;
+        config.optimizer.learning_rate = f64::NAN;
+        config.optimizer.beta1 = f64::NAN;
+        config.optimizer.beta2 = f64::NAN;
+        config.optimizer.epsilon = f64::NAN;
+        config.schedule.factor = f64::NAN;
+        config.schedule.threshold = f64::NAN;
+        config.schedule.min_learning_rate = f64::NAN;
+        assert_eq!(broken(&config).count(), 14);
+    }
+
+    #[test]
+    fn devices() {
+        for good in ["auto", "cpu", "cuda", "cuda:0", "cuda:11"] {
+            assert!(is_device(good), "{good}");
+        }
+        for bad in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "CPU", "cuda:300"] {
+            assert!(!is_device(bad), "{bad}");
+        }
+    }
+}

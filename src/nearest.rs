@@ -1,0 +1,25 @@
+//! What the user may have meant by a word that is not known.
+
+/// The candidates most like `word`, the best first; empty when none is close.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    const CLOSE: f64 = 0.8;
+    let mut close: Vec<(f64, &str)> = candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|&(similarity, _)| similarity > CLOSE)
+        .collect();
+    close.sort_by(|a, b| b.0.total_cmp(&a.0));
+    close.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_similar_comes_first_and_strangers_do_not_come() {
+        let known = ["model.channels", "model.dropout", "train.epochs"];
+        assert_eq!(nearest("model.dropuot", known)[0], "model.dropout");
+        assert_eq!(nearest("zzz", known), Vec::<&str>::new());
+    }
+}
