@@ -1,6 +1,12 @@
-//! The run directory: names of what lies in it.
+//! Run directories: what lies in one, and the directory that holds them all.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::config::Config;
+use crate::nearest::nearest;
 
 /// A run's directory, `runs/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,5 +53,282 @@ impl RunDir {
     /// Locked by the live trainer.
     pub fn lock(&self) -> PathBuf {
         self.path.join("lock")
+    }
+
+    /// Puts a file of the run in place whole, or not at all.
+    pub fn write_atomically(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    }
+
+    /// Removes the directory of a run that never began. One in which something was trained is left alone.
+    pub fn discard_untrained(&self) -> io::Result<()> {
+        let saved = std::fs::read_dir(self.checkpoints()).is_ok_and(|mut entries| entries.next().is_some());
+        let logged = std::fs::metadata(self.events()).is_ok_and(|events| events.len() > 0);
+        if saved || logged { Ok(()) } else { std::fs::remove_dir_all(&self.path) }
+    }
+}
+
+/// The directory that holds the runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunsDir {
+    path: PathBuf,
+}
+
+#[derive(Debug, Error)]
+pub enum CreateError {
+    #[error("run name {0:?}: {1}")]
+    Name(String, &'static str),
+    #[error("run {0} exists; to go on with it: taper resume {0}")]
+    Exists(String),
+    #[error(
+        "runs directory {path}: {free} free, and a run of this model needs {needed} for its checkpoints; \
+         make room or choose another with --runs-dir"
+    )]
+    Full { path: String, free: String, needed: String },
+    #[error("runs directory {path}: {source}; choose another with --runs-dir")]
+    Io { path: String, source: io::Error },
+}
+
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error("there is no run {name} in {runs}{hint}")]
+    Unknown { name: String, runs: String, hint: String },
+    #[error("{0} is not a run: it has no config.toml")]
+    NotARun(String),
+    #[error("runs directory {path}: {source}")]
+    Io { path: String, source: io::Error },
+}
+
+impl RunsDir {
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the directory of a new run, with its configuration in it. Without a name it is called after the time.
+    pub fn create(&self, name: Option<&str>, config: &Config) -> Result<RunDir, CreateError> {
+        if let Some(name) = name {
+            check_name(name).map_err(|reason| CreateError::Name(name.to_owned(), reason))?;
+        }
+        let io = |source| CreateError::Io { path: self.path.display().to_string(), source };
+        std::fs::create_dir_all(&self.path).map_err(io)?;
+        let runs = std::path::absolute(&self.path).map_err(io)?;
+        let disk = rustix::fs::statvfs(&runs).map_err(|error| io(error.into()))?;
+        self.check_space(disk.f_bavail.saturating_mul(disk.f_frsize), bytes_needed(config))?;
+
+        let run = match name {
+            Some(name) => match std::fs::create_dir(runs.join(name)) {
+                Ok(()) => RunDir::at(runs.join(name)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(CreateError::Exists(name.to_owned()));
+                }
+                Err(error) => return Err(io(error)),
+            },
+            None => create_named_by_time(&runs).map_err(io)?,
+        };
+        if let Err(error) = run.write_atomically(&run.config(), config.to_toml().as_bytes()) {
+            // It is ours, and holds nothing.
+            let _ = std::fs::remove_dir_all(run.path());
+            return Err(io(error));
+        }
+        Ok(run)
+    }
+
+    /// The run called `name`, or at that path if it has a slash.
+    pub fn open(&self, name: &str) -> Result<RunDir, OpenError> {
+        let by_path = name.contains('/');
+        let path = if by_path { PathBuf::from(name) } else { self.path.join(name) };
+        let run = RunDir::at(std::path::absolute(&path).unwrap_or(path));
+        if check_name(&run.name()).is_ok() && run.config().is_file() {
+            return Ok(run);
+        }
+        if by_path && run.path().is_dir() {
+            return Err(OpenError::NotARun(name.to_owned()));
+        }
+        let known: Vec<String> = self.list()?.iter().map(RunDir::name).collect();
+        let close = nearest(name, known.iter().map(String::as_str));
+        let hint = match (close.as_slice(), known.len()) {
+            ([], 0) => "; no run was started there yet".to_owned(),
+            ([], _) => "; taper runs lists them".to_owned(),
+            (close, _) => format!("; did you mean {}?", close[..close.len().min(3)].join(" or ")),
+        };
+        Err(OpenError::Unknown { name: name.to_owned(), runs: self.path.display().to_string(), hint })
+    }
+
+    /// Every run, by name.
+    pub fn list(&self) -> Result<Vec<RunDir>, OpenError> {
+        let io = |source| OpenError::Io { path: self.path.display().to_string(), source };
+        let entries = match std::fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io(error)),
+        };
+        let mut runs = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(io)?.path();
+            let run = RunDir::at(std::path::absolute(&path).unwrap_or(path));
+            if check_name(&run.name()).is_ok() && run.config().is_file() {
+                runs.push(run);
+            }
+        }
+        runs.sort_by_key(RunDir::name);
+        Ok(runs)
+    }
+
+    fn check_space(&self, free: u64, needed: u64) -> Result<(), CreateError> {
+        if free >= needed {
+            return Ok(());
+        }
+        let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+        let path = self.path.display().to_string();
+        Err(CreateError::Full { path, free: mebibytes(free), needed: mebibytes(needed) })
+    }
+}
+
+/// A name is one part of a path, and can be typed and printed without surprises.
+fn check_name(name: &str) -> Result<(), &'static str> {
+    const MAX_BYTES: usize = 100;
+    if name.is_empty() {
+        Err("a name has at least one character")
+    } else if name.len() > MAX_BYTES {
+        Err("a name has at most 100 bytes")
+    } else if name.starts_with(['.', '-']) {
+        Err("a name does not begin with a dot or a dash")
+    } else if name.contains('/') {
+        Err("a name has no slash; --runs-dir says where runs lie")
+    } else if name.chars().any(char::is_control) {
+        Err("a name has no control characters")
+    } else if name.trim() != name {
+        Err("a name does not begin or end with a space")
+    } else {
+        Ok(())
+    }
+}
+
+/// Such as `20261124-175203-cnn`; of two in one second the later gets `-2`.
+fn create_named_by_time(runs: &Path) -> io::Result<RunDir> {
+    let stem = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S-cnn").to_string();
+    for number in 1.. {
+        let path = runs.join(if number == 1 { stem.clone() } else { format!("{stem}-{number}") });
+        match std::fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 1000 => {}
+            created => return created.map(|()| RunDir::at(path)),
+        }
+    }
+    unreachable!("the last name returns")
+}
+
+/// Disk space below which a run would soon fail: the checkpoints that are kept and the one being written, and a little
+/// for the log.
+fn bytes_needed(config: &Config) -> u64 {
+    const LOG_BYTES: u64 = 16 << 20;
+    let [first, second, third] = config.model.channels.map(|channels| channels as u64);
+    let hidden = config.model.hidden as u64;
+    // The weights of the convolutions, of the hidden layer on 4 x 4 positions, and of the ten classes.
+    let weights = 9 * (3 * first + first * second + second * third) + 16 * third * hidden + 10 * hidden;
+    // f32, with the two moments of Adam beside each.
+    let checkpoint_bytes = 12 * weights;
+    (config.checkpoint.keep_last as u64 + 2) * checkpoint_bytes + LOG_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs() -> (tempfile::TempDir, RunsDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = RunsDir::at(dir.path().join("runs"));
+        (dir, runs)
+    }
+
+    #[test]
+    fn a_new_run_holds_its_configuration_and_nothing_is_overwritten() {
+        let (_dir, runs) = runs();
+        let run = runs.create(Some("first"), &Config::default()).unwrap();
+        assert_eq!(Config::load(Some(&run.config()), &[]).unwrap().train, Config::default().train);
+        let again = runs.create(Some("first"), &Config::default()).unwrap_err();
+        assert_eq!(again.to_string(), "run first exists; to go on with it: taper resume first");
+        assert_eq!(runs.open("first").unwrap(), run);
+        assert_eq!(runs.open(run.path().to_str().unwrap()).unwrap(), run);
+    }
+
+    #[test]
+    fn a_directory_that_is_no_run_is_not_taken_over() {
+        let (_dir, runs) = runs();
+        std::fs::create_dir_all(runs.path().join("mine")).unwrap();
+        assert!(matches!(runs.create(Some("mine"), &Config::default()), Err(CreateError::Exists(_))));
+        assert!(matches!(runs.open("mine"), Err(OpenError::Unknown { .. })));
+        let path = format!("{}/mine", runs.path().display());
+        assert!(matches!(runs.open(&path), Err(OpenError::NotARun(_))));
+        assert_eq!(runs.list().unwrap(), []);
+    }
+
+    #[test]
+    fn runs_named_by_time_are_unique() {
+        let (_dir, runs) = runs();
+        for _ in 0..5 {
+            let name = runs.create(None, &Config::default()).unwrap().name();
+            assert!(name.contains("-cnn") && name.starts_with("20"), "{name}");
+        }
+        assert_eq!(runs.list().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn names_that_would_surprise_are_refused() {
+        let (_dir, runs) = runs();
+        let long = "x".repeat(101);
+        for name in ["", "a/b", "..", ".hidden", "-x", "a\nb", "a\u{7f}", " a", "a ", &long] {
+            let error = runs.create(Some(name), &Config::default()).unwrap_err();
+            assert!(matches!(error, CreateError::Name(..)), "{name:?}: {error}");
+        }
+        assert!(!runs.path().exists(), "refused before anything is made");
+        runs.create(Some("größe 2"), &Config::default()).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_run_is_answered_with_the_nearest() {
+        let (_dir, runs) = runs();
+        assert!(runs.open("x").unwrap_err().to_string().ends_with("no run was started there yet"));
+        runs.create(Some("baseline"), &Config::default()).unwrap();
+        assert!(runs.open("basline").unwrap_err().to_string().ends_with("did you mean baseline?"));
+        assert!(runs.open("zzz").unwrap_err().to_string().ends_with("taper runs lists them"));
+        assert!(matches!(runs.open("").unwrap_err(), OpenError::Unknown { .. }));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_before_training() {
+        let needed = bytes_needed(&Config::default());
+        assert!((64 << 20..80 << 20).contains(&needed), "{needed}");
+        let error = RunsDir::at("runs").check_space(1 << 20, needed).unwrap_err().to_string();
+        assert!(error.starts_with("runs directory runs: 1.0 MiB free, and a run of this model needs "), "{error}");
+        RunsDir::at("runs").check_space(needed, needed).unwrap();
+    }
+
+    #[test]
+    fn a_runs_directory_that_cannot_be_made() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = RunsDir::at(file.path().join("runs")).create(None, &Config::default()).unwrap_err();
+        assert!(error.to_string().ends_with("choose another with --runs-dir"), "{error}");
+        assert!(RunsDir::at(file.path()).list().is_err());
+    }
+
+    #[test]
+    fn only_a_run_that_never_began_is_discarded() {
+        let (_dir, runs) = runs();
+        let run = runs.create(Some("a"), &Config::default()).unwrap();
+        std::fs::write(run.trainer_log(), "said something").unwrap();
+        run.discard_untrained().unwrap();
+        assert!(!run.path().exists());
+        let run = runs.create(Some("b"), &Config::default()).unwrap();
+        std::fs::create_dir_all(run.checkpoints().join("e0001-s000001")).unwrap();
+        run.discard_untrained().unwrap();
+        assert!(run.path().exists());
     }
 }

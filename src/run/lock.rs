@@ -1,4 +1,17 @@
-//! Placeholder for the run helper's module.
+//! Whether a run's trainer lives is never a guess: it holds a lock on the run for as long as it does.
+//!
+//! Where the file system has no flock, host, process and start time in `control` decide, and only on their own host.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::time::{Duration, Instant};
+
+use fs4::TryLockError;
+use thiserror::Error;
+
+use super::control::Control;
+use super::dir::RunDir;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Liveness {
     /// A trainer is at it, on this host.
@@ -8,4 +21,154 @@ pub enum Liveness {
     Elsewhere {
         host: String,
     },
+}
+
+#[derive(Debug, Error)]
+pub enum LockError {
+    #[error("run {0} has a live trainer; to watch it: taper attach {0}")]
+    Live(String),
+    #[error("the trainer of run {run} is on host {host}; if it is not running there any more, remove {control}")]
+    Elsewhere { run: String, host: String, control: String },
+    #[error("{path}: {source}")]
+    Io { path: String, source: io::Error },
+}
+
+/// Held by the trainer of a run; released when dropped, or when the process ends in whatever way.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+impl RunLock {
+    /// Takes the run, unless a trainer has it.
+    pub fn acquire(dir: &RunDir) -> Result<Self, LockError> {
+        let io = |source| LockError::Io { path: dir.lock().display().to_string(), source };
+        let file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(dir.lock()).map_err(io)?;
+        // Whoever asks for the liveness holds a shared lock for a moment.
+        let patience = Instant::now() + Duration::from_millis(500);
+        let refusal = loop {
+            match fs4::FileExt::try_lock(&file) {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) if Instant::now() < patience => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(TryLockError::WouldBlock) => break held(dir),
+                Err(TryLockError::Error(error)) if lacks_flock(&error) => break by_control(dir),
+                Err(TryLockError::Error(error)) => return Err(io(error)),
+            }
+        };
+        match refusal {
+            Liveness::Dead => Ok(Self { _file: file }),
+            Liveness::Live => Err(LockError::Live(dir.name())),
+            Liveness::Elsewhere { host } => {
+                Err(LockError::Elsewhere { run: dir.name(), host, control: dir.control().display().to_string() })
+            }
+        }
+    }
+}
+
+/// Whether the run has a live trainer.
+pub fn liveness(dir: &RunDir) -> Liveness {
+    // Without a lock file no trainer ever started.
+    let Ok(file) = File::open(dir.lock()) else { return Liveness::Dead };
+    match fs4::FileExt::try_lock_shared(&file) {
+        Ok(()) => Liveness::Dead,
+        Err(TryLockError::WouldBlock) => held(dir),
+        Err(TryLockError::Error(_)) => by_control(dir),
+    }
+}
+
+/// Whether the file system under `dir` has the lock that liveness rests on.
+pub fn has_flock(dir: &std::path::Path) -> io::Result<bool> {
+    let file = tempfile::tempfile_in(dir)?;
+    match fs4::FileExt::try_lock(&file) {
+        Ok(()) => Ok(true),
+        Err(TryLockError::Error(error)) if lacks_flock(&error) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The lock is held: by a trainer here, or on the host that `control` names.
+fn held(dir: &RunDir) -> Liveness {
+    match Control::read(dir) {
+        Some(control) if !control.is_on_this_host() => Liveness::Elsewhere { host: control.host },
+        _ => Liveness::Live,
+    }
+}
+
+/// There is no lock to ask.
+fn by_control(dir: &RunDir) -> Liveness {
+    match Control::read(dir) {
+        None => Liveness::Dead,
+        Some(control) if !control.is_on_this_host() => Liveness::Elsewhere { host: control.host },
+        Some(control) if control.process_lives() => Liveness::Live,
+        Some(_) => Liveness::Dead,
+    }
+}
+
+fn lacks_flock(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let known = [Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOTSUP, Errno::NOLCK, Errno::INVAL];
+    error.raw_os_error().is_some_and(|code| known.iter().any(|errno| errno.raw_os_error() == code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> (tempfile::TempDir, RunDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::at(dir.path());
+        (dir, run)
+    }
+
+    #[test]
+    fn a_run_is_live_exactly_as_long_as_its_lock_is_held() {
+        let (_dir, run) = run();
+        assert_eq!(liveness(&run), Liveness::Dead);
+        let lock = RunLock::acquire(&run).unwrap();
+        assert_eq!(liveness(&run), Liveness::Live);
+        assert!(matches!(RunLock::acquire(&run), Err(LockError::Live(_))));
+        drop(lock);
+        assert_eq!(liveness(&run), Liveness::Dead);
+        RunLock::acquire(&run).unwrap();
+    }
+
+    #[test]
+    fn asking_does_not_keep_a_trainer_from_its_lock() {
+        let (_dir, run) = run();
+        drop(RunLock::acquire(&run).unwrap());
+        let file = File::open(run.lock()).unwrap();
+        fs4::FileExt::try_lock_shared(&file).unwrap();
+        let asker = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(file);
+        });
+        RunLock::acquire(&run).unwrap();
+        asker.join().unwrap();
+    }
+
+    #[test]
+    fn a_trainer_on_another_host_is_named() {
+        let (_dir, run) = run();
+        let _lock = RunLock::acquire(&run).unwrap();
+        Control { host: "node7".into(), ..Control::own("/x".into()) }.write(&run).unwrap();
+        assert_eq!(liveness(&run), Liveness::Elsewhere { host: "node7".into() });
+        let error = RunLock::acquire(&run).unwrap_err().to_string();
+        assert!(error.contains("on host node7") && error.contains("remove "), "{error}");
+    }
+
+    #[test]
+    fn without_flock_the_process_decides_on_its_own_host_only() {
+        let (_dir, run) = run();
+        assert_eq!(by_control(&run), Liveness::Dead);
+        let own = Control::own("/x".into());
+        own.write(&run).unwrap();
+        assert_eq!(by_control(&run), Liveness::Live);
+        Control { start_ticks: Some(1), ..own.clone() }.write(&run).unwrap();
+        assert_eq!(by_control(&run), Liveness::Dead);
+        Control { host: "node7".into(), ..own }.write(&run).unwrap();
+        assert_eq!(by_control(&run), Liveness::Elsewhere { host: "node7".into() });
+    }
 }

@@ -1,8 +1,10 @@
 //! A run on disk: its directory, its event log, the fold of that log, and the way to its trainer.
 
+pub mod control;
 pub mod dir;
 pub mod event;
 pub mod lock;
 pub mod log;
 pub mod losses;
+pub mod socket;
 pub mod state;

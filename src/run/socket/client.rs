@@ -1,0 +1,69 @@
+//! The other end of the control socket: sends one command and waits for its answer.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::super::control::Control;
+use super::super::dir::RunDir;
+use super::super::event::{Command, FORMAT_VERSION};
+use super::super::lock::{Liveness, liveness};
+use super::{Line, MAX_LINE_BYTES, Reply};
+
+/// A command is answered when it is done, and a slow machine may first have to end a step or an evaluation.
+const ANSWER_TIME: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Error)]
+pub enum SendError {
+    #[error("run {run} has no live trainer; to go on with it: taper resume {run}")]
+    NotLive { run: String },
+    #[error("the trainer of run {run} is on host {host}, and can be commanded only from there")]
+    Elsewhere { run: String, host: String },
+    #[error("the trainer of run {run} cannot be reached at {socket}: {source}")]
+    Unreachable { run: String, socket: String, source: io::Error },
+    #[error("the trainer of run {run} did not answer: {reason}")]
+    NoAnswer { run: String, reason: String },
+}
+
+/// Sends one command to the run's trainer and waits until it is carried out or refused.
+pub fn send(dir: &RunDir, command: Command) -> Result<Reply, SendError> {
+    let run = dir.name();
+    let control = match (liveness(dir), Control::read(dir)) {
+        (Liveness::Dead, _) => return Err(SendError::NotLive { run }),
+        (Liveness::Elsewhere { host }, _) => return Err(SendError::Elsewhere { run, host }),
+        (Liveness::Live, Some(control)) => control,
+        (Liveness::Live, None) => {
+            return Err(SendError::NoAnswer { run, reason: "it is starting or ending; try again".into() });
+        }
+    };
+    let mut stream = UnixStream::connect(&control.socket).map_err(|source| SendError::Unreachable {
+        run: run.clone(),
+        socket: control.socket.display().to_string(),
+        source,
+    })?;
+    exchange(&mut stream, command).map_err(|error| {
+        let reason = match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                format!("nothing came for {} s; it may still carry out the command", ANSWER_TIME.as_secs())
+            }
+            _ => error.to_string(),
+        };
+        SendError::NoAnswer { run, reason }
+    })
+}
+
+fn exchange(stream: &mut UnixStream, command: Command) -> io::Result<Reply> {
+    stream.set_read_timeout(Some(ANSWER_TIME))?;
+    stream.set_write_timeout(Some(ANSWER_TIME))?;
+    let mut line = serde_json::to_vec(&Line { version: FORMAT_VERSION, command })?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = Vec::new();
+    BufReader::new(stream).take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut answer)?;
+    if answer.is_empty() {
+        return Err(io::Error::other("it closed the connection"));
+    }
+    Ok(serde_json::from_slice(&answer)?)
+}
