@@ -1,4 +1,169 @@
-//! Training.
+//! Training: the loop, and what it needs. Knows no terminal.
+
+pub mod checkpoint;
+mod control;
 pub mod device;
+pub mod evaluate;
 pub mod optimizer;
+pub mod process;
+mod recorder;
 pub mod schedule;
+mod session;
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use candle_core::{Device, Tensor};
+
+use self::checkpoint::Best;
+use self::control::{Control, Flow};
+use self::evaluate::{Evaluation, correct};
+use self::recorder::{Recorder, StepResult};
+use self::session::Session;
+use crate::data::SIDE;
+use crate::data::loader::{Batch, EpochPlan, train_batches};
+use crate::model::Mode;
+use crate::ops;
+use crate::run::event::{CheckpointReason, EpochDone, Event, LearningRateReason, Outcome};
+
+/// Trains until the last epoch or step, or until told to end, from wherever the session is.
+fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) -> Result<Outcome> {
+    while session.state.epoch <= session.config.train.epochs {
+        // 1. Train on what is left of the epoch.
+        let mut batches = train_batches(session.train_data.clone(), plan_of_epoch(session));
+        while session.state.step < session.total_steps() {
+            if let Flow::End(outcome) = control.obey(session, recorder)? {
+                return Ok(outcome);
+            }
+            let started = Instant::now();
+            let Some(batch) = batches.next() else { break };
+            let step = session.state.step + 1;
+
+            let (x, labels) = to_tensors(&batch, &session.device)?;
+            let mode = Mode::Train { seed: session.config.run.seed, step };
+            let logits = session.cnn.forward(&x, mode)?;
+            let loss = ops::cross_entropy(&logits, &labels)?;
+            let gradients = loss.backward()?;
+            // Waits for the device; in return, a loss that is not finite never reaches the weights.
+            let loss = loss.to_scalar::<f32>()?;
+            if !loss.is_finite() {
+                let message = format!("the loss of step {step} is {loss}: the weights are left as they were before it");
+                recorder.record(Event::AlarmRaised { step: session.state.step, message: message.clone() })?;
+                bail!(message)
+            }
+            session.adam.step(&gradients, session.state.learning_rate)?;
+
+            let result = StepResult {
+                epoch: session.state.epoch,
+                step,
+                loss,
+                correct: correct(&logits, &batch.labels)?,
+                examples: batch.labels.len() as u64,
+                train_secs: started.elapsed().as_secs_f64(),
+            };
+            session.state.step = step;
+            session.state.batches_done += 1;
+            session.state.epoch_so_far.add(&result);
+            recorder.step(result)?;
+            let every_steps = session.config.checkpoint.every_steps;
+            if every_steps > 0 && step.is_multiple_of(every_steps) && !session.epoch_is_trained() {
+                checkpoint_or_alarm(session, recorder)?;
+            }
+        }
+        if !session.epoch_is_trained() {
+            return Ok(Outcome::Completed);
+        }
+
+        // 2. Evaluate.
+        recorder.record(Event::EvaluationStarted { epoch: session.state.epoch, step: session.state.step })?;
+        let started = Instant::now();
+        let mut evaluation = Evaluation::default();
+        for start in (0..session.test_data.len()).step_by(session.config.train.eval_batch_size) {
+            if let Flow::End(outcome) = control.obey(session, recorder)? {
+                return Ok(outcome);
+            }
+            let end = (start + session.config.train.eval_batch_size).min(session.test_data.len());
+            evaluation.add_batch(&session.cnn, &session.test_data, start..end, &session.device)?;
+        }
+        let evaluation_secs = started.elapsed().as_secs_f64();
+        finish_epoch(session, &evaluation, evaluation_secs, recorder)?;
+    }
+    Ok(Outcome::Completed)
+}
+
+/// Records the epoch, adjusts the learning rate, and saves.
+fn finish_epoch(
+    session: &mut Session,
+    evaluation: &Evaluation,
+    evaluation_secs: f64,
+    recorder: &mut Recorder,
+) -> Result<()> {
+    let epoch = session.state.epoch;
+    let so_far = std::mem::take(&mut session.state.epoch_so_far);
+    let test_accuracy = evaluation.accuracy();
+    let is_best = session.state.best.as_ref().is_none_or(|best| test_accuracy > best.test_accuracy);
+    recorder.record(Event::EpochDone(EpochDone {
+        epoch,
+        step: session.state.step,
+        train_loss: so_far.loss_sum / session.steps_per_epoch() as f64,
+        train_accuracy: 100.0 * so_far.correct as f64 / so_far.examples as f64,
+        test_loss: evaluation.mean_loss(),
+        test_accuracy,
+        learning_rate: session.state.learning_rate,
+        elapsed_secs: so_far.train_secs + evaluation_secs,
+        evaluation_secs,
+        best: is_best,
+    }))?;
+
+    let schedule = session.config.schedule.clone();
+    let learning_rate = session.state.learning_rate;
+    let scheduled = session.state.plateau.step(&schedule, evaluation.mean_loss(), learning_rate);
+    session.set_learning_rate(scheduled, LearningRateReason::Plateau, recorder)?;
+
+    session.state.epoch += 1;
+    session.state.batches_done = 0;
+    let name = session.free_checkpoint_name();
+    let best_before = session.state.best.clone();
+    if is_best {
+        session.state.best = Some(Best { epoch, test_accuracy, checkpoint: name.clone() });
+    }
+    if let Err(error) = session.checkpoint_as(&name, CheckpointReason::Epoch, recorder) {
+        session.state.best = best_before;
+        raise_alarm(session, recorder, &error)?;
+    }
+    Ok(())
+}
+
+/// A checkpoint that cannot be saved (a full disk) is no reason to stop training.
+fn checkpoint_or_alarm(session: &mut Session, recorder: &mut Recorder) -> Result<()> {
+    match session.checkpoint(CheckpointReason::Interval, recorder) {
+        Ok(_) => Ok(()),
+        Err(error) => raise_alarm(session, recorder, &error),
+    }
+}
+
+fn raise_alarm(session: &Session, recorder: &mut Recorder, error: &anyhow::Error) -> Result<()> {
+    let message = format!("{error:#}");
+    tracing::error!("{message}");
+    recorder.record(Event::AlarmRaised { step: session.state.step, message })?;
+    Ok(())
+}
+
+fn plan_of_epoch(session: &Session) -> EpochPlan {
+    EpochPlan {
+        seed: session.config.run.seed,
+        epoch: session.state.epoch,
+        batch_size: session.config.train.batch_size,
+        shuffle: session.config.data.shuffle,
+        augment: session.config.augment.clone(),
+        first_batch: session.state.batches_done as usize,
+    }
+}
+
+/// Pictures (N, 3, 32, 32) and labels (N) on `device`.
+fn to_tensors(batch: &Batch, device: &Device) -> candle_core::Result<(Tensor, Tensor)> {
+    let examples = batch.labels.len();
+    let x = Tensor::from_slice(&batch.pictures, (examples, 3, SIDE, SIDE), device)?;
+    let labels = Tensor::from_slice(&batch.labels, examples, device)?;
+    Ok((x, labels))
+}

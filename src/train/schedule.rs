@@ -6,7 +6,7 @@ use crate::config::{ScheduleConfig, ScheduleKind};
 
 /// PyTorch's `ReduceLROnPlateau` (mode min, relative threshold, no cooldown): when the loss has not improved for more
 /// than `patience` epochs, the learning rate is multiplied by `factor`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plateau {
     /// None before the first epoch.
     best_loss: Option<f64>,
@@ -17,10 +17,6 @@ pub struct Plateau {
 const LEAST_CHANGE: f64 = 1e-8;
 
 impl Plateau {
-    pub fn new() -> Self {
-        Self { best_loss: None, epochs_without_improvement: 0 }
-    }
-
     /// Takes an epoch's loss and says what the learning rate should be from now on.
     pub fn step(&mut self, config: &ScheduleConfig, loss: f64, learning_rate: f64) -> f64 {
         if config.kind == ScheduleKind::Constant {
@@ -60,7 +56,7 @@ mod tests {
             0.25, 0.125,
         ];
         let config = ScheduleConfig::default();
-        let mut plateau = Plateau::new();
+        let mut plateau = Plateau::default();
         let mut learning_rate = 1.0;
         for (epoch, (loss, expected)) in losses.into_iter().zip(expected).enumerate() {
             learning_rate = plateau.step(&config, loss, learning_rate);
@@ -71,7 +67,7 @@ mod tests {
     #[test]
     fn stops_at_the_least_learning_rate() {
         let config = ScheduleConfig { patience: 0, min_learning_rate: 0.3, ..ScheduleConfig::default() };
-        let mut plateau = Plateau::new();
+        let mut plateau = Plateau::default();
         let rates: Vec<f64> = (0..4)
             .scan(1.0, |rate, _| {
                 *rate = plateau.step(&config, 1.0, *rate);
@@ -84,7 +80,7 @@ mod tests {
     #[test]
     fn a_constant_schedule_changes_nothing() {
         let config = ScheduleConfig { kind: ScheduleKind::Constant, patience: 0, ..ScheduleConfig::default() };
-        let mut plateau = Plateau::new();
+        let mut plateau = Plateau::default();
         assert!((0..5).all(|_| plateau.step(&config, 1.0, 0.1) == 0.1));
     }
 }

@@ -1,1 +1,3 @@
 //! The one integration binary: linking candle is slow. One file a subject.
+
+mod pytorch;

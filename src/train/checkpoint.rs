@@ -1,0 +1,414 @@
+//! Checkpoints: everything that training needs to go on as if it had never stopped.
+//!
+//! A checkpoint is a folder: `model.safetensors`, `optimizer.safetensors`, and `state.json` with the rest and the SHA-256
+//! of the other two. It is written to a temporary folder, synced, and renamed into place, so that a name under
+//! `checkpoints/` is a whole checkpoint or not there. No random generator's state is saved: draws are by counter.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::optimizer::Adam;
+use super::recorder::StepResult;
+use super::schedule::Plateau;
+use crate::model::Cnn;
+use crate::run::dir::RunDir;
+use crate::run::event::{CheckpointReason, CheckpointSaved, FORMAT_VERSION};
+
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+
+/// Where training is, apart from weights and moments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainState {
+    /// The epoch being trained, from 1.
+    pub epoch: u64,
+    /// Batches of it that are done. All of them: its evaluation is next.
+    pub batches_done: u64,
+    /// Optimizer steps taken since the beginning of the run.
+    pub step: u64,
+    pub learning_rate: f64,
+    pub plateau: Plateau,
+    pub epoch_so_far: EpochSoFar,
+    pub best: Option<Best>,
+}
+
+/// Sums over the batches of the epoch that are done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochSoFar {
+    pub loss_sum: f64,
+    pub correct: u64,
+    pub examples: u64,
+    pub train_secs: f64,
+}
+
+impl EpochSoFar {
+    pub fn add(&mut self, step: &StepResult) {
+        self.loss_sum += f64::from(step.loss);
+        self.correct += step.correct;
+        self.examples += step.examples;
+        self.train_secs += step.train_secs;
+    }
+}
+
+/// The epoch with the best test accuracy so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    pub epoch: u64,
+    /// Percent.
+    pub test_accuracy: f64,
+    pub checkpoint: String,
+}
+
+impl TrainState {
+    pub fn new(learning_rate: f64) -> Self {
+        Self {
+            epoch: 1,
+            batches_done: 0,
+            step: 0,
+            learning_rate,
+            plateau: Plateau::default(),
+            epoch_so_far: EpochSoFar::default(),
+            best: None,
+        }
+    }
+
+    /// Such as `e0012-s009384`: the epoch that was trained last, and the step.
+    pub fn checkpoint_name(&self) -> String {
+        let epoch = if self.batches_done == 0 { self.epoch.saturating_sub(1) } else { self.epoch };
+        format!("e{epoch:04}-s{:06}", self.step)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateFile {
+    version: u32,
+    #[serde(flatten)]
+    state: TrainState,
+    /// SHA-256 of the files beside it, in hexadecimal.
+    sha256: BTreeMap<String, String>,
+}
+
+/// The checkpoints of a run.
+pub struct Checkpoints {
+    folder: PathBuf,
+    keep_last: usize,
+}
+
+impl Checkpoints {
+    /// Also removes what a killed trainer left half written or half removed: call it as the holder of the run's lock.
+    pub fn open(dir: &RunDir, keep_last: usize) -> Result<Self> {
+        let folder = dir.checkpoints();
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                fs::remove_dir_all(entry.path())
+                    .with_context(|| format!("cannot remove the leftover {}", entry.path().display()))?;
+            }
+        }
+        Ok(Self { folder, keep_last })
+    }
+
+    /// Writes a checkpoint, then removes the oldest that are neither among the last few nor the best. A name that is
+    /// taken (the same step, saved before something else changed) gets a number: nothing saved is overwritten.
+    pub fn save(
+        &self,
+        cnn: &Cnn,
+        adam: &Adam,
+        state: &TrainState,
+        name: &str,
+        reason: CheckpointReason,
+    ) -> Result<CheckpointSaved> {
+        let started = Instant::now();
+        let files = [(MODEL, cnn.weights().to_safetensors()?), (OPTIMIZER, adam.to_safetensors()?)];
+        let sha256 = files.iter().map(|(file, bytes)| ((*file).to_owned(), hex_sha256(bytes))).collect();
+        let state_file = StateFile { version: FORMAT_VERSION, state: state.clone(), sha256 };
+        let json = serde_json::to_vec_pretty(&state_file)?;
+        let bytes = files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + json.len();
+
+        let unfinished = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(&self.folder);
+        let unfinished = unfinished.with_context(|| format!("cannot write to {}", self.folder.display()))?;
+        for (file, bytes) in files.iter().map(|(file, bytes)| (*file, bytes)).chain([(STATE, &json)]) {
+            let path = unfinished.path().join(file);
+            write_durably(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        sync_folder(unfinished.path())?;
+        let target = self.folder.join(name);
+        fs::rename(unfinished.path(), &target).with_context(|| format!("cannot put {} in place", target.display()))?;
+        sync_folder(&self.folder)?;
+
+        self.remove_old(state, name)?;
+        Ok(CheckpointSaved {
+            epoch: state.epoch,
+            step: state.step,
+            name: name.to_owned(),
+            reason,
+            bytes: bytes as u64,
+            save_secs: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// A name for a checkpoint of `state` that is not taken.
+    pub fn free_name(&self, state: &TrainState) -> String {
+        let name = state.checkpoint_name();
+        let taken = |name: &str| self.folder.join(name).exists();
+        if !taken(&name) {
+            return name;
+        }
+        (2..).map(|n| format!("{name}-{n}")).find(|name| !taken(name)).expect("fewer checkpoints than integers")
+    }
+
+    fn remove_old(&self, state: &TrainState, just_saved: &str) -> Result<()> {
+        let best = state.best.as_ref().map(|best| best.checkpoint.as_str());
+        for name in names(&self.folder)?.iter().skip(self.keep_last.max(1)) {
+            if Some(name.as_str()) == best || name == just_saved {
+                continue;
+            }
+            // Out of sight first: a kill in the middle of the removal must not leave part of a checkpoint under its name.
+            let doomed = self.folder.join(format!(".removed-{name}"));
+            fs::rename(self.folder.join(name), &doomed)?;
+            fs::remove_dir_all(&doomed).with_context(|| format!("cannot remove {}", doomed.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A checkpoint that has been read and found whole.
+pub struct Checkpoint {
+    path: PathBuf,
+    pub state: TrainState,
+    optimizer: Vec<u8>,
+}
+
+impl Checkpoint {
+    /// # Errors
+    /// Names the file that is missing, damaged or of another version.
+    pub fn read(path: &Path) -> Result<Self> {
+        let state_path = path.join(STATE);
+        let json = fs::read(&state_path).with_context(|| format!("cannot read {}", state_path.display()))?;
+        let file: StateFile =
+            serde_json::from_slice(&json).with_context(|| format!("{} is damaged", state_path.display()))?;
+        if file.version != FORMAT_VERSION {
+            bail!("{} has version {}, this taper reads {FORMAT_VERSION}", state_path.display(), file.version)
+        }
+        let mut optimizer = vec![];
+        for name in [MODEL, OPTIMIZER] {
+            let path = path.join(name);
+            let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            if file.sha256.get(name) != Some(&hex_sha256(&bytes)) {
+                bail!("{} is damaged: its SHA-256 is not the one in {STATE}", path.display())
+            }
+            if name == OPTIMIZER {
+                optimizer = bytes;
+            }
+        }
+        Ok(Self { path: path.to_owned(), state: file.state, optimizer })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    pub fn load(&self, cnn: &Cnn, adam: &mut Adam) -> Result<()> {
+        cnn.weights().load(&self.path.join(MODEL))?;
+        adam.load(&self.optimizer, &self.path.join(OPTIMIZER))
+    }
+
+    /// The weights alone.
+    pub fn load_weights(&self, cnn: &Cnn) -> Result<()> {
+        cnn.weights().load(&self.path.join(MODEL))
+    }
+}
+
+/// The latest whole checkpoint of a run; None if it has none at all.
+///
+/// # Errors
+/// When there are checkpoints and every one is damaged: each is named.
+pub fn latest(dir: &RunDir) -> Result<Option<Checkpoint>> {
+    let folder = dir.checkpoints();
+    let mut damaged = vec![];
+    for name in names(&folder)? {
+        match Checkpoint::read(&folder.join(name)) {
+            Ok(checkpoint) => {
+                for error in &damaged {
+                    tracing::warn!("passed over a checkpoint: {error:#}");
+                }
+                return Ok(Some(checkpoint));
+            }
+            Err(error) => damaged.push(error),
+        }
+    }
+    if damaged.is_empty() {
+        return Ok(None);
+    }
+    let list: Vec<String> = damaged.iter().map(|error| format!("{error:#}")).collect();
+    bail!("no checkpoint in {} is whole: {}", folder.display(), list.join("; "))
+}
+
+/// The names of the checkpoints in a folder, the latest first.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", folder.display())),
+    };
+    let mut names = vec![];
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if let Some(order) = parse_name(&name) {
+            names.push((order, name));
+        }
+    }
+    names.sort_unstable();
+    Ok(names.into_iter().rev().map(|(_, name)| name).collect())
+}
+
+/// Step and number of a checkpoint's name: `e0012-s009384` or `e0012-s009384-2`.
+fn parse_name(name: &str) -> Option<(u64, u64)> {
+    let (epoch, rest) = name.strip_prefix('e')?.split_once("-s")?;
+    epoch.parse::<u64>().ok()?;
+    match rest.split_once('-') {
+        Some((step, number)) => Some((step.parse().ok()?, number.parse().ok()?)),
+        None => Some((rest.parse().ok()?, 1)),
+    }
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn sync_folder(path: &Path) -> Result<()> {
+    File::open(path).and_then(|folder| folder.sync_all()).with_context(|| format!("cannot sync {}", path.display()))
+}
+
+fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ModelConfig, OptimizerConfig};
+    use candle_core::Device;
+
+    fn network(seed: u64) -> (Cnn, Adam) {
+        let config = ModelConfig { channels: [2, 3, 4], hidden: 5, ..ModelConfig::default() };
+        let cnn = Cnn::new(&config, seed, &Device::Cpu).expect("a network");
+        let adam = Adam::new(OptimizerConfig::default(), cnn.weights()).expect("an optimizer");
+        (cnn, adam)
+    }
+
+    fn at_step(step: u64) -> TrainState {
+        TrainState { step, batches_done: step, ..TrainState::new(0.1 + 0.2) }
+    }
+
+    struct Folder {
+        _root: tempfile::TempDir,
+        dir: RunDir,
+        checkpoints: Checkpoints,
+    }
+
+    fn folder() -> Folder {
+        let root = tempfile::tempdir().expect("a folder");
+        let dir = RunDir::at(root.path());
+        let checkpoints = Checkpoints::open(&dir, 2).expect("checkpoints");
+        Folder { _root: root, dir, checkpoints }
+    }
+
+    fn save(folder: &Folder, state: &TrainState) -> String {
+        let (cnn, adam) = network(state.step);
+        let name = folder.checkpoints.free_name(state);
+        let saved = folder.checkpoints.save(&cnn, &adam, state, &name, CheckpointReason::Interval).expect("saved");
+        saved.name
+    }
+
+    #[test]
+    fn what_is_saved_is_read_back_to_the_bit() {
+        let folder = folder();
+        let state = TrainState { best: None, ..at_step(7) };
+        save(&folder, &state);
+        let checkpoint = latest(&folder.dir).expect("readable").expect("one");
+        assert_eq!(checkpoint.state, state);
+        let ((saved, _), (cnn, mut adam)) = (network(7), network(1));
+        checkpoint.load(&cnn, &mut adam).expect("loads");
+        let bytes = |cnn: &Cnn| cnn.weights().to_safetensors().expect("bytes");
+        assert_eq!(bytes(&cnn), bytes(&saved));
+    }
+
+    #[test]
+    fn the_last_and_the_best_are_kept() {
+        let folder = folder();
+        let best = save(&folder, &at_step(1));
+        for step in 2..=5 {
+            let best = Some(Best { epoch: 1, test_accuracy: 50.0, checkpoint: best.clone() });
+            save(&folder, &TrainState { best, ..at_step(step) });
+        }
+        let kept = names(&folder.dir.checkpoints()).expect("names");
+        assert_eq!(kept, ["e0001-s000005", "e0001-s000004", "e0001-s000001"]);
+    }
+
+    #[test]
+    fn a_taken_name_is_numbered_and_the_later_is_the_latest() {
+        let folder = folder();
+        assert_eq!(save(&folder, &at_step(9)), "e0001-s000009");
+        let later = TrainState { learning_rate: 0.5, ..at_step(9) };
+        assert_eq!(save(&folder, &later), "e0001-s000009-2");
+        assert_eq!(latest(&folder.dir).expect("readable").expect("one").state, later);
+    }
+
+    #[test]
+    fn steps_sort_as_numbers() {
+        assert!(parse_name("e0100-s1000000") > parse_name("e0012-s999999"));
+        for none in ["e12", "s12", "e1-sx", ".unfinished-abc", "e0001-s000001-", "best"] {
+            assert_eq!(parse_name(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_passed_over_and_named_when_it_is_the_only_one() {
+        let folder = folder();
+        save(&folder, &at_step(1));
+        for file in [MODEL, OPTIMIZER, STATE] {
+            let name = save(&folder, &at_step(2));
+            let path = folder.dir.checkpoints().join(&name).join(file);
+            let mut bytes = fs::read(&path).expect("the file");
+            let middle = bytes.len() / 2;
+            bytes.truncate(middle);
+            fs::write(&path, bytes).expect("written");
+            let checkpoint = latest(&folder.dir).expect("readable").expect("one");
+            assert_eq!(checkpoint.state.step, 1, "{file}");
+            fs::remove_dir_all(folder.dir.checkpoints().join(name)).expect("removed");
+        }
+        fs::remove_file(folder.dir.checkpoints().join("e0001-s000001").join(MODEL)).expect("removed");
+        let error = format!("{:#}", latest(&folder.dir).err().expect("none is whole"));
+        assert!(error.contains("e0001-s000001/model.safetensors"), "{error}");
+    }
+
+    #[test]
+    fn leftovers_are_removed_when_the_folder_is_opened() {
+        let folder = folder();
+        fs::create_dir(folder.dir.checkpoints().join(".unfinished-x")).expect("a folder");
+        Checkpoints::open(&folder.dir, 2).expect("opens");
+        assert_eq!(fs::read_dir(folder.dir.checkpoints()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn a_run_without_checkpoints_has_no_latest() {
+        let root = tempfile::tempdir().expect("a folder");
+        assert!(latest(&RunDir::at(root.path())).expect("readable").is_none());
+    }
+}

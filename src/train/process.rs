@@ -1,0 +1,150 @@
+//! The trainer process: the loop on a thread of its own, and beside it a small tokio runtime for socket and signals.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+use anyhow::{Context, Result, anyhow};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::control::{Control, Interrupted};
+use super::recorder::Recorder;
+use super::session::Session;
+use super::train;
+use crate::config::Config;
+use crate::run::dir::RunDir;
+use crate::run::event::{CheckpointReason, Command, Event, Outcome, Record};
+use crate::run::lock::RunLock;
+use crate::run::log::EventLog;
+use crate::run::socket::{self, Request};
+
+/// How a trainer process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Outcome(Outcome),
+    /// By this signal (SIGINT 2, SIGTERM 15), after a checkpoint.
+    Signal(i32),
+}
+
+/// Trains a run to its end in this process, from its latest checkpoint if it has one.
+///
+/// `reporter` is shown every event; `ready` is called when the run has begun, that is when nothing that can be wrong
+/// with configuration, data or device is wrong. The first SIGINT or SIGTERM saves and ends, the second ends at once.
+///
+/// # Errors
+/// What kept training from beginning, or what ended it.
+pub fn run(
+    dir: &RunDir,
+    config: Config,
+    reporter: impl FnMut(&Record) + Send + 'static,
+    ready: impl FnOnce() + Send + 'static,
+) -> Result<Ending> {
+    let _lock = RunLock::acquire(dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
+    runtime.block_on(async {
+        let listener = socket::bind(dir)?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        // Taken, so that a hang-up does not end the process; nothing else is done about it.
+        let _hang_up = signal(SignalKind::hangup())?;
+
+        let (requests, received) = mpsc::channel();
+        let interrupted: Interrupted = Arc::new(AtomicBool::new(false));
+        let control = Control::new(received, interrupted.clone());
+        let (ended, mut has_ended) = oneshot::channel();
+        let (stop_serving, serving_stopped) = oneshot::channel::<()>();
+        let trainer = {
+            let dir = dir.clone();
+            std::thread::Builder::new().name("trainer".into()).spawn(move || {
+                let result = trainer_thread(&dir, config, control, reporter, ready);
+                // The receiver lives until it has heard this.
+                let _ = ended.send(result);
+            })?
+        };
+
+        let serving = tokio::spawn(socket::serve(listener, requests.clone(), async {
+            // An error means that the sender is gone, which is as good a reason to stop.
+            let _ = serving_stopped.await;
+        }));
+        let mut first_signal = None;
+        let result = loop {
+            let received = tokio::select! {
+                result = &mut has_ended => break result,
+                _ = interrupt.recv() => rustix::process::Signal::INT,
+                _ = terminate.recv() => rustix::process::Signal::TERM,
+            };
+            if first_signal.replace(received.as_raw()).is_some() {
+                std::process::exit(128 + received.as_raw());
+            }
+            interrupted.store(true, Ordering::SeqCst);
+            // Wakes a paused loop; it sees the flag, and takes no further notice of the request.
+            let (reply, _) = oneshot::channel();
+            let _ = requests.send(Request { command: Command::Stop, reply });
+        };
+        let _ = stop_serving.send(());
+        match serving.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("control socket: {error}"),
+            Err(error) => tracing::error!("control socket: {error}"),
+        }
+        trainer.join().map_err(|_| anyhow!("the trainer thread panicked"))?;
+        let outcome = result.context("the trainer thread ended without a word")??;
+        Ok(match (outcome, first_signal) {
+            (Outcome::Interrupted, Some(signal)) => Ending::Signal(signal),
+            (outcome, _) => Ending::Outcome(outcome),
+        })
+    })
+}
+
+/// Everything that touches the device happens on this thread: CUDA streams are kept by thread.
+fn trainer_thread(
+    dir: &RunDir,
+    config: Config,
+    mut control: Control,
+    reporter: impl FnMut(&Record) + Send + 'static,
+    ready: impl FnOnce(),
+) -> Result<Outcome> {
+    let log = EventLog::open(&dir.events()).with_context(|| format!("cannot open {}", dir.events().display()))?;
+    let (mut session, started) = Session::open(dir, config)?;
+    let mut recorder = Recorder::new(log, reporter);
+    recorder.record(Event::RunStarted(started)).with_context(|| format!("cannot write {}", dir.events().display()))?;
+    ready();
+
+    let trained = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let outcome = train(&mut session, &mut control, &mut recorder)?;
+        let checkpoint = session.checkpoint(CheckpointReason::End, &mut recorder)?;
+        Ok((outcome, checkpoint))
+    }))
+    .unwrap_or_else(|panic| Err(anyhow!("the trainer panicked: {}", panic_message(panic.as_ref()))));
+
+    let step = session.state.step;
+    let (outcome, message) = match &trained {
+        Ok((outcome, checkpoint)) => (*outcome, format!("{} at step {step}, saved as {checkpoint}", past(*outcome))),
+        Err(error) => {
+            tracing::error!("{error:#}");
+            (Outcome::Failed, format!("{error:#}"))
+        }
+    };
+    recorder.record(Event::RunEnded { step, outcome, message: message.clone() })?;
+    control.answer_the_end(&message);
+    trained.map(|(outcome, _)| outcome)
+}
+
+fn past(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Completed => "completed",
+        Outcome::Stopped => "stopped",
+        Outcome::Interrupted => "interrupted",
+        Outcome::Failed => "failed",
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

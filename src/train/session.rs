@@ -1,0 +1,142 @@
+//! Everything that a run trains with: data, network, optimizer, and where it is.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+
+use super::checkpoint::{self, Checkpoints, TrainState};
+use super::device;
+use super::optimizer::Adam;
+use super::recorder::Recorder;
+use crate::config::Config;
+use crate::data::{self, Dataset};
+use crate::model::Cnn;
+use crate::run::dir::RunDir;
+use crate::run::event::{CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
+
+pub struct Session {
+    pub config: Config,
+    pub train_data: Arc<Dataset>,
+    pub test_data: Dataset,
+    pub device: Device,
+    pub cnn: Cnn,
+    pub adam: Adam,
+    pub state: TrainState,
+    checkpoints: Checkpoints,
+    /// What the last checkpoint holds: asked for again, it is not written again.
+    last_saved: Option<(TrainState, String)>,
+}
+
+impl Session {
+    /// Reads the data and builds the network, from the latest checkpoint if the run has one. Returns what to announce.
+    pub fn open(dir: &RunDir, config: Config) -> Result<(Self, RunStarted)> {
+        let source = data::open(&config.data, config.run.seed)?;
+        let device = device::open(&config.run.device)?;
+        let cnn = Cnn::new(&config.model, config.run.seed, &device)?;
+        let mut adam = Adam::new(config.optimizer.clone(), cnn.weights())?;
+        let checkpoints = Checkpoints::open(dir, config.checkpoint.keep_last)?;
+
+        let mut state = TrainState::new(config.optimizer.learning_rate);
+        let mut last_saved = None;
+        match checkpoint::latest(dir)? {
+            Some(latest) => {
+                latest.load(&cnn, &mut adam)?;
+                state = latest.state.clone();
+                last_saved = Some((state.clone(), latest.name()));
+            }
+            None => {
+                if let Some(file) = &config.model.init {
+                    cnn.weights().load(file)?;
+                }
+            }
+        }
+        // An empty log is a new run; a run that was killed before its first checkpoint begins again.
+        let is_new = std::fs::metadata(dir.events()).map_or(true, |log| log.len() == 0);
+
+        let session = Self {
+            train_data: Arc::new(source.train),
+            test_data: source.test,
+            device,
+            cnn,
+            adam,
+            state,
+            checkpoints,
+            last_saved,
+            config,
+        };
+        let started = RunStarted {
+            version: FORMAT_VERSION,
+            run: dir.name(),
+            model: session.cnn.summary(),
+            parameters: session.cnn.weights().parameter_count() as u64,
+            device: device::describe(&session.device),
+            data: source.name,
+            data_origin: source.origin,
+            notice: source.notice,
+            train_examples: session.train_data.len() as u64,
+            test_examples: session.test_data.len() as u64,
+            epochs: session.config.train.epochs,
+            batch_size: session.config.train.batch_size as u64,
+            steps_per_epoch: session.steps_per_epoch(),
+            total_steps: session.total_steps(),
+            learning_rate: session.state.learning_rate,
+            seed: session.config.run.seed,
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            continued_from: (!is_new).then_some(session.state.step),
+        };
+        Ok((session, started))
+    }
+
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.train_data.len().div_ceil(self.config.train.batch_size) as u64
+    }
+
+    /// The step at which the run ends.
+    pub fn total_steps(&self) -> u64 {
+        let epochs = self.config.train.epochs.saturating_mul(self.steps_per_epoch());
+        self.config.train.max_steps.map_or(epochs, |max_steps| epochs.min(max_steps))
+    }
+
+    pub fn epoch_is_trained(&self) -> bool {
+        self.state.batches_done == self.steps_per_epoch()
+    }
+
+    /// Saves, unless the last checkpoint holds the same; returns the checkpoint's name.
+    pub fn checkpoint(&mut self, reason: CheckpointReason, recorder: &mut Recorder) -> Result<String> {
+        let name = match &self.last_saved {
+            Some((state, name)) if *state == self.state => return Ok(name.clone()),
+            _ => self.checkpoints.free_name(&self.state),
+        };
+        self.checkpoint_as(&name, reason, recorder)?;
+        Ok(name)
+    }
+
+    /// Saves under a name that [`Session::free_checkpoint_name`] gave.
+    pub fn checkpoint_as(&mut self, name: &str, reason: CheckpointReason, recorder: &mut Recorder) -> Result<()> {
+        let saved = self.checkpoints.save(&self.cnn, &self.adam, &self.state, name, reason).context("checkpoint")?;
+        self.last_saved = Some((self.state.clone(), name.to_owned()));
+        recorder.record(Event::CheckpointSaved(saved))?;
+        Ok(())
+    }
+
+    pub fn free_checkpoint_name(&self) -> String {
+        self.checkpoints.free_name(&self.state)
+    }
+
+    pub fn set_learning_rate(
+        &mut self,
+        learning_rate: f64,
+        reason: LearningRateReason,
+        recorder: &mut Recorder,
+    ) -> Result<()> {
+        let from = self.state.learning_rate;
+        if from != learning_rate {
+            self.state.learning_rate = learning_rate;
+            let (epoch, step) = (self.state.epoch, self.state.step);
+            recorder.record(Event::LearningRateChanged { epoch, step, from, to: learning_rate, reason })?;
+        }
+        Ok(())
+    }
+}

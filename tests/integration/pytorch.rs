@@ -1,0 +1,147 @@
+//! The network, its gradients and Adam against numbers from PyTorch (tests/fixtures/pytorch/make_reference.py).
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
+use taper::config::{Config, DataSource};
+use taper::data::{self, Dataset, SIDE, loader::evaluation_batch};
+use taper::model::weights::{deserialize, serialize};
+use taper::model::{Cnn, Mode};
+use taper::ops::cross_entropy;
+use taper::train::optimizer::Adam;
+
+const BATCH: usize = 64;
+
+fn reference() -> Result<BTreeMap<String, Tensor>> {
+    deserialize(include_bytes!("../fixtures/pytorch/reference.safetensors"), &Device::Cpu)
+}
+
+fn sample() -> Result<data::Source> {
+    let mut config = Config::default().data;
+    config.source = DataSource::Sample;
+    data::open(&config, 0)
+}
+
+/// `count` numbers in [-1, 1), as `hashed` of the script.
+fn hashed(count: usize, tensor: usize) -> Vec<f32> {
+    (0..count)
+        .map(|i| {
+            let mut x = (i + tensor * 1_000_003 + 1) as u32;
+            x ^= x >> 16;
+            x = x.wrapping_mul(0x7FEB_352D);
+            x ^= x >> 15;
+            x = x.wrapping_mul(0x846C_A68B);
+            x ^= x >> 16;
+            (f64::from(x) / f64::from(1u32 << 31) - 1.0) as f32
+        })
+        .collect()
+}
+
+/// The study's network with the script's weights, which take the way of `--init`.
+fn network() -> Result<Cnn> {
+    let mut config = Config::default().model;
+    config.dropout = 0.0;
+    let cnn = Cnn::new(&config, 0, &Device::Cpu)?;
+    let mut tensors = deserialize(&cnn.weights().to_safetensors()?, &Device::Cpu)?;
+    let fan_in = |name: &str| -> Result<usize> {
+        let weight = format!("{}.weight", name.split('.').next().unwrap_or(name));
+        Ok(tensors[&weight].elem_count() / tensors[&weight].dim(0)?)
+    };
+    let mut scripted = vec![];
+    for (number, (name, tensor)) in tensors.iter().enumerate() {
+        if name.ends_with("num_batches_tracked") {
+            continue;
+        }
+        let (base, spread) = match name.as_str() {
+            n if n.starts_with("bn") && (n.ends_with(".weight") || n.ends_with(".running_var")) => (1.0, 0.25),
+            n if n.starts_with("bn") => (0.0, 0.25),
+            n => (0.0, (fan_in(n)? as f64).powf(-0.5) as f32),
+        };
+        let values: Vec<f32> = hashed(tensor.elem_count(), number).iter().map(|v| base + spread * v).collect();
+        scripted.push((name.clone(), Tensor::from_vec(values, tensor.shape(), &Device::Cpu)?));
+    }
+    tensors.extend(scripted);
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("init.safetensors");
+    std::fs::write(&file, serialize(tensors)?)?;
+    cnn.weights().load(&file)?;
+    Ok(cnn)
+}
+
+/// Pictures (64, 3, 32, 32) and labels of batch `number`, in file order.
+fn batch(dataset: &Dataset, number: usize) -> Result<(Tensor, Tensor)> {
+    let batch = evaluation_batch(dataset, number * BATCH..(number + 1) * BATCH);
+    let x = Tensor::from_vec(batch.pictures, (BATCH, 3, SIDE, SIDE), &Device::Cpu)?;
+    Ok((x, Tensor::from_vec(batch.labels, BATCH, &Device::Cpu)?))
+}
+
+fn values(tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(tensor.flatten_all()?.to_dtype(candle_core::DType::F64)?.to_vec1()?)
+}
+
+fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+#[test]
+fn logits_in_evaluation_mode() -> Result<()> {
+    let (x, _) = batch(&sample()?.test, 0)?;
+    let ours = values(&network()?.forward(&x, Mode::Evaluate)?)?;
+    let theirs = values(&reference()?["logits"])?;
+    let greatest = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(greatest <= 1e-4, "logits differ by {greatest:.1e}");
+    Ok(())
+}
+
+#[test]
+fn first_loss_and_gradients() -> Result<()> {
+    let reference = reference()?;
+    let cnn = network()?;
+    let (x, labels) = batch(&sample()?.train, 0)?;
+    let loss = cross_entropy(&cnn.forward(&x, Mode::Train { seed: 0, step: 1 })?, &labels)?;
+    let expected = values(&reference["first_loss"])?[0];
+    let relative = (f64::from(loss.to_scalar::<f32>()?) - expected).abs() / expected;
+    assert!(relative <= 1e-5, "the first loss differs by {relative:.1e}");
+
+    let gradients = loss.backward()?;
+    let mut checked = 0;
+    for (name, parameter) in &cnn.weights().parameters {
+        let ours = values(gradients.get(parameter).context("no gradient")?)?;
+        let theirs = values(&reference[&format!("gradient.{name}")])?;
+        let their_norm = values(&reference[&format!("gradient_norm.{name}")])?[0];
+        let stride = ours.len().div_ceil(2048);
+        let probes = || ours.iter().step_by(stride).zip(&theirs);
+        assert_eq!(probes().count(), theirs.len());
+        if name.starts_with("conv") && name.ends_with("bias") {
+            // Batch normalisation subtracts whatever the bias adds: the gradient is 0, and f64 says 1e-17.
+            let ours = norm(ours.iter().copied());
+            assert!(ours < 1e-6 && their_norm < 1e-12, "{name}: {ours:.1e}, PyTorch {their_norm:.1e}");
+            continue;
+        }
+        let relative = norm(probes().map(|(a, b)| a - b)) / norm(theirs.iter().copied());
+        assert!(relative <= 1e-4, "{name}: gradients differ by {relative:.1e}");
+        let relative = (norm(ours.iter().copied()) - their_norm).abs() / their_norm;
+        assert!(relative <= 1e-4, "{name}: norms differ by {relative:.1e}");
+        checked += 1;
+    }
+    assert_eq!(checked, 13);
+    Ok(())
+}
+
+#[test]
+fn losses_of_twenty_adam_steps() -> Result<()> {
+    let expected = values(&reference()?["losses"])?;
+    let cnn = network()?;
+    let config = Config::default().optimizer;
+    let mut adam = Adam::new(config.clone(), cnn.weights())?;
+    let train = sample()?.train;
+    for (step, expected) in expected.into_iter().enumerate() {
+        let (x, labels) = batch(&train, step)?;
+        let loss = cross_entropy(&cnn.forward(&x, Mode::Train { seed: 0, step: step as u64 })?, &labels)?;
+        adam.step(&loss.backward()?, config.learning_rate)?;
+        let relative = (f64::from(loss.to_scalar::<f32>()?) - expected).abs() / expected;
+        assert!(relative <= 1.5e-2, "step {}: the losses differ by {relative:.1e}", step + 1);
+    }
+    Ok(())
+}
