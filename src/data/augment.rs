@@ -245,3 +245,163 @@ fn rotate(src: &[u8; PICTURE_BYTES], dst: &mut [u8], degrees: f32) {
         row_y += row_step_y;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::sample;
+    use serde::Deserialize;
+    use sha2::{Digest, Sha256};
+
+    /// Made by tests/fixtures/augment/make.py with torchvision.
+    #[derive(Deserialize)]
+    struct Fixture {
+        rgb_to_hsv_sha256: String,
+        hsv_to_rgb_sha256: String,
+        cases: Vec<Case>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Case {
+        index: usize,
+        crop_left: i32,
+        crop_top: i32,
+        flip: bool,
+        jitter: Vec<(String, f32)>,
+        angle_degrees: f32,
+    }
+
+    impl Case {
+        fn augmentation(&self) -> Augmentation {
+            let mut jitter = [None; 4];
+            for (jitter, (name, amount)) in jitter.iter_mut().zip(&self.jitter) {
+                *jitter = Some(match name.as_str() {
+                    "Brightness" => Jitter::Brightness(*amount),
+                    "Contrast" => Jitter::Contrast(*amount),
+                    "Saturation" => Jitter::Saturation(*amount),
+                    "Hue" => Jitter::Hue(*amount),
+                    other => panic!("{other}"),
+                });
+            }
+            let &Case { crop_left, crop_top, flip, angle_degrees, .. } = self;
+            Augmentation { crop_left, crop_top, flip, jitter, angle_degrees }
+        }
+    }
+
+    fn fixture() -> Fixture {
+        serde_json::from_str(include_str!("../../tests/fixtures/augment/cases.json")).unwrap()
+    }
+
+    #[test]
+    fn pictures_equal_those_of_torchvision_to_the_byte() {
+        let (train, _) = sample::read().unwrap();
+        let expected = include_bytes!("../../tests/fixtures/augment/expected.bin");
+        let cases = fixture().cases;
+        assert_eq!(expected.len(), cases.len() * PICTURE_BYTES);
+        let mut augmented = [0; PICTURE_BYTES];
+        for (case, expected) in cases.iter().zip(expected.chunks_exact(PICTURE_BYTES)) {
+            case.augmentation().apply(train.picture(case.index), &mut augmented);
+            let different = augmented.iter().zip(expected).filter(|(ours, theirs)| ours != theirs).count();
+            assert_eq!(different, 0, "of {PICTURE_BYTES} bytes in {case:?}");
+        }
+    }
+
+    #[test]
+    fn every_colour_is_converted_as_pillow_does() {
+        let hash = |convert: fn(u8, u8, u8) -> (u8, u8, u8)| {
+            let mut hash = Sha256::new();
+            let mut row = Vec::with_capacity(3 * 65536);
+            for first in 0..=255 {
+                row.clear();
+                for rest in 0..=u16::MAX {
+                    let [second, third] = rest.to_be_bytes();
+                    let converted = convert(first, second, third);
+                    row.extend([converted.0, converted.1, converted.2]);
+                }
+                hash.update(&row);
+            }
+            format!("{:x}", hash.finalize())
+        };
+        let fixture = fixture();
+        assert_eq!(hash(rgb_to_hsv), fixture.rgb_to_hsv_sha256);
+        assert_eq!(hash(hsv_to_rgb), fixture.hsv_to_rgb_sha256);
+    }
+
+    #[test]
+    fn draws_are_within_their_ranges_and_reach_across_them() {
+        let config = AugmentConfig::default();
+        let draws: Vec<_> = (0..2000).map(|index| Augmentation::draw(&config, 1, 1, index)).collect();
+        let span = |value: &dyn Fn(&Augmentation) -> f32| {
+            let values = draws.iter().map(value);
+            (values.clone().fold(f32::INFINITY, f32::min), values.fold(f32::NEG_INFINITY, f32::max))
+        };
+        assert_eq!(span(&|draw| draw.crop_left as f32), (-4.0, 4.0));
+        assert_eq!(span(&|draw| draw.crop_top as f32), (-4.0, 4.0));
+        let within = |(low, high): (f32, f32), limits: (f32, f32)| {
+            let margin = 0.02 * (limits.1 - limits.0);
+            assert!(limits.0 <= low && low < limits.0 + margin, "{low}");
+            assert!(limits.1 - margin < high && high <= limits.1, "{high}");
+        };
+        within(span(&|draw| draw.angle_degrees), (-15.0, 15.0));
+        let amount = |wanted: fn(&Jitter) -> Option<f32>| {
+            span(&|draw: &Augmentation| draw.jitter.iter().flatten().find_map(wanted).unwrap())
+        };
+        within(amount(|j| if let Jitter::Brightness(x) = j { Some(*x) } else { None }), (0.8, 1.2));
+        within(amount(|j| if let Jitter::Contrast(x) = j { Some(*x) } else { None }), (0.8, 1.2));
+        within(amount(|j| if let Jitter::Saturation(x) = j { Some(*x) } else { None }), (0.8, 1.2));
+        within(amount(|j| if let Jitter::Hue(x) = j { Some(*x) } else { None }), (-0.1, 0.1));
+        let flips = draws.iter().filter(|draw| draw.flip).count();
+        assert!((900..1100).contains(&flips), "{flips}");
+        let orders: std::collections::HashSet<String> = draws
+            .iter()
+            .map(|draw| format!("{:?}", draw.jitter.map(|jitter| jitter.as_ref().map(std::mem::discriminant))))
+            .collect();
+        assert_eq!(orders.len(), 24);
+    }
+
+    #[test]
+    fn a_picture_is_drawn_for_by_seed_epoch_and_index() {
+        let config = AugmentConfig::default();
+        let draw = |seed, epoch, index| Augmentation::draw(&config, seed, epoch, index);
+        assert_eq!(draw(1, 2, 3), draw(1, 2, 3));
+        for other in [draw(2, 2, 3), draw(1, 3, 3), draw(1, 2, 4)] {
+            assert_ne!(draw(1, 2, 3), other);
+        }
+    }
+
+    #[test]
+    fn what_is_set_to_zero_is_left_alone() {
+        let config = AugmentConfig {
+            crop_padding: 0,
+            flip_probability: 0.0,
+            brightness: 0.0,
+            contrast: 0.0,
+            saturation: 0.0,
+            hue: 0.0,
+            rotation_degrees: 0.0,
+            ..AugmentConfig::default()
+        };
+        let (train, _) = sample::read().unwrap();
+        let mut augmented = [0; PICTURE_BYTES];
+        for index in 0..20 {
+            Augmentation::draw(&config, 0, 1, index as u64).apply(train.picture(index), &mut augmented);
+            assert!(augmented == *train.picture(index));
+        }
+    }
+
+    #[test]
+    fn settings_beyond_reason_do_not_panic() {
+        let config = AugmentConfig {
+            crop_padding: u32::MAX,
+            brightness: 1e9,
+            hue: 1e9,
+            rotation_degrees: 1e9,
+            contrast: f32::INFINITY,
+            ..AugmentConfig::default()
+        };
+        let mut augmented = [0; PICTURE_BYTES];
+        for index in 0..100 {
+            Augmentation::draw(&config, 0, 1, index).apply(&[100; PICTURE_BYTES], &mut augmented);
+        }
+    }
+}
