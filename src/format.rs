@@ -29,7 +29,7 @@ pub fn secs(secs: f64) -> String {
     if secs < 100.0 { format!("{secs:.1}s") } else { duration(secs) }
 }
 
-/// Three significant digits, no trailing zeros: `0.001`, `0.00025`, `6.25e-5`.
+/// Three significant digits in at most seven characters, no trailing zeros: `0.001`, `0.00025`, `1.25e-4`.
 pub fn learning_rate(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return value.to_string();
@@ -39,7 +39,11 @@ pub fn learning_rate(value: f64) -> String {
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..3).contains(&exponent) {
         let decimals = usize::try_from(2 - exponent).unwrap_or(0);
-        return trim_zeros(&format!("{value:.decimals$}")).to_owned();
+        let decimal = format!("{value:.decimals$}");
+        let decimal = trim_zeros(&decimal);
+        if decimal.len() <= 7 {
+            return decimal.to_owned();
+        }
     }
     format!("{}e{exponent}", trim_zeros(mantissa))
 }
@@ -82,7 +86,8 @@ mod tests {
         let cases = [
             (0.001, "0.001"),
             (0.0005, "0.0005"),
-            (0.000_125, "0.000125"),
+            (0.000_25, "0.00025"),
+            (0.000_125, "1.25e-4"),
             (0.000_062_5, "6.25e-5"),
             (0.000_031_25, "3.12e-5"),
             (1e-5, "1e-5"),

@@ -104,7 +104,7 @@ impl Areas {
         .areas(screen);
         let [loss, accuracy] = Layout::horizontal([Constraint::Fill(1); 2]).spacing(2).areas(charts);
         let [epochs, learning_rate] =
-            Layout::horizontal([Constraint::Min(58), Constraint::Max(28)]).spacing(1).areas(tables);
+            Layout::horizontal([Constraint::Min(56), Constraint::Max(28)]).spacing(1).areas(tables);
         Self {
             density: Density::Compact,
             header,
@@ -219,7 +219,7 @@ impl Areas {
     pub fn page(&self, panel: Panel) -> usize {
         let inner = self.inner(self.panel(panel));
         usize::from(match panel {
-            Panel::BatchLoss => inner.width.saturating_sub(BATCH_LOSS_LABELS),
+            Panel::BatchLoss => inner.width.saturating_sub(SCALE_WIDTH),
             // Under a line of headings.
             Panel::Epochs | Panel::Checkpoints => inner.height.saturating_sub(1),
             Panel::LearningRate | Panel::Events => inner.height,
@@ -227,8 +227,8 @@ impl Areas {
     }
 }
 
-/// Columns left of the batch losses, for their scale.
-pub const BATCH_LOSS_LABELS: u16 = 7;
+/// Columns left of a plot, for its scale.
+pub const SCALE_WIDTH: u16 = 7;
 
 /// Where a list is scrolled to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use ratatui::widgets::{Sparkline, SparklineBar};
 use super::panel;
 use crate::format;
 use crate::tui::app::App;
-use crate::tui::layout::{Areas, BATCH_LOSS_LABELS, Panel, Scroll};
+use crate::tui::layout::{Areas, Panel, SCALE_WIDTH, Scroll};
 
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let theme = app.ui.theme;
@@ -37,7 +37,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     if low > high {
         return;
     }
-    let [labels, bars] = Layout::horizontal([Constraint::Length(BATCH_LOSS_LABELS), Constraint::Fill(1)]).areas(inner);
+    let [labels, bars] = Layout::horizontal([Constraint::Length(SCALE_WIDTH), Constraint::Fill(1)]).areas(inner);
     let label = |loss: f32| Line::styled(format!("{loss:>6.3}"), theme.faint());
     let mut rows = labels.rows();
     if let Some(top) = rows.next() {

@@ -1,55 +1,73 @@
-//! Loss and accuracy over epochs. Train is a line, test are dots (two lines would hide each other: a cell shows one), single
-//! batches are faint points; learning-rate changes are marked along the top.
+//! Loss and accuracy over epochs. Test is the line with dots, single batches are faint points; the best epoch and changes
+//! of the learning rate have marks.
+//!
+//! On ratatui's canvas, because its chart draws each series over the one before: lines that share a cell would hide each
+//! other.
 
 use ratatui::Frame;
-use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Style};
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Axis, Chart, Dataset, GraphType};
+use ratatui::widgets::canvas::{self, Canvas, Context};
 
 use super::panel;
 use crate::run::event::EpochDone;
 use crate::tui::app::App;
-use crate::tui::layout::{Areas, Density};
+use crate::tui::layout::{Areas, Density, SCALE_WIDTH};
+
+/// The fewest columns between two dots of a line.
+const DOT_SPACING: f64 = 3.0;
 
 type Points = Vec<(f64, f64)>;
 
+#[derive(Default)]
+struct Series {
+    batches: Points,
+    train: Points,
+    test: Points,
+    best: Points,
+    /// Learning-rate changes, in epochs.
+    raised: Vec<f64>,
+    lowered: Vec<f64>,
+}
+
 pub fn render_loss(app: &App, areas: &Areas, frame: &mut Frame) {
-    let theme = app.ui.theme;
     let steps_per_epoch = steps_per_epoch(app);
-    let batches: Points = app.run.losses.curve().map(|(step, loss)| (step / steps_per_epoch, loss)).collect();
-    let train = over_epochs(app, |epoch| epoch.train_loss, app.run.open_epoch_loss());
-    let test = over_epochs(app, |epoch| epoch.test_loss, None);
-    let legend = legend(app, &train, &test, |loss| format!("{loss:.4}"));
+    let changes = |raised: bool| {
+        let changes = app.run.learning_rate_changes.iter().filter(move |change| (change.to > change.from) == raised);
+        changes.map(|change| change.step as f64 / steps_per_epoch).collect()
+    };
+    let series = Series {
+        batches: app.run.losses.curve().map(|(step, loss)| (step / steps_per_epoch, loss)).collect(),
+        train: over_epochs(app, |epoch| epoch.train_loss, app.run.open_epoch_loss()),
+        test: over_epochs(app, |epoch| epoch.test_loss, None),
+        best: Points::new(),
+        raised: changes(true),
+        lowered: changes(false),
+    };
+    let legend = legend(app, &series, 4);
     let inner = panel(app, areas, areas.loss, None, "Loss", legend, frame);
     // The first batches tower above all others and would flatten the rest.
-    let ordinary = quantile(&batches, 0.98);
-    let batches_seen = batches.iter().filter(|point| point.1 <= ordinary);
-    let Some(y) = Scale::around(train.iter().chain(&test).chain(batches_seen), 2) else { return };
-    let changes = learning_rate_marks(app, y.high());
-    let [raised, lowered] = &changes;
-    let datasets = vec![
-        line(&batches, theme.faint()).graph_type(GraphType::Scatter),
-        line(&train, theme.train()),
-        dots(&test, '•', theme.test()),
-        dots(raised, '▲', theme.pending()),
-        dots(lowered, '▼', theme.pending()),
-    ];
-    chart(app, inner, datasets, &y, frame);
+    let ordinary = quantile(&series.batches, 0.98);
+    let batches_seen = series.batches.iter().filter(|point| point.1 <= ordinary);
+    if let Some(scale) = Scale::around(series.train.iter().chain(&series.test).chain(batches_seen), 2) {
+        plot(app, inner, &series, &scale, frame);
+    }
 }
 
 pub fn render_accuracy(app: &App, areas: &Areas, frame: &mut Frame) {
-    let theme = app.ui.theme;
-    let train = over_epochs(app, |epoch| epoch.train_accuracy, app.run.open_epoch.train_accuracy());
-    let test = over_epochs(app, |epoch| epoch.test_accuracy, None);
-    let best: Points = app.run.best().map(|best| (end_of(app, best), best.test_accuracy)).into_iter().collect();
-    let legend = legend(app, &train, &test, |accuracy| format!("{accuracy:.2}"));
+    let series = Series {
+        train: over_epochs(app, |epoch| epoch.train_accuracy, app.run.open_epoch.train_accuracy()),
+        test: over_epochs(app, |epoch| epoch.test_accuracy, None),
+        best: app.run.best().map(|best| (end_of(app, best), best.test_accuracy)).into_iter().collect(),
+        ..Series::default()
+    };
     let title = if areas.density == Density::Compact { "Acc %" } else { "Accuracy %" };
-    let inner = panel(app, areas, areas.accuracy, None, title, legend, frame);
-    let Some(y) = Scale::around(train.iter().chain(&test), 0) else { return };
-    let datasets = vec![line(&train, theme.train()), dots(&test, '•', theme.test()), dots(&best, '★', theme.best())];
-    chart(app, inner, datasets, &y, frame);
+    let inner = panel(app, areas, areas.accuracy, None, title, legend(app, &series, 2), frame);
+    if let Some(scale) = Scale::around(series.train.iter().chain(&series.test), 0) {
+        plot(app, inner, &series, &scale, frame);
+    }
 }
 
 fn steps_per_epoch(app: &App) -> f64 {
@@ -71,55 +89,96 @@ fn over_epochs(app: &App, value: impl Fn(&EpochDone) -> f64, so_far: Option<f64>
     points
 }
 
-/// Raised and lowered, as points along the height `y`.
-fn learning_rate_marks(app: &App, y: f64) -> [Points; 2] {
-    let at = |raised: bool| {
-        let changes = app.run.learning_rate_changes.iter().filter(move |change| (change.to > change.from) == raised);
-        changes.map(|change| (change.step as f64 / steps_per_epoch(app), y)).collect()
-    };
-    [at(true), at(false)]
-}
-
-fn legend(app: &App, train: &Points, test: &Points, format: impl Fn(f64) -> String) -> Line<'static> {
+fn legend(app: &App, series: &Series, decimals: usize) -> Line<'static> {
     let theme = app.ui.theme;
-    let latest = |points: &Points| points.last().map_or(String::new(), |point| format!(" {}", format(point.1)));
+    let latest = |points: &Points| points.last().map_or(String::new(), |point| format!(" {:.decimals$}", point.1));
     Line::from(vec![
         Span::styled("─ train", theme.train()),
-        Span::raw(latest(train)),
-        Span::raw("  "),
-        Span::styled("• test", theme.test()),
-        Span::raw(latest(test)),
+        Span::raw(latest(&series.train)),
+        Span::styled("  • test", theme.test()),
+        Span::raw(latest(&series.test)),
     ])
 }
 
-fn line<'a>(points: &'a Points, style: Style) -> Dataset<'a> {
-    Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line).style(style).data(points)
-}
-
-fn dots<'a>(points: &'a Points, dot: char, style: Style) -> Dataset<'a> {
-    Dataset::default().marker(Marker::Custom(dot)).graph_type(GraphType::Scatter).style(style).data(points)
-}
-
-fn chart(app: &App, area: Rect, datasets: Vec<Dataset>, y: &Scale, frame: &mut Frame) {
+/// The series with a scale at the left and epochs below.
+fn plot(app: &App, area: Rect, series: &Series, scale: &Scale, frame: &mut Frame) {
     let theme = app.ui.theme;
-    // Even, so that the middle label is a whole epoch. ratatui puts no other label where it belongs.
-    let epochs = (app.run.step as f64 / steps_per_epoch(app)).ceil().max(1.0) as u64;
-    let x_labels = if epochs == 1 { vec![0, 1] } else { vec![0, epochs.div_ceil(2), epochs.next_multiple_of(2)] };
-    let x_max = x_labels.iter().max().copied().unwrap_or(1) as f64;
-    let x_labels: Vec<String> = x_labels.iter().map(u64::to_string).collect();
-    let every = if area.height >= 9 { 1 } else { 2 };
-    let y_labels: Vec<String> = (0..=Scale::PARTS).step_by(every).map(|part| y.label(part)).collect();
-    let axis = |bounds, labels: Vec<String>| {
-        Axis::default()
-            .style(theme.faint())
-            .bounds(bounds)
-            .labels(labels.into_iter().map(|label| Line::styled(label, theme.faint())))
+    let [upper, epochs] = Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(area);
+    let columns = Layout::horizontal([Constraint::Length(SCALE_WIDTH), Constraint::Fill(1)]);
+    let ([labels, graph], [_, epochs]) = (columns.areas(upper), columns.areas(epochs));
+
+    let every = if labels.height >= 9 { 1 } else { 2 };
+    for part in (0..=Scale::PARTS).step_by(every) {
+        let from_top = 1.0 - part as f64 / Scale::PARTS as f64;
+        let line = Rect { y: labels.y + cell(from_top, labels.height, 4), height: 1, ..labels };
+        frame.render_widget(Line::styled(scale.label(part), theme.faint()), line);
+    }
+    // Even, so that the middle is a whole epoch.
+    let last = match (app.run.step as f64 / steps_per_epoch(app)).ceil() as u64 {
+        0 | 1 => 1,
+        epochs => epochs.next_multiple_of(2),
     };
-    let chart = Chart::new(datasets)
-        .x_axis(axis([0.0, x_max], x_labels))
-        .y_axis(axis([y.low, y.high()], y_labels))
-        .legend_position(None);
-    frame.render_widget(chart, area);
+    frame.render_widget(Line::styled("0", theme.faint()), epochs);
+    if last > 1 {
+        frame.render_widget(Line::styled((last / 2).to_string(), theme.faint()).centered(), epochs);
+    }
+    frame.render_widget(Line::styled(last.to_string(), theme.faint()).right_aligned(), epochs);
+
+    let dot_every = (DOT_SPACING * last as f64 / f64::from(graph.width)).ceil().max(1.0) as usize;
+    let canvas = Canvas::default()
+        .marker(Marker::Braille)
+        .x_bounds([0.0, last as f64])
+        .y_bounds([scale.low, scale.high()])
+        .paint(|context| {
+            context.draw(&canvas::Points { coords: &series.batches, color: colour(theme.faint()) });
+            // A cell of a line hides the points behind it, or they would take its colour and thicken it.
+            context.layer();
+            draw_line(context, &series.train, theme.train());
+            draw_line(context, &series.test, theme.test());
+        });
+    frame.render_widget(canvas, graph);
+
+    // The canvas's own `print` rounds otherwise than its lines: a mark would float beside its line.
+    let mut mark = |x: f64, y: f64, symbol: &str, style: Style| {
+        let column = graph.x + cell(x / last as f64, graph.width, 2);
+        let row = graph.y + cell((scale.high() - y) / (scale.high() - scale.low), graph.height, 4);
+        if let Some(cell) = frame.buffer_mut().cell_mut((column, row)) {
+            cell.set_symbol(symbol).set_style(style);
+        }
+    };
+    // From the latest backwards, so that it always has one.
+    for &(x, y) in series.test.iter().rev().step_by(dot_every) {
+        mark(x, y, "•", theme.test());
+    }
+    for &(x, y) in &series.best {
+        mark(x, y, "★", theme.best());
+    }
+    for &x in &series.raised {
+        mark(x, scale.high(), "▲", theme.pending());
+    }
+    for &x in &series.lowered {
+        mark(x, scale.high(), "▼", theme.pending());
+    }
+}
+
+/// The cell, of `cells`, that the canvas draws in at `share` of the way; `dots` to a cell.
+fn cell(share: f64, cells: u16, dots: u16) -> u16 {
+    let last_dot = cells.saturating_mul(dots).saturating_sub(1);
+    (share.clamp(0.0, 1.0) * f64::from(last_dot)).round() as u16 / dots
+}
+
+fn draw_line(context: &mut Context, points: &Points, style: Style) {
+    let color = colour(style);
+    for pair in points.windows(2) {
+        context.draw(&canvas::Line { x1: pair[0].0, y1: pair[0].1, x2: pair[1].0, y2: pair[1].1, color });
+    }
+    // A line of one point is a point.
+    context.draw(&canvas::Points { coords: points, color });
+}
+
+/// A canvas knows no styles, only colours.
+fn colour(style: Style) -> Color {
+    style.fg.unwrap_or(Color::Reset)
 }
 
 /// A range with round ends, in four round steps: it does not move with every point.

@@ -33,13 +33,17 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         None => open_row(app, wide),
     });
     let mut headings = vec!["epoch", "train loss", "acc %", "test loss", "acc %", "lr", "time"];
-    let mut widths = vec![6, 10, 6, 9, 6, 8, 7];
+    let mut widths = vec![5, 10, 6, 9, 6, 7, 7];
     if wide {
         headings.push("eval");
         widths.push(7);
     }
     let heading = Row::new(headings.into_iter().map(right)).style(theme.faint());
-    let spacing = if inner.width >= 64 { 2 } else { 1 };
+    let spacing = match inner.width {
+        78.. => 3,
+        62.. => 2,
+        _ => 1,
+    };
     let widths = widths.into_iter().map(Constraint::Length);
     frame.render_widget(Table::new(rows, widths).header(heading).column_spacing(spacing), inner);
 }
@@ -50,7 +54,7 @@ fn right(text: impl Into<String>) -> Cell<'static> {
 
 /// The number of an epoch behind a mark.
 fn marked(mark: char, epoch: u64) -> Cell<'static> {
-    Cell::new(format!("{mark}{epoch:>5}"))
+    Cell::new(format!("{mark}{epoch:>4}"))
 }
 
 fn done_row(app: &App, epoch: &EpochDone, best: bool, wide: bool) -> Row<'static> {

@@ -55,10 +55,10 @@ fn change_line(app: &App, density: Density, change: Option<&LearningRateChange>)
         ),
     };
     let to = to.map_or(String::new(), format::learning_rate);
-    let step = format::count(step);
-    let gap = if density == Density::Compact { "" } else { "  " };
+    let step = if density == Density::Compact { step.to_string() } else { format::count(step) };
+    let gap = if density == Density::Compact { "" } else { " " };
     let mut spans = match (density, change) {
-        (Density::Compact, _) => vec![Span::styled(format!("{step:>6} "), theme.faint())],
+        (Density::Compact, _) => vec![Span::styled(format!("{step:>5} "), theme.faint())],
         (_, Some(change)) => vec![
             Span::styled("step ", theme.faint()),
             Span::raw(format!("{step:>9}")),
@@ -71,8 +71,8 @@ fn change_line(app: &App, density: Density, change: Option<&LearningRateChange>)
         ],
     };
     spans.extend([
-        Span::styled(glyph, theme.pending()),
-        Span::raw(format!("{to:<8}{gap}")),
+        Span::styled(format!("{glyph} "), theme.pending()),
+        Span::raw(format!("{to:<7}{gap} ")),
         Span::styled(why, theme.faint()),
     ]);
     Line::from(spans)
