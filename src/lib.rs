@@ -14,12 +14,16 @@
 //! * Intent and fact differ: a key sets "pausing", only the event sets "paused".
 //! * [`train`] knows no terminal; [`tui`] knows no candle.
 
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod data;
+pub mod failure;
 pub mod format;
 pub mod model;
 pub mod nearest;
 pub mod ops;
+pub mod progress;
 pub mod random;
 pub mod run;
 pub mod train;

@@ -7,4 +7,5 @@ pub mod lock;
 pub mod log;
 pub mod losses;
 pub mod socket;
+pub mod spawn;
 pub mod state;

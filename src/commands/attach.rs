@@ -1,0 +1,23 @@
+//! `taper attach`: the dashboard of a run, live or finished.
+
+use anyhow::Result;
+
+use super::{last_activity, named_or_live, watch};
+use crate::cli::AttachArgs;
+use crate::failure::UsageError;
+use crate::run::dir::RunsDir;
+
+pub fn attach(runs: &RunsDir, args: &AttachArgs) -> Result<u8> {
+    let run = if args.last {
+        let latest = runs.list()?.into_iter().max_by_key(last_activity);
+        latest.ok_or_else(|| UsageError(format!("there is no run in {}", runs.path().display())))?
+    } else {
+        named_or_live(runs, args.run.as_deref())?
+    };
+    if !watch::has_screen() {
+        let log = run.events();
+        let message = format!("the dashboard needs a terminal; without one: tail -f {}", log.display());
+        return Err(UsageError(message).into());
+    }
+    watch::dashboard(runs, &run)
+}

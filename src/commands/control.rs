@@ -1,0 +1,38 @@
+//! `taper pause`, `checkpoint`, `stop` and `set-lr`: commands to a live trainer.
+
+use anyhow::{Result, bail};
+
+use super::{named_or_live, say};
+use crate::cli::SetLrArgs;
+use crate::config::LEARNING_RATES;
+use crate::failure::UsageError;
+use crate::run::dir::{RunDir, RunsDir};
+use crate::run::event::Command;
+use crate::run::socket::{Reply, SendError, send};
+
+/// Sends a command and says what came of it.
+pub fn command(runs: &RunsDir, name: Option<&str>, command: Command) -> Result<u8> {
+    let run = named_or_live(runs, name)?;
+    give(&run, command)
+}
+
+/// Sends a command to that run.
+pub fn give(run: &RunDir, command: Command) -> Result<u8> {
+    match (send(run, command), command) {
+        (Ok(Reply::Done { message }), _) => say(format!("{}: {message}", run.name()))?,
+        (Ok(Reply::Error { message }), _) => bail!("{}: {message}", run.name()),
+        // To stop twice is to stop once.
+        (Err(SendError::NotLive { run }), Command::Stop) => say(format!("{run}: it has no live trainer"))?,
+        (Err(error), _) => return Err(error.into()),
+    }
+    Ok(0)
+}
+
+pub fn set_learning_rate(runs: &RunsDir, args: &SetLrArgs) -> Result<u8> {
+    let learning_rate = args.learning_rate;
+    if !LEARNING_RATES.contains(&learning_rate) {
+        let (low, high) = (LEARNING_RATES.start(), LEARNING_RATES.end());
+        return Err(UsageError(format!("learning rate {learning_rate}: must be a number from {low:e} to {high}")).into());
+    }
+    command(runs, args.run.as_deref(), Command::SetLearningRate { learning_rate })
+}

@@ -1,0 +1,188 @@
+//! `taper doctor`: what this machine and terminal offer, and what may go wrong.
+
+use std::env;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::say;
+use crate::config::Config;
+use crate::data;
+use crate::failure;
+use crate::run::dir::RunsDir;
+use crate::run::lock::has_flock;
+use crate::train::device;
+
+pub fn doctor(runs: &RunsDir) -> Result<u8> {
+    let config = Config::load(None, &[])?;
+    let findings = [
+        ("device", describe_device(&config)),
+        ("threads", std::thread::available_parallelism().map_or_else(|error| error.to_string(), |n| n.to_string())),
+        ("SIMD", simd()),
+        ("data", describe_data(&config)),
+        ("runs", describe_runs(runs)),
+        ("terminal", describe_terminal()),
+        ("logout", describe_logout()),
+    ];
+    for (subject, finding) in findings {
+        say(format!("{subject:<10}{finding}"))?;
+    }
+    Ok(0)
+}
+
+fn describe_device(config: &Config) -> String {
+    let built = if cfg!(feature = "cudnn") {
+        "built with CUDA and cuDNN"
+    } else if cfg!(feature = "cuda") {
+        "built with CUDA"
+    } else {
+        "built without CUDA"
+    };
+    match device::open(&config.run.device) {
+        Ok(found) => {
+            let kind = device::describe(&found);
+            // `auto` says nothing of a card that does not answer.
+            let why = match device::open("cuda") {
+                Err(error) if cfg!(feature = "cuda") => format!("; {}", failure::describe(&error)),
+                _ => String::new(),
+            };
+            format!("{kind}, {built}{why}")
+        }
+        Err(error) => failure::describe(&error),
+    }
+}
+
+/// What the kernels find at run time.
+#[cfg(target_arch = "x86_64")]
+fn simd() -> String {
+    let features = [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512bw", is_x86_feature_detected!("avx512bw")),
+        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
+    ];
+    let found: Vec<&str> = features.iter().filter(|(_, found)| *found).map(|(name, _)| *name).collect();
+    if found.is_empty() { "sse2 only".to_owned() } else { found.join(", ") }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn simd() -> String {
+    format!("what every {} has", env::consts::ARCH)
+}
+
+fn describe_data(config: &Config) -> String {
+    match data::open(&config.data, config.run.seed) {
+        Ok(source) => {
+            let notice = source.notice.map_or(String::new(), |notice| format!("; {notice}"));
+            let (train, test) = (source.train.len(), source.test.len());
+            format!("{} ({}), {train} + {test} pictures{notice}", source.name, source.origin)
+        }
+        Err(error) => failure::describe(&error),
+    }
+}
+
+fn describe_runs(runs: &RunsDir) -> String {
+    let path = runs.path().display();
+    // The lock matters where the runs will lie, though the directory may not be there yet.
+    let existing = runs.path().ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
+    let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
+    match has_flock(existing) {
+        Ok(true) => format!("{path}: writable, with flock"),
+        Ok(false) => format!("{path}: no flock here; whether a trainer lives can be told only on its own host"),
+        Err(error) => format!("{path}: {error}; choose another with --runs-dir"),
+    }
+}
+
+fn describe_terminal() -> String {
+    let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let mut parts = Vec::new();
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if io::stdout().is_terminal() => parts.push(format!("{}x{}", size.ws_col, size.ws_row)),
+        _ => parts.push("stdout is no terminal: training runs in the foreground with plain lines".to_owned()),
+    }
+    parts.push(text("TERM").map_or("TERM is not set".to_owned(), |term| format!("TERM={term}")));
+    parts.push(colours(text("COLORTERM").as_deref(), text("TERM").as_deref(), text("NO_COLOR").is_some()).to_owned());
+    if text("TMUX").is_some() {
+        parts.push("in tmux".to_owned());
+    } else if text("STY").is_some() {
+        parts.push("in screen".to_owned());
+    }
+    if text("SSH_CONNECTION").is_some() {
+        parts.push("over SSH".to_owned());
+    }
+    // In the order in which the C library looks.
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| text(name)).unwrap_or("C".to_owned());
+    let is_utf8 = ["utf-8", "utf8"].iter().any(|name| locale.to_lowercase().contains(name));
+    parts.push(match is_utf8 {
+        true => "UTF-8".to_owned(),
+        false => format!("locale {locale} is not UTF-8: graphs may look broken; try LANG=C.UTF-8"),
+    });
+    parts.join(", ")
+}
+
+fn colours(colorterm: Option<&str>, term: Option<&str>, no_color: bool) -> &'static str {
+    match (colorterm, term) {
+        _ if no_color => "no colours (NO_COLOR)",
+        (Some("truecolor" | "24bit"), _) => "true colour",
+        (_, Some(term)) if term.contains("256color") || term.contains("direct") => "256 colours",
+        (_, None | Some("dumb")) => "no colours",
+        _ => "16 colours",
+    }
+}
+
+/// Some hosts end a user's processes at logout: then a detached trainer dies with the connection.
+fn describe_logout() -> String {
+    if !Path::new("/run/systemd/system").is_dir() {
+        return "no systemd here: training survives it".to_owned();
+    }
+    let output = |program: &str, args: &[&str]| {
+        let output = Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let kills = output(
+        "busctl",
+        &["get-property", "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager",
+          "KillUserProcesses"],
+    );
+    let user = rustix::process::getuid().as_raw().to_string();
+    let lingers = output("loginctl", &["show-user", &user, "--property=Linger", "--value"]);
+    verdict(kills.as_deref(), lingers.as_deref())
+}
+
+fn verdict(kills: Option<&str>, lingers: Option<&str>) -> String {
+    match (kills, lingers) {
+        (Some("b false"), _) => "training survives it (KillUserProcesses=no)".to_owned(),
+        (_, Some("yes")) => "training survives it (lingering is enabled)".to_owned(),
+        (Some(_), _) => "this host ends your processes at logout (KillUserProcesses=yes); the cure: \
+                         loginctl enable-linger"
+            .to_owned(),
+        (None, _) => "logind does not say whether it ends your processes at logout; if it does: \
+                      loginctl enable-linger"
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_logind_says_and_the_cure() {
+        assert!(verdict(Some("b false"), None).starts_with("training survives"));
+        assert!(verdict(Some("b true"), Some("yes")).starts_with("training survives"));
+        assert!(verdict(Some("b true"), Some("no")).ends_with("loginctl enable-linger"));
+        assert!(verdict(None, None).ends_with("loginctl enable-linger"));
+    }
+
+    #[test]
+    fn colours_by_the_usual_variables() {
+        assert_eq!(colours(Some("truecolor"), Some("xterm-256color"), false), "true colour");
+        assert_eq!(colours(None, Some("xterm-256color"), false), "256 colours");
+        assert_eq!(colours(None, Some("xterm"), false), "16 colours");
+        assert_eq!(colours(None, None, false), "no colours");
+        assert_eq!(colours(Some("truecolor"), Some("xterm"), true), "no colours (NO_COLOR)");
+    }
+}

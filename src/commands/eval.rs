@@ -1,0 +1,87 @@
+//! `taper eval`: how well a checkpoint does on the pictures that its run is judged by.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::say;
+use crate::cli::EvalArgs;
+use crate::config::Config;
+use crate::data;
+use crate::failure::UsageError;
+use crate::model::Cnn;
+use crate::run::dir::{RunDir, RunsDir};
+use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::device;
+use crate::train::evaluate::Evaluation;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    run: String,
+    checkpoint: String,
+    step: u64,
+    data: String,
+    examples: u64,
+    loss: f64,
+    /// Percent.
+    accuracy: f64,
+}
+
+pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
+    let (run, checkpoint) = find(runs, &args.target)?;
+    let config = Config::load(Some(&run.config()), &[])?;
+    let report = evaluate(&run, &checkpoint, &config)?;
+    if args.json {
+        let mut out = io::stdout().lock();
+        serde_json::to_writer(&mut out, &report).map_err(io::Error::from).context("stdout")?;
+        writeln!(out).context("stdout")?;
+    } else {
+        say(format!(
+            "{} {}: loss {:.4}, accuracy {:.2} % on {} test pictures of {}",
+            report.run, report.checkpoint, report.loss, report.accuracy, report.examples, report.data
+        ))?;
+    }
+    Ok(0)
+}
+
+/// The checkpoint at that path, or the best one of that run, or its latest where none was judged yet.
+fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)> {
+    let path = Path::new(target);
+    if path.join("state.json").is_file() {
+        let path = std::path::absolute(path)?;
+        let run = path.parent().and_then(Path::parent).map(RunDir::at).filter(|run| run.config().is_file());
+        let run = run.ok_or_else(|| UsageError(format!("{target} lies in no run: its config.toml is needed")))?;
+        return Ok((run, Checkpoint::read(&path)?));
+    }
+    let run = runs.open(target)?;
+    let latest = checkpoint::latest(&run)?
+        .ok_or_else(|| UsageError(format!("run {} has no checkpoint yet", run.name())))?;
+    let best = latest.state.best.as_ref().map(|best| run.checkpoints().join(&best.checkpoint));
+    match best.filter(|best| best.is_dir()) {
+        Some(best) => Ok((run, Checkpoint::read(&best)?)),
+        None => Ok((run, latest)),
+    }
+}
+
+fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Report> {
+    let source = data::open(&config.data, config.run.seed)?;
+    let device = device::open(&config.run.device)?;
+    let cnn = Cnn::new(&config.model, config.run.seed, &device)?;
+    checkpoint.load_weights(&cnn)?;
+    let mut evaluation = Evaluation::default();
+    for start in (0..source.test.len()).step_by(config.train.eval_batch_size) {
+        let end = source.test.len().min(start + config.train.eval_batch_size);
+        evaluation.add_batch(&cnn, &source.test, start..end, &device)?;
+    }
+    Ok(Report {
+        run: run.name(),
+        checkpoint: checkpoint.name(),
+        step: checkpoint.state.step,
+        data: source.name,
+        examples: evaluation.examples(),
+        loss: evaluation.mean_loss(),
+        accuracy: evaluation.accuracy(),
+    })
+}

@@ -1,0 +1,65 @@
+//! `taper resume`: a paused run goes on; a stopped or dead one restarts from its latest checkpoint.
+
+use anyhow::{Context, Result};
+
+use super::train::in_foreground;
+use super::watch::{self, Watch};
+use super::{Shell, control, named_or_live};
+use crate::cli::ResumeArgs;
+use crate::config::{Config, Override};
+use crate::failure::UsageError;
+use crate::run::dir::{RunDir, RunsDir};
+use crate::run::event::{Command, Outcome};
+use crate::run::lock::{Liveness, liveness};
+use crate::run::spawn;
+use crate::run::state::Phase;
+
+pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
+    let run = named_or_live(runs, args.run.as_deref())?;
+    let extension: Vec<Override> = [
+        args.epochs.as_ref().map(|epochs| Override::option("--epochs", "train.epochs", epochs)),
+        args.max_steps.as_ref().map(|steps| Override::option("--max-steps", "train.max_steps", steps)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let shell = Shell::new(runs);
+
+    if liveness(&run) != Liveness::Dead {
+        if !extension.is_empty() {
+            let stop = shell.line_for("stop", &run);
+            let message = format!("run {} is live; to extend it, stop it first: {stop}", run.name());
+            return Err(UsageError(message).into());
+        }
+        return control::give(&run, Command::Resume);
+    }
+
+    let config = Config::load(Some(&run.config()), &extension)?;
+    check_that_something_is_left(&run, &config, &shell)?;
+    if !extension.is_empty() {
+        let path = run.config();
+        run.write_atomically(&path, config.to_toml().as_bytes()).with_context(|| path.display().to_string())?;
+    }
+    match Watch::of(&args.watching) {
+        Watch::Foreground => in_foreground(&run, config),
+        how => {
+            spawn::spawn(&run)?;
+            watch::watch(runs, &run, how)
+        }
+    }
+}
+
+fn check_that_something_is_left(run: &RunDir, config: &Config, shell: &Shell) -> Result<(), anyhow::Error> {
+    let state = watch::read_state(run)?;
+    let Some(started) = state.started.as_ref() else { return Ok(()) };
+    let all_epochs = config.train.epochs.saturating_mul(started.steps_per_epoch);
+    let total_steps = config.train.max_steps.map_or(all_epochs, |max_steps| max_steps.min(all_epochs));
+    let is_complete = state.phase == Phase::Ended(Outcome::Completed) && state.step >= total_steps;
+    if state.step <= total_steps && !is_complete {
+        return Ok(());
+    }
+    let option = if total_steps < all_epochs { "--max-steps" } else { "--epochs" };
+    let further = shell.line_for("resume", run);
+    let message = format!("run {} has done its {total_steps} steps; to extend it: {further} {option} N", run.name());
+    Err(UsageError(message).into())
+}

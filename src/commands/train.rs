@@ -1,0 +1,102 @@
+//! `taper train`, and the trainer process that it starts.
+
+use std::io::{self, IsTerminal};
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+
+use super::watch::{self, Watch};
+use crate::cli::TrainArgs;
+use crate::config::{Config, Override};
+use crate::failure;
+use crate::progress::Printer;
+use crate::run::dir::{RunDir, RunsDir};
+use crate::run::event::Outcome;
+use crate::run::spawn::{self, Handshake};
+use crate::train::process::{self, Ending};
+
+pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
+    let config = configuration(args)?;
+    let run = runs.create(args.name.as_deref(), &config)?;
+    let begun = match Watch::of(&args.watching) {
+        Watch::Foreground => in_foreground(&run, config),
+        watch => spawn::spawn(&run).map_err(anyhow::Error::from).and_then(|()| watch::watch(runs, &run, watch)),
+    };
+    if begun.is_err() {
+        // What failed before anything was trained need not be in the way of the next try.
+        run.discard_untrained().with_context(|| run.path().display().to_string())?;
+    }
+    begun
+}
+
+fn configuration(args: &TrainArgs) -> Result<Config> {
+    let mut given = args.set.iter().map(|set| Override::parse(set)).collect::<Result<Vec<_>, _>>()?;
+    let options = [
+        ("--device", "run.device", &args.device),
+        ("--epochs", "train.epochs", &args.epochs),
+        ("--seed", "run.seed", &args.seed),
+        ("--init", "model.init", &args.init),
+        ("--max-steps", "train.max_steps", &args.max_steps),
+    ];
+    for (option, key, value) in options {
+        given.extend(value.as_ref().map(|value| Override::option(option, key, value)));
+    }
+    let mut config = Config::load(args.config.as_deref(), &given)?;
+    if config.run.threads == 0 {
+        // Told to the run, because only with the same number it repeats to the byte.
+        config.run.threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    }
+    Ok(config)
+}
+
+/// Trains in this process, with plain progress on stdout.
+pub fn in_foreground(run: &RunDir, config: Config) -> Result<u8> {
+    spawn::trace_to_log(run).with_context(|| run.trainer_log().display().to_string())?;
+    let mut printer = Printer::new();
+    let ending = process::run(run, config, move |record| printer.print(record), || {})?;
+    // The result is for whoever still reads.
+    let _ = watch::print_result(run);
+    Ok(exit_code(ending))
+}
+
+/// The process that `spawn` starts: trains without a terminal, and answers for itself by log and exit code.
+pub fn trainer_process(run: &RunDir) -> u8 {
+    let handshake = match Handshake::detach(run) {
+        Ok(handshake) => Arc::new(Mutex::new(Some(handshake))),
+        Err(error) => {
+            tracing::error!("{error}");
+            return failure::FAILURE;
+        }
+    };
+    let take = |handshake: &Mutex<Option<Handshake>>| handshake.lock().ok().and_then(|mut guard| guard.take());
+    let trained = spawn::trace_to_log(run).map_err(anyhow::Error::from).and_then(|()| {
+        let config = Config::load(Some(&run.config()), &[])?;
+        let handshake = handshake.clone();
+        process::run(run, config, |_| {}, move || {
+            if let Some(handshake) = take(&handshake) {
+                handshake.ready();
+            }
+        })
+    });
+    match trained {
+        Ok(ending) => exit_code(ending),
+        Err(error) => {
+            tracing::error!("{}", failure::describe(&error));
+            let code = failure::exit_code(&error);
+            if let Some(handshake) = take(&handshake) {
+                handshake.failed(failure::describe(&error), code);
+            }
+            code
+        }
+    }
+}
+
+fn exit_code(ending: Ending) -> u8 {
+    match ending {
+        Ending::Outcome(Outcome::Completed | Outcome::Stopped) => 0,
+        Ending::Outcome(Outcome::Interrupted | Outcome::Failed) => failure::FAILURE,
+        Ending::Signal(signal) => 128 + signal as u8,
+    }
+}

@@ -1,0 +1,138 @@
+//! What happens in the shell while a run trains, and what it shows afterwards.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::{Shell, say};
+use crate::cli::Watching;
+use crate::failure::FAILURE;
+use crate::run::dir::{RunDir, RunsDir};
+use crate::run::event::Outcome;
+use crate::run::lock::liveness;
+use crate::run::log::{FollowError, Follower};
+use crate::run::socket::{Reply, send};
+use crate::run::state::RunState;
+use crate::tui::{self, Attachment, Departure};
+
+/// How a run is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// By the dashboard, on the trainer in a process of its own.
+    Dashboard,
+    /// By plain lines, from the trainer in this process.
+    Foreground,
+    /// Not at all.
+    Detached,
+}
+
+impl Watch {
+    /// As asked for; without a terminal that can hold a dashboard, in the foreground.
+    pub fn of(watching: &Watching) -> Self {
+        if watching.detach {
+            Self::Detached
+        } else if watching.no_tui || !has_screen() {
+            Self::Foreground
+        } else {
+            Self::Dashboard
+        }
+    }
+}
+
+/// Whether a dashboard has somewhere to be, and keys.
+pub fn has_screen() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Watches a run whose trainer has a process of its own.
+pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch) -> Result<u8> {
+    match how {
+        Watch::Dashboard => dashboard(runs, run),
+        Watch::Foreground | Watch::Detached => {
+            print_how_to_return(runs, run)?;
+            Ok(0)
+        }
+    }
+}
+
+/// Shows the dashboard until it is left, and then tells the shell how things are.
+pub fn dashboard(runs: &RunsDir, run: &RunDir) -> Result<u8> {
+    let departure = tui::run(attachment(run))?;
+    match departure {
+        Departure::Detached => {
+            print_how_to_return(runs, run)?;
+            Ok(0)
+        }
+        Departure::RunEnded { outcome, .. } => {
+            print_result(run)?;
+            Ok(if outcome == Outcome::Failed { FAILURE } else { 0 })
+        }
+        Departure::TrainerGone => {
+            say(format!("The trainer of run {} ended without a word; its last are in {}", run.name(), run.trainer_log().display()))?;
+            say(format!("To go on from the latest checkpoint:  {}", Shell::new(runs).line_for("resume", run)))?;
+            Ok(FAILURE)
+        }
+        Departure::HungUp => Ok(129),
+        Departure::Terminated => Ok(143),
+    }
+}
+
+fn attachment(run: &RunDir) -> Attachment {
+    let (to_command, to_ask) = (run.clone(), run.clone());
+    Attachment {
+        name: run.name(),
+        events: run.events(),
+        send: Arc::new(move |command| match send(&to_command, command) {
+            Ok(Reply::Done { message }) => Ok(message),
+            Ok(Reply::Error { message }) => Err(message),
+            Err(error) => Err(error.to_string()),
+        }),
+        liveness: Arc::new(move || liveness(&to_ask)),
+    }
+}
+
+fn print_how_to_return(runs: &RunsDir, run: &RunDir) -> Result<()> {
+    let shell = Shell::new(runs);
+    say(format!("Run {} goes on training without you.", run.name()))?;
+    say(format!("  to watch it:  {}", shell.line_for("attach", run)))?;
+    say(format!("  to stop it:   {}", shell.line_for("stop", run)))
+}
+
+/// How a run ended, its best result and where that lies.
+pub fn print_result(run: &RunDir) -> Result<()> {
+    let state = read_state(run)?;
+    let end = state.end_message.as_deref().unwrap_or("its log has no end");
+    say(format!("Run {}: {end}", run.name()))?;
+    if let Some(best) = state.best() {
+        say(format!("  best test accuracy {:.2} % in epoch {} of {}", best.test_accuracy, best.epoch, state.epoch))?;
+        if let Some(path) = checkpoint_of(run, &state, best.step) {
+            say(format!("  checkpoint {}", path.display()))?;
+        }
+    } else if let Some(path) = checkpoint_of(run, &state, state.step) {
+        say(format!("  checkpoint {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The checkpoint saved at that step, if it is still there.
+fn checkpoint_of(run: &RunDir, state: &RunState, step: u64) -> Option<PathBuf> {
+    let at_step = state.checkpoints.iter().rev().filter(|checkpoint| checkpoint.saved.step == step);
+    at_step.map(|checkpoint| run.checkpoints().join(&checkpoint.saved.name)).find(|path| path.is_dir())
+}
+
+/// Everything that the run's log tells. Lines that are no events are left out.
+pub fn read_state(run: &RunDir) -> Result<RunState> {
+    const BYTES: usize = 1 << 20;
+    let mut state = RunState::default();
+    let mut log = Follower::new(run.events());
+    loop {
+        match log.read(BYTES) {
+            Ok(records) if records.is_empty() => return Ok(state),
+            Ok(records) => records.iter().for_each(|record| state.apply(record)),
+            Err(FollowError::Malformed { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

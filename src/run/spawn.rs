@@ -1,0 +1,113 @@
+//! Starts the trainer of a run as a process of its own, which outlives whoever started it.
+//!
+//! The program executes itself anew; a process that holds threads, tokio or CUDA is never forked. Until the child has
+//! begun to train, its stdout is a pipe on which it says in one JSON line that it is ready, or why it is not.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+
+use super::dir::RunDir;
+
+/// The hidden command of the trainer process.
+pub const TRAINER_COMMAND: &str = "__train";
+
+#[derive(Debug, Error)]
+pub enum SpawnError {
+    /// In the trainer's own words.
+    #[error("{message}")]
+    Failed { message: String, exit_code: u8 },
+    #[error("the trainer ended before it began to train ({status}); {log} may tell why")]
+    Died { status: String, log: String },
+    #[error("cannot start a trainer: {0}")]
+    Io(#[from] io::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "trainer", rename_all = "snake_case")]
+enum FirstWord {
+    Ready,
+    Failed { message: String, exit_code: u8 },
+}
+
+/// Starts the run's trainer and waits until it trains.
+pub fn spawn(dir: &RunDir) -> Result<(), SpawnError> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg(TRAINER_COMMAND)
+        .arg(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(open_log(dir)?)
+        .spawn()?;
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line)?;
+    }
+    match serde_json::from_str(&line) {
+        Ok(FirstWord::Ready) => {
+            // Reaps the child, should it end before us: a zombie would pass for a live process.
+            std::thread::spawn(move || child.wait());
+            Ok(())
+        }
+        Ok(FirstWord::Failed { message, exit_code }) => {
+            child.wait()?;
+            Err(SpawnError::Failed { message, exit_code })
+        }
+        Err(_) => {
+            let status = child.wait()?.to_string();
+            Err(SpawnError::Died { status, log: dir.trainer_log().display().to_string() })
+        }
+    }
+}
+
+/// The child's side: whoever started it waits for its first word.
+#[derive(Debug)]
+pub struct Handshake {
+    log: File,
+}
+
+impl Handshake {
+    /// Leaves the session of the terminal, so that its end is none of ours. To be called first thing in the child.
+    pub fn detach(dir: &RunDir) -> io::Result<Self> {
+        // Fails only for the leader of a process group, who then has left already.
+        let _ = rustix::process::setsid();
+        Ok(Self { log: open_log(dir)? })
+    }
+
+    /// Training begins; stdout is the trainer's log from here on.
+    pub fn ready(self) {
+        self.say(&FirstWord::Ready);
+    }
+
+    pub fn failed(self, message: String, exit_code: u8) {
+        self.say(&FirstWord::Failed { message, exit_code });
+    }
+
+    /// Whoever started us may have been hung up on meanwhile; that is none of our business.
+    fn say(self, word: &FirstWord) {
+        let _ = serde_json::to_writer(io::stdout(), word);
+        let _ = io::stdout().write_all(b"\n").and_then(|()| io::stdout().flush());
+        let _ = rustix::stdio::dup2_stdout(&self.log);
+    }
+}
+
+/// Sends what the program traces to the run's `trainer.log`; `TAPER_LOG` filters it.
+pub fn trace_to_log(dir: &RunDir) -> io::Result<()> {
+    let filter = EnvFilter::try_from_env("TAPER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // An error means that there is a subscriber already: it stays.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(Mutex::new(open_log(dir)?))
+        .try_init();
+    Ok(())
+}
+
+fn open_log(dir: &RunDir) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(dir.trainer_log())
+}
