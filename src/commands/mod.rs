@@ -3,6 +3,7 @@
 mod attach;
 mod completions;
 mod control;
+mod data;
 mod doctor;
 mod eval;
 mod resume;
@@ -17,7 +18,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
-use crate::cli::{Cli, Command, DEFAULT_RUNS_DIR};
+use crate::cli::{Cli, Command, DEFAULT_RUNS_DIR, DataCommand};
+use crate::config::DataConfig;
 use crate::failure::UsageError;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Command as Order;
@@ -37,6 +39,10 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::SetLr(args) => control::set_learning_rate(&runs, &args),
         Command::Resume(args) => resume::resume(&runs, &args),
         Command::Eval(args) => eval::eval(&runs, &args),
+        Command::Data(DataCommand::Fetch { from, dir }) => data::fetch(&dir, &from.parse()?).map(|()| 0),
+        Command::Data(DataCommand::Inspect { dir }) => {
+            data::inspect(&DataConfig { dir, ..DataConfig::default() }).map(|()| 0)
+        }
         Command::Doctor => doctor::doctor(&runs),
         Command::Completions { shell } => completions::print(shell),
     }

@@ -1,8 +1,7 @@
 //! `taper train`, and the trainer process that it starts.
 
-use std::io::{self, IsTerminal};
+
 use std::num::NonZero;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -281,18 +281,55 @@ fn check_size(file: &str, bytes: &[u8]) -> Result<(), ReadError> {
     Err(ReadError::Damaged { file: file.into(), offset: MAX_BATCH_BYTES, problem })
 }
 
-/// Counts what was read, so that an error in a compressed archive can name its byte.
-struct Counted<R> {
-    inner: R,
+/// Counts what was used, so that an error in a compressed archive can name its byte.
+struct Counted {
+    inner: BufReader<File>,
     count: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.count.set(self.count.get() + read as u64);
         Ok(read)
     }
+}
+
+impl BufRead for Counted {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.inner.consume(amount);
+        self.count.set(self.count.get() + amount as u64);
+    }
+}
+
+/// A .tar.gz, read from its start to its end.
+struct TarGz {
+    file: String,
+    archive: tar::Archive<MultiGzDecoder<Counted>>,
+    /// Bytes of the file that have been used.
+    count: Rc<Cell<u64>>,
+}
+
+impl TarGz {
+    fn open(path: &Path) -> Result<Self, ReadError> {
+        let file = path.display().to_string();
+        let opened = File::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ReadError::Missing { file: file.clone() },
+            _ => ReadError::Unreadable { file: file.clone(), reason: format!("cannot be opened: {error}") },
+        })?;
+        let count = Rc::new(Cell::new(0));
+        let counted = Counted { inner: BufReader::with_capacity(1 << 16, opened), count: count.clone() };
+        Ok(Self { file, archive: tar::Archive::new(MultiGzDecoder::new(counted)), count })
+    }
+}
+
+fn broken(file: &str, count: &Cell<u64>, error: &io::Error) -> ReadError {
+    let problem = format!("the archive cannot be read beyond about here: {error}");
+    ReadError::Damaged { file: file.into(), offset: count.get(), problem }
 }
 
 /// Calls `visit` with the path and the contents of each regular file in a .tar.gz that `wanted` accepts.
@@ -304,19 +341,8 @@ pub(super) fn read_tar_gz(
     mut wanted: impl FnMut(&str) -> bool,
     mut visit: impl FnMut(&str, Vec<u8>) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
-    let file = path.display().to_string();
-    let count = Rc::new(Cell::new(0));
-    let broken = |error: io::Error| ReadError::Damaged {
-        file: file.clone(),
-        offset: count.get(),
-        problem: format!("the archive cannot be read beyond about here: {error}"),
-    };
-    let opened = File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ReadError::Missing { file: file.clone() },
-        _ => ReadError::Unreadable { file: file.clone(), reason: format!("cannot be opened: {error}") },
-    })?;
-    let counted = Counted { inner: opened, count: count.clone() };
-    let mut archive = tar::Archive::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 16, counted)));
+    let TarGz { file, mut archive, count } = TarGz::open(path)?;
+    let broken = |error: io::Error| broken(&file, &count, &error);
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         let member = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -328,7 +354,22 @@ pub(super) fn read_tar_gz(
         check_size(&format!("{file}: {member}"), &bytes)?;
         visit(&member, bytes)?;
     }
+    // What is left is padding, and the checksum of it all.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(broken)?;
     Ok(())
+}
+
+/// The path of the first member of a .tar.gz; empty where it has none.
+///
+/// # Errors
+/// It is no .tar.gz.
+pub(super) fn first_member(path: &Path) -> Result<String, ReadError> {
+    let TarGz { file, mut archive, count } = TarGz::open(path)?;
+    let broken = |error: io::Error| broken(&file, &count, &error);
+    match archive.entries().map_err(broken)?.next() {
+        Some(entry) => Ok(String::from_utf8_lossy(&entry.map_err(broken)?.path_bytes()).into_owned()),
+        None => Ok(String::new()),
+    }
 }
 
 fn read_archive(path: &Path, edition: &Edition) -> [Result<Dataset, ReadError>; 6] {
@@ -357,19 +398,21 @@ fn read_archive(path: &Path, edition: &Edition) -> [Result<Dataset, ReadError>; 
         },
     );
     let nothing_found = batches.iter().all(Option::is_none);
-    let mut index = 0;
+    let mut names = BATCHES.into_iter();
     batches.map(|batch| {
-        let name = BATCHES[index];
-        index += 1;
-        batch.unwrap_or_else(|| match &outcome {
-            Err(error) => Err(error.clone()),
-            Ok(()) if nothing_found => {
+        let name = names.next().expect("there is a name for each batch");
+        match (batch, &outcome) {
+            (Some(Err(error)), _) => Err(error),
+            // The archive's checksum stands at its end: without it, no batch is known to be right.
+            (_, Err(error)) => Err(error.clone()),
+            (Some(Ok(batch)), Ok(())) => Ok(batch),
+            (None, Ok(())) if nothing_found => {
                 let holds = if others.is_empty() { "nothing".into() } else { others.join(", ") };
                 let reason = format!("this is not a CIFAR-10 archive: it holds {holds}, but no {name}");
                 Err(ReadError::Unreadable { file: file.clone(), reason })
             }
-            Ok(()) => Err(ReadError::Missing { file: format!("{file}: {name}") }),
-        })
+            (None, Ok(())) => Err(ReadError::Missing { file: format!("{file}: {name}") }),
+        }
     })
 }
 
@@ -381,4 +424,312 @@ fn batch_of(member: &str) -> Option<(usize, Layout)> {
         None => (name, Layout::PythonFolder),
     };
     Some((BATCHES.iter().position(|&batch| batch == stem)?, layout))
+}
+
+/// A tiny edition of four pictures to a batch, in every layout.
+#[cfg(test)]
+pub(crate) mod tiny {
+    use std::fs;
+    use std::ops::Range;
+
+    use super::*;
+    use crate::data::PLANE;
+
+    // Made by tests/fixtures/cifar/make.py.
+    const RECORDS: &[u8] = include_bytes!("../../tests/fixtures/cifar/batch.bin");
+    const PICKLE: &[u8] = include_bytes!("../../tests/fixtures/cifar/batch.pickle");
+
+    pub fn edition() -> Edition {
+        let sha256 = |batch| sha256(&parse_records("", &records(batch), 4).unwrap());
+        Edition { pictures_per_batch: 4, batch_sha256: std::array::from_fn(sha256) }
+    }
+
+    /// The labels tell the batches apart.
+    fn label(batch: usize, picture: usize) -> u8 {
+        ((batch + picture) % 10) as u8
+    }
+
+    pub fn records(batch: usize) -> Vec<u8> {
+        let mut records = RECORDS.to_vec();
+        for picture in 0..4 {
+            records[picture * RECORD_BYTES] = label(batch, picture);
+        }
+        records
+    }
+
+    pub fn pickled(batch: usize) -> Vec<u8> {
+        let mut pickle = PICKLE.to_vec();
+        let labels = 2 + pickle.windows(5).position(|window| window == b"(K\x06K\x09").unwrap();
+        for picture in 0..4 {
+            pickle[labels + 2 * picture] = label(batch, picture);
+        }
+        pickle
+    }
+
+    /// File names and contents.
+    pub fn files(layout: Layout) -> Vec<(String, Vec<u8>)> {
+        let contents = if layout == Layout::BinaryFolder { records } else { pickled };
+        BATCHES.iter().enumerate().map(|(index, batch)| (file_name(batch, layout), contents(index))).collect()
+    }
+
+    pub fn write_folder(folder: &Path, layout: Layout) {
+        fs::create_dir_all(folder).unwrap();
+        for (name, bytes) in files(layout) {
+            fs::write(folder.join(name), bytes).unwrap();
+        }
+    }
+
+    pub fn tar_gz(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(vec![], flate2::Compression::fast()));
+        for (name, bytes) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            archive.append_data(&mut header, name, bytes.as_slice()).unwrap();
+        }
+        archive.into_inner().unwrap().finish().unwrap()
+    }
+
+    /// An archive as published: in a folder, in no order, with a file that is no batch.
+    pub fn archive(layout: Layout) -> Vec<u8> {
+        let mut files = files(layout);
+        files.rotate_left(2);
+        files.push(("readme.html".into(), b"<html>".to_vec()));
+        for (name, _) in &mut files {
+            *name = format!("cifar-10-batches/{name}");
+        }
+        tar_gz(&files)
+    }
+
+    /// A batch as a PNG, one picture a row; the published ones are 1024 pixels wide.
+    pub fn sprite(batch: usize, width: usize) -> Vec<u8> {
+        let records = records(batch);
+        let mut pixels = vec![];
+        for record in records.chunks(RECORD_BYTES) {
+            let pixel = |at| [record[1 + at], record[1 + PLANE + at], record[1 + 2 * PLANE + at]];
+            pixels.extend((0..width).flat_map(pixel));
+        }
+        let mut png = vec![];
+        let mut encoder = png::Encoder::new(&mut png, width as u32, 4);
+        encoder.set_color(png::ColorType::Rgb);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&pixels).unwrap();
+        writer.finish().unwrap();
+        png
+    }
+
+    pub fn npm_members() -> Vec<(String, Vec<u8>)> {
+        let labels = |batches: Range<usize>| {
+            let labels: Vec<u8> = batches.flat_map(|batch| (0..4).map(move |picture| label(batch, picture))).collect();
+            serde_json::to_vec(&labels).unwrap()
+        };
+        let mut members = vec![("package/package.json".to_string(), b"{}".to_vec())];
+        for (index, batch) in BATCHES.iter().enumerate() {
+            members.push((format!("package/{batch}.png"), sprite(index, PLANE)));
+        }
+        members.push(("package/test_lables.json".into(), labels(5..6)));
+        members.push(("package/train_lables.json".into(), labels(0..5)));
+        members
+    }
+
+    pub fn npm_package() -> Vec<u8> {
+        tar_gz(&npm_members())
+    }
+
+    /// Each layout, at its place under `dir`.
+    pub fn write_all_layouts(dir: &Path) {
+        write_folder(&dir.join(LAYOUT_NAMES[0]), Layout::BinaryFolder);
+        write_folder(dir, Layout::BinaryFolder);
+        write_folder(&dir.join(LAYOUT_NAMES[1]), Layout::PythonFolder);
+        write_folder(dir, Layout::PythonFolder);
+        fs::write(dir.join(LAYOUT_NAMES[2]), archive(Layout::BinaryFolder)).unwrap();
+        fs::write(dir.join(LAYOUT_NAMES[3]), archive(Layout::PythonFolder)).unwrap();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(path: &Path, layout: Layout) -> Result<(Dataset, Dataset), ReadError> {
+        Found { path: path.into(), layout }.read_edition(&tiny::edition())
+    }
+
+    fn damage(error: ReadError) -> (String, u64, String) {
+        match error {
+            ReadError::Damaged { file, offset, problem } => (file, offset, problem),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn every_layout_holds_the_same_pictures_in_the_same_order() {
+        let dir = tempfile::tempdir().unwrap();
+        tiny::write_all_layouts(dir.path());
+        let found = find_all(dir.path()).unwrap();
+        let layouts: Vec<_> = found.iter().map(|found| found.layout).collect();
+        use Layout::*;
+        assert_eq!(layouts, [BinaryFolder, BinaryFolder, PythonFolder, PythonFolder, Archive, Archive]);
+
+        let mut train = Dataset::default();
+        for batch in 0..5 {
+            train.append(&parse_records("", &tiny::records(batch), 4).unwrap());
+        }
+        let test = parse_records("", &tiny::records(5), 4).unwrap();
+        for found in found {
+            assert!(found.read_edition(&tiny::edition()).unwrap() == (train.clone(), test.clone()), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_layout_is_taken_in_the_documented_order() {
+        let dir = tempfile::tempdir().unwrap();
+        tiny::write_all_layouts(dir.path());
+        let remove_files = |layout| {
+            for (name, _) in tiny::files(layout) {
+                fs::remove_file(dir.path().join(name)).unwrap();
+            }
+        };
+        let taken = || find(dir.path()).unwrap().map(|found| found.path);
+        assert_eq!(taken(), Some(dir.path().join("cifar-10-batches-bin")));
+        fs::remove_dir_all(taken().unwrap()).unwrap();
+        assert_eq!(find(dir.path()).unwrap().unwrap(), Found { path: dir.path().into(), layout: Layout::BinaryFolder });
+        remove_files(Layout::BinaryFolder);
+        assert_eq!(taken(), Some(dir.path().join("cifar-10-batches-py")));
+        fs::remove_dir_all(taken().unwrap()).unwrap();
+        assert_eq!(find(dir.path()).unwrap().unwrap(), Found { path: dir.path().into(), layout: Layout::PythonFolder });
+        remove_files(Layout::PythonFolder);
+        assert_eq!(taken(), Some(dir.path().join("cifar-10-binary.tar.gz")));
+        fs::remove_file(taken().unwrap()).unwrap();
+        assert_eq!(taken(), Some(dir.path().join("cifar-10-python.tar.gz")));
+        fs::remove_file(taken().unwrap()).unwrap();
+        assert_eq!(taken(), None);
+        assert_eq!(find(&dir.path().join("missing")).unwrap(), None);
+    }
+
+    #[test]
+    fn the_data_folder_may_be_an_archive_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("any.name");
+        fs::write(&file, tiny::archive(Layout::PythonFolder)).unwrap();
+        assert!(find(&file).unwrap().unwrap().read_edition(&tiny::edition()).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_dangling_link_is_found_and_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/nonexistent/cifar", dir.path().join("cifar-10-batches-py")).unwrap();
+        let error = find(dir.path()).unwrap().unwrap().read_edition(&tiny::edition()).unwrap_err();
+        assert!(matches!(&error, ReadError::Missing { file } if file.ends_with("cifar-10-batches-py/data_batch_1")));
+    }
+
+    #[test]
+    fn a_wrong_label_is_named_with_file_and_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        tiny::write_folder(dir.path(), Layout::BinaryFolder);
+        let mut records = tiny::records(2);
+        records[3 * RECORD_BYTES] = 10;
+        fs::write(dir.path().join("data_batch_3.bin"), records).unwrap();
+        let (file, offset, problem) = damage(read(dir.path(), Layout::BinaryFolder).unwrap_err());
+        assert!(file.ends_with("data_batch_3.bin"), "{file}");
+        assert_eq!(offset, 3 * RECORD_BYTES as u64);
+        assert!(problem.contains("label 10"), "{problem}");
+    }
+
+    #[test]
+    fn too_long_and_missing_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        tiny::write_folder(dir.path(), Layout::BinaryFolder);
+        fs::write(dir.path().join("test_batch.bin"), [tiny::records(5), vec![0]].concat()).unwrap();
+        let (_, offset, problem) = damage(read(dir.path(), Layout::BinaryFolder).unwrap_err());
+        assert_eq!(offset, 4 * RECORD_BYTES as u64);
+        assert!(problem.contains("should end here"), "{problem}");
+        fs::remove_file(dir.path().join("data_batch_4.bin")).unwrap();
+        let error = read(dir.path(), Layout::BinaryFolder).unwrap_err();
+        assert!(matches!(&error, ReadError::Missing { file } if file.ends_with("data_batch_4.bin")), "{error}");
+    }
+
+    #[test]
+    fn a_folder_in_place_of_a_batch_is_unreadable() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data_batch_1.bin")).unwrap();
+        assert!(matches!(read(dir.path(), Layout::BinaryFolder), Err(ReadError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn another_archive_is_told_by_what_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("cifar-10-binary.tar.gz");
+        let cifar100 = [("cifar-100-binary/train.bin".to_string(), vec![1; 3074])];
+        fs::write(&file, tiny::tar_gz(&cifar100)).unwrap();
+        let error = read(&file, Layout::Archive).unwrap_err().to_string();
+        assert!(error.contains("cifar-10-binary.tar.gz"), "{error}");
+        assert!(error.contains("not a CIFAR-10 archive: it holds cifar-100-binary/train.bin"), "{error}");
+        fs::write(&file, b"<html>404</html>").unwrap();
+        let (named, offset, _) = damage(read(&file, Layout::Archive).unwrap_err());
+        assert!(named.ends_with("cifar-10-binary.tar.gz") && offset <= 16, "{named} {offset}");
+    }
+
+    #[test]
+    fn damage_in_an_archive_names_the_member_and_its_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.tar.gz");
+        let mut files = tiny::files(Layout::BinaryFolder);
+        files[1].1[RECORD_BYTES] = 77;
+        files.remove(4);
+        fs::write(&file, tiny::tar_gz(&files)).unwrap();
+        let batches = Found { path: file, layout: Layout::Archive }.read_batches(&tiny::edition());
+        let (named, offset, _) = damage(batches[1].clone().unwrap_err());
+        assert!(named.ends_with("a.tar.gz: data_batch_2.bin"), "{named}");
+        assert_eq!(offset, RECORD_BYTES as u64);
+        assert!(matches!(&batches[4], Err(ReadError::Missing { file }) if file.ends_with("a.tar.gz: data_batch_5")));
+        assert_eq!(batches.iter().filter(|batch| batch.is_ok()).count(), 4);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn truncated_records_are_an_error_where_they_end(length in 0..4 * RECORD_BYTES) {
+            let (file, offset, _) = damage(parse_records("b.bin", &tiny::records(0)[..length], 4).unwrap_err());
+            prop_assert_eq!((file.as_str(), offset), ("b.bin", length as u64));
+        }
+
+        #[test]
+        fn garbage_in_place_of_an_archive_is_an_error_with_its_byte(
+            garbage in proptest::collection::vec(any::<u8>(), 0..300), gzip: bool
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("a.tar.gz");
+            let bytes = if gzip { tiny::tar_gz(&[("x".into(), garbage)]) } else { garbage };
+            fs::write(&file, &bytes).unwrap();
+            let error = read(&file, Layout::Archive).unwrap_err();
+            prop_assert!(error.to_string().contains("a.tar.gz"));
+            if let ReadError::Damaged { offset, .. } = error {
+                prop_assert!(offset <= bytes.len() as u64);
+            }
+        }
+
+        #[test]
+        fn an_archive_cut_off_or_changed_never_panics(cut in 0.0..1.0f64, at in 0.0..1.0f64, byte: u8) {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("a.tar.gz");
+            let whole = tiny::archive(Layout::BinaryFolder);
+            fs::write(&file, &whole[..(cut * whole.len() as f64) as usize]).unwrap();
+            let (named, offset, _) = damage(read(&file, Layout::Archive).err().unwrap());
+            prop_assert!(named.ends_with("a.tar.gz") && offset <= whole.len() as u64);
+
+            // The time and the system in gzip's header may be anything; the checksum covers the rest.
+            let at = 10 + (at * (whole.len() - 10) as f64) as usize;
+            let mut changed = whole.clone();
+            changed[at] ^= byte;
+            fs::write(&file, &changed).unwrap();
+            prop_assert_eq!(read(&file, Layout::Archive).is_ok(), byte == 0);
+        }
+    }
 }

@@ -4,7 +4,9 @@
 
 pub mod augment;
 pub mod cifar;
+pub mod fetch;
 pub mod loader;
+mod npm;
 mod pickle;
 pub mod sample;
 

@@ -1,0 +1,119 @@
+//! `taper data fetch` and `taper data inspect`.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+pub use crate::data::fetch::FetchFrom;
+
+use crate::config::{DataConfig, DataSource};
+use crate::data::cifar::{self, BATCHES, Edition, Found};
+use crate::data::fetch::{self, Fetched};
+use crate::data::{CLASSES, Dataset, sample};
+
+/// Brings CIFAR-10 into the data folder `dir`, and prints where it lies.
+///
+/// # Errors
+/// See [`fetch::fetch`]: then nothing was put in place.
+pub fn fetch(dir: &Path, from: &FetchFrom) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match fetch::fetch(dir, from)? {
+        Fetched::AlreadyThere(path) => writeln!(out, "{} is there already; its checksums are right", path.display())?,
+        Fetched::Placed(path) => writeln!(out, "{} holds CIFAR-10; its checksums are right", path.display())?,
+    }
+    Ok(())
+}
+
+/// Prints what data a run with `config` would use, and whether it is what was published.
+///
+/// # Errors
+/// There is none although `config` insists on it, or a file is damaged or not the published one.
+pub fn inspect(config: &DataConfig) -> Result<()> {
+    inspect_to(&mut io::stdout().lock(), config, &Edition::cifar10())
+}
+
+fn inspect_to(out: &mut impl Write, config: &DataConfig, edition: &Edition) -> Result<()> {
+    let dir = config.dir.display();
+    let found = cifar::find_all(&config.dir).with_context(|| format!("looking for CIFAR-10 under {dir}"))?;
+    let in_use = match config.source {
+        DataSource::Sample => None,
+        DataSource::Auto | DataSource::Cifar10 => found.first(),
+    };
+    writeln!(out, "data folder    {dir}")?;
+    let Some(in_use) = in_use else {
+        if config.source == DataSource::Cifar10 {
+            bail!(
+                "no CIFAR-10 under {dir}, though data.source = \"cifar10\" insists on it: `taper data fetch` gets it"
+            );
+        }
+        let (train, test) = sample::read()?;
+        writeln!(out, "in use         the bundled sample of CIFAR-10, built in")?;
+        for other in &found {
+            writeln!(out, "not used       {}", describe(other))?;
+        }
+        write_statistics(out, &train, &test)?;
+        if found.is_empty() {
+            writeln!(out, "\nThere is no full CIFAR-10 here: `taper data fetch` gets it.")?;
+        }
+        return Ok(());
+    };
+    writeln!(out, "in use         {}", describe(in_use))?;
+    for other in &found[1..] {
+        writeln!(out, "not used       {}", describe(other))?;
+    }
+    writeln!(out)?;
+
+    let mut train = Dataset::default();
+    let mut test = Dataset::default();
+    let mut faults = 0;
+    for ((name, batch), published) in BATCHES.into_iter().zip(in_use.read_batches(edition)).zip(&edition.batch_sha256) {
+        match &batch {
+            Ok(batch) if cifar::sha256(batch) == *published => {
+                writeln!(out, "{name:<14} {} pictures, checksum right", batch.len())?;
+            }
+            Ok(batch) => {
+                faults += 1;
+                writeln!(out, "{name:<14} {} pictures, NOT the published ones: wrong checksum", batch.len())?;
+            }
+            Err(error) => {
+                faults += 1;
+                writeln!(out, "{name:<14} DAMAGED: {error}")?;
+            }
+        }
+        if let Ok(batch) = batch {
+            if name == "test_batch" { &mut test } else { &mut train }.append(&batch);
+        }
+    }
+    write_statistics(out, &train, &test)?;
+    if faults > 0 {
+        bail!(
+            "{faults} of {} batches in {} are not as published: put good copies there, or move it away and run \
+             `taper data fetch`",
+            BATCHES.len(),
+            in_use.path.display()
+        );
+    }
+    Ok(())
+}
+
+fn describe(found: &Found) -> String {
+    format!("{} ({})", found.path.display(), found.layout.describe())
+}
+
+fn write_statistics(out: &mut impl Write, train: &Dataset, test: &Dataset) -> Result<()> {
+    writeln!(out, "\n{:<14} {:>7} {:>7}", "class", "train", "test")?;
+    for ((class, train), test) in CLASSES.into_iter().zip(train.class_counts()).zip(test.class_counts()) {
+        writeln!(out, "{class:<14} {train:>7} {test:>7}")?;
+    }
+    writeln!(out, "{:<14} {:>7} {:>7}", "all", train.len(), test.len())?;
+    if train.is_empty() {
+        return Ok(());
+    }
+    let statistics = train.channel_statistics();
+    writeln!(out, "\n{:<14} {:>10} {:>10} {:>10}", "train channel", "red", "green", "blue")?;
+    for (name, [r, g, b]) in [("mean", statistics.mean), ("std", statistics.std)] {
+        writeln!(out, "{name:<14} {r:>10.8} {g:>10.8} {b:>10.8}")?;
+    }
+    Ok(())
+}
