@@ -79,14 +79,10 @@ pub enum Command {
     Doctor,
     /// Print completions for a shell
     #[command(after_help = "Example:\n  taper completions bash > ~/.local/share/bash-completion/completions/taper")]
-    Completions {
-        shell: Shell,
-    },
+    Completions { shell: Shell },
     /// The trainer process
     #[command(name = TRAINER_COMMAND, hide = true)]
-    Trainer {
-        run: PathBuf,
-    },
+    Trainer { run: PathBuf },
 }
 
 #[derive(Debug, Default, Args)]

@@ -30,7 +30,9 @@ impl Progress {
             Event::StepsDone(steps) => self.batches(steps),
             Event::EpochDone(epoch) => vec![self.epoch(epoch)],
             Event::CommandReceived { .. } => Vec::new(),
-            _ if self.notes() > notes_before => self.state.notes.back().map(|note| note.text.clone()).into_iter().collect(),
+            _ if self.notes() > notes_before => {
+                self.state.notes.back().map(|note| note.text.clone()).into_iter().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -189,7 +191,14 @@ mod tests {
 
     fn steps(epoch: u64, first_step: u64, losses: Vec<f32>) -> Event {
         let examples = 64 * losses.len() as u64;
-        Event::StepsDone(StepsDone { epoch, first_step, losses, correct: 1, examples, train_secs: examples as f64 / 1000.0 })
+        Event::StepsDone(StepsDone {
+            epoch,
+            first_step,
+            losses,
+            correct: 1,
+            examples,
+            train_secs: examples as f64 / 1000.0,
+        })
     }
 
     fn lines(events: impl IntoIterator<Item = Event>) -> String {

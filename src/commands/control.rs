@@ -32,7 +32,9 @@ pub fn set_learning_rate(runs: &RunsDir, args: &SetLrArgs) -> Result<u8> {
     let learning_rate = args.learning_rate;
     if !LEARNING_RATES.contains(&learning_rate) {
         let (low, high) = (LEARNING_RATES.start(), LEARNING_RATES.end());
-        return Err(UsageError(format!("learning rate {learning_rate}: must be a number from {low:e} to {high}")).into());
+        return Err(
+            UsageError(format!("learning rate {learning_rate}: must be a number from {low:e} to {high}")).into()
+        );
     }
     command(runs, args.run.as_deref(), Command::SetLearningRate { learning_rate })
 }

@@ -144,8 +144,13 @@ fn describe_logout() -> String {
     };
     let kills = output(
         "busctl",
-        &["get-property", "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager",
-          "KillUserProcesses"],
+        &[
+            "get-property",
+            "org.freedesktop.login1",
+            "/org/freedesktop/login1",
+            "org.freedesktop.login1.Manager",
+            "KillUserProcesses",
+        ],
     );
     let user = rustix::process::getuid().as_raw().to_string();
     let lingers = output("loginctl", &["show-user", &user, "--property=Linger", "--value"]);

@@ -56,8 +56,8 @@ fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)> {
         return Ok((run, Checkpoint::read(&path)?));
     }
     let run = runs.open(target)?;
-    let latest = checkpoint::latest(&run)?
-        .ok_or_else(|| UsageError(format!("run {} has no checkpoint yet", run.name())))?;
+    let latest =
+        checkpoint::latest(&run)?.ok_or_else(|| UsageError(format!("run {} has no checkpoint yet", run.name())))?;
     let best = latest.state.best.as_ref().map(|best| run.checkpoints().join(&best.checkpoint));
     match best.filter(|best| best.is_dir()) {
         Some(best) => Ok((run, Checkpoint::read(&best)?)),

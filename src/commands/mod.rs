@@ -74,7 +74,11 @@ fn only_live(runs: &RunsDir) -> Result<RunDir> {
         }
         (None, _) if all.is_empty() => {
             let path = runs.path().display();
-            Err(UsageError(format!("no run is live, and there is none in {path}; to start one: {}", shell.line("train"))).into())
+            Err(UsageError(format!(
+                "no run is live, and there is none in {path}; to start one: {}",
+                shell.line("train")
+            ))
+            .into())
         }
         (None, _) => Err(UsageError(format!(
             "no run is live; for the latest: {}; for all: {}",
@@ -123,7 +127,11 @@ impl Shell {
 /// As one word of a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

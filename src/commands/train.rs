@@ -1,6 +1,5 @@
 //! `taper train`, and the trainer process that it starts.
 
-
 use std::num::NonZero;
 use std::sync::{Arc, Mutex};
 
@@ -73,11 +72,16 @@ pub fn trainer_process(run: &RunDir) -> u8 {
     let trained = spawn::trace_to_log(run).map_err(anyhow::Error::from).and_then(|()| {
         let config = Config::load(Some(&run.config()), &[])?;
         let handshake = handshake.clone();
-        process::run(run, config, |_| {}, move || {
-            if let Some(handshake) = take(&handshake) {
-                handshake.ready();
-            }
-        })
+        process::run(
+            run,
+            config,
+            |_| {},
+            move || {
+                if let Some(handshake) = take(&handshake) {
+                    handshake.ready();
+                }
+            },
+        )
     });
     match trained {
         Ok(ending) => exit_code(ending),

@@ -43,7 +43,9 @@ impl Watch {
 
 /// Whether a dashboard has somewhere to be, and keys.
 pub fn has_screen() -> bool {
-    io::stdin().is_terminal() && io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    io::stdin().is_terminal()
+        && io::stdout().is_terminal()
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Watches a run whose trainer has a process of its own.
@@ -70,7 +72,11 @@ pub fn dashboard(runs: &RunsDir, run: &RunDir) -> Result<u8> {
             Ok(if outcome == Outcome::Failed { FAILURE } else { 0 })
         }
         Departure::TrainerGone => {
-            say(format!("The trainer of run {} ended without a word; its last are in {}", run.name(), run.trainer_log().display()))?;
+            say(format!(
+                "The trainer of run {} ended without a word; its last are in {}",
+                run.name(),
+                run.trainer_log().display()
+            ))?;
             say(format!("To go on from the latest checkpoint:  {}", Shell::new(runs).line_for("resume", run)))?;
             Ok(FAILURE)
         }

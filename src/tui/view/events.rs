@@ -18,7 +18,15 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         Rect { x: areas.events.x + 1, width: areas.events.width - 1, ..areas.events }
     } else {
         let note = position(&visible, notes.len()).unwrap_or_default();
-        panel(app, areas, areas.events, Some(Panel::Events), "Events", Line::from(vec![Span::styled(note, theme.faint())]), frame)
+        panel(
+            app,
+            areas,
+            areas.events,
+            Some(Panel::Events),
+            "Events",
+            Line::from(vec![Span::styled(note, theme.faint())]),
+            frame,
+        )
     };
     let focused = areas.density == Density::Compact && app.ui.focus == Panel::Events;
     let scrolled = app.scroll(Panel::Events) != Scroll::Latest;
