@@ -16,7 +16,9 @@ use crate::run::state::{Phase, RunState, Weight};
 const LEARNING_RATE_FACTOR: f64 = 2.0;
 
 /// More would leave the smallest screen no room for its charts.
-const MOST_NOTICES: usize = 2;
+const MOST_NOTICE_LINES: usize = 3;
+/// Columns beside a notice.
+const NOTICE_MARGIN: usize = 4;
 
 /// What the dashboard knows (`run`, from the log alone) and what it shows of it (`ui`).
 #[derive(Debug)]
@@ -128,35 +130,37 @@ impl App {
         self.run.started.is_some() && self.run.phase.is_active() && !self.trainer_died()
     }
 
-    /// Lines under the header: what someone must not miss.
-    pub fn notices(&self) -> Vec<Message> {
+    /// Lines under the header of a screen that is `width` wide: what someone must not miss.
+    pub fn notices(&self, width: u16) -> Vec<Message> {
         let mut notices = Vec::new();
-        if let Some(text) = self.log_fault.clone() {
-            notices.push(Message { weight: Weight::Alarm, text });
+        let mut notice = |weight, text| notices.push(Message { weight, text });
+        if let Some(fault) = &self.log_fault {
+            notice(Weight::Alarm, fault.clone());
         }
         if self.trainer_died() {
-            let text = format!(
-                "the trainer ended without a word; to go on from its last checkpoint: taper resume {}",
-                self.name
-            );
-            notices.push(Message { weight: Weight::Alarm, text });
+            notice(Weight::Alarm, format!("the trainer is gone; to go on: taper resume {}", self.name));
         } else if let Some(Liveness::Elsewhere { host }) = &self.liveness
             && !matches!(self.run.phase, Phase::Ended(_))
         {
-            let text = format!("the trainer is on {host}: it can be watched from here; to steer it, attach there");
-            notices.push(Message { weight: Weight::Info, text });
+            notice(Weight::Info, format!("the trainer is on {host}: to steer it, attach there"));
         }
         if let Some(text) = self.run.started.as_ref().and_then(|started| started.notice.clone()) {
-            notices.push(Message { weight: Weight::Info, text });
+            notice(Weight::Info, text);
         }
-        notices.truncate(MOST_NOTICES);
-        notices
+        let width = usize::from(width).saturating_sub(NOTICE_MARGIN);
+        let lines = notices.into_iter().flat_map(|notice| {
+            wrap(&notice.text, width).into_iter().map(move |text| Message { weight: notice.weight, text })
+        });
+        lines.take(MOST_NOTICE_LINES).collect()
     }
 
     /// `None`: the screen is too small.
-    pub fn areas(&self) -> Option<Areas> {
-        let Size { width, height } = self.ui.size;
-        Areas::of(Rect::new(0, 0, width, height), self.notices().len() as u16)
+    pub fn areas(&self, screen: Rect) -> Option<Areas> {
+        Areas::of(screen, self.notices(screen.width).len() as u16)
+    }
+
+    fn present_areas(&self) -> Option<Areas> {
+        self.areas(Rect::new(0, 0, self.ui.size.width, self.ui.size.height))
     }
 
     pub fn scroll(&self, panel: Panel) -> Scroll {
@@ -188,21 +192,21 @@ impl App {
         match keys::action(self.ui.screen, &event)? {
             Action::TogglePause => self.toggle_pause(),
             Action::Checkpoint => {
-                let effect = self.command(Command::Checkpoint, "save a checkpoint");
+                let effect = self.command(Command::Checkpoint);
                 self.ui.pending.checkpoint |= effect.is_some();
                 effect
             }
             Action::RaiseLearningRate => self.scale_learning_rate(LEARNING_RATE_FACTOR),
             Action::LowerLearningRate => self.scale_learning_rate(1.0 / LEARNING_RATE_FACTOR),
             Action::AskStop => {
-                if self.command(Command::Stop, "stop").is_some() {
+                if self.command(Command::Stop).is_some() {
                     self.ui.screen = Screen::ConfirmStop;
                 }
                 None
             }
             Action::Stop => {
                 self.ui.screen = Screen::Dashboard;
-                let effect = self.command(Command::Stop, "stop");
+                let effect = self.command(Command::Stop);
                 self.ui.pending.stop |= effect.is_some();
                 effect
             }
@@ -285,7 +289,7 @@ impl App {
     }
 
     /// `command` as an effect, or a message why there is nobody to take it.
-    fn command(&mut self, command: Command, what: &str) -> Option<Effect> {
+    fn command(&mut self, command: Command) -> Option<Effect> {
         let why_not = if let Phase::Ended(_) = self.run.phase {
             "the run has ended"
         } else if self.trainer_died() {
@@ -293,7 +297,7 @@ impl App {
         } else {
             return Some(Effect::Send(command));
         };
-        let text = format!("cannot {what}: {why_not}; to go on with it: taper resume {}", self.name);
+        let text = format!("{why_not}; to go on: taper resume {}", self.name);
         self.ui.message = Some(Message { weight: Weight::Info, text });
         None
     }
@@ -303,12 +307,9 @@ impl App {
             Some(intent) => intent == PauseIntent::Pause,
             None => self.run.phase == Phase::Paused,
         };
-        let (command, intent, what) = if paused {
-            (Command::Resume, PauseIntent::Resume, "resume")
-        } else {
-            (Command::Pause, PauseIntent::Pause, "pause")
-        };
-        let effect = self.command(command, what)?;
+        let (command, intent) =
+            if paused { (Command::Resume, PauseIntent::Resume) } else { (Command::Pause, PauseIntent::Pause) };
+        let effect = self.command(command)?;
         self.ui.pending.pause = Some(intent);
         Some(effect)
     }
@@ -320,13 +321,13 @@ impl App {
             return None;
         };
         let learning_rate = present * factor;
-        let effect = self.command(Command::SetLearningRate { learning_rate }, "change the learning rate")?;
+        let effect = self.command(Command::SetLearningRate { learning_rate })?;
         self.ui.pending.learning_rate = Some(learning_rate);
         Some(effect)
     }
 
     fn move_focus(&mut self, by: isize) -> Option<Effect> {
-        let areas = self.areas()?;
+        let areas = self.present_areas()?;
         let shown: Vec<Panel> = Panel::ALL.into_iter().filter(|&panel| !areas.panel(panel).is_empty()).collect();
         let present = shown.iter().position(|&panel| panel == self.ui.focus).unwrap_or(0);
         let next = (present as isize + by).rem_euclid(shown.len() as isize);
@@ -336,7 +337,7 @@ impl App {
 
     fn move_in_panel(&mut self, direction: Direction) -> Option<Effect> {
         let panel = self.ui.focus;
-        let page = self.areas()?.page(panel);
+        let page = self.present_areas()?.page(panel);
         let across = panel == Panel::BatchLoss;
         let page_step = page.max(1) as isize;
         let by = match direction {
@@ -354,5 +355,248 @@ impl App {
         let scroll = &mut self.ui.scrolls[panel as usize];
         *scroll = scroll.moved(by, len, page);
         None
+    }
+}
+
+/// `text` in lines of at most `width`, broken between words.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::crossterm::event::{KeyCode, KeyModifiers};
+
+    use super::*;
+    use crate::run::event::{Event, Outcome, RunStarted, StepsDone};
+
+    fn started() -> Event {
+        Event::RunStarted(RunStarted {
+            version: 1,
+            run: "night".into(),
+            model: "cnn".into(),
+            parameters: 1,
+            device: "cpu".into(),
+            data: "CIFAR-10".into(),
+            data_origin: "data".into(),
+            notice: None,
+            train_examples: 50_000,
+            test_examples: 10_000,
+            epochs: 50,
+            batch_size: 64,
+            steps_per_epoch: 782,
+            total_steps: 39_100,
+            learning_rate: 0.001,
+            seed: 0,
+            host: "atlas".into(),
+            pid: 1,
+            continued_from: None,
+        })
+    }
+
+    fn steps(first_step: u64, count: u64) -> Event {
+        Event::StepsDone(StepsDone {
+            epoch: 1,
+            first_step,
+            losses: vec![2.0; count as usize],
+            correct: 10,
+            examples: 64 * count,
+            train_secs: 0.5,
+        })
+    }
+
+    fn app(events: impl IntoIterator<Item = Event>) -> App {
+        let mut app = App::new("night", Size::new(80, 24), Theme::Plain, TimeZone::UTC);
+        tell(&mut app, started());
+        tell(&mut app, steps(1, 1));
+        events.into_iter().for_each(|event| tell(&mut app, event));
+        app.update(Update::Liveness(Liveness::Live));
+        app
+    }
+
+    fn tell(app: &mut App, event: Event) {
+        app.update(Update::Records(vec![Record { time_ms: 1000, event }]));
+    }
+
+    fn press(app: &mut App, code: KeyCode) -> Option<Effect> {
+        app.handle_key(KeyEvent::new(code, KeyModifiers::NONE))
+    }
+
+    fn char(app: &mut App, char: char) -> Option<Effect> {
+        press(app, KeyCode::Char(char))
+    }
+
+    fn changed(from: f64, to: f64) -> Event {
+        let reason = crate::run::event::LearningRateReason::Command;
+        Event::LearningRateChanged { epoch: 1, step: 1, from, to, reason }
+    }
+
+    #[test]
+    fn paused_is_what_the_log_says_and_pausing_what_the_key_asked() {
+        let mut app = app([]);
+        assert_eq!(char(&mut app, ' '), Some(Effect::Send(Command::Pause)));
+        assert_eq!(app.run.phase, Phase::Training);
+        assert_eq!(app.ui.pending.pause, Some(PauseIntent::Pause));
+        app.update(Update::Answered { command: Command::Pause, answer: Ok("paused".into()) });
+        assert_eq!(app.ui.pending.pause, Some(PauseIntent::Pause), "the answer came before the event");
+        tell(&mut app, Event::Paused { step: 1 });
+        assert_eq!((app.run.phase, app.ui.pending.pause), (Phase::Paused, None));
+        assert_eq!(char(&mut app, ' '), Some(Effect::Send(Command::Resume)));
+        assert_eq!(app.ui.pending.pause, Some(PauseIntent::Resume));
+        tell(&mut app, Event::Resumed { step: 1 });
+        assert_eq!((app.run.phase, app.ui.pending.pause), (Phase::Training, None));
+    }
+
+    #[test]
+    fn space_while_pausing_asks_to_go_on() {
+        let mut app = app([]);
+        char(&mut app, ' ');
+        assert_eq!(char(&mut app, ' '), Some(Effect::Send(Command::Resume)));
+    }
+
+    #[test]
+    fn a_refused_command_is_no_longer_pending_and_says_why() {
+        let mut app = app([]);
+        char(&mut app, ' ');
+        app.update(Update::Answered { command: Command::Pause, answer: Err("no answer".into()) });
+        assert_eq!(app.ui.pending, Pending::default());
+        let message = app.ui.message.clone().unwrap();
+        assert_eq!((message.weight, message.text.as_str()), (Weight::Alarm, "pause: no answer"));
+        press(&mut app, KeyCode::Tab);
+        assert_eq!(app.ui.message, None, "the next key takes it away");
+    }
+
+    #[test]
+    fn presses_before_the_answer_accumulate_on_the_pending_learning_rate() {
+        let mut app = app([]);
+        let set = |learning_rate| Some(Effect::Send(Command::SetLearningRate { learning_rate }));
+        assert_eq!(char(&mut app, '+'), set(0.002));
+        assert_eq!(char(&mut app, '='), set(0.004));
+        assert_eq!(char(&mut app, '-'), set(0.002));
+        assert_eq!(char(&mut app, '+'), set(0.004));
+        tell(&mut app, changed(0.001, 0.002));
+        assert_eq!(app.ui.pending.learning_rate, Some(0.004), "the first of them is no answer to the last");
+        tell(&mut app, changed(0.002, 0.004));
+        assert_eq!(app.ui.pending.learning_rate, None);
+        assert_eq!(char(&mut app, '-'), set(0.002));
+    }
+
+    #[test]
+    fn stopping_asks_first() {
+        let mut app = app([]);
+        assert_eq!(char(&mut app, 's'), None);
+        assert_eq!(app.ui.screen, Screen::ConfirmStop);
+        assert_eq!(char(&mut app, 'n'), None);
+        assert_eq!((app.ui.screen, app.ui.pending.stop), (Screen::Dashboard, false));
+        char(&mut app, 's');
+        assert_eq!(char(&mut app, ' '), None, "other keys do nothing there");
+        assert_eq!(char(&mut app, 'y'), Some(Effect::Send(Command::Stop)));
+        assert_eq!((app.ui.screen, app.ui.pending.stop), (Screen::Dashboard, true));
+    }
+
+    #[test]
+    fn a_run_that_ends_meanwhile_takes_the_question_back() {
+        let mut app = app([]);
+        char(&mut app, 's');
+        tell(&mut app, Event::RunEnded { step: 1, outcome: Outcome::Completed, message: "done".into() });
+        assert_eq!(app.ui.screen, Screen::Dashboard);
+    }
+
+    #[test]
+    fn keys_that_need_a_trainer_explain_themselves_without_one() {
+        let end = Event::RunEnded { step: 1, outcome: Outcome::Completed, message: "done".into() };
+        let mut ended = app([end]);
+        let mut dead = app([]);
+        dead.update(Update::Liveness(Liveness::Dead));
+        for (app, why) in [(&mut ended, "the run has ended"), (&mut dead, "the trainer is gone")] {
+            for key in [' ', 'c', '+', '-', 's'] {
+                assert_eq!(char(app, key), None);
+                let text = &app.ui.message.as_ref().unwrap().text;
+                assert!(text.contains(why) && text.contains("taper resume night"), "{text}");
+                assert_eq!((app.ui.pending, app.ui.screen), (Pending::default(), Screen::Dashboard));
+            }
+        }
+    }
+
+    #[test]
+    fn a_dead_trainer_is_told_from_an_ended_run() {
+        let mut app = app([]);
+        assert!(!app.trainer_died() && app.notices(80).is_empty());
+        app.update(Update::Liveness(Liveness::Dead));
+        assert!(app.trainer_died());
+        assert!(app.notices(80)[0].text.contains("taper resume night"));
+        tell(&mut app, Event::RunEnded { step: 1, outcome: Outcome::Stopped, message: "asked to".into() });
+        assert!(!app.trainer_died() && app.notices(80).is_empty());
+    }
+
+    #[test]
+    fn notices_are_broken_between_words() {
+        assert_eq!(wrap("to go on: taper resume night", 12), ["to go on:", "taper resume", "night"]);
+        assert_eq!(wrap("aWordThatIsTooLong x", 5), ["aWordThatIsTooLong", "x"]);
+        assert_eq!(wrap("", 5), [""; 0]);
+    }
+
+    #[test]
+    fn leaving_works_on_every_screen() {
+        for open in [None, Some('?'), Some('s')] {
+            let mut app = app([]);
+            open.map(|key| char(&mut app, key));
+            let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+            assert_eq!(app.handle_key(ctrl_c), Some(Effect::Leave));
+        }
+        assert_eq!(char(&mut app([]), 'q'), Some(Effect::Leave));
+    }
+
+    #[test]
+    fn only_presses_count() {
+        let mut app = app([]);
+        let release = KeyEvent::new_with_kind(KeyCode::Char('q'), KeyModifiers::NONE, KeyEventKind::Release);
+        let repeat = KeyEvent::new_with_kind(KeyCode::Char('+'), KeyModifiers::NONE, KeyEventKind::Repeat);
+        assert_eq!((app.handle_key(release), app.handle_key(repeat)), (None, None));
+    }
+
+    #[test]
+    fn the_focus_goes_round_the_panels_that_are_shown() {
+        let mut app = app([]);
+        let round = |app: &mut App, code| -> Vec<Panel> {
+            (0..5)
+                .map(|_| {
+                    press(app, code);
+                    app.ui.focus
+                })
+                .collect()
+        };
+        use Panel::*;
+        assert_eq!(round(&mut app, KeyCode::Tab), [LearningRate, Events, BatchLoss, Epochs, LearningRate]);
+        assert_eq!(round(&mut app, KeyCode::BackTab), [Epochs, BatchLoss, Events, LearningRate, Epochs]);
+        app.update(Update::Resized(Size::new(200, 50)));
+        assert_eq!(round(&mut app, KeyCode::Tab), [LearningRate, Checkpoints, Events, BatchLoss, Epochs]);
+    }
+
+    #[test]
+    fn the_batch_losses_are_moved_through_sideways() {
+        let mut app = app([steps(2, 999)]);
+        press(&mut app, KeyCode::BackTab);
+        assert_eq!(app.ui.focus, Panel::BatchLoss);
+        press(&mut app, KeyCode::Up);
+        assert_eq!(app.scroll(Panel::BatchLoss), Scroll::Latest);
+        char(&mut app, 'h');
+        assert_eq!(app.scroll(Panel::BatchLoss), Scroll::From(1000 - 73 - 18));
+        press(&mut app, KeyCode::Home);
+        assert_eq!(app.scroll(Panel::BatchLoss), Scroll::From(0));
+        press(&mut app, KeyCode::PageDown);
+        assert_eq!(app.scroll(Panel::BatchLoss), Scroll::From(73));
+        press(&mut app, KeyCode::End);
+        assert_eq!(app.scroll(Panel::BatchLoss), Scroll::Latest);
     }
 }

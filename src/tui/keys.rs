@@ -116,7 +116,7 @@ pub const BINDINGS: &[Binding] = {
             &[Key::char('+'), Key::char('=')],
             RaiseLearningRate,
             "lr ×2",
-            "double the learning rate; again before the trainer answers: double that",
+            "double the learning rate; pressed again, double that",
         ),
         binding(
             Dashboard,

@@ -65,8 +65,12 @@ pub fn render_accuracy(app: &App, areas: &Areas, frame: &mut Frame) {
     };
     let title = if areas.density == Density::Compact { "Acc %" } else { "Accuracy %" };
     let inner = panel(app, areas, areas.accuracy, None, title, legend(app, &series, 2), frame);
-    if let Some(scale) = Scale::around(series.train.iter().chain(&series.test), 0) {
-        plot(app, inner, &series, &scale, frame);
+    match Scale::around(series.train.iter().chain(&series.test), 0) {
+        Some(scale) => plot(app, inner, &series, &scale, frame),
+        None => {
+            let middle = inner.centered_vertically(Constraint::Length(1));
+            frame.render_widget(Line::styled("no epoch yet", app.ui.theme.faint()).centered(), middle);
+        }
     }
 }
 
@@ -79,11 +83,13 @@ fn end_of(app: &App, epoch: &EpochDone) -> f64 {
     epoch.step as f64 / steps_per_epoch(app)
 }
 
-/// A value for each epoch at its end, and the value so far of the one that is under way.
+/// A value for each epoch at its end, and the value so far of the one that is under way, once it says something.
 fn over_epochs(app: &App, value: impl Fn(&EpochDone) -> f64, so_far: Option<f64>) -> Points {
     let mut points: Points = app.run.epochs.iter().map(|epoch| (end_of(app, epoch), value(epoch))).collect();
-    if let (true, Some(so_far)) = (app.has_open_epoch(), so_far) {
-        points.push((app.run.step as f64 / steps_per_epoch(app), so_far));
+    let steps_per_epoch = steps_per_epoch(app);
+    let telling = app.has_open_epoch() && app.run.steps_in_epoch() as f64 >= steps_per_epoch / 8.0;
+    if let (true, Some(so_far)) = (telling, so_far) {
+        points.push((app.run.step as f64 / steps_per_epoch, so_far));
     }
     points.retain(|point| point.1.is_finite());
     points

@@ -13,6 +13,9 @@ use crate::run::state::Phase;
 use crate::tui::app::{App, PauseIntent};
 use crate::tui::layout::{Areas, Density};
 
+/// Pauses that are shorter than this are not worth a number.
+const NOTABLE_PAUSE_SECS: f64 = 60.0;
+
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let area = areas.header;
     let lines: Vec<Rect> = area.rows().map(|line| Rect { x: line.x + 1, width: line.width - 2, ..line }).collect();
@@ -31,7 +34,13 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     } else {
         row(lines[1], subject(app, areas.density), Line::default(), frame);
         progress(app, lines[2], frame);
-        row(lines[3], figures(app), times(app), frame);
+        let mut times = times(app);
+        let (active_secs, wall_secs) =
+            (app.run.active_secs(app.trainer_now_ms()), app.run.wall_secs(app.trainer_now_ms()));
+        if wall_secs - active_secs >= NOTABLE_PAUSE_SECS {
+            times.spans.insert(2, Span::styled(format!(" of {}", format::duration(wall_secs)), theme.faint()));
+        }
+        row(lines[3], figures(app), times, frame);
     }
 }
 

@@ -26,7 +26,7 @@ use super::layout::{Areas, Density, Panel};
 /// Draws the dashboard.
 pub fn render(app: &App, frame: &mut Frame) {
     let screen = frame.area();
-    let Some(areas) = Areas::of(screen, app.notices().len() as u16) else {
+    let Some(areas) = app.areas(screen) else {
         return too_small::render(app, screen, frame);
     };
     header::render(app, &areas, frame);
@@ -64,7 +64,7 @@ fn panel(
         left.push(Span::styled("─", border));
     }
     left.push(Span::styled(format!("{}{title} ", if focused { "▸ " } else { " " }), theme.strong()));
-    let mut right = note.spans;
+    let mut right = if note.width() == 0 { Vec::new() } else { note.spans };
     if !right.is_empty() {
         right.insert(0, Span::raw(" "));
         right.push(Span::raw(" "));

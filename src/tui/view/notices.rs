@@ -10,7 +10,7 @@ use crate::tui::layout::Areas;
 
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let theme = app.ui.theme;
-    for (notice, line) in app.notices().into_iter().zip(areas.notices.rows()) {
+    for (notice, line) in app.notices(areas.notices.width).into_iter().zip(areas.notices.rows()) {
         let style = if notice.weight == Weight::Alarm { theme.alarm() } else { theme.warning() };
         row(line, Line::from(vec![Span::styled(format!(" ! {}", notice.text), style)]), Line::default(), frame);
     }

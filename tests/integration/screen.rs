@@ -1,0 +1,225 @@
+//! The dashboard as it is seen: fixture logs drawn on a screen in memory, driven by keys.
+
+use std::fmt::Write;
+
+use insta::{assert_snapshot, with_settings};
+use jiff::tz::TimeZone;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::layout::Size;
+use ratatui::style::Color;
+use taper::run::event::Command;
+use taper::run::lock::Liveness;
+use taper::run::log::Follower;
+use taper::tui::app::{App, Effect, Update};
+use taper::tui::theme::Theme;
+use taper::tui::view;
+
+use crate::follow::{drain, fixture};
+
+struct Screen {
+    app: App,
+    terminal: Terminal<TestBackend>,
+}
+
+impl Screen {
+    /// The dashboard of a live trainer, two seconds after the last event.
+    fn new(log: &str, width: u16, height: u16) -> Self {
+        Self::themed(log, width, height, Theme::Colour)
+    }
+
+    fn themed(log: &str, width: u16, height: u16, theme: Theme) -> Self {
+        let mut app = App::new("20261124-175203-cnn", Size::new(width, height), theme, TimeZone::UTC);
+        app.update(Update::Records(drain(&mut Follower::new(fixture(log)), 1 << 20)));
+        app.update(Update::Liveness(Liveness::Live));
+        app.now_ms = app.run.last_activity_ms + 2000;
+        Self { app, terminal: Terminal::new(TestBackend::new(width, height)).unwrap() }
+    }
+
+    fn press(&mut self, code: KeyCode) -> Option<Effect> {
+        self.app.handle_key(KeyEvent::new(code, KeyModifiers::NONE))
+    }
+
+    fn keys(&mut self, keys: &str) {
+        for key in keys.chars() {
+            self.press(KeyCode::Char(key));
+        }
+    }
+
+    fn draw(&mut self) -> &Buffer {
+        self.terminal.draw(|frame| view::render(&self.app, frame)).unwrap();
+        self.terminal.backend().buffer()
+    }
+
+    fn text(&mut self) -> String {
+        let buffer = self.draw();
+        let mut text = String::new();
+        for y in 0..buffer.area.height {
+            let line: String = (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect();
+            writeln!(text, "{}", line.trim_end()).unwrap();
+        }
+        text
+    }
+
+    fn line_with(&mut self, part: &str) -> String {
+        let text = self.text();
+        text.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("no {part:?} in\n{text}")).to_owned()
+    }
+}
+
+fn snapshot(name: &str, screen: &mut Screen) {
+    with_settings!({ omit_expression => true }, { assert_snapshot!(name, screen.text()) });
+}
+
+#[test]
+fn training_at_three_sizes() {
+    snapshot("training_80x24", &mut Screen::new("training", 80, 24));
+    snapshot("training_120x40", &mut Screen::new("training", 120, 40));
+    snapshot("training_200x50", &mut Screen::new("training", 200, 50));
+}
+
+#[test]
+fn the_first_epoch() {
+    snapshot("first_epoch_80x24", &mut Screen::new("first_epoch", 80, 24));
+    snapshot("first_epoch_120x40", &mut Screen::new("first_epoch", 120, 40));
+}
+
+#[test]
+fn before_the_first_event() {
+    let mut screen = Screen::new("empty", 80, 24);
+    assert!(screen.text().contains("waiting for the trainer"));
+}
+
+#[test]
+fn paused_and_ended_runs_say_so() {
+    snapshot("paused_80x24", &mut Screen::new("paused", 80, 24));
+    snapshot("completed_80x24", &mut Screen::new("completed", 80, 24));
+    snapshot("failed_120x40", &mut Screen::new("failed", 120, 40));
+}
+
+#[test]
+fn a_trainer_that_is_gone_and_one_elsewhere() {
+    let mut screen = Screen::new("training", 80, 24);
+    screen.app.update(Update::Liveness(Liveness::Dead));
+    screen.app.now_ms += 3_600_000;
+    snapshot("trainer_gone_80x24", &mut screen);
+    screen.app.update(Update::Liveness(Liveness::Elsewhere { host: "node17".into() }));
+    assert!(screen.line_with("the trainer is on node17").contains("attach there"));
+}
+
+#[test]
+fn help_and_the_question_before_stopping() {
+    let mut screen = Screen::new("training", 80, 24);
+    screen.keys("?");
+    snapshot("help_80x24", &mut screen);
+    screen.keys("?s");
+    snapshot("confirm_stop_80x24", &mut screen);
+}
+
+#[test]
+fn too_small_a_terminal_says_what_it_needs() {
+    snapshot("too_small_60x20", &mut Screen::new("training", 60, 20));
+}
+
+#[test]
+fn no_size_panics() {
+    for width in [1, 2, 7, 20, 79, 80, 81, 99, 100, 119, 159, 160, 161, 400] {
+        for height in [1, 2, 5, 23, 24, 25, 35, 36, 45, 46, 120] {
+            for log in ["training", "empty", "first_epoch", "failed"] {
+                let mut screen = Screen::new(log, width, height);
+                screen.draw();
+                screen.keys("?");
+                screen.draw();
+            }
+        }
+    }
+}
+
+#[test]
+fn resizing_between_frames_draws_the_new_size() {
+    let mut screen = Screen::new("training", 200, 50);
+    screen.draw();
+    for (width, height) in [(80, 24), (40, 10), (120, 40)] {
+        screen.terminal.backend_mut().resize(width, height);
+        screen.app.update(Update::Resized(Size::new(width, height)));
+        assert_eq!(screen.text(), Screen::new("training", width, height).text());
+    }
+}
+
+#[test]
+fn without_colour_no_cell_has_one_and_all_is_still_said() {
+    for (width, height) in [(80, 24), (120, 40), (200, 50)] {
+        let mut plain = Screen::themed("training", width, height, Theme::Plain);
+        plain.keys(" +c");
+        let mut coloured = Screen::new("training", width, height);
+        coloured.keys(" +c");
+        assert_eq!(plain.text(), coloured.text());
+        for cell in &plain.draw().content {
+            assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset), "{cell:?}");
+        }
+        assert!(coloured.draw().content.iter().any(|cell| cell.fg != Color::Reset));
+    }
+}
+
+#[test]
+fn what_is_pending_is_told_from_what_is() {
+    let mut screen = Screen::new("training", 120, 40);
+    assert!(screen.line_with("taper").ends_with("● training"));
+    assert_eq!(screen.press(KeyCode::Char(' ')), Some(Effect::Send(Command::Pause)));
+    assert!(screen.line_with("taper").ends_with("‖ pausing…"));
+    screen.keys("++");
+    assert!(screen.line_with("Learning rate").contains("0.0005 → 0.002…"));
+    screen.keys("c");
+    assert!(screen.line_with("taper").ends_with("saving…  ‖ pausing…"));
+    screen.keys("sy");
+    assert!(screen.line_with("taper").ends_with("saving…  ■ stopping…"));
+    for command in [Command::Checkpoint, Command::Stop, Command::Pause] {
+        screen.app.update(Update::Answered { command, answer: Err("the trainer does not answer".into()) });
+    }
+    assert!(screen.line_with("taper").ends_with("● training"));
+    assert!(screen.line_with("›").contains("pause: the trainer does not answer"));
+}
+
+#[test]
+fn the_epoch_table_scrolls_and_follows() {
+    let mut screen = Screen::new("training", 80, 24);
+    let shown = |screen: &mut Screen| {
+        let text = screen.text();
+        let rows = text.lines().skip_while(|line| !line.starts_with("epoch")).skip(1).take(4);
+        rows.map(|row| row.trim_start_matches(['★', '▸', ' ']).split(' ').next().unwrap().parse().unwrap()).collect()
+    };
+    let mut after = |code: KeyCode| -> Vec<u64> {
+        screen.press(code);
+        shown(&mut screen)
+    };
+    assert_eq!(after(KeyCode::Esc), [11, 12, 13, 14]);
+    assert_eq!(after(KeyCode::Char('k')), [10, 11, 12, 13]);
+    assert_eq!(after(KeyCode::PageUp), [6, 7, 8, 9]);
+    assert_eq!(after(KeyCode::Home), [1, 2, 3, 4]);
+    assert_eq!(after(KeyCode::Up), [1, 2, 3, 4]);
+    assert_eq!(after(KeyCode::Down), [2, 3, 4, 5]);
+    assert_eq!(after(KeyCode::End), [11, 12, 13, 14]);
+}
+
+#[test]
+fn the_best_epoch_has_a_star() {
+    let mut screen = Screen::new("training", 80, 24);
+    assert!(screen.line_with("★  13").contains("55.04"));
+}
+
+#[test]
+fn the_event_line_scrolls_when_it_has_the_focus() {
+    let mut screen = Screen::new("training", 80, 24);
+    let line = |screen: &mut Screen| screen.text().lines().nth(22).unwrap().to_owned();
+    assert!(line(&mut screen).contains("checkpoint e0013"));
+    screen.press(KeyCode::Tab);
+    screen.press(KeyCode::Tab);
+    screen.keys("k");
+    assert!(
+        line(&mut screen).contains("▸ ") && line(&mut screen).contains("epoch 13: test loss"),
+        "{}",
+        line(&mut screen)
+    );
+}
