@@ -107,6 +107,9 @@ fn write_text(svg: &mut String, buffer: &Buffer, columns: Range<u16>, y: u16) ->
 /// Blocks, braille and lines as paths: fonts leave seams between them.
 fn draw_shapes(svg: &mut String, buffer: &Buffer, columns: Range<u16>, y: u16) -> anyhow::Result<()> {
     let (colour, attributes) = style(&buffer[(columns.start, y)]);
+    // Smoothed edges would leave seams between rows of blocks; dots need them to be round.
+    let block = ('▁'..='█').contains(&buffer[(columns.start, y)].symbol().chars().next().unwrap_or(' '));
+    let edges = if block { " shape-rendering=\"crispEdges\"" } else { "" };
     let mut path = String::new();
     for x in columns {
         let (left, top) = (MARGIN + f64::from(x) * CELL_WIDTH, MARGIN + f64::from(y) * CELL_HEIGHT);
@@ -116,7 +119,7 @@ fn draw_shapes(svg: &mut String, buffer: &Buffer, columns: Range<u16>, y: u16) -
             write!(path, "M{x:.2} {y:.2}h{width:.2}v{height:.2}h-{width:.2}z")?;
         }
     }
-    writeln!(svg, "<path fill=\"{colour}\"{attributes} d=\"{path}\"/>")?;
+    writeln!(svg, "<path fill=\"{colour}\"{attributes}{edges} d=\"{path}\"/>")?;
     Ok(())
 }
 

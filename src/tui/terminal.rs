@@ -13,7 +13,7 @@ use ratatui::crossterm::terminal::{
     enable_raw_mode,
 };
 use ratatui::crossterm::{execute, queue};
-use ratatui::layout::Size;
+use ratatui::layout::{Rect, Size};
 
 use super::app::App;
 use super::view;
@@ -62,7 +62,10 @@ impl TerminalGuard {
     pub fn reenter(&mut self) -> io::Result<()> {
         restore();
         take()?;
-        self.terminal.clear()
+        // Draws everything anew. `clear` would too, but it asks the terminal where the cursor is, and the answer goes to
+        // the key reader: a hang.
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
 }
 

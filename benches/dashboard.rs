@@ -1,0 +1,134 @@
+//! What a long run costs the dashboard: a frame, and attaching. `cargo bench --bench dashboard`
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use divan::Bencher;
+use jiff::tz::TimeZone;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::layout::Size;
+use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
+use taper::run::lock::Liveness;
+use taper::run::log::Follower;
+use taper::tui::app::{App, Update};
+use taper::tui::theme::Theme;
+use taper::tui::view;
+
+const STEPS: u64 = 1_000_000;
+const STEPS_PER_EPOCH: u64 = 782;
+
+fn main() {
+    divan::main();
+}
+
+/// A whole frame at 200×50 after a million steps.
+#[divan::bench]
+fn frame(bencher: Bencher) {
+    let mut app = app();
+    app.update(Update::Records(records(10).collect()));
+    app.update(Update::Liveness(Liveness::Live));
+    let mut terminal = Terminal::new(TestBackend::new(200, 50)).expect("a terminal in memory");
+    bencher.bench_local(|| {
+        terminal.draw(|frame| view::render(&app, frame)).expect("a terminal in memory");
+    });
+}
+
+/// From opening the log of a million steps to having all of it, with so many steps to a line.
+#[divan::bench(args = [1, 4], sample_count = 5, sample_size = 1)]
+fn attach(bencher: Bencher, steps_per_line: u64) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("events.jsonl");
+    write(&path, steps_per_line);
+    bencher.bench_local(|| {
+        let mut app = app();
+        let mut follower = Follower::new(&path);
+        loop {
+            let records = follower.read(256 * 1024).expect("a sound log");
+            if records.is_empty() {
+                break;
+            }
+            app.update(Update::Records(records));
+        }
+        assert_eq!(app.run.losses.len() as u64, STEPS);
+        app.run.step
+    });
+}
+
+fn app() -> App {
+    App::new("long", Size::new(200, 50), Theme::Colour, TimeZone::UTC)
+}
+
+fn write(path: &Path, steps_per_line: u64) {
+    let mut file = BufWriter::new(File::create(path).expect("a log"));
+    for record in records(steps_per_line) {
+        serde_json::to_writer(&mut file, &record).expect("a line");
+        file.write_all(b"\n").expect("a line");
+    }
+    file.flush().expect("a log");
+}
+
+/// A run of a million steps, an epoch's end after every 782.
+fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
+    let started = RunStarted {
+        version: 1,
+        run: "long".into(),
+        model: "cnn 32-64-128".into(),
+        parameters: 1_147_914,
+        device: "cuda:0".into(),
+        data: "CIFAR-10".into(),
+        data_origin: "data/cifar-10-batches-bin".into(),
+        notice: None,
+        train_examples: 50_000,
+        test_examples: 10_000,
+        epochs: STEPS / STEPS_PER_EPOCH + 1,
+        batch_size: 64,
+        steps_per_epoch: STEPS_PER_EPOCH,
+        total_steps: STEPS + 1000,
+        learning_rate: 1e-3,
+        seed: 0,
+        host: "atlas".into(),
+        pid: 1,
+        continued_from: None,
+    };
+    let lines = (0..STEPS / steps_per_line).flat_map(move |line| {
+        let first_step = line * steps_per_line + 1;
+        let last_step = first_step + steps_per_line - 1;
+        let epoch = (first_step - 1) / STEPS_PER_EPOCH + 1;
+        let losses = (first_step..=last_step).map(loss).collect();
+        let steps = StepsDone {
+            epoch,
+            first_step,
+            losses,
+            correct: 40 * steps_per_line,
+            examples: 64 * steps_per_line,
+            train_secs: 0.03 * steps_per_line as f64,
+        };
+        let ended = (last_step / STEPS_PER_EPOCH > (first_step - 1) / STEPS_PER_EPOCH).then(|| {
+            Event::EpochDone(EpochDone {
+                epoch,
+                step: epoch * STEPS_PER_EPOCH,
+                train_loss: f64::from(loss(last_step)),
+                train_accuracy: 70.0,
+                test_loss: f64::from(loss(first_step)),
+                test_accuracy: 70.0 + (epoch % 10) as f64,
+                learning_rate: 1e-3,
+                elapsed_secs: 25.0,
+                evaluation_secs: 1.0,
+                best: epoch == 9,
+            })
+        });
+        [Some(Event::StepsDone(steps)), ended].into_iter().flatten()
+    });
+    std::iter::once(Event::RunStarted(started))
+        .chain(lines)
+        .zip(0..)
+        .map(|(event, index)| Record { time_ms: 1_795_542_723_000 + 100 * index, event })
+}
+
+/// Falls with the step, with noise that repeats.
+fn loss(step: u64) -> f32 {
+    let noise = (step.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f32 / (1 << 24) as f32;
+    0.5 + 1.8 / (1.0 + step as f32 / 50_000.0) + 0.3 * noise
+}
