@@ -1,0 +1,158 @@
+//! The real binary trains: the loss falls, and an interrupted run ends in the same bytes as an uninterrupted one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use candle_core::Device;
+use serde_json::Value;
+use taper::model::weights::{deserialize, serialize};
+
+/// A folder with runs in it.
+struct Runs {
+    folder: tempfile::TempDir,
+}
+
+impl Runs {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    /// Runs taper with these arguments in the foreground; it must succeed.
+    fn taper(&self, args: &[&str]) -> Output {
+        let output = Command::new(env!("CARGO_BIN_EXE_taper"))
+            .args(args)
+            .current_dir(self.folder.path())
+            .env("TAPER_RUNS_DIR", "runs")
+            .output()
+            .expect("taper starts");
+        assert!(output.status.success(), "taper {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
+    /// Trains a tiny network on the sample: 32 steps an epoch, the last on a batch of 16.
+    fn train(&self, name: &str, further: &[&str]) {
+        let mut args = vec!["train", "--no-tui", "--device", "cpu", "--name", name];
+        for set in [
+            "data.source=sample",
+            "model.channels=[4,4,8]",
+            "model.hidden=16",
+            "train.batch_size=64",
+            "schedule.patience=0",
+            "checkpoint.every_steps=10",
+        ] {
+            args.extend(["--set", set]);
+        }
+        args.extend(further);
+        self.taper(&args);
+    }
+
+    fn run(&self, name: &str) -> PathBuf {
+        self.folder.path().join("runs").join(name)
+    }
+
+    fn events(&self, name: &str, kind: &str) -> Vec<Value> {
+        let log = fs::read_to_string(self.run(name).join("events.jsonl")).expect("the log");
+        let events = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        events.filter(|event| event["event"] == kind).collect()
+    }
+
+    /// The losses of all steps, in order, and which step each is of.
+    fn losses(&self, name: &str) -> Vec<(u64, f64)> {
+        let mut losses = vec![];
+        for event in self.events(name, "steps_done") {
+            let first = event["first_step"].as_u64().expect("a step");
+            for (i, loss) in event["losses"].as_array().expect("losses").iter().enumerate() {
+                losses.push((first + i as u64, loss.as_f64().expect("a number")));
+            }
+        }
+        losses
+    }
+}
+
+/// The latest checkpoint of a run, by name.
+fn latest_checkpoint(run: &Path) -> PathBuf {
+    let entries = fs::read_dir(run.join("checkpoints")).expect("checkpoints");
+    entries.map(|entry| entry.expect("an entry").path()).max().expect("a checkpoint")
+}
+
+#[test]
+fn an_interrupted_run_ends_in_the_same_bytes_as_an_uninterrupted_one() {
+    let runs = Runs::new();
+    runs.train("whole", &["--epochs", "3"]);
+    // Within an epoch, at the end of one before its evaluation counts for anything else, and within the next.
+    runs.train("parts", &["--epochs", "3", "--max-steps", "23"]);
+    for steps in ["32", "41", "96"] {
+        runs.taper(&["resume", "parts", "--no-tui", "--max-steps", steps]);
+    }
+
+    assert_eq!(runs.losses("whole"), runs.losses("parts"));
+    assert_eq!(runs.losses("whole").len(), 96);
+    let rows = |name| -> Vec<Value> {
+        let mut rows = runs.events(name, "epoch_done");
+        for row in &mut rows {
+            let row = row.as_object_mut().expect("an object");
+            row.retain(|key, _| !key.ends_with("_secs") && key != "time_ms");
+        }
+        rows
+    };
+    assert_eq!(rows("whole").len(), 3);
+    assert_eq!(rows("whole"), rows("parts"));
+    let (whole, parts) = (latest_checkpoint(&runs.run("whole")), latest_checkpoint(&runs.run("parts")));
+    assert_eq!(whole.file_name(), parts.file_name());
+    for file in ["model.safetensors", "optimizer.safetensors"] {
+        assert_eq!(fs::read(whole.join(file)).expect(file), fs::read(parts.join(file)).expect(file), "{file}");
+    }
+}
+
+#[test]
+fn the_loss_falls_and_the_seed_decides() {
+    let runs = Runs::new();
+    let plain = ["--set", "augment.enabled=false", "--set", "model.dropout=0", "--epochs", "2"];
+    runs.train("one", &plain);
+    runs.train("again", &plain);
+    runs.train("other", &[&plain[..], &["--seed", "1"]].concat());
+    let losses = runs.losses("one");
+    let mean = |losses: &[(u64, f64)]| losses.iter().map(|(_, loss)| loss).sum::<f64>() / losses.len() as f64;
+    assert!(mean(&losses[48..]) < mean(&losses[..16]) - 0.1, "{losses:?}");
+    assert_eq!(losses, runs.losses("again"));
+    assert_ne!(losses, runs.losses("other"));
+}
+
+#[test]
+fn initial_weights_are_taken_and_the_resolved_configuration_repeats_the_run() {
+    let runs = Runs::new();
+    runs.train("source", &["--max-steps", "3"]);
+    let init = latest_checkpoint(&runs.run("source")).join("model.safetensors");
+    let init = init.to_str().expect("UTF-8");
+    let further = ["--init", init, "--max-steps", "4", "--set", "data.shuffle=false", "--set", "augment.enabled=false"];
+    runs.train("with-init", &further);
+    runs.train("without", &further[2..]);
+    assert_ne!(runs.losses("with-init"), runs.losses("without"));
+    runs.taper(&["train", "--no-tui", "--name", "repeated", "--config", "runs/with-init/config.toml"]);
+    assert_eq!(runs.losses("with-init"), runs.losses("repeated"));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_fails_the_run_before_it_reaches_the_weights() {
+    let runs = Runs::new();
+    runs.train("source", &["--max-steps", "1"]);
+    let bytes = fs::read(latest_checkpoint(&runs.run("source")).join("model.safetensors")).expect("weights");
+    let mut tensors = deserialize(&bytes, &Device::Cpu).expect("tensors");
+    let weight = tensors["conv1.weight"].affine(1e38, 0.0).expect("an affine map");
+    tensors.insert("conv1.weight".into(), weight);
+    fs::write(runs.folder.path().join("wild.safetensors"), serialize(tensors).expect("bytes")).expect("written");
+
+    let output = Command::new(env!("CARGO_BIN_EXE_taper"))
+        .args(["train", "--no-tui", "--name", "wild", "--init", "wild.safetensors", "--set", "data.source=sample"])
+        .args(["--set", "model.channels=[4,4,8]", "--set", "model.hidden=16"])
+        .current_dir(runs.folder.path())
+        .env("TAPER_RUNS_DIR", "runs")
+        .output()
+        .expect("taper starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the loss of step 1 is"), "{output:?}");
+    assert_eq!(runs.events("wild", "alarm_raised").len(), 1);
+    assert_eq!(runs.events("wild", "run_ended")[0]["outcome"], "failed");
+    assert!(runs.losses("wild").is_empty());
+}
