@@ -151,8 +151,8 @@ impl Follower {
         let mut outcome = Ok(());
         for line in buffer[..len].split_inclusive(|&byte| byte == b'\n') {
             match parse(line) {
-                Ok(Line::Event(record)) => records.push(record),
-                Ok(Line::UnknownKind) => {}
+                Ok(Some(record)) => records.push(record),
+                Ok(None) => {}
                 // What came before the fault is given first; the next call meets the fault at once.
                 Err(_) if !records.is_empty() => break,
                 Err(Fault::Version(found)) => {
@@ -179,28 +179,24 @@ impl Follower {
     }
 }
 
-enum Line {
-    Event(Record),
-    UnknownKind,
-}
-
 enum Fault {
     Version(u64),
     Malformed(String),
 }
 
-fn parse(line: &[u8]) -> Result<Line, Fault> {
+/// `None`: an event of a kind that is not known here.
+fn parse(line: &[u8]) -> Result<Option<Record>, Fault> {
     match serde_json::from_slice::<Record>(line) {
         Ok(Record { event: Event::RunStarted(started), .. }) if started.version != FORMAT_VERSION => {
             Err(Fault::Version(started.version.into()))
         }
-        Ok(record) => Ok(Line::Event(record)),
+        Ok(record) => Ok(Some(record)),
         Err(error) => explain(line, error),
     }
 }
 
 /// Tells a newer taper's event from a broken line.
-fn explain(line: &[u8], error: serde_json::Error) -> Result<Line, Fault> {
+fn explain(line: &[u8], error: serde_json::Error) -> Result<Option<Record>, Fault> {
     let malformed = |reason: String| Err(Fault::Malformed(reason));
     let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) else {
         return malformed(error.to_string());
@@ -216,7 +212,7 @@ fn explain(line: &[u8], error: serde_json::Error) -> Result<Line, Fault> {
     }
     // serde has no structured form of this error. It also covers a command of a newer taper.
     if error.to_string().starts_with("unknown variant") {
-        return Ok(Line::UnknownKind);
+        return Ok(None);
     }
     malformed(error.to_string())
 }

@@ -124,9 +124,7 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                     frames.request(FRAME_INTERVAL);
                     match app.handle_key(key) {
                         Some(Effect::Send(command)) => {
-                            if commands.send(command).is_err() {
-                                bail!("the thread that sends commands ended");
-                            }
+                            commands.send(command).context("the thread that sends commands ended")?;
                         }
                         Some(Effect::Leave) => break leave(&app),
                         Some(Effect::Suspend) => terminal.suspend()?,
@@ -154,6 +152,9 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                     Ok(size) => size,
                     Err(_) => break Departure::HungUp,
                 };
+                if terminal.is_lost() {
+                    bail!("a thread of the dashboard panicked");
+                }
                 if terminal.draw(&app).is_err() {
                     break Departure::HungUp;
                 }

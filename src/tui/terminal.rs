@@ -25,6 +25,7 @@ static PANIC_HOOK: Once = Once::new();
 /// Holds the terminal; dropping it gives it back.
 pub struct TerminalGuard {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    suspended: bool,
 }
 
 impl TerminalGuard {
@@ -38,14 +39,22 @@ impl TerminalGuard {
         });
         take()?;
         let backend = CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, stdout()));
-        Terminal::new(backend).map(|terminal| Self { terminal }).inspect_err(|_| restore())
+        Terminal::new(backend).map(|terminal| Self { terminal, suspended: false }).inspect_err(|_| restore())
     }
 
     pub fn size(&self) -> io::Result<Size> {
         self.terminal.size()
     }
 
+    /// Another thread panicked, gave the terminal back and has said why.
+    pub fn is_lost(&self) -> bool {
+        !self.suspended && !TAKEN.load(Ordering::SeqCst)
+    }
+
     pub fn draw(&mut self, app: &App) -> io::Result<()> {
+        if self.suspended {
+            return Ok(());
+        }
         // A terminal that knows these shows the frame at once; any other ignores them.
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         self.terminal.draw(|frame| view::render(app, frame))?;
@@ -55,6 +64,7 @@ impl TerminalGuard {
     /// Gives the terminal back and stops this process, until SIGCONT; then call `reenter`.
     pub fn suspend(&mut self) -> io::Result<()> {
         restore();
+        self.suspended = true;
         Ok(rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?)
     }
 
@@ -62,6 +72,7 @@ impl TerminalGuard {
     pub fn reenter(&mut self) -> io::Result<()> {
         restore();
         take()?;
+        self.suspended = false;
         // Draws everything anew. `clear` would too, but it asks the terminal where the cursor is, and the answer goes to
         // the key reader: a hang.
         let size = self.terminal.size()?;
