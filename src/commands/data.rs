@@ -5,11 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-pub use crate::data::fetch::FetchFrom;
-
+use super::say;
 use crate::config::{DataConfig, DataSource};
 use crate::data::cifar::{self, BATCHES, Edition, Found};
-use crate::data::fetch::{self, Fetched};
+use crate::data::fetch::{self, FetchFrom, Fetched};
 use crate::data::{CLASSES, Dataset, sample};
 
 /// Brings CIFAR-10 into the data folder `dir`, and prints where it lies.
@@ -17,12 +16,12 @@ use crate::data::{CLASSES, Dataset, sample};
 /// # Errors
 /// See [`fetch::fetch`]: then nothing was put in place.
 pub fn fetch(dir: &Path, from: &FetchFrom) -> Result<()> {
-    let mut out = io::stdout().lock();
     match fetch::fetch(dir, from)? {
-        Fetched::AlreadyThere(path) => writeln!(out, "{} is there already; its checksums are right", path.display())?,
-        Fetched::Placed(path) => writeln!(out, "{} holds CIFAR-10; its checksums are right", path.display())?,
+        Fetched::AlreadyThere(path) => {
+            say(format_args!("{} is there already; its checksums are right", path.display()))
+        }
+        Fetched::Placed(path) => say(format_args!("{} holds CIFAR-10; its checksums are right", path.display())),
     }
-    Ok(())
 }
 
 /// Prints what data a run with `config` would use, and whether it is what was published.
@@ -116,4 +115,58 @@ fn write_statistics(out: &mut impl Write, train: &Dataset, test: &Dataset) -> Re
         writeln!(out, "{name:<14} {r:>10.8} {g:>10.8} {b:>10.8}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::data::cifar::{Layout, tiny};
+
+    fn inspected(dir: &Path, source: DataSource) -> (String, Result<()>) {
+        let mut out = vec![];
+        let config = DataConfig { dir: dir.into(), source, ..DataConfig::default() };
+        let outcome = inspect_to(&mut out, &config, &tiny::edition());
+        (String::from_utf8(out).unwrap(), outcome)
+    }
+
+    #[test]
+    fn it_tells_what_is_in_use_and_what_else_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        tiny::write_all_layouts(dir.path());
+        let (told, outcome) = inspected(dir.path(), DataSource::Auto);
+        outcome.unwrap();
+        assert_eq!(told.matches("in use ").count(), 1);
+        assert!(told.contains("cifar-10-batches-bin (folder of binary batches)"), "{told}");
+        assert_eq!(told.matches("not used").count(), 5);
+        assert_eq!(told.matches("4 pictures, checksum right").count(), 6);
+        assert!(told.contains("all                 20       4"), "{told}");
+        assert!(told.contains("mean") && told.contains("std"), "{told}");
+    }
+
+    #[test]
+    fn every_fault_is_named_and_the_outcome_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        tiny::write_folder(dir.path(), Layout::BinaryFolder);
+        fs::write(dir.path().join("data_batch_2.bin"), [1; 99]).unwrap();
+        fs::remove_file(dir.path().join("data_batch_4.bin")).unwrap();
+        fs::write(dir.path().join("test_batch.bin"), tiny::records(0)).unwrap();
+        let (told, outcome) = inspected(dir.path(), DataSource::Auto);
+        assert!(outcome.unwrap_err().to_string().starts_with("3 of 6 batches"));
+        assert!(told.contains("data_batch_2.bin: byte 99: the file ends here"), "{told}");
+        assert!(told.contains("data_batch_4.bin: there is no such file"), "{told}");
+        assert!(told.contains("test_batch     4 pictures, NOT the published ones"), "{told}");
+        assert_eq!(told.matches("checksum right").count(), 3);
+    }
+
+    #[test]
+    fn without_the_full_data_it_tells_of_the_sample() {
+        let dir = tempfile::tempdir().unwrap();
+        let (told, outcome) = inspected(dir.path(), DataSource::Auto);
+        outcome.unwrap();
+        assert!(told.contains("the bundled sample") && told.contains("`taper data fetch`"), "{told}");
+        assert!(told.contains("all               2000     500"), "{told}");
+        assert!(inspected(dir.path(), DataSource::Cifar10).1.is_err());
+    }
 }

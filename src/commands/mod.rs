@@ -39,7 +39,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::SetLr(args) => control::set_learning_rate(&runs, &args),
         Command::Resume(args) => resume::resume(&runs, &args),
         Command::Eval(args) => eval::eval(&runs, &args),
-        Command::Data(DataCommand::Fetch { from, dir }) => data::fetch(&dir, &from.parse()?).map(|()| 0),
+        Command::Data(DataCommand::Fetch { from, dir }) => data::fetch(&dir, &from).map(|()| 0),
         Command::Data(DataCommand::Inspect { dir }) => {
             data::inspect(&DataConfig { dir, ..DataConfig::default() }).map(|()| 0)
         }

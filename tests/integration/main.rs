@@ -1,5 +1,7 @@
 //! The one integration binary: linking candle is slow. One file a subject.
 
+mod data;
+mod pytorch;
 mod follow;
 mod pytorch;
 mod screen;
