@@ -12,7 +12,8 @@ use crate::failure;
 use crate::progress::Printer;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Outcome;
-use crate::run::spawn::{self, Handshake};
+use crate::run::spawn::{self, Handshake, SpawnError};
+use crate::train::device;
 use crate::train::process::{self, Ending};
 
 pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
@@ -22,8 +23,11 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
         Watch::Foreground => in_foreground(&run, config),
         watch => spawn::spawn(&run).map_err(anyhow::Error::from).and_then(|()| watch::watch(runs, &run, watch)),
     };
-    if begun.is_err() {
-        // What failed before anything was trained need not be in the way of the next try.
+    if let Err(error) = &begun
+        && !matches!(error.downcast_ref(), Some(SpawnError::Died { .. }))
+    {
+        // What failed before anything was trained need not be in the way of the next try, but for the log of a trainer
+        // that died without a word.
         run.discard_untrained().with_context(|| run.path().display().to_string())?;
     }
     begun
@@ -52,6 +56,7 @@ fn configuration(args: &TrainArgs) -> Result<Config> {
 /// Trains in this process, with plain progress on stdout.
 pub fn in_foreground(run: &RunDir, config: Config) -> Result<u8> {
     spawn::trace_to_log(run).with_context(|| run.trainer_log().display().to_string())?;
+    device::use_threads(config.run.threads)?;
     let mut printer = Printer::new();
     let ending = process::run(run, config, move |record| printer.print(record), || {})?;
     // The result is for whoever still reads.
@@ -71,6 +76,7 @@ pub fn trainer_process(run: &RunDir) -> u8 {
     let take = |handshake: &Mutex<Option<Handshake>>| handshake.lock().ok().and_then(|mut guard| guard.take());
     let trained = spawn::trace_to_log(run).map_err(anyhow::Error::from).and_then(|()| {
         let config = Config::load(Some(&run.config()), &[])?;
+        device::use_threads(config.run.threads)?;
         let handshake = handshake.clone();
         process::run(
             run,

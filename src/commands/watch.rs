@@ -80,7 +80,8 @@ pub fn dashboard(runs: &RunsDir, run: &RunDir) -> Result<u8> {
             say(format!("To go on from the latest checkpoint:  {}", Shell::new(runs).line_for("resume", run)))?;
             Ok(FAILURE)
         }
-        Departure::HungUp => Ok(129),
+        // Nobody is left to be told anything.
+        Departure::HungUp => Ok(0),
         Departure::Terminated => Ok(143),
     }
 }

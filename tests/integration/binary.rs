@@ -1,0 +1,252 @@
+//! The real binary, as a shell and as a terminal run it: a temporary [`Dir`] of runs, a [`TestCommand`], a [`Terminal`].
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child as _, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal, kill_process};
+use taper::run::control::Control;
+use taper::run::dir::{RunDir, RunsDir};
+use taper::run::event::{Event, Record};
+use taper::run::log::Follower;
+
+/// Far more than anything here takes, on a machine that is busy with other things.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A network so small that a step takes a millisecond, on the bundled sample.
+pub const TINY: [&str; 8] = [
+    "--set",
+    "model.channels=[4,4,4]",
+    "--set",
+    "model.hidden=8",
+    "--set",
+    "data.source=sample",
+    "--set",
+    "run.threads=1",
+];
+
+/// Waits until there is a value, or fails the test.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = look() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A working directory with `runs/` in it. Dropped, it ends every trainer that is left.
+pub struct Dir {
+    dir: tempfile::TempDir,
+}
+
+impl Dir {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn runs(&self) -> RunsDir {
+        RunsDir::at(self.path("runs"))
+    }
+
+    pub fn run(&self, name: &str) -> RunDir {
+        RunDir::at(self.runs().path().join(name))
+    }
+
+    /// `taper` with these arguments, in this directory.
+    pub fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> TestCommand {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_taper"));
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        for name in ["TAPER_RUNS_DIR", "TAPER_LOG", "RUST_BACKTRACE"] {
+            command.env_remove(name);
+        }
+        TestCommand { command }
+    }
+
+    /// Starts a tiny run, detached, that goes on for as long as a test may take.
+    pub fn start(&self, name: &str) -> RunDir {
+        self.command(["train", "--detach", "--epochs", "100000", "--name", name].into_iter().chain(TINY)).succeed();
+        self.run(name)
+    }
+
+    /// `taper` in a terminal of 120 x 40.
+    pub fn terminal(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Terminal {
+        let size = PtySize { rows: 40, cols: 120, pixel_width: 0, pixel_height: 0 };
+        let pty = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_taper"));
+        command.args(args);
+        command.cwd(self.dir.path());
+        command.env("TERM", "xterm-256color");
+        for name in ["TAPER_RUNS_DIR", "TAPER_LOG", "RUST_BACKTRACE", "TMUX", "STY", "NO_COLOR"] {
+            command.env_remove(name);
+        }
+        let child = pty.slave.spawn_command(command).unwrap();
+        let mut reader = pty.master.try_clone_reader().unwrap();
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(size.rows, size.cols, 500)));
+        let drawn = screen.clone();
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = reader.read(&mut bytes) {
+                drawn.lock().unwrap().process(&bytes[..count]);
+            }
+        });
+        let keys = pty.master.take_writer().unwrap();
+        Terminal { child, screen, side: Some((pty.master, keys)) }
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        for run in self.runs().list().unwrap_or_default() {
+            // The file is there as long as the trainer is.
+            if let Some(control) = Control::read(&run)
+                && let Some(pid) = Pid::from_raw(control.pid as i32)
+                && control.process_lives()
+            {
+                let _ = kill_process(pid, Signal::KILL);
+                let _ = std::fs::remove_file(&control.socket);
+            }
+        }
+    }
+}
+
+pub struct TestCommand {
+    command: Command,
+}
+
+impl TestCommand {
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn output(mut self) -> Output {
+        self.command.output().unwrap()
+    }
+
+    /// Runs it to its end in the background.
+    pub fn spawn(mut self) -> std::process::Child {
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// What it wrote to stdout; it must have ended with 0.
+    pub fn succeed(self) -> String {
+        let output = self.output();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{}\nstdout: {out}\nstderr: {err}", output.status);
+        out
+    }
+
+    /// What it wrote to stderr; it must have ended with `code`, and without a panic.
+    pub fn fail(self, code: i32) -> String {
+        let output = self.output();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "stdout: {out}\nstderr: {err}");
+        assert!(err.starts_with("error: ") && !err.contains("panicked"), "stderr: {err}");
+        err
+    }
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A terminal with `taper` in it, and what it shows.
+pub struct Terminal {
+    child: Box<dyn portable_pty::Child + Send + Sync>,
+    screen: Arc<Mutex<vt100::Parser>>,
+    /// Our side; without it the terminal is closed.
+    side: Option<(Box<dyn MasterPty + Send>, Box<dyn Write + Send>)>,
+}
+
+impl Terminal {
+    pub fn contents(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    pub fn wait_for(&self, shown: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.contents().contains(shown) {
+            assert!(Instant::now() < deadline, "{shown:?} is not shown:\n{}", self.contents());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn keys(&mut self, keys: &str) {
+        let (_, writer) = self.side.as_mut().expect("the terminal is open");
+        writer.write_all(keys.as_bytes()).unwrap();
+        writer.flush().unwrap();
+    }
+
+    /// As a terminal window that is closed, or a connection that drops.
+    pub fn close(&mut self) {
+        self.side = None;
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.process_id().unwrap() as i32).unwrap()
+    }
+
+    pub fn wait(&mut self) -> portable_pty::ExitStatus {
+        eventually("the program in the terminal ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The whole log of a run.
+pub fn records(run: &RunDir) -> Vec<Record> {
+    let mut log = Follower::new(run.events());
+    let mut all = Vec::new();
+    loop {
+        let records = log.read(1 << 20).unwrap();
+        if records.is_empty() {
+            return all;
+        }
+        all.extend(records);
+    }
+}
+
+/// Optimizer steps in the log.
+pub fn steps(run: &RunDir) -> u64 {
+    let steps = records(run).into_iter().filter_map(|record| match record.event {
+        Event::StepsDone(steps) => Some(steps.first_step + steps.losses.len() as u64 - 1),
+        _ => None,
+    });
+    steps.last().unwrap_or(0)
+}
+
+/// Waits until the run has taken `more` steps from now on.
+pub fn wait_for_steps(run: &RunDir, more: u64) {
+    let goal = steps(run) + more;
+    eventually("the run takes steps", || (steps(run) >= goal).then_some(()));
+}
+
+/// Waits for the run's latest event of a kind.
+pub fn wait_for_event<T>(run: &RunDir, what: &str, pick: impl Fn(&Event) -> Option<T>) -> T {
+    eventually(what, || records(run).iter().rev().find_map(|record| pick(&record.event)))
+}
+
+/// Waits for a process that is no child of ours to be gone.
+pub fn wait_for_end_of(pid: u32) {
+    eventually("the process ends", || {
+        let pid = Pid::from_raw(pid as i32).unwrap();
+        rustix::process::test_kill_process(pid).is_err().then_some(())
+    });
+}

@@ -1,0 +1,251 @@
+//! The command line: help, bad input, exit codes.
+
+use crate::binary::{Dir, TINY, eventually, text};
+
+#[test]
+fn help_has_every_command_with_examples_and_exit_codes() {
+    let dir = Dir::new();
+    insta::assert_snapshot!("help", dir.command(["--help"]).succeed());
+    for command in ["train", "attach", "set-lr", "resume", "eval", "runs", "data"] {
+        insta::assert_snapshot!(format!("help-{command}"), dir.command([command, "--help"]).succeed());
+    }
+}
+
+#[test]
+fn a_command_line_that_cannot_be_is_usage() {
+    let dir = Dir::new();
+    for args in [&["trian"][..], &["train", "--epochz", "3"], &["set-lr", "fast"], &["train", "--detach", "--no-tui"]] {
+        let output = dir.command(args).output();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn a_bad_configuration_names_origin_key_value_and_what_is_allowed() {
+    let dir = Dir::new();
+    std::fs::write(dir.path("se.toml"), "[model]\ndropuot = 0.1\n").unwrap();
+    std::fs::write(dir.path("nan.toml"), "[optimizer]\nlearning_rate = nan\n").unwrap();
+    std::fs::write(dir.path("syntax.toml"), "[optimizer\n").unwrap();
+    let cases: [(&[&str], &str); 12] = [
+        (&["--config", "se.toml"], "se.toml: unknown key model.dropuot; did you mean model.dropout?"),
+        (&["--config", "nan.toml"], "nan.toml: optimizer.learning_rate = nan: must be a number from 1e-12 to 10"),
+        (&["--config", "syntax.toml"], "syntax.toml: line 1: "),
+        (&["--config", "missing.toml"], "missing.toml: No such file or directory"),
+        (&["--epochs", "0"], "--epochs: train.epochs = 0: must be a whole number from 1 to 1000000"),
+        (&["--epochs", "-3"], "--epochs: train.epochs = -3: must be"),
+        (&["--seed", "x"], "--seed: run.seed = \"x\": must be a whole number"),
+        (&["--max-steps", "0"], "--max-steps: train.max_steps = 0: must be"),
+        (&["--device", "gpu"], "--device: run.device = \"gpu\": must be auto, cpu, cuda or cuda:N"),
+        (&["--set", "train.batch_size=0"], "--set: train.batch_size = 0: must be a whole number from 1 to 50000"),
+        (&["--set", "optimizer.learning_rate=inf"], "--set: optimizer.learning_rate = inf: must be"),
+        (&["--set", "epochs"], "--set epochs: expected section.key=value"),
+    ];
+    for (args, complaint) in cases {
+        let error = dir.command(["train", "--no-tui"].iter().chain(args)).fail(2);
+        assert!(error.starts_with(&format!("error: {complaint}")), "{args:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    assert!(!dir.runs().path().exists(), "nothing is made before the configuration is known to be good");
+}
+
+#[test]
+fn a_name_that_exists_is_not_overwritten() {
+    let dir = Dir::new();
+    let train =
+        |name: &str| dir.command(["train", "--no-tui", "--max-steps", "1", "--name", name].into_iter().chain(TINY));
+    train("first").succeed();
+    let log = std::fs::read(dir.run("first").events()).unwrap();
+    assert_eq!(train("first").fail(1), "error: run first exists; to go on with it: taper resume first\n");
+    assert_eq!(std::fs::read(dir.run("first").events()).unwrap(), log);
+    assert!(train("a/b").fail(2).contains("a name has no slash"));
+    assert!(train("").fail(2).contains("at least one character"));
+    assert!(train("-x").fail(2).contains("dot or a dash"));
+}
+
+#[test]
+fn an_unknown_run_is_answered_with_the_nearest() {
+    let dir = Dir::new();
+    dir.command(["train", "--no-tui", "--max-steps", "1", "--name", "baseline"].into_iter().chain(TINY)).succeed();
+    for command in ["pause", "checkpoint", "stop", "resume", "eval", "attach"] {
+        let error = dir.command([command, "basline"]).fail(1);
+        assert!(error.contains("no run basline") && error.contains("did you mean baseline?"), "{error}");
+    }
+}
+
+#[test]
+fn without_a_live_run_the_commands_say_what_there_is() {
+    let dir = Dir::new();
+    let none = dir.command(["pause"]).fail(2);
+    assert!(none.contains("no run is live, and there is none in runs; to start one: "), "{none}");
+    dir.command(["train", "--no-tui", "--max-steps", "1", "--name", "done"].into_iter().chain(TINY)).succeed();
+    let none = dir.command(["attach"]).fail(2);
+    assert!(none.contains("no run is live") && none.contains("attach --last"), "{none}");
+    let dead = dir.command(["pause", "done"]).fail(1);
+    assert!(dead.contains("run done has no live trainer; to go on with it: taper resume done"), "{dead}");
+    assert!(dir.command(["stop", "done"]).succeed().contains("no live trainer"), "stopping twice is stopping once");
+    let no_terminal = dir.command(["attach", "done"]).fail(2);
+    assert!(no_terminal.contains("the dashboard needs a terminal"), "{no_terminal}");
+}
+
+#[test]
+fn a_learning_rate_out_of_range_is_usage() {
+    let dir = Dir::new();
+    for rate in ["0", "-1", "nan", "inf", "11"] {
+        let error = dir.command(["set-lr", rate]).fail(2);
+        assert!(error.contains("must be a number from 1e-12 to 10"), "{error}");
+    }
+}
+
+#[test]
+fn what_keeps_training_from_beginning_leaves_no_run_behind() {
+    let dir = Dir::new();
+    std::fs::create_dir(dir.path("data")).unwrap();
+    std::fs::write(dir.path("weights.safetensors"), "no weights").unwrap();
+    let cases: [(&[&str], &str); 3] = [
+        (&["--set", "data.source=cifar10"], "no CIFAR-10 under"),
+        (&["--set", "data.source=sample", "--init", "weights.safetensors"], "weights.safetensors"),
+        (&["--set", "data.source=sample", "--device", "cuda:0"], "device cuda:0: "),
+    ];
+    for (args, complaint) in cases {
+        for watching in ["--no-tui", "--detach"] {
+            let error = dir.command(["train", "--name", "x", watching].iter().chain(args)).fail(1);
+            assert!(error.contains(complaint), "{args:?} {watching}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+            assert!(!dir.run("x").path().exists(), "{args:?} {watching}");
+        }
+    }
+}
+
+#[test]
+fn a_runs_directory_that_cannot_be_written_is_told_before_training() {
+    let dir = Dir::new();
+    std::fs::write(dir.path("file"), "").unwrap();
+    let error = dir.command(["--runs-dir", "file/runs", "train", "--no-tui"].into_iter().chain(TINY)).fail(1);
+    assert!(error.starts_with("error: runs directory file/runs: ") && error.ends_with("--runs-dir\n"), "{error}");
+}
+
+#[test]
+fn plain_progress_and_the_result() {
+    let dir = Dir::new();
+    let args = ["train", "--no-tui", "--name", "plain", "--epochs", "2", "--set", "train.batch_size=10"];
+    let out = dir.command(args.into_iter().chain(TINY)).succeed();
+    let count = |start: &str| out.lines().filter(|line| line.starts_with(start)).count();
+    assert_eq!(count("epoch 1  batch 100/200  loss "), 1, "{out}");
+    assert_eq!(count("epoch 2  batch 200/200  loss "), 1, "{out}");
+    assert_eq!((count("epoch 1/2  train loss "), count("epoch 2/2  train loss ")), (1, 1), "{out}");
+    assert!(out.contains("taper data fetch"), "the notice that the sample is in use: {out}");
+    assert!(out.contains("  best test accuracy ") && out.contains("  checkpoint /"), "{out}");
+    assert!(!out.contains('\u{1b}'), "no control sequences without a terminal: {out}");
+}
+
+#[test]
+fn the_run_holds_a_configuration_that_repeats_it() {
+    let dir = Dir::new();
+    let args = ["train", "--no-tui", "--name", "one", "--max-steps", "3", "--seed", "7"];
+    dir.command(args.into_iter().chain(TINY)).succeed();
+    dir.command(["train", "--no-tui", "--name", "two", "--config", "runs/one/config.toml"]).succeed();
+    let read = |name: &str| std::fs::read_to_string(dir.run(name).config()).unwrap();
+    assert_eq!(read("one"), read("two"));
+    let losses = |name: &str| {
+        let records = crate::binary::records(&dir.run(name)).into_iter();
+        let losses = records.filter_map(|record| match record.event {
+            taper::run::event::Event::StepsDone(steps) => Some(steps.losses),
+            _ => None,
+        });
+        losses.flatten().collect::<Vec<f32>>()
+    };
+    assert_eq!(losses("one"), losses("two"));
+    assert_eq!(losses("one").len(), 3);
+}
+
+#[test]
+fn runs_as_a_table_and_as_json() {
+    let dir = Dir::new();
+    assert!(dir.command(["runs"]).succeed().starts_with("No runs in runs."));
+    assert_eq!(dir.command(["runs", "--json"]).succeed(), "[]\n");
+    dir.command(["train", "--no-tui", "--name", "done", "--epochs", "1"].into_iter().chain(TINY)).succeed();
+    let live = dir.start("live");
+    crate::binary::wait_for_steps(&live, 1);
+
+    let table = dir.command(["runs"]).succeed();
+    let line = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(table.starts_with("NAME"), "{table}");
+    assert!(line("done").contains("completed") && line("done").contains(" % (epoch 1)"), "{table}");
+    assert!(!line("live").contains("dead"), "{table}");
+
+    let json: serde_json::Value = serde_json::from_str(&dir.command(["runs", "--json"]).succeed()).unwrap();
+    let run = |name: &str| json.as_array().unwrap().iter().find(|run| run["name"] == name).unwrap();
+    assert_eq!((&run("done")["live"], &run("done")["phase"]), (&false.into(), &"completed".into()));
+    assert_eq!(run("live")["live"], true);
+    assert!(run("done")["best_test_accuracy"].is_f64());
+}
+
+#[test]
+fn runs_lie_where_the_option_or_the_environment_says() {
+    let dir = Dir::new();
+    let train = ["train", "--no-tui", "--max-steps", "1", "--name"];
+    dir.command(train.into_iter().chain(["a", "--runs-dir", "here"]).chain(TINY)).succeed();
+    dir.command(train.into_iter().chain(["b"]).chain(TINY)).env("TAPER_RUNS_DIR", dir.path("there")).succeed();
+    assert!(dir.path("here/a/events.jsonl").is_file() && dir.path("there/b/events.jsonl").is_file());
+}
+
+#[test]
+fn a_checkpoint_is_evaluated_as_its_epoch_was() {
+    let dir = Dir::new();
+    dir.command(["train", "--no-tui", "--name", "done", "--epochs", "2"].into_iter().chain(TINY)).succeed();
+    let evaluated: serde_json::Value =
+        serde_json::from_str(&dir.command(["eval", "done", "--json"]).succeed()).unwrap();
+    let runs: serde_json::Value = serde_json::from_str(&dir.command(["runs", "--json"]).succeed()).unwrap();
+    assert_eq!(evaluated["accuracy"], runs[0]["best_test_accuracy"]);
+    assert_eq!(evaluated["examples"], 500);
+    let path = format!("runs/done/checkpoints/{}", evaluated["checkpoint"].as_str().unwrap());
+    assert!(dir.command(["eval", &path]).succeed().contains(" on 500 test pictures of CIFAR-10 sample"));
+    let error = dir.command(["eval", "runs/done/checkpoints/e9999-s999999"]).fail(1);
+    assert!(error.contains("e9999-s999999"), "{error}");
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let dir = Dir::new();
+    let mut child = dir.command(["completions", "bash"]).spawn();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+}
+
+#[test]
+fn completions_for_every_shell() {
+    let dir = Dir::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = dir.command(["completions", shell]).succeed();
+        assert!(script.contains("set-lr"), "{shell}");
+    }
+}
+
+#[test]
+fn doctor_tells_of_every_subject() {
+    let dir = Dir::new();
+    let out = dir.command(["doctor"]).env("LC_ALL", "C").succeed();
+    for subject in ["device", "threads", "SIMD", "data", "runs", "terminal", "logout"] {
+        assert!(out.lines().any(|line| line.starts_with(subject)), "{subject}: {out}");
+    }
+    assert!(out.contains("CIFAR-10 sample") && out.contains("taper data fetch"), "{out}");
+    assert!(out.contains("is not UTF-8") && out.contains("stdout is no terminal"), "{out}");
+}
+
+#[test]
+fn the_latest_run_is_the_one_with_the_latest_event() {
+    let dir = Dir::new();
+    let train = |name: &str| {
+        dir.command(["train", "--no-tui", "--max-steps", "1", "--name", name].into_iter().chain(TINY)).succeed();
+    };
+    train("zzz");
+    train("aaa");
+    let mut terminal = dir.terminal(["attach", "--last"]);
+    terminal.wait_for("aaa");
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+    eventually("the shell shows how the run ended", || {
+        terminal.contents().contains("Run aaa: completed").then_some(())
+    });
+}

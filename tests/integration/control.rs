@@ -1,0 +1,299 @@
+//! The control socket, by raw bytes as well as by its client, before a trainer that is played by the test.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use taper::run::control::Control;
+use taper::run::dir::RunDir;
+use taper::run::event::Command;
+use taper::run::lock::RunLock;
+use taper::run::socket::{MAX_CONNECTIONS, MAX_LINE_BYTES, Reply, Request, SendError, bind, send, serve};
+
+use crate::binary::eventually;
+
+const PAUSE: &[u8] = b"{\"version\":1,\"command\":{\"name\":\"pause\"}}\n";
+
+/// A run that is served, until it is dropped.
+struct Served {
+    dir: tempfile::TempDir,
+    lock: Option<RunLock>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    server: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Served {
+    /// Every request goes to `trainer`, on a thread of its own.
+    fn by(trainer: impl FnMut(Request) + Send + 'static) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::at(dir.path());
+        let lock = RunLock::acquire(&run).unwrap();
+        let listener = bind(&run).unwrap();
+        let (requests, received) = mpsc::channel::<Request>();
+        thread::spawn(move || received.into_iter().for_each(trainer));
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let server = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(listener, requests, async {
+                let _ = stopped.await;
+            }))
+        });
+        Self { dir, lock: Some(lock), stop: Some(stop), server: Some(server) }
+    }
+
+    /// Does at once what it is told.
+    fn obedient() -> Self {
+        Self::by(|request| {
+            let message = format!("{:?}", request.command);
+            let _ = request.reply.send(Reply::Done { message });
+        })
+    }
+
+    fn run(&self) -> RunDir {
+        RunDir::at(self.dir.path())
+    }
+
+    fn connect(&self) -> Client {
+        let socket = Control::read(&self.run()).unwrap().socket;
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Client { stream: BufReader::new(stream) }
+    }
+
+    fn stop(&mut self) {
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        if let Some(server) = self.server.take() {
+            server.join().unwrap().unwrap();
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        let _ = self.server.take().map(JoinHandle::join);
+    }
+}
+
+/// Raw bytes.
+struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    fn write(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// The next line as JSON; None when the server has closed.
+    fn reply(&mut self) -> Option<serde_json::Value> {
+        let mut line = String::new();
+        // A connection that is closed on unread bytes is reset.
+        let count = self.stream.read_line(&mut line).unwrap_or(0);
+        (count > 0).then(|| serde_json::from_str(&line).unwrap())
+    }
+
+    fn error(&mut self) -> String {
+        let reply = self.reply().expect("a reply");
+        assert_eq!(reply["reply"], "error", "{reply}");
+        reply["message"].as_str().unwrap().to_owned()
+    }
+
+    fn done(&mut self) -> String {
+        let reply = self.reply().expect("a reply");
+        assert_eq!(reply["reply"], "done", "{reply}");
+        reply["message"].as_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn the_client_is_answered_when_it_is_done() {
+    let served = Served::obedient();
+    let done = |message: &str| Reply::Done { message: message.into() };
+    assert_eq!(send(&served.run(), Command::Pause).unwrap(), done("Pause"));
+    let set = Command::SetLearningRate { learning_rate: 5e-4 };
+    assert_eq!(send(&served.run(), set).unwrap(), done("SetLearningRate { learning_rate: 0.0005 }"));
+}
+
+#[test]
+fn raw_lines_are_answered_as_documented_one_by_one() {
+    let served = Served::obedient();
+    let mut client = served.connect();
+    client.write(PAUSE);
+    assert_eq!(client.reply().unwrap(), serde_json::json!({"reply": "done", "message": "Pause"}));
+    // Two at once, the second in two pieces.
+    client.write(&[PAUSE, &PAUSE[..7]].concat());
+    assert_eq!(client.done(), "Pause");
+    client.write(&PAUSE[7..]);
+    assert_eq!(client.done(), "Pause");
+}
+
+#[test]
+fn garbage_is_told_and_the_connection_goes_on() {
+    let served = Served::obedient();
+    let mut client = served.connect();
+    for garbage in [&b"pause\n"[..], b"\n", b"\xff\x00\xfe\n", b"{}\n", b"[1,2]\n", b"{\"version\":1}\n"] {
+        client.write(garbage);
+        assert!(client.error().starts_with("not a request: "), "{garbage:?}");
+    }
+    client.write(b"{\"version\":1,\"command\":{\"name\":\"dance\"}}\n");
+    assert!(client.error().contains("dance"));
+    client.write(b"{\"version\":7,\"command\":{\"name\":\"pause\"}}\n");
+    assert_eq!(client.error(), "the request is of version 7, this trainer speaks 1");
+    client.write(b"{\"version\":1,\"command\":{\"name\":\"set_learning_rate\",\"learning_rate\":-1}}\n");
+    assert!(client.error().contains("must be a number"));
+    client.write(PAUSE);
+    assert_eq!(client.done(), "Pause");
+}
+
+#[test]
+fn half_a_line_and_goodbye() {
+    let served = Served::obedient();
+    let mut client = served.connect();
+    client.write(&PAUSE[..10]);
+    client.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.reply(), None);
+    assert_eq!(send(&served.run(), Command::Pause).unwrap(), Reply::Done { message: "Pause".into() });
+}
+
+#[test]
+fn an_overlong_line_ends_its_connection_and_no_other() {
+    let served = Served::obedient();
+    let mut other = served.connect();
+    let mut client = served.connect();
+    // The server may close before all of it is written.
+    let _ = client.stream.get_mut().write_all(&vec![b'x'; 4 * MAX_LINE_BYTES]);
+    assert!(client.error().contains("at most 65536 bytes"));
+    assert_eq!(client.reply(), None);
+    other.write(PAUSE);
+    assert_eq!(other.done(), "Pause");
+}
+
+#[test]
+fn the_longest_line_is_still_read() {
+    let served = Served::obedient();
+    let mut client = served.connect();
+    let mut line = PAUSE[..PAUSE.len() - 1].to_vec();
+    line.resize(MAX_LINE_BYTES - 1, b' ');
+    line.push(b'\n');
+    client.write(&line);
+    assert_eq!(client.done(), "Pause");
+}
+
+#[test]
+fn too_many_clients_are_turned_away_until_one_leaves() {
+    let served = Served::obedient();
+    let mut clients: Vec<Client> = (0..MAX_CONNECTIONS).map(|_| served.connect()).collect();
+    for client in &mut clients {
+        client.write(PAUSE);
+        client.done();
+    }
+    let mut one_too_many = served.connect();
+    assert!(one_too_many.error().contains("more than 16 clients at once"));
+    assert_eq!(one_too_many.reply(), None);
+    clients.pop();
+    eventually("a place is free", || {
+        let mut client = served.connect();
+        // A refused client may find the connection closed already.
+        let _ = client.stream.get_mut().write_all(PAUSE);
+        (client.reply()?["reply"] == "done").then_some(())
+    });
+}
+
+#[test]
+fn a_client_that_never_reads_harms_nobody() {
+    let served = Served::obedient();
+    let mut silent = served.connect();
+    silent.stream.get_mut().set_nonblocking(true).unwrap();
+    // Until the replies that it does not read are in the way of its requests.
+    while silent.stream.get_mut().write(PAUSE).is_ok() {}
+    assert_eq!(send(&served.run(), Command::Pause).unwrap(), Reply::Done { message: "Pause".into() });
+}
+
+#[test]
+fn a_command_under_way_is_answered_at_shutdown_and_the_idle_are_let_go() {
+    let (asked, has_asked) = mpsc::channel();
+    let (answer, may_answer) = mpsc::channel::<()>();
+    let mut served = Served::by(move |request| {
+        asked.send(()).unwrap();
+        may_answer.recv().unwrap();
+        let _ = request.reply.send(Reply::Done { message: "stopped".into() });
+    });
+    let (mut waiting, mut idle) = (served.connect(), served.connect());
+    waiting.write(b"{\"version\":1,\"command\":{\"name\":\"stop\"}}\n");
+    has_asked.recv_timeout(Duration::from_secs(30)).unwrap();
+    let _ = served.stop.take().map(|stop| stop.send(()));
+    assert_eq!(idle.reply(), None);
+    answer.send(()).unwrap();
+    assert_eq!(waiting.done(), "stopped");
+    served.stop();
+}
+
+#[test]
+fn a_trainer_that_drops_a_request_leaves_nobody_waiting() {
+    let served = Served::by(drop);
+    let Reply::Error { message } = send(&served.run(), Command::Checkpoint).unwrap() else { panic!("it was done") };
+    assert_eq!(message, "the trainer ended before it carried out the command");
+}
+
+#[test]
+fn after_the_end_socket_and_control_are_gone_and_the_client_says_how_to_go_on() {
+    let mut served = Served::obedient();
+    let socket = Control::read(&served.run()).unwrap().socket;
+    assert!(socket.exists());
+    served.stop();
+    assert!(!socket.exists() && !served.run().control().exists());
+    assert!(matches!(send(&served.run(), Command::Pause), Err(SendError::NoAnswer { .. })), "starting or ending");
+    served.lock = None;
+    let error = send(&served.run(), Command::Pause).unwrap_err().to_string();
+    assert!(error.contains("has no live trainer; to go on with it: taper resume"), "{error}");
+}
+
+#[test]
+fn the_socket_of_a_trainer_that_was_killed_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::at(dir.path());
+    let _lock = RunLock::acquire(&run).unwrap();
+    let killed = bind(&run).unwrap();
+    let socket = Control::read(&run).unwrap().socket;
+    // Killed: its listener never runs its destructor.
+    std::mem::forget(killed);
+    assert!(socket.exists());
+    let again = bind(&run).unwrap();
+    assert_eq!(Control::read(&run).unwrap().socket, socket);
+    drop(again);
+}
+
+#[test]
+fn a_control_file_that_points_nowhere_or_elsewhere_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::at(dir.path());
+    let _lock = RunLock::acquire(&run).unwrap();
+    let own = Control::own(dir.path().join("nobody"));
+    own.write(&run).unwrap();
+    assert!(matches!(send(&run, Command::Pause), Err(SendError::Unreachable { .. })));
+    Control { host: "node7".into(), ..own }.write(&run).unwrap();
+    let error = send(&run, Command::Pause).unwrap_err().to_string();
+    assert!(error.contains("on host node7, and can be commanded only from there"), "{error}");
+}
+
+#[test]
+fn a_server_that_babbles_is_no_trainer() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::at(dir.path());
+    let _lock = RunLock::acquire(&run).unwrap();
+    let socket = dir.path().join("socket");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    Control::own(socket).write(&run).unwrap();
+    let babbler = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 1]).unwrap();
+        // Without end; the client need not hear it all.
+        let _ = stream.write_all(&vec![b'x'; 2 * MAX_LINE_BYTES]);
+    });
+    assert!(matches!(send(&run, Command::Pause), Err(SendError::NoAnswer { .. })));
+    babbler.join().unwrap();
+}

@@ -1,0 +1,142 @@
+//! The real binary in a real terminal: the dashboard comes up, obeys keys, is left and come back to.
+
+use rustix::process::{Signal, kill_process};
+use taper::run::control::Control;
+use taper::run::event::{Event, Outcome};
+use taper::run::lock::{Liveness, liveness};
+
+use crate::binary::{Dir, TINY, Terminal, eventually, wait_for_end_of, wait_for_event, wait_for_steps};
+
+/// `taper train` in a terminal, with a run called `far` that goes on for as long as a test may take.
+fn train(dir: &Dir) -> Terminal {
+    let terminal = dir.terminal(["train", "--name", "far", "--epochs", "100000"].into_iter().chain(TINY));
+    terminal.wait_for("● training");
+    terminal
+}
+
+#[test]
+fn pause_leave_come_back_resume_and_stop() {
+    let dir = Dir::new();
+    let mut terminal = train(&dir);
+    let run = dir.run("far");
+    terminal.keys(" ");
+    terminal.wait_for("‖ paused");
+    wait_for_event(&run, "the pause", |event| matches!(event, Event::Paused { .. }).then_some(()));
+
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+    terminal.wait_for("Run far goes on training without you.");
+    let shown = terminal.contents();
+    assert!(shown.contains("taper attach far") && shown.contains("taper stop far"), "{shown}");
+    assert_eq!(liveness(&run), Liveness::Live);
+
+    // The history is there at once, and with it what was done by the first dashboard.
+    let mut again = dir.terminal(["attach"]);
+    again.wait_for("‖ paused");
+    again.wait_for("asked to pause");
+    again.keys(" ");
+    again.wait_for("● training");
+    wait_for_steps(&run, 10);
+
+    let pid = Control::read(&run).unwrap().pid;
+    again.keys("s");
+    again.keys("y");
+    again.wait_for("■ stopped");
+    assert_eq!(
+        wait_for_event(&run, "the end", |event| match event {
+            Event::RunEnded { outcome, .. } => Some(*outcome),
+            _ => None,
+        }),
+        Outcome::Stopped
+    );
+    wait_for_end_of(pid);
+    again.keys("q");
+    assert!(again.wait().success());
+    again.wait_for("Run far: stopped at step ");
+    again.wait_for("/runs/far/checkpoints/e");
+}
+
+#[test]
+fn a_closed_terminal_and_a_hang_up_cost_the_dashboard_only() {
+    let dir = Dir::new();
+    let mut terminal = train(&dir);
+    let run = dir.run("far");
+    terminal.close();
+    terminal.wait();
+    wait_for_steps(&run, 20);
+
+    let mut terminal = dir.terminal(["attach", "far"]);
+    terminal.wait_for("● training");
+    kill_process(terminal.pid(), Signal::HUP).unwrap();
+    terminal.wait();
+    wait_for_steps(&run, 20);
+    assert_eq!(liveness(&run), Liveness::Live);
+}
+
+#[test]
+fn two_dashboards_see_the_same_and_either_may_command() {
+    let dir = Dir::new();
+    let mut one = train(&dir);
+    let mut two = dir.terminal(["attach", "far"]);
+    two.wait_for("● training");
+    two.keys(" ");
+    one.wait_for("‖ paused");
+    two.wait_for("‖ paused");
+    one.keys(" ");
+    two.wait_for("● training");
+    one.keys("+");
+    two.wait_for("by hand");
+    one.keys("\u{3}");
+    assert!(one.wait().success(), "Ctrl-C leaves");
+    two.keys("c");
+    wait_for_event(&dir.run("far"), "a checkpoint", |event| {
+        matches!(event, Event::CheckpointSaved(saved) if saved.reason == taper::run::event::CheckpointReason::Command)
+            .then_some(())
+    });
+    assert_eq!(liveness(&dir.run("far")), Liveness::Live);
+}
+
+#[test]
+fn a_finished_run_opens_the_same_way() {
+    let dir = Dir::new();
+    dir.command(["train", "--no-tui", "--name", "done", "--epochs", "2"].into_iter().chain(TINY)).succeed();
+    let mut terminal = dir.terminal(["attach", "done"]);
+    terminal.wait_for("✓ completed");
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+    terminal.wait_for("Run done: completed at step 64");
+    terminal.wait_for("best test accuracy");
+}
+
+#[test]
+fn a_bad_start_is_one_line_in_the_shell_and_no_dashboard() {
+    let dir = Dir::new();
+    let mut terminal = dir.terminal(["train", "--name", "x", "--set", "data.source=cifar10"]);
+    assert_eq!(terminal.wait().exit_code(), 1);
+    terminal.wait_for("error: no CIFAR-10 under ");
+    assert!(!dir.run("x").path().exists());
+}
+
+#[test]
+fn ctrl_c_in_the_foreground_of_a_terminal_saves_and_gives_130() {
+    let dir = Dir::new();
+    let args = ["train", "--no-tui", "--name", "near", "--epochs", "100000"];
+    let mut terminal = dir.terminal(args.into_iter().chain(TINY));
+    let run = dir.run("near");
+    terminal.wait_for("epoch 1/100000 ");
+    wait_for_steps(&run, 1);
+    terminal.keys("\u{3}");
+    assert_eq!(terminal.wait().exit_code(), 130);
+    let saved = eventually("a checkpoint", || std::fs::read_dir(run.checkpoints()).ok()?.next());
+    assert!(saved.unwrap().path().join("state.json").is_file());
+}
+
+#[test]
+fn without_a_command_it_trains() {
+    let dir = Dir::new();
+    let mut terminal = dir.terminal([] as [&str; 0]);
+    terminal.wait_for("cnn 32-64-128");
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+    terminal.wait_for("goes on training without you");
+}

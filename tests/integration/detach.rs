@@ -1,0 +1,174 @@
+//! The trainer as a process of its own: it outlives whoever started it, obeys commands, and ends in good order.
+
+use rustix::process::{Pid, Signal, getsid, kill_process};
+use taper::run::control::Control;
+use taper::run::event::{CheckpointReason, Command, Event, Outcome};
+use taper::run::lock::{Liveness, liveness};
+
+use crate::binary::{Dir, TINY, eventually, records, steps, text, wait_for_end_of, wait_for_event, wait_for_steps};
+
+fn ended(event: &Event) -> Option<Outcome> {
+    match event {
+        Event::RunEnded { outcome, .. } => Some(*outcome),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_trainer_has_a_session_of_its_own_and_survives_a_hang_up() {
+    let dir = Dir::new();
+    let run = dir.start("far");
+    let trainer = Control::read(&run).unwrap();
+    let pid = Pid::from_raw(trainer.pid as i32).unwrap();
+    assert_eq!(getsid(Some(pid)).unwrap(), pid);
+    kill_process(pid, Signal::HUP).unwrap();
+    wait_for_steps(&run, 20);
+    assert_eq!(liveness(&run), Liveness::Live);
+}
+
+#[test]
+fn sigterm_leaves_a_checkpoint_and_an_end_and_resume_goes_on_there() {
+    let dir = Dir::new();
+    let run = dir.start("far");
+    wait_for_steps(&run, 5);
+    let pid = Control::read(&run).unwrap().pid;
+    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::TERM).unwrap();
+    wait_for_end_of(pid);
+    assert_eq!(wait_for_event(&run, "the end", ended), Outcome::Interrupted);
+    assert_eq!(liveness(&run), Liveness::Dead);
+    assert!(!run.control().exists(), "the control file goes with the trainer");
+    let saved = records(&run).into_iter().rev().find_map(|record| match record.event {
+        Event::CheckpointSaved(saved) => Some(saved),
+        _ => None,
+    });
+    let saved = saved.unwrap();
+    assert_eq!((saved.reason, saved.step), (CheckpointReason::End, steps(&run)));
+    assert!(run.checkpoints().join(&saved.name).join("model.safetensors").is_file());
+
+    dir.command(["resume", "far", "--detach"]).succeed();
+    let continued = wait_for_event(&run, "the second start", |event| match event {
+        Event::RunStarted(started) => Some(started.continued_from),
+        _ => None,
+    });
+    assert_eq!(continued, Some(saved.step));
+    wait_for_steps(&run, 5);
+}
+
+#[test]
+fn a_killed_trainer_is_dead_at_once_and_its_run_goes_on() {
+    let dir = Dir::new();
+    let run = dir.start("far");
+    dir.command(["checkpoint", "far"]).succeed();
+    let pid = Control::read(&run).unwrap().pid;
+    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+    eventually("the lock is free", || (liveness(&run) == Liveness::Dead).then_some(()));
+    assert!(dir.command(["pause", "far"]).fail(1).contains("has no live trainer"));
+    assert!(dir.command(["runs"]).succeed().lines().any(|line| line.starts_with("far") && line.contains("dead")));
+    dir.command(["resume", "far", "--detach"]).succeed();
+    wait_for_steps(&run, 5);
+    assert_eq!(liveness(&run), Liveness::Live);
+}
+
+#[test]
+fn every_command_is_carried_out_when_it_returns_and_twice_is_once() {
+    let dir = Dir::new();
+    let run = dir.start("far");
+    let count = |pick: fn(&Event) -> bool| records(&run).iter().filter(|record| pick(&record.event)).count();
+
+    // Without a name: there is only one that is live.
+    assert!(dir.command(["pause"]).succeed().starts_with("far: paused at step "));
+    assert_eq!(count(|event| matches!(event, Event::Paused { .. })), 1);
+    let paused_at = steps(&run);
+    assert!(dir.command(["pause", "far"]).succeed().contains("already paused"));
+    assert_eq!(count(|event| matches!(event, Event::Paused { .. })), 1);
+
+    assert!(dir.command(["set-lr", "far", "5e-4"]).succeed().contains("learning rate 0.0005"));
+    assert!(dir.command(["set-lr", "5e-4"]).succeed().contains("learning rate 0.0005"));
+    assert_eq!(count(|event| matches!(event, Event::LearningRateChanged { to: 5e-4, .. })), 1);
+
+    assert!(dir.command(["checkpoint", "far"]).succeed().contains("checkpoint e"));
+    let name = wait_for_event(&run, "a checkpoint", |event| match event {
+        Event::CheckpointSaved(saved) => Some(saved.name.clone()),
+        _ => None,
+    });
+    assert!(run.checkpoints().join(name).join("state.json").is_file());
+    assert_eq!(steps(&run), paused_at, "it was paused all the while");
+
+    let error = dir.command(["resume", "far", "--epochs", "200000"]).fail(2);
+    assert!(error.contains("run far is live; to extend it, stop it first: "), "{error}");
+    assert!(dir.command(["resume", "far"]).succeed().contains("resumed at step "));
+    wait_for_steps(&run, 5);
+
+    let pid = Control::read(&run).unwrap().pid;
+    assert!(dir.command(["stop", "far"]).succeed().contains("stopped at step "));
+    assert_eq!(wait_for_event(&run, "the end", ended), Outcome::Stopped);
+    wait_for_end_of(pid);
+    dir.command(["stop", "far"]).succeed();
+    let orders = records(&run).into_iter().filter_map(|record| match record.event {
+        Event::CommandReceived { command, .. } => Some(command),
+        _ => None,
+    });
+    assert_eq!(orders.last(), Some(Command::Stop));
+}
+
+#[test]
+fn a_stop_reaches_a_paused_run() {
+    let dir = Dir::new();
+    let run = dir.start("far");
+    dir.command(["pause"]).succeed();
+    dir.command(["stop"]).succeed();
+    assert_eq!(wait_for_event(&run, "the end", ended), Outcome::Stopped);
+}
+
+#[test]
+fn a_finished_run_is_extended_by_epochs_and_not_otherwise() {
+    let dir = Dir::new();
+    let train = ["train", "--no-tui", "--name", "short", "--epochs", "1"];
+    dir.command(train.into_iter().chain(TINY)).succeed();
+    let error = dir.command(["resume", "short", "--no-tui"]).fail(2);
+    assert!(error.contains("run short has done its 32 steps; to extend it: "), "{error}");
+    assert!(dir.command(["resume", "short", "--no-tui", "--epochs", "0"]).fail(2).contains("train.epochs = 0"));
+    let out = dir.command(["resume", "short", "--no-tui", "--epochs", "2"]).succeed();
+    assert!(out.contains("from step 32") && out.contains("epoch 2/2  train loss "), "{out}");
+    assert_eq!(steps(&dir.run("short")), 64);
+    assert!(dir.command(["resume", "short", "--no-tui"]).fail(2).contains("has done its 64 steps"));
+}
+
+#[test]
+fn two_live_runs_must_be_told_apart_and_one_run_has_one_trainer() {
+    let dir = Dir::new();
+    dir.start("one");
+    dir.start("two");
+    let error = dir.command(["pause"]).fail(2);
+    assert!(error.contains("2 runs are live: one, two; name one"), "{error}");
+    let second = dir.command(["__train", "runs/one"]).output();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stdout).contains("run one has a live trainer"), "{}", text(&second.stdout));
+}
+
+#[test]
+fn a_run_in_the_foreground_is_commanded_like_any_other_and_ends_with_130_on_ctrl_c() {
+    let dir = Dir::new();
+    let args = ["train", "--no-tui", "--epochs", "100000", "--name", "near"];
+    let child = dir.command(args.into_iter().chain(TINY)).spawn();
+    let run = dir.run("near");
+    eventually("the trainer can be reached", || Control::read(&run));
+    dir.command(["pause", "near"]).succeed();
+    dir.command(["resume", "near"]).succeed();
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert_eq!(wait_for_event(&run, "the end", ended), Outcome::Interrupted);
+    assert!(text(&output.stdout).contains("  checkpoint /"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn sigterm_in_the_foreground_gives_143() {
+    let dir = Dir::new();
+    let args = ["train", "--no-tui", "--epochs", "100000", "--name", "near"];
+    let child = dir.command(args.into_iter().chain(TINY)).spawn();
+    eventually("the trainer can be reached", || Control::read(&dir.run("near")));
+    wait_for_steps(&dir.run("near"), 1);
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
+}
