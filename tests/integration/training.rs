@@ -1,58 +1,39 @@
 //! The real binary trains: the loss falls, and an interrupted run ends in the same bytes as an uninterrupted one.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::PathBuf;
 
 use candle_core::Device;
 use serde_json::Value;
 use taper::model::weights::{deserialize, serialize};
+use taper::run::dir::RunDir;
 
-/// A folder with runs in it.
+use crate::binary::Dir;
+
+const NETWORK: [&str; 6] =
+    ["--set", "data.source=sample", "--set", "model.channels=[4,4,8]", "--set", "model.hidden=16"];
+
+/// Runs of a tiny network.
 struct Runs {
-    folder: tempfile::TempDir,
+    dir: Dir,
 }
 
 impl Runs {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
-    }
-
-    /// Runs taper with these arguments in the foreground; it must succeed.
-    fn taper(&self, args: &[&str]) -> Output {
-        let output = Command::new(env!("CARGO_BIN_EXE_taper"))
-            .args(args)
-            .current_dir(self.folder.path())
-            .env("TAPER_RUNS_DIR", "runs")
-            .output()
-            .expect("taper starts");
-        assert!(output.status.success(), "taper {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        output
+        Self { dir: Dir::new() }
     }
 
     /// Trains a tiny network on the sample: 32 steps an epoch, the last on a batch of 16.
     fn train(&self, name: &str, further: &[&str]) {
         let mut args = vec!["train", "--no-tui", "--device", "cpu", "--name", name];
-        for set in [
-            "data.source=sample",
-            "model.channels=[4,4,8]",
-            "model.hidden=16",
-            "train.batch_size=64",
-            "schedule.patience=0",
-            "checkpoint.every_steps=10",
-        ] {
-            args.extend(["--set", set]);
-        }
+        args.extend(NETWORK);
+        args.extend(["--set", "schedule.patience=0", "--set", "checkpoint.every_steps=10"]);
         args.extend(further);
-        self.taper(&args);
-    }
-
-    fn run(&self, name: &str) -> PathBuf {
-        self.folder.path().join("runs").join(name)
+        self.dir.command(args).succeed();
     }
 
     fn events(&self, name: &str, kind: &str) -> Vec<Value> {
-        let log = fs::read_to_string(self.run(name).join("events.jsonl")).expect("the log");
+        let log = fs::read_to_string(self.dir.run(name).events()).expect("the log");
         let events = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
         events.filter(|event| event["event"] == kind).collect()
     }
@@ -71,8 +52,8 @@ impl Runs {
 }
 
 /// The latest checkpoint of a run, by name.
-fn latest_checkpoint(run: &Path) -> PathBuf {
-    let entries = fs::read_dir(run.join("checkpoints")).expect("checkpoints");
+fn latest_checkpoint(run: &RunDir) -> PathBuf {
+    let entries = fs::read_dir(run.checkpoints()).expect("checkpoints");
     entries.map(|entry| entry.expect("an entry").path()).max().expect("a checkpoint")
 }
 
@@ -83,7 +64,7 @@ fn an_interrupted_run_ends_in_the_same_bytes_as_an_uninterrupted_one() {
     // Within an epoch, at the end of one before its evaluation counts for anything else, and within the next.
     runs.train("parts", &["--epochs", "3", "--max-steps", "23"]);
     for steps in ["32", "41", "96"] {
-        runs.taper(&["resume", "parts", "--no-tui", "--max-steps", steps]);
+        runs.dir.command(["resume", "parts", "--no-tui", "--max-steps", steps]).succeed();
     }
 
     assert_eq!(runs.losses("whole"), runs.losses("parts"));
@@ -98,7 +79,7 @@ fn an_interrupted_run_ends_in_the_same_bytes_as_an_uninterrupted_one() {
     };
     assert_eq!(rows("whole").len(), 3);
     assert_eq!(rows("whole"), rows("parts"));
-    let (whole, parts) = (latest_checkpoint(&runs.run("whole")), latest_checkpoint(&runs.run("parts")));
+    let (whole, parts) = (latest_checkpoint(&runs.dir.run("whole")), latest_checkpoint(&runs.dir.run("parts")));
     assert_eq!(whole.file_name(), parts.file_name());
     for file in ["model.safetensors", "optimizer.safetensors"] {
         assert_eq!(fs::read(whole.join(file)).expect(file), fs::read(parts.join(file)).expect(file), "{file}");
@@ -123,13 +104,14 @@ fn the_loss_falls_and_the_seed_decides() {
 fn initial_weights_are_taken_and_the_resolved_configuration_repeats_the_run() {
     let runs = Runs::new();
     runs.train("source", &["--max-steps", "3"]);
-    let init = latest_checkpoint(&runs.run("source")).join("model.safetensors");
+    let init = latest_checkpoint(&runs.dir.run("source")).join("model.safetensors");
     let init = init.to_str().expect("UTF-8");
     let further = ["--init", init, "--max-steps", "4", "--set", "data.shuffle=false", "--set", "augment.enabled=false"];
     runs.train("with-init", &further);
     runs.train("without", &further[2..]);
     assert_ne!(runs.losses("with-init"), runs.losses("without"));
-    runs.taper(&["train", "--no-tui", "--name", "repeated", "--config", "runs/with-init/config.toml"]);
+    let repeat = ["train", "--no-tui", "--name", "repeated", "--config", "runs/with-init/config.toml"];
+    runs.dir.command(repeat).succeed();
     assert_eq!(runs.losses("with-init"), runs.losses("repeated"));
 }
 
@@ -137,19 +119,14 @@ fn initial_weights_are_taken_and_the_resolved_configuration_repeats_the_run() {
 fn a_loss_that_is_not_finite_fails_the_run_before_it_reaches_the_weights() {
     let runs = Runs::new();
     runs.train("source", &["--max-steps", "1"]);
-    let bytes = fs::read(latest_checkpoint(&runs.run("source")).join("model.safetensors")).expect("weights");
+    let bytes = fs::read(latest_checkpoint(&runs.dir.run("source")).join("model.safetensors")).expect("weights");
     let mut tensors = deserialize(&bytes, &Device::Cpu).expect("tensors");
     let weight = tensors["conv1.weight"].affine(1e38, 0.0).expect("an affine map");
     tensors.insert("conv1.weight".into(), weight);
-    fs::write(runs.folder.path().join("wild.safetensors"), serialize(tensors).expect("bytes")).expect("written");
+    fs::write(runs.dir.path("wild.safetensors"), serialize(tensors).expect("bytes")).expect("written");
 
-    let output = Command::new(env!("CARGO_BIN_EXE_taper"))
-        .args(["train", "--no-tui", "--name", "wild", "--init", "wild.safetensors", "--set", "data.source=sample"])
-        .args(["--set", "model.channels=[4,4,8]", "--set", "model.hidden=16"])
-        .current_dir(runs.folder.path())
-        .env("TAPER_RUNS_DIR", "runs")
-        .output()
-        .expect("taper starts");
+    let wild = ["train", "--no-tui", "--name", "wild", "--init", "wild.safetensors"];
+    let output = runs.dir.command(wild.into_iter().chain(NETWORK)).output();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("the loss of step 1 is"), "{output:?}");
     assert_eq!(runs.events("wild", "alarm_raised").len(), 1);
