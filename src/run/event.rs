@@ -1,5 +1,6 @@
 //! What the trainer tells (events, past participles) and what it is told (commands, imperatives).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
@@ -22,6 +23,10 @@ pub struct Record {
 /// straight into place, whatever has another kind or order takes the long way.
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Borrowed from the line where it can be.
+        #[derive(Deserialize)]
+        struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
         struct RecordVisitor;
 
         impl<'de> Visitor<'de> for RecordVisitor {
@@ -34,21 +39,21 @@ impl<'de> Deserialize<'de> for Record {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Record, A::Error> {
                 let mut time_ms = None;
                 let mut fields = serde_json::Map::new();
-                while let Some(key) = map.next_key::<String>()? {
-                    if key == "time_ms" {
-                        time_ms = Some(map.next_value()?);
-                        continue;
+                while let Some(Text(key)) = map.next_key()? {
+                    match (&*key, time_ms) {
+                        ("time_ms", _) => time_ms = Some(map.next_value()?),
+                        ("event", Some(time_ms)) if fields.is_empty() => {
+                            let Text(kind) = map.next_value()?;
+                            if kind == Event::STEPS_DONE {
+                                let steps = StepsDone::deserialize(MapAccessDeserializer::new(map))?;
+                                return Ok(Record { time_ms, event: Event::StepsDone(steps) });
+                            }
+                            fields.insert(key.into_owned(), kind.into());
+                        }
+                        _ => {
+                            fields.insert(key.into_owned(), map.next_value()?);
+                        }
                     }
-                    let value = map.next_value::<serde_json::Value>()?;
-                    if let Some(time_ms) = time_ms
-                        && fields.is_empty()
-                        && key == "event"
-                        && value == Event::STEPS_DONE
-                    {
-                        let steps = StepsDone::deserialize(MapAccessDeserializer::new(map))?;
-                        return Ok(Record { time_ms, event: Event::StepsDone(steps) });
-                    }
-                    fields.insert(key, value);
                 }
                 let time_ms = time_ms.ok_or_else(|| A::Error::missing_field("time_ms"))?;
                 let event = Event::deserialize(serde_json::Value::Object(fields)).map_err(A::Error::custom)?;

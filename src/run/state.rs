@@ -124,15 +124,15 @@ impl OpenEpoch {
 /// Speed over the last [`SPEED_WINDOW_SECS`] of training.
 #[derive(Clone, Debug, Default)]
 struct Speed {
-    /// (steps, examples, seconds) of each batch of steps, and their sum.
-    window: VecDeque<(u64, u64, f64)>,
-    steps: u64,
-    examples: u64,
+    /// (steps, examples, seconds), of each line of the log.
+    window: VecDeque<(f64, f64, f64)>,
+    steps: f64,
+    examples: f64,
     secs: f64,
 }
 
 impl Speed {
-    fn push(&mut self, steps: u64, examples: u64, secs: f64) {
+    fn push(&mut self, steps: f64, examples: f64, secs: f64) {
         self.window.push_back((steps, examples, secs));
         self.steps += steps;
         self.examples += examples;
@@ -147,11 +147,11 @@ impl Speed {
     }
 
     fn examples_per_sec(&self) -> Option<f64> {
-        (self.secs > 0.0).then(|| self.examples as f64 / self.secs)
+        (self.secs > 0.0).then(|| self.examples / self.secs)
     }
 
     fn secs_per_step(&self) -> Option<f64> {
-        (self.secs > 0.0 && self.steps > 0).then(|| self.secs / self.steps as f64)
+        (self.secs > 0.0 && self.steps > 0.0).then(|| self.secs / self.steps)
     }
 }
 
@@ -196,7 +196,7 @@ impl RunState {
         let now = record.time_ms;
         // Between two trainers nobody spends time; a clock that was set back adds none either.
         if self.phase.is_active() && !matches!(record.event, Event::RunStarted(_)) && self.started.is_some() {
-            self.active_ms += now.saturating_sub(self.last_activity_ms);
+            self.active_ms = self.active_ms.saturating_add(now.saturating_sub(self.last_activity_ms));
         }
         self.last_activity_ms = now;
         match &record.event {
@@ -343,10 +343,10 @@ impl RunState {
         if self.open_epoch.epoch != steps.epoch {
             self.open_epoch = OpenEpoch { epoch: steps.epoch, ..OpenEpoch::default() };
         }
-        self.open_epoch.correct += steps.correct;
-        self.open_epoch.examples += steps.examples;
+        self.open_epoch.correct = self.open_epoch.correct.saturating_add(steps.correct);
+        self.open_epoch.examples = self.open_epoch.examples.saturating_add(steps.examples);
         self.open_epoch.train_secs += steps.train_secs;
-        self.speed.push(steps.losses.len() as u64, steps.examples, steps.train_secs);
+        self.speed.push(steps.losses.len() as f64, steps.examples as f64, steps.train_secs);
     }
 
     fn end_epoch(&mut self, now: u64, epoch: &EpochDone) {
@@ -404,7 +404,7 @@ impl RunState {
         } else {
             0
         };
-        (self.active_ms + since) as f64 / 1e3
+        self.active_ms.saturating_add(since) as f64 / 1e3
     }
 
     /// Time since the run was first started, up to its end.

@@ -4,13 +4,17 @@ use std::fmt::Write;
 
 use insta::{assert_snapshot, with_settings};
 use jiff::tz::TimeZone;
+use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
 use ratatui::style::Color;
-use taper::run::event::Command;
+use taper::run::event::{
+    CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, Record, RunStarted,
+    StepsDone,
+};
 use taper::run::lock::Liveness;
 use taper::run::log::Follower;
 use taper::tui::app::{App, Effect, Update};
@@ -222,4 +226,101 @@ fn the_event_line_scrolls_when_it_has_the_focus() {
         "{}",
         line(&mut screen)
     );
+}
+
+/// Ordinary numbers, and those that only a broken trainer or disk writes.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![6 => 0u64..100, 1 => any::<u64>(), 1 => Just(u64::MAX), 1 => Just(0)]
+}
+
+fn real() -> impl Strategy<Value = f64> {
+    prop_oneof![6 => 0.0..3.0, 1 => any::<f64>(), 1 => Just(f64::MAX), 1 => Just(0.0), 1 => Just(-1.0)]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let numbers = prop::array::uniform8(number());
+    let reals = prop::array::uniform8(real());
+    (0..12, numbers, reals, prop::collection::vec(any::<f32>(), 0..20), any::<bool>()).prop_map(
+        |(kind, n, r, losses, yes)| {
+            let text = "a rather long text \u{1b}[31m that\nholds what no terminal should get".to_owned();
+            match kind {
+                0 => Event::RunStarted(RunStarted {
+                    version: 1,
+                    run: text.clone(),
+                    model: text.clone(),
+                    parameters: n[0],
+                    device: text.clone(),
+                    data: text.clone(),
+                    data_origin: text.clone(),
+                    notice: yes.then_some(text.clone()),
+                    train_examples: n[1],
+                    test_examples: n[2],
+                    epochs: n[3],
+                    batch_size: n[4],
+                    steps_per_epoch: n[5],
+                    total_steps: n[6],
+                    learning_rate: r[0],
+                    seed: n[7],
+                    host: text,
+                    pid: 1,
+                    continued_from: yes.then_some(n[6]),
+                }),
+                1 => Event::EvaluationStarted { epoch: n[0], step: n[1] },
+                2 => Event::EpochDone(EpochDone {
+                    epoch: n[0],
+                    step: n[1],
+                    train_loss: r[0],
+                    train_accuracy: r[1],
+                    test_loss: r[2],
+                    test_accuracy: r[3],
+                    learning_rate: r[4],
+                    elapsed_secs: r[5],
+                    evaluation_secs: r[6],
+                    best: yes,
+                }),
+                3 => {
+                    let reason = if yes { LearningRateReason::Plateau } else { LearningRateReason::Command };
+                    Event::LearningRateChanged { epoch: n[0], step: n[1], from: r[0], to: r[1], reason }
+                }
+                4 => Event::Paused { step: n[0] },
+                5 => Event::Resumed { step: n[0] },
+                6 => Event::CheckpointSaved(CheckpointSaved {
+                    epoch: n[0],
+                    step: n[1],
+                    name: text,
+                    reason: CheckpointReason::Interval,
+                    bytes: n[2],
+                    save_secs: r[0],
+                }),
+                7 => Event::AlarmRaised { step: n[0], message: text },
+                8 => Event::CommandReceived { step: n[0], command: Command::SetLearningRate { learning_rate: r[0] } },
+                9 => Event::SystemSampled { step: n[0], resident_bytes: n[1] },
+                10 => Event::RunEnded { step: n[0], outcome: Outcome::Failed, message: text },
+                _ => Event::StepsDone(StepsDone {
+                    epoch: n[0],
+                    // A gap in the losses may be a million steps long: filled, but not here hundreds of times.
+                    first_step: if n[1] > 100 { u64::MAX - n[1] % 2 } else { n[1] },
+                    losses,
+                    correct: n[2],
+                    examples: n[3],
+                    train_secs: r[0],
+                }),
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklc?]{0,8}") {
+        for (width, height) in [(80, 24), (120, 40), (200, 50)] {
+            let mut screen = Screen::new("empty", width, height);
+            let records = events.iter().map(|(time_ms, event)| Record { time_ms: *time_ms, event: event.clone() });
+            screen.app.update(Update::Records(records.collect()));
+            screen.keys(&keys);
+            prop_assert!(screen.text().chars().all(|char| char == '\n' || !char.is_control()));
+        }
+    }
 }

@@ -122,7 +122,7 @@ fn plot(app: &App, area: Rect, series: &Series, scale: &Scale, frame: &mut Frame
     // Even, so that the middle is a whole epoch.
     let last = match (app.run.step as f64 / steps_per_epoch(app)).ceil() as u64 {
         0 | 1 => 1,
-        epochs => epochs.next_multiple_of(2),
+        epochs => epochs.checked_next_multiple_of(2).unwrap_or(epochs),
     };
     frame.render_widget(Line::styled("0", theme.faint()), epochs);
     if last > 1 {
