@@ -35,15 +35,19 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
     }
 
     let config = Config::load(Some(&run.config()), &extension)?;
+    let watch = Watch::of(&args.watching);
+    if watch == Watch::Foreground {
+        spawn::take_threads(config.run.threads).context("cannot start anew")?;
+    }
     check_that_something_is_left(&run, &config, &shell)?;
     if !extension.is_empty() {
         let path = run.config();
         run.write_atomically(&path, config.to_toml().as_bytes()).with_context(|| path.display().to_string())?;
     }
-    match Watch::of(&args.watching) {
+    match watch {
         Watch::Foreground => in_foreground(&run, config),
         how => {
-            spawn::spawn(&run)?;
+            spawn::spawn(&run, config.run.threads)?;
             watch::watch(runs, &run, how)
         }
     }

@@ -1,6 +1,5 @@
 //! `taper train`, and the trainer process that it starts.
 
-use std::num::NonZero;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -18,10 +17,16 @@ use crate::train::process::{self, Ending};
 
 pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     let config = configuration(args)?;
+    let watch = Watch::of(&args.watching);
+    if watch == Watch::Foreground {
+        spawn::take_threads(config.run.threads).context("cannot start anew")?;
+    }
     let run = runs.create(args.name.as_deref(), &config)?;
-    let begun = match Watch::of(&args.watching) {
+    let begun = match watch {
         Watch::Foreground => in_foreground(&run, config),
-        watch => spawn::spawn(&run).map_err(anyhow::Error::from).and_then(|()| watch::watch(runs, &run, watch)),
+        watch => spawn::spawn(&run, config.run.threads)
+            .map_err(anyhow::Error::from)
+            .and_then(|()| watch::watch(runs, &run, watch)),
     };
     if let Err(error) = &begun
         && !matches!(error.downcast_ref(), Some(SpawnError::Died { .. }))
@@ -48,7 +53,7 @@ fn configuration(args: &TrainArgs) -> Result<Config> {
     let mut config = Config::load(args.config.as_deref(), &given)?;
     if config.run.threads == 0 {
         // Told to the run, because only with the same number it repeats to the byte.
-        config.run.threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        config.run.threads = rayon::current_num_threads();
     }
     Ok(config)
 }

@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
@@ -16,6 +17,9 @@ use super::dir::RunDir;
 
 /// The hidden command of the trainer process.
 pub const TRAINER_COMMAND: &str = "__train";
+
+/// candle and rayon take the number of compute threads from here, and candle from nowhere else.
+const THREADS_VARIABLE: &str = "RAYON_NUM_THREADS";
 
 #[derive(Debug, Error)]
 pub enum SpawnError {
@@ -35,11 +39,23 @@ enum FirstWord {
     Failed { message: String, exit_code: u8 },
 }
 
-/// Starts the run's trainer and waits until it trains.
-pub fn spawn(dir: &RunDir) -> Result<(), SpawnError> {
+/// Gives this process that number of compute threads, by executing the same command line again unless it has it
+/// already. To be called before anything is done that must not be done twice.
+pub fn take_threads(threads: usize) -> io::Result<()> {
+    let threads = threads.to_string();
+    if std::env::var(THREADS_VARIABLE).is_ok_and(|present| present == threads) {
+        return Ok(());
+    }
+    let again = std::env::current_exe()?;
+    Err(Command::new(again).args(std::env::args_os().skip(1)).env(THREADS_VARIABLE, threads).exec())
+}
+
+/// Starts the run's trainer on that number of compute threads, and waits until it trains.
+pub fn spawn(dir: &RunDir, threads: usize) -> Result<(), SpawnError> {
     let mut child = Command::new(std::env::current_exe()?)
         .arg(TRAINER_COMMAND)
         .arg(dir.path())
+        .env(THREADS_VARIABLE, threads.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(open_log(dir)?)

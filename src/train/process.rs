@@ -19,6 +19,7 @@ use crate::run::event::{CheckpointReason, Command, Event, Outcome, Record};
 use crate::run::lock::RunLock;
 use crate::run::log::EventLog;
 use crate::run::socket::{self, Request};
+use crate::run::state::Phase;
 
 /// How a trainer process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,24 +122,16 @@ fn trainer_thread(
 
     let step = session.state.step;
     let (outcome, message) = match &trained {
-        Ok((outcome, checkpoint)) => (*outcome, format!("{} at step {step}, saved as {checkpoint}", past(*outcome))),
+        Ok((outcome, checkpoint)) => (*outcome, format!("saved as {checkpoint}")),
         Err(error) => {
             tracing::error!("{error:#}");
             (Outcome::Failed, format!("{error:#}"))
         }
     };
-    recorder.record(Event::RunEnded { step, outcome, message: message.clone() })?;
-    control.answer_the_end(&message);
+    let answer = format!("{} at step {step}, {message}", Phase::Ended(outcome));
+    recorder.record(Event::RunEnded { step, outcome, message })?;
+    control.answer_the_end(&answer);
     trained.map(|(outcome, _)| outcome)
-}
-
-fn past(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Completed => "completed",
-        Outcome::Stopped => "stopped",
-        Outcome::Interrupted => "interrupted",
-        Outcome::Failed => "failed",
-    }
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child as _, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
 use taper::run::control::Control;
 use taper::run::dir::{RunDir, RunsDir};
@@ -225,11 +225,11 @@ pub fn records(run: &RunDir) -> Vec<Record> {
 
 /// Optimizer steps in the log.
 pub fn steps(run: &RunDir) -> u64 {
-    let steps = records(run).into_iter().filter_map(|record| match record.event {
+    let mut steps = records(run).into_iter().rev().filter_map(|record| match record.event {
         Event::StepsDone(steps) => Some(steps.first_step + steps.losses.len() as u64 - 1),
         _ => None,
     });
-    steps.last().unwrap_or(0)
+    steps.next().unwrap_or(0)
 }
 
 /// Waits until the run has taken `more` steps from now on.

@@ -104,11 +104,11 @@ fn every_command_is_carried_out_when_it_returns_and_twice_is_once() {
     assert_eq!(wait_for_event(&run, "the end", ended), Outcome::Stopped);
     wait_for_end_of(pid);
     dir.command(["stop", "far"]).succeed();
-    let orders = records(&run).into_iter().filter_map(|record| match record.event {
+    let mut orders = records(&run).into_iter().rev().filter_map(|record| match record.event {
         Event::CommandReceived { command, .. } => Some(command),
         _ => None,
     });
-    assert_eq!(orders.last(), Some(Command::Stop));
+    assert_eq!(orders.next(), Some(Command::Stop));
 }
 
 #[test]
