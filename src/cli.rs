@@ -164,13 +164,13 @@ pub struct LiveRun {
 #[derive(Debug, Args)]
 #[command(
     allow_missing_positional = true,
+    allow_negative_numbers = true,
     after_help = "Examples:\n  taper set-lr 5e-4\n  taper set-lr baseline 0.0005"
 )]
 pub struct SetLrArgs {
     /// The run's name or path [default: the only live run]
     pub run: Option<String>,
     /// The learning rate from the next step on
-    #[arg(allow_hyphen_values = true)]
     pub learning_rate: f64,
 }
 

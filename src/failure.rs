@@ -16,17 +16,21 @@ pub const USAGE: u8 = 2;
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// The error with its context, without the backtraces that candle adds to its own. One line, but for a configuration
-/// with several faults, and a failed download with the other ways to the data.
+/// The error with its context, without the backtraces that candle adds to its own, and without causes that the error
+/// above them has told already. One line, but for a configuration with several faults, and a failed download with the
+/// other ways to the data.
 pub fn describe(error: &anyhow::Error) -> String {
-    let causes = error.chain().map(|cause| {
-        let text = cause.to_string();
-        match cause.downcast_ref::<candle_core::Error>() {
-            Some(_) => text.lines().next().unwrap_or_default().to_owned(),
-            None => text,
+    let mut told: Vec<String> = vec![];
+    for cause in error.chain() {
+        let mut text = cause.to_string();
+        if cause.is::<candle_core::Error>() {
+            text = text.lines().next().unwrap_or_default().to_owned();
         }
-    });
-    causes.collect::<Vec<_>>().join(": ")
+        if !told.last().is_some_and(|above| above.contains(&text)) {
+            told.push(text);
+        }
+    }
+    told.join(": ")
 }
 
 pub fn exit_code(error: &anyhow::Error) -> u8 {
@@ -61,6 +65,8 @@ mod tests {
         assert_eq!(describe(&error), "reading the initial weights: weights.safetensors: gone");
         let error = Err::<(), _>(candle_core::Error::Msg("bad shape\n  0: a frame\n  1: another".into()));
         assert_eq!(describe(&error.context("the model").unwrap_err()), "the model: bad shape");
+        let told = CreateError::Io { path: "x".into(), source: io::Error::other("no room") };
+        assert_eq!(describe(&told.into()), "runs directory x: no room; choose another with --runs-dir");
     }
 
     #[test]

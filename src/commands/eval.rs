@@ -66,7 +66,6 @@ fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)> {
 }
 
 fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Report> {
-    device::use_threads(config.run.threads)?;
     let source = data::open(&config.data, config.run.seed)?;
     let device = device::open(&config.run.device)?;
     let cnn = Cnn::new(&config.model, config.run.seed, &device)?;

@@ -12,7 +12,6 @@ use crate::progress::Printer;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Outcome;
 use crate::run::spawn::{self, Handshake, SpawnError};
-use crate::train::device;
 use crate::train::process::{self, Ending};
 
 pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
@@ -61,7 +60,6 @@ fn configuration(args: &TrainArgs) -> Result<Config> {
 /// Trains in this process, with plain progress on stdout.
 pub fn in_foreground(run: &RunDir, config: Config) -> Result<u8> {
     spawn::trace_to_log(run).with_context(|| run.trainer_log().display().to_string())?;
-    device::use_threads(config.run.threads)?;
     let mut printer = Printer::new();
     let ending = process::run(run, config, move |record| printer.print(record), || {})?;
     // The result is for whoever still reads.
@@ -81,7 +79,6 @@ pub fn trainer_process(run: &RunDir) -> u8 {
     let take = |handshake: &Mutex<Option<Handshake>>| handshake.lock().ok().and_then(|mut guard| guard.take());
     let trained = spawn::trace_to_log(run).map_err(anyhow::Error::from).and_then(|()| {
         let config = Config::load(Some(&run.config()), &[])?;
-        device::use_threads(config.run.threads)?;
         let handshake = handshake.clone();
         process::run(
             run,

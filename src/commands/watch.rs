@@ -111,7 +111,7 @@ fn print_how_to_return(runs: &RunsDir, run: &RunDir) -> Result<()> {
 pub fn print_result(run: &RunDir) -> Result<()> {
     let state = read_state(run)?;
     let end = state.end_message.as_deref().unwrap_or("its log has no end");
-    say(format!("Run {} {} at step {}: {end}", run.name(), state.phase, state.step))?;
+    say(format!("Run {}: {} at step {}, {end}", run.name(), state.phase, state.step))?;
     if let Some(best) = state.best() {
         say(format!("  best test accuracy {:.2} % in epoch {} of {}", best.test_accuracy, best.epoch, state.epoch))?;
         if let Some(path) = checkpoint_of(run, &state, best.step) {

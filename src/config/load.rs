@@ -152,9 +152,10 @@ impl Settings {
     fn finish(mut self) -> Result<Config, ConfigError> {
         let mut config = Config::deserialize(self.table).map_err(|error| ConfigError::one(error.message()))?;
         for rule in broken(&config) {
-            let (_, origin, value) =
-                self.origins.iter().rfind(|(key, ..)| *key == rule.key).expect("the defaults break no rule");
-            self.problems.push(not_allowed(origin, rule, value));
+            // A default breaks a rule only beside a value that is not allowed itself, which is told.
+            if let Some((_, origin, value)) = self.origins.iter().rfind(|(key, ..)| *key == rule.key) {
+                self.problems.push(not_allowed(origin, rule, value));
+            }
         }
         if !self.problems.is_empty() {
             return Err(ConfigError { problems: self.problems });

@@ -199,8 +199,9 @@ struct Line<C> {
 fn parse(line: &[u8]) -> Result<Command, String> {
     const EXAMPLE: &str = r#"{"version":1,"command":{"name":"pause"}}"#;
     // The version first: a later one may word its commands otherwise.
-    let line: Line<serde_json::Value> =
-        serde_json::from_slice(line).map_err(|error| format!("not a request: {error}; such as {EXAMPLE}"))?;
+    let line: Line<serde_json::Value> = serde_json::from_slice(line)
+        .and_then(|object| Line::deserialize(serde_json::Value::Object(object)))
+        .map_err(|error| format!("not a request: {error}; such as {EXAMPLE}"))?;
     if line.version != FORMAT_VERSION {
         return Err(format!("the request is of version {}, this trainer speaks {FORMAT_VERSION}", line.version));
     }

@@ -1,15 +1,7 @@
 //! The device that a run trains on.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use candle_core::Device;
-
-/// Sets the compute threads of this process, once, before anything is computed; 0 takes one for each core.
-pub fn use_threads(threads: usize) -> Result<()> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-        .with_context(|| format!("cannot start {threads} compute threads"))
-}
 
 /// `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes CUDA where it is built in and a card answers.
 ///

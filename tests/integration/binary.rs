@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -94,15 +95,19 @@ impl Dir {
         let child = pty.slave.spawn_command(command).unwrap();
         let mut reader = pty.master.try_clone_reader().unwrap();
         let screen = Arc::new(Mutex::new(vt100::Parser::new(size.rows, size.cols, 500)));
-        let drawn = screen.clone();
+        let (drawn, open) = (screen.clone(), Arc::new(AtomicBool::new(true)));
+        let still_open = open.clone();
         thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = reader.read(&mut bytes) {
                 drawn.lock().unwrap().process(&bytes[..count]);
+                if !still_open.load(Ordering::SeqCst) {
+                    return;
+                }
             }
         });
         let keys = pty.master.take_writer().unwrap();
-        Terminal { child, screen, side: Some((pty.master, keys)) }
+        Terminal { child, screen, open, side: Some((pty.master, keys)) }
     }
 }
 
@@ -166,6 +171,8 @@ pub fn text(bytes: &[u8]) -> String {
 pub struct Terminal {
     child: Box<dyn portable_pty::Child + Send + Sync>,
     screen: Arc<Mutex<vt100::Parser>>,
+    /// Cleared, the thread that reads lets go of our side too, when the program next draws.
+    open: Arc<AtomicBool>,
     /// Our side; without it the terminal is closed.
     side: Option<(Box<dyn MasterPty + Send>, Box<dyn Write + Send>)>,
 }
@@ -191,6 +198,7 @@ impl Terminal {
 
     /// As a terminal window that is closed, or a connection that drops.
     pub fn close(&mut self) {
+        self.open.store(false, Ordering::SeqCst);
         self.side = None;
     }
 
