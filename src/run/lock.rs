@@ -36,7 +36,15 @@ pub enum LockError {
 /// Held by the trainer of a run; released when dropped, or when the process ends in whatever way.
 #[derive(Debug)]
 pub struct RunLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that is just being started holds a copy of the file until it executes. Where
+        // there is no flock there is nothing to unlock.
+        let _ = fs4::FileExt::unlock(&self.file);
+    }
 }
 
 impl RunLock {
@@ -49,7 +57,7 @@ impl RunLock {
         let patience = Instant::now() + Duration::from_millis(500);
         let refusal = loop {
             match fs4::FileExt::try_lock(&file) {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => return Ok(Self { file }),
                 Err(TryLockError::WouldBlock) if Instant::now() < patience => {
                     std::thread::sleep(Duration::from_millis(10));
                 }
@@ -59,7 +67,7 @@ impl RunLock {
             }
         };
         match refusal {
-            Liveness::Dead => Ok(Self { _file: file }),
+            Liveness::Dead => Ok(Self { file }),
             Liveness::Live => Err(LockError::Live(dir.name())),
             Liveness::Elsewhere { host } => {
                 Err(LockError::Elsewhere { run: dir.name(), host, control: dir.control().display().to_string() })
