@@ -93,10 +93,10 @@ The command line goes over the file, the file over the default. The outcome is t
 Examples:
   taper train
   taper train --epochs 20 --seed 1 --name baseline
-  taper train --config config/default.toml --set optimizer.learning_rate=5e-4 --set augment.enabled=false
-  taper train --init weights.safetensors --max-steps 20 --set data.shuffle=false --set model.dropout=0
+  taper train --config mine.toml --set optimizer.learning_rate=5e-4 --set augment.enabled=false
+  taper train --init weights.safetensors --max-steps 20 --set data.shuffle=false
   taper train --detach               train, and do not watch
-  taper train --no-tui               train in the foreground, with plain lines (for Slurm, CI, pipes)")]
+  taper train --no-tui               train in the foreground, with plain lines: Slurm, CI, pipes")]
 pub struct TrainArgs {
     /// A configuration file; config/default.toml shows every key
     #[arg(long, value_name = "FILE")]

@@ -1,4 +1,5 @@
 //! The network, its gradients and Adam against numbers from PyTorch (tests/fixtures/pytorch/make_reference.py).
+//! `cargo test pytorch -- --nocapture` shows by how much they differ.
 
 use std::collections::BTreeMap;
 
@@ -90,6 +91,7 @@ fn logits_in_evaluation_mode() -> Result<()> {
     let ours = values(&network()?.forward(&x, Mode::Evaluate)?)?;
     let theirs = values(&reference()?["logits"])?;
     let greatest = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    println!("logits differ by {greatest:.1e}");
     assert!(greatest <= 1e-4, "logits differ by {greatest:.1e}");
     Ok(())
 }
@@ -102,6 +104,7 @@ fn first_loss_and_gradients() -> Result<()> {
     let loss = cross_entropy(&cnn.forward(&x, Mode::Train { seed: 0, step: 1 })?, &labels)?;
     let expected = values(&reference["first_loss"])?[0];
     let relative = (f64::from(loss.to_scalar::<f32>()?) - expected).abs() / expected;
+    println!("the first loss differs by {relative:.1e}");
     assert!(relative <= 1e-5, "the first loss differs by {relative:.1e}");
 
     let gradients = loss.backward()?;
@@ -120,6 +123,7 @@ fn first_loss_and_gradients() -> Result<()> {
             continue;
         }
         let relative = norm(probes().map(|(a, b)| a - b)) / norm(theirs.iter().copied());
+        println!("{name}: gradients differ by {relative:.1e}");
         assert!(relative <= 1e-4, "{name}: gradients differ by {relative:.1e}");
         let relative = (norm(ours.iter().copied()) - their_norm).abs() / their_norm;
         assert!(relative <= 1e-4, "{name}: norms differ by {relative:.1e}");
@@ -141,6 +145,7 @@ fn losses_of_twenty_adam_steps() -> Result<()> {
         let loss = cross_entropy(&cnn.forward(&x, Mode::Train { seed: 0, step: step as u64 })?, &labels)?;
         adam.step(&loss.backward()?, config.learning_rate)?;
         let relative = (f64::from(loss.to_scalar::<f32>()?) - expected).abs() / expected;
+        println!("step {}: the losses differ by {relative:.1e}", step + 1);
         assert!(relative <= 1.5e-2, "step {}: the losses differ by {relative:.1e}", step + 1);
     }
     Ok(())
