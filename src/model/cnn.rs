@@ -162,7 +162,7 @@ impl Linear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::normal;
+    use crate::ops::gradient_check::{assert_gradient, normal};
 
     fn tiny() -> Cnn {
         let config = ModelConfig { channels: [4, 6, 8], hidden: 16, ..ModelConfig::default() };
@@ -220,5 +220,45 @@ mod tests {
             assert!(gradients.get(parameter).is_some(), "{name}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn the_gradients_of_the_linear_layer_are_finite_differences() {
+        let (x, weight, bias) = (normal(1, &[3, 5]), normal(2, &[4, 5]), normal(3, &[4]));
+        let forward = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
+            Linear { weight: weight.clone(), bias: bias.clone() }.forward(x)
+        };
+        assert_gradient(&x, |x| forward(x, &weight, &bias));
+        assert_gradient(&weight, |weight| forward(&x, weight, &bias));
+        assert_gradient(&bias, |bias| forward(&x, &weight, bias));
+    }
+
+    #[test]
+    fn the_gradients_of_a_block_are_finite_differences() {
+        let values =
+            [normal(1, &[2, 2, 4, 4]), normal(2, &[3, 2, 3, 3]), normal(3, &[3]), normal(4, &[3]), normal(5, &[3])];
+        // Value `place` is the variable, the others are constants.
+        let forward = |place: usize, value: &Tensor, mode: Mode| -> Result<Tensor> {
+            let mut values = values.clone();
+            values[place] = value.clone();
+            let [x, conv_weight, conv_bias, norm_weight, norm_bias] = values;
+            let block = Block {
+                conv_weight,
+                conv_bias,
+                norm_weight,
+                norm_bias,
+                running_mean: Var::from_tensor(&normal(6, &[3]))?,
+                running_variance: Var::from_tensor(&normal(7, &[3]).sqr()?)?,
+                batches_tracked: Var::zeros((), DType::I64, &Device::Cpu)?,
+            };
+            block.forward(&x, mode)
+        };
+        for (place, value) in values.iter().enumerate() {
+            assert_gradient(value, |value| forward(place, value, Mode::Train { seed: 0, step: 1 }));
+        }
+        // In evaluation mode what explains a decision differentiates the picture, or the convolution.
+        for (place, value) in values.iter().enumerate().take(3) {
+            assert_gradient(value, |value| forward(place, value, Mode::Evaluate));
+        }
     }
 }
