@@ -76,16 +76,16 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
 
         // 2. Evaluate.
         recorder.record(Event::EvaluationStarted { epoch: session.state.epoch, step: session.state.step })?;
-        let started = Instant::now();
-        let mut evaluation = Evaluation::default();
+        let (mut evaluation, mut evaluation_secs) = (Evaluation::default(), 0.0);
         for start in (0..session.test_data.len()).step_by(session.config.train.eval_batch_size) {
             if let Flow::End(outcome) = control.obey(session, recorder)? {
                 return Ok(outcome);
             }
+            let started = Instant::now();
             let end = (start + session.config.train.eval_batch_size).min(session.test_data.len());
             evaluation.add_batch(&session.cnn, &session.test_data, start..end, &session.device)?;
+            evaluation_secs += started.elapsed().as_secs_f64();
         }
-        let evaluation_secs = started.elapsed().as_secs_f64();
         finish_epoch(session, &evaluation, evaluation_secs, recorder)?;
     }
     Ok(Outcome::Completed)
