@@ -37,10 +37,15 @@ impl Weights {
     /// listed, and then nothing is changed. A missing `num_batches_tracked` is no error: old PyTorch files lack it.
     pub fn load(&self, file: &Path) -> anyhow::Result<()> {
         let bytes = std::fs::read(file).with_context(|| format!("cannot read the weights in {}", file.display()))?;
-        self.load_bytes(&bytes).with_context(|| format!("cannot take the weights in {}", file.display()))
+        self.load_bytes(&bytes, file)
     }
 
-    fn load_bytes(&self, bytes: &[u8]) -> anyhow::Result<()> {
+    /// As [`Weights::load`], from the bytes of `file`.
+    pub fn load_bytes(&self, bytes: &[u8], file: &Path) -> anyhow::Result<()> {
+        self.take(bytes).with_context(|| format!("cannot take the weights in {}", file.display()))
+    }
+
+    fn take(&self, bytes: &[u8]) -> anyhow::Result<()> {
         let mut found = deserialize(bytes, &Device::Cpu)?;
         let mut wrong = vec![];
         let mut taken = vec![];
@@ -174,7 +179,7 @@ mod tests {
         let network = network(1);
         let bytes = network.weights().to_safetensors()?;
         for len in [0, 4, 8, 100, bytes.len() - 1] {
-            assert!(network.weights().load_bytes(&bytes[..len]).is_err(), "{len} bytes");
+            assert!(network.weights().take(&bytes[..len]).is_err(), "{len} bytes");
         }
         Ok(())
     }

@@ -185,6 +185,8 @@ impl Checkpoints {
 pub struct Checkpoint {
     path: PathBuf,
     pub state: TrainState,
+    /// The bytes whose checksums were compared.
+    model: Vec<u8>,
     optimizer: Vec<u8>,
 }
 
@@ -199,22 +201,16 @@ impl Checkpoint {
         if file.version != FORMAT_VERSION {
             bail!("{} has version {}, this taper reads {FORMAT_VERSION}", state_path.display(), file.version)
         }
-        let mut optimizer = vec![];
-        for name in [MODEL, OPTIMIZER] {
+        let read = |name: &str| -> Result<Vec<u8>> {
             let path = path.join(name);
             let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             if file.sha256.get(name) != Some(&hex_sha256(&bytes)) {
                 bail!("{} is damaged: its SHA-256 is not the one in {STATE}", path.display())
             }
-            if name == OPTIMIZER {
-                optimizer = bytes;
-            }
-        }
-        Ok(Self { path: path.to_owned(), state: file.state, optimizer })
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
+            Ok(bytes)
+        };
+        let (model, optimizer) = (read(MODEL)?, read(OPTIMIZER)?);
+        Ok(Self { path: path.to_owned(), state: file.state, model, optimizer })
     }
 
     pub fn name(&self) -> String {
@@ -222,13 +218,13 @@ impl Checkpoint {
     }
 
     pub fn load(&self, cnn: &Cnn, adam: &mut Adam) -> Result<()> {
-        cnn.weights().load(&self.path.join(MODEL))?;
+        self.load_weights(cnn)?;
         adam.load(&self.optimizer, &self.path.join(OPTIMIZER))
     }
 
     /// The weights alone.
     pub fn load_weights(&self, cnn: &Cnn) -> Result<()> {
-        cnn.weights().load(&self.path.join(MODEL))
+        cnn.weights().load_bytes(&self.model, &self.path.join(MODEL))
     }
 }
 
@@ -296,7 +292,7 @@ fn sync_folder(path: &Path) -> Result<()> {
 }
 
 fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 #[cfg(test)]
