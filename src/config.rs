@@ -139,6 +139,14 @@ pub struct CheckpointConfig {
     pub keep_last: usize,
 }
 
+impl TrainConfig {
+    /// The step at which a run ends: that of its last epoch, or `max_steps`.
+    pub fn total_steps(&self, steps_per_epoch: u64) -> u64 {
+        let all_epochs = self.epochs.saturating_mul(steps_per_epoch);
+        self.max_steps.map_or(all_epochs, |max_steps| all_epochs.min(max_steps))
+    }
+}
+
 impl Default for RunConfig {
     fn default() -> Self {
         Self { seed: 0, device: "auto".into(), threads: 0 }

@@ -56,13 +56,13 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
 fn check_that_something_is_left(run: &RunDir, config: &Config, shell: &Shell) -> Result<(), anyhow::Error> {
     let state = watch::read_state(run)?;
     let Some(started) = state.started.as_ref() else { return Ok(()) };
-    let all_epochs = config.train.epochs.saturating_mul(started.steps_per_epoch);
-    let total_steps = config.train.max_steps.map_or(all_epochs, |max_steps| max_steps.min(all_epochs));
+    let total_steps = config.train.total_steps(started.steps_per_epoch);
     let is_complete = state.phase == Phase::Ended(Outcome::Completed) && state.step >= total_steps;
     if state.step <= total_steps && !is_complete {
         return Ok(());
     }
-    let option = if total_steps < all_epochs { "--max-steps" } else { "--epochs" };
+    let ended_by_steps = total_steps < config.train.epochs.saturating_mul(started.steps_per_epoch);
+    let option = if ended_by_steps { "--max-steps" } else { "--epochs" };
     let further = shell.line_for("resume", run);
     let message = format!("run {} has done its {total_steps} steps; to extend it: {further} {option} N", run.name());
     Err(UsageError(message).into())

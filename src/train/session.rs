@@ -12,6 +12,7 @@ use super::recorder::Recorder;
 use crate::config::Config;
 use crate::data::{self, Dataset};
 use crate::model::Cnn;
+use crate::run::control;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
 
@@ -82,7 +83,7 @@ impl Session {
             total_steps: session.total_steps(),
             learning_rate: session.state.learning_rate,
             seed: session.config.run.seed,
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            host: control::host(),
             pid: std::process::id(),
             continued_from: (!is_new).then_some(session.state.step),
         };
@@ -95,8 +96,7 @@ impl Session {
 
     /// The step at which the run ends.
     pub fn total_steps(&self) -> u64 {
-        let epochs = self.config.train.epochs.saturating_mul(self.steps_per_epoch());
-        self.config.train.max_steps.map_or(epochs, |max_steps| epochs.min(max_steps))
+        self.config.train.total_steps(self.steps_per_epoch())
     }
 
     pub fn epoch_is_trained(&self) -> bool {
