@@ -23,7 +23,9 @@ pub struct Cli {
 
 pub const DEFAULT_RUNS_DIR: &str = "runs";
 
-const EXAMPLES: &str = "\
+macro_rules! examples {
+    () => {
+        "\
 Examples:
   taper                              train the study's CNN and watch it
   taper train --name wide --set model.hidden=1024 --epochs 20
@@ -31,16 +33,18 @@ Examples:
   taper runs                         what there is
   taper resume wide --epochs 40      go on, further
 
-Exit codes: 0 done, 1 failure, 2 usage or configuration, 130 interrupted (SIGINT), 143 terminated (SIGTERM).";
+"
+    };
+}
 
-const LONG_EXAMPLES: &str = "\
-Examples:
-  taper                              train the study's CNN and watch it
-  taper train --name wide --set model.hidden=1024 --epochs 20
-  taper attach                       come back to the run that is live
-  taper runs                         what there is
-  taper resume wide --epochs 40      go on, further
+const EXAMPLES: &str = concat!(
+    examples!(),
+    "Exit codes: 0 done, 1 failure, 2 usage or configuration, 130 interrupted (SIGINT), 143 terminated (SIGTERM)."
+);
 
+const LONG_EXAMPLES: &str = concat!(
+    examples!(),
+    "\
 Exit codes:
   0    done
   1    failure
@@ -51,7 +55,8 @@ Exit codes:
 Environment:
   TAPER_RUNS_DIR  where the runs lie, as --runs-dir
   TAPER_LOG       what goes to a run's trainer.log, such as debug; info if unset
-  NO_COLOR        a dashboard without colours";
+  NO_COLOR        a dashboard without colours"
+);
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
