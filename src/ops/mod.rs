@@ -17,6 +17,7 @@ pub(crate) mod gradient_check;
 mod pool;
 mod real;
 mod relu;
+pub mod simd;
 
 pub use adam::AdamStep;
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
