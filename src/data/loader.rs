@@ -40,9 +40,19 @@ const fn normalised() -> [[f32; 256]; 3] {
     table
 }
 
+/// `dst` is channels last, `picture` is planes.
+fn normalise(picture: &[u8], dst: &mut [f32]) {
+    let (r, rest) = picture.split_at(PLANE);
+    let (g, b) = rest.split_at(PLANE);
+    let [red, green, blue] = &NORMALISED;
+    for (((pixel, &r), &g), &b) in dst.as_chunks_mut().0.iter_mut().zip(r).zip(g).zip(b) {
+        *pixel = [red[usize::from(r)], green[usize::from(g)], blue[usize::from(b)]];
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// N x 3 x 32 x 32, normalised.
+    /// N x 32 x 32 x 3, normalised: channels last, R, G and B of a pixel beside each other.
     pub pictures: Vec<f32>,
     /// N, below 10.
     pub labels: Vec<u32>,
@@ -55,9 +65,9 @@ impl Batch {
 
     fn push(&mut self, label: u8, picture: &[u8]) {
         self.labels.push(label.into());
-        for (plane, table) in picture.chunks_exact(PLANE).zip(&NORMALISED) {
-            self.pictures.extend(plane.iter().map(|&byte| table[usize::from(byte)]));
-        }
+        let start = self.pictures.len();
+        self.pictures.resize(start + PICTURE_BYTES, 0.0);
+        normalise(picture, &mut self.pictures[start..]);
     }
 }
 
@@ -242,8 +252,20 @@ mod tests {
         assert_eq!(batch.labels, [1, 2]);
         assert_eq!(batch.pictures.len(), 2 * PICTURE_BYTES);
         assert_eq!(batch.pictures[0], (51.0 / 255.0 - 0.4914) / 0.2023);
-        assert_eq!(batch.pictures[PLANE], (51.0 / 255.0 - 0.4822) / 0.1994);
-        assert_eq!(batch.pictures[PICTURE_BYTES + 2 * PLANE], (52.0 / 255.0 - 0.4465) / 0.2010);
+        assert_eq!(batch.pictures[1], (51.0 / 255.0 - 0.4822) / 0.1994);
+        assert_eq!(batch.pictures[PICTURE_BYTES + 2], (52.0 / 255.0 - 0.4465) / 0.2010);
+    }
+
+    #[test]
+    fn the_channels_of_a_pixel_lie_beside_each_other() {
+        let mut dataset = Dataset::default();
+        let picture: Vec<u8> = (0..PICTURE_BYTES).map(|at| (at / PLANE * 100 + at % 97) as u8).collect();
+        dataset.push(0, &picture);
+        let batch = evaluation_batch(&dataset, 0..1);
+        for (at, &normalised) in batch.pictures.iter().enumerate() {
+            let (pixel, channel) = (at / 3, at % 3);
+            assert_eq!(normalised, NORMALISED[channel][usize::from(picture[channel * PLANE + pixel])]);
+        }
     }
 
     #[test]
