@@ -58,19 +58,19 @@ impl Cnn {
         format!("cnn {}", channels.join("-"))
     }
 
-    /// Normalised pictures (N, 3, 32, 32) to logits (N, 10).
+    /// Normalised pictures (N, 32, 32, 3) to logits (N, 10).
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         self.head(&self.features(x, mode)?, mode)
     }
 
-    /// Normalised pictures (N, 3, 32, 32) to the last feature map (N, channels, 4, 4).
+    /// Normalised pictures (N, 32, 32, 3) to the last feature map (N, 4, 4, channels).
     pub fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         self.blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x, mode))
     }
 
-    /// The last feature map (N, channels, 4, 4) to logits (N, 10).
+    /// The last feature map (N, 4, 4, channels) to logits (N, 10).
     pub fn head(&self, features: &Tensor, mode: Mode) -> Result<Tensor> {
-        let hidden = ops::relu(&self.fc1.forward(&features.flatten_from(1)?)?)?;
+        let hidden = ops::relu(&self.fc1.forward(&ops::flatten_planes(features)?)?)?;
         let hidden = match mode {
             Mode::Train { seed, step } => {
                 ops::dropout(&hidden, self.dropout, &mut stream(seed, Purpose::Dropout, 0, step))?
@@ -111,22 +111,20 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let x = ops::conv2d_same(x, &self.conv_weight, &self.conv_bias)?;
-        let x = match mode {
-            Mode::Train { .. } => {
-                let (x, batch) = ops::batch_norm_train(&x, &self.norm_weight, &self.norm_bias)?;
-                self.track(&batch)?;
-                x
-            }
-            Mode::Evaluate => ops::batch_norm_evaluate(
-                &x,
-                &self.norm_weight,
-                &self.norm_bias,
-                &self.running_mean,
-                &self.running_variance,
-            )?,
+        let parameters = ops::BlockParameters {
+            weight: &self.conv_weight,
+            bias: &self.conv_bias,
+            norm_weight: &self.norm_weight,
+            norm_bias: &self.norm_bias,
         };
-        ops::max_pool_2x2(&ops::relu(&x)?)
+        match mode {
+            Mode::Train { .. } => {
+                let (y, batch) = ops::conv_block_train(x, parameters)?;
+                self.track(&batch)?;
+                Ok(y)
+            }
+            Mode::Evaluate => ops::conv_block_evaluate(x, parameters, &self.running_mean, &self.running_variance),
+        }
     }
 
     fn track(&self, batch: &ops::BatchStatistics) -> Result<()> {
@@ -170,7 +168,7 @@ mod tests {
     }
 
     fn pictures() -> Tensor {
-        normal(1, &[5, 3, 32, 32]).to_dtype(DType::F32).expect("f32")
+        normal(1, &[5, 32, 32, 3]).to_dtype(DType::F32).expect("f32")
     }
 
     #[test]
@@ -236,7 +234,7 @@ mod tests {
     #[test]
     fn the_gradients_of_a_block_are_finite_differences() {
         let values =
-            [normal(1, &[2, 2, 4, 4]), normal(2, &[3, 2, 3, 3]), normal(3, &[3]), normal(4, &[3]), normal(5, &[3])];
+            [normal(1, &[2, 4, 4, 2]), normal(2, &[3, 2, 3, 3]), normal(3, &[3]), normal(4, &[3]), normal(5, &[3])];
         // Value `place` is the variable, the others are constants.
         let forward = |place: usize, value: &Tensor, mode: Mode| -> Result<Tensor> {
             let mut values = values.clone();

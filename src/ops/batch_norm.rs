@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::real::{Real, elements, for_real, sum_lanes, with_elements};
 
 /// Added to the variance.
-const EPSILON: f64 = 1e-5;
+pub const EPSILON: f64 = 1e-5;
 
 /// What a batch says of each channel, for the running estimates.
 pub struct BatchStatistics {

@@ -9,35 +9,30 @@
 
 mod adam;
 mod batch_norm;
+mod buffer;
 mod conv;
+mod conv_block;
+mod convolution;
 mod dropout;
-mod gemm;
+mod flatten;
 #[cfg(test)]
 pub(crate) mod gradient_check;
 mod pool;
+mod product;
 mod real;
+#[cfg(test)]
+mod reference;
 mod relu;
 pub mod simd;
 
 pub use adam::AdamStep;
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
-pub use conv::conv2d_same;
+pub use conv::conv2d;
+pub use conv_block::{BlockParameters, conv_block_evaluate, conv_block_train};
 pub use dropout::dropout;
+pub use flatten::flatten_planes;
 pub use pool::max_pool_2x2;
 pub use relu::relu;
 
 /// Mean softmax cross-entropy of `logits` (N, classes) against `labels` (N), u32.
 pub use candle_nn::loss::cross_entropy;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ops::gradient_check::{assert_gradient, normal};
-    use candle_core::{Device, Tensor};
-
-    #[test]
-    fn cross_entropy_gradient_is_finite_differences() {
-        let labels = Tensor::new(&[3u32, 0, 9, 3], &Device::Cpu).expect("labels");
-        assert_gradient(&normal(1, &[4, 10]), |logits| cross_entropy(logits, &labels));
-    }
-}

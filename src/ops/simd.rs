@@ -1,9 +1,10 @@
 //! Which vector instructions the CPU kernels use: decided once, at run time, so that one binary suits every machine.
 
+use std::any::TypeId;
 use std::fmt;
 use std::sync::OnceLock;
 
-use pulp::WithSimd;
+use pulp::{Scalar128b, Simd, WithSimd};
 
 /// Forces a path: `avx512`, `avx2` or `portable`.
 pub const VARIABLE: &str = "TAPER_SIMD";
@@ -89,7 +90,6 @@ pub fn dispatch<K: WithSimd>(kernel: K) -> candle_core::Result<K::Output> {
 
 /// Runs a kernel with the instructions of `path`, which this machine has.
 pub fn run_on<K: WithSimd>(path: SimdPath, kernel: K) -> K::Output {
-    use pulp::{Scalar128b, Simd};
     #[cfg(target_arch = "x86_64")]
     const AVAILABLE: &str = "a path is taken only where it is available";
     match path {
@@ -98,6 +98,29 @@ pub fn run_on<K: WithSimd>(path: SimdPath, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         SimdPath::Avx2 => Simd::vectorize(pulp::x86::V3::try_new().expect(AVAILABLE), kernel),
         _ => Simd::vectorize(Scalar128b, kernel),
+    }
+}
+
+/// Runs plain loops with the chosen path's instructions: the compiler turns them into its vectors.
+pub(super) fn vectorized<R>(f: impl FnOnce() -> R) -> candle_core::Result<R> {
+    struct Loops<F>(F);
+    impl<R, F: FnOnce() -> R> WithSimd for Loops<F> {
+        type Output = R;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _simd: S) -> R {
+            (self.0)()
+        }
+    }
+    dispatch(Loops(f))
+}
+
+/// `a * b + c`, in one rounding where the path has an instruction for it: without one, pulp would call a function.
+#[inline(always)]
+pub(super) fn multiply_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
+    if TypeId::of::<S>() == TypeId::of::<Scalar128b>() {
+        simd.add_f32s(simd.mul_f32s(a, b), c)
+    } else {
+        simd.mul_add_e_f32s(a, b, c)
     }
 }
 

@@ -160,11 +160,10 @@ fn plan_of_epoch(session: &Session) -> EpochPlan {
     }
 }
 
-/// Pictures (N, 3, 32, 32), as the network takes them, and labels (N) on `device`.
+/// Pictures (N, 32, 32, 3) and labels (N) on `device`.
 fn to_tensors(batch: &Batch, device: &Device) -> candle_core::Result<(Tensor, Tensor)> {
     let examples = batch.labels.len();
     let x = Tensor::from_slice(&batch.pictures, (examples, SIDE, SIDE, 3), device)?;
-    let x = x.permute((0, 3, 1, 2))?.contiguous()?;
     let labels = Tensor::from_slice(&batch.labels, examples, device)?;
     Ok((x, labels))
 }

@@ -70,11 +70,10 @@ fn network() -> Result<Cnn> {
     Ok(cnn)
 }
 
-/// Pictures (64, 3, 32, 32), as the network takes them, and labels of batch `number`, in file order.
+/// Pictures (64, 32, 32, 3), as the network takes them, and labels of batch `number`, in file order.
 fn batch(dataset: &Dataset, number: usize) -> Result<(Tensor, Tensor)> {
     let batch = evaluation_batch(dataset, number * BATCH..(number + 1) * BATCH);
     let x = Tensor::from_vec(batch.pictures, (BATCH, SIDE, SIDE, 3), &Device::Cpu)?;
-    let x = x.permute((0, 3, 1, 2))?.contiguous()?;
     Ok((x, Tensor::from_vec(batch.labels, BATCH, &Device::Cpu)?))
 }
 

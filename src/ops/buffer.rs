@@ -1,0 +1,80 @@
+//! Scratch memory that is used again. A step needs tens of megabytes for as long as it lasts; given back to the system and
+//! asked for anew, every page of it would be zeroed by the kernel once a step.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Free vectors that are kept; more than a step of the study's network uses at a time.
+const KEPT: usize = 64;
+
+static FREE: Mutex<Vec<Vec<f32>>> = Mutex::new(vec![]);
+
+fn free() -> MutexGuard<'static, Vec<Vec<f32>>> {
+    // The list is whole whatever panicked while it was locked: a vector is in it or not.
+    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A slice of f32 whose memory goes to the next buffer of about its size.
+#[derive(Debug, Default)]
+pub struct Buffer(Vec<f32>);
+
+impl Buffer {
+    /// `len` numbers that an earlier buffer left behind: for what is written before it is read.
+    pub fn stale(len: usize) -> Self {
+        let mut free = free();
+        let fitting = free.iter().enumerate().filter(|(_, vec)| (len..=2 * len).contains(&vec.capacity()));
+        let best = fitting.min_by_key(|(_, vec)| vec.capacity()).map(|(place, _)| place);
+        let mut vec = best.map(|place| free.swap_remove(place)).unwrap_or_default();
+        drop(free);
+        vec.resize(len, 0.0);
+        Self(vec)
+    }
+
+    pub fn zeros(len: usize) -> Self {
+        let mut buffer = Self::stale(len);
+        buffer.fill(0.0);
+        buffer
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let vec = std::mem::take(&mut self.0);
+        let mut free = free();
+        if vec.capacity() > 0 && free.len() < KEPT {
+            free.push(vec);
+        }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_and_zeros_are_zeros() {
+        // Of a size that no other test asks for.
+        const LEN: usize = 123_457;
+        let mut buffer = Buffer::stale(LEN);
+        buffer.fill(7.0);
+        let place = buffer.as_ptr();
+        drop(buffer);
+        let buffer = Buffer::zeros(LEN);
+        assert_eq!(buffer.as_ptr(), place);
+        assert!(buffer.len() == LEN && buffer.iter().all(|&value| value == 0.0));
+    }
+}

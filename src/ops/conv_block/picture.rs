@@ -1,0 +1,242 @@
+//! What a block does with one picture after its convolution, and the way back: loops over channels-last pixels that the
+//! compiler turns into vectors of the path that they are run on.
+
+/// No number of a window was above 0: no gradient passes.
+pub const DEAD: u8 = 4;
+
+/// Of one picture and each channel: mean, and sum of squared deviations from it.
+pub struct Moments {
+    pub mean: Vec<f32>,
+    pub squares: Vec<f32>,
+}
+
+impl Moments {
+    /// Of `y` (pixels, channels), in two passes, for which it is still in the cache: a difference of two great sums would
+    /// lose digits.
+    #[inline(always)]
+    pub fn of(y: &[f32], channels: usize) -> Self {
+        let pixels = (y.len() / channels) as f32;
+        let mut mean = vec![0.0; channels];
+        add_pixels(
+            y,
+            &mut mean,
+            #[inline(always)]
+            |value, _| value,
+        );
+        mean.iter_mut().for_each(|mean| *mean /= pixels);
+        let mut squares = vec![0.0; channels];
+        add_pixels(
+            y,
+            &mut squares,
+            #[inline(always)]
+            |value, channel| (value - mean[channel]) * (value - mean[channel]),
+        );
+        Self { mean, squares }
+    }
+}
+
+/// Adds `f(value, channel)` of every pixel of `y` to `sums`, four pixels at a time, so that a sum is loaded and stored once
+/// for four of them.
+#[inline(always)]
+fn add_pixels(y: &[f32], sums: &mut [f32], f: impl Fn(f32, usize) -> f32) {
+    let channels = sums.len();
+    let mut fours = y.chunks_exact(4 * channels);
+    for four in &mut fours {
+        let (a, rest) = four.split_at(channels);
+        let (b, rest) = rest.split_at(channels);
+        let (c, d) = rest.split_at(channels);
+        for (channel, sum) in sums.iter_mut().enumerate() {
+            let left = f(a[channel], channel) + f(b[channel], channel);
+            let right = f(c[channel], channel) + f(d[channel], channel);
+            *sum += left + right;
+        }
+    }
+    for pixel in fours.remainder().chunks_exact(channels) {
+        for (channel, sum) in sums.iter_mut().enumerate() {
+            *sum += f(pixel[channel], channel);
+        }
+    }
+}
+
+/// Batch normalisation as it is applied: `(y - mean) · scale + shift` of each channel.
+pub struct Normalisation {
+    pub mean: Vec<f32>,
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
+}
+
+/// The maxima of one picture, (H / 2, W / 2, channels) each.
+pub struct Maxima<'a> {
+    /// Rectified.
+    pub out: &'a mut [f32],
+    /// The place in the window, row by row, or [`DEAD`].
+    pub places: &'a mut [u8],
+    /// What was normalised there.
+    pub values: &'a mut [f32],
+}
+
+/// The four pixels of each 2 x 2 window of a picture (rows of `width` pixels), row by row.
+fn windows(y: &[f32], width: usize, channels: usize) -> impl Iterator<Item = [&[f32]; 4]> {
+    y.chunks_exact(2 * width * channels).flat_map(move |rows| {
+        let (top, bottom) = rows.split_at(width * channels);
+        top.chunks_exact(2 * channels).zip(bottom.chunks_exact(2 * channels)).map(move |(top, bottom)| {
+            let ((a, b), (c, d)) = (top.split_at(channels), bottom.split_at(channels));
+            [a, b, c, d]
+        })
+    })
+}
+
+/// Whether `value` takes the place of the maximum so far: the first of equals stays, and a NaN is seen.
+#[inline(always)]
+fn exceeds(value: f32, maximum: f32) -> bool {
+    value > maximum || value.is_nan()
+}
+
+/// ReLU that lets NaN through.
+#[inline(always)]
+fn rectified(value: f32) -> f32 {
+    if value <= 0.0 { 0.0 } else { value }
+}
+
+/// Normalises `y` (pixels, channels), rectifies it and pools it.
+#[inline(always)]
+pub fn normalise_and_pool(y: &[f32], width: usize, normalisation: &Normalisation, maxima: Maxima) {
+    let channels = normalisation.scale.len();
+    let outs = maxima.out.chunks_exact_mut(channels);
+    let kept = maxima.places.chunks_exact_mut(channels).zip(maxima.values.chunks_exact_mut(channels));
+    for ((out, (places, values)), window) in outs.zip(kept).zip(windows(y, width, channels)) {
+        normalise_and_pool_window(window, normalisation, out, places, values);
+    }
+}
+
+#[inline(always)]
+fn normalise_and_pool_window(
+    [a, b, c, d]: [&[f32]; 4],
+    normalisation: &Normalisation,
+    out: &mut [f32],
+    places: &mut [u8],
+    values: &mut [f32],
+) {
+    // Equal lengths that the compiler can see leave no bounds to check.
+    let channels = out.len();
+    let (a, b, c, d) = (&a[..channels], &b[..channels], &c[..channels], &d[..channels]);
+    let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
+    let (shift, places, values) = (&normalisation.shift[..channels], &mut places[..channels], &mut values[..channels]);
+    for i in 0..channels {
+        let normalised = |value: f32| (value - mean[i]) * scale[i] + shift[i];
+        let (mut maximum, mut value, mut place) = (normalised(a[i]), a[i], 0);
+        for (candidate, candidate_place) in [(b[i], 1), (c[i], 2), (d[i], 3)] {
+            let takes_over = exceeds(normalised(candidate), maximum);
+            maximum = if takes_over { normalised(candidate) } else { maximum };
+            value = if takes_over { candidate } else { value };
+            place = if takes_over { candidate_place } else { place };
+        }
+        out[i] = rectified(maximum);
+        values[i] = value;
+        places[i] = if maximum <= 0.0 { DEAD } else { place };
+    }
+}
+
+/// As [`normalise_and_pool`], keeping nothing for a way back.
+#[inline(always)]
+pub fn normalise_and_pool_only(y: &[f32], width: usize, normalisation: &Normalisation, out: &mut [f32]) {
+    let channels = normalisation.scale.len();
+    for (out, [a, b, c, d]) in out.chunks_exact_mut(channels).zip(windows(y, width, channels)) {
+        let (a, b, c, d) = (&a[..channels], &b[..channels], &c[..channels], &d[..channels]);
+        let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
+        let (shift, out) = (&normalisation.shift[..channels], &mut out[..channels]);
+        for i in 0..channels {
+            let normalised = |value: f32| (value - mean[i]) * scale[i] + shift[i];
+            let larger = |a: f32, b: f32| if exceeds(b, a) { b } else { a };
+            let top = larger(normalised(a[i]), normalised(b[i]));
+            out[i] = rectified(larger(larger(top, normalised(c[i])), normalised(d[i])));
+        }
+    }
+}
+
+/// Over the maxima of a picture, of each channel: the sum of the gradient that passes, and of its product with the
+/// convolution's output less its mean.
+#[inline(always)]
+pub fn gradient_sums(gradient: &[f32], places: &[u8], values: &[f32], mean: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let channels = mean.len();
+    let (mut plain, mut with_centred) = (vec![0.0; channels], vec![0.0; channels]);
+    let pixels = gradient.chunks_exact(channels).zip(places.chunks_exact(channels)).zip(values.chunks_exact(channels));
+    for ((gradient, places), values) in pixels {
+        let (plain, with_centred) = (&mut plain[..channels], &mut with_centred[..channels]);
+        let (gradient, places, values) = (&gradient[..channels], &places[..channels], &values[..channels]);
+        for i in 0..channels {
+            let passes = if places[i] == DEAD { 0.0 } else { gradient[i] };
+            plain[i] += passes;
+            with_centred[i] += passes * (values[i] - mean[i]);
+        }
+    }
+    (plain, with_centred)
+}
+
+/// The gradient of the convolution's output `y` is `scale · dz + slope · (y - mean) + offset` of each channel, with `dz` that
+/// of the normalised output.
+pub struct GradientTerms {
+    pub scale: Vec<f32>,
+    pub slope: Vec<f32>,
+    pub offset: Vec<f32>,
+    pub mean: Vec<f32>,
+}
+
+/// Writes the gradient of the convolution's output to `dy`, like `y` (pixels, channels); `gradient` and `places` are those
+/// of the maxima.
+#[inline(always)]
+pub fn output_gradient(
+    y: &[f32],
+    width: usize,
+    terms: &GradientTerms,
+    gradient: &[f32],
+    places: &[u8],
+    dy: &mut [f32],
+) {
+    let channels = terms.scale.len();
+    let mut maxima = gradient.chunks_exact(channels).zip(places.chunks_exact(channels));
+    let (pooled_rows, rest) = dy.split_at_mut(y.len() / (2 * width * channels) * 2 * width * channels);
+    let (pooled_y, rest_y) = y.split_at(pooled_rows.len());
+    let rows = pooled_rows.chunks_exact_mut(2 * width * channels).zip(pooled_y.chunks_exact(2 * width * channels));
+    for (dy, y) in rows {
+        let (dy_top, dy_bottom) = dy.split_at_mut(width * channels);
+        let (y_top, y_bottom) = y.split_at(width * channels);
+        for column in 0..width / 2 {
+            let Some((gradient, places)) = maxima.next() else { return };
+            let at = 2 * column * channels;
+            for (place, dy, y) in [(0, &mut dy_top[at..], &y_top[at..]), (2, &mut dy_bottom[at..], &y_bottom[at..])] {
+                let (left, right) = dy.split_at_mut(channels);
+                pixel_gradient(&y[..channels], terms, gradient, places, place, left);
+                pixel_gradient(&y[channels..][..channels], terms, gradient, places, place + 1, &mut right[..channels]);
+            }
+        }
+        // An odd column, which no window holds.
+        for (dy, y) in [(dy_top, y_top), (dy_bottom, y_bottom)] {
+            unpooled_gradient(&y[width / 2 * 2 * channels..], terms, &mut dy[width / 2 * 2 * channels..]);
+        }
+    }
+    unpooled_gradient(rest_y, terms, rest);
+}
+
+#[inline(always)]
+fn pixel_gradient(y: &[f32], terms: &GradientTerms, gradient: &[f32], places: &[u8], place: u8, dy: &mut [f32]) {
+    let channels = dy.len();
+    let (y, gradient, places) = (&y[..channels], &gradient[..channels], &places[..channels]);
+    let (scale, slope) = (&terms.scale[..channels], &terms.slope[..channels]);
+    let (offset, mean) = (&terms.offset[..channels], &terms.mean[..channels]);
+    for i in 0..channels {
+        let dz = if places[i] == place { gradient[i] } else { 0.0 };
+        dy[i] = scale[i] * dz + (slope[i] * (y[i] - mean[i]) + offset[i]);
+    }
+}
+
+/// Pixels without a window still take part in the statistics.
+#[inline(always)]
+fn unpooled_gradient(y: &[f32], terms: &GradientTerms, dy: &mut [f32]) {
+    let channels = terms.scale.len();
+    for (dy, y) in dy.chunks_exact_mut(channels).zip(y.chunks_exact(channels)) {
+        for (i, (dy, y)) in dy.iter_mut().zip(y).enumerate() {
+            *dy = terms.slope[i] * (y - terms.mean[i]) + terms.offset[i];
+        }
+    }
+}

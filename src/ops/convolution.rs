@@ -1,0 +1,340 @@
+//! A convolution of one picture and its two gradients, on slices, as [`PanelProduct`]s. What a batch makes of them is in
+//! [`super::conv`] and [`super::conv_block`].
+//!
+//! Pictures are channels-last, (H, W, C), so that the C numbers of a pixel, and the C · K numbers of a row of a window, are
+//! consecutive. Weights come in PyTorch's order, (O, C, K, K), and are packed once a call.
+
+use rayon::prelude::*;
+
+use super::buffer::Buffer;
+use super::product::{Initial, Level, PanelProduct, panel_columns};
+
+/// Pixels whose gradient stays in the first-level cache while every tap of the kernel is summed over them.
+const CACHED_PIXELS: usize = 128;
+
+/// The gradient of a weight is summed within this many groups of pictures, which is as many as threads can share, and then
+/// over the groups in order: so the number of threads does not change the rounding.
+const GROUPS: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    pub outputs: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    /// Zeros on each side, fewer than the kernel is wide.
+    pub padding: usize,
+}
+
+impl Geometry {
+    pub fn out_height(&self) -> usize {
+        (self.height + 2 * self.padding - self.kernel) / self.stride + 1
+    }
+
+    pub fn out_width(&self) -> usize {
+        (self.width + 2 * self.padding - self.kernel) / self.stride + 1
+    }
+
+    /// Elements of one picture of the input.
+    pub fn picture(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    pub fn out_pixels(&self) -> usize {
+        self.out_height() * self.out_width()
+    }
+
+    /// Elements of one picture of the output.
+    pub fn out_picture(&self) -> usize {
+        self.out_pixels() * self.outputs
+    }
+
+    /// Weights of one output channel.
+    pub fn taps(&self) -> usize {
+        self.kernel * self.kernel * self.channels
+    }
+}
+
+/// What a batch of pictures has to do with the gradient of its convolution.
+pub struct Gradients {
+    /// (N, H, W, C), where it was wanted.
+    pub x: Option<Vec<f32>>,
+    /// (O, C, K, K)
+    pub weight: Vec<f32>,
+}
+
+/// The tables that the pictures of a batch share.
+pub struct Convolution {
+    geometry: Geometry,
+    panel_columns: usize,
+    /// Where the window of each output pixel begins in the padded picture.
+    window_starts: Vec<usize>,
+    /// Where each tap (row, column, channel of the kernel) of the first window is in the padded picture.
+    tap_starts: Vec<usize>,
+    /// Where the window of each input pixel begins in the spread gradient.
+    gradient_starts: Vec<usize>,
+}
+
+impl Convolution {
+    /// # Errors
+    /// The SIMD path that the environment asks for is not to be had.
+    pub fn new(geometry: Geometry) -> candle_core::Result<Self> {
+        let Geometry { height, width, channels, outputs, kernel, stride, padding } = geometry;
+        assert!(padding < kernel && kernel <= height.min(width) + 2 * padding && stride > 0, "{geometry:?}");
+        let grid = |rows: usize, columns: usize, row_step: usize, column_step: usize| {
+            let places = (0..rows).flat_map(move |y| (0..columns).map(move |x| y * row_step + x * column_step));
+            places.collect::<Vec<usize>>()
+        };
+        let padded_row = (width + 2 * padding) * channels;
+        Ok(Self {
+            geometry,
+            panel_columns: panel_columns()?,
+            window_starts: grid(geometry.out_height(), geometry.out_width(), stride * padded_row, stride * channels),
+            tap_starts: grid(kernel, kernel * channels, padded_row, 1),
+            gradient_starts: grid(height, width, (width + kernel - 1) * outputs, outputs),
+        })
+    }
+
+    fn padded_row(&self) -> usize {
+        (self.geometry.width + 2 * self.geometry.padding) * self.geometry.channels
+    }
+
+    /// Elements of a padded picture.
+    pub fn padded_len(&self) -> usize {
+        (self.geometry.height + 2 * self.geometry.padding) * self.padded_row()
+    }
+
+    /// Copies a picture to the middle of `padded`, whose border is 0 already.
+    pub fn pad(&self, picture: &[f32], padded: &mut [f32]) {
+        let Geometry { width, channels, padding, .. } = self.geometry;
+        let rows = padded.chunks_exact_mut(self.padded_row()).skip(padding);
+        for (padded, row) in rows.zip(picture.chunks_exact(width * channels)) {
+            padded[padding * channels..][..row.len()].copy_from_slice(row);
+        }
+    }
+
+    /// The weight (O, C, K, K) as panels of output channels, each (K, K, C, panel columns), zeros beyond the last channel.
+    pub fn pack_weight(&self, weight: &[f32]) -> Vec<f32> {
+        let Geometry { channels, outputs, kernel, .. } = self.geometry;
+        let area = kernel * kernel;
+        self.packed(outputs, area, channels, |output, tap, channel| weight[(output * channels + channel) * area + tap])
+    }
+
+    /// The weight for the gradient of the input: panels of input channels, each (K, K, O, panel columns), the kernel turned
+    /// half around.
+    pub fn pack_turned_weight(&self, weight: &[f32]) -> Vec<f32> {
+        let Geometry { channels, outputs, kernel, .. } = self.geometry;
+        let area = kernel * kernel;
+        self.packed(channels, area, outputs, |channel, tap, output| {
+            weight[(output * channels + channel) * area + (area - 1 - tap)]
+        })
+    }
+
+    fn packed(
+        &self,
+        columns: usize,
+        area: usize,
+        depth: usize,
+        weight: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> Vec<f32> {
+        let width = self.panel_columns;
+        let mut panels = vec![0.0; columns.div_ceil(width) * area * depth * width];
+        panels.par_chunks_exact_mut(area * depth * width).enumerate().for_each(|(number, panel)| {
+            let first = number * width;
+            for (row, values) in panel.chunks_exact_mut(width).enumerate() {
+                for (column, value) in (first..columns).zip(values) {
+                    *value = weight(column, row / depth, row % depth);
+                }
+            }
+        });
+        panels
+    }
+
+    /// `y` (OH, OW, O) of a padded picture, the packed weight and the bias (O).
+    pub fn forward(&self, padded: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) -> candle_core::Result<()> {
+        let Geometry { channels, outputs, kernel, .. } = self.geometry;
+        let width = self.panel_columns;
+        for (number, panel) in weight.chunks_exact(self.geometry.taps() * width).enumerate() {
+            let first = number * width;
+            let columns = width.min(outputs - first);
+            PanelProduct {
+                left: padded,
+                starts: &self.window_starts,
+                panel,
+                terms: window_terms(kernel, self.padded_row(), kernel * channels, width),
+                initial: Initial::Columns(&bias[first..first + columns]),
+                out: &mut y[first..],
+                out_step: outputs,
+                columns,
+            }
+            .compute()?;
+        }
+        Ok(())
+    }
+
+    /// Elements of a gradient of the output in panels.
+    pub fn gradient_panels_len(&self) -> usize {
+        self.geometry.outputs.div_ceil(self.panel_columns) * self.geometry.out_pixels() * self.panel_columns
+    }
+
+    /// The gradient of the output (OH, OW, O) as panels of channels, each (OH, OW, panel columns). What lies beyond the last
+    /// channel is left as it is.
+    pub fn pack_gradient(&self, dy: &[f32], panels: &mut [f32]) {
+        let (outputs, width) = (self.geometry.outputs, self.panel_columns);
+        for (number, panel) in panels.chunks_exact_mut(self.geometry.out_pixels() * width).enumerate() {
+            let first = number * width;
+            let columns = width.min(outputs - first);
+            for (packed, pixel) in panel.chunks_exact_mut(width).zip(dy.chunks_exact(outputs)) {
+                packed[..columns].copy_from_slice(&pixel[first..first + columns]);
+            }
+        }
+    }
+
+    /// Adds the gradient of the weight to `dw` (K, K, C, O), from a padded picture and the gradient of its output in panels.
+    pub fn add_weight_gradient(&self, padded: &[f32], panels: &[f32], dw: &mut [f32]) -> candle_core::Result<()> {
+        let Geometry { channels, outputs, stride, .. } = self.geometry;
+        let (out_height, out_width) = (self.geometry.out_height(), self.geometry.out_width());
+        let width = self.panel_columns;
+        let block = (CACHED_PIXELS / out_width).max(1);
+        for row in (0..out_height).step_by(block) {
+            let rows = block.min(out_height - row);
+            for (number, panel) in panels.chunks_exact(out_height * out_width * width).enumerate() {
+                let first = number * width;
+                PanelProduct {
+                    left: &padded[row * stride * self.padded_row()..],
+                    starts: &self.tap_starts,
+                    panel: &panel[row * out_width * width..],
+                    terms: [
+                        Level { count: rows, left_step: stride * self.padded_row(), panel_step: out_width * width },
+                        Level { count: out_width, left_step: stride * channels, panel_step: width },
+                    ],
+                    initial: Initial::Out,
+                    out: &mut dw[first..],
+                    out_step: outputs,
+                    columns: width.min(outputs - first),
+                }
+                .compute()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradients of a batch `x` (N, H, W, C), given a function that writes the gradient of the output (OH, OW, O) of
+    /// one picture, by its number: it is made where it is used, while it is in the cache.
+    pub fn gradients(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        wants_x: bool,
+        output_gradient: impl Fn(usize, &mut [f32]) -> candle_core::Result<()> + Sync,
+    ) -> candle_core::Result<Gradients> {
+        let geometry = self.geometry;
+        let turned = if wants_x { self.pack_turned_weight(weight) } else { vec![] };
+        let group = (x.len() / geometry.picture()).div_ceil(GROUPS).max(1);
+        let x_groups = x.par_chunks(group * geometry.picture());
+        let mut partial = Buffer::zeros(x_groups.len() * weight.len());
+        let mut dx = vec![0.0; if wants_x { x.len() } else { 0 }];
+        let dx_groups: Vec<&mut [f32]> = if wants_x {
+            dx.chunks_mut(group * geometry.picture()).collect()
+        } else {
+            std::iter::repeat_with(|| &mut [][..]).take(x_groups.len()).collect()
+        };
+        let groups = partial.par_chunks_exact_mut(weight.len()).zip(x_groups).zip(dx_groups).enumerate();
+        groups.try_for_each(|(number, ((dw, x), dx))| {
+            let mut padded = Buffer::zeros(self.padded_len());
+            let mut dy = Buffer::stale(geometry.out_picture());
+            let mut panels = Buffer::zeros(self.gradient_panels_len());
+            let mut spread = Buffer::zeros(if wants_x { self.spread_len() } else { 0 });
+            let mut dx = dx.chunks_exact_mut(geometry.picture());
+            for (place, x) in x.chunks_exact(geometry.picture()).enumerate() {
+                output_gradient(number * group + place, &mut dy)?;
+                self.pad(x, &mut padded);
+                self.pack_gradient(&dy, &mut panels);
+                self.add_weight_gradient(&padded, &panels, dw)?;
+                if let Some(dx) = dx.next() {
+                    self.spread(&dy, &mut spread);
+                    self.input_gradient(&spread, &turned, dx)?;
+                }
+            }
+            Ok::<(), candle_core::Error>(())
+        })?;
+        let (first, others) = partial.split_at_mut(weight.len());
+        for other in others.chunks_exact(weight.len()) {
+            first.iter_mut().zip(other).for_each(|(sum, part)| *sum += part);
+        }
+        Ok(Gradients { x: wants_x.then_some(dx), weight: self.unpack_weight_gradient(first) })
+    }
+
+    /// A gradient of the weight (K, K, C, O) in PyTorch's order (O, C, K, K).
+    pub fn unpack_weight_gradient(&self, dw: &[f32]) -> Vec<f32> {
+        let Geometry { channels, outputs, kernel, .. } = self.geometry;
+        let area = kernel * kernel;
+        let mut unpacked = vec![0.0; dw.len()];
+        unpacked.par_chunks_exact_mut(channels * area).enumerate().for_each(|(output, unpacked)| {
+            for (channel, unpacked) in unpacked.chunks_exact_mut(area).enumerate() {
+                for (tap, value) in unpacked.iter_mut().enumerate() {
+                    *value = dw[(tap * channels + channel) * outputs + output];
+                }
+            }
+        });
+        unpacked
+    }
+
+    fn spread_row(&self) -> usize {
+        (self.geometry.width + self.geometry.kernel - 1) * self.geometry.outputs
+    }
+
+    /// Elements of a spread gradient.
+    pub fn spread_len(&self) -> usize {
+        (self.geometry.height + self.geometry.kernel - 1) * self.spread_row()
+    }
+
+    /// Copies a gradient of the output (OH, OW, O) to `spread`, `stride` pixels apart and with a border, where the kernel
+    /// meets it as it met the input (transposed convolution). What is not written is 0 already.
+    pub fn spread(&self, dy: &[f32], spread: &mut [f32]) {
+        let Geometry { outputs, kernel, stride, padding, .. } = self.geometry;
+        let border = kernel - 1 - padding;
+        let rows = spread.chunks_exact_mut(self.spread_row()).skip(border).step_by(stride);
+        for (spread, row) in rows.zip(dy.chunks_exact(self.geometry.out_width() * outputs)) {
+            let spread = &mut spread[border * outputs..];
+            if stride == 1 {
+                spread[..row.len()].copy_from_slice(row);
+                continue;
+            }
+            for (spread, pixel) in spread.chunks_mut(stride * outputs).zip(row.chunks_exact(outputs)) {
+                spread[..outputs].copy_from_slice(pixel);
+            }
+        }
+    }
+
+    /// The gradient of the input (H, W, C) from a spread gradient and the turned weight.
+    pub fn input_gradient(&self, spread: &[f32], weight: &[f32], dx: &mut [f32]) -> candle_core::Result<()> {
+        let Geometry { channels, outputs, kernel, .. } = self.geometry;
+        let width = self.panel_columns;
+        for (number, panel) in weight.chunks_exact(kernel * kernel * outputs * width).enumerate() {
+            let first = number * width;
+            PanelProduct {
+                left: spread,
+                starts: &self.gradient_starts,
+                panel,
+                terms: window_terms(kernel, self.spread_row(), kernel * outputs, width),
+                initial: Initial::Zero,
+                out: &mut dx[first..],
+                out_step: channels,
+                columns: width.min(channels - first),
+            }
+            .compute()?;
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a window, each `row_len` consecutive numbers.
+fn window_terms(rows: usize, row_step: usize, row_len: usize, panel_columns: usize) -> [Level; 2] {
+    [
+        Level { count: rows, left_step: row_step, panel_step: row_len * panel_columns },
+        Level { count: row_len, left_step: 1, panel_step: panel_columns },
+    ]
+}

@@ -1,0 +1,74 @@
+//! From channels-last pictures to vectors in PyTorch's order.
+
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
+
+use super::real::{elements, with_elements};
+
+/// `x` (N, H, W, C) as vectors (N, C · H · W), planes one after another: what PyTorch's `flatten(1)` makes of (N, C, H, W),
+/// so that a linear layer's weight is the same there and here.
+pub fn flatten_planes(x: &Tensor) -> Result<Tensor> {
+    let (pictures, height, width, channels) = x.dims4()?;
+    if x.device().is_cpu() && x.dtype() == DType::F32 {
+        return x.contiguous()?.apply_op1(FlattenPlanes { pixels: height * width, channels });
+    }
+    x.permute((0, 3, 1, 2))?.contiguous()?.reshape((pictures, channels * height * width))
+}
+
+struct FlattenPlanes {
+    pixels: usize,
+    channels: usize,
+}
+
+impl CustomOp1 for FlattenPlanes {
+    fn name(&self) -> &'static str {
+        "flatten_planes"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let y = transposed(elements(x, layout)?, self.pixels, self.channels);
+        Ok((CpuStorage::F32(y), Shape::from((layout.dims()[0], self.channels * self.pixels))))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let dx = with_elements(dy, |dy: &[f32]| Ok(transposed(dy, self.channels, self.pixels)))?;
+        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+    }
+}
+
+/// Each matrix (rows, columns) of `x` as (columns, rows).
+fn transposed(x: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut y = vec![0.0; x.len()];
+    for (y, x) in y.chunks_exact_mut(rows * columns).zip(x.chunks_exact(rows * columns)) {
+        for (row, x) in x.chunks_exact(columns).enumerate() {
+            for (column, &x) in x.iter().enumerate() {
+                y[column * rows + row] = x;
+            }
+        }
+    }
+    y
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradient_check::{assert_gradient, normal};
+
+    #[test]
+    fn is_the_permutation_and_its_gradient_the_way_back() -> Result<()> {
+        let x = normal(1, &[2, 3, 4, 5]).to_dtype(DType::F32)?;
+        let weight = normal(2, &[2, 60]).to_dtype(DType::F32)?;
+        let ours = flatten_planes(&x)?;
+        let expected = x.permute((0, 3, 1, 2))?.contiguous()?.flatten_from(1)?;
+        assert_eq!(ours.to_vec2::<f32>()?, expected.to_vec2::<f32>()?);
+        let variable = candle_core::Var::from_tensor(&x)?;
+        let gradients = (flatten_planes(&variable)? * &weight)?.sum_all()?.backward()?;
+        let expected = weight.reshape((2, 5, 3, 4))?.permute((0, 2, 3, 1))?.flatten_all()?.to_vec1::<f32>()?;
+        assert_eq!(gradients.get(&variable).expect("a gradient").flatten_all()?.to_vec1::<f32>()?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn the_gradient_on_other_devices_is_finite_differences() {
+        assert_gradient(&normal(1, &[2, 3, 2, 4]), flatten_planes);
+    }
+}

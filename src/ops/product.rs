@@ -1,0 +1,301 @@
+//! Matrix products whose left operand may lie anywhere in memory: every multiplication of the network is one.
+//!
+//! A row of the left operand is read through an offset of its own (the indirect convolution of Dukhan 2019), so that
+//! a convolution needs no unfolded copy of its input, whatever its kernel, stride and padding. The right operand is packed
+//! into panels, as wide as a tile of sums that stays in registers (Goto and van de Geijn 2008).
+//!
+//! A sum is taken over its terms in order, so a result depends neither on the number of threads nor on the tiling. It does
+//! depend on whether the path of [`super::simd`] has a fused multiply-add.
+
+use pulp::{Simd, WithSimd};
+
+use super::simd;
+
+/// Vectors in a row of a tile.
+const TILE_VECTORS: usize = 2;
+/// Rows of a tile: with sixteen registers twelve hold sums, three the operands.
+const TILE_ROWS: usize = 6;
+/// Likewise with thirty-two: 24 hold sums.
+const TILE_ROWS_OF_32_REGISTERS: usize = 12;
+
+/// The columns of a panel on the chosen path, in f32.
+pub fn panel_columns() -> candle_core::Result<usize> {
+    struct Columns;
+    impl WithSimd for Columns {
+        type Output = usize;
+        fn with_simd<S: Simd>(self, _simd: S) -> usize {
+            TILE_VECTORS * S::F32_LANES
+        }
+    }
+    simd::dispatch(Columns)
+}
+
+/// One level of the loops over the terms of a sum: how many there are, and how far each lies from the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    pub count: usize,
+    pub left_step: usize,
+    pub panel_step: usize,
+}
+
+/// What the sums begin with.
+#[derive(Clone, Copy, Debug)]
+pub enum Initial<'a> {
+    Zero,
+    /// One number a column.
+    Columns(&'a [f32]),
+    /// What `out` holds.
+    Out,
+}
+
+/// `out[m][n] = initial + Σ left[starts[m] + left_offset] * panel[panel_offset + n]` over all terms, for the columns of one
+/// panel.
+pub struct PanelProduct<'a> {
+    pub left: &'a [f32],
+    /// Where the first term of each row is.
+    pub starts: &'a [usize],
+    pub panel: &'a [f32],
+    /// The loops over the terms, the outer first.
+    pub terms: [Level; 2],
+    pub initial: Initial<'a>,
+    /// Row `m` begins at `m * out_step`.
+    pub out: &'a mut [f32],
+    pub out_step: usize,
+    /// Columns that are wanted, at most [`panel_columns`].
+    pub columns: usize,
+}
+
+impl PanelProduct<'_> {
+    /// # Errors
+    /// The SIMD path that the environment asks for is not to be had.
+    ///
+    /// # Panics
+    /// A term, or an element of `out`, lies outside of its slice.
+    pub fn compute(self) -> candle_core::Result<()> {
+        simd::dispatch(self)
+    }
+}
+
+impl WithSimd for PanelProduct<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        if S::REGISTER_COUNT >= 32 {
+            tiles::<S, TILE_ROWS_OF_32_REGISTERS>(simd, self);
+        } else {
+            tiles::<S, TILE_ROWS>(simd, self);
+        }
+    }
+}
+
+#[inline(always)]
+fn tiles<S: Simd, const M: usize>(simd: S, product: PanelProduct) {
+    let PanelProduct { left, starts, panel, terms, initial, out, out_step, columns } = product;
+    let width = TILE_VECTORS * S::F32_LANES;
+    assert!(columns <= width, "{columns} columns of a panel of {width}");
+    let mut row = 0;
+    while row < starts.len() {
+        let rows = M.min(starts.len() - row);
+        // The last tile repeats its last row instead of being a case of its own.
+        let tile_starts: [usize; M] = core::array::from_fn(|m| starts[row + m.min(rows - 1)]);
+        let mut sums = [[simd.splat_f32s(0.0); TILE_VECTORS]; M];
+        match initial {
+            Initial::Zero => {}
+            Initial::Columns(values) => sums = [load::<S>(simd, &values[..columns]); M],
+            Initial::Out => {
+                for (m, sums) in sums.iter_mut().take(rows).enumerate() {
+                    *sums = load::<S>(simd, &out[(row + m) * out_step..][..columns]);
+                }
+            }
+        }
+        let sums = accumulate(simd, sums, left, tile_starts, panel, terms);
+        for (m, sums) in sums.into_iter().take(rows).enumerate() {
+            store::<S>(simd, &mut out[(row + m) * out_step..][..columns], sums);
+        }
+        row += M;
+    }
+}
+
+/// The columns of a row of a tile, zeros beyond them.
+#[inline(always)]
+fn load<S: Simd>(simd: S, values: &[f32]) -> [S::f32s; TILE_VECTORS] {
+    if let (&[first, second], []) = S::as_simd_f32s(values) {
+        return [first, second];
+    }
+    let (first, second) = values.split_at(values.len().min(S::F32_LANES));
+    [simd.partial_load_f32s(first), simd.partial_load_f32s(second)]
+}
+
+#[inline(always)]
+fn store<S: Simd>(simd: S, out: &mut [f32], sums: [S::f32s; TILE_VECTORS]) {
+    if let ([first, second], []) = S::as_mut_simd_f32s(out) {
+        (*first, *second) = (sums[0], sums[1]);
+        return;
+    }
+    let (first, second) = out.split_at_mut(out.len().min(S::F32_LANES));
+    simd.partial_store_f32s(first, sums[0]);
+    simd.partial_store_f32s(second, sums[1]);
+}
+
+#[inline(always)]
+fn accumulate<S: Simd, const M: usize>(
+    simd: S,
+    mut sums: [[S::f32s; TILE_VECTORS]; M],
+    left: &[f32],
+    starts: [usize; M],
+    panel: &[f32],
+    [outer, inner]: [Level; 2],
+) -> [[S::f32s; TILE_VECTORS]; M] {
+    if outer.count == 0 || inner.count == 0 {
+        return sums;
+    }
+    let last = |step: fn(Level) -> usize| (outer.count - 1) * step(outer) + (inner.count - 1) * step(inner);
+    let last_start = starts.iter().fold(0, |last: usize, &start| last.max(start));
+    assert!(last_start + last(|level| level.left_step) < left.len(), "a term lies outside of the left operand");
+    let panel_end = last(|level| level.panel_step) + TILE_VECTORS * S::F32_LANES;
+    assert!(panel_end <= panel.len(), "a term lies outside of the panel");
+    let rows = starts.map(|start| left[start..].as_ptr());
+    for i in 0..outer.count {
+        let (mut left_offset, mut panel_offset) = (i * outer.left_step, i * outer.panel_step);
+        for _ in 0..inner.count {
+            // SAFETY: no offset exceeds that of the last term, for which both assertions have just been made. Checked
+            // indices would cost two comparisons for each multiplication of a row.
+            unsafe {
+                let vectors: [S::f32s; TILE_VECTORS] = core::array::from_fn(|v| {
+                    panel.as_ptr().add(panel_offset + v * S::F32_LANES).cast::<S::f32s>().read_unaligned()
+                });
+                for m in 0..M {
+                    let left = simd.splat_f32s(*rows[m].add(left_offset));
+                    for v in 0..TILE_VECTORS {
+                        sums[m][v] = simd::multiply_add(simd, left, vectors[v], sums[m][v]);
+                    }
+                }
+            }
+            left_offset += inner.left_step;
+            panel_offset += inner.panel_step;
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ops::reference::real;
+    use crate::ops::simd::{SimdPath, run_on};
+
+    /// A product with random steps: of rows that overlap, of columns that do not fill a panel.
+    #[derive(Clone, Debug)]
+    struct Case {
+        rows: usize,
+        row_step: usize,
+        columns: usize,
+        counts: [usize; 2],
+        left_steps: [usize; 2],
+        initial: usize,
+    }
+
+    fn cases() -> impl Strategy<Value = Case> {
+        let sizes = (1..30usize, 0..9usize, 1..=32usize, 0..3usize);
+        (sizes, [0..5usize, 0..40], [0..50usize, 0..5]).prop_map(
+            |((rows, row_step, columns, initial), counts, left_steps)| Case {
+                rows,
+                row_step,
+                columns,
+                counts,
+                left_steps,
+                initial,
+            },
+        )
+    }
+
+    /// The product of a case on any path, and the greatest that its error may be.
+    fn check(case: &Case, width: usize, compute: impl Fn(PanelProduct)) {
+        let columns = case.columns.min(width);
+        let [outer, inner] = case.counts;
+        let reach = case.left_steps[0] * outer + case.left_steps[1] * inner;
+        let left = real(1, case.rows * case.row_step + reach + 1);
+        let panel = real(2, outer * inner * width);
+        let starts: Vec<usize> = (0..case.rows).map(|row| row * case.row_step).collect();
+        let out_step = columns + 3;
+        let before = real(3, case.rows * out_step);
+        let of_columns = real(4, columns);
+        let mut out = before.clone();
+        compute(PanelProduct {
+            left: &left,
+            starts: &starts,
+            panel: &panel,
+            terms: [
+                Level { count: outer, left_step: case.left_steps[0], panel_step: inner * width },
+                Level { count: inner, left_step: case.left_steps[1], panel_step: width },
+            ],
+            initial: [Initial::Zero, Initial::Columns(&of_columns), Initial::Out][case.initial],
+            out: &mut out,
+            out_step,
+            columns,
+        });
+        for (row, &start) in starts.iter().enumerate() {
+            for column in 0..out_step {
+                let place = row * out_step + column;
+                if column >= columns {
+                    assert_eq!(out[place], before[place], "beyond the columns");
+                    continue;
+                }
+                let initial = [0.0, of_columns[column], before[place]][case.initial];
+                let mut sum = f64::from(initial);
+                for i in 0..outer {
+                    for j in 0..inner {
+                        let left = left[start + i * case.left_steps[0] + j * case.left_steps[1]];
+                        sum += f64::from(left) * f64::from(panel[(i * inner + j) * width + column]);
+                    }
+                }
+                assert!((f64::from(out[place]) - sum).abs() < 1e-5, "row {row}, column {column}: {} {sum}", out[place]);
+            }
+        }
+    }
+
+    /// The tiles of wide vectors, and of many rows, in plain numbers: for paths that this machine does not have.
+    struct InTiles<'a, const M: usize>(PanelProduct<'a>);
+
+    impl<const M: usize> WithSimd for InTiles<'_, M> {
+        type Output = ();
+        fn with_simd<S: Simd>(self, simd: S) {
+            tiles::<S, M>(simd, self.0);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_path_computes_the_definition(case in cases()) {
+            for (path, lanes) in SimdPath::ALL.into_iter().zip([4, 8, 16]) {
+                if path.is_available() {
+                    check(&case, TILE_VECTORS * lanes, |product| run_on(path, product));
+                }
+            }
+            check(&case, 32, |product| pulp::Scalar512b.vectorize(InTiles::<TILE_ROWS_OF_32_REGISTERS>(product)));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a term lies outside of the left operand")]
+    fn a_term_outside_is_refused() {
+        let width = panel_columns().expect("a path");
+        let product = PanelProduct {
+            left: &[1.0; 10],
+            starts: &[0, 5],
+            panel: &vec![1.0; 6 * width],
+            terms: [
+                Level { count: 1, left_step: 0, panel_step: 0 },
+                Level { count: 6, left_step: 1, panel_step: width },
+            ],
+            initial: Initial::Zero,
+            out: &mut [0.0; 2],
+            out_step: 1,
+            columns: 1,
+        };
+        product.compute().expect("a path");
+    }
+}

@@ -1,0 +1,77 @@
+//! What the kernels are tested against: the definitions, written out in f64.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use proptest::prelude::*;
+use rand::Rng;
+
+use super::convolution::Geometry;
+use crate::random::{Purpose, stream};
+
+/// Numbers in [-1, 1), the same for the same `seed`.
+pub fn real(seed: u64, len: usize) -> Vec<f32> {
+    let mut rng = stream(seed, Purpose::InitialiseWeights, 0, 0);
+    (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+/// Whole numbers from -2 to 2, whose sums are exact, so that a tie is one however it is computed.
+pub fn whole(seed: u64, len: usize) -> Vec<f32> {
+    let mut rng = stream(seed, Purpose::InitialiseWeights, 0, 1);
+    (0..len).map(|_| f32::from(rng.random_range(-2i8..=2))).collect()
+}
+
+pub fn tensor(values: Vec<f32>, shape: &[usize]) -> Tensor {
+    Tensor::from_vec(values, shape, &Device::Cpu).expect("as many values as the shape has")
+}
+
+/// Pictures, and a convolution of them.
+pub fn convolutions() -> impl Strategy<Value = (usize, Geometry)> {
+    let sizes = (1..5usize, 1..12usize, 1..12usize, 1..20usize, 1..40usize);
+    (sizes, 1..6usize, 1..4usize, 0..5usize).prop_filter_map(
+        "the kernel fits",
+        |((pictures, height, width, channels, outputs), kernel, stride, padding)| {
+            let fits = padding < kernel && kernel <= height.min(width) + 2 * padding;
+            fits.then_some((pictures, Geometry { height, width, channels, outputs, kernel, stride, padding }))
+        },
+    )
+}
+
+/// Calls `f` with the places in y (N, OH, OW, O), x (N, H, W, C) and weight (O, C, K, K) of every product of a convolution.
+pub fn for_products(pictures: usize, g: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
+    let outputs = (0..pictures * g.out_pixels() * g.outputs).map(|y| (y, y % g.outputs, y / g.outputs));
+    for (y, output, out_pixel) in outputs {
+        let (picture, out_pixel) = (out_pixel / g.out_pixels(), out_pixel % g.out_pixels());
+        for tap in 0..g.taps() {
+            let (channel, tap_y, tap_x) = (tap / (g.kernel * g.kernel), tap / g.kernel % g.kernel, tap % g.kernel);
+            let row = (out_pixel / g.out_width() * g.stride + tap_y).wrapping_sub(g.padding);
+            let column = (out_pixel % g.out_width() * g.stride + tap_x).wrapping_sub(g.padding);
+            if row < g.height && column < g.width {
+                let pixel = (picture * g.height + row) * g.width + column;
+                f(y, pixel * g.channels + channel, output * g.taps() + tap);
+            }
+        }
+    }
+}
+
+/// The norm of the difference over the norm of `expected`; NaN counts as different.
+pub fn relative_error(ours: &Tensor, expected: &[f64]) -> Result<f64> {
+    let ours = ours.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    assert_eq!(ours.len(), expected.len());
+    let norm = |squares: f64| squares.sqrt();
+    let difference = norm(ours.iter().zip(expected).map(|(ours, expected)| (ours - expected).powi(2)).sum());
+    let scale = norm(expected.iter().map(|expected| expected * expected).sum());
+    Ok(if difference == 0.0 { 0.0 } else { difference / scale })
+}
+
+/// The output of `f`, and the gradients of its sum weighted by `output_gradient`, by each of its arguments.
+pub fn with_gradients(
+    arguments: &[Tensor],
+    output_gradient: &Tensor,
+    f: impl Fn(&[Tensor]) -> Result<Tensor>,
+) -> Result<(Tensor, Vec<Tensor>)> {
+    let variables: Vec<Var> = arguments.iter().map(Var::from_tensor).collect::<Result<_>>()?;
+    let tensors: Vec<Tensor> = variables.iter().map(|variable| variable.as_tensor().clone()).collect();
+    let y = f(&tensors)?;
+    let gradients = (&y * output_gradient)?.sum_all()?.backward()?;
+    let of = |variable: &Var| gradients.get(variable).cloned().expect("the argument takes part");
+    Ok((y, variables.iter().map(of).collect()))
+}
