@@ -153,7 +153,7 @@ impl Linear {
 
     /// (N, inputs) to (N, outputs).
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        x.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)
+        ops::linear(x, &self.weight, &self.bias)
     }
 }
 

@@ -17,6 +17,7 @@ mod dropout;
 mod flatten;
 #[cfg(test)]
 pub(crate) mod gradient_check;
+mod linear;
 mod pool;
 mod product;
 mod real;
@@ -31,6 +32,7 @@ pub use conv::conv2d;
 pub use conv_block::{BlockParameters, conv_block_evaluate, conv_block_train};
 pub use dropout::dropout;
 pub use flatten::flatten_planes;
+pub use linear::linear;
 pub use pool::max_pool_2x2;
 pub use relu::relu;
 

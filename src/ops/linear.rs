@@ -1,0 +1,256 @@
+//! Fully connected layer.
+//!
+//! The operand that is packed is always the smaller one, or one panel of the weight at a time: the weight itself, megabytes
+//! of it, is read once.
+
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+use super::buffer::Buffer;
+use super::product::{Initial, Level, PanelProduct, panel_columns};
+use super::real::{elements, with_elements};
+
+/// Outputs that one task takes.
+const TASK_OUTPUTS: usize = 32;
+
+/// `x` (N, I) with `weight` (O, I) and `bias` (O): (N, O).
+///
+/// # Errors
+/// The sizes do not fit.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() && x.dtype() == DType::F32 {
+        let ((examples, inputs), (outputs, weight_inputs)) = (x.dims2()?, weight.dims2()?);
+        if inputs != weight_inputs {
+            bail!("a linear layer of {:?} with a weight of {:?}", x.shape(), weight.shape())
+        }
+        return x.contiguous()?.apply_op3(
+            &weight.contiguous()?,
+            &bias.contiguous()?,
+            Linear { examples, inputs, outputs },
+        );
+    }
+    x.matmul(&weight.t()?)?.broadcast_add(bias)
+}
+
+struct Linear {
+    examples: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let y = self.forward(elements(x, x_layout)?, elements(weight, weight_layout)?, elements(bias, bias_layout)?)?;
+        Ok((CpuStorage::F32(y), Shape::from((self.examples, self.outputs))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        with_elements(dy, |dy: &[f32]| {
+            let dx = with_elements(weight, |weight: &[f32]| self.input_gradient(weight, dy))?;
+            let dw = with_elements(x, |x: &[f32]| self.weight_gradient(x, dy))?;
+            let mut db = vec![0.0; self.outputs];
+            for dy in dy.chunks_exact(self.outputs) {
+                db.iter_mut().zip(dy).for_each(|(sum, &dy)| *sum += f64::from(dy));
+            }
+            let db = db.into_iter().map(|sum| sum as f32).collect();
+            Ok((
+                Some(Tensor::from_vec(dx, x.shape(), x.device())?),
+                Some(Tensor::from_vec(dw, weight.shape(), weight.device())?),
+                Some(Tensor::from_vec(db, bias.shape(), bias.device())?),
+            ))
+        })
+    }
+}
+
+impl Linear {
+    /// Panels of examples: the weight's rows are the left operand, and the product is y transposed.
+    fn forward(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Result<Vec<f32>> {
+        let &Self { examples, inputs, outputs } = self;
+        let width = panel_columns()?;
+        let mut panels = Buffer::zeros(examples.div_ceil(width) * inputs * width);
+        panels.par_chunks_exact_mut(inputs * width).zip(x.par_chunks(width * inputs)).for_each(|(panel, x)| {
+            for (column, x) in x.chunks_exact(inputs).enumerate() {
+                for (row, &x) in panel.chunks_exact_mut(width).zip(x) {
+                    row[column] = x;
+                }
+            }
+        });
+        let mut transposed = Buffer::stale(outputs * examples);
+        transposed.par_chunks_mut(TASK_OUTPUTS * examples).zip(weight.par_chunks(TASK_OUTPUTS * inputs)).try_for_each(
+            |(out, weight)| {
+                let starts: Vec<usize> = (0..weight.len()).step_by(inputs).collect();
+                for (number, panel) in panels.chunks_exact(inputs * width).enumerate() {
+                    let first = number * width;
+                    PanelProduct {
+                        left: weight,
+                        starts: &starts,
+                        panel,
+                        terms: one_level(inputs, 1, width),
+                        initial: Initial::Zero,
+                        out: &mut out[first..],
+                        out_step: examples,
+                        columns: width.min(examples - first),
+                    }
+                    .compute()?;
+                }
+                Ok::<(), candle_core::Error>(())
+            },
+        )?;
+        let mut y = vec![0.0; examples * outputs];
+        for (example, y) in y.chunks_exact_mut(outputs).enumerate() {
+            for (output, y) in y.iter_mut().enumerate() {
+                *y = transposed[output * examples + example] + bias[output];
+            }
+        }
+        Ok(y)
+    }
+
+    /// (N, I), a panel of inputs at a time.
+    fn input_gradient(&self, weight: &[f32], dy: &[f32]) -> Result<Vec<f32>> {
+        let &Self { examples, inputs, outputs } = self;
+        let width = panel_columns()?;
+        let starts: Vec<usize> = (0..examples).map(|example| example * outputs).collect();
+        let mut panels = Buffer::stale(inputs.div_ceil(width) * examples * width);
+        panels.par_chunks_exact_mut(examples * width).enumerate().try_for_each_init(
+            || Buffer::zeros(outputs * width),
+            |panel, (number, out)| {
+                let first = number * width;
+                let columns = width.min(inputs - first);
+                pack_columns(weight, inputs, first, columns, width, panel);
+                PanelProduct {
+                    left: dy,
+                    starts: &starts,
+                    panel,
+                    terms: one_level(outputs, 1, width),
+                    initial: Initial::Zero,
+                    out,
+                    out_step: width,
+                    columns,
+                }
+                .compute()
+            },
+        )?;
+        let mut dx = vec![0.0; examples * inputs];
+        dx.par_chunks_exact_mut(inputs).enumerate().for_each(|(example, dx)| {
+            for (dx, panel) in dx.chunks_mut(width).zip(panels.chunks_exact(examples * width)) {
+                dx.copy_from_slice(&panel[example * width..][..dx.len()]);
+            }
+        });
+        Ok(dx)
+    }
+
+    /// (O, I)
+    fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Result<Vec<f32>> {
+        let &Self { examples, inputs, outputs } = self;
+        let width = panel_columns()?;
+        let mut panels = Buffer::zeros(inputs.div_ceil(width) * examples * width);
+        panels.par_chunks_exact_mut(examples * width).enumerate().for_each(|(number, panel)| {
+            let first = number * width;
+            pack_columns(x, inputs, first, width.min(inputs - first), width, panel);
+        });
+        let mut dw = vec![0.0; outputs * inputs];
+        dw.par_chunks_mut(TASK_OUTPUTS * inputs).enumerate().try_for_each(|(task, dw)| {
+            let first_output = task * TASK_OUTPUTS;
+            let starts: Vec<usize> = (first_output..first_output + dw.len() / inputs).collect();
+            for (number, panel) in panels.chunks_exact(examples * width).enumerate() {
+                let first = number * width;
+                PanelProduct {
+                    left: dy,
+                    starts: &starts,
+                    panel,
+                    terms: one_level(examples, outputs, width),
+                    initial: Initial::Zero,
+                    out: &mut dw[first..],
+                    out_step: inputs,
+                    columns: width.min(inputs - first),
+                }
+                .compute()?;
+            }
+            Ok::<(), candle_core::Error>(())
+        })?;
+        Ok(dw)
+    }
+}
+
+fn one_level(count: usize, left_step: usize, panel_step: usize) -> [Level; 2] {
+    [Level { count: 1, left_step: 0, panel_step: 0 }, Level { count, left_step, panel_step }]
+}
+
+/// Copies columns of a matrix, rows of `row_len`, to a panel of `width` columns.
+fn pack_columns(matrix: &[f32], row_len: usize, first: usize, columns: usize, width: usize, panel: &mut [f32]) {
+    for (packed, row) in panel.chunks_exact_mut(width).zip(matrix.chunks_exact(row_len)) {
+        packed[..columns].copy_from_slice(&row[first..first + columns]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ops::gradient_check::{assert_gradient, normal};
+    use crate::ops::reference::{real, relative_error, tensor, with_gradients};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn output_and_gradients_are_the_definition(n in 1..70usize, i in 1..80usize, o in 1..70usize) {
+            let (x, weight, bias, dy) = (real(1, n * i), real(2, o * i), real(3, o), real(4, n * o));
+            let mut y = vec![0.0; n * o];
+            let (mut dx, mut dw, mut db) = (vec![0.0; n * i], vec![0.0; o * i], vec![0.0; o]);
+            for example in 0..n {
+                for output in 0..o {
+                    let d = f64::from(dy[example * o + output]);
+                    y[example * o + output] += f64::from(bias[output]);
+                    db[output] += d;
+                    for input in 0..i {
+                        let (x, w) = (f64::from(x[example * i + input]), f64::from(weight[output * i + input]));
+                        y[example * o + output] += x * w;
+                        dx[example * i + input] += d * w;
+                        dw[output * i + input] += d * x;
+                    }
+                }
+            }
+            let arguments = [tensor(x, &[n, i]), tensor(weight, &[o, i]), tensor(bias, &[o])];
+            let f = |arguments: &[Tensor]| linear(&arguments[0], &arguments[1], &arguments[2]);
+            let (ours, gradients) = with_gradients(&arguments, &tensor(dy, &[n, o]), f).unwrap();
+            for (ours, expected) in [(&ours, &y), (&gradients[0], &dx), (&gradients[1], &dw), (&gradients[2], &db)] {
+                let error = relative_error(ours, expected).unwrap();
+                prop_assert!(error <= 1e-5, "{error:.1e}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradients_on_other_devices_are_finite_differences() {
+        let (x, weight, bias) = (normal(1, &[3, 5]), normal(2, &[4, 5]), normal(3, &[4]));
+        assert_gradient(&x, |x| linear(x, &weight, &bias));
+        assert_gradient(&weight, |weight| linear(&x, weight, &bias));
+        assert_gradient(&bias, |bias| linear(&x, &weight, bias));
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        let (x, weight, bias) = (tensor(real(1, 6), &[2, 3]), tensor(real(1, 8), &[2, 4]), tensor(real(1, 2), &[2]));
+        assert!(linear(&x, &weight, &bias).is_err());
+    }
+}
