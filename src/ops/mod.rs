@@ -13,6 +13,7 @@ mod buffer;
 mod conv;
 mod conv_block;
 mod convolution;
+mod cross_entropy;
 mod dropout;
 mod flatten;
 #[cfg(test)]
@@ -30,11 +31,9 @@ pub use adam::AdamStep;
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
 pub use conv::conv2d;
 pub use conv_block::{BlockParameters, conv_block_evaluate, conv_block_train};
+pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
 pub use flatten::flatten_planes;
 pub use linear::linear;
 pub use pool::max_pool_2x2;
 pub use relu::relu;
-
-/// Mean softmax cross-entropy of `logits` (N, classes) against `labels` (N), u32.
-pub use candle_nn::loss::cross_entropy;
