@@ -1,8 +1,13 @@
-//! One step of Adam (Kingma and Ba 2015, algorithm 1), in place, with PyTorch's order of operations.
+//! One step of Adam (Kingma and Ba 2015, algorithm 1), in place and in one pass, with PyTorch's order of operations.
+
+use std::cell::RefCell;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var, bail};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
+
+use super::real::with_elements;
+use super::simd;
 
 /// Elements handled by one task.
 const TASK_ELEMENTS: usize = 1 << 15;
@@ -24,17 +29,24 @@ impl AdamStep {
         if !parameter.device().is_cpu() {
             return self.apply_composed(parameter, gradient, first_moment, second_moment);
         }
-        let gradient = gradient.contiguous()?;
-        first_moment.inplace_op2(&gradient, &FirstMoment { weight: (1.0 - self.beta1) as f32 })?;
-        let second = SecondMoment { decay: self.beta2 as f32, weight: (1.0 - self.beta2) as f32 };
-        second_moment.inplace_op2(&gradient, &second)?;
         let (step_size, root_correction) = self.corrections();
-        let descent = Descent {
+        let update = Update {
+            first_weight: (1.0 - self.beta1) as f32,
+            second_decay: self.beta2 as f32,
+            second_weight: (1.0 - self.beta2) as f32,
             step_size: step_size as f32,
             root_correction: root_correction as f32,
             epsilon: self.epsilon as f32,
         };
-        parameter.inplace_op3(first_moment, second_moment, &descent)
+        with_elements(gradient, |gradient: &[f32]| {
+            with_elements_mut(parameter, |parameter| {
+                with_elements_mut(first_moment, |first_moment| {
+                    with_elements_mut(second_moment, |second_moment| {
+                        update.apply(parameter, gradient, first_moment, second_moment)
+                    })
+                })
+            })
+        })
     }
 
     fn apply_composed(self, parameter: &Var, gradient: &Tensor, first_moment: &Var, second_moment: &Var) -> Result<()> {
@@ -54,88 +66,64 @@ impl AdamStep {
     }
 }
 
-/// m += (g - m) (1 - β₁)
-struct FirstMoment {
-    weight: f32,
-}
-
-/// v = β₂ v + (1 - β₂) g²
-struct SecondMoment {
-    decay: f32,
-    weight: f32,
-}
-
-/// θ -= step_size m / (√v / root_correction + ε)
-struct Descent {
+/// m += (g - m) (1 - β₁);  v = β₂ v + (1 - β₂) g²;  θ -= step_size m / (√v / root_correction + ε)
+#[derive(Clone, Copy)]
+struct Update {
+    first_weight: f32,
+    second_decay: f32,
+    second_weight: f32,
     step_size: f32,
     root_correction: f32,
     epsilon: f32,
 }
 
-impl InplaceOp2 for FirstMoment {
-    fn name(&self) -> &'static str {
-        "adam_first_moment"
+impl Update {
+    fn apply(self, parameter: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]) -> Result<()> {
+        let moments = first.par_chunks_mut(TASK_ELEMENTS).zip(second.par_chunks_mut(TASK_ELEMENTS));
+        let gradients = gradient.par_chunks(TASK_ELEMENTS);
+        let tasks = parameter.par_chunks_mut(TASK_ELEMENTS).zip(gradients).zip(moments);
+        tasks.try_for_each(|((parameter, gradient), (first, second))| {
+            simd::vectorized(
+                #[inline(always)]
+                || self.apply_to_task(parameter, gradient, first, second),
+            )
+        })
     }
 
-    fn cpu_fwd(&self, m: &mut CpuStorage, m_layout: &Layout, g: &CpuStorage, g_layout: &Layout) -> Result<()> {
-        update(elements_mut(m, m_layout)?, elements(g, g_layout)?, |m, g| *m += (g - *m) * self.weight);
-        Ok(())
+    #[inline(always)]
+    fn apply_to_task(self, parameter: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]) {
+        let len = parameter.len();
+        let (gradient, first, second) = (&gradient[..len], &mut first[..len], &mut second[..len]);
+        for i in 0..len {
+            let g = gradient[i];
+            let m = first[i] + (g - first[i]) * self.first_weight;
+            let v = second[i] * self.second_decay + g * g * self.second_weight;
+            (first[i], second[i]) = (m, v);
+            parameter[i] -= self.step_size * m / (v.sqrt() / self.root_correction + self.epsilon);
+        }
     }
 }
 
-impl InplaceOp2 for SecondMoment {
-    fn name(&self) -> &'static str {
-        "adam_second_moment"
-    }
+/// Calls `f` with the elements of a contiguous f32 variable on the CPU, to change.
+fn with_elements_mut(variable: &Var, f: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
+    /// candle lends an operation one tensor to change. Operations within operations lend all that one pass needs.
+    struct Lend<F>(RefCell<Option<F>>);
 
-    fn cpu_fwd(&self, v: &mut CpuStorage, v_layout: &Layout, g: &CpuStorage, g_layout: &Layout) -> Result<()> {
-        update(elements_mut(v, v_layout)?, elements(g, g_layout)?, |v, g| *v = *v * self.decay + g * g * self.weight);
-        Ok(())
-    }
-}
+    impl<F: FnOnce(&mut [f32]) -> Result<()>> InplaceOp1 for Lend<F> {
+        fn name(&self) -> &'static str {
+            "adam"
+        }
 
-impl InplaceOp3 for Descent {
-    fn name(&self) -> &'static str {
-        "adam_descent"
-    }
-
-    fn cpu_fwd(
-        &self,
-        parameter: &mut CpuStorage,
-        parameter_layout: &Layout,
-        m: &CpuStorage,
-        m_layout: &Layout,
-        v: &CpuStorage,
-        v_layout: &Layout,
-    ) -> Result<()> {
-        let parameter = elements_mut(parameter, parameter_layout)?;
-        let (m, v) = (elements(m, m_layout)?, elements(v, v_layout)?);
-        let moments = m.par_chunks(TASK_ELEMENTS).zip(v.par_chunks(TASK_ELEMENTS));
-        parameter.par_chunks_mut(TASK_ELEMENTS).zip(moments).for_each(|(parameter, (m, v))| {
-            for (parameter, (&m, &v)) in parameter.iter_mut().zip(m.iter().zip(v)) {
-                *parameter -= self.step_size * m / (v.sqrt() / self.root_correction + self.epsilon);
+        fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+            let dtype = storage.dtype();
+            match (storage, layout.contiguous_offsets(), self.0.take()) {
+                (CpuStorage::F32(values), Some((start, end)), Some(f)) => f(&mut values[start..end]),
+                _ => bail!("Adam takes contiguous f32 tensors, not {dtype:?} {:?}", layout.shape()),
             }
-        });
-        Ok(())
+        }
     }
-}
 
-fn update(values: &mut [f32], gradient: &[f32], f: impl Fn(&mut f32, f32) + Sync) {
-    values.par_chunks_mut(TASK_ELEMENTS).zip(gradient.par_chunks(TASK_ELEMENTS)).for_each(|(values, gradient)| {
-        values.iter_mut().zip(gradient).for_each(|(value, &g)| f(value, g));
-    });
-}
-
-fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    super::real::elements(storage, layout)
-}
-
-fn elements_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
-    let dtype = storage.dtype();
-    match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(values), Some((start, end))) => Ok(&mut values[start..end]),
-        _ => bail!("Adam takes contiguous f32 tensors, not {dtype:?} {:?}", layout.shape()),
-    }
+    variable.inplace_op1(&Lend(RefCell::new(Some(f))))
 }
 
 #[cfg(test)]
