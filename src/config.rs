@@ -80,6 +80,8 @@ pub struct AugmentConfig {
 pub struct ModelConfig {
     /// Channels of the three convolutions.
     pub channels: [usize; 3],
+    /// What each block attends to, between ReLU and the pool.
+    pub attention: AttentionKind,
     /// Width of the hidden fully connected layer.
     pub hidden: usize,
     /// Probability that a hidden activation is dropped.
@@ -87,6 +89,24 @@ pub struct ModelConfig {
     /// Initial weights, a safetensors file with the names of a PyTorch `state_dict`; else PyTorch's initialisation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttentionKind {
+    None,
+    /// Channels: squeeze-and-excitation (Hu et al. 2018).
+    Se,
+}
+
+impl ModelConfig {
+    /// What a run of this network is called when it is given no name.
+    pub fn short_name(&self) -> &'static str {
+        match self.attention {
+            AttentionKind::None => "cnn",
+            AttentionKind::Se => "se",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -176,7 +196,7 @@ impl Default for AugmentConfig {
 
 impl Default for ModelConfig {
     fn default() -> Self {
-        Self { channels: [32, 64, 128], hidden: 512, dropout: 0.5, init: None }
+        Self { channels: [32, 64, 128], attention: AttentionKind::None, hidden: 512, dropout: 0.5, init: None }
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::Config;
+use super::{AttentionKind, Config};
+use crate::model::attention::REDUCTION;
 
 /// Learning rates that a configuration or a command may set.
 pub const LEARNING_RATES: RangeInclusive<f64> = 1e-12..=10.0;
@@ -57,6 +58,15 @@ pub(super) const RULES: &[Rule] = &[
         c.model.channels.iter().all(|n| (1..=4096).contains(n))
     }),
     rule("model.hidden", "a whole number from 1 to 65536", |c| (1..=65_536).contains(&c.model.hidden)),
+    Rule {
+        key: "model.attention",
+        allowed: "none, or se with at least 16 channels in each block",
+        choices: &["none", "se"],
+        holds: |c| {
+            let squeezable = c.model.channels.iter().all(|&channels| channels >= REDUCTION);
+            c.model.attention == AttentionKind::None || squeezable
+        },
+    },
     rule("model.dropout", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.model.dropout)),
     rule("model.init", "the path of a safetensors file", |c| {
         c.model.init.as_ref().is_none_or(|path| !path.as_os_str().is_empty())

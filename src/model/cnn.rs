@@ -1,14 +1,16 @@
-//! The study's network: three blocks of convolution, batch normalisation, ReLU and max-pool, then two linear layers.
+//! The study's network: three blocks of convolution, batch normalisation, ReLU, attention if any and max-pool, then two
+//! linear layers.
 //!
 //! It comes in two halves, `features` and `head`: candle's `backward` discards the gradients of intermediate results, so
 //! whoever wants the gradient at the last feature map makes it a variable between the two.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
+use super::attention::Attention;
 use super::weights::{Builder, Weights};
-use crate::config::ModelConfig;
+use crate::config::{AttentionKind, ModelConfig};
 use crate::data::{CLASSES, SIDE};
-use crate::ops;
+use crate::ops::{self, BlockOutputs};
 use crate::random::{Purpose, stream};
 
 /// Weight of a batch in the running estimates.
@@ -37,9 +39,9 @@ impl Cnn {
         let mut builder = Builder { seed, device, weights: Weights::default() };
         let [first, second, third] = config.channels;
         let blocks = [
-            Block::new(&mut builder, 1, 3, first)?,
-            Block::new(&mut builder, 2, first, second)?,
-            Block::new(&mut builder, 3, second, third)?,
+            Block::new(&mut builder, config.attention, 1, 3, first)?,
+            Block::new(&mut builder, config.attention, 2, first, second)?,
+            Block::new(&mut builder, config.attention, 3, second, third)?,
         ];
         // Three pools halve each side.
         let features = third * (SIDE / 8) * (SIDE / 8);
@@ -52,10 +54,14 @@ impl Cnn {
         &self.weights
     }
 
-    /// Such as `cnn 32-64-128`.
+    /// Such as `cnn 32-64-128` or `cnn-se 32-64-128`.
     pub fn summary(&self) -> String {
         let channels: Vec<String> = self.blocks.iter().map(|block| block.conv_bias.elem_count().to_string()).collect();
-        format!("cnn {}", channels.join("-"))
+        let attention = match self.blocks[0].attention {
+            Attention::None => "",
+            Attention::SqueezeExcitation(_) => "-se",
+        };
+        format!("cnn{attention} {}", channels.join("-"))
     }
 
     /// Normalised pictures (N, 32, 32, 3) to logits (N, 10).
@@ -81,7 +87,7 @@ impl Cnn {
     }
 }
 
-/// Convolution 3 x 3 → batch normalisation → ReLU → max-pool 2 x 2.
+/// Convolution 3 x 3 → batch normalisation → ReLU → attention → max-pool 2 x 2.
 struct Block {
     conv_weight: Tensor,
     conv_bias: Tensor,
@@ -90,10 +96,17 @@ struct Block {
     running_mean: Var,
     running_variance: Var,
     batches_tracked: Var,
+    attention: Attention,
 }
 
 impl Block {
-    fn new(builder: &mut Builder, number: usize, inputs: usize, outputs: usize) -> Result<Self> {
+    fn new(
+        builder: &mut Builder,
+        attention: AttentionKind,
+        number: usize,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Self> {
         let device = builder.device;
         let fan_in = inputs * 3 * 3;
         Ok(Self {
@@ -107,6 +120,7 @@ impl Block {
                 .buffer(format!("bn{number}.running_var"), &Tensor::ones(outputs, DType::F32, device)?)?,
             batches_tracked: builder
                 .buffer(format!("bn{number}.num_batches_tracked"), &Tensor::zeros((), DType::I64, device)?)?,
+            attention: Attention::new(builder, attention, number, outputs)?,
         })
     }
 
@@ -117,14 +131,21 @@ impl Block {
             norm_weight: &self.norm_weight,
             norm_bias: &self.norm_bias,
         };
-        match mode {
+        let outputs = match self.attention {
+            Attention::None => BlockOutputs::Pooled,
+            Attention::SqueezeExcitation(_) => BlockOutputs::PooledAndMeans,
+        };
+        let output = match mode {
             Mode::Train { .. } => {
-                let (y, batch) = ops::conv_block_train(x, parameters)?;
+                let (output, batch) = ops::conv_block_train(x, parameters, outputs)?;
                 self.track(&batch)?;
-                Ok(y)
+                output
             }
-            Mode::Evaluate => ops::conv_block_evaluate(x, parameters, &self.running_mean, &self.running_variance),
-        }
+            Mode::Evaluate => {
+                ops::conv_block_evaluate(x, parameters, outputs, &self.running_mean, &self.running_variance)?
+            }
+        };
+        self.attention.apply(output)
     }
 
     fn track(&self, batch: &ops::BatchStatistics) -> Result<()> {
@@ -248,6 +269,7 @@ mod tests {
                 running_mean: Var::from_tensor(&normal(6, &[3]))?,
                 running_variance: Var::from_tensor(&normal(7, &[3]).sqr()?)?,
                 batches_tracked: Var::zeros((), DType::I64, &Device::Cpu)?,
+                attention: Attention::None,
             };
             block.forward(&x, mode)
         };

@@ -1,5 +1,6 @@
 //! The network, its initial weights, and weights on disk.
 
+pub mod attention;
 pub mod cnn;
 mod init;
 pub mod weights;

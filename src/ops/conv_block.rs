@@ -23,8 +23,8 @@ use super::real::{elements, with_elements};
 use super::relu::relu;
 use super::simd;
 use picture::{
-    DEAD, GradientTerms, Maxima, Moments, Normalisation, gradient_sums, normalise_and_pool, normalise_and_pool_only,
-    output_gradient,
+    DEAD, GradientTerms, Maxima, MeanGradient, Moments, Normalisation, Rectified, gradient_sums, normalise_and_pool,
+    normalise_and_pool_only, output_gradient, rectified_means,
 };
 
 /// The parameters of a block.
@@ -38,14 +38,34 @@ pub struct BlockParameters<'a> {
     pub norm_bias: &'a Tensor,
 }
 
-/// `x` (N, H, W, C) through a block that normalises with the statistics of the batch: (N, H / 2, W / 2, O).
-pub fn conv_block_train(x: &Tensor, parameters: BlockParameters) -> Result<(Tensor, BatchStatistics)> {
+/// What is wanted of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockOutputs {
+    Pooled,
+    /// For attention to channels, which needs the mean of each before the pool. A positive factor for each channel may
+    /// follow the pool, for it commutes with the maximum.
+    PooledAndMeans,
+}
+
+pub struct BlockOutput {
+    /// (N, H / 2, W / 2, O)
+    pub pooled: Tensor,
+    /// The mean of each channel after ReLU and before the pool, (N, O), where it is wanted.
+    pub channel_means: Option<Tensor>,
+}
+
+/// `x` (N, H, W, C) through a block that normalises with the statistics of the batch.
+pub fn conv_block_train(
+    x: &Tensor,
+    parameters: BlockParameters,
+    outputs: BlockOutputs,
+) -> Result<(BlockOutput, BatchStatistics)> {
     if !is_fused(x) {
         let (y, statistics) = batch_norm_train(&planes(x, parameters)?, parameters.norm_weight, parameters.norm_bias)?;
-        return Ok((rectify_and_pool(&y)?, statistics));
+        return Ok((rectify_and_pool(&y, outputs)?, statistics));
     }
     let measured = Arc::new(OnceLock::new());
-    let y = apply(x, parameters, Statistics::OfBatch(Arc::clone(&measured)))?;
+    let output = apply(x, parameters, outputs, Statistics::OfBatch(Arc::clone(&measured)))?;
     let measured = measured.get().expect("the forward pass has measured the batch");
     let unbiased = measured.count / (measured.count - 1.0).max(1.0);
     let of_channels = |values: &[f64], factor: f64| {
@@ -56,24 +76,25 @@ pub fn conv_block_train(x: &Tensor, parameters: BlockParameters) -> Result<(Tens
         mean: of_channels(&measured.mean, 1.0)?,
         variance: of_channels(&measured.variance, unbiased)?,
     };
-    Ok((y, statistics))
+    Ok((output, statistics))
 }
 
-/// `x` (N, H, W, C) through a block that normalises with running estimates (O): (N, H / 2, W / 2, O).
+/// `x` (N, H, W, C) through a block that normalises with running estimates (O).
 pub fn conv_block_evaluate(
     x: &Tensor,
     parameters: BlockParameters,
+    outputs: BlockOutputs,
     mean: &Tensor,
     variance: &Tensor,
-) -> Result<Tensor> {
+) -> Result<BlockOutput> {
     if !is_fused(x) {
         let y = planes(x, parameters)?;
         let y = batch_norm_evaluate(&y, parameters.norm_weight, parameters.norm_bias, mean, variance)?;
-        return rectify_and_pool(&y);
+        return rectify_and_pool(&y, outputs);
     }
     let of_channels = |values: &Tensor| values.to_dtype(DType::F64)?.to_vec1::<f64>();
     let running = ChannelStatistics { count: 0.0, mean: of_channels(mean)?, variance: of_channels(variance)? };
-    apply(x, parameters, Statistics::Running(running))
+    apply(x, parameters, outputs, Statistics::Running(running))
 }
 
 fn is_fused(x: &Tensor) -> bool {
@@ -86,23 +107,46 @@ fn planes(x: &Tensor, parameters: BlockParameters) -> Result<Tensor> {
     conv2d(x, parameters.weight, parameters.bias, 1, padding)?.permute((0, 3, 1, 2))?.contiguous()
 }
 
-/// `y` (N, O, H, W) to (N, H / 2, W / 2, O); an odd row or column is left out.
-fn rectify_and_pool(y: &Tensor) -> Result<Tensor> {
+/// `y` (N, O, H, W) rectified and pooled; an odd row or column is left out of the pool.
+fn rectify_and_pool(y: &Tensor, outputs: BlockOutputs) -> Result<BlockOutput> {
     let (_, _, height, width) = y.dims4()?;
-    let whole_windows = relu(y)?.narrow(2, 0, height / 2 * 2)?.narrow(3, 0, width / 2 * 2)?.contiguous()?;
-    max_pool_2x2(&whole_windows)?.permute((0, 2, 3, 1))?.contiguous()
+    let rectified = relu(y)?;
+    let channel_means = match outputs {
+        BlockOutputs::Pooled => None,
+        BlockOutputs::PooledAndMeans => Some(rectified.mean((2, 3))?),
+    };
+    let whole_windows = rectified.narrow(2, 0, height / 2 * 2)?.narrow(3, 0, width / 2 * 2)?.contiguous()?;
+    let pooled = max_pool_2x2(&whole_windows)?.permute((0, 2, 3, 1))?.contiguous()?;
+    Ok(BlockOutput { pooled, channel_means })
 }
 
-fn apply(x: &Tensor, parameters: BlockParameters, statistics: Statistics) -> Result<Tensor> {
+fn apply(
+    x: &Tensor,
+    parameters: BlockParameters,
+    outputs: BlockOutputs,
+    statistics: Statistics,
+) -> Result<BlockOutput> {
     let BlockParameters { weight, bias, norm_weight, norm_bias } = parameters;
     let geometry = geometry(x, weight, 1, weight.dim(2)? / 2)?;
     if geometry.height < 2 || geometry.width < 2 {
         bail!("pictures of {} x {} pixels are too small to pool", geometry.height, geometry.width)
     }
-    // candle's operations take three tensors at most.
+    // candle's operations take three tensors at most, and give one.
     let of_channels = Tensor::stack(&[bias, norm_weight, norm_bias], 0)?;
-    let block = ConvBlock { geometry, statistics, kept: Mutex::new(None) };
-    x.contiguous()?.apply_op3(&weight.contiguous()?, &of_channels, block)
+    let block = ConvBlock { geometry, outputs, statistics, kept: Mutex::new(None) };
+    let pictures = x.dim(0)?;
+    let (pooled_picture, channels) = (block.pooled_picture(), geometry.outputs);
+    let flat = x.contiguous()?.apply_op3(&weight.contiguous()?, &of_channels, block)?;
+    let shape = (pictures, geometry.height / 2, geometry.width / 2, channels);
+    Ok(match outputs {
+        BlockOutputs::Pooled => BlockOutput { pooled: flat.reshape(shape)?, channel_means: None },
+        BlockOutputs::PooledAndMeans => BlockOutput {
+            pooled: flat.narrow(0, 0, pictures * pooled_picture)?.reshape(shape)?,
+            channel_means: Some(
+                flat.narrow(0, pictures * pooled_picture, pictures * channels)?.reshape((pictures, channels))?,
+            ),
+        },
+    })
 }
 
 /// Mean and biased variance of each channel.
@@ -120,8 +164,10 @@ enum Statistics {
     Running(ChannelStatistics),
 }
 
+/// Gives the pooled pictures one after another, and then the means, where they are wanted.
 struct ConvBlock {
     geometry: Geometry,
+    outputs: BlockOutputs,
     statistics: Statistics,
     kept: Mutex<Option<Kept>>,
 }
@@ -131,6 +177,10 @@ struct Kept {
     /// The convolution's output, (N, H, W, O).
     y: Buffer,
     pooled: Pooled,
+    /// Where means are wanted, of each picture and channel (N, O): the pixels above 0 once normalised,
+    counts: Vec<f32>,
+    /// and the sum of the convolution's output less its mean over these.
+    centred: Vec<f32>,
 }
 
 /// Of each maximum, (N, H / 2, W / 2, O):
@@ -218,21 +268,54 @@ impl ConvBlock {
                 Normalisation::new(statistics, norm_weight, norm_bias)
             }
         };
-        let elements = y.len() / self.geometry.out_picture() * self.pooled_picture();
-        let mut out = vec![0.0; elements];
+        let pictures = y.len() / self.geometry.out_picture();
+        let elements = pictures * self.pooled_picture();
+        let mean_picture = self.mean_picture();
+        let mut out = vec![0.0; elements + pictures * mean_picture];
+        let (out_pooled, out_means) = out.split_at_mut(elements);
         let mut pooled = Pooled { places: vec![DEAD; elements], values: Buffer::stale(elements) };
-        out.par_chunks_exact_mut(self.pooled_picture())
+        let mut counts = vec![0.0; pictures * mean_picture];
+        let mut centred = vec![0.0; pictures * mean_picture];
+        let maxima = out_pooled
+            .par_chunks_exact_mut(self.pooled_picture())
             .zip(pooled.places.par_chunks_exact_mut(self.pooled_picture()))
             .zip(pooled.values.par_chunks_exact_mut(self.pooled_picture()))
-            .zip(y.par_chunks_exact(self.geometry.out_picture()))
-            .try_for_each(|(((out, places), values), y)| {
-                let maxima = Maxima { out, places, values };
-                simd::vectorized(
-                    #[inline(always)]
-                    || normalise_and_pool(y, self.geometry.width, &normalisation, maxima),
-                )
-            })?;
-        Ok((out, Kept { y, pooled }))
+            .map(|((out, places), values)| Maxima { out, places, values });
+        let rectified = pieces(out_means, mean_picture, pictures)
+            .zip(pieces(&mut counts, mean_picture, pictures))
+            .zip(pieces(&mut centred, mean_picture, pictures))
+            .map(|((means, counts), centred)| Rectified { means, counts, centred });
+        let of_pictures = maxima.zip(rectified).zip(y.par_chunks_exact(self.geometry.out_picture()));
+        of_pictures
+            .try_for_each(|((maxima, rectified), y)| self.finish_picture(y, &normalisation, maxima, rectified))?;
+        Ok((out, Kept { y, pooled, counts, centred }))
+    }
+
+    /// Elements of the means of one picture.
+    fn mean_picture(&self) -> usize {
+        match self.outputs {
+            BlockOutputs::Pooled => 0,
+            BlockOutputs::PooledAndMeans => self.geometry.outputs,
+        }
+    }
+
+    /// What follows the convolution of a picture.
+    fn finish_picture(
+        &self,
+        y: &[f32],
+        normalisation: &Normalisation,
+        maxima: Maxima,
+        rectified: Rectified,
+    ) -> Result<()> {
+        simd::vectorized(
+            #[inline(always)]
+            || {
+                normalise_and_pool(y, self.geometry.width, normalisation, maxima);
+                if self.outputs == BlockOutputs::PooledAndMeans {
+                    rectified_means(y, normalisation, rectified);
+                }
+            },
+        )
     }
 
     /// The output alone: evaluation needs neither the convolution's output nor the places of the maxima.
@@ -245,23 +328,41 @@ impl ConvBlock {
     ) -> Result<Vec<f32>> {
         let [bias, norm_weight, norm_bias] = self.of_channels(of_channels);
         let normalisation = Normalisation::new(running, norm_weight, norm_bias);
+        let channels = self.geometry.outputs;
         let convolution = Convolution::new(self.geometry)?;
         let weight = convolution.pack_weight(weight);
-        let pictures = x.par_chunks_exact(self.geometry.picture());
-        let mut out = vec![0.0; pictures.len() * self.pooled_picture()];
-        out.par_chunks_exact_mut(self.pooled_picture()).zip(pictures).try_for_each_init(
+        let x = x.par_chunks_exact(self.geometry.picture());
+        let (pictures, mean_picture) = (x.len(), self.mean_picture());
+        let mut out = vec![0.0; pictures * (self.pooled_picture() + mean_picture)];
+        let (pooled, means) = out.split_at_mut(pictures * self.pooled_picture());
+        let outs = pooled.par_chunks_exact_mut(self.pooled_picture()).zip(pieces(means, mean_picture, pictures));
+        outs.zip(x).try_for_each_init(
             || (Buffer::zeros(convolution.padded_len()), Buffer::stale(self.geometry.out_picture())),
-            |(padded, y), (out, x)| {
+            |(padded, y), ((pooled, means), x)| {
                 convolution.pad(x, padded);
                 convolution.forward(padded, &weight, bias, y)?;
                 simd::vectorized(
                     #[inline(always)]
-                    || normalise_and_pool_only(y, self.geometry.width, &normalisation, out),
+                    || {
+                        normalise_and_pool_only(y, self.geometry.width, &normalisation, pooled);
+                        if self.outputs == BlockOutputs::PooledAndMeans {
+                            let (counts, centred) = (&mut vec![0.0; channels], &mut vec![0.0; channels]);
+                            rectified_means(y, &normalisation, Rectified { means, counts, centred });
+                        }
+                    },
                 )
             },
         )?;
         Ok(out)
     }
+}
+
+/// `count` pieces of `len` elements each, which may be 0.
+fn pieces(values: &mut [f32], len: usize, count: usize) -> rayon::vec::IntoIter<&mut [f32]> {
+    if len == 0 {
+        return std::iter::repeat_with(|| &mut [][..]).take(count).collect::<Vec<_>>().into_par_iter();
+    }
+    values.chunks_exact_mut(len).collect::<Vec<_>>().into_par_iter()
 }
 
 impl CustomOp3 for ConvBlock {
@@ -288,8 +389,8 @@ impl CustomOp3 for ConvBlock {
                 out
             }
         };
-        let Geometry { height, width, outputs, .. } = self.geometry;
-        Ok((CpuStorage::F32(out), Shape::from((x_layout.dims()[0], height / 2, width / 2, outputs))))
+        let shape = Shape::from(out.len());
+        Ok((CpuStorage::F32(out), shape))
     }
 
     fn bwd(
@@ -339,14 +440,23 @@ impl ConvBlock {
         wants_x: bool,
     ) -> Result<BlockGradients> {
         let channels = self.geometry.outputs;
-        let [_, norm_weight, _] = self.of_channels(of_channels);
+        let [_, norm_weight, norm_bias] = self.of_channels(of_channels);
         let statistics = match &self.statistics {
             Statistics::Running(running) => running,
             Statistics::OfBatch(measured) => measured.get().expect("the forward pass has measured the batch"),
         };
         let mean: Vec<f32> = statistics.mean.iter().map(|&mean| mean as f32).collect();
         let pooled = &kept.pooled;
-        let sums = self.sum_gradient(pooled, gradient, &mean)?;
+        let (gradient, mean_gradient) = gradient.split_at(pooled.places.len());
+        // Each pixel of a channel has its share of the gradient of the mean.
+        let pixels = self.geometry.out_pixels() as f32;
+        let shares: Vec<f32> = mean_gradient.iter().map(|gradient| gradient / pixels).collect();
+        let mut sums = self.sum_gradient(pooled, gradient, &mean)?;
+        for (place, share) in shares.iter().enumerate() {
+            sums.plain[place % channels] += f64::from(share * kept.counts[place]);
+            sums.with_centred[place % channels] += f64::from(share * kept.centred[place]);
+        }
+        let normalisation = Normalisation::new(statistics, norm_weight, norm_bias);
 
         // dy = scale · (dz - mean(dz) - ŷ · mean(dz · ŷ)) with z the normalised output (Ioffe and Szegedy 2015, section 3);
         // running estimates are constants, and leave dy = scale · dz.
@@ -379,9 +489,11 @@ impl ConvBlock {
             let y = &kept.y[number * picture..][..picture];
             let places = &pooled.places[number * pooled_picture..][..pooled_picture];
             let gradient = &gradient[number * pooled_picture..][..pooled_picture];
+            let share = shares.chunks_exact(channels).nth(number);
+            let of_mean = share.map(|share| MeanGradient { share, normalisation: &normalisation });
             simd::vectorized(
                 #[inline(always)]
-                || output_gradient(y, self.geometry.width, &terms, gradient, places, dy),
+                || output_gradient(y, self.geometry.width, &terms, gradient, places, of_mean, dy),
             )
         })?;
         Ok(BlockGradients { x: gradients.x, weight: gradients.weight, of_channels: d_of_channels })
@@ -482,31 +594,56 @@ mod tests {
         Ok(())
     }
 
+    /// Everything that a block gives, one after another.
+    fn joined(output: &BlockOutput) -> Result<Tensor> {
+        let pooled = output.pooled.flatten_all()?;
+        match &output.channel_means {
+            None => Ok(pooled),
+            Some(means) => Tensor::cat(&[pooled, means.flatten_all()?], 0),
+        }
+    }
+
+    /// What is wanted of a block, and a gradient of it.
+    fn wanted(means: bool, gradient: Tensor, shape: &[usize; 4], outputs: usize) -> (BlockOutputs, Tensor) {
+        let gradient = gradient.flatten_all().expect("one dimension");
+        if !means {
+            return (BlockOutputs::Pooled, gradient);
+        }
+        // As great as that of the pooled, of which there are fewer than pixels.
+        let of_means = real(10, shape[0] * outputs).into_iter().map(|value| 8.0 * value).collect();
+        let of_means = tensor(of_means, &[shape[0] * outputs]);
+        (BlockOutputs::PooledAndMeans, Tensor::cat(&[gradient, of_means], 0).expect("one dimension"))
+    }
+
+    /// Of two channels at least: after a weight alone, whose scale normalisation undoes, a gradient is but rounding.
     fn shapes() -> impl Strategy<Value = ([usize; 4], usize, usize)> {
-        ((1..20usize, 2..10usize, 2..10usize, 1..9usize), 1..40usize, 0..3usize)
+        ((1..20usize, 2..10usize, 2..10usize, 2..9usize), 1..40usize, 0..3usize)
             .prop_map(|((n, h, w, c), outputs, half)| ([n, h, w, c], outputs, 2 * half + 1))
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn equals_the_separate_operations_in_training((shape, outputs, kernel) in shapes()) {
+        fn equals_the_separate_operations_in_training((shape, outputs, kernel) in shapes(), means: bool) {
             let (arguments, gradient) = arguments(shape, outputs, kernel);
+            let (outputs_wanted, gradient) = wanted(means, gradient, &shape, outputs);
             check(&arguments, &gradient, |arguments| {
-                Ok(conv_block_train(&arguments[0], parameters(arguments))?.0)
+                joined(&conv_block_train(&arguments[0], parameters(arguments), outputs_wanted)?.0)
             }).unwrap();
         }
 
         #[test]
-        fn equals_the_separate_operations_in_evaluation((shape, outputs, kernel) in shapes()) {
+        fn equals_the_separate_operations_in_evaluation((shape, outputs, kernel) in shapes(), means: bool) {
             let (arguments, gradient) = arguments(shape, outputs, kernel);
+            let (outputs_wanted, gradient) = wanted(means, gradient, &shape, outputs);
             let (mean, variance) = (tensor(real(7, outputs), &[outputs]), tensor(real(8, outputs), &[outputs]).sqr().unwrap());
             // The separate operations take the parameters of the normalisation for constants.
             check(&arguments[..3], &gradient, |variables| {
                 let dtype = variables[0].dtype();
                 let constants: Vec<Tensor> = arguments[3..].iter().map(|t| t.to_dtype(dtype)).collect::<Result<_>>()?;
                 let all = [variables, &constants].concat();
-                conv_block_evaluate(&all[0], parameters(&all), &mean.to_dtype(dtype)?, &variance.to_dtype(dtype)?)
+                let (mean, variance) = (mean.to_dtype(dtype)?, variance.to_dtype(dtype)?);
+                joined(&conv_block_evaluate(&all[0], parameters(&all), outputs_wanted, &mean, &variance)?)
             }).unwrap();
         }
     }
@@ -516,9 +653,9 @@ mod tests {
         let (arguments, _) = arguments([7, 6, 8, 3], 10, 3);
         // A great mean beside a small deviation, where a difference of squares would have no digits left.
         let x = ((&arguments[0] * 1e-2)? + 100.0)?;
-        let (_, ours) = conv_block_train(&x, parameters(&arguments))?;
+        let (_, ours) = conv_block_train(&x, parameters(&arguments), BlockOutputs::Pooled)?;
         let doubles: Vec<Tensor> = arguments.iter().map(|tensor| tensor.to_dtype(DType::F64)).collect::<Result<_>>()?;
-        let (_, expected) = conv_block_train(&x.to_dtype(DType::F64)?, parameters(&doubles))?;
+        let (_, expected) = conv_block_train(&x.to_dtype(DType::F64)?, parameters(&doubles), BlockOutputs::Pooled)?;
         assert!(relative_error(&ours.mean, &expected.mean.to_vec1()?)? < 1e-6);
         assert!(relative_error(&ours.variance, &expected.variance.to_vec1()?)? < 1e-4);
         Ok(())
@@ -532,7 +669,7 @@ mod tests {
         let (weight, zero, one) = (tensor(vec![1.0], &[1, 1, 1, 1]), of_one(0.0), of_one((1.0 + 1e-5f32).sqrt()));
         let block = |x: &[Tensor]| {
             let parameters = BlockParameters { weight: &weight, bias: &zero, norm_weight: &one, norm_bias: &zero };
-            conv_block_evaluate(&x[0], parameters, &zero, &of_one(1.0))
+            Ok(conv_block_evaluate(&x[0], parameters, BlockOutputs::Pooled, &zero, &of_one(1.0))?.pooled)
         };
         let (y, gradients) = with_gradients(&[x], &tensor(vec![3.0, 5.0], &[1, 1, 2, 1]), block)?;
         assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, [1.0, 0.0]);
@@ -547,10 +684,10 @@ mod tests {
         x[5] = f32::NAN;
         arguments[0] = tensor(x, &[1, 4, 4, 1]);
         let ones = tensor(vec![1.0; 3], &[3]);
-        let evaluated = conv_block_evaluate(&arguments[0], parameters(&arguments), &ones, &ones)?;
-        assert_eq!(evaluated.flatten_all()?.to_vec1::<f32>()?.iter().filter(|value| value.is_nan()).count(), 3);
-        let (trained, _) = conv_block_train(&arguments[0], parameters(&arguments))?;
-        assert!(trained.flatten_all()?.to_vec1::<f32>()?.iter().all(|value| value.is_nan()));
+        let evaluated = conv_block_evaluate(&arguments[0], parameters(&arguments), BlockOutputs::Pooled, &ones, &ones)?;
+        assert_eq!(evaluated.pooled.flatten_all()?.to_vec1::<f32>()?.iter().filter(|value| value.is_nan()).count(), 3);
+        let (trained, _) = conv_block_train(&arguments[0], parameters(&arguments), BlockOutputs::Pooled)?;
+        assert!(trained.pooled.flatten_all()?.to_vec1::<f32>()?.iter().all(|value| value.is_nan()));
         Ok(())
     }
 
@@ -559,12 +696,16 @@ mod tests {
         let shape = [21, 8, 8, 5];
         let arguments: Vec<Tensor> = arguments(shape, 20, 3).0;
         let x = tensor(real(9, shape.iter().product()), &shape);
-        let gradient = tensor(real(6, 21 * 4 * 4 * 20), &[21, 4, 4, 20]);
+        let gradient = tensor(real(6, 21 * (4 * 4 + 1) * 20), &[21 * (4 * 4 + 1) * 20]);
         let bits = |threads: usize| -> Result<Vec<u32>> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
             pool.install(|| {
                 let arguments: Vec<Tensor> = std::iter::once(&x).chain(&arguments[1..]).cloned().collect();
-                let block = |arguments: &[Tensor]| Ok(conv_block_train(&arguments[0], parameters(arguments))?.0);
+                let block = |arguments: &[Tensor]| {
+                    let (output, _) =
+                        conv_block_train(&arguments[0], parameters(arguments), BlockOutputs::PooledAndMeans)?;
+                    joined(&output)
+                };
                 let (y, gradients) = with_gradients(&arguments, &gradient, block)?;
                 let mut bits = vec![];
                 for tensor in std::iter::once(&y).chain(&gradients) {

@@ -131,7 +131,7 @@ impl RunsDir {
                 }
                 Err(error) => return Err(io(error)),
             },
-            None => create_named_by_time(&runs).map_err(io)?,
+            None => create_named_by_time(&runs, config.model.short_name()).map_err(io)?,
         };
         if let Err(error) = run.write_atomically(&run.config(), config.to_toml().as_bytes()) {
             // It is ours, and holds nothing.
@@ -213,8 +213,8 @@ fn check_name(name: &str) -> Result<(), &'static str> {
 }
 
 /// Such as `20261124-175203-cnn`; of two in one second the later gets `-2`.
-fn create_named_by_time(runs: &Path) -> io::Result<RunDir> {
-    let stem = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S-cnn").to_string();
+fn create_named_by_time(runs: &Path, model: &str) -> io::Result<RunDir> {
+    let stem = format!("{}-{model}", jiff::Zoned::now().strftime("%Y%m%d-%H%M%S"));
     for number in 1.. {
         let path = runs.join(if number == 1 { stem.clone() } else { format!("{stem}-{number}") });
         match std::fs::create_dir(&path) {

@@ -182,6 +182,13 @@ pub struct GradientTerms {
     pub mean: Vec<f32>,
 }
 
+/// What a mean over the rectified pixels of a picture gives back to each pixel above 0, of each channel.
+pub struct MeanGradient<'a> {
+    /// Of the mean, over the number of pixels.
+    pub share: &'a [f32],
+    pub normalisation: &'a Normalisation,
+}
+
 /// Writes the gradient of the convolution's output to `dy`, like `y` (pixels, channels); `gradient` and `places` are those
 /// of the maxima.
 #[inline(always)]
@@ -191,7 +198,50 @@ pub fn output_gradient(
     terms: &GradientTerms,
     gradient: &[f32],
     places: &[u8],
+    mean_gradient: Option<MeanGradient>,
     dy: &mut [f32],
+) {
+    match mean_gradient {
+        None => output_gradient_with(
+            y,
+            width,
+            terms,
+            gradient,
+            places,
+            dy,
+            #[inline(always)]
+            |_, _| 0.0,
+        ),
+        Some(MeanGradient { share, normalisation }) => {
+            let channels = terms.scale.len();
+            let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
+            let (shift, share) = (&normalisation.shift[..channels], &share[..channels]);
+            output_gradient_with(
+                y,
+                width,
+                terms,
+                gradient,
+                places,
+                dy,
+                #[inline(always)]
+                |i: usize, y: f32| {
+                    if (y - mean[i]) * scale[i] + shift[i] > 0.0 { share[i] } else { 0.0 }
+                },
+            );
+        }
+    }
+}
+
+/// As [`output_gradient`]; `of_pixel(channel, y)` is a gradient of the normalised output beside that of the maxima.
+#[inline(always)]
+fn output_gradient_with(
+    y: &[f32],
+    width: usize,
+    terms: &GradientTerms,
+    gradient: &[f32],
+    places: &[u8],
+    dy: &mut [f32],
+    of_pixel: impl Fn(usize, f32) -> f32,
 ) {
     let channels = terms.scale.len();
     let mut maxima = gradient.chunks_exact(channels).zip(places.chunks_exact(channels));
@@ -206,37 +256,80 @@ pub fn output_gradient(
             let at = 2 * column * channels;
             for (place, dy, y) in [(0, &mut dy_top[at..], &y_top[at..]), (2, &mut dy_bottom[at..], &y_bottom[at..])] {
                 let (left, right) = dy.split_at_mut(channels);
-                pixel_gradient(&y[..channels], terms, gradient, places, place, left);
-                pixel_gradient(&y[channels..][..channels], terms, gradient, places, place + 1, &mut right[..channels]);
+                pixel_gradient(y, terms, gradient, places, place, left, &of_pixel);
+                let right = &mut right[..channels];
+                pixel_gradient(&y[channels..], terms, gradient, places, place + 1, right, &of_pixel);
             }
         }
         // An odd column, which no window holds.
         for (dy, y) in [(dy_top, y_top), (dy_bottom, y_bottom)] {
-            unpooled_gradient(&y[width / 2 * 2 * channels..], terms, &mut dy[width / 2 * 2 * channels..]);
+            unpooled_gradient(&y[width / 2 * 2 * channels..], terms, &mut dy[width / 2 * 2 * channels..], &of_pixel);
         }
     }
-    unpooled_gradient(rest_y, terms, rest);
+    unpooled_gradient(rest_y, terms, rest, &of_pixel);
 }
 
 #[inline(always)]
-fn pixel_gradient(y: &[f32], terms: &GradientTerms, gradient: &[f32], places: &[u8], place: u8, dy: &mut [f32]) {
+fn pixel_gradient(
+    y: &[f32],
+    terms: &GradientTerms,
+    gradient: &[f32],
+    places: &[u8],
+    place: u8,
+    dy: &mut [f32],
+    of_pixel: &impl Fn(usize, f32) -> f32,
+) {
     let channels = dy.len();
     let (y, gradient, places) = (&y[..channels], &gradient[..channels], &places[..channels]);
     let (scale, slope) = (&terms.scale[..channels], &terms.slope[..channels]);
     let (offset, mean) = (&terms.offset[..channels], &terms.mean[..channels]);
     for i in 0..channels {
-        let dz = if places[i] == place { gradient[i] } else { 0.0 };
-        dy[i] = scale[i] * dz + (slope[i] * (y[i] - mean[i]) + offset[i]);
+        let of_maximum = if places[i] == place { gradient[i] } else { 0.0 };
+        dy[i] = scale[i] * (of_maximum + of_pixel(i, y[i])) + (slope[i] * (y[i] - mean[i]) + offset[i]);
     }
 }
 
-/// Pixels without a window still take part in the statistics.
+/// Pixels without a window still take part in the statistics, and in a mean.
 #[inline(always)]
-fn unpooled_gradient(y: &[f32], terms: &GradientTerms, dy: &mut [f32]) {
+fn unpooled_gradient(y: &[f32], terms: &GradientTerms, dy: &mut [f32], of_pixel: &impl Fn(usize, f32) -> f32) {
     let channels = terms.scale.len();
     for (dy, y) in dy.chunks_exact_mut(channels).zip(y.chunks_exact(channels)) {
-        for (i, (dy, y)) in dy.iter_mut().zip(y).enumerate() {
-            *dy = terms.slope[i] * (y - terms.mean[i]) + terms.offset[i];
+        for (i, (dy, &y)) in dy.iter_mut().zip(y).enumerate() {
+            *dy = terms.scale[i] * of_pixel(i, y) + (terms.slope[i] * (y - terms.mean[i]) + terms.offset[i]);
         }
     }
+}
+
+/// Of one picture and each channel, over the pixels that are above 0 once normalised.
+pub struct Rectified<'a> {
+    /// The mean of all pixels, rectified.
+    pub means: &'a mut [f32],
+    /// How many there are.
+    pub counts: &'a mut [f32],
+    /// The sum of the convolution's output less its mean.
+    pub centred: &'a mut [f32],
+}
+
+/// The means of the rectified pixels, and what their gradient needs.
+#[inline(always)]
+pub fn rectified_means(y: &[f32], normalisation: &Normalisation, rectified: Rectified) {
+    let channels = normalisation.scale.len();
+    let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
+    let shift = &normalisation.shift[..channels];
+    let Rectified { means, counts, centred } = rectified;
+    let (means, counts, centred) = (&mut means[..channels], &mut counts[..channels], &mut centred[..channels]);
+    means.fill(0.0);
+    counts.fill(0.0);
+    centred.fill(0.0);
+    for y in y.chunks_exact(channels) {
+        for i in 0..channels {
+            let of_pixel = y[i] - mean[i];
+            let normalised = of_pixel * scale[i] + shift[i];
+            means[i] += if normalised <= 0.0 { 0.0 } else { normalised };
+            counts[i] += if normalised > 0.0 { 1.0 } else { 0.0 };
+            centred[i] += if normalised > 0.0 { of_pixel } else { 0.0 };
+        }
+    }
+    let pixels = (y.len() / channels) as f32;
+    means.iter_mut().for_each(|mean| *mean /= pixels);
 }
