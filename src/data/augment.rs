@@ -4,11 +4,18 @@
 //! pixels can be compared with torchvision's under the same draw. Sources: torchvision 0.24 `transforms/transforms.py`
 //! and `_functional_pil.py`; Pillow `ImageEnhance.py`, `Image.rotate`, `Blend.c`, `Convert.c`, `Geometry.c`.
 
+mod colour;
+#[cfg(test)]
+mod reference;
+
+use pulp::{Simd, WithSimd};
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use super::{PICTURE_BYTES, PLANE, SIDE};
+use self::colour::{Planes, adjust_brightness, adjust_contrast, adjust_saturation, shift_hue};
+use super::{PLANE, SIDE};
 use crate::config::AugmentConfig;
+use crate::ops::simd::{self, SimdPath};
 use crate::random::{Purpose, stream};
 
 /// What is done to one picture, in this order: crop, flip, jitter, rotate.
@@ -64,9 +71,33 @@ impl Augmentation {
 
     /// Transforms `src` into `dst`, both `PICTURE_BYTES` long: planes R, G, B.
     pub fn apply(&self, src: &[u8], dst: &mut [u8]) {
-        let mut picture = [0; PICTURE_BYTES];
-        self.crop_and_flip(src, &mut picture);
-        for jitter in self.jitter.iter().flatten() {
+        // The bytes are the same on every path; one that cannot be taken is reported by the network's kernels.
+        self.apply_on(simd::chosen().unwrap_or(SimdPath::Portable), src, dst);
+    }
+
+    fn apply_on(&self, path: SimdPath, src: &[u8], dst: &mut [u8]) {
+        simd::run_on(path, Apply { augmentation: self, src, dst });
+    }
+}
+
+/// One picture: the kernel of [`Augmentation::apply`].
+struct Apply<'a> {
+    augmentation: &'a Augmentation,
+    src: &'a [u8],
+    dst: &'a mut [u8],
+}
+
+impl WithSimd for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { augmentation, src, dst } = self;
+        let mut picture = crop(src, augmentation.crop_left, augmentation.crop_top);
+        if augmentation.flip {
+            flip(&mut picture);
+        }
+        for jitter in augmentation.jitter.iter().flatten() {
             match *jitter {
                 Jitter::Brightness(factor) => adjust_brightness(&mut picture, factor),
                 Jitter::Contrast(factor) => adjust_contrast(&mut picture, factor),
@@ -74,28 +105,27 @@ impl Augmentation {
                 Jitter::Hue(turns) => shift_hue(&mut picture, turns),
             }
         }
-        rotate(&picture, dst, self.angle_degrees);
+        rotate(&picture, dst, augmentation.angle_degrees);
     }
+}
 
-    /// `dst` holds zeros.
-    fn crop_and_flip(&self, src: &[u8], dst: &mut [u8; PICTURE_BYTES]) {
-        let rows = covered(self.crop_top);
-        let columns = covered(self.crop_left);
-        let from = |to: usize, shift: i32| (to as i32 + shift) as usize;
-        for (src, dst) in src.chunks_exact(PLANE).zip(dst.chunks_exact_mut(PLANE)) {
-            for y in rows.clone() {
-                let src = &src[from(y, self.crop_top) * SIDE..][..SIDE];
-                let dst = &mut dst[y * SIDE..][..SIDE];
-                if !columns.is_empty() {
-                    let first = from(columns.start, self.crop_left);
-                    dst[columns.clone()].copy_from_slice(&src[first..][..columns.len()]);
-                }
-                if self.flip {
-                    dst.reverse();
-                }
-            }
+#[inline(always)]
+fn crop(src: &[u8], left: i32, top: i32) -> Planes {
+    let mut picture = [[0; PLANE]; 3];
+    let (rows, columns) = (covered(top), covered(left));
+    if columns.is_empty() {
+        return picture;
+    }
+    let from = |to: usize, shift: i32| (to as i32 + shift) as usize;
+    let first = from(columns.start, left);
+    for (src, dst) in src.chunks_exact(PLANE).zip(&mut picture) {
+        for y in rows.clone() {
+            let src = &src[from(y, top) * SIDE..][..SIDE];
+            let dst = &mut dst[y * SIDE..][..SIDE];
+            dst[columns.clone()].copy_from_slice(&src[first..][..columns.len()]);
         }
     }
+    picture
 }
 
 /// The rows or columns of a crop that lie in the picture and not in its padding.
@@ -105,115 +135,33 @@ fn covered(shift: i32) -> std::ops::Range<usize> {
     inside(shift.saturating_neg())..inside(side.saturating_sub(shift))
 }
 
-/// PIL's `blend`: away from `base` by `factor`. The cast truncates and saturates, as PIL does.
-#[inline]
-fn blend(base: u8, value: u8, factor: f32) -> u8 {
-    (f32::from(base) + factor * (f32::from(value) - f32::from(base))) as u8
-}
-
-/// PIL's conversion to `L`, ITU-R 601-2 luma in fixed point.
-#[inline]
-fn luma(r: u8, g: u8, b: u8) -> u8 {
-    ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
-}
-
-type Planes<'a> = (&'a mut [u8], &'a mut [u8], &'a mut [u8]);
-
-fn planes(picture: &mut [u8; PICTURE_BYTES]) -> Planes<'_> {
-    let (r, rest) = picture.split_at_mut(PLANE);
-    let (g, b) = rest.split_at_mut(PLANE);
-    (r, g, b)
-}
-
-fn adjust_brightness(picture: &mut [u8; PICTURE_BYTES], factor: f32) {
-    for value in picture {
-        *value = blend(0, *value, factor);
+#[inline(always)]
+fn flip(picture: &mut Planes) {
+    for row in picture.as_flattened_mut().as_chunks_mut::<SIDE>().0 {
+        row.reverse();
     }
 }
 
-fn adjust_contrast(picture: &mut [u8; PICTURE_BYTES], factor: f32) {
-    let (r, g, b) = planes(picture);
-    let sum: u32 = r.iter().zip(&*g).zip(&*b).map(|((&r, &g), &b)| u32::from(luma(r, g, b))).sum();
-    let pixels = PLANE as u32;
-    let mean = ((sum + pixels / 2) / pixels) as u8;
-    for value in picture {
-        *value = blend(mean, *value, factor);
-    }
-}
-
-fn adjust_saturation(picture: &mut [u8; PICTURE_BYTES], factor: f32) {
-    let (r, g, b) = planes(picture);
-    for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
-        let grey = luma(*r, *g, *b);
-        *r = blend(grey, *r, factor);
-        *g = blend(grey, *g, factor);
-        *b = blend(grey, *b, factor);
-    }
-}
-
-fn shift_hue(picture: &mut [u8; PICTURE_BYTES], turns: f32) {
-    // Truncated towards zero, then modulo 256: as numpy does it.
-    let shift = (f64::from(turns) * 255.0) as i32 as u8;
-    let (r, g, b) = planes(picture);
-    for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
-        let (h, s, v) = rgb_to_hsv(*r, *g, *b);
-        (*r, *g, *b) = hsv_to_rgb(h.wrapping_add(shift), s, v);
-    }
-}
-
-/// `rgb2hsv_row` of Pillow's `Convert.c`, with its mixture of single and double precision.
-#[inline]
-fn rgb_to_hsv(r: u8, g: u8, b: u8) -> (u8, u8, u8) {
-    let max = r.max(g).max(b);
-    let min = r.min(g).min(b);
-    if max == min {
-        return (0, 0, max);
-    }
-    let chroma = f32::from(max - min);
-    let saturation = chroma / f32::from(max);
-    let distance = |value: u8| f32::from(max - value) / chroma;
-    let sextant = if r == max {
-        distance(b) - distance(g)
-    } else if g == max {
-        (2.0 + f64::from(distance(r)) - f64::from(distance(b))) as f32
-    } else {
-        (4.0 + f64::from(distance(g)) - f64::from(distance(r))) as f32
-    };
-    let turns = f64::from(sextant) / 6.0 + 1.0;
-    let turns = (if turns >= 1.0 { turns - 1.0 } else { turns }) as f32;
-    ((f64::from(turns) * 255.0) as u8, (f64::from(saturation) * 255.0) as u8, max)
-}
-
-/// `hsv2rgb` of Pillow's `Convert.c`, likewise.
-#[inline]
-fn hsv_to_rgb(h: u8, s: u8, v: u8) -> (u8, u8, u8) {
-    if s == 0 {
-        return (v, v, v);
-    }
-    let sextant = f64::from(h) * 6.0 / 255.0;
-    let fraction = (sextant - f64::from(sextant as u8)) as f32;
-    let saturation = (f64::from(s) / 255.0) as f32;
-    // The scaled values are not negative, so adding a half and truncating rounds as `round` does.
-    let scaled = |by: f64| (f64::from(v) * by + 0.5) as u8;
-    let p = scaled(1.0 - f64::from(saturation));
-    let q = scaled(1.0 - f64::from(saturation * fraction));
-    let t = scaled(1.0 - f64::from(saturation) * (1.0 - f64::from(fraction)));
-    match sextant as u8 % 6 {
-        0 => (v, t, p),
-        1 => (q, v, p),
-        2 => (p, v, t),
-        3 => (p, q, v),
-        4 => (t, p, v),
-        _ => (v, p, q),
-    }
-}
-
-/// `Image.rotate` with nearest neighbour and its fixed-point `affine_fixed`, about the centre of the picture.
-fn rotate(src: &[u8; PICTURE_BYTES], dst: &mut [u8], degrees: f32) {
+/// `Image.rotate` with nearest neighbour, about the centre of the picture.
+#[inline(always)]
+fn rotate(src: &Planes, dst: &mut [u8], degrees: f32) {
     if degrees == 0.0 {
-        dst.copy_from_slice(src);
+        dst.copy_from_slice(src.as_flattened());
         return;
     }
+    let (places, masks) = rotation_sources(degrees);
+    for (src, dst) in src.iter().zip(dst.chunks_exact_mut(PLANE)) {
+        for ((dst, &place), mask) in dst.iter_mut().zip(&places).zip(&masks) {
+            // The remainder changes only what the mask removes, and spares a check of the bounds.
+            *dst = src[usize::from(place) % PLANE] & mask;
+        }
+    }
+}
+
+/// Where in its plane each pixel of the rotated picture comes from, and a mask that is 0 where that is outside: Pillow's
+/// fixed-point `affine_fixed`.
+#[inline(always)]
+fn rotation_sources(degrees: f32) -> ([u16; PLANE], [u8; PLANE]) {
     let radians = -f64::from(degrees).rem_euclid(360.0).to_radians();
     let rounded = |value: f64| (value * 1e15).round() / 1e15;
     let (cos, sin) = (rounded(radians.cos()), rounded(radians.sin()));
@@ -222,36 +170,34 @@ fn rotate(src: &[u8; PICTURE_BYTES], dst: &mut [u8], degrees: f32) {
     let (step_x, step_y) = (fixed(cos), fixed(-sin));
     let (row_step_x, row_step_y) = (fixed(sin), fixed(cos));
     // The source of the centre of the first pixel.
-    let mut row_x = fixed((-cos * centre - sin * centre + centre) + cos * 0.5 + sin * 0.5);
-    let mut row_y = fixed((sin * centre - cos * centre + centre) + -sin * 0.5 + cos * 0.5);
+    let first_x = fixed((-cos * centre - sin * centre + centre) + cos * 0.5 + sin * 0.5);
+    let first_y = fixed((sin * centre - cos * centre + centre) + -sin * 0.5 + cos * 0.5);
 
-    let (dst_r, rest) = dst.split_at_mut(PLANE);
-    let (dst_g, dst_b) = rest.split_at_mut(PLANE);
-    for y in 0..SIDE {
-        let (mut x_fixed, mut y_fixed) = (row_x, row_y);
-        for at in y * SIDE..(y + 1) * SIDE {
-            // A negative coordinate becomes a large one, and is outside as well.
-            let (x, y) = ((x_fixed >> 16) as usize, (y_fixed >> 16) as usize);
-            let inside = x < SIDE && y < SIDE;
-            let from = if inside { y * SIDE + x } else { 0 };
-            let keep = u8::from(inside).wrapping_neg();
-            dst_r[at] = src[from] & keep;
-            dst_g[at] = src[PLANE + from] & keep;
-            dst_b[at] = src[2 * PLANE + from] & keep;
-            x_fixed += step_x;
-            y_fixed += step_y;
+    let side = SIDE as i32;
+    let (mut places, mut masks) = ([0; PLANE], [0; PLANE]);
+    let rows = places.as_chunks_mut::<SIDE>().0.iter_mut().zip(masks.as_chunks_mut::<SIDE>().0);
+    for (row, (places, masks)) in (0..).zip(rows) {
+        let (row_x, row_y) = (first_x + row * row_step_x, first_y + row * row_step_y);
+        for (column, (place, mask)) in (0..).zip(places.iter_mut().zip(masks)) {
+            let (x, y) = ((row_x + column * step_x) >> 16, (row_y + column * step_y) >> 16);
+            let inside = (0..side).contains(&x) & (0..side).contains(&y);
+            *place = (y * side + x) as u16;
+            *mask = if inside { u8::MAX } else { 0 };
         }
-        row_x += row_step_x;
-        row_y += row_step_y;
     }
+    (places, masks)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::colour::{LANES, hsv_to_rgb, rgb_to_hsv};
     use super::*;
-    use crate::data::sample;
+    use crate::data::{PICTURE_BYTES, sample};
+    use crate::ops::simd::run_on;
+    use proptest::prelude::*;
     use serde::Deserialize;
     use sha2::{Digest, Sha256};
+    use std::array::from_fn;
 
     /// Made by tests/fixtures/augment/make.py with torchvision.
     #[derive(Deserialize)]
@@ -300,31 +246,131 @@ mod tests {
         assert_eq!(expected.len(), cases.len() * PICTURE_BYTES);
         let mut augmented = [0; PICTURE_BYTES];
         for (case, expected) in cases.iter().zip(expected.chunks_exact(PICTURE_BYTES)) {
-            case.augmentation().apply(train.picture(case.index), &mut augmented);
-            let different = augmented.iter().zip(expected).filter(|(ours, theirs)| ours != theirs).count();
-            assert_eq!(different, 0, "of {PICTURE_BYTES} bytes in {case:?}");
+            for path in paths() {
+                case.augmentation().apply_on(path, train.picture(case.index), &mut augmented);
+                let different = augmented.iter().zip(expected).filter(|(ours, theirs)| ours != theirs).count();
+                assert_eq!(different, 0, "of {PICTURE_BYTES} bytes in {case:?} by {path}");
+            }
         }
+    }
+
+    #[derive(Clone, Copy)]
+    enum Conversion {
+        RgbToHsv,
+        HsvToRgb,
+    }
+
+    struct Convert(Conversion, [[u8; LANES]; 3]);
+
+    impl WithSimd for Convert {
+        type Output = [[u8; LANES]; 3];
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+            match self.0 {
+                Conversion::RgbToHsv => rgb_to_hsv(self.1.each_ref()),
+                Conversion::HsvToRgb => hsv_to_rgb(self.1.each_ref()),
+            }
+        }
+    }
+
+    fn paths() -> impl Iterator<Item = SimdPath> {
+        SimdPath::ALL.into_iter().filter(|path| path.is_available())
+    }
+
+    /// Of what becomes of all colours, in order, `LANES` at a time.
+    fn hash(convert: impl Fn([[u8; LANES]; 3]) -> [[u8; LANES]; 3]) -> String {
+        let mut hash = Sha256::new();
+        for first in (0..1 << 24).step_by(LANES) {
+            let colour = |lane: usize| (first as u32 + lane as u32).to_be_bytes();
+            let channels = [1, 2, 3].map(|byte| from_fn(|lane| colour(lane)[byte]));
+            let converted = convert(channels);
+            let colours: [[u8; 3]; LANES] = from_fn(|lane| converted.map(|channel| channel[lane]));
+            hash.update(colours.as_flattened());
+        }
+        format!("{:x}", hash.finalize())
     }
 
     #[test]
     fn every_colour_is_converted_as_pillow_does() {
+        let fixture = fixture();
+        for path in paths() {
+            let convert = |conversion| hash(|channels| run_on(path, Convert(conversion, channels)));
+            assert_eq!(convert(Conversion::RgbToHsv), fixture.rgb_to_hsv_sha256, "{path}");
+            assert_eq!(convert(Conversion::HsvToRgb), fixture.hsv_to_rgb_sha256, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_reference_converts_every_colour_as_pillow_does() {
         let hash = |convert: fn(u8, u8, u8) -> (u8, u8, u8)| {
-            let mut hash = Sha256::new();
-            let mut row = Vec::with_capacity(3 * 65536);
-            for first in 0..=255 {
-                row.clear();
-                for rest in 0..=u16::MAX {
-                    let [second, third] = rest.to_be_bytes();
-                    let converted = convert(first, second, third);
-                    row.extend([converted.0, converted.1, converted.2]);
+            hash(|[first, second, third]| {
+                let mut converted = [[0; LANES]; 3];
+                for lane in 0..LANES {
+                    let (x, y, z) = convert(first[lane], second[lane], third[lane]);
+                    [converted[0][lane], converted[1][lane], converted[2][lane]] = [x, y, z];
                 }
-                hash.update(&row);
-            }
-            format!("{:x}", hash.finalize())
+                converted
+            })
         };
         let fixture = fixture();
-        assert_eq!(hash(rgb_to_hsv), fixture.rgb_to_hsv_sha256);
-        assert_eq!(hash(hsv_to_rgb), fixture.hsv_to_rgb_sha256);
+        assert_eq!(hash(reference::rgb_to_hsv), fixture.rgb_to_hsv_sha256);
+        assert_eq!(hash(reference::hsv_to_rgb), fixture.hsv_to_rgb_sha256);
+    }
+
+    /// Photographs, noise, flat pictures, greys, black and white.
+    fn picture() -> impl Strategy<Value = Vec<u8>> {
+        let (photographs, _) = sample::read().expect("the sample is built in");
+        let flat = |[r, g, b]: [u8; 3]| [[r; PLANE], [g; PLANE], [b; PLANE]].as_flattened().to_vec();
+        prop_oneof![
+            (0..photographs.len()).prop_map(move |index| photographs.picture(index).to_vec()),
+            prop::collection::vec(any::<u8>(), PICTURE_BYTES),
+            any::<[u8; 3]>().prop_map(flat),
+            prop::collection::vec(any::<u8>(), PLANE).prop_map(|plane| plane.repeat(3)),
+            prop::collection::vec(prop_oneof![Just(0), Just(255)], PICTURE_BYTES),
+            prop_oneof![Just(0), Just(255)].prop_map(|value| vec![value; PICTURE_BYTES]),
+        ]
+    }
+
+    fn augmentation() -> impl Strategy<Value = Augmentation> {
+        let factor = || {
+            prop_oneof![
+                6 => 0.0..3.0f32,
+                4 => prop::sample::select(vec![0.0, 1.0, 2.0, 255.0, 1e9, f32::MAX, f32::INFINITY, f32::NAN, -1.0]),
+            ]
+        };
+        let turns = prop_oneof![6 => -1.0..1.0f32, 2 => prop::sample::select(vec![0.0, 0.5, -0.5, 1e9, f32::NAN])];
+        let jitter = prop_oneof![
+            factor().prop_map(Jitter::Brightness),
+            factor().prop_map(Jitter::Contrast),
+            factor().prop_map(Jitter::Saturation),
+            turns.prop_map(Jitter::Hue),
+        ];
+        let jitter = prop::array::uniform4(prop::option::weighted(0.7, jitter));
+        let angle = prop_oneof![6 => -180.0..180.0f32, 2 => prop::sample::select(vec![0.0, 90.0, 1e9, f32::NAN])];
+        let shift = || prop_oneof![6 => -5..=5i32, 2 => -40..=40i32, 1 => any::<i32>()];
+        (shift(), shift(), any::<bool>(), jitter, angle).prop_map(
+            |(crop_left, crop_top, flip, jitter, angle_degrees)| Augmentation {
+                crop_left,
+                crop_top,
+                flip,
+                jitter,
+                angle_degrees,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn every_path_gives_the_bytes_of_the_reference(src in picture(), augmentation in augmentation()) {
+            let mut expected = [0; PICTURE_BYTES];
+            reference::apply(&augmentation, &src, &mut expected);
+            for path in paths() {
+                let mut augmented = [0; PICTURE_BYTES];
+                augmentation.apply_on(path, &src, &mut augmented);
+                prop_assert!(augmented == expected, "{path}");
+            }
+        }
     }
 
     #[test]

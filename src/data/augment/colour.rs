@@ -1,0 +1,156 @@
+//! The changes of colour, to the byte as Pillow does them, in loops that the compiler turns into vectors.
+//!
+//! Everything here is to be inlined into a kernel of [`crate::ops::simd`], whose instructions it then uses.
+
+use std::array::from_fn;
+
+use crate::data::PLANE;
+
+/// Planes R, G, B.
+pub type Planes = [[u8; PLANE]; 3];
+
+/// Pixels at a time: as many as the widest vector has bytes.
+pub const LANES: usize = 64;
+pub type Bytes = [u8; LANES];
+
+#[inline(always)]
+pub fn adjust_brightness(picture: &mut Planes, factor: f32) {
+    for value in picture.as_flattened_mut() {
+        *value = blend(0, *value, factor);
+    }
+}
+
+#[inline(always)]
+pub fn adjust_contrast(picture: &mut Planes, factor: f32) {
+    let [r, g, b] = &*picture;
+    let sum: u32 = r.iter().zip(g).zip(b).map(|((&r, &g), &b)| u32::from(luma(r, g, b))).sum();
+    let pixels = PLANE as u32;
+    let mean = ((sum + pixels / 2) / pixels) as u8;
+    for value in picture.as_flattened_mut() {
+        *value = blend(mean, *value, factor);
+    }
+}
+
+#[inline(always)]
+pub fn adjust_saturation(picture: &mut Planes, factor: f32) {
+    let [r, g, b] = picture;
+    for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
+        let grey = luma(*r, *g, *b);
+        *r = blend(grey, *r, factor);
+        *g = blend(grey, *g, factor);
+        *b = blend(grey, *b, factor);
+    }
+}
+
+#[inline(always)]
+pub fn shift_hue(picture: &mut Planes, turns: f32) {
+    // Truncated towards zero, then modulo 256: as numpy does it.
+    let shift = (f64::from(turns) * 255.0) as i32 as u8;
+    let [r, g, b] = picture.each_mut().map(|plane| plane.as_chunks_mut::<LANES>().0);
+    for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
+        let [h, s, v] = rgb_to_hsv([r, g, b]);
+        let h = h.map(|h| h.wrapping_add(shift));
+        [*r, *g, *b] = hsv_to_rgb([&h, &s, &v]);
+    }
+}
+
+/// PIL's `blend`: away from `base` by `factor`, truncated and clamped. A NaN becomes 0.
+#[inline(always)]
+fn blend(base: u8, value: u8, factor: f32) -> u8 {
+    let blended = f32::from(base) + factor * (f32::from(value) - f32::from(base));
+    let not_negative = if blended > 0.0 { blended } else { 0.0 };
+    truncate(if not_negative < 255.0 { not_negative } else { 255.0 })
+}
+
+/// PIL's conversion to `L`, ITU-R 601-2 luma in fixed point.
+#[inline(always)]
+fn luma(r: u8, g: u8, b: u8) -> u8 {
+    ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
+}
+
+/// As `rgb2hsv_row` of Pillow's `Convert.c`, which computes the hue in a mixture of single and double precision.
+#[inline(always)]
+pub fn rgb_to_hsv([r, g, b]: [&Bytes; 3]) -> [Bytes; 3] {
+    let max: Bytes = from_fn(|i| r[i].max(g[i]).max(b[i]));
+    let min: Bytes = from_fn(|i| r[i].min(g[i]).min(b[i]));
+    let middle: Bytes = from_fn(|i| r[i].max(g[i]).min(b[i]).max(r[i].min(g[i])));
+    let chroma: Bytes = from_fn(|i| max[i] - min[i]);
+    // In sextants of the circle: the odd corner of the hexagon beside the hue, and the way from there.
+    let corner: [i8; LANES] = from_fn(|i| {
+        let by_red = if b[i] == min[i] { 1 } else { -1 };
+        let by_green = if b[i] == min[i] { 1 } else { 3 };
+        let by_blue = if r[i] == min[i] { 3 } else { 5 };
+        let by_others = if g[i] == max[i] { by_green } else { by_blue };
+        if r[i] == max[i] { by_red } else { by_others }
+    });
+    let side: [i8; LANES] = from_fn(|i| {
+        let by_red = if b[i] == min[i] { -1 } else { 1 };
+        let by_green = if b[i] == min[i] { 1 } else { -1 };
+        let by_blue = if r[i] == min[i] { 1 } else { -1 };
+        let by_others = if g[i] == max[i] { by_green } else { by_blue };
+        if r[i] == max[i] { by_red } else { by_others }
+    });
+    let hue: Bytes = from_fn(|i| {
+        let distance = f32::from(max[i] - middle[i]) / f32::from(chroma[i].max(1));
+        let turns = (f32::from(corner[i]) + f32::from(side[i]) * distance) / 6.0;
+        truncate_255_times(if turns < 0.0 { turns + 1.0 } else { turns })
+    });
+    let hue = from_fn(|i| if chroma[i] == 0 { 0 } else { hue[i] });
+    let saturation = from_fn(|i| truncate_255_times(f32::from(chroma[i]) / f32::from(max[i].max(1))));
+    [hue, saturation, max]
+}
+
+/// 2^23: from it to its double the floats are the integers, so that adding it to a small float rounds that float. A cast
+/// to an integer, which saturates, would not become a vector instruction.
+const INTEGERS: f32 = 8_388_608.0;
+
+/// To the nearest integer, for 0 to 255.
+#[inline(always)]
+fn round(x: f32) -> u8 {
+    (x + INTEGERS).to_bits() as u8
+}
+
+/// To the integer below, for 0 to 255.
+#[inline(always)]
+fn truncate(x: f32) -> u8 {
+    let rounded = x + INTEGERS;
+    let too_great = rounded - INTEGERS > x;
+    (rounded.to_bits() - u32::from(too_great)) as u8
+}
+
+/// The integer below the exact product, for 0 to 1.
+#[inline(always)]
+fn truncate_255_times(x: f32) -> u8 {
+    let rounded = x * 255.0 + INTEGERS;
+    // Neither the product with 256 nor the difference has to be rounded.
+    let too_great = x * 256.0 - (rounded - INTEGERS) < x;
+    (rounded.to_bits() - u32::from(too_great)) as u8
+}
+
+#[inline(always)]
+pub fn hsv_to_rgb([h, s, v]: [&Bytes; 3]) -> [Bytes; 3] {
+    let sextant: Bytes = from_fn(|i| (u16::from(h[i]) * 6 / 255) as u8);
+    let fraction: Bytes = from_fn(|i| (u16::from(h[i]) * 6 - u16::from(sextant[i]) * 255) as u8);
+    let weight: Bytes = from_fn(|i| if sextant[i] % 2 == 1 { fraction[i] } else { 255 - fraction[i] });
+    let sextant = sextant.map(|sextant| if sextant == 6 { 0 } else { sextant });
+    let low: Bytes = from_fn(|i| divide_by_255(u16::from(v[i]) * u16::from(255 - s[i])));
+    let middle: Bytes = from_fn(|i| {
+        let kept = 255 * 255 - i32::from(s[i]) * i32::from(weight[i]);
+        round((i32::from(v[i]) * kept) as f32 / (255.0 * 255.0))
+    });
+    let select = |middles: [u8; 2], lows: [u8; 2]| -> Bytes {
+        from_fn(|i| {
+            let is = |sextants: [u8; 2]| (sextant[i] == sextants[0]) | (sextant[i] == sextants[1]);
+            let other = if is(lows) { low[i] } else { v[i] };
+            if is(middles) { middle[i] } else { other }
+        })
+    };
+    [select([1, 4], [2, 3]), select([0, 3], [4, 5]), select([2, 5], [0, 1])]
+}
+
+/// Rounded.
+#[inline(always)]
+fn divide_by_255(x: u16) -> u8 {
+    let x = x + 128;
+    ((x + (x >> 8)) >> 8) as u8
+}

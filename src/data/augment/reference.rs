@@ -1,0 +1,176 @@
+//! The transforms a pixel at a time, in the arithmetic of Pillow's sources: what the vectors are compared with.
+
+use super::{Augmentation, Jitter, covered};
+use crate::data::{PICTURE_BYTES, PLANE, SIDE};
+
+/// As [`Augmentation::apply`].
+pub fn apply(augmentation: &Augmentation, src: &[u8], dst: &mut [u8]) {
+    let mut picture = [0; PICTURE_BYTES];
+    crop_and_flip(augmentation, src, &mut picture);
+    for jitter in augmentation.jitter.iter().flatten() {
+        match *jitter {
+            Jitter::Brightness(factor) => adjust_brightness(&mut picture, factor),
+            Jitter::Contrast(factor) => adjust_contrast(&mut picture, factor),
+            Jitter::Saturation(factor) => adjust_saturation(&mut picture, factor),
+            Jitter::Hue(turns) => shift_hue(&mut picture, turns),
+        }
+    }
+    rotate(&picture, dst, augmentation.angle_degrees);
+}
+
+/// `dst` holds zeros.
+fn crop_and_flip(augmentation: &Augmentation, src: &[u8], dst: &mut [u8; PICTURE_BYTES]) {
+    let rows = covered(augmentation.crop_top);
+    let columns = covered(augmentation.crop_left);
+    let from = |to: usize, shift: i32| (to as i32 + shift) as usize;
+    for (src, dst) in src.chunks_exact(PLANE).zip(dst.chunks_exact_mut(PLANE)) {
+        for y in rows.clone() {
+            let src = &src[from(y, augmentation.crop_top) * SIDE..][..SIDE];
+            let dst = &mut dst[y * SIDE..][..SIDE];
+            if !columns.is_empty() {
+                let first = from(columns.start, augmentation.crop_left);
+                dst[columns.clone()].copy_from_slice(&src[first..][..columns.len()]);
+            }
+            if augmentation.flip {
+                dst.reverse();
+            }
+        }
+    }
+}
+
+/// PIL's `blend`: away from `base` by `factor`. The cast truncates and saturates, as PIL does.
+fn blend(base: u8, value: u8, factor: f32) -> u8 {
+    (f32::from(base) + factor * (f32::from(value) - f32::from(base))) as u8
+}
+
+/// PIL's conversion to `L`, ITU-R 601-2 luma in fixed point.
+fn luma(r: u8, g: u8, b: u8) -> u8 {
+    ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
+}
+
+type Planes<'a> = (&'a mut [u8], &'a mut [u8], &'a mut [u8]);
+
+fn planes(picture: &mut [u8; PICTURE_BYTES]) -> Planes<'_> {
+    let (r, rest) = picture.split_at_mut(PLANE);
+    let (g, b) = rest.split_at_mut(PLANE);
+    (r, g, b)
+}
+
+fn adjust_brightness(picture: &mut [u8; PICTURE_BYTES], factor: f32) {
+    for value in picture {
+        *value = blend(0, *value, factor);
+    }
+}
+
+fn adjust_contrast(picture: &mut [u8; PICTURE_BYTES], factor: f32) {
+    let (r, g, b) = planes(picture);
+    let sum: u32 = r.iter().zip(&*g).zip(&*b).map(|((&r, &g), &b)| u32::from(luma(r, g, b))).sum();
+    let pixels = PLANE as u32;
+    let mean = ((sum + pixels / 2) / pixels) as u8;
+    for value in picture {
+        *value = blend(mean, *value, factor);
+    }
+}
+
+fn adjust_saturation(picture: &mut [u8; PICTURE_BYTES], factor: f32) {
+    let (r, g, b) = planes(picture);
+    for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
+        let grey = luma(*r, *g, *b);
+        *r = blend(grey, *r, factor);
+        *g = blend(grey, *g, factor);
+        *b = blend(grey, *b, factor);
+    }
+}
+
+fn shift_hue(picture: &mut [u8; PICTURE_BYTES], turns: f32) {
+    // Truncated towards zero, then modulo 256: as numpy does it.
+    let shift = (f64::from(turns) * 255.0) as i32 as u8;
+    let (r, g, b) = planes(picture);
+    for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
+        let (h, s, v) = rgb_to_hsv(*r, *g, *b);
+        (*r, *g, *b) = hsv_to_rgb(h.wrapping_add(shift), s, v);
+    }
+}
+
+/// `rgb2hsv_row` of Pillow's `Convert.c`, with its mixture of single and double precision.
+pub fn rgb_to_hsv(r: u8, g: u8, b: u8) -> (u8, u8, u8) {
+    let max = r.max(g).max(b);
+    let min = r.min(g).min(b);
+    if max == min {
+        return (0, 0, max);
+    }
+    let chroma = f32::from(max - min);
+    let saturation = chroma / f32::from(max);
+    let distance = |value: u8| f32::from(max - value) / chroma;
+    let sextant = if r == max {
+        distance(b) - distance(g)
+    } else if g == max {
+        (2.0 + f64::from(distance(r)) - f64::from(distance(b))) as f32
+    } else {
+        (4.0 + f64::from(distance(g)) - f64::from(distance(r))) as f32
+    };
+    let turns = f64::from(sextant) / 6.0 + 1.0;
+    let turns = (if turns >= 1.0 { turns - 1.0 } else { turns }) as f32;
+    ((f64::from(turns) * 255.0) as u8, (f64::from(saturation) * 255.0) as u8, max)
+}
+
+/// `hsv2rgb` of Pillow's `Convert.c`, likewise.
+pub fn hsv_to_rgb(h: u8, s: u8, v: u8) -> (u8, u8, u8) {
+    if s == 0 {
+        return (v, v, v);
+    }
+    let sextant = f64::from(h) * 6.0 / 255.0;
+    let fraction = (sextant - f64::from(sextant as u8)) as f32;
+    let saturation = (f64::from(s) / 255.0) as f32;
+    // The scaled values are not negative, so adding a half and truncating rounds as `round` does.
+    let scaled = |by: f64| (f64::from(v) * by + 0.5) as u8;
+    let p = scaled(1.0 - f64::from(saturation));
+    let q = scaled(1.0 - f64::from(saturation * fraction));
+    let t = scaled(1.0 - f64::from(saturation) * (1.0 - f64::from(fraction)));
+    match sextant as u8 % 6 {
+        0 => (v, t, p),
+        1 => (q, v, p),
+        2 => (p, v, t),
+        3 => (p, q, v),
+        4 => (t, p, v),
+        _ => (v, p, q),
+    }
+}
+
+/// `Image.rotate` with nearest neighbour and its fixed-point `affine_fixed`, about the centre of the picture.
+fn rotate(src: &[u8; PICTURE_BYTES], dst: &mut [u8], degrees: f32) {
+    if degrees == 0.0 {
+        dst.copy_from_slice(src);
+        return;
+    }
+    let radians = -f64::from(degrees).rem_euclid(360.0).to_radians();
+    let rounded = |value: f64| (value * 1e15).round() / 1e15;
+    let (cos, sin) = (rounded(radians.cos()), rounded(radians.sin()));
+    let centre = SIDE as f64 / 2.0;
+    let fixed = |value: f64| (value * 65536.0 + 0.5).floor() as i32;
+    let (step_x, step_y) = (fixed(cos), fixed(-sin));
+    let (row_step_x, row_step_y) = (fixed(sin), fixed(cos));
+    // The source of the centre of the first pixel.
+    let mut row_x = fixed((-cos * centre - sin * centre + centre) + cos * 0.5 + sin * 0.5);
+    let mut row_y = fixed((sin * centre - cos * centre + centre) + -sin * 0.5 + cos * 0.5);
+
+    let (dst_r, rest) = dst.split_at_mut(PLANE);
+    let (dst_g, dst_b) = rest.split_at_mut(PLANE);
+    for y in 0..SIDE {
+        let (mut x_fixed, mut y_fixed) = (row_x, row_y);
+        for at in y * SIDE..(y + 1) * SIDE {
+            // A negative coordinate becomes a large one, and is outside as well.
+            let (x, y) = ((x_fixed >> 16) as usize, (y_fixed >> 16) as usize);
+            let inside = x < SIDE && y < SIDE;
+            let from = if inside { y * SIDE + x } else { 0 };
+            let keep = u8::from(inside).wrapping_neg();
+            dst_r[at] = src[from] & keep;
+            dst_g[at] = src[PLANE + from] & keep;
+            dst_b[at] = src[2 * PLANE + from] & keep;
+            x_fixed += step_x;
+            y_fixed += step_y;
+        }
+        row_x += row_step_x;
+        row_y += row_step_y;
+    }
+}
