@@ -3,6 +3,7 @@
 //! Everything here is to be inlined into a kernel of [`crate::ops::simd`], whose instructions it then uses.
 
 use std::array::from_fn;
+use std::hint::select_unpredictable;
 
 use crate::data::PLANE;
 
@@ -138,14 +139,15 @@ pub fn hsv_to_rgb([h, s, v]: [&Bytes; 3]) -> [Bytes; 3] {
         let kept = 255 * 255 - i32::from(s[i]) * i32::from(weight[i]);
         round((i32::from(v[i]) * kept) as f32 / (255.0 * 255.0))
     });
-    let select = |middles: [u8; 2], lows: [u8; 2]| -> Bytes {
+    let choose = |middles: [u8; 2], lows: [u8; 2]| -> Bytes {
         from_fn(|i| {
-            let is = |sextants: [u8; 2]| (sextant[i] == sextants[0]) | (sextant[i] == sextants[1]);
-            let other = if is(lows) { low[i] } else { v[i] };
-            if is(middles) { middle[i] } else { other }
+            let is_one_of = |[x, y]: [u8; 2]| (sextant[i] == x) | (sextant[i] == y);
+            // An `if` would become a choice of the address to read from, which no vector can make.
+            let other = select_unpredictable(is_one_of(lows), low[i], v[i]);
+            select_unpredictable(is_one_of(middles), middle[i], other)
         })
     };
-    [select([1, 4], [2, 3]), select([0, 3], [4, 5]), select([2, 5], [0, 1])]
+    [choose([1, 4], [2, 3]), choose([0, 3], [4, 5]), choose([2, 5], [0, 1])]
 }
 
 /// Rounded.
