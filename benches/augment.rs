@@ -1,0 +1,94 @@
+//! The loader's work on one core, a picture and a batch: `cargo bench --bench augment`.
+
+use std::sync::Arc;
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use taper::config::AugmentConfig;
+use taper::data::augment::{Augmentation, Jitter};
+use taper::data::loader::{EpochPlan, evaluation_batch, train_batches};
+use taper::data::{Dataset, PICTURE_BYTES, sample};
+
+/// Of the study.
+const BATCH: usize = 64;
+
+const UNCHANGED: Augmentation =
+    Augmentation { crop_left: 0, crop_top: 0, flip: false, jitter: [None; 4], angle_degrees: 0.0 };
+
+fn main() {
+    divan::main();
+}
+
+fn pictures() -> Dataset {
+    let (train, _) = sample::read().expect("the sample is built in");
+    train
+}
+
+/// Applies one augmentation after the other, each to another picture.
+fn apply(bencher: Bencher, augmentations: &[Augmentation]) {
+    let pictures = pictures();
+    let mut work = augmentations.iter().cycle().zip((0..pictures.len()).cycle());
+    let mut augmented = [0; PICTURE_BYTES];
+    bencher.bench_local(|| {
+        if let Some((augmentation, index)) = work.next() {
+            black_box(augmentation).apply(pictures.picture(index), &mut augmented);
+        }
+        black_box(augmented[0])
+    });
+}
+
+#[divan::bench]
+fn draw(bencher: Bencher) {
+    let config = AugmentConfig::default();
+    let mut indices = 0..;
+    bencher.bench_local(|| indices.next().map(|index| Augmentation::draw(&config, 0, 1, index)));
+}
+
+#[divan::bench]
+fn picture(bencher: Bencher) {
+    let config = AugmentConfig::default();
+    let draws: Vec<_> = (0..1000).map(|index| Augmentation::draw(&config, 0, 1, index)).collect();
+    apply(bencher, &draws);
+}
+
+#[divan::bench]
+fn unchanged(bencher: Bencher) {
+    apply(bencher, &[UNCHANGED]);
+}
+
+#[divan::bench]
+fn crop_and_flip(bencher: Bencher) {
+    apply(bencher, &[Augmentation { crop_left: 3, crop_top: -2, flip: true, ..UNCHANGED }]);
+}
+
+#[divan::bench]
+fn rotate(bencher: Bencher) {
+    apply(bencher, &[Augmentation { angle_degrees: 10.0, ..UNCHANGED }]);
+}
+
+#[divan::bench(args = [Jitter::Brightness(1.1), Jitter::Contrast(1.1), Jitter::Saturation(1.1), Jitter::Hue(0.05)])]
+fn jitter(bencher: Bencher, jitter: Jitter) {
+    apply(bencher, &[Augmentation { jitter: [Some(jitter), None, None, None], ..UNCHANGED }]);
+}
+
+#[divan::bench]
+fn normalised_batch(bencher: Bencher) {
+    let pictures = pictures();
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| evaluation_batch(&pictures, 0..BATCH));
+}
+
+/// By one thread of the loader, with its start and its end.
+#[divan::bench]
+fn augmented_batch(bencher: Bencher) {
+    let indices: Vec<_> = (0..BATCH).collect();
+    let dataset = Arc::new(pictures().select(&indices));
+    let plan = EpochPlan {
+        seed: 0,
+        epoch: 1,
+        batch_size: BATCH,
+        shuffle: true,
+        augment: AugmentConfig::default(),
+        first_batch: 0,
+    };
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| train_batches(Arc::clone(&dataset), plan.clone()).next());
+}
