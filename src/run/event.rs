@@ -7,6 +7,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::step_time::StepTime;
+
 /// Version of the event log and of the control protocol; in the first event and in every request.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -124,7 +126,7 @@ pub struct RunStarted {
     /// Such as `cnn 32-64-128`.
     pub model: String,
     pub parameters: u64,
-    /// Such as `cpu (2 threads)` or `cuda:0`.
+    /// Such as `cpu (2 threads, avx2)` or `cuda:0`.
     pub device: String,
     /// Such as `CIFAR-10` or `CIFAR-10 sample`.
     pub data: String,
@@ -161,6 +163,9 @@ pub struct StepsDone {
     pub examples: u64,
     /// Time spent in these steps, without pauses, evaluation and saving.
     pub train_secs: f64,
+    /// What of it went where; what is left of it went elsewhere. Logs from before this was measured have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_secs: Option<StepTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,3 +9,4 @@ pub mod losses;
 pub mod socket;
 pub mod spawn;
 pub mod state;
+pub mod step_time;

@@ -12,12 +12,13 @@ use super::event::{
     StepsDone,
 };
 use super::losses::Losses;
+use super::step_time::Breakdown;
 use crate::format;
 
 /// Lines of the event list that are kept.
 const NOTES: usize = 500;
-/// Training time over which the speed is taken.
-const SPEED_WINDOW_SECS: f64 = 15.0;
+/// Training time over which the speed is taken, and where it goes.
+const RECENT_SECS: f64 = 15.0;
 /// A log that lacks more steps than this in a row is not believed: the hole is closed instead of filled.
 const LONGEST_GAP: usize = 1_000_000;
 
@@ -121,37 +122,23 @@ impl OpenEpoch {
     }
 }
 
-/// Speed over the last [`SPEED_WINDOW_SECS`] of training.
+/// What the last [`RECENT_SECS`] of training went into.
 #[derive(Clone, Debug, Default)]
-struct Speed {
-    /// (steps, examples, seconds), of each line of the log.
-    window: VecDeque<(f64, f64, f64)>,
-    steps: f64,
-    examples: f64,
-    secs: f64,
+struct RecentSteps {
+    /// Of each line of the log.
+    window: VecDeque<Breakdown>,
+    sum: Breakdown,
 }
 
-impl Speed {
-    fn push(&mut self, steps: f64, examples: f64, secs: f64) {
-        self.window.push_back((steps, examples, secs));
-        self.steps += steps;
-        self.examples += examples;
-        self.secs += secs;
-        while self.secs > SPEED_WINDOW_SECS && self.window.len() > 1 {
-            if let Some((steps, examples, secs)) = self.window.pop_front() {
-                self.steps -= steps;
-                self.examples -= examples;
-                self.secs -= secs;
+impl RecentSteps {
+    fn push(&mut self, steps: Breakdown) {
+        self.window.push_back(steps);
+        self.sum += steps;
+        while self.sum.total_secs > RECENT_SECS && self.window.len() > 1 {
+            if let Some(oldest) = self.window.pop_front() {
+                self.sum -= oldest;
             }
         }
-    }
-
-    fn examples_per_sec(&self) -> Option<f64> {
-        (self.secs > 0.0).then(|| self.examples / self.secs)
-    }
-
-    fn secs_per_step(&self) -> Option<f64> {
-        (self.secs > 0.0 && self.steps > 0.0).then(|| self.secs / self.steps)
     }
 }
 
@@ -186,7 +173,8 @@ pub struct RunState {
     pub resident_bytes: Option<u64>,
     /// The trainer's last words.
     pub end_message: Option<String>,
-    speed: Speed,
+    recent: RecentSteps,
+    all_steps: Breakdown,
     active_ms: u64,
 }
 
@@ -310,7 +298,7 @@ impl RunState {
             self.first_learning_rate = Some(started.learning_rate);
         }
         self.end_message = None;
-        self.speed = Speed::default();
+        self.recent = RecentSteps::default();
         self.started = Some(started.clone());
         self.note(now, Weight::Info, text);
     }
@@ -346,7 +334,16 @@ impl RunState {
         self.open_epoch.correct = self.open_epoch.correct.saturating_add(steps.correct);
         self.open_epoch.examples = self.open_epoch.examples.saturating_add(steps.examples);
         self.open_epoch.train_secs += steps.train_secs;
-        self.speed.push(steps.losses.len() as f64, steps.examples as f64, steps.train_secs);
+        let breakdown = Breakdown {
+            steps: steps.losses.len() as f64,
+            examples: steps.examples as f64,
+            total_secs: steps.train_secs,
+            time: steps.split_secs.unwrap_or_default(),
+        };
+        self.recent.push(breakdown);
+        if steps.split_secs.is_some() {
+            self.all_steps += breakdown;
+        }
     }
 
     fn end_epoch(&mut self, now: u64, epoch: &EpochDone) {
@@ -393,7 +390,18 @@ impl RunState {
 
     /// Pictures trained on per second, recently, pauses and evaluation aside.
     pub fn images_per_sec(&self) -> Option<f64> {
-        self.speed.examples_per_sec()
+        self.recent.sum.examples_per_sec()
+    }
+
+    /// Where the time of training goes, recently. `None` where the log does not say.
+    pub fn recent_step_time(&self) -> Option<Breakdown> {
+        Some(self.recent.sum).filter(|sum| sum.time.total_secs() > 0.0)
+    }
+
+    /// Where the time of training went, over the whole run: like the time itself, that of steps which a restart took
+    /// back counts too.
+    pub fn step_time(&self) -> Option<Breakdown> {
+        Some(self.all_steps).filter(|sum| sum.time.total_secs() > 0.0)
     }
 
     /// Time spent on the run, pauses and the time between trainers aside. `now_ms` is the present if the trainer lives,
@@ -422,7 +430,7 @@ impl RunState {
         let steps = started.total_steps.saturating_sub(self.step);
         let evaluation_secs = self.epochs.last().map_or(0.0, |epoch| epoch.evaluation_secs);
         let epochs = steps.div_ceil(started.steps_per_epoch.max(1));
-        Some(steps as f64 * self.speed.secs_per_step()? + epochs as f64 * evaluation_secs)
+        Some(steps as f64 * self.recent.sum.secs_per_step()? + epochs as f64 * evaluation_secs)
     }
 
     /// The run in a few figures, for tables and scripts.

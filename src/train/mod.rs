@@ -9,6 +9,7 @@ pub mod process;
 mod recorder;
 pub mod schedule;
 mod session;
+mod step;
 
 use std::time::Instant;
 
@@ -20,53 +21,56 @@ use self::control::{Control, Flow};
 use self::evaluate::{Evaluation, correct};
 use self::recorder::{Recorder, StepResult};
 use self::session::Session;
+use self::step::step;
+use crate::config::Config;
 use crate::data::SIDE;
 use crate::data::loader::{Batch, EpochPlan, train_batches};
 use crate::model::Mode;
-use crate::ops;
 use crate::run::event::{CheckpointReason, EpochDone, Event, LearningRateReason, Outcome};
+use crate::run::step_time::StepTime;
 
 /// Trains until the last epoch or step, or until told to end, from wherever the session is.
 fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) -> Result<Outcome> {
     while session.state.epoch <= session.config.train.epochs {
         // 1. Train on what is left of the epoch.
-        let mut batches = train_batches(session.train_data.clone(), plan_of_epoch(session));
+        let first_batch = session.state.batches_done as usize;
+        let plan = plan_of_epoch(&session.config, session.state.epoch, first_batch);
+        let mut batches = train_batches(session.train_data.clone(), plan);
         while session.state.step < session.total_steps() {
             if let Flow::End(outcome) = control.obey(session, recorder)? {
                 return Ok(outcome);
             }
             let started = Instant::now();
             let Some(batch) = batches.next() else { break };
-            let step = session.state.step + 1;
-
             let (x, labels) = to_tensors(&batch, &session.device)?;
-            let mode = Mode::Train { seed: session.config.run.seed, step };
-            let logits = session.cnn.forward(&x, mode)?;
-            let loss = ops::cross_entropy(&logits, &labels)?;
-            let gradients = loss.backward()?;
-            // Waits for the device; in return, a loss that is not finite never reaches the weights.
-            let loss = loss.to_scalar::<f32>()?;
+            let data_secs = started.elapsed().as_secs_f64();
+
+            let number = session.state.step + 1;
+            let mode = Mode::Train { seed: session.config.run.seed, step: number };
+            let taken = step(&session.cnn, &mut session.adam, session.state.learning_rate, &x, &labels, mode)?;
+            let loss = taken.loss;
             if !loss.is_finite() {
-                let message = format!("the loss of step {step} is {loss}: the weights are left as they were before it");
+                let message =
+                    format!("the loss of step {number} is {loss}: the weights are left as they were before it");
                 recorder.record(Event::AlarmRaised { step: session.state.step, message: message.clone() })?;
                 bail!(message)
             }
-            session.adam.step(&gradients, session.state.learning_rate)?;
 
             let result = StepResult {
                 epoch: session.state.epoch,
-                step,
+                step: number,
                 loss,
-                correct: correct(&logits, &batch.labels)?,
+                correct: correct(&taken.logits, &batch.labels)?,
                 examples: batch.labels.len() as u64,
+                time: StepTime { data_secs, ..taken.time },
                 train_secs: started.elapsed().as_secs_f64(),
             };
-            session.state.step = step;
+            session.state.step = number;
             session.state.batches_done += 1;
             session.state.epoch_so_far.add(&result);
             recorder.step(result)?;
             let every_steps = session.config.checkpoint.every_steps;
-            if every_steps > 0 && step.is_multiple_of(every_steps) && !session.epoch_is_trained() {
+            if every_steps > 0 && number.is_multiple_of(every_steps) && !session.epoch_is_trained() {
                 checkpoint_or_alarm(session, recorder)?;
             }
         }
@@ -149,14 +153,14 @@ fn raise_alarm(session: &Session, recorder: &mut Recorder, error: &anyhow::Error
     Ok(())
 }
 
-fn plan_of_epoch(session: &Session) -> EpochPlan {
+fn plan_of_epoch(config: &Config, epoch: u64, first_batch: usize) -> EpochPlan {
     EpochPlan {
-        seed: session.config.run.seed,
-        epoch: session.state.epoch,
-        batch_size: session.config.train.batch_size,
-        shuffle: session.config.data.shuffle,
-        augment: session.config.augment.clone(),
-        first_batch: session.state.batches_done as usize,
+        seed: config.run.seed,
+        epoch,
+        batch_size: config.train.batch_size,
+        shuffle: config.data.shuffle,
+        augment: config.augment.clone(),
+        first_batch,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::event::{Event, Record, StepsDone};
 use crate::run::log::EventLog;
+use crate::run::step_time::StepTime;
 
 /// At most ten lines of steps a second.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
@@ -17,6 +18,8 @@ pub struct StepResult {
     pub loss: f32,
     pub correct: u64,
     pub examples: u64,
+    pub time: StepTime,
+    /// All of the step.
     pub train_secs: f64,
 }
 
@@ -48,11 +51,13 @@ impl Recorder {
             correct: 0,
             examples: 0,
             train_secs: 0.0,
+            split_secs: Some(StepTime::default()),
         });
         gathered.losses.push(result.loss);
         gathered.correct += result.correct;
         gathered.examples += result.examples;
         gathered.train_secs += result.train_secs;
+        *gathered.split_secs.get_or_insert_default() += result.time;
         if self.last_flush.elapsed() >= FLUSH_INTERVAL {
             self.flush()?;
             self.sample_system(result.step)?;

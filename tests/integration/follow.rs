@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use taper::run::event::{Event, Record};
 use taper::run::log::{EventLog, FollowError, Follower};
 use taper::run::state::RunState;
+use taper::run::step_time::{Breakdown, Part};
 use tempfile::TempDir;
 
 const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/logs");
@@ -77,11 +78,15 @@ fn line(step: u64) -> String {
 /// What the state files of the scenarios hold, as far as they hold it.
 fn describe(state: &RunState) -> Value {
     let numbers = |values: Vec<f64>| json!(values);
+    let percents = |steps: Breakdown| Part::ALL.map(|part| steps.share(part).round() as u64);
     let mut description = serde_json::to_value(state.summary()).unwrap();
     let more = json!({
         "losses": state.losses.len(),
         "steps_in_epoch": state.steps_in_epoch(),
         "open_epoch_examples": state.open_epoch.examples,
+        "recent_steps": state.recent_step_time().map(|recent| recent.steps as u64),
+        "recent_percents": state.recent_step_time().map(percents),
+        "percents": state.step_time().map(percents),
         "epoch_numbers": state.epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(),
         "learning_rates": numbers(state.learning_rate_changes.iter().map(|change| change.to).collect()),
         "checkpoints": state.checkpoints.iter().map(|checkpoint| &checkpoint.saved.name).collect::<Vec<_>>(),

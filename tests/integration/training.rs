@@ -133,3 +133,16 @@ fn a_loss_that_is_not_finite_fails_the_run_before_it_reaches_the_weights() {
     assert_eq!(runs.events("wild", "run_ended")[0]["outcome"], "failed");
     assert!(runs.losses("wild").is_empty());
 }
+
+#[test]
+fn the_log_tells_where_the_time_of_the_steps_went() {
+    let runs = Runs::new();
+    runs.train("run", &["--epochs", "1"]);
+    for event in runs.events("run", "steps_done") {
+        let split: Vec<f64> = serde_json::from_value(event["split_secs"].clone()).expect("an array of numbers");
+        let train_secs = event["train_secs"].as_f64().expect("a number");
+        let [_data, forward, backward, optimizer] = split[..] else { panic!("{event}") };
+        assert!(forward > 0.0 && backward > 0.0 && optimizer > 0.0, "{event}");
+        assert!(split.iter().sum::<f64>() <= train_secs + 1e-5, "{event}");
+    }
+}

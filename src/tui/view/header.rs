@@ -100,9 +100,9 @@ fn subject(app: &App, density: Density) -> Line<'static> {
             format::count(started.test_examples)
         ));
         parts.push(format!("batch {}", started.batch_size));
-        parts.push(format!("seed {}", started.seed));
     }
     if density == Density::Wide {
+        parts.push(format!("seed {}", started.seed));
         parts.push(format!("data from {}", started.data_origin));
         parts.push(format!("process {} on {}", started.pid, started.host));
     }

@@ -1,0 +1,173 @@
+//! Where the time of training steps goes.
+
+use std::ops::{AddAssign, SubAssign};
+
+use serde::{Deserialize, Serialize};
+
+/// A part of a training step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Waiting for the loader, and taking the batch to the device.
+    Data,
+    /// The network, and the loss.
+    Forward,
+    /// The gradients, and waiting for the device until the loss is known.
+    Backward,
+    Optimizer,
+    /// What remains of the step, such as counting the pictures that were classified right.
+    Other,
+}
+
+impl Part {
+    /// In the order in which a step takes them.
+    pub const ALL: [Self; 5] = [Self::Data, Self::Forward, Self::Backward, Self::Optimizer, Self::Other];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+            Self::Optimizer => "optimizer",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Time spent in the measured parts of one step or of several, as the host sees it: a GPU works through a queue, so what
+/// it does for one part may be waited for in a later one.
+///
+/// In the log an array of seconds, to the microsecond: data, forward, backward, optimizer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "[f64; 4]", into = "[f64; 4]")]
+pub struct StepTime {
+    pub data_secs: f64,
+    pub forward_secs: f64,
+    pub backward_secs: f64,
+    pub optimizer_secs: f64,
+}
+
+impl StepTime {
+    pub fn total_secs(&self) -> f64 {
+        self.data_secs + self.forward_secs + self.backward_secs + self.optimizer_secs
+    }
+}
+
+impl From<[f64; 4]> for StepTime {
+    fn from([data_secs, forward_secs, backward_secs, optimizer_secs]: [f64; 4]) -> Self {
+        Self { data_secs, forward_secs, backward_secs, optimizer_secs }
+    }
+}
+
+impl From<StepTime> for [f64; 4] {
+    fn from(time: StepTime) -> Self {
+        let StepTime { data_secs, forward_secs, backward_secs, optimizer_secs } = time;
+        [data_secs, forward_secs, backward_secs, optimizer_secs].map(|secs| (secs * 1e6).round() / 1e6)
+    }
+}
+
+impl AddAssign for StepTime {
+    fn add_assign(&mut self, other: Self) {
+        self.data_secs += other.data_secs;
+        self.forward_secs += other.forward_secs;
+        self.backward_secs += other.backward_secs;
+        self.optimizer_secs += other.optimizer_secs;
+    }
+}
+
+impl SubAssign for StepTime {
+    fn sub_assign(&mut self, other: Self) {
+        self.data_secs -= other.data_secs;
+        self.forward_secs -= other.forward_secs;
+        self.backward_secs -= other.backward_secs;
+        self.optimizer_secs -= other.optimizer_secs;
+    }
+}
+
+/// A number of steps, and what they took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Breakdown {
+    pub steps: f64,
+    pub examples: f64,
+    /// All of the steps' time.
+    pub total_secs: f64,
+    pub time: StepTime,
+}
+
+impl Breakdown {
+    pub fn secs(&self, part: Part) -> f64 {
+        match part {
+            Part::Data => self.time.data_secs,
+            Part::Forward => self.time.forward_secs,
+            Part::Backward => self.time.backward_secs,
+            Part::Optimizer => self.time.optimizer_secs,
+            // Rounding may take the parts a little beyond the whole.
+            Part::Other => (self.total_secs - self.time.total_secs()).max(0.0),
+        }
+    }
+
+    /// Percent of the steps' time, from 0 to 100 whatever the log says.
+    pub fn share(&self, part: Part) -> f64 {
+        let share = 100.0 * self.secs(part) / self.total_secs;
+        if share.is_finite() { share.clamp(0.0, 100.0) } else { 0.0 }
+    }
+
+    pub fn secs_per_step(&self) -> Option<f64> {
+        (self.total_secs > 0.0 && self.steps > 0.0).then(|| self.total_secs / self.steps)
+    }
+
+    pub fn examples_per_sec(&self) -> Option<f64> {
+        (self.total_secs > 0.0).then(|| self.examples / self.total_secs)
+    }
+}
+
+impl AddAssign for Breakdown {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.examples += other.examples;
+        self.total_secs += other.total_secs;
+        self.time += other.time;
+    }
+}
+
+impl SubAssign for Breakdown {
+    fn sub_assign(&mut self, other: Self) {
+        self.steps -= other.steps;
+        self.examples -= other.examples;
+        self.total_secs -= other.total_secs;
+        self.time -= other.time;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_has_an_array_of_seconds_to_the_microsecond() {
+        let time = StepTime::from([0.000_012_34, 0.036_700_2, 0.059, 1.0 / 3.0]);
+        let line = serde_json::to_string(&time).unwrap();
+        assert_eq!(line, "[0.000012,0.0367,0.059,0.333333]");
+        let read: StepTime = serde_json::from_str(&line).unwrap();
+        assert_eq!(read, StepTime::from([0.000_012, 0.0367, 0.059, 0.333_333]));
+        assert_eq!(serde_json::to_string(&read).unwrap(), line);
+    }
+
+    #[test]
+    fn the_parts_are_all_of_a_step() {
+        let time = StepTime::from([0.5, 2.0, 5.0, 1.5]);
+        let ten = Breakdown { steps: 10.0, examples: 640.0, total_secs: 10.0, time };
+        assert_eq!(Part::ALL.map(|part| ten.share(part)), [5.0, 20.0, 50.0, 15.0, 10.0]);
+        assert_eq!((ten.secs_per_step(), ten.examples_per_sec()), (Some(1.0), Some(64.0)));
+        let rounded = Breakdown { total_secs: 8.999_999, ..ten };
+        assert_eq!(rounded.share(Part::Other), 0.0);
+    }
+
+    #[test]
+    fn a_breakdown_of_nothing_or_of_nonsense_has_shares() {
+        assert_eq!(Part::ALL.map(|part| Breakdown::default().share(part)), [0.0; 5]);
+        assert_eq!(Breakdown::default().secs_per_step(), None);
+        let time = StepTime::from([f64::NAN, -1.0, f64::MAX, f64::INFINITY]);
+        let nonsense = Breakdown { steps: 1.0, examples: 1.0, total_secs: 1.0, time };
+        assert!(Part::ALL.iter().all(|&part| (0.0..=100.0).contains(&nonsense.share(part))));
+    }
+}
