@@ -3,12 +3,13 @@
 use std::io;
 
 use crate::config::ConfigError;
+use crate::ops::simd::SimdPathError;
 use crate::run::dir::CreateError;
 use crate::run::spawn::SpawnError;
 
 /// Anything that went wrong and has no code of its own.
 pub const FAILURE: u8 = 1;
-/// A command line or configuration that cannot be.
+/// A command line, environment or configuration that cannot be.
 pub const USAGE: u8 = 2;
 
 /// A request that cannot be, in words.
@@ -38,6 +39,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         *exit_code
     } else if error.is::<ConfigError>()
         || error.is::<UsageError>()
+        || error.is::<SimdPathError>()
         || matches!(error.downcast_ref(), Some(CreateError::Name(..)))
     {
         USAGE
@@ -73,6 +75,7 @@ mod tests {
     fn each_kind_of_error_has_its_exit_code() {
         assert_eq!(exit_code(&anyhow!("anything")), FAILURE);
         assert_eq!(exit_code(&UsageError("no such thing".into()).into()), USAGE);
+        assert_eq!(exit_code(&anyhow::Error::from(SimdPathError::Unknown("x".into())).context("device")), USAGE);
         assert_eq!(exit_code(&crate::config::Override::parse("x").unwrap_err().into()), USAGE);
         assert_eq!(exit_code(&SpawnError::Failed { message: "x".into(), exit_code: 2 }.into()), 2);
         assert_eq!(exit_code(&CreateError::Exists("x".into()).into()), FAILURE);

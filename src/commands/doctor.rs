@@ -11,6 +11,7 @@ use super::say;
 use crate::config::Config;
 use crate::data;
 use crate::failure;
+use crate::ops::simd;
 use crate::run::dir::RunsDir;
 use crate::run::lock::has_flock;
 use crate::train::device;
@@ -20,7 +21,7 @@ pub fn doctor(runs: &RunsDir) -> Result<u8> {
     let findings = [
         ("device", describe_device(&config)),
         ("threads", std::thread::available_parallelism().map_or_else(|error| error.to_string(), |n| n.to_string())),
-        ("SIMD", simd()),
+        ("SIMD", describe_simd()),
         ("data", describe_data(&config)),
         ("runs", describe_runs(runs)),
         ("terminal", describe_terminal()),
@@ -54,9 +55,18 @@ fn describe_device(config: &Config) -> String {
     }
 }
 
-/// What the kernels find at run time.
+/// What the kernels take of what they find at run time.
+fn describe_simd() -> String {
+    let path = match simd::chosen() {
+        Ok(path) if env::var_os(simd::VARIABLE).is_some() => format!("{path}, forced by {}", simd::VARIABLE),
+        Ok(path) => path.to_string(),
+        Err(error) => error.to_string(),
+    };
+    format!("{path}; this CPU has {}", cpu_features())
+}
+
 #[cfg(target_arch = "x86_64")]
-fn simd() -> String {
+fn cpu_features() -> String {
     let features = [
         ("avx2", is_x86_feature_detected!("avx2")),
         ("fma", is_x86_feature_detected!("fma")),
@@ -69,7 +79,7 @@ fn simd() -> String {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn simd() -> String {
+fn cpu_features() -> String {
     format!("what every {} has", env::consts::ARCH)
 }
 

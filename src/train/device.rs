@@ -3,16 +3,18 @@
 use anyhow::{Result, bail};
 use candle_core::Device;
 
+use crate::ops::simd;
+
 /// `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes CUDA where it is built in and a card answers.
 ///
 /// # Errors
-/// One line that says what is missing: the feature at build time, or the card.
+/// One line that says what is missing: the feature at build time, the card, or the vector instructions that
+/// [`simd::VARIABLE`] asks for.
 pub fn open(name: &str) -> Result<Device> {
     let ordinal = match name {
-        "cpu" => return Ok(Device::Cpu),
-        "auto" => {
-            return Ok(if cfg!(feature = "cuda") { cuda(0).unwrap_or(Device::Cpu) } else { Device::Cpu });
-        }
+        "cpu" => return cpu(),
+        "auto" if cfg!(feature = "cuda") => return cuda(0).or_else(|_| cpu()),
+        "auto" => return cpu(),
         "cuda" => 0,
         _ => match name.strip_prefix("cuda:").map(str::parse) {
             Some(Ok(ordinal)) => ordinal,
@@ -20,6 +22,11 @@ pub fn open(name: &str) -> Result<Device> {
         },
     };
     cuda(ordinal)
+}
+
+fn cpu() -> Result<Device> {
+    simd::chosen()?;
+    Ok(Device::Cpu)
 }
 
 fn cuda(ordinal: usize) -> Result<Device> {
@@ -37,12 +44,15 @@ fn cuda(ordinal: usize) -> Result<Device> {
     })
 }
 
-/// Such as `cpu (2 threads)` or `cuda:0`.
+/// Such as `cpu (2 threads, avx2)` or `cuda:0`.
 pub fn describe(device: &Device) -> String {
     match device.location() {
         candle_core::DeviceLocation::Cpu => {
             let threads = rayon::current_num_threads();
-            format!("cpu ({threads} thread{})", if threads == 1 { "" } else { "s" })
+            let plural = if threads == 1 { "" } else { "s" };
+            // A device that was opened has a path.
+            let path = simd::chosen().map_or(String::new(), |path| format!(", {path}"));
+            format!("cpu ({threads} thread{plural}{path})")
         }
         candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
         candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
