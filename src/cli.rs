@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 use clap_complete::Shell;
 
 use crate::data::fetch::FetchFrom;
@@ -55,6 +55,7 @@ Exit codes:
 Environment:
   TAPER_RUNS_DIR  where the runs lie, as --runs-dir
   TAPER_LOG       what goes to a run's trainer.log, such as debug; info if unset
+  TAPER_SIMD      the CPU kernels' instructions: avx512, avx2 or portable; the widest if unset
   NO_COLOR        a dashboard without colours"
 );
 
@@ -78,6 +79,8 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Evaluate a checkpoint on the test pictures
     Eval(EvalArgs),
+    /// Measure how fast this machine trains, and where the time goes
+    Bench(BenchArgs),
     /// Get CIFAR-10, and look at it
     #[command(subcommand)]
     Data(DataCommand),
@@ -209,6 +212,39 @@ pub struct EvalArgs {
     /// A run, whose best checkpoint is taken, or the folder of a checkpoint
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub target: String,
+    /// As a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Trains on the bundled sample, in memory: no run is made, no file is written.
+On a GPU the parts of a step are as the host sees them: backward includes the wait for the GPU.
+
+Examples:
+  taper bench
+  taper bench --batch-size 256 --threads 4
+  taper bench --set model.hidden=1024 --json | jq .images_per_sec")]
+pub struct BenchArgs {
+    /// A configuration file; config/default.toml shows every key
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One value of the configuration, such as model.hidden=1024
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Pictures a step
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub batch_size: Option<String>,
+    /// Steps to measure, after a few to warm up
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = value_parser!(u64).range(1..=1_000_000))]
+    pub steps: u64,
+    /// Compute threads; 0 takes one for each core
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub threads: Option<String>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
     /// As a JSON object
     #[arg(long)]
     pub json: bool,

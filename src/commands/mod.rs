@@ -1,6 +1,7 @@
 //! What the commands do; one file each.
 
 mod attach;
+mod bench;
 mod completions;
 mod control;
 mod data;
@@ -19,7 +20,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 
 use crate::cli::{Cli, Command, DEFAULT_RUNS_DIR, DataCommand};
-use crate::config::DataConfig;
+use crate::config::{Config, ConfigError, DataConfig, Override};
 use crate::failure::UsageError;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Command as Order;
@@ -39,6 +40,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::SetLr(args) => control::set_learning_rate(&runs, &args),
         Command::Resume(args) => resume::resume(&runs, &args),
         Command::Eval(args) => eval::eval(&runs, &args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Data(DataCommand::Fetch { from, dir }) => data::fetch(&dir, &from).map(|()| 0),
         Command::Data(DataCommand::Inspect { dir }) => {
             data::inspect(&DataConfig { dir, ..DataConfig::default() }).map(|()| 0)
@@ -46,6 +48,25 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Doctor => doctor::doctor(&runs),
         Command::Completions { shell } => completions::print(shell),
     }
+}
+
+/// The configuration of a file under what the command line says: `--set`, and options as (option, key, value). The number
+/// of threads is settled.
+fn configuration(
+    file: Option<&Path>,
+    set: &[String],
+    options: &[(&'static str, &str, &Option<String>)],
+) -> Result<Config, ConfigError> {
+    let mut given = set.iter().map(|set| Override::parse(set)).collect::<Result<Vec<_>, _>>()?;
+    for (option, key, value) in options {
+        given.extend(value.as_ref().map(|value| Override::option(option, *key, value)));
+    }
+    let mut config = Config::load(file, &given)?;
+    if config.run.threads == 0 {
+        // Told to the run, because only with the same number it repeats to the byte.
+        config.run.threads = rayon::current_num_threads();
+    }
+    Ok(config)
 }
 
 /// Writes a line to stdout, or learns that nobody reads there.

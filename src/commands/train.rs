@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 
+use super::configuration;
 use super::watch::{self, Watch};
 use crate::cli::TrainArgs;
-use crate::config::{Config, Override};
+use crate::config::Config;
 use crate::failure;
 use crate::progress::Printer;
 use crate::run::dir::{RunDir, RunsDir};
@@ -15,7 +16,14 @@ use crate::run::spawn::{self, Handshake, SpawnError};
 use crate::train::process::{self, Ending};
 
 pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
-    let config = configuration(args)?;
+    let options = [
+        ("--device", "run.device", &args.device),
+        ("--epochs", "train.epochs", &args.epochs),
+        ("--seed", "run.seed", &args.seed),
+        ("--init", "model.init", &args.init),
+        ("--max-steps", "train.max_steps", &args.max_steps),
+    ];
+    let config = configuration(args.config.as_deref(), &args.set, &options)?;
     let watch = Watch::of(&args.watching);
     if watch == Watch::Foreground {
         spawn::take_threads(config.run.threads).context("cannot start anew")?;
@@ -35,26 +43,6 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
         run.discard_untrained().with_context(|| run.path().display().to_string())?;
     }
     begun
-}
-
-fn configuration(args: &TrainArgs) -> Result<Config> {
-    let mut given = args.set.iter().map(|set| Override::parse(set)).collect::<Result<Vec<_>, _>>()?;
-    let options = [
-        ("--device", "run.device", &args.device),
-        ("--epochs", "train.epochs", &args.epochs),
-        ("--seed", "run.seed", &args.seed),
-        ("--init", "model.init", &args.init),
-        ("--max-steps", "train.max_steps", &args.max_steps),
-    ];
-    for (option, key, value) in options {
-        given.extend(value.as_ref().map(|value| Override::option(option, key, value)));
-    }
-    let mut config = Config::load(args.config.as_deref(), &given)?;
-    if config.run.threads == 0 {
-        // Told to the run, because only with the same number it repeats to the byte.
-        config.run.threads = rayon::current_num_threads();
-    }
-    Ok(config)
 }
 
 /// Trains in this process, with plain progress on stdout.

@@ -1,7 +1,8 @@
-//! The network, its initial weights, and weights on disk.
+//! The network, its initial weights, weights on disk, and what it costs.
 
 pub mod attention;
 pub mod cnn;
+pub mod flops;
 mod init;
 pub mod weights;
 

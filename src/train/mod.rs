@@ -4,6 +4,7 @@ pub mod checkpoint;
 mod control;
 pub mod device;
 pub mod evaluate;
+pub mod measure;
 pub mod optimizer;
 pub mod process;
 mod recorder;

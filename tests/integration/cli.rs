@@ -6,7 +6,7 @@ use crate::binary::{Dir, TINY, eventually, text};
 fn help_has_every_command_with_examples_and_exit_codes() {
     let dir = Dir::new();
     insta::assert_snapshot!("help", dir.command(["--help"]).succeed());
-    for command in ["train", "attach", "set-lr", "resume", "eval", "runs", "data"] {
+    for command in ["train", "attach", "set-lr", "resume", "eval", "runs", "data", "bench"] {
         insta::assert_snapshot!(format!("help-{command}"), dir.command([command, "--help"]).succeed());
     }
 }
@@ -230,7 +230,40 @@ fn doctor_tells_of_every_subject() {
         assert!(out.lines().any(|line| line.starts_with(subject)), "{subject}: {out}");
     }
     assert!(out.contains("CIFAR-10 sample") && out.contains("taper data fetch"), "{out}");
+    let out_forced = dir.command(["doctor"]).env("TAPER_SIMD", "portable").succeed();
+    assert!(out_forced.contains("portable, forced by TAPER_SIMD; this CPU has "), "{out_forced}");
     assert!(out.contains("is not UTF-8") && out.contains("stdout is no terminal"), "{out}");
+}
+
+#[test]
+fn vector_instructions_that_do_not_exist_are_usage() {
+    let dir = Dir::new();
+    for args in [&["train", "--no-tui"][..], &["train", "--detach"], &["bench"]] {
+        let args = args.iter().copied().chain(["--device", "cpu"]).chain(TINY);
+        let error = dir.command(args).env("TAPER_SIMD", "nonsense").fail(2);
+        assert_eq!(error, "error: TAPER_SIMD=nonsense: expected avx512, avx2 or portable\n");
+    }
+    assert!(dir.runs().list().unwrap_or_default().is_empty());
+}
+
+#[test]
+fn bench_tells_where_the_time_goes() {
+    let dir = Dir::new();
+    let args = ["bench", "--steps", "2", "--batch-size", "8", "--device", "cpu", "--threads", "1", "--json"];
+    let network = ["--set", "model.channels=[4,4,4]", "--set", "model.hidden=8", "--set", "train.eval_batch_size=16"];
+    let out = dir.command(args.into_iter().chain(network)).succeed();
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let number = |key: &str| report[key].as_f64().unwrap_or_else(|| panic!("no number {key} in {report}"));
+    let parts = ["data_ms", "forward_ms", "backward_ms", "optimizer_ms", "other_ms"].map(number);
+    // The median of two is their mean, so the parts are all of the step.
+    assert!((parts.iter().sum::<f64>() - number("step_ms")).abs() < 1e-6 * number("step_ms"), "{report}");
+    assert!((number("images_per_sec") * number("step_ms") - 8.0 * 1e3).abs() < 1e-6, "{report}");
+    assert_eq!((number("batch_size"), number("steps"), number("threads")), (8.0, 2.0, 1.0));
+    assert_eq!(report["model"], "cnn 4-4-4");
+    for key in ["eval_images_per_sec", "gflop_per_step", "gflop_per_sec", "sgemm_gflop_per_sec", "percent_of_sgemm"] {
+        assert!(number(key) > 0.0, "{key}: {report}");
+    }
+    assert!(!dir.runs().path().exists(), "no run is made");
 }
 
 #[test]

@@ -1,0 +1,42 @@
+//! What the network costs in arithmetic: its convolutions and linear layers, two floating-point operations a
+//! multiply-add. What is left out (batch normalisation, ReLU, pooling, the optimizer) is bound by memory.
+
+use crate::config::ModelConfig;
+use crate::data::CLASSES;
+
+/// Operations for one picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flops {
+    pub forward: u64,
+    /// Forward, and the gradients of weights and inputs; of the pictures themselves there is none.
+    pub training: u64,
+}
+
+/// Of a picture with sides of `side` pixels.
+pub fn per_picture(config: &ModelConfig, side: usize) -> Flops {
+    let [first, second, third] = config.channels.map(|channels| channels as u64);
+    let (side, hidden, classes) = (side as u64, config.hidden as u64, CLASSES.len() as u64);
+    let convolution = |inputs: u64, outputs: u64, side: u64| 2 * 3 * 3 * inputs * outputs * side * side;
+    let linear = |inputs: u64, outputs: u64| 2 * inputs * outputs;
+    // Each block ends in a pool that halves the sides.
+    let first_convolution = convolution(3, first, side);
+    let forward = first_convolution
+        + convolution(first, second, side / 2)
+        + convolution(second, third, side / 4)
+        + linear(third * (side / 8) * (side / 8), hidden)
+        + linear(hidden, classes);
+    Flops { forward, training: 3 * forward - first_convolution }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::SIDE;
+
+    #[test]
+    fn the_studys_network_takes_4_255_gflop_for_a_step_of_64_pictures() {
+        let flops = per_picture(&ModelConfig::default(), SIDE);
+        assert_eq!(flops, Flops { forward: 22_751_232, training: 66_484_224 });
+        assert_eq!((flops.training * 64 + 500_000) / 1_000_000, 4255);
+    }
+}

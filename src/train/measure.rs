@@ -1,0 +1,135 @@
+//! How fast training is: the steps that [`super::train`] takes, on the bundled sample, without a run.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use candle_core::{Device, Tensor};
+
+use super::evaluate::{Evaluation, correct};
+use super::optimizer::Adam;
+use super::step::step;
+use super::{plan_of_epoch, to_tensors};
+use crate::config::Config;
+use crate::data::loader::train_batches;
+use crate::data::{Dataset, sample};
+use crate::model::{Cnn, Mode};
+use crate::run::step_time::{Breakdown, StepTime};
+
+/// Steps that are taken before the first is counted: memory is touched, caches are filled, the loader is ahead.
+pub const WARM_UP_STEPS: u64 = 5;
+/// Evaluation batches that are counted.
+pub const EVALUATION_BATCHES: usize = 10;
+/// Rows and columns of the matrices whose product stands for the peak.
+pub const PEAK_SIDE: usize = 1536;
+const PEAK_PRODUCTS: usize = 5;
+
+/// What a measurement is made with.
+pub struct Bench {
+    config: Config,
+    device: Device,
+    cnn: Cnn,
+    adam: Adam,
+    train_data: Arc<Dataset>,
+    test_data: Dataset,
+}
+
+impl Bench {
+    /// The configured network, and as many of the sample's pictures as fill whole batches: some come twice.
+    pub fn new(config: Config, device: Device) -> Result<Self> {
+        let cnn = Cnn::new(&config.model, config.run.seed, &device)?;
+        let adam = Adam::new(config.optimizer.clone(), cnn.weights())?;
+        let (train_data, test_data) = sample::read()?;
+        let train_data = Arc::new(in_whole_batches(&train_data, config.train.batch_size));
+        let test_data = in_whole_batches(&test_data, config.train.eval_batch_size);
+        Ok(Self { config, device, cnn, adam, train_data, test_data })
+    }
+
+    pub fn cnn(&self) -> &Cnn {
+        &self.cnn
+    }
+
+    /// Trains, and gives each of so many steps after the warm-up; `taken` is called after every step.
+    pub fn train(&mut self, steps: u64, mut taken: impl FnMut()) -> Result<Vec<Breakdown>> {
+        let Self { config, device, cnn, adam, train_data, .. } = self;
+        let mut batches = (1..).flat_map(|epoch| train_batches(train_data.clone(), plan_of_epoch(config, epoch, 0)));
+        let mut measured = Vec::new();
+        for number in 1..=WARM_UP_STEPS + steps {
+            let started = Instant::now();
+            let Some(batch) = batches.next() else { break };
+            let (x, labels) = to_tensors(&batch, device)?;
+            let data_secs = started.elapsed().as_secs_f64();
+
+            let mode = Mode::Train { seed: config.run.seed, step: number };
+            let result = step(cnn, adam, config.optimizer.learning_rate, &x, &labels, mode)?;
+            if !result.loss.is_finite() {
+                bail!("the loss of step {number} is {}: try a lower learning rate", result.loss)
+            }
+            correct(&result.logits, &batch.labels)?;
+            if number > WARM_UP_STEPS {
+                measured.push(Breakdown {
+                    steps: 1.0,
+                    examples: batch.labels.len() as f64,
+                    total_secs: started.elapsed().as_secs_f64(),
+                    time: StepTime { data_secs, ..result.time },
+                });
+            }
+            taken();
+        }
+        Ok(measured)
+    }
+
+    /// Seconds that each of some batches takes to evaluate; `taken` is called after every one.
+    pub fn evaluate(&self, mut taken: impl FnMut()) -> Result<Vec<f64>> {
+        let batch_size = self.config.train.eval_batch_size;
+        let starts = (0..self.test_data.len()).step_by(batch_size).cycle();
+        let mut evaluation = Evaluation::default();
+        let mut secs = Vec::new();
+        // The first is the warm-up.
+        for start in starts.take(1 + EVALUATION_BATCHES) {
+            let started = Instant::now();
+            evaluation.add_batch(&self.cnn, &self.test_data, start..start + batch_size, &self.device)?;
+            secs.push(started.elapsed().as_secs_f64());
+            taken();
+        }
+        Ok(secs.split_off(1))
+    }
+
+    /// Seconds that each of some products of two f32 matrices of [`PEAK_SIDE`] takes, on all threads.
+    pub fn multiply(&self) -> Result<Vec<f64>> {
+        let shape = (PEAK_SIDE, PEAK_SIDE);
+        let [a, b] = [Tensor::rand(-1f32, 1.0, shape, &self.device)?, Tensor::rand(-1f32, 1.0, shape, &self.device)?];
+        let mut secs = Vec::new();
+        // The first is the warm-up.
+        for _ in 0..1 + PEAK_PRODUCTS {
+            self.device.synchronize()?;
+            let started = Instant::now();
+            a.matmul(&b)?;
+            self.device.synchronize()?;
+            secs.push(started.elapsed().as_secs_f64());
+        }
+        Ok(secs.split_off(1))
+    }
+}
+
+/// The dataset, begun again until the last batch is full.
+fn in_whole_batches(dataset: &Dataset, batch_size: usize) -> Dataset {
+    let examples = dataset.len().next_multiple_of(batch_size);
+    let indices: Vec<usize> = (0..dataset.len()).cycle().take(examples).collect();
+    dataset.select(&indices)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_batch_is_full() {
+        let (_, test) = sample::read().expect("the sample");
+        for (batch_size, examples) in [(1, 500), (64, 512), (500, 500), (501, 501), (1200, 1200)] {
+            let filled = in_whole_batches(&test, batch_size);
+            assert_eq!(filled.len(), examples);
+            assert_eq!(filled.labels[examples - 1], test.labels[(examples - 1) % 500]);
+        }
+    }
+}
