@@ -144,6 +144,8 @@ fn drawn_shape(symbol: &str) -> Option<Vec<(f64, f64, f64, f64)>> {
             let height = f64::from(code - 0x2580) / 8.0;
             Some(vec![(0.0, 1.0 - height, 1.0, height)])
         }
+        // Shades, as stripes.
+        '░'..='▓' => Some(vec![(0.0, 0.15, f64::from(code - 0x2590) / 4.0, 0.7)]),
         // Unicode numbers the dots 1 2 3 down the left, 4 5 6 down the right, then 7 and 8 below them.
         '\u{2801}'..='\u{28ff}' => {
             let dots = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)];
@@ -157,6 +159,7 @@ fn drawn_shape(symbol: &str) -> Option<Vec<(f64, f64, f64, f64)>> {
 /// Colour, and the attributes for all else.
 fn style(cell: &Cell) -> (&'static str, String) {
     let colour = match cell.fg {
+        Color::Blue => "#6f9be8",
         Color::Cyan => "#56c2d6",
         Color::Yellow => "#e0b050",
         Color::Green => "#7fc77f",

@@ -29,6 +29,12 @@ pub fn secs(secs: f64) -> String {
     if secs < 100.0 { format!("{secs:.1}s") } else { duration(secs) }
 }
 
+/// With one decimal while they are few.
+pub fn millis(secs: f64) -> String {
+    let millis = 1e3 * secs;
+    if millis < 100.0 { format!("{millis:.1} ms") } else { format!("{} ms", count(millis.round() as u64)) }
+}
+
 /// Three significant digits in at most seven characters, no trailing zeros: `0.001`, `0.00025`, `1.25e-4`.
 pub fn learning_rate(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
@@ -78,6 +84,14 @@ mod tests {
         let cases = [(-1.0, "0s"), (59.9, "59s"), (723.0, "12m 03s"), (11_520.0, "3h 12m"), (187_200.0, "2d 04h")];
         for (secs, text) in cases {
             assert_eq!(duration(secs), text);
+        }
+    }
+
+    #[test]
+    fn milliseconds_have_a_decimal_while_they_are_few() {
+        let cases = [(0.0, "0.0 ms"), (0.009_64, "9.6 ms"), (0.396_2, "396 ms"), (1.234_5, "1,235 ms")];
+        for (secs, text) in cases {
+            assert_eq!(millis(secs), text);
         }
     }
 

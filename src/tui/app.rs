@@ -156,7 +156,7 @@ impl App {
 
     /// `None`: the screen is too small.
     pub fn areas(&self, screen: Rect) -> Option<Areas> {
-        Areas::of(screen, self.notices(screen.width).len() as u16)
+        Areas::of(screen, self.notices(screen.width).len() as u16, self.run.recent_step_time().is_some())
     }
 
     fn present_areas(&self) -> Option<Areas> {

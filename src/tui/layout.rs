@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use ratatui::layout::{Constraint, Layout, Margin, Rect, Size};
 
+use crate::run::step_time::Part;
+
 /// Below this the dashboard says that it is too small.
 pub const SMALLEST: Size = Size { width: 80, height: 24 };
 
@@ -50,6 +52,8 @@ pub enum Density {
 pub struct Areas {
     pub density: Density,
     pub header: Rect,
+    /// Empty where the log does not tell where the time goes.
+    pub step_time: Rect,
     pub notices: Rect,
     pub batch_loss: Rect,
     pub loss: Rect,
@@ -64,7 +68,7 @@ pub struct Areas {
 
 impl Areas {
     /// `None`: the screen is too small.
-    pub fn of(screen: Rect, notice_lines: u16) -> Option<Self> {
+    pub fn of(screen: Rect, notice_lines: u16, with_step_time: bool) -> Option<Self> {
         if screen.width < SMALLEST.width || screen.height < SMALLEST.height {
             return None;
         }
@@ -73,28 +77,31 @@ impl Areas {
             (100.., 36..) => Density::Regular,
             _ => Density::Compact,
         };
-        let notices = Constraint::Length(notice_lines);
         Some(match density {
-            Density::Compact => Self::compact(screen, notices),
-            Density::Regular => Self::regular(screen, notices),
-            Density::Wide => Self::wide(screen, notices),
+            Density::Compact => Self::compact(screen, notice_lines, with_step_time),
+            Density::Regular => Self::regular(screen, notice_lines, with_step_time),
+            Density::Wide => Self::wide(screen, notice_lines, with_step_time),
         })
     }
 
     /// ```text
     /// header
+    /// step time
     /// ── batch loss ──────────────
     /// ── loss ─────  ── accuracy ─
     /// ── epochs ─────  ── lr ─────
     /// latest event
     /// footer
     /// ```
-    fn compact(screen: Rect, notices: Constraint) -> Self {
+    fn compact(screen: Rect, notice_lines: u16, with_step_time: bool) -> Self {
         // Every other row beyond the smallest screen goes to the charts; the rest is shared.
         let spare = screen.height - SMALLEST.height;
-        let [header, notices, batch_loss, charts, tables, events, footer] = Layout::vertical([
+        // Among three notices the charts need the row more.
+        let with_step_time = with_step_time && notice_lines < 3 + spare;
+        let [header, step_time, notices, batch_loss, charts, tables, events, footer] = Layout::vertical([
             Constraint::Length(3),
-            notices,
+            Constraint::Length(with_step_time.into()),
+            Constraint::Length(notice_lines),
             Constraint::Length(4 + spare / 4),
             Constraint::Min(6),
             Constraint::Length(6 + spare / 4),
@@ -108,6 +115,7 @@ impl Areas {
         Self {
             density: Density::Compact,
             header,
+            step_time,
             notices,
             batch_loss,
             loss,
@@ -122,16 +130,18 @@ impl Areas {
 
     /// ```text
     /// header
+    /// step time
     /// ╭ batch loss ──────────────╮
     /// ╭ loss ─────╮╭ accuracy ───╮
     /// ╭ epochs ──────╮╭ lr ──────╮
     /// ╭ events ──────────────────╮
     /// footer
     /// ```
-    fn regular(screen: Rect, notices: Constraint) -> Self {
-        let [header, notices, batch_loss, charts, tables, events, footer] = Layout::vertical([
+    fn regular(screen: Rect, notice_lines: u16, with_step_time: bool) -> Self {
+        let [header, step_time, notices, batch_loss, charts, tables, events, footer] = Layout::vertical([
             Constraint::Length(4),
-            notices,
+            Constraint::Length(with_step_time.into()),
+            Constraint::Length(notice_lines),
             Constraint::Fill(2),
             Constraint::Fill(4),
             Constraint::Fill(3),
@@ -144,6 +154,7 @@ impl Areas {
         Self {
             density: Density::Regular,
             header,
+            step_time,
             notices,
             batch_loss,
             loss,
@@ -160,15 +171,16 @@ impl Areas {
     /// header
     /// ╭ batch loss ────╮╭ epochs ────╮
     /// ╭ loss ──────────╮│            │
+    /// │                │╭ step time ─╮
     /// │                │╭ lr ────────╮
     /// ╭ accuracy ──────╮╭ checkpoints╮
     /// ╭ events ──────────────────────╮
     /// footer
     /// ```
-    fn wide(screen: Rect, notices: Constraint) -> Self {
+    fn wide(screen: Rect, notice_lines: u16, with_step_time: bool) -> Self {
         let [header, notices, body, events, footer] = Layout::vertical([
             Constraint::Length(4),
-            notices,
+            Constraint::Length(notice_lines),
             Constraint::Fill(1),
             Constraint::Length(8),
             Constraint::Length(1),
@@ -177,11 +189,17 @@ impl Areas {
         let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(82)]).areas(body);
         let [batch_loss, loss, accuracy] =
             Layout::vertical([Constraint::Fill(3), Constraint::Fill(4), Constraint::Fill(4)]).areas(left);
-        let [epochs, learning_rate, checkpoints] =
-            Layout::vertical([Constraint::Fill(5), Constraint::Fill(2), Constraint::Fill(2)]).areas(right);
+        let [epochs, step_time, learning_rate, checkpoints] = Layout::vertical([
+            Constraint::Fill(5),
+            Constraint::Length(if with_step_time { STEP_TIME_ROWS } else { 0 }),
+            Constraint::Fill(2),
+            Constraint::Fill(2),
+        ])
+        .areas(right);
         Self {
             density: Density::Wide,
             header,
+            step_time,
             notices,
             batch_loss,
             loss,
@@ -229,6 +247,9 @@ impl Areas {
 
 /// Columns left of a plot, for its scale.
 pub const SCALE_WIDTH: u16 = 7;
+
+/// The panel of the step time: a heading and a row for each part, in a frame.
+const STEP_TIME_ROWS: u16 = 1 + Part::ALL.len() as u16 + 2;
 
 /// Where a list is scrolled to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -278,11 +299,12 @@ mod tests {
     #[test]
     fn every_screen_is_filled_without_overlap() {
         for (width, height) in [(80, 24), (80, 60), (99, 40), (120, 36), (120, 40), (160, 46), (200, 50), (300, 90)] {
-            for notices in 0..=3 {
+            for (notices, with_step_time) in (0..=3).flat_map(|notices| [(notices, false), (notices, true)]) {
                 let screen = Rect::new(0, 0, width, height);
-                let areas = Areas::of(screen, notices).unwrap();
+                let areas = Areas::of(screen, notices, with_step_time).unwrap();
                 let all = [
                     areas.header,
+                    areas.step_time,
                     areas.notices,
                     areas.batch_loss,
                     areas.loss,
@@ -301,11 +323,13 @@ mod tests {
                 }
                 assert_eq!(areas.footer.bottom(), height);
                 assert_eq!(areas.notices.height, notices);
+                let squeezed = height == SMALLEST.height && notices == 3;
+                assert_eq!(areas.step_time.is_empty(), !with_step_time || squeezed, "{width}×{height}");
                 assert!(areas.page(Panel::Epochs) >= 3, "{width}×{height}");
                 assert!(areas.inner(areas.loss).height >= 5, "{width}×{height}");
             }
         }
-        assert_eq!(Areas::of(Rect::new(0, 0, 79, 24), 0), None);
-        assert_eq!(Areas::of(Rect::new(0, 0, 80, 23), 0), None);
+        assert_eq!(Areas::of(Rect::new(0, 0, 79, 24), 0, true), None);
+        assert_eq!(Areas::of(Rect::new(0, 0, 80, 23), 0, true), None);
     }
 }

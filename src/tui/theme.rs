@@ -3,6 +3,7 @@
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::run::state::Weight;
+use crate::run::step_time::Part;
 
 /// The terminal's own sixteen colours, so that its light or dark scheme holds; or none, by `NO_COLOR`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,16 @@ impl Theme {
         match self {
             Theme::Colour => Style::new().fg(Color::DarkGray),
             Theme::Plain => Style::new().add_modifier(Modifier::DIM),
+        }
+    }
+
+    pub fn part(self, part: Part) -> Style {
+        match part {
+            Part::Data => self.colour(Color::Yellow),
+            Part::Forward => self.colour(Color::Cyan),
+            Part::Backward => self.colour(Color::Blue),
+            Part::Optimizer => self.colour(Color::Magenta),
+            Part::Other => self.faint(),
         }
     }
 

@@ -11,6 +11,7 @@ mod header;
 mod help;
 mod learning_rate;
 mod notices;
+mod step_time;
 mod too_small;
 
 use ratatui::Frame;
@@ -30,6 +31,7 @@ pub fn render(app: &App, frame: &mut Frame) {
         return too_small::render(app, screen, frame);
     };
     header::render(app, &areas, frame);
+    step_time::render(app, &areas, frame);
     notices::render(app, &areas, frame);
     batch_loss::render(app, &areas, frame);
     charts::render_loss(app, &areas, frame);
