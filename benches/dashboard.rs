@@ -104,9 +104,7 @@ fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
             correct: 40 * steps_per_line,
             examples: 64 * steps_per_line,
             train_secs: 0.03 * steps_per_line as f64,
-            split_secs: Some(
-                [0.000_312, 0.010_234, 0.017_123, 0.001_834].map(|secs| secs * steps_per_line as f64).into(),
-            ),
+            split_us: Some([312, 10_234, 17_123, 1_834].map(|micros| micros * steps_per_line).into()),
         };
         let ended = (last_step / STEPS_PER_EPOCH > (first_step - 1) / STEPS_PER_EPOCH).then(|| {
             Event::EpochDone(EpochDone {

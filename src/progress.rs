@@ -198,7 +198,7 @@ mod tests {
             correct: 1,
             examples,
             train_secs: examples as f64 / 1000.0,
-            split_secs: None,
+            split_us: None,
         })
     }
 

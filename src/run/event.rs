@@ -163,9 +163,9 @@ pub struct StepsDone {
     pub examples: u64,
     /// Time spent in these steps, without pauses, evaluation and saving.
     pub train_secs: f64,
-    /// What of it went where; what is left of it went elsewhere. Logs from before this was measured have none.
+    /// Where it went, in microseconds; what is left of it went elsewhere. Older logs lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split_secs: Option<StepTime>,
+    pub split_us: Option<StepTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

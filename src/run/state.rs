@@ -338,10 +338,10 @@ impl RunState {
             steps: steps.losses.len() as f64,
             examples: steps.examples as f64,
             total_secs: steps.train_secs,
-            time: steps.split_secs.unwrap_or_default(),
+            time: steps.split_us.unwrap_or_default(),
         };
         self.recent.push(breakdown);
-        if steps.split_secs.is_some() {
+        if steps.split_us.is_some() {
             self.all_steps += breakdown;
         }
     }

@@ -51,13 +51,13 @@ impl Recorder {
             correct: 0,
             examples: 0,
             train_secs: 0.0,
-            split_secs: Some(StepTime::default()),
+            split_us: Some(StepTime::default()),
         });
         gathered.losses.push(result.loss);
         gathered.correct += result.correct;
         gathered.examples += result.examples;
         gathered.train_secs += result.train_secs;
-        *gathered.split_secs.get_or_insert_default() += result.time;
+        *gathered.split_us.get_or_insert_default() += result.time;
         if self.last_flush.elapsed() >= FLUSH_INTERVAL {
             self.flush()?;
             self.sample_system(result.step)?;

@@ -412,7 +412,7 @@ mod tests {
             correct: 10,
             examples: 64 * count,
             train_secs: 0.5,
-            split_secs: None,
+            split_us: None,
         })
     }
 

@@ -304,7 +304,7 @@ fn event() -> impl Strategy<Value = Event> {
                     correct: n[2],
                     examples: n[3],
                     train_secs: r[0],
-                    split_secs: yes.then_some([r[1], r[2], r[3], r[4]].into()),
+                    split_us: yes.then_some([n[4], n[5], n[6], n[7]].into()),
                 }),
             }
         },
