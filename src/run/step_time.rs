@@ -14,7 +14,7 @@ pub enum Part {
     /// The gradients, and waiting for the device until the loss is known.
     Backward,
     Optimizer,
-    /// What remains of the step, such as counting the pictures that were classified right.
+    /// What remains of the step: freeing its memory, and counting the pictures that were classified right.
     Other,
 }
 

@@ -41,5 +41,6 @@ pub fn step(cnn: &Cnn, adam: &mut Adam, learning_rate: f64, x: &Tensor, labels: 
         backward_secs: (backward_done - forward_done).as_secs_f64(),
         optimizer_secs: backward_done.elapsed().as_secs_f64(),
     };
-    Ok(Step { loss, logits, time })
+    // Detached, so that what the gradient needed is freed within the step, whose time is to tell of it.
+    Ok(Step { loss, logits: logits.detach(), time })
 }
