@@ -1,6 +1,7 @@
 //! The changes of colour, to the byte as Pillow does them, in loops that the compiler turns into vectors.
 //!
-//! Everything here is to be inlined into a kernel of [`crate::ops::simd`], whose instructions it then uses.
+//! Everything here is to be inlined into a kernel of [`crate::ops::simd`], whose instructions it then uses. Conversions of
+//! colours are one short loop after the other over a few pixels: bytes fill a vector, floats a quarter of one.
 
 use std::array::from_fn;
 use std::hint::select_unpredictable;
@@ -69,31 +70,29 @@ fn luma(r: u8, g: u8, b: u8) -> u8 {
     ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
 }
 
-/// As `rgb2hsv_row` of Pillow's `Convert.c`, which computes the hue in a mixture of single and double precision.
+/// `rgb2hsv_row` of Pillow's `Convert.c`.
+///
+/// Pillow adds the distances of two channels to an even corner of the hexagon, in a mixture of single and double precision.
+/// One of the two is the least channel, whose distance is 1; so from an odd corner the other one's distance is all there is
+/// to add or subtract, and single precision rounds as Pillow does.
 #[inline(always)]
 pub fn rgb_to_hsv([r, g, b]: [&Bytes; 3]) -> [Bytes; 3] {
     let max: Bytes = from_fn(|i| r[i].max(g[i]).max(b[i]));
     let min: Bytes = from_fn(|i| r[i].min(g[i]).min(b[i]));
     let middle: Bytes = from_fn(|i| r[i].max(g[i]).min(b[i]).max(r[i].min(g[i])));
     let chroma: Bytes = from_fn(|i| max[i] - min[i]);
-    // In sextants of the circle: the odd corner of the hexagon beside the hue, and the way from there.
-    let corner: [i8; LANES] = from_fn(|i| {
-        let by_red = if b[i] == min[i] { 1 } else { -1 };
-        let by_green = if b[i] == min[i] { 1 } else { 3 };
-        let by_blue = if r[i] == min[i] { 3 } else { 5 };
+    let sextant: Bytes = from_fn(|i| {
+        let by_red = if b[i] == min[i] { 0 } else { 5 };
+        let by_green = if b[i] == min[i] { 1 } else { 2 };
+        let by_blue = if r[i] == min[i] { 3 } else { 4 };
         let by_others = if g[i] == max[i] { by_green } else { by_blue };
         if r[i] == max[i] { by_red } else { by_others }
     });
-    let side: [i8; LANES] = from_fn(|i| {
-        let by_red = if b[i] == min[i] { -1 } else { 1 };
-        let by_green = if b[i] == min[i] { 1 } else { -1 };
-        let by_blue = if r[i] == min[i] { 1 } else { -1 };
-        let by_others = if g[i] == max[i] { by_green } else { by_blue };
-        if r[i] == max[i] { by_red } else { by_others }
-    });
+    let corner: [i8; LANES] = from_fn(|i| if sextant[i] == 5 { -1 } else { (sextant[i] | 1) as i8 });
     let hue: Bytes = from_fn(|i| {
         let distance = f32::from(max[i] - middle[i]) / f32::from(chroma[i].max(1));
-        let turns = (f32::from(corner[i]) + f32::from(side[i]) * distance) / 6.0;
+        let signed = if sextant[i] % 2 == 1 { distance } else { -distance };
+        let turns = (f32::from(corner[i]) + signed) / 6.0;
         truncate_255_times(if turns < 0.0 { turns + 1.0 } else { turns })
     });
     let hue = from_fn(|i| if chroma[i] == 0 { 0 } else { hue[i] });
@@ -128,17 +127,23 @@ fn truncate_255_times(x: f32) -> u8 {
     (rounded.to_bits() - u32::from(too_great)) as u8
 }
 
+/// `hsv2rgb` of Pillow's `Convert.c`.
+///
+/// For every colour its mixture of precisions yields the exact values, rounded; so do the quotients of integers here.
 #[inline(always)]
 pub fn hsv_to_rgb([h, s, v]: [&Bytes; 3]) -> [Bytes; 3] {
     let sextant: Bytes = from_fn(|i| (u16::from(h[i]) * 6 / 255) as u8);
     let fraction: Bytes = from_fn(|i| (u16::from(h[i]) * 6 - u16::from(sextant[i]) * 255) as u8);
-    let weight: Bytes = from_fn(|i| if sextant[i] % 2 == 1 { fraction[i] } else { 255 - fraction[i] });
+    // The end of the circle is its beginning.
     let sextant = sextant.map(|sextant| if sextant == 6 { 0 } else { sextant });
+
     let low: Bytes = from_fn(|i| divide_by_255(u16::from(v[i]) * u16::from(255 - s[i])));
+    let distance: Bytes = from_fn(|i| if sextant[i] % 2 == 1 { fraction[i] } else { 255 - fraction[i] });
     let middle: Bytes = from_fn(|i| {
-        let kept = 255 * 255 - i32::from(s[i]) * i32::from(weight[i]);
+        let kept = 255 * 255 - i32::from(s[i]) * i32::from(distance[i]);
         round((i32::from(v[i]) * kept) as f32 / (255.0 * 255.0))
     });
+    // One channel: in two sextants it is `middle`, in two `low`, and in the others the value.
     let choose = |middles: [u8; 2], lows: [u8; 2]| -> Bytes {
         from_fn(|i| {
             let is_one_of = |[x, y]: [u8; 2]| (sextant[i] == x) | (sextant[i] == y);
