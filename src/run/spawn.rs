@@ -21,6 +21,30 @@ pub const TRAINER_COMMAND: &str = "__train";
 /// candle and rayon take the number of compute threads from here, and candle from nowhere else.
 const THREADS_VARIABLE: &str = "RAYON_NUM_THREADS";
 
+/// For how many turns a thread of candle's looks out for more work before it sleeps. Left alone it keeps a core from those
+/// that have some.
+const SPIN_VARIABLE: &str = "CANDLE_BARRIER_POOL_SPIN_LIMIT";
+
+/// glibc's allocator gives memory back to the system at the end of each step, which zeroes it page by page for the next;
+/// with these it keeps blocks up to 32 MiB, the most that it can. Other C libraries do not look here.
+const ALLOCATOR_VARIABLE: &str = "GLIBC_TUNABLES";
+const ALLOCATOR_TUNABLES: &str = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=1073741824";
+
+/// What a process that computes has in its environment; what somebody has already said of spinning and memory stays.
+fn compute_environment(threads: usize) -> [(&'static str, String); 3] {
+    let present = |variable: &str| std::env::var(variable).ok().filter(|value| !value.is_empty());
+    let tunables = match present(ALLOCATOR_VARIABLE) {
+        None => ALLOCATOR_TUNABLES.to_owned(),
+        Some(tunables) if tunables.contains("glibc.malloc.") => tunables,
+        Some(tunables) => format!("{tunables}:{ALLOCATOR_TUNABLES}"),
+    };
+    [
+        (THREADS_VARIABLE, threads.to_string()),
+        (SPIN_VARIABLE, present(SPIN_VARIABLE).unwrap_or_else(|| "1".to_owned())),
+        (ALLOCATOR_VARIABLE, tunables),
+    ]
+}
+
 #[derive(Debug, Error)]
 pub enum SpawnError {
     /// In the trainer's own words.
@@ -39,15 +63,15 @@ enum FirstWord {
     Failed { message: String, exit_code: u8 },
 }
 
-/// Gives this process that number of compute threads, by executing the same command line again unless it has it
-/// already. To be called before anything is done that must not be done twice.
+/// Gives this process that number of compute threads, and what else speeds it, by executing the same command line again
+/// unless it has it already. To be called before anything is done that must not be done twice.
 pub fn take_threads(threads: usize) -> io::Result<()> {
-    let threads = threads.to_string();
-    if std::env::var(THREADS_VARIABLE).is_ok_and(|present| present == threads) {
+    let environment = compute_environment(threads);
+    if environment.iter().all(|(variable, value)| std::env::var(variable).is_ok_and(|present| present == *value)) {
         return Ok(());
     }
     let again = std::env::current_exe()?;
-    Err(Command::new(again).args(std::env::args_os().skip(1)).env(THREADS_VARIABLE, threads).exec())
+    Err(Command::new(again).args(std::env::args_os().skip(1)).envs(environment).exec())
 }
 
 /// Starts the run's trainer on that number of compute threads, and waits until it trains.
@@ -55,7 +79,7 @@ pub fn spawn(dir: &RunDir, threads: usize) -> Result<(), SpawnError> {
     let mut child = Command::new(std::env::current_exe()?)
         .arg(TRAINER_COMMAND)
         .arg(dir.path())
-        .env(THREADS_VARIABLE, threads.to_string())
+        .envs(compute_environment(threads))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(open_log(dir)?)
