@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use taper::config::{Config, DataSource};
+use taper::config::{AttentionKind, Config, DataSource};
 use taper::data::{self, Dataset, SIDE, loader::evaluation_batch};
 use taper::model::weights::{deserialize, serialize};
 use taper::model::{Cnn, Mode};
@@ -14,8 +14,14 @@ use taper::train::optimizer::Adam;
 
 const BATCH: usize = 64;
 
-fn reference() -> Result<BTreeMap<String, Tensor>> {
-    deserialize(include_bytes!("../fixtures/pytorch/reference.safetensors"), &Device::Cpu)
+const NETWORKS: [AttentionKind; 2] = [AttentionKind::None, AttentionKind::Se];
+
+fn reference(attention: AttentionKind) -> Result<BTreeMap<String, Tensor>> {
+    let bytes: &[u8] = match attention {
+        AttentionKind::None => include_bytes!("../fixtures/pytorch/reference.safetensors"),
+        AttentionKind::Se => include_bytes!("../fixtures/pytorch/reference_se.safetensors"),
+    };
+    deserialize(bytes, &Device::Cpu)
 }
 
 fn sample() -> Result<data::Source> {
@@ -40,13 +46,14 @@ fn hashed(count: usize, tensor: usize) -> Vec<f32> {
 }
 
 /// The study's network with the script's weights, which take the way of `--init`.
-fn network() -> Result<Cnn> {
+fn network(attention: AttentionKind) -> Result<Cnn> {
     let mut config = Config::default().model;
+    config.attention = attention;
     config.dropout = 0.0;
     let cnn = Cnn::new(&config, 0, &Device::Cpu)?;
     let mut tensors = deserialize(&cnn.weights().to_safetensors()?, &Device::Cpu)?;
     let fan_in = |name: &str| -> Result<usize> {
-        let weight = format!("{}.weight", name.split('.').next().unwrap_or(name));
+        let weight = format!("{}.weight", name.rsplit_once('.').context("a name without a dot")?.0);
         Ok(tensors[&weight].elem_count() / tensors[&weight].dim(0)?)
     };
     let mut scripted = vec![];
@@ -87,24 +94,32 @@ fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
 
 #[test]
 fn logits_in_evaluation_mode() -> Result<()> {
+    NETWORKS.into_iter().try_for_each(check_logits_in_evaluation_mode)
+}
+
+fn check_logits_in_evaluation_mode(attention: AttentionKind) -> Result<()> {
     let (x, _) = batch(&sample()?.test, 0)?;
-    let ours = values(&network()?.forward(&x, Mode::Evaluate)?)?;
-    let theirs = values(&reference()?["logits"])?;
+    let ours = values(&network(attention)?.forward(&x, Mode::Evaluate)?)?;
+    let theirs = values(&reference(attention)?["logits"])?;
     let greatest = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    println!("logits differ by {greatest:.1e}");
+    println!("{attention:?}: logits differ by {greatest:.1e}");
     assert!(greatest <= 1e-4, "logits differ by {greatest:.1e}");
     Ok(())
 }
 
 #[test]
 fn first_loss_and_gradients() -> Result<()> {
-    let reference = reference()?;
-    let cnn = network()?;
+    NETWORKS.into_iter().try_for_each(check_first_loss_and_gradients)
+}
+
+fn check_first_loss_and_gradients(attention: AttentionKind) -> Result<()> {
+    let reference = reference(attention)?;
+    let cnn = network(attention)?;
     let (x, labels) = batch(&sample()?.train, 0)?;
     let loss = cross_entropy(&cnn.forward(&x, Mode::Train { seed: 0, step: 1 })?, &labels)?;
     let expected = values(&reference["first_loss"])?[0];
     let relative = (f64::from(loss.to_scalar::<f32>()?) - expected).abs() / expected;
-    println!("the first loss differs by {relative:.1e}");
+    println!("{attention:?}: the first loss differs by {relative:.1e}");
     assert!(relative <= 1e-5, "the first loss differs by {relative:.1e}");
 
     let gradients = loss.backward()?;
@@ -123,20 +138,30 @@ fn first_loss_and_gradients() -> Result<()> {
             continue;
         }
         let relative = norm(probes().map(|(a, b)| a - b)) / norm(theirs.iter().copied());
-        println!("{name}: gradients differ by {relative:.1e}");
+        println!("{attention:?}: {name}: gradients differ by {relative:.1e}");
         assert!(relative <= 1e-4, "{name}: gradients differ by {relative:.1e}");
         let relative = (norm(ours.iter().copied()) - their_norm).abs() / their_norm;
         assert!(relative <= 1e-4, "{name}: norms differ by {relative:.1e}");
         checked += 1;
     }
-    assert_eq!(checked, 13);
+    assert_eq!(
+        checked,
+        match attention {
+            AttentionKind::None => 13,
+            AttentionKind::Se => 19,
+        }
+    );
     Ok(())
 }
 
 #[test]
 fn losses_of_twenty_adam_steps() -> Result<()> {
-    let expected = values(&reference()?["losses"])?;
-    let cnn = network()?;
+    NETWORKS.into_iter().try_for_each(check_losses_of_twenty_adam_steps)
+}
+
+fn check_losses_of_twenty_adam_steps(attention: AttentionKind) -> Result<()> {
+    let expected = values(&reference(attention)?["losses"])?;
+    let cnn = network(attention)?;
     let config = Config::default().optimizer;
     let mut adam = Adam::new(config.clone(), cnn.weights())?;
     let train = sample()?.train;
@@ -145,7 +170,7 @@ fn losses_of_twenty_adam_steps() -> Result<()> {
         let loss = cross_entropy(&cnn.forward(&x, Mode::Train { seed: 0, step: step as u64 })?, &labels)?;
         adam.step(&loss.backward()?, config.learning_rate)?;
         let relative = (f64::from(loss.to_scalar::<f32>()?) - expected).abs() / expected;
-        println!("step {}: the losses differ by {relative:.1e}", step + 1);
+        println!("{attention:?}: step {}: the losses differ by {relative:.1e}", step + 1);
         assert!(relative <= 1.5e-2, "step {}: the losses differ by {relative:.1e}", step + 1);
     }
     Ok(())
