@@ -32,7 +32,7 @@ pub struct RunConfig {
     pub seed: u64,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,
-    /// Compute threads; 0 takes one for each core. On the CPU a run repeats to the byte only with the same number.
+    /// Compute threads; 0 takes one for each core. Their number does not change what is computed.
     pub threads: usize,
 }
 

@@ -101,6 +101,18 @@ fn the_loss_falls_and_the_seed_decides() {
 }
 
 #[test]
+fn the_number_of_threads_does_not_change_a_byte() {
+    let runs = Runs::new();
+    let channels = ["--set", "model.channels=[16,20,32]", "--set", "model.attention=se", "--max-steps", "6"];
+    for threads in ["1", "2", "3"] {
+        runs.train(threads, &[&channels[..], &["--set", &format!("run.threads={threads}")]].concat());
+    }
+    let weights = |name| fs::read(latest_checkpoint(&runs.dir.run(name)).join("model.safetensors")).expect("weights");
+    assert_eq!(runs.losses("1"), runs.losses("2"));
+    assert!(weights("1") == weights("2") && weights("1") == weights("3"));
+}
+
+#[test]
 fn initial_weights_are_taken_and_the_resolved_configuration_repeats_the_run() {
     let runs = Runs::new();
     runs.train("source", &["--max-steps", "3"]);
