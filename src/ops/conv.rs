@@ -61,8 +61,10 @@ impl CustomOp3 for Conv2d {
         let weight = convolution.pack_weight(elements(weight, weight_layout)?);
         let pictures = x_layout.dims()[0];
         let mut y = vec![0.0; pictures * geometry.out_picture()];
-        y.par_chunks_exact_mut(geometry.out_picture()).zip(x.par_chunks_exact(geometry.picture())).try_for_each_init(
-            || Buffer::zeros(convolution.padded_len()),
+        let at_once = convolution.pictures_at_once();
+        let xs = x.par_chunks(at_once * geometry.picture());
+        y.par_chunks_mut(at_once * geometry.out_picture()).zip(xs).try_for_each_init(
+            || Buffer::zeros(at_once * convolution.padded_len()),
             |padded, (y, x)| {
                 convolution.pad(x, padded);
                 convolution.forward(padded, &weight, bias, y)

@@ -227,20 +227,22 @@ impl ConvBlock {
     ) -> Result<(Buffer, Vec<T>)> {
         let convolution = Convolution::new(self.geometry)?;
         let weight = convolution.pack_weight(weight);
-        let pictures = x.par_chunks_exact(self.geometry.picture());
-        let mut y = Buffer::stale(pictures.len() * self.geometry.out_picture());
-        let results = y
-            .par_chunks_exact_mut(self.geometry.out_picture())
-            .zip(pictures)
+        let at_once = convolution.pictures_at_once();
+        let (picture, out_picture) = (self.geometry.picture(), self.geometry.out_picture());
+        let mut y = Buffer::stale(x.len() / picture * out_picture);
+        let results: Vec<Vec<T>> = y
+            .par_chunks_mut(at_once * out_picture)
+            .zip(x.par_chunks(at_once * picture))
             .map_init(
-                || Buffer::zeros(convolution.padded_len()),
+                || Buffer::zeros(at_once * convolution.padded_len()),
                 |padded, (y, x)| {
                     convolution.pad(x, padded);
                     convolution.forward(padded, &weight, bias, y)?;
-                    then(y)
+                    y.chunks_exact(out_picture).map(&then).collect::<Result<_>>()
                 },
             )
             .collect::<Result<_>>()?;
+        let results = results.into_iter().flatten().collect();
         Ok((y, results))
     }
 
@@ -331,38 +333,50 @@ impl ConvBlock {
         let channels = self.geometry.outputs;
         let convolution = Convolution::new(self.geometry)?;
         let weight = convolution.pack_weight(weight);
-        let x = x.par_chunks_exact(self.geometry.picture());
-        let (pictures, mean_picture) = (x.len(), self.mean_picture());
-        let mut out = vec![0.0; pictures * (self.pooled_picture() + mean_picture)];
-        let (pooled, means) = out.split_at_mut(pictures * self.pooled_picture());
-        let outs = pooled.par_chunks_exact_mut(self.pooled_picture()).zip(pieces(means, mean_picture, pictures));
-        outs.zip(x).try_for_each_init(
-            || (Buffer::zeros(convolution.padded_len()), Buffer::stale(self.geometry.out_picture())),
+        let at_once = convolution.pictures_at_once();
+        let (picture, out_picture) = (self.geometry.picture(), self.geometry.out_picture());
+        let (pooled_picture, mean_picture) = (self.pooled_picture(), self.mean_picture());
+        let pictures = x.len() / picture;
+        let mut out = vec![0.0; pictures * (pooled_picture + mean_picture)];
+        let (pooled, means) = out.split_at_mut(pictures * pooled_picture);
+        let groups = pooled
+            .par_chunks_mut(at_once * pooled_picture)
+            .zip(pieces(means, at_once * mean_picture, pictures.div_ceil(at_once)))
+            .zip(x.par_chunks(at_once * picture));
+        groups.try_for_each_init(
+            || (Buffer::zeros(at_once * convolution.padded_len()), Buffer::stale(at_once * out_picture)),
             |(padded, y), ((pooled, means), x)| {
+                let y = &mut y[..x.len() / picture * out_picture];
                 convolution.pad(x, padded);
                 convolution.forward(padded, &weight, bias, y)?;
-                simd::vectorized(
-                    #[inline(always)]
-                    || {
-                        normalise_and_pool_only(y, self.geometry.width, &normalisation, pooled);
-                        if self.outputs == BlockOutputs::PooledAndMeans {
-                            let (counts, centred) = (&mut vec![0.0; channels], &mut vec![0.0; channels]);
-                            rectified_means(y, &normalisation, Rectified { means, counts, centred });
-                        }
-                    },
-                )
+                let pictures = y.chunks_exact(out_picture).zip(pooled.chunks_exact_mut(pooled_picture));
+                let mut means = means.chunks_exact_mut(channels);
+                for (y, pooled) in pictures {
+                    let means = means.next();
+                    simd::vectorized(
+                        #[inline(always)]
+                        || {
+                            normalise_and_pool_only(y, self.geometry.width, &normalisation, pooled);
+                            if let Some(means) = means {
+                                let (counts, centred) = (&mut vec![0.0; channels], &mut vec![0.0; channels]);
+                                rectified_means(y, &normalisation, Rectified { means, counts, centred });
+                            }
+                        },
+                    )?;
+                }
+                Ok::<(), candle_core::Error>(())
             },
         )?;
         Ok(out)
     }
 }
 
-/// `count` pieces of `len` elements each, which may be 0.
+/// `count` pieces of `len` elements each, which may be 0; the last may be shorter.
 fn pieces(values: &mut [f32], len: usize, count: usize) -> rayon::vec::IntoIter<&mut [f32]> {
     if len == 0 {
         return std::iter::repeat_with(|| &mut [][..]).take(count).collect::<Vec<_>>().into_par_iter();
     }
-    values.chunks_exact_mut(len).collect::<Vec<_>>().into_par_iter()
+    values.chunks_mut(len).collect::<Vec<_>>().into_par_iter()
 }
 
 impl CustomOp3 for ConvBlock {

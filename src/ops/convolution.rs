@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::buffer::Buffer;
 use super::product::{Initial, Level, PanelProduct, panel_columns};
+use super::winograd::Winograd;
 
 /// Pixels whose gradient stays in the first-level cache while every tap of the kernel is summed over them.
 const CACHED_PIXELS: usize = 128;
@@ -75,6 +76,9 @@ pub struct Convolution {
     tap_starts: Vec<usize>,
     /// Where the window of each input pixel begins in the spread gradient.
     gradient_starts: Vec<usize>,
+    /// What computes the output and the gradient of the input, where it applies.
+    forward_winograd: Option<Winograd>,
+    gradient_winograd: Option<Winograd>,
 }
 
 impl Convolution {
@@ -88,12 +92,18 @@ impl Convolution {
             places.collect::<Vec<usize>>()
         };
         let padded_row = (width + 2 * padding) * channels;
+        let winograd = |depth: usize, columns: usize| match (kernel, stride, padding) {
+            (3, 1, 1) => Winograd::new(height, width, depth, columns),
+            _ => Ok(None),
+        };
         Ok(Self {
             geometry,
             panel_columns: panel_columns()?,
             window_starts: grid(geometry.out_height(), geometry.out_width(), stride * padded_row, stride * channels),
             tap_starts: grid(kernel, kernel * channels, padded_row, 1),
             gradient_starts: grid(height, width, (width + kernel - 1) * outputs, outputs),
+            forward_winograd: winograd(channels, outputs)?,
+            gradient_winograd: winograd(outputs, channels)?,
         })
     }
 
@@ -106,30 +116,46 @@ impl Convolution {
         (self.geometry.height + 2 * self.geometry.padding) * self.padded_row()
     }
 
-    /// Copies a picture to the middle of `padded`, whose border is 0 already.
-    pub fn pad(&self, picture: &[f32], padded: &mut [f32]) {
+    /// Copies pictures to the middles of as many in `padded`, whose borders are 0 already.
+    pub fn pad(&self, pictures: &[f32], padded: &mut [f32]) {
         let Geometry { width, channels, padding, .. } = self.geometry;
-        let rows = padded.chunks_exact_mut(self.padded_row()).skip(padding);
-        for (padded, row) in rows.zip(picture.chunks_exact(width * channels)) {
-            padded[padding * channels..][..row.len()].copy_from_slice(row);
+        let pictures = pictures.chunks_exact(self.geometry.picture());
+        for (padded, picture) in padded.chunks_exact_mut(self.padded_len()).zip(pictures) {
+            let rows = padded.chunks_exact_mut(self.padded_row()).skip(padding);
+            for (padded, row) in rows.zip(picture.chunks_exact(width * channels)) {
+                padded[padding * channels..][..row.len()].copy_from_slice(row);
+            }
         }
     }
 
-    /// The weight (O, C, K, K) as panels of output channels, each (K, K, C, panel columns), zeros beyond the last channel.
+    /// Pictures that [`Convolution::forward`] is quickest with at once.
+    pub fn pictures_at_once(&self) -> usize {
+        self.forward_winograd.as_ref().map_or(1, Winograd::pictures_at_once)
+    }
+
+    /// The weight (O, C, K, K) as [`Convolution::forward`] takes it: panels of output channels, each (K, K, C, panel
+    /// columns), zeros beyond the last channel; or transformed.
     pub fn pack_weight(&self, weight: &[f32]) -> Vec<f32> {
         let Geometry { channels, outputs, kernel, .. } = self.geometry;
         let area = kernel * kernel;
-        self.packed(outputs, area, channels, |output, tap, channel| weight[(output * channels + channel) * area + tap])
+        let weight = |output: usize, tap: usize, channel: usize| weight[(output * channels + channel) * area + tap];
+        match &self.forward_winograd {
+            Some(winograd) => winograd.pack_weight(weight),
+            None => self.packed(outputs, area, channels, weight),
+        }
     }
 
     /// The weight for the gradient of the input: panels of input channels, each (K, K, O, panel columns), the kernel turned
-    /// half around.
-    pub fn pack_turned_weight(&self, weight: &[f32]) -> Vec<f32> {
+    /// half around; or transformed.
+    fn pack_turned_weight(&self, weight: &[f32]) -> Vec<f32> {
         let Geometry { channels, outputs, kernel, .. } = self.geometry;
         let area = kernel * kernel;
-        self.packed(channels, area, outputs, |channel, tap, output| {
-            weight[(output * channels + channel) * area + (area - 1 - tap)]
-        })
+        let weight =
+            |channel: usize, tap: usize, output: usize| weight[(output * channels + channel) * area + (area - 1 - tap)];
+        match &self.gradient_winograd {
+            Some(winograd) => winograd.pack_weight(weight),
+            None => self.packed(channels, area, outputs, weight),
+        }
     }
 
     fn packed(
@@ -152,8 +178,24 @@ impl Convolution {
         panels
     }
 
-    /// `y` (OH, OW, O) of a padded picture, the packed weight and the bias (O).
+    /// `y` (n, OH, OW, O) of n padded pictures, one after another, the packed weight and the bias (O).
     pub fn forward(&self, padded: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) -> candle_core::Result<()> {
+        if let Some(winograd) = &self.forward_winograd {
+            let pictures = winograd.pictures_at_once();
+            let padded = padded.chunks(pictures * self.padded_len());
+            return y
+                .chunks_mut(pictures * self.geometry.out_picture())
+                .zip(padded)
+                .try_for_each(|(y, padded)| winograd.compute(padded, weight, Some(bias), y));
+        }
+        let pictures = y.chunks_exact_mut(self.geometry.out_picture()).zip(padded.chunks_exact(self.padded_len()));
+        for (y, padded) in pictures {
+            self.forward_picture(padded, weight, bias, y)?;
+        }
+        Ok(())
+    }
+
+    fn forward_picture(&self, padded: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) -> candle_core::Result<()> {
         let Geometry { channels, outputs, kernel, .. } = self.geometry;
         let width = self.panel_columns;
         for (number, panel) in weight.chunks_exact(self.geometry.taps() * width).enumerate() {
@@ -175,13 +217,13 @@ impl Convolution {
     }
 
     /// Elements of a gradient of the output in panels.
-    pub fn gradient_panels_len(&self) -> usize {
+    fn gradient_panels_len(&self) -> usize {
         self.geometry.outputs.div_ceil(self.panel_columns) * self.geometry.out_pixels() * self.panel_columns
     }
 
     /// The gradient of the output (OH, OW, O) as panels of channels, each (OH, OW, panel columns). What lies beyond the last
     /// channel is left as it is.
-    pub fn pack_gradient(&self, dy: &[f32], panels: &mut [f32]) {
+    fn pack_gradient(&self, dy: &[f32], panels: &mut [f32]) {
         let (outputs, width) = (self.geometry.outputs, self.panel_columns);
         for (number, panel) in panels.chunks_exact_mut(self.geometry.out_pixels() * width).enumerate() {
             let first = number * width;
@@ -193,7 +235,7 @@ impl Convolution {
     }
 
     /// Adds the gradient of the weight to `dw` (K, K, C, O), from a padded picture and the gradient of its output in panels.
-    pub fn add_weight_gradient(&self, padded: &[f32], panels: &[f32], dw: &mut [f32]) -> candle_core::Result<()> {
+    fn add_weight_gradient(&self, padded: &[f32], panels: &[f32], dw: &mut [f32]) -> candle_core::Result<()> {
         let Geometry { channels, outputs, stride, .. } = self.geometry;
         let (out_height, out_width) = (self.geometry.out_height(), self.geometry.out_width());
         let width = self.panel_columns;
@@ -246,19 +288,18 @@ impl Convolution {
             let mut padded = Buffer::zeros(self.padded_len());
             let mut dy = Buffer::stale(geometry.out_picture());
             let mut panels = Buffer::zeros(self.gradient_panels_len());
-            let mut spread = Buffer::zeros(if wants_x { self.spread_len() } else { 0 });
-            let mut dx = dx.chunks_exact_mut(geometry.picture());
+            let mut spreads = Buffer::zeros(dx.len() / geometry.picture() * self.spread_len());
+            let mut spread = spreads.chunks_exact_mut(self.spread_len());
             for (place, x) in x.chunks_exact(geometry.picture()).enumerate() {
                 output_gradient(number * group + place, &mut dy)?;
                 self.pad(x, &mut padded);
                 self.pack_gradient(&dy, &mut panels);
                 self.add_weight_gradient(&padded, &panels, dw)?;
-                if let Some(dx) = dx.next() {
-                    self.spread(&dy, &mut spread);
-                    self.input_gradient(&spread, &turned, dx)?;
+                if let Some(spread) = spread.next() {
+                    self.spread(&dy, spread);
                 }
             }
-            Ok::<(), candle_core::Error>(())
+            self.input_gradient(&spreads, &turned, dx)
         })?;
         let (first, others) = partial.split_at_mut(weight.len());
         for other in others.chunks_exact(weight.len()) {
@@ -268,7 +309,7 @@ impl Convolution {
     }
 
     /// A gradient of the weight (K, K, C, O) in PyTorch's order (O, C, K, K).
-    pub fn unpack_weight_gradient(&self, dw: &[f32]) -> Vec<f32> {
+    fn unpack_weight_gradient(&self, dw: &[f32]) -> Vec<f32> {
         let Geometry { channels, outputs, kernel, .. } = self.geometry;
         let area = kernel * kernel;
         let mut unpacked = vec![0.0; dw.len()];
@@ -287,13 +328,13 @@ impl Convolution {
     }
 
     /// Elements of a spread gradient.
-    pub fn spread_len(&self) -> usize {
+    fn spread_len(&self) -> usize {
         (self.geometry.height + self.geometry.kernel - 1) * self.spread_row()
     }
 
     /// Copies a gradient of the output (OH, OW, O) to `spread`, `stride` pixels apart and with a border, where the kernel
     /// meets it as it met the input (transposed convolution). What is not written is 0 already.
-    pub fn spread(&self, dy: &[f32], spread: &mut [f32]) {
+    fn spread(&self, dy: &[f32], spread: &mut [f32]) {
         let Geometry { outputs, kernel, stride, padding, .. } = self.geometry;
         let border = kernel - 1 - padding;
         let rows = spread.chunks_exact_mut(self.spread_row()).skip(border).step_by(stride);
@@ -309,8 +350,24 @@ impl Convolution {
         }
     }
 
-    /// The gradient of the input (H, W, C) from a spread gradient and the turned weight.
-    pub fn input_gradient(&self, spread: &[f32], weight: &[f32], dx: &mut [f32]) -> candle_core::Result<()> {
+    /// The gradient of n inputs (n, H, W, C) from n spread gradients, one after another, and the turned weight.
+    fn input_gradient(&self, spread: &[f32], weight: &[f32], dx: &mut [f32]) -> candle_core::Result<()> {
+        if let Some(winograd) = &self.gradient_winograd {
+            let pictures = winograd.pictures_at_once();
+            let spread = spread.chunks(pictures * self.spread_len());
+            return dx
+                .chunks_mut(pictures * self.geometry.picture())
+                .zip(spread)
+                .try_for_each(|(dx, spread)| winograd.compute(spread, weight, None, dx));
+        }
+        let pictures = dx.chunks_exact_mut(self.geometry.picture()).zip(spread.chunks_exact(self.spread_len()));
+        for (dx, spread) in pictures {
+            self.input_gradient_of_picture(spread, weight, dx)?;
+        }
+        Ok(())
+    }
+
+    fn input_gradient_of_picture(&self, spread: &[f32], weight: &[f32], dx: &mut [f32]) -> candle_core::Result<()> {
         let Geometry { channels, outputs, kernel, .. } = self.geometry;
         let width = self.panel_columns;
         for (number, panel) in weight.chunks_exact(kernel * kernel * outputs * width).enumerate() {

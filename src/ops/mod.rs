@@ -27,6 +27,7 @@ mod reference;
 mod relu;
 mod scale_channels;
 pub mod simd;
+mod winograd;
 
 pub use adam::AdamStep;
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
