@@ -36,8 +36,8 @@ impl Winograd {
     /// The SIMD path that the environment asks for is not to be had.
     pub fn new(height: usize, width: usize, depth: usize, columns: usize) -> candle_core::Result<Option<Self>> {
         let panel_columns = panel_columns()?;
-        let applies =
-            height % 2 == 0 && width % 2 == 0 && depth % (panel_columns / 2) == 0 && columns % panel_columns == 0;
+        let even = height.is_multiple_of(2) && width.is_multiple_of(2);
+        let applies = even && depth.is_multiple_of(panel_columns / 2) && columns.is_multiple_of(panel_columns);
         let tiles = height / 2 * (width / 2);
         let pictures_at_once = (TILES_AT_ONCE / tiles.max(1)).max(1);
         Ok(applies.then(|| Self {
@@ -159,8 +159,13 @@ impl WithSimd for TransformInput<'_> {
                     );
                 }
                 for y in 0..4 {
-                    let of_row =
-                        input_of_four(simd, [of_columns[0][y], of_columns[1][y], of_columns[2][y], of_columns[3][y]]);
+                    let of_row = input_of_four(
+                        simd,
+                        of_columns.map(
+                            #[inline(always)]
+                            |column| column[y],
+                        ),
+                    );
                     for (x, value) in of_row.into_iter().enumerate() {
                         let place = (4 * y + x) * matrix_len + tile * depth + channel;
                         *vector_mut::<S>(&mut transformed[place..]) = value;
@@ -215,12 +220,10 @@ impl WithSimd for TransformOutput<'_> {
                 for pixel_y in 0..2 {
                     let of_row = output_of_four(
                         simd,
-                        [
-                            of_columns[0][pixel_y],
-                            of_columns[1][pixel_y],
-                            of_columns[2][pixel_y],
-                            of_columns[3][pixel_y],
-                        ],
+                        of_columns.map(
+                            #[inline(always)]
+                            |column| column[pixel_y],
+                        ),
                     );
                     for (pixel_x, value) in of_row.into_iter().enumerate() {
                         let place = corner + pixel_y * row_len + pixel_x * columns;
