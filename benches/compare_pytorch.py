@@ -6,18 +6,20 @@
     venv/bin/python benches/compare_pytorch.py --epoch --data data      # an epoch of each, too: many minutes
     venv/bin/python benches/compare_pytorch.py --quick                  # a trial of this script: numbers mean little
 
-Leave the machine alone meanwhile. Both train the study's network and recipe on the CPU with the same number of compute
-threads. They take turns: in every round each measures some steps, after a few to warm up, as PyTorch in its default
-layout (NCHW), as PyTorch in channels_last, and as `taper bench`. A round counts with the median of its steps; the table
-has the median of the rounds, and in brackets the lowest and the highest round.
+Leave the machine alone meanwhile: beside another process that kept a core busy, PyTorch's steps took ten times as long,
+taper's less than twice. Such numbers are unfair; the script measures what others take, and warns.
+
+Both train the study's network and recipe on the CPU with the same number of compute threads. They take turns: in every
+round each measures some steps, after a few to warm up, as PyTorch in its default layout (NCHW), as PyTorch in
+channels_last, and as `taper bench`. A round counts with the median of its steps; the table has the median of the rounds,
+and in brackets the lowest and the highest round.
 
 Where the work differs, PyTorch has less of it. Its steps and evaluations take one batch that lies ready; taper's steps
 are fed by its loader, which augments on threads of its own, and its evaluations normalise their pictures. To train
 taper on pictures that are not augmented: --taper-set augment.enabled=false.
 
 The epoch is the published script's: torchvision's transforms on PIL pictures, a DataLoader with num_workers of 0, 1 and
-2, of which the fastest counts, evaluation in batches of 64; against `taper train --no-tui`. Its one deliberate difference
-is that the training mode is set in every epoch.
+2, of which the fastest counts, and evaluation in batches of 64; against `taper train --no-tui`.
 
 `taper bench` does not measure augmentation by itself: take the median of `augmented_batch` from
 `cargo bench --bench augment`, divide by its 64 pictures, and pass it with --taper-augmentation-us.
@@ -65,6 +67,7 @@ BATCH = 64
 EVALUATION_BATCHES = (64, 256)  # pictures in a batch; taper's default is 256
 WARM_UP = 5  # as `taper bench`
 EVALUATIONS = 10  # as `taper bench`
+OTHER_LOAD_LIMIT = 0.1  # busy cores
 AUGMENTED_PICTURES = 512
 DATALOADER_WORKERS = (0, 1, 2)
 LEARNING_RATE = 1e-3
@@ -92,7 +95,10 @@ class SqueezeExcitation(nn.Module):
         super().__init__()
         squeezed = channels // 16
         self.fc = nn.Sequential(
-            nn.Linear(channels, squeezed, bias=False), nn.ReLU(), nn.Linear(squeezed, channels, bias=False), nn.Sigmoid()
+            nn.Linear(channels, squeezed, bias=False),
+            nn.ReLU(),
+            nn.Linear(squeezed, channels, bias=False),
+            nn.Sigmoid(),
         )
 
     def forward(self, x):
@@ -227,7 +233,7 @@ class TorchEpoch:
 
 
 def secs_of_all(loader, work, share):
-    """Seconds of `work` on all batches. Only so large a share of them is done, the others at the pace after the first."""
+    """Seconds of `work` on all batches; of a share of them, with the pace after the first for the others."""
     batches = len(loader)
     done = min(batches, max(2, round(share * batches)))
     started = time.perf_counter()
@@ -265,7 +271,7 @@ def peak_resident_bytes():
 
 
 class OtherLoad:
-    """What the machine's other processes, and other guests of its host, take meanwhile: PyTorch suffers most from it."""
+    """What the machine's other processes, and other guests of its host, take meanwhile."""
 
     def __init__(self):
         self.started, self.secs_before = time.perf_counter(), self.secs()
@@ -417,6 +423,11 @@ def measure(taper, args):
         say(f"round {number} of {args.rounds}")
         measure_round(taper, args, measured)
     measured.other_load = others.cores()
+    if measured.other_load is not None and measured.other_load > OTHER_LOAD_LIMIT:
+        say(
+            f"warning: other processes took {measured.other_load:.2f} cores meanwhile, which slows PyTorch more than "
+            "taper: these numbers are unfair, measure again on a quiet machine"
+        )
     if args.epoch:
         folder = batches_folder(args.data)
         for workers in DATALOADER_WORKERS:
@@ -484,9 +495,9 @@ def evaluation_row(measured):
 
 def thread_row(measured, threads):
     """What one thread takes, as a multiple of what all take: round by round."""
+    of_one, of_all = measured.numbers[ONE_THREAD], measured.numbers[PLAIN]
     columns = {
-        column: [one / all_ for one, all_ in zip(measured.of(ONE_THREAD, column), measured.of(PLAIN, column), strict=True)]
-        for column in COLUMNS
+        column: [one / all_ for one, all_ in zip(of_one[column], of_all[column], strict=True)] for column in COLUMNS
     }
     cells = [f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" for ratios in columns.values()]
     return line([f"training step, plain, 1 thread over {threads}", *cells, "-", "-"])
@@ -618,23 +629,23 @@ def share(text):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default_taper = REPOSITORY / "target" / "release" / "taper"
-    parser.add_argument("--taper", type=Path, default=default_taper, metavar="PATH", help="default: target/release/taper")
+    parser.add_argument("--taper", type=Path, default=default_taper, metavar="PATH", help="target/release/taper")
     parser.add_argument("--threads", type=positive, default=2, metavar="N", help="compute threads of both (2)")
     parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="rounds (5)")
     parser.add_argument("--steps", type=positive, default=20, metavar="N", help="measured steps in each (20)")
     parser.add_argument("--quick", action="store_true", help="two rounds of three steps, whatever else is said")
     parser.add_argument("--epoch", action="store_true", help="an epoch of each as well; needs the full CIFAR-10")
     parser.add_argument(
-        "--epoch-share", type=share, default=1.0, metavar="SHARE", help="do this share of PyTorch's epoch, extrapolate (1.0)"
+        "--epoch-share", type=share, default=1.0, metavar="X", help="share of PyTorch's epoch to do; extrapolates (1.0)"
     )
     parser.add_argument(
-        "--data", type=Path, default=REPOSITORY / "data", metavar="DIR", help="has cifar-10-batches-bin/; default: data"
+        "--data", type=Path, default=REPOSITORY / "data", metavar="DIR", help="has cifar-10-batches-bin/ (data)"
     )
     parser.add_argument(
         "--taper-augmentation-us", type=float, metavar="US", help="microseconds a picture, from cargo bench"
     )
     parser.add_argument(
-        "--taper-set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="goes to taper's --set; repeatable"
+        "--taper-set", action="append", default=[], metavar="KEY=VALUE", help="goes to taper's --set; repeatable"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")
     args = parser.parse_args()
@@ -655,7 +666,7 @@ def compare(args):
     print("\n".join(table(measured, args)))
     print(f"\n{conditions_line(found)}")
     if args.epoch:
-        print("\n" + "\n".join(epoch_lines(measured)))
+        print("\n" + "\n\n".join(epoch_lines(measured)))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
 //! The network's operations, forward and backward together, one a file.
 //!
-//! On the CPU each is a candle custom op of our own: candle's max-pool gradient is wrong, its relu has gradient 1 at 0,
-//! its convolution gradients are an order of magnitude too slow. On other devices each is composed of candle's
-//! differentiable ops. Both paths run on the CPU, where the tests hold them equal.
+//! Feature maps are channels-last, (N, H, W, C), weights in PyTorch's order.
 //!
-//! The sums of a gradient are taken over a fixed number of groups of pictures, so no result depends on how many
-//! threads computed it.
+//! In f32 on the CPU what costs time is a candle custom op of our own: candle's max-pool gradient is wrong, its relu has
+//! gradient 1 at 0, its convolution gradients are an order of magnitude too slow. On other devices, and in f64, each is
+//! composed of differentiable operations, which finite differences check and the kernels are held equal to.
+//!
+//! [`simd`] chooses the vector instructions at run time. Every multiplication of matrices is a `product`; `convolution`
+//! and `winograd` make convolutions of them; `conv_block` is a block of the network in one operation. The only `unsafe` is
+//! in the inner loop of `product`.
+//!
+//! The sums of a gradient are taken over a fixed number of groups of pictures, and in order, so no result depends on how
+//! many threads computed it. It does depend on whether the path has a fused multiply-add.
 
 mod adam;
 mod batch_norm;
