@@ -6,13 +6,14 @@
     venv/bin/python benches/compare_pytorch.py --epoch --data data      # an epoch of each, too: many minutes
     venv/bin/python benches/compare_pytorch.py --quick                  # a trial of this script: numbers mean little
 
-Leave the machine alone meanwhile: beside another process that kept a core busy, PyTorch's steps took ten times as long,
-taper's less than twice. Such numbers are unfair; the script measures what others take, and warns.
+Leave the machine alone meanwhile: beside a compiler that kept a core busy, PyTorch's steps on two threads took about ten
+times as long, taper's up to two and a half times. Such numbers are unfair; the script measures what others take, and
+warns.
 
 Both train the study's network and recipe on the CPU with the same number of compute threads. They take turns: in every
 round each measures some steps, after a few to warm up, as PyTorch in its default layout (NCHW), as PyTorch in
-channels_last, and as `taper bench`. A round counts with the median of its steps; the table has the median of the rounds,
-and in brackets the lowest and the highest round.
+channels_last, and as `taper bench`. A round counts with the median of its steps; the table has the median of the
+rounds, and in brackets the lowest and the highest round.
 
 Where the work differs, PyTorch has less of it. Its steps and evaluations take one batch that lies ready; taper's steps
 are fed by its loader, which augments on threads of its own, and its evaluations normalise their pictures. To train
