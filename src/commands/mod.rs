@@ -51,7 +51,7 @@ pub fn run(cli: Cli) -> Result<u8> {
 }
 
 /// The configuration of a file under what the command line says: `--set`, and options as (option, key, value). The number
-/// of threads is settled.
+/// of threads is settled, so that the run tells how it was computed.
 fn configuration(
     file: Option<&Path>,
     set: &[String],
@@ -63,7 +63,6 @@ fn configuration(
     }
     let mut config = Config::load(file, &given)?;
     if config.run.threads == 0 {
-        // Told to the run, because only with the same number it repeats to the byte.
         config.run.threads = rayon::current_num_threads();
     }
     Ok(config)

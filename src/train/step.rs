@@ -19,7 +19,7 @@ pub struct Step {
     pub time: StepTime,
 }
 
-/// Moves the weights by the gradient of the mean loss of a batch: pictures (N, 3, 32, 32) and labels (N). A loss that is
+/// Moves the weights by the gradient of the mean loss of a batch: pictures (N, 32, 32, 3) and labels (N). A loss that is
 /// not finite never reaches them.
 pub fn step(cnn: &Cnn, adam: &mut Adam, learning_rate: f64, x: &Tensor, labels: &Tensor, mode: Mode) -> Result<Step> {
     let started = Instant::now();
