@@ -2,12 +2,10 @@
 //!
 //! The gradient of an input that nobody differentiates (the first layer's) is not computed.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
-use super::buffer::Buffer;
 use super::convolution::{Convolution, Geometry};
-use super::real::{elements, with_elements};
+use super::real::{elements, has_f32_kernel, sum_rows, with_elements};
 
 /// `x` (N, H, W, C) with `weight` (O, C, K, K) and `bias` (O), `padding` zeros on each side: (N, OH, OW, O).
 ///
@@ -15,7 +13,7 @@ use super::real::{elements, with_elements};
 /// The sizes do not fit.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
     let geometry = geometry(x, weight, stride, padding)?;
-    if x.device().is_cpu() && x.dtype() == DType::F32 {
+    if has_f32_kernel(x) {
         return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Conv2d { geometry });
     }
     let planes = x.permute((0, 3, 1, 2))?.contiguous()?;
@@ -58,18 +56,9 @@ impl CustomOp3 for Conv2d {
         let geometry = self.geometry;
         let convolution = Convolution::new(geometry)?;
         let (x, bias) = (elements::<f32>(x, x_layout)?, elements::<f32>(bias, bias_layout)?);
-        let weight = convolution.pack_weight(elements(weight, weight_layout)?);
         let pictures = x_layout.dims()[0];
         let mut y = vec![0.0; pictures * geometry.out_picture()];
-        let at_once = convolution.pictures_at_once();
-        let xs = x.par_chunks(at_once * geometry.picture());
-        y.par_chunks_mut(at_once * geometry.out_picture()).zip(xs).try_for_each_init(
-            || Buffer::zeros(at_once * convolution.padded_len()),
-            |padded, (y, x)| {
-                convolution.pad(x, padded);
-                convolution.forward(padded, &weight, bias, y)
-            },
-        )?;
+        convolution.forward_batch(x, elements(weight, weight_layout)?, bias, &mut y, |_| Ok(()))?;
         let shape = (pictures, geometry.out_height(), geometry.out_width(), geometry.outputs);
         Ok((CpuStorage::F32(y), Shape::from(shape)))
     }
@@ -93,21 +82,12 @@ impl CustomOp3 for Conv2d {
             let gradients = with_elements(x, |x: &[f32]| {
                 with_elements(weight, |weight: &[f32]| convolution.gradients(x, weight, x_is_variable, output_gradient))
             })?;
-            Ok((gradients, sum_of_pixels(dy, geometry.outputs)))
+            Ok((gradients, sum_rows(dy, geometry.outputs)))
         })?;
         let dx = gradients.x.map(|dx| Tensor::from_vec(dx, x.shape(), x.device())).transpose()?;
         let dw = Tensor::from_vec(gradients.weight, weight.shape(), weight.device())?;
         Ok((dx, Some(dw), Some(Tensor::from_vec(db, bias.shape(), bias.device())?)))
     }
-}
-
-/// The sum of each channel over all pixels.
-fn sum_of_pixels(dy: &[f32], channels: usize) -> Vec<f32> {
-    let mut sums = vec![0.0; channels];
-    for pixel in dy.chunks_exact(channels) {
-        sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += f64::from(value));
-    }
-    sums.into_iter().map(|sum| sum as f32).collect()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::buffer::Buffer;
 use super::conv::{conv2d, geometry};
 use super::convolution::{Convolution, Geometry};
 use super::pool::max_pool_2x2;
-use super::real::{elements, with_elements};
+use super::real::{elements, has_f32_kernel, with_elements};
 use super::relu::relu;
 use super::simd;
 use picture::{
@@ -60,7 +60,7 @@ pub fn conv_block_train(
     parameters: BlockParameters,
     outputs: BlockOutputs,
 ) -> Result<(BlockOutput, BatchStatistics)> {
-    if !is_fused(x) {
+    if !has_f32_kernel(x) {
         let (y, statistics) = batch_norm_train(&planes(x, parameters)?, parameters.norm_weight, parameters.norm_bias)?;
         return Ok((rectify_and_pool(&y, outputs)?, statistics));
     }
@@ -87,7 +87,7 @@ pub fn conv_block_evaluate(
     mean: &Tensor,
     variance: &Tensor,
 ) -> Result<BlockOutput> {
-    if !is_fused(x) {
+    if !has_f32_kernel(x) {
         let y = planes(x, parameters)?;
         let y = batch_norm_evaluate(&y, parameters.norm_weight, parameters.norm_bias, mean, variance)?;
         return rectify_and_pool(&y, outputs);
@@ -95,10 +95,6 @@ pub fn conv_block_evaluate(
     let of_channels = |values: &Tensor| values.to_dtype(DType::F64)?.to_vec1::<f64>();
     let running = ChannelStatistics { count: 0.0, mean: of_channels(mean)?, variance: of_channels(variance)? };
     apply(x, parameters, outputs, Statistics::Running(running))
-}
-
-fn is_fused(x: &Tensor) -> bool {
-    x.device().is_cpu() && x.dtype() == DType::F32
 }
 
 /// The convolution alone, (N, O, H, W), for what follows it apart.
@@ -217,41 +213,13 @@ impl ConvBlock {
         [bias, norm_weight, norm_bias]
     }
 
-    /// The convolution of every picture, and what `then` makes of it while it is in the cache.
-    fn convolve<T: Send>(
-        &self,
-        x: &[f32],
-        weight: &[f32],
-        bias: &[f32],
-        then: impl Fn(&[f32]) -> Result<T> + Sync,
-    ) -> Result<(Buffer, Vec<T>)> {
-        let convolution = Convolution::new(self.geometry)?;
-        let weight = convolution.pack_weight(weight);
-        let at_once = convolution.pictures_at_once();
-        let (picture, out_picture) = (self.geometry.picture(), self.geometry.out_picture());
-        let mut y = Buffer::stale(x.len() / picture * out_picture);
-        let results: Vec<Vec<T>> = y
-            .par_chunks_mut(at_once * out_picture)
-            .zip(x.par_chunks(at_once * picture))
-            .map_init(
-                || Buffer::zeros(at_once * convolution.padded_len()),
-                |padded, (y, x)| {
-                    convolution.pad(x, padded);
-                    convolution.forward(padded, &weight, bias, y)?;
-                    y.chunks_exact(out_picture).map(&then).collect::<Result<_>>()
-                },
-            )
-            .collect::<Result<_>>()?;
-        let results = results.into_iter().flatten().collect();
-        Ok((y, results))
-    }
-
     /// The output, and what a backward pass needs.
     fn forward_and_keep(&self, x: &[f32], weight: &[f32], of_channels: &[f32]) -> Result<(Vec<f32>, Kept)> {
         let [bias, norm_weight, norm_bias] = self.of_channels(of_channels);
         let channels = self.geometry.outputs;
         let measures = matches!(self.statistics, Statistics::OfBatch(_));
-        let (y, moments) = self.convolve(x, weight, bias, |y| {
+        let mut y = Buffer::stale(x.len() / self.geometry.picture() * self.geometry.out_picture());
+        let moments = Convolution::new(self.geometry)?.forward_batch(x, weight, bias, &mut y, |y| {
             if measures {
                 simd::vectorized(
                     #[inline(always)]
@@ -459,22 +427,21 @@ impl ConvBlock {
             Statistics::Running(running) => running,
             Statistics::OfBatch(measured) => measured.get().expect("the forward pass has measured the batch"),
         };
-        let mean: Vec<f32> = statistics.mean.iter().map(|&mean| mean as f32).collect();
+        let normalisation = Normalisation::new(statistics, norm_weight, norm_bias);
         let pooled = &kept.pooled;
         let (gradient, mean_gradient) = gradient.split_at(pooled.places.len());
         // Each pixel of a channel has its share of the gradient of the mean.
         let pixels = self.geometry.out_pixels() as f32;
         let shares: Vec<f32> = mean_gradient.iter().map(|gradient| gradient / pixels).collect();
-        let mut sums = self.sum_gradient(pooled, gradient, &mean)?;
+        let mut sums = self.sum_gradient(pooled, gradient, &normalisation.mean)?;
         for (place, share) in shares.iter().enumerate() {
             sums.plain[place % channels] += f64::from(share * kept.counts[place]);
             sums.with_centred[place % channels] += f64::from(share * kept.centred[place]);
         }
-        let normalisation = Normalisation::new(statistics, norm_weight, norm_bias);
 
         // dy = scale · (dz - mean(dz) - ŷ · mean(dz · ŷ)) with z the normalised output (Ioffe and Szegedy 2015, section 3);
         // running estimates are constants, and leave dy = scale · dz.
-        let mut terms = GradientTerms { scale: vec![], slope: vec![], offset: vec![], mean };
+        let mut terms = GradientTerms { scale: vec![], slope: vec![], offset: vec![], mean: &normalisation.mean };
         let mut d_of_channels = vec![0.0; 3 * channels];
         for channel in 0..channels {
             let inverse_deviation = 1.0 / (statistics.variance[channel] + EPSILON).sqrt();

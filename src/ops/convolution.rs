@@ -1,4 +1,4 @@
-//! A convolution of one picture and its two gradients, on slices, as [`PanelProduct`]s. What a batch makes of them is in
+//! A convolution of one picture and its two gradients, on slices, as [`Product`]s. What a batch makes of them is in
 //! [`super::conv`] and [`super::conv_block`].
 //!
 //! Pictures are channels-last, (H, W, C), so that the C numbers of a pixel, and the C · K numbers of a row of a window, are
@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::buffer::Buffer;
-use super::product::{Initial, Level, PanelProduct, panel_columns};
+use super::product::{Initial, Level, Product, panel_columns};
 use super::winograd::Winograd;
 
 /// Pixels whose gradient stays in the first-level cache while every tap of the kernel is summed over them.
@@ -178,6 +178,32 @@ impl Convolution {
         panels
     }
 
+    /// `y` (N, OH, OW, O) of a batch `x` (N, H, W, C), the weight (O, C, K, K) and the bias (O); and what `then` makes of
+    /// the output of each picture while it is in the cache.
+    pub fn forward_batch<T: Send>(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        bias: &[f32],
+        y: &mut [f32],
+        then: impl Fn(&[f32]) -> candle_core::Result<T> + Sync,
+    ) -> candle_core::Result<Vec<T>> {
+        let weight = self.pack_weight(weight);
+        let (at_once, out_picture) = (self.pictures_at_once(), self.geometry.out_picture());
+        let groups = y.par_chunks_mut(at_once * out_picture).zip(x.par_chunks(at_once * self.geometry.picture()));
+        let results: Vec<Vec<T>> = groups
+            .map_init(
+                || Buffer::zeros(at_once * self.padded_len()),
+                |padded, (y, x)| {
+                    self.pad(x, padded);
+                    self.forward(padded, &weight, bias, y)?;
+                    y.chunks_exact(out_picture).map(&then).collect::<candle_core::Result<_>>()
+                },
+            )
+            .collect::<candle_core::Result<_>>()?;
+        Ok(results.into_iter().flatten().collect())
+    }
+
     /// `y` (n, OH, OW, O) of n padded pictures, one after another, the packed weight and the bias (O).
     pub fn forward(&self, padded: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) -> candle_core::Result<()> {
         if let Some(winograd) = &self.forward_winograd {
@@ -198,22 +224,18 @@ impl Convolution {
     fn forward_picture(&self, padded: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) -> candle_core::Result<()> {
         let Geometry { channels, outputs, kernel, .. } = self.geometry;
         let width = self.panel_columns;
-        for (number, panel) in weight.chunks_exact(self.geometry.taps() * width).enumerate() {
-            let first = number * width;
-            let columns = width.min(outputs - first);
-            PanelProduct {
-                left: padded,
-                starts: &self.window_starts,
-                panel,
-                terms: window_terms(kernel, self.padded_row(), kernel * channels, width),
-                initial: Initial::Columns(&bias[first..first + columns]),
-                out: &mut y[first..],
-                out_step: outputs,
-                columns,
-            }
-            .compute()?;
+        Product {
+            left: padded,
+            starts: &self.window_starts,
+            panels: weight,
+            panel_len: self.geometry.taps() * width,
+            terms: window_terms(kernel, self.padded_row(), kernel * channels, width),
+            initial: Initial::Columns(bias),
+            out: y,
+            out_step: outputs,
+            columns: outputs,
         }
-        Ok(())
+        .compute()
     }
 
     /// Elements of a gradient of the output in panels.
@@ -242,23 +264,21 @@ impl Convolution {
         let block = (CACHED_PIXELS / out_width).max(1);
         for row in (0..out_height).step_by(block) {
             let rows = block.min(out_height - row);
-            for (number, panel) in panels.chunks_exact(out_height * out_width * width).enumerate() {
-                let first = number * width;
-                PanelProduct {
-                    left: &padded[row * stride * self.padded_row()..],
-                    starts: &self.tap_starts,
-                    panel: &panel[row * out_width * width..],
-                    terms: [
-                        Level { count: rows, left_step: stride * self.padded_row(), panel_step: out_width * width },
-                        Level { count: out_width, left_step: stride * channels, panel_step: width },
-                    ],
-                    initial: Initial::Out,
-                    out: &mut dw[first..],
-                    out_step: outputs,
-                    columns: width.min(outputs - first),
-                }
-                .compute()?;
+            Product {
+                left: &padded[row * stride * self.padded_row()..],
+                starts: &self.tap_starts,
+                panels: &panels[row * out_width * width..],
+                panel_len: out_height * out_width * width,
+                terms: [
+                    Level { count: rows, left_step: stride * self.padded_row(), panel_step: out_width * width },
+                    Level { count: out_width, left_step: stride * channels, panel_step: width },
+                ],
+                initial: Initial::Out,
+                out: &mut *dw,
+                out_step: outputs,
+                columns: outputs,
             }
+            .compute()?;
         }
         Ok(())
     }
@@ -370,21 +390,18 @@ impl Convolution {
     fn input_gradient_of_picture(&self, spread: &[f32], weight: &[f32], dx: &mut [f32]) -> candle_core::Result<()> {
         let Geometry { channels, outputs, kernel, .. } = self.geometry;
         let width = self.panel_columns;
-        for (number, panel) in weight.chunks_exact(kernel * kernel * outputs * width).enumerate() {
-            let first = number * width;
-            PanelProduct {
-                left: spread,
-                starts: &self.gradient_starts,
-                panel,
-                terms: window_terms(kernel, self.spread_row(), kernel * outputs, width),
-                initial: Initial::Zero,
-                out: &mut dx[first..],
-                out_step: channels,
-                columns: width.min(channels - first),
-            }
-            .compute()?;
+        Product {
+            left: spread,
+            starts: &self.gradient_starts,
+            panels: weight,
+            panel_len: kernel * kernel * outputs * width,
+            terms: window_terms(kernel, self.spread_row(), kernel * outputs, width),
+            initial: Initial::Zero,
+            out: dx,
+            out_step: channels,
+            columns: channels,
         }
-        Ok(())
+        .compute()
     }
 }
 

@@ -3,16 +3,16 @@
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use super::real::{elements, with_elements};
+use super::real::{elements, has_f32_kernel, with_elements};
 
 /// Mean softmax cross-entropy of `logits` (N, classes) against `labels` (N), u32.
 ///
 /// # Errors
 /// A label is none of the classes.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    if logits.device().is_cpu() && logits.dtype() == DType::F32 {
+    if has_f32_kernel(logits) {
         let op = CrossEntropy { gradient: Mutex::default() };
         return logits.contiguous()?.apply_op2(&labels.contiguous()?, op);
     }
@@ -81,6 +81,7 @@ impl CustomOp2 for CrossEntropy {
 mod tests {
     use super::*;
     use crate::ops::gradient_check::{assert_gradient, close, gradient, normal};
+    use candle_core::DType;
     use candle_core::Device;
 
     fn labels() -> Tensor {

@@ -1,14 +1,14 @@
 //! From channels-last pictures to vectors in PyTorch's order.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
-use super::real::{elements, with_elements};
+use super::real::{elements, has_f32_kernel, with_elements};
 
 /// `x` (N, H, W, C) as vectors (N, C · H · W), planes one after another: what PyTorch's `flatten(1)` makes of (N, C, H, W),
 /// so that a linear layer's weight is the same there and here.
 pub fn flatten_planes(x: &Tensor) -> Result<Tensor> {
     let (pictures, height, width, channels) = x.dims4()?;
-    if x.device().is_cpu() && x.dtype() == DType::F32 {
+    if has_f32_kernel(x) {
         return x.contiguous()?.apply_op1(FlattenPlanes { pixels: height * width, channels });
     }
     x.permute((0, 3, 1, 2))?.contiguous()?.reshape((pictures, channels * height * width))
@@ -52,6 +52,7 @@ fn transposed(x: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 mod tests {
     use super::*;
     use crate::ops::gradient_check::{assert_gradient, normal};
+    use candle_core::DType;
 
     #[test]
     fn is_the_permutation_and_its_gradient_the_way_back() -> Result<()> {

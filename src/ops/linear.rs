@@ -3,12 +3,12 @@
 //! The operand that is packed is always the smaller one, or one panel of the weight at a time: the weight itself, megabytes
 //! of it, is read once.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::buffer::Buffer;
-use super::product::{Initial, Level, PanelProduct, panel_columns};
-use super::real::{elements, with_elements};
+use super::product::{Initial, Level, Product, panel_columns};
+use super::real::{elements, has_f32_kernel, sum_rows, with_elements};
 
 /// Outputs that one task takes.
 const TASK_OUTPUTS: usize = 32;
@@ -18,7 +18,7 @@ const TASK_OUTPUTS: usize = 32;
 /// # Errors
 /// The sizes do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() && x.dtype() == DType::F32 {
+    if has_f32_kernel(x) {
         let ((examples, inputs), (outputs, weight_inputs)) = (x.dims2()?, weight.dims2()?);
         if inputs != weight_inputs {
             bail!("a linear layer of {:?} with a weight of {:?}", x.shape(), weight.shape())
@@ -67,11 +67,7 @@ impl CustomOp3 for Linear {
         with_elements(dy, |dy: &[f32]| {
             let dx = with_elements(weight, |weight: &[f32]| self.input_gradient(weight, dy))?;
             let dw = with_elements(x, |x: &[f32]| self.weight_gradient(x, dy))?;
-            let mut db = vec![0.0; self.outputs];
-            for dy in dy.chunks_exact(self.outputs) {
-                db.iter_mut().zip(dy).for_each(|(sum, &dy)| *sum += f64::from(dy));
-            }
-            let db = db.into_iter().map(|sum| sum as f32).collect();
+            let db = sum_rows(dy, self.outputs);
             Ok((
                 Some(Tensor::from_vec(dx, x.shape(), x.device())?),
                 Some(Tensor::from_vec(dw, weight.shape(), weight.device())?),
@@ -98,21 +94,18 @@ impl Linear {
         transposed.par_chunks_mut(TASK_OUTPUTS * examples).zip(weight.par_chunks(TASK_OUTPUTS * inputs)).try_for_each(
             |(out, weight)| {
                 let starts: Vec<usize> = (0..weight.len()).step_by(inputs).collect();
-                for (number, panel) in panels.chunks_exact(inputs * width).enumerate() {
-                    let first = number * width;
-                    PanelProduct {
-                        left: weight,
-                        starts: &starts,
-                        panel,
-                        terms: one_level(inputs, 1, width),
-                        initial: Initial::Zero,
-                        out: &mut out[first..],
-                        out_step: examples,
-                        columns: width.min(examples - first),
-                    }
-                    .compute()?;
+                Product {
+                    left: weight,
+                    starts: &starts,
+                    panels: &panels,
+                    panel_len: inputs * width,
+                    terms: one_level(inputs, 1, width),
+                    initial: Initial::Zero,
+                    out,
+                    out_step: examples,
+                    columns: examples,
                 }
-                Ok::<(), candle_core::Error>(())
+                .compute()
             },
         )?;
         let mut y = vec![0.0; examples * outputs];
@@ -136,10 +129,11 @@ impl Linear {
                 let first = number * width;
                 let columns = width.min(inputs - first);
                 pack_columns(weight, inputs, first, columns, width, panel);
-                PanelProduct {
+                Product {
                     left: dy,
                     starts: &starts,
-                    panel,
+                    panels: panel,
+                    panel_len: outputs * width,
                     terms: one_level(outputs, 1, width),
                     initial: Initial::Zero,
                     out,
@@ -171,21 +165,18 @@ impl Linear {
         dw.par_chunks_mut(TASK_OUTPUTS * inputs).enumerate().try_for_each(|(task, dw)| {
             let first_output = task * TASK_OUTPUTS;
             let starts: Vec<usize> = (first_output..first_output + dw.len() / inputs).collect();
-            for (number, panel) in panels.chunks_exact(examples * width).enumerate() {
-                let first = number * width;
-                PanelProduct {
-                    left: dy,
-                    starts: &starts,
-                    panel,
-                    terms: one_level(examples, outputs, width),
-                    initial: Initial::Zero,
-                    out: &mut dw[first..],
-                    out_step: inputs,
-                    columns: width.min(inputs - first),
-                }
-                .compute()?;
+            Product {
+                left: dy,
+                starts: &starts,
+                panels: &panels,
+                panel_len: examples * width,
+                terms: one_level(examples, outputs, width),
+                initial: Initial::Zero,
+                out: dw,
+                out_step: inputs,
+                columns: inputs,
             }
-            Ok::<(), candle_core::Error>(())
+            .compute()
         })?;
         Ok(dw)
     }

@@ -48,24 +48,27 @@ pub enum Initial<'a> {
     Out,
 }
 
-/// `out[m][n] = initial + Σ left[starts[m] + left_offset] * panel[panel_offset + n]` over all terms, for the columns of one
-/// panel.
-pub struct PanelProduct<'a> {
+/// `out[m][n] = initial + Σ left[starts[m] + left_offset] * panels[panel_offset + n]` over all terms, for panels that hold
+/// the columns in turn.
+pub struct Product<'a> {
     pub left: &'a [f32],
     /// Where the first term of each row is.
     pub starts: &'a [usize],
-    pub panel: &'a [f32],
+    /// From the first term of the first panel on.
+    pub panels: &'a [f32],
+    /// How far each panel lies from the one before it.
+    pub panel_len: usize,
     /// The loops over the terms, the outer first.
     pub terms: [Level; 2],
     pub initial: Initial<'a>,
     /// Row `m` begins at `m * out_step`.
     pub out: &'a mut [f32],
     pub out_step: usize,
-    /// Columns that are wanted, at most [`panel_columns`].
+    /// Columns that are wanted; the last panel may be wider.
     pub columns: usize,
 }
 
-impl PanelProduct<'_> {
+impl Product<'_> {
     /// # Errors
     /// The SIMD path that the environment asks for is not to be had.
     ///
@@ -76,44 +79,47 @@ impl PanelProduct<'_> {
     }
 }
 
-impl WithSimd for PanelProduct<'_> {
+impl WithSimd for Product<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         if S::REGISTER_COUNT >= 32 {
-            tiles::<S, TILE_ROWS_OF_32_REGISTERS>(simd, self);
+            in_tiles::<S, TILE_ROWS_OF_32_REGISTERS>(simd, self);
         } else {
-            tiles::<S, TILE_ROWS>(simd, self);
+            in_tiles::<S, TILE_ROWS>(simd, self);
         }
     }
 }
 
 #[inline(always)]
-fn tiles<S: Simd, const M: usize>(simd: S, product: PanelProduct) {
-    let PanelProduct { left, starts, panel, terms, initial, out, out_step, columns } = product;
+fn in_tiles<S: Simd, const M: usize>(simd: S, product: Product) {
+    let Product { left, starts, panels, panel_len, terms, initial, out, out_step, columns: all_columns } = product;
     let width = TILE_VECTORS * S::F32_LANES;
-    assert!(columns <= width, "{columns} columns of a panel of {width}");
-    let mut row = 0;
-    while row < starts.len() {
-        let rows = M.min(starts.len() - row);
-        // The last tile repeats its last row instead of being a case of its own.
-        let tile_starts: [usize; M] = core::array::from_fn(|m| starts[row + m.min(rows - 1)]);
-        let mut sums = [[simd.splat_f32s(0.0); TILE_VECTORS]; M];
-        match initial {
-            Initial::Zero => {}
-            Initial::Columns(values) => sums = [load::<S>(simd, &values[..columns]); M],
-            Initial::Out => {
-                for (m, sums) in sums.iter_mut().take(rows).enumerate() {
-                    *sums = load::<S>(simd, &out[(row + m) * out_step..][..columns]);
+    for (number, first) in (0..all_columns).step_by(width).enumerate() {
+        let panel = &panels[number * panel_len..];
+        let columns = width.min(all_columns - first);
+        let mut row = 0;
+        while row < starts.len() {
+            let rows = M.min(starts.len() - row);
+            // The last tile repeats its last row instead of being a case of its own.
+            let tile_starts: [usize; M] = core::array::from_fn(|m| starts[row + m.min(rows - 1)]);
+            let mut sums = [[simd.splat_f32s(0.0); TILE_VECTORS]; M];
+            match initial {
+                Initial::Zero => {}
+                Initial::Columns(values) => sums = [load::<S>(simd, &values[first..first + columns]); M],
+                Initial::Out => {
+                    for (m, sums) in sums.iter_mut().take(rows).enumerate() {
+                        *sums = load::<S>(simd, &out[(row + m) * out_step + first..][..columns]);
+                    }
                 }
             }
+            let sums = accumulate(simd, sums, left, tile_starts, panel, terms);
+            for (m, sums) in sums.into_iter().take(rows).enumerate() {
+                store::<S>(simd, &mut out[(row + m) * out_step + first..][..columns], sums);
+            }
+            row += M;
         }
-        let sums = accumulate(simd, sums, left, tile_starts, panel, terms);
-        for (m, sums) in sums.into_iter().take(rows).enumerate() {
-            store::<S>(simd, &mut out[(row + m) * out_step..][..columns], sums);
-        }
-        row += M;
     }
 }
 
@@ -187,7 +193,7 @@ mod tests {
     use crate::ops::reference::real;
     use crate::ops::simd::{SimdPath, run_on};
 
-    /// A product with random steps: of rows that overlap, of columns that do not fill a panel.
+    /// A product with random steps: of rows that overlap, of columns that fill no panel, or several.
     #[derive(Clone, Debug)]
     struct Case {
         rows: usize,
@@ -199,7 +205,7 @@ mod tests {
     }
 
     fn cases() -> impl Strategy<Value = Case> {
-        let sizes = (1..30usize, 0..9usize, 1..=32usize, 0..3usize);
+        let sizes = (1..30usize, 0..9usize, 1..=80usize, 0..3usize);
         (sizes, [0..5usize, 0..40], [0..50usize, 0..5]).prop_map(
             |((rows, row_step, columns, initial), counts, left_steps)| Case {
                 rows,
@@ -213,21 +219,23 @@ mod tests {
     }
 
     /// The product of a case on any path, and the greatest that its error may be.
-    fn check(case: &Case, width: usize, compute: impl Fn(PanelProduct)) {
-        let columns = case.columns.min(width);
+    fn check(case: &Case, width: usize, compute: impl Fn(Product)) {
+        let columns = case.columns;
         let [outer, inner] = case.counts;
         let reach = case.left_steps[0] * outer + case.left_steps[1] * inner;
         let left = real(1, case.rows * case.row_step + reach + 1);
-        let panel = real(2, outer * inner * width);
+        let panel_len = outer * inner * width;
+        let panels = real(2, columns.div_ceil(width) * panel_len);
         let starts: Vec<usize> = (0..case.rows).map(|row| row * case.row_step).collect();
         let out_step = columns + 3;
         let before = real(3, case.rows * out_step);
         let of_columns = real(4, columns);
         let mut out = before.clone();
-        compute(PanelProduct {
+        compute(Product {
             left: &left,
             starts: &starts,
-            panel: &panel,
+            panels: &panels,
+            panel_len,
             terms: [
                 Level { count: outer, left_step: case.left_steps[0], panel_step: inner * width },
                 Level { count: inner, left_step: case.left_steps[1], panel_step: width },
@@ -249,7 +257,8 @@ mod tests {
                 for i in 0..outer {
                     for j in 0..inner {
                         let left = left[start + i * case.left_steps[0] + j * case.left_steps[1]];
-                        sum += f64::from(left) * f64::from(panel[(i * inner + j) * width + column]);
+                        sum += f64::from(left)
+                            * f64::from(panels[column / width * panel_len + (i * inner + j) * width + column % width]);
                     }
                 }
                 assert!((f64::from(out[place]) - sum).abs() < 1e-5, "row {row}, column {column}: {} {sum}", out[place]);
@@ -258,12 +267,12 @@ mod tests {
     }
 
     /// The tiles of wide vectors, and of many rows, in plain numbers: for paths that this machine does not have.
-    struct InTiles<'a, const M: usize>(PanelProduct<'a>);
+    struct InTiles<'a, const M: usize>(Product<'a>);
 
     impl<const M: usize> WithSimd for InTiles<'_, M> {
         type Output = ();
         fn with_simd<S: Simd>(self, simd: S) {
-            tiles::<S, M>(simd, self.0);
+            in_tiles::<S, M>(simd, self.0);
         }
     }
 
@@ -283,10 +292,11 @@ mod tests {
     #[should_panic(expected = "a term lies outside of the left operand")]
     fn a_term_outside_is_refused() {
         let width = panel_columns().expect("a path");
-        let product = PanelProduct {
+        let product = Product {
             left: &[1.0; 10],
             starts: &[0, 5],
-            panel: &vec![1.0; 6 * width],
+            panels: &vec![1.0; 6 * width],
+            panel_len: 6 * width,
             terms: [
                 Level { count: 1, left_step: 0, panel_step: 0 },
                 Level { count: 6, left_step: 1, panel_step: width },

@@ -7,6 +7,11 @@ pub trait Real: WithDType + Float {}
 impl Real for f32 {}
 impl Real for f64 {}
 
+/// Whether the f32 kernels take `x`; what they do not take is composed of separate operations.
+pub fn has_f32_kernel(x: &Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == DType::F32
+}
+
 /// The elements of a contiguous CPU tensor, in row-major order.
 pub fn elements<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     let Some((start, end)) = layout.contiguous_offsets() else {
@@ -45,6 +50,15 @@ pub(crate) use for_real;
 
 pub fn unsupported(op: &'static str, dtype: DType) -> candle_core::Error {
     candle_core::Error::UnsupportedDTypeForOp(dtype, op).bt()
+}
+
+/// The sum of each column of a matrix, over its rows in order.
+pub fn sum_rows(matrix: &[f32], columns: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; columns];
+    for row in matrix.chunks_exact(columns) {
+        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    sums.into_iter().map(|sum| sum as f32).collect()
 }
 
 /// The sum of `f(i)` over a row, in eight independent lanes so that the compiler may use vectors, in an order that is

@@ -1,8 +1,8 @@
 //! A factor for each channel of each picture.
 
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use super::real::{elements, with_elements};
+use super::real::{elements, has_f32_kernel, with_elements};
 
 /// `x` (N, H, W, C), each channel times its `factor` (N, C).
 ///
@@ -13,7 +13,7 @@ pub fn scale_channels(x: &Tensor, factor: &Tensor) -> Result<Tensor> {
     if factor.dims() != [pictures, channels] {
         bail!("channels of {:?} times factors of {:?}", x.shape(), factor.shape())
     }
-    if x.device().is_cpu() && x.dtype() == DType::F32 {
+    if has_f32_kernel(x) {
         let op = ScaleChannels { pixels: height * width, channels };
         return x.contiguous()?.apply_op2(&factor.contiguous()?, op);
     }
@@ -81,6 +81,7 @@ mod tests {
     use super::*;
     use crate::ops::gradient_check::{assert_gradient, normal};
     use crate::ops::reference::{real, relative_error, tensor, with_gradients};
+    use candle_core::DType;
 
     #[test]
     fn equals_the_one_for_other_devices_whose_gradients_are_finite_differences() -> Result<()> {

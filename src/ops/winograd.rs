@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::buffer::Buffer;
-use super::product::{Initial, Level, PanelProduct, panel_columns};
+use super::product::{Initial, Level, Product, panel_columns};
 use super::simd;
 
 /// Places of a transformed tile.
@@ -60,6 +60,14 @@ impl Winograd {
         self.tile_rows * self.tile_columns
     }
 
+    /// Where the first of the 2 x 2 pixels of a tile is, in pictures of so many elements a pixel, a row and a picture.
+    #[inline(always)]
+    fn corner(&self, tile: usize, [pixel_len, row_len, picture_len]: [usize; 3]) -> usize {
+        let (picture, tile) = (tile / self.tiles(), tile % self.tiles());
+        let (row, column) = (tile / self.tile_columns, tile % self.tile_columns);
+        picture * picture_len + 2 * row * row_len + 2 * column * pixel_len
+    }
+
     /// The transformed kernel `weight(column, tap, channel)`: panels of columns, each (places, depth, panel columns).
     pub fn pack_weight(&self, weight: impl Fn(usize, usize, usize) -> f32 + Sync) -> Vec<f32> {
         let width = self.panel_columns;
@@ -94,10 +102,11 @@ impl Winograd {
         for (number, panel) in weight.chunks_exact(PLACES * depth * width).enumerate() {
             let places = transformed.chunks_exact(tiles * depth).zip(panel.chunks_exact(depth * width));
             for ((left, panel), out) in places.zip(products.chunks_exact_mut(tiles * width)) {
-                PanelProduct {
+                Product {
                     left,
                     starts: &self.starts[..tiles],
-                    panel,
+                    panels: panel,
+                    panel_len: depth * width,
                     terms: [
                         Level { count: 1, left_step: 0, panel_step: 0 },
                         Level { count: depth, left_step: 1, panel_step: width },
@@ -144,9 +153,7 @@ impl WithSimd for TransformInput<'_> {
         let picture_len = (2 * winograd.tile_rows + 2) * row_len;
         let matrix_len = transformed.len() / PLACES;
         for tile in 0..matrix_len / depth {
-            let (picture, tile_in_picture) = (tile / winograd.tiles(), tile % winograd.tiles());
-            let (row, column) = (tile_in_picture / winograd.tile_columns, tile_in_picture % winograd.tile_columns);
-            let corner = picture * picture_len + 2 * row * row_len + 2 * column * depth;
+            let corner = winograd.corner(tile, [depth, row_len, picture_len]);
             for channel in (0..depth).step_by(S::F32_LANES) {
                 let mut of_columns = [[simd.splat_f32s(0.0); 4]; 4];
                 for (x, of_column) in of_columns.iter_mut().enumerate() {
@@ -202,9 +209,7 @@ impl WithSimd for TransformOutput<'_> {
                 |bias| vector::<S>(&bias[lane..]),
             );
             for tile in 0..matrix_len / width {
-                let (picture, tile_in_picture) = (tile / winograd.tiles(), tile % winograd.tiles());
-                let (row, column) = (tile_in_picture / winograd.tile_columns, tile_in_picture % winograd.tile_columns);
-                let corner = picture * picture_len + 2 * row * row_len + 2 * column * columns + first + lane;
+                let corner = winograd.corner(tile, [columns, row_len, picture_len]) + first + lane;
                 let mut of_columns = [[simd.splat_f32s(0.0); 2]; 4];
                 for (place_x, of_column) in of_columns.iter_mut().enumerate() {
                     *of_column = output_of_four(

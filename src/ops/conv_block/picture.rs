@@ -175,11 +175,11 @@ pub fn gradient_sums(gradient: &[f32], places: &[u8], values: &[f32], mean: &[f3
 
 /// The gradient of the convolution's output `y` is `scale · dz + slope · (y - mean) + offset` of each channel, with `dz` that
 /// of the normalised output.
-pub struct GradientTerms {
+pub struct GradientTerms<'a> {
     pub scale: Vec<f32>,
     pub slope: Vec<f32>,
     pub offset: Vec<f32>,
-    pub mean: Vec<f32>,
+    pub mean: &'a [f32],
 }
 
 /// What a mean over the rectified pixels of a picture gives back to each pixel above 0, of each channel.
