@@ -4,6 +4,8 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rayon::prelude::*;
+
 /// Free vectors that are kept; more than a step of the study's network uses at a time.
 const KEPT: usize = 64;
 
@@ -59,6 +61,14 @@ impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
         &mut self.0
     }
+}
+
+/// `count` pieces of `len` elements each, which may be 0; the last may be shorter.
+pub fn pieces(values: &mut [f32], len: usize, count: usize) -> rayon::vec::IntoIter<&mut [f32]> {
+    if len == 0 {
+        return std::iter::repeat_with(|| &mut [][..]).take(count).collect::<Vec<_>>().into_par_iter();
+    }
+    values.chunks_mut(len).collect::<Vec<_>>().into_par_iter()
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
-use super::convolution::{Convolution, Geometry};
+use super::convolution::Convolution;
+use super::geometry::Geometry;
 use super::real::{elements, has_f32_kernel, sum_rows, with_elements};
 
 /// `x` (N, H, W, C) with `weight` (O, C, K, K) and `bias` (O), `padding` zeros on each side: (N, OH, OW, O).

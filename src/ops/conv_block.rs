@@ -15,9 +15,10 @@ use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, b
 use rayon::prelude::*;
 
 use super::batch_norm::{BatchStatistics, EPSILON, batch_norm_evaluate, batch_norm_train};
-use super::buffer::Buffer;
+use super::buffer::{Buffer, pieces};
 use super::conv::{conv2d, geometry};
-use super::convolution::{Convolution, Geometry};
+use super::convolution::Convolution;
+use super::geometry::Geometry;
 use super::pool::max_pool_2x2;
 use super::real::{elements, has_f32_kernel, with_elements};
 use super::relu::relu;
@@ -300,7 +301,7 @@ impl ConvBlock {
         let normalisation = Normalisation::new(running, norm_weight, norm_bias);
         let channels = self.geometry.outputs;
         let convolution = Convolution::new(self.geometry)?;
-        let weight = convolution.pack_weight(weight);
+        let weight = convolution.pack_weight(weight)?;
         let at_once = convolution.pictures_at_once();
         let (picture, out_picture) = (self.geometry.picture(), self.geometry.out_picture());
         let (pooled_picture, mean_picture) = (self.pooled_picture(), self.mean_picture());
@@ -312,10 +313,10 @@ impl ConvBlock {
             .zip(pieces(means, at_once * mean_picture, pictures.div_ceil(at_once)))
             .zip(x.par_chunks(at_once * picture));
         groups.try_for_each_init(
-            || (Buffer::zeros(at_once * convolution.padded_len()), Buffer::stale(at_once * out_picture)),
+            || (Buffer::zeros(at_once * self.geometry.padded_len()), Buffer::stale(at_once * out_picture)),
             |(padded, y), ((pooled, means), x)| {
                 let y = &mut y[..x.len() / picture * out_picture];
-                convolution.pad(x, padded);
+                self.geometry.pad(x, padded);
                 convolution.forward(padded, &weight, bias, y)?;
                 let pictures = y.chunks_exact(out_picture).zip(pooled.chunks_exact_mut(pooled_picture));
                 let mut means = means.chunks_exact_mut(channels);
@@ -337,14 +338,6 @@ impl ConvBlock {
         )?;
         Ok(out)
     }
-}
-
-/// `count` pieces of `len` elements each, which may be 0; the last may be shorter.
-fn pieces(values: &mut [f32], len: usize, count: usize) -> rayon::vec::IntoIter<&mut [f32]> {
-    if len == 0 {
-        return std::iter::repeat_with(|| &mut [][..]).take(count).collect::<Vec<_>>().into_par_iter();
-    }
-    values.chunks_mut(len).collect::<Vec<_>>().into_par_iter()
 }
 
 impl CustomOp3 for ConvBlock {

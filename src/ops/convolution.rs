@@ -6,7 +6,8 @@
 
 use rayon::prelude::*;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, pieces};
+use super::geometry::Geometry;
 use super::product::{Initial, Level, Product, panel_columns};
 use super::winograd::Winograd;
 
@@ -16,47 +17,6 @@ const CACHED_PIXELS: usize = 128;
 /// The gradient of a weight is summed within this many groups of pictures, which is as many as threads can share, and then
 /// over the groups in order: so the number of threads does not change the rounding.
 const GROUPS: usize = 16;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
-    pub height: usize,
-    pub width: usize,
-    pub channels: usize,
-    pub outputs: usize,
-    pub kernel: usize,
-    pub stride: usize,
-    /// Zeros on each side, fewer than the kernel is wide.
-    pub padding: usize,
-}
-
-impl Geometry {
-    pub fn out_height(&self) -> usize {
-        (self.height + 2 * self.padding - self.kernel) / self.stride + 1
-    }
-
-    pub fn out_width(&self) -> usize {
-        (self.width + 2 * self.padding - self.kernel) / self.stride + 1
-    }
-
-    /// Elements of one picture of the input.
-    pub fn picture(&self) -> usize {
-        self.height * self.width * self.channels
-    }
-
-    pub fn out_pixels(&self) -> usize {
-        self.out_height() * self.out_width()
-    }
-
-    /// Elements of one picture of the output.
-    pub fn out_picture(&self) -> usize {
-        self.out_pixels() * self.outputs
-    }
-
-    /// Weights of one output channel.
-    pub fn taps(&self) -> usize {
-        self.kernel * self.kernel * self.channels
-    }
-}
 
 /// What a batch of pictures has to do with the gradient of its convolution.
 pub struct Gradients {
@@ -76,9 +36,8 @@ pub struct Convolution {
     tap_starts: Vec<usize>,
     /// Where the window of each input pixel begins in the spread gradient.
     gradient_starts: Vec<usize>,
-    /// What computes the output and the gradient of the input, where it applies.
-    forward_winograd: Option<Winograd>,
-    gradient_winograd: Option<Winograd>,
+    /// What computes in its stead, where it applies.
+    winograd: Option<Winograd>,
 }
 
 impl Convolution {
@@ -92,70 +51,44 @@ impl Convolution {
             places.collect::<Vec<usize>>()
         };
         let padded_row = (width + 2 * padding) * channels;
-        let winograd = |depth: usize, columns: usize| match (kernel, stride, padding) {
-            (3, 1, 1) => Winograd::new(height, width, depth, columns),
-            _ => Ok(None),
-        };
         Ok(Self {
             geometry,
             panel_columns: panel_columns()?,
             window_starts: grid(geometry.out_height(), geometry.out_width(), stride * padded_row, stride * channels),
             tap_starts: grid(kernel, kernel * channels, padded_row, 1),
             gradient_starts: grid(height, width, (width + kernel - 1) * outputs, outputs),
-            forward_winograd: winograd(channels, outputs)?,
-            gradient_winograd: winograd(outputs, channels)?,
+            winograd: Winograd::new(geometry)?,
         })
-    }
-
-    fn padded_row(&self) -> usize {
-        (self.geometry.width + 2 * self.geometry.padding) * self.geometry.channels
-    }
-
-    /// Elements of a padded picture.
-    pub fn padded_len(&self) -> usize {
-        (self.geometry.height + 2 * self.geometry.padding) * self.padded_row()
-    }
-
-    /// Copies pictures to the middles of as many in `padded`, whose borders are 0 already.
-    pub fn pad(&self, pictures: &[f32], padded: &mut [f32]) {
-        let Geometry { width, channels, padding, .. } = self.geometry;
-        let pictures = pictures.chunks_exact(self.geometry.picture());
-        for (padded, picture) in padded.chunks_exact_mut(self.padded_len()).zip(pictures) {
-            let rows = padded.chunks_exact_mut(self.padded_row()).skip(padding);
-            for (padded, row) in rows.zip(picture.chunks_exact(width * channels)) {
-                padded[padding * channels..][..row.len()].copy_from_slice(row);
-            }
-        }
     }
 
     /// Pictures that [`Convolution::forward`] is quickest with at once.
     pub fn pictures_at_once(&self) -> usize {
-        self.forward_winograd.as_ref().map_or(1, Winograd::pictures_at_once)
+        self.winograd.as_ref().map_or(1, Winograd::pictures_at_once)
     }
 
     /// The weight (O, C, K, K) as [`Convolution::forward`] takes it: panels of output channels, each (K, K, C, panel
     /// columns), zeros beyond the last channel; or transformed.
-    pub fn pack_weight(&self, weight: &[f32]) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// The SIMD path that the environment asks for is not to be had.
+    pub fn pack_weight(&self, weight: &[f32]) -> candle_core::Result<Buffer> {
+        if let Some(winograd) = &self.winograd {
+            return winograd.pack_weight(weight);
+        }
         let Geometry { channels, outputs, kernel, .. } = self.geometry;
         let area = kernel * kernel;
         let weight = |output: usize, tap: usize, channel: usize| weight[(output * channels + channel) * area + tap];
-        match &self.forward_winograd {
-            Some(winograd) => winograd.pack_weight(weight),
-            None => self.packed(outputs, area, channels, weight),
-        }
+        Ok(self.packed(outputs, area, channels, weight))
     }
 
     /// The weight for the gradient of the input: panels of input channels, each (K, K, O, panel columns), the kernel turned
-    /// half around; or transformed.
-    fn pack_turned_weight(&self, weight: &[f32]) -> Vec<f32> {
+    /// half around.
+    fn pack_turned_weight(&self, weight: &[f32]) -> Buffer {
         let Geometry { channels, outputs, kernel, .. } = self.geometry;
         let area = kernel * kernel;
         let weight =
             |channel: usize, tap: usize, output: usize| weight[(output * channels + channel) * area + (area - 1 - tap)];
-        match &self.gradient_winograd {
-            Some(winograd) => winograd.pack_weight(weight),
-            None => self.packed(channels, area, outputs, weight),
-        }
+        self.packed(channels, area, outputs, weight)
     }
 
     fn packed(
@@ -164,9 +97,9 @@ impl Convolution {
         area: usize,
         depth: usize,
         weight: impl Fn(usize, usize, usize) -> f32 + Sync,
-    ) -> Vec<f32> {
+    ) -> Buffer {
         let width = self.panel_columns;
-        let mut panels = vec![0.0; columns.div_ceil(width) * area * depth * width];
+        let mut panels = Buffer::zeros(columns.div_ceil(width) * area * depth * width);
         panels.par_chunks_exact_mut(area * depth * width).enumerate().for_each(|(number, panel)| {
             let first = number * width;
             for (row, values) in panel.chunks_exact_mut(width).enumerate() {
@@ -188,14 +121,14 @@ impl Convolution {
         y: &mut [f32],
         then: impl Fn(&[f32]) -> candle_core::Result<T> + Sync,
     ) -> candle_core::Result<Vec<T>> {
-        let weight = self.pack_weight(weight);
+        let weight = self.pack_weight(weight)?;
         let (at_once, out_picture) = (self.pictures_at_once(), self.geometry.out_picture());
         let groups = y.par_chunks_mut(at_once * out_picture).zip(x.par_chunks(at_once * self.geometry.picture()));
         let results: Vec<Vec<T>> = groups
             .map_init(
-                || Buffer::zeros(at_once * self.padded_len()),
+                || Buffer::zeros(at_once * self.geometry.padded_len()),
                 |padded, (y, x)| {
-                    self.pad(x, padded);
+                    self.geometry.pad(x, padded);
                     self.forward(padded, &weight, bias, y)?;
                     y.chunks_exact(out_picture).map(&then).collect::<candle_core::Result<_>>()
                 },
@@ -204,17 +137,14 @@ impl Convolution {
         Ok(results.into_iter().flatten().collect())
     }
 
-    /// `y` (n, OH, OW, O) of n padded pictures, one after another, the packed weight and the bias (O).
+    /// `y` (n, OH, OW, O) of n padded pictures, at most [`Convolution::pictures_at_once`], one after another, the packed
+    /// weight and the bias (O).
     pub fn forward(&self, padded: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) -> candle_core::Result<()> {
-        if let Some(winograd) = &self.forward_winograd {
-            let pictures = winograd.pictures_at_once();
-            let padded = padded.chunks(pictures * self.padded_len());
-            return y
-                .chunks_mut(pictures * self.geometry.out_picture())
-                .zip(padded)
-                .try_for_each(|(y, padded)| winograd.compute(padded, weight, Some(bias), y));
+        if let Some(winograd) = &self.winograd {
+            return winograd.forward(padded, weight, bias, y);
         }
-        let pictures = y.chunks_exact_mut(self.geometry.out_picture()).zip(padded.chunks_exact(self.padded_len()));
+        let pictures =
+            y.chunks_exact_mut(self.geometry.out_picture()).zip(padded.chunks_exact(self.geometry.padded_len()));
         for (y, padded) in pictures {
             self.forward_picture(padded, weight, bias, y)?;
         }
@@ -229,7 +159,7 @@ impl Convolution {
             starts: &self.window_starts,
             panels: weight,
             panel_len: self.geometry.taps() * width,
-            terms: window_terms(kernel, self.padded_row(), kernel * channels, width),
+            terms: window_terms(kernel, self.geometry.padded_row(), kernel * channels, width),
             initial: Initial::Columns(bias),
             out: y,
             out_step: outputs,
@@ -265,12 +195,16 @@ impl Convolution {
         for row in (0..out_height).step_by(block) {
             let rows = block.min(out_height - row);
             Product {
-                left: &padded[row * stride * self.padded_row()..],
+                left: &padded[row * stride * self.geometry.padded_row()..],
                 starts: &self.tap_starts,
                 panels: &panels[row * out_width * width..],
                 panel_len: out_height * out_width * width,
                 terms: [
-                    Level { count: rows, left_step: stride * self.padded_row(), panel_step: out_width * width },
+                    Level {
+                        count: rows,
+                        left_step: stride * self.geometry.padded_row(),
+                        panel_step: out_width * width,
+                    },
                     Level { count: out_width, left_step: stride * channels, panel_step: width },
                 ],
                 initial: Initial::Out,
@@ -292,34 +226,35 @@ impl Convolution {
         wants_x: bool,
         output_gradient: impl Fn(usize, &mut [f32]) -> candle_core::Result<()> + Sync,
     ) -> candle_core::Result<Gradients> {
+        if let Some(winograd) = &self.winograd {
+            return winograd.gradients(x, weight, wants_x, output_gradient);
+        }
         let geometry = self.geometry;
-        let turned = if wants_x { self.pack_turned_weight(weight) } else { vec![] };
+        let turned = if wants_x { self.pack_turned_weight(weight) } else { Buffer::default() };
         let group = (x.len() / geometry.picture()).div_ceil(GROUPS).max(1);
         let x_groups = x.par_chunks(group * geometry.picture());
         let mut partial = Buffer::zeros(x_groups.len() * weight.len());
         let mut dx = vec![0.0; if wants_x { x.len() } else { 0 }];
-        let dx_groups: Vec<&mut [f32]> = if wants_x {
-            dx.chunks_mut(group * geometry.picture()).collect()
-        } else {
-            std::iter::repeat_with(|| &mut [][..]).take(x_groups.len()).collect()
-        };
+        let dx_group = if wants_x { group * geometry.picture() } else { 0 };
+        let dx_groups = pieces(&mut dx, dx_group, x_groups.len());
         let groups = partial.par_chunks_exact_mut(weight.len()).zip(x_groups).zip(dx_groups).enumerate();
         groups.try_for_each(|(number, ((dw, x), dx))| {
-            let mut padded = Buffer::zeros(self.padded_len());
+            let mut padded = Buffer::zeros(self.geometry.padded_len());
             let mut dy = Buffer::stale(geometry.out_picture());
             let mut panels = Buffer::zeros(self.gradient_panels_len());
-            let mut spreads = Buffer::zeros(dx.len() / geometry.picture() * self.spread_len());
-            let mut spread = spreads.chunks_exact_mut(self.spread_len());
+            let mut spread = Buffer::zeros(if wants_x { self.spread_len() } else { 0 });
+            let mut dx = dx.chunks_exact_mut(geometry.picture());
             for (place, x) in x.chunks_exact(geometry.picture()).enumerate() {
                 output_gradient(number * group + place, &mut dy)?;
-                self.pad(x, &mut padded);
+                self.geometry.pad(x, &mut padded);
                 self.pack_gradient(&dy, &mut panels);
                 self.add_weight_gradient(&padded, &panels, dw)?;
-                if let Some(spread) = spread.next() {
-                    self.spread(&dy, spread);
+                if let Some(dx) = dx.next() {
+                    self.spread(&dy, &mut spread);
+                    self.input_gradient(&spread, &turned, dx)?;
                 }
             }
-            self.input_gradient(&spreads, &turned, dx)
+            Ok::<(), candle_core::Error>(())
         })?;
         let (first, others) = partial.split_at_mut(weight.len());
         for other in others.chunks_exact(weight.len()) {
@@ -370,24 +305,8 @@ impl Convolution {
         }
     }
 
-    /// The gradient of n inputs (n, H, W, C) from n spread gradients, one after another, and the turned weight.
+    /// The gradient of the input (H, W, C) from a spread gradient and the turned weight.
     fn input_gradient(&self, spread: &[f32], weight: &[f32], dx: &mut [f32]) -> candle_core::Result<()> {
-        if let Some(winograd) = &self.gradient_winograd {
-            let pictures = winograd.pictures_at_once();
-            let spread = spread.chunks(pictures * self.spread_len());
-            return dx
-                .chunks_mut(pictures * self.geometry.picture())
-                .zip(spread)
-                .try_for_each(|(dx, spread)| winograd.compute(spread, weight, None, dx));
-        }
-        let pictures = dx.chunks_exact_mut(self.geometry.picture()).zip(spread.chunks_exact(self.spread_len()));
-        for (dx, spread) in pictures {
-            self.input_gradient_of_picture(spread, weight, dx)?;
-        }
-        Ok(())
-    }
-
-    fn input_gradient_of_picture(&self, spread: &[f32], weight: &[f32], dx: &mut [f32]) -> candle_core::Result<()> {
         let Geometry { channels, outputs, kernel, .. } = self.geometry;
         let width = self.panel_columns;
         Product {

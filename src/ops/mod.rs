@@ -22,6 +22,7 @@ mod convolution;
 mod cross_entropy;
 mod dropout;
 mod flatten;
+mod geometry;
 #[cfg(test)]
 pub(crate) mod gradient_check;
 mod linear;

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::prelude::*;
 use rand::Rng;
 
-use super::convolution::Geometry;
+use super::geometry::Geometry;
 use crate::random::{Purpose, stream};
 
 /// Numbers in [-1, 1), the same for the same `seed`.

@@ -1,267 +1,350 @@
-//! 3 × 3 convolution with 36 multiplications where the definition has 81: F(2 × 2, 3 × 3) of Winograd's algorithms (Lavin
-//! and Gray 2016, section 4.1).
+//! 3 × 3 convolution and its gradients with 36 multiplications where the definition has 144: F(4 × 4, 3 × 3) of Winograd's
+//! algorithms (Lavin and Gray 2016, section 4).
 //!
-//! Tiles of 4 × 4 pixels that overlap by two are transformed by sums alone, multiplied place by place with the transformed
-//! kernel, over all channels, which makes sixteen matrix products, and transformed back to 2 × 2 pixels of the output.
+//! Tiles of 6 × 6 pixels, four apart, are transformed, multiplied place by place with the transformed kernel, over all
+//! channels, which makes 36 matrix products, and transformed to 4 × 4 pixels of the output: y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A.
+//! What is linear in each of y, g and d gives both gradients from the same three transforms, transposed:
+//! dg = Gᵀ [(A dy Aᵀ) ⊙ (Bᵀ d B)] G and dd = B [(A dy Aᵀ) ⊙ (G g Gᵀ)] Bᵀ.
 
-use pulp::{Simd, WithSimd};
+mod transforms;
+
 use rayon::prelude::*;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, pieces};
+use super::convolution::Gradients;
+use super::geometry::Geometry;
 use super::product::{Initial, Level, Product, panel_columns};
 use super::simd;
+use transforms::{
+    AddInputGradient, KernelGradient, Matrices, Output, PLACES, STEP, Tiling, TransformGradient, TransformInput,
+    TransformKernel,
+};
 
-/// Places of a transformed tile.
-const PLACES: usize = 16;
+/// Tiles that share one reading of the kernel, and stay in the second-level cache once transformed.
+const TILES_AT_ONCE: usize = 32;
+/// Groups of so many tiles whose products are summed before the sum is stored.
+const GROUPS_AT_ONCE: usize = 4;
+/// Pictures whose transforms exist at a time for the gradient of the weight.
+const GRADIENT_PICTURES: usize = 64;
 
-/// Tiles that share one reading of the kernel.
-const TILES_AT_ONCE: usize = 64;
+/// Elements between the matrices of consecutive places, a cache line of the widest vectors: sizes are powers of two, and
+/// without it all places of a tile would compete for the same few lines of the first-level cache.
+const PLACE_GAP: usize = 16;
 
-/// From padded pictures (H + 2, W + 2, depth) to (H, W, columns).
+/// Elements of a place's matrix of `tiles` and `channels`, and of the gap behind it.
+fn place_len(tiles: usize, channels: usize) -> usize {
+    tiles * channels + PLACE_GAP
+}
+
 pub struct Winograd {
-    tile_rows: usize,
-    tile_columns: usize,
-    depth: usize,
-    columns: usize,
+    geometry: Geometry,
     panel_columns: usize,
     pictures_at_once: usize,
-    /// Where the row of each tile begins in a matrix of transformed tiles.
-    starts: Vec<usize>,
+    /// Where the row of each tile begins in a panel of transformed pictures,
+    panel_starts: Vec<usize>,
+    /// and in the transformed gradient of the output.
+    gradient_starts: Vec<usize>,
+    /// Where that of each output channel begins.
+    output_starts: Vec<usize>,
 }
 
 impl Winograd {
-    /// None where it does not apply: sides must be even, and the channels must fill vectors.
+    /// None where it does not apply: to other kernels, to sides that are not multiples of 4, and to channels that do not
+    /// fill panels.
     ///
     /// # Errors
     /// The SIMD path that the environment asks for is not to be had.
-    pub fn new(height: usize, width: usize, depth: usize, columns: usize) -> candle_core::Result<Option<Self>> {
+    pub fn new(geometry: Geometry) -> candle_core::Result<Option<Self>> {
+        let Geometry { height, width, channels, outputs, kernel, stride, padding } = geometry;
         let panel_columns = panel_columns()?;
-        let even = height.is_multiple_of(2) && width.is_multiple_of(2);
-        let applies = even && depth.is_multiple_of(panel_columns / 2) && columns.is_multiple_of(panel_columns);
-        let tiles = height / 2 * (width / 2);
-        let pictures_at_once = (TILES_AT_ONCE / tiles.max(1)).max(1);
+        let applies = (kernel, stride, padding) == (3, 1, 1)
+            && [height, width].iter().all(|side| side.is_multiple_of(STEP))
+            && [channels, outputs].iter().all(|channels| channels.is_multiple_of(panel_columns));
+        let pictures_at_once = (TILES_AT_ONCE * STEP * STEP / (height * width)).max(1);
+        let tiles = pictures_at_once * height * width / (STEP * STEP);
         Ok(applies.then(|| Self {
-            tile_rows: height / 2,
-            tile_columns: width / 2,
-            depth,
-            columns,
+            geometry,
             panel_columns,
             pictures_at_once,
-            starts: (0..pictures_at_once * tiles).map(|tile| tile * depth).collect(),
+            panel_starts: (0..tiles).map(|tile| tile * panel_columns).collect(),
+            gradient_starts: (0..tiles).map(|tile| tile * outputs).collect(),
+            output_starts: (0..outputs).collect(),
         }))
     }
 
-    /// Pictures that one call of [`Winograd::compute`] may have, and is quickest with.
+    /// Pictures that one call of [`Winograd::forward`] may have, and is quickest with.
     pub fn pictures_at_once(&self) -> usize {
         self.pictures_at_once
     }
 
-    fn tiles(&self) -> usize {
-        self.tile_rows * self.tile_columns
+    /// The transformed weight (O, C, 3, 3): panels of output channels, each (places, C, panel columns).
+    pub fn pack_weight(&self, weight: &[f32]) -> candle_core::Result<Buffer> {
+        let Geometry { channels, outputs, .. } = self.geometry;
+        self.packed(weight, [outputs, channels], [channels * 9, 9])
     }
 
-    /// Where the first of the 2 x 2 pixels of a tile is, in pictures of so many elements a pixel, a row and a picture.
-    #[inline(always)]
-    fn corner(&self, tile: usize, [pixel_len, row_len, picture_len]: [usize; 3]) -> usize {
-        let (picture, tile) = (tile / self.tiles(), tile % self.tiles());
-        let (row, column) = (tile / self.tile_columns, tile % self.tile_columns);
-        picture * picture_len + 2 * row * row_len + 2 * column * pixel_len
+    /// For the gradient of the input: panels of input channels, each (places, O, panel columns).
+    fn pack_turned_weight(&self, weight: &[f32]) -> candle_core::Result<Buffer> {
+        let Geometry { channels, outputs, .. } = self.geometry;
+        self.packed(weight, [channels, outputs], [9, channels * 9])
     }
 
-    /// The transformed kernel `weight(column, tap, channel)`: panels of columns, each (places, depth, panel columns).
-    pub fn pack_weight(&self, weight: impl Fn(usize, usize, usize) -> f32 + Sync) -> Vec<f32> {
-        let width = self.panel_columns;
-        let mut panels = vec![0.0; self.columns * PLACES * self.depth];
-        panels.par_chunks_exact_mut(PLACES * self.depth * width).enumerate().for_each(|(number, panel)| {
-            for channel in 0..self.depth {
-                for column in 0..width {
-                    let kernel: [f32; 9] = std::array::from_fn(|tap| weight(number * width + column, tap, channel));
-                    for (place, value) in transformed_kernel(kernel).into_iter().enumerate() {
-                        panel[(place * self.depth + channel) * width + column] = value;
-                    }
-                }
-            }
-        });
-        panels
-    }
-
-    /// Convolves as many pictures as `y` (n, H, W, columns) holds, at most [`Winograd::pictures_at_once`]: `padded` pictures
-    /// with the packed weight, plus `bias` (columns), if any.
-    pub fn compute(
+    fn packed(
         &self,
-        padded: &[f32],
         weight: &[f32],
-        bias: Option<&[f32]>,
-        y: &mut [f32],
-    ) -> candle_core::Result<()> {
-        let (width, depth) = (self.panel_columns, self.depth);
-        let tiles = y.len() / (4 * self.columns);
-        let mut transformed = Buffer::stale(PLACES * tiles * depth);
-        simd::dispatch(TransformInput { winograd: self, padded, transformed: &mut transformed })?;
-        let mut products = Buffer::stale(PLACES * tiles * width);
-        for (number, panel) in weight.chunks_exact(PLACES * depth * width).enumerate() {
-            let places = transformed.chunks_exact(tiles * depth).zip(panel.chunks_exact(depth * width));
-            for ((left, panel), out) in places.zip(products.chunks_exact_mut(tiles * width)) {
-                Product {
-                    left,
-                    starts: &self.starts[..tiles],
-                    panels: panel,
-                    panel_len: depth * width,
-                    terms: [
-                        Level { count: 1, left_step: 0, panel_step: 0 },
-                        Level { count: depth, left_step: 1, panel_step: width },
-                    ],
-                    initial: Initial::Zero,
-                    out,
-                    out_step: width,
-                    columns: width,
-                }
-                .compute()?;
-            }
-            let first = number * width;
-            let bias = bias.map(|bias| &bias[first..first + width]);
-            simd::dispatch(TransformOutput { winograd: self, products: &products, bias, first, y })?;
+        [columns, depths]: [usize; 2],
+        [column_step, depth_step]: [usize; 2],
+    ) -> candle_core::Result<Buffer> {
+        let width = self.panel_columns;
+        let mut panels = Buffer::stale(columns * PLACES * depths);
+        panels.par_chunks_exact_mut(PLACES * depths * width).enumerate().try_for_each(|(number, panel)| {
+            let kernels = &weight[number * width * column_step..];
+            simd::dispatch(TransformKernel { kernels, column_step, depth_step, columns: width, depths, panel })
+        })?;
+        Ok(panels)
+    }
+
+    /// Convolves as many pictures as `y` (n, H, W, O) holds, at most [`Winograd::pictures_at_once`]: `padded` pictures
+    /// with the packed weight, plus the bias (O).
+    pub fn forward(&self, padded: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) -> candle_core::Result<()> {
+        let Geometry { channels, outputs, .. } = self.geometry;
+        let width = self.panel_columns;
+        let tiles = y.len() / (STEP * STEP * outputs);
+        let mut transformed = Buffer::stale(PLACES * place_len(tiles, channels));
+        self.transform_input(padded, tiles, &mut transformed)?;
+        let mut products = Buffer::stale(PLACES * place_len(tiles, width));
+        let panels = weight.chunks_exact(PLACES * channels * width).zip(bias.chunks_exact(width));
+        for (number, (panel, bias)) in panels.enumerate() {
+            let terms = [
+                Level { count: channels / width, left_step: tiles * width, panel_step: width * width },
+                Level { count: width, left_step: 1, panel_step: width },
+            ];
+            self.multiply(&transformed, &self.panel_starts[..tiles], panel, terms, &mut products)?;
+            simd::dispatch(Output {
+                products: &products,
+                matrices: self.products(tiles),
+                bias,
+                first: number * width,
+                y,
+                tiling: self.tiling(outputs, 0),
+            })?;
         }
         Ok(())
     }
-}
 
-/// G g Gᵀ.
-fn transformed_kernel(kernel: [f32; 9]) -> [f32; PLACES] {
-    let of_three = |a: f32, b: f32, c: f32| [a, ((a + c) + b) * 0.5, ((a + c) - b) * 0.5, c];
-    let at = |row: usize, column: usize| kernel[3 * row + column];
-    let columns: [[f32; 4]; 3] = std::array::from_fn(|column| of_three(at(0, column), at(1, column), at(2, column)));
-    let rows: [[f32; 4]; 4] = std::array::from_fn(|row| of_three(columns[0][row], columns[1][row], columns[2][row]));
-    std::array::from_fn(|place| rows[place / 4][place % 4])
-}
-
-/// Bᵀ d B of every tile, into a matrix (tiles, depth) for each place.
-struct TransformInput<'a> {
-    winograd: &'a Winograd,
-    padded: &'a [f32],
-    transformed: &'a mut [f32],
-}
-
-impl WithSimd for TransformInput<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { winograd, padded, transformed } = self;
-        let depth = winograd.depth;
-        let row_len = (2 * winograd.tile_columns + 2) * depth;
-        let picture_len = (2 * winograd.tile_rows + 2) * row_len;
-        let matrix_len = transformed.len() / PLACES;
-        for tile in 0..matrix_len / depth {
-            let corner = winograd.corner(tile, [depth, row_len, picture_len]);
-            for channel in (0..depth).step_by(S::F32_LANES) {
-                let mut of_columns = [[simd.splat_f32s(0.0); 4]; 4];
-                for (x, of_column) in of_columns.iter_mut().enumerate() {
-                    *of_column = input_of_four(
-                        simd,
-                        core::array::from_fn(
-                            #[inline(always)]
-                            |y| vector::<S>(&padded[corner + y * row_len + x * depth + channel..]),
-                        ),
-                    );
-                }
-                for y in 0..4 {
-                    let of_row = input_of_four(
-                        simd,
-                        of_columns.map(
-                            #[inline(always)]
-                            |column| column[y],
-                        ),
-                    );
-                    for (x, value) in of_row.into_iter().enumerate() {
-                        let place = (4 * y + x) * matrix_len + tile * depth + channel;
-                        *vector_mut::<S>(&mut transformed[place..]) = value;
+    /// The gradients of a batch `x` (N, H, W, C), given a function that writes the gradient of the output (H, W, O) of one
+    /// picture, by its number.
+    pub fn gradients(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        wants_x: bool,
+        output_gradient: impl Fn(usize, &mut [f32]) -> candle_core::Result<()> + Sync,
+    ) -> candle_core::Result<Gradients> {
+        let Geometry { channels, outputs, .. } = self.geometry;
+        let turned = if wants_x { Some(self.pack_turned_weight(weight)?) } else { None };
+        let mut dx = vec![0.0; if wants_x { x.len() } else { 0 }];
+        let mut places = Buffer::zeros(PLACES * outputs * channels);
+        let group = self.pictures_at_once;
+        let chunk = GRADIENT_PICTURES.next_multiple_of(group) * self.geometry.picture();
+        let group_tiles = self.panel_starts.len();
+        for (number, x) in x.chunks(chunk).enumerate() {
+            let start = number * chunk;
+            let tiles = x.len() / (STEP * STEP * channels);
+            let gaps = tiles.div_ceil(group_tiles) * PLACES * PLACE_GAP;
+            let mut transformed_x = Buffer::stale(PLACES * tiles * channels + gaps);
+            let mut transformed_dy = Buffer::stale(PLACES * tiles * outputs + gaps);
+            let dx = if wants_x { &mut dx[start..start + x.len()] } else { &mut [] };
+            let dx_len = if wants_x { group * self.geometry.picture() } else { 0 };
+            let groups = x
+                .par_chunks(group * self.geometry.picture())
+                .zip(transformed_x.par_chunks_mut(PLACES * place_len(group_tiles, channels)))
+                .zip(transformed_dy.par_chunks_mut(PLACES * place_len(group_tiles, outputs)))
+                .zip(pieces(dx, dx_len, tiles.div_ceil(group_tiles)));
+            let first_picture = start / self.geometry.picture();
+            groups.enumerate().try_for_each_init(
+                || Buffer::zeros(group * self.geometry.padded_len()),
+                |padded, (number, (((x, transformed_x), transformed_dy), dx))| {
+                    let tiles = x.len() / (STEP * STEP * channels);
+                    self.geometry.pad(x, padded);
+                    self.transform_input(padded, tiles, transformed_x)?;
+                    let mut dy = Buffer::stale(x.len() / channels * outputs);
+                    for (place, dy) in dy.chunks_exact_mut(self.geometry.out_picture()).enumerate() {
+                        output_gradient(first_picture + number * group + place, dy)?;
                     }
+                    self.transform_gradient(&dy, tiles, transformed_dy)?;
+                    drop(dy);
+                    match &turned {
+                        Some(turned) => self.input_gradient(transformed_dy, turned, tiles, dx),
+                        None => Ok(()),
+                    }
+                },
+            )?;
+            self.add_weight_gradient(&transformed_x, &transformed_dy, &mut places)?;
+        }
+        let mut dw = vec![0.0; weight.len()];
+        dw.par_chunks_exact_mut(channels * 9).enumerate().try_for_each(|(output, gradient)| {
+            let places = &places[output * channels..];
+            simd::dispatch(KernelGradient { places, place_step: outputs * channels, gradient })
+        })?;
+        Ok(Gradients { x: wants_x.then_some(dx), weight: dw })
+    }
+
+    /// `dx` (n, H, W, C) of n pictures, from their transformed gradients of the output.
+    fn input_gradient(
+        &self,
+        transformed_dy: &[f32],
+        turned: &[f32],
+        tiles: usize,
+        dx: &mut [f32],
+    ) -> candle_core::Result<()> {
+        let Geometry { channels, outputs, .. } = self.geometry;
+        let width = self.panel_columns;
+        let mut products = Buffer::stale(PLACES * place_len(tiles, width));
+        let mut padded = Buffer::zeros(dx.len() / self.geometry.picture() * self.geometry.padded_len());
+        let terms = [
+            Level { count: 1, left_step: 0, panel_step: 0 },
+            Level { count: outputs, left_step: 1, panel_step: width },
+        ];
+        for (number, panel) in turned.chunks_exact(PLACES * outputs * width).enumerate() {
+            self.multiply(transformed_dy, &self.gradient_starts[..tiles], panel, terms, &mut products)?;
+            simd::dispatch(AddInputGradient {
+                products: &products,
+                matrices: self.products(tiles),
+                first: number * width,
+                padded: &mut padded,
+                tiling: self.tiling(channels, 1),
+            })?;
+        }
+        self.geometry.crop(&padded, dx);
+        Ok(())
+    }
+
+    /// The product of each place's matrix with its part of a panel of the weight.
+    fn multiply(
+        &self,
+        left: &[f32],
+        starts: &[usize],
+        panel: &[f32],
+        terms: [Level; 2],
+        products: &mut [f32],
+    ) -> candle_core::Result<()> {
+        let width = self.panel_columns;
+        let places = left.chunks_exact(left.len() / PLACES).zip(panel.chunks_exact(panel.len() / PLACES));
+        for ((left, panels), out) in places.zip(products.chunks_exact_mut(place_len(starts.len(), width))) {
+            Product {
+                left,
+                starts,
+                panels,
+                panel_len: panels.len(),
+                terms,
+                initial: Initial::Zero,
+                out,
+                out_step: width,
+                columns: width,
+            }
+            .compute()?;
+        }
+        Ok(())
+    }
+
+    /// Adds the products of transformed gradients and pictures to `places` (places, O, C): one place is one task, whose
+    /// sums go over all tiles in order.
+    fn add_weight_gradient(
+        &self,
+        transformed_x: &[f32],
+        transformed_dy: &[f32],
+        places: &mut [f32],
+    ) -> candle_core::Result<()> {
+        let Geometry { channels, outputs, .. } = self.geometry;
+        let width = self.panel_columns;
+        let group_tiles = self.panel_starts.len();
+        let (x_group, dy_group) = (PLACES * place_len(group_tiles, channels), PLACES * place_len(group_tiles, outputs));
+        places.par_chunks_exact_mut(outputs * channels).enumerate().try_for_each(|(place, sums)| {
+            let blocks = transformed_x.chunks(GROUPS_AT_ONCE * x_group);
+            for (x, dy) in blocks.zip(transformed_dy.chunks(GROUPS_AT_ONCE * dy_group)) {
+                let whole = x.len() / x_group;
+                let rest = ((x.len() - whole * x_group) / PLACES).saturating_sub(PLACE_GAP) / channels;
+                // The last group of all may have fewer tiles.
+                for (first, groups, tiles) in [(0, whole, group_tiles), (whole, 1, rest)] {
+                    if groups * tiles == 0 {
+                        continue;
+                    }
+                    Product {
+                        left: &dy[first * dy_group + place * place_len(tiles, outputs)..],
+                        starts: &self.output_starts,
+                        panels: &x[first * x_group + place * place_len(tiles, channels)..],
+                        panel_len: tiles * width,
+                        terms: [
+                            Level { count: groups, left_step: dy_group, panel_step: x_group },
+                            Level { count: tiles, left_step: outputs, panel_step: width },
+                        ],
+                        initial: Initial::Out,
+                        out: &mut *sums,
+                        out_step: channels,
+                        columns: channels,
+                    }
+                    .compute()?;
                 }
             }
+            Ok(())
+        })
+    }
+
+    /// Panels of channels, each a matrix (tiles, panel columns).
+    fn transform_input(&self, padded: &[f32], tiles: usize, transformed: &mut [f32]) -> candle_core::Result<()> {
+        let (channels, width) = (self.geometry.channels, self.panel_columns);
+        simd::dispatch(TransformInput {
+            padded,
+            tiling: self.tiling(channels, 1),
+            transformed,
+            matrices: Matrices {
+                tiles,
+                place: place_len(tiles, channels),
+                panel: tiles * width,
+                tile: width,
+                panel_channels: width,
+                panels: channels / width,
+            },
+        })
+    }
+
+    /// Matrices (tiles, O).
+    fn transform_gradient(&self, dy: &[f32], tiles: usize, transformed: &mut [f32]) -> candle_core::Result<()> {
+        let outputs = self.geometry.outputs;
+        simd::dispatch(TransformGradient {
+            gradient: dy,
+            tiling: self.tiling(outputs, 0),
+            transformed,
+            matrices: Matrices {
+                tiles,
+                place: place_len(tiles, outputs),
+                panel: 0,
+                tile: outputs,
+                panel_channels: outputs,
+                panels: 1,
+            },
+        })
+    }
+
+    /// The products of a panel, (places, tiles, panel columns).
+    fn products(&self, tiles: usize) -> Matrices {
+        let width = self.panel_columns;
+        Matrices { tiles, place: place_len(tiles, width), panel: 0, tile: width, panel_channels: width, panels: 1 }
+    }
+
+    /// Of pictures with a border.
+    fn tiling(&self, channels: usize, border: usize) -> Tiling {
+        let Geometry { height, width, .. } = self.geometry;
+        let row = (width + 2 * border) * channels;
+        Tiling {
+            tile_rows: height / STEP,
+            tile_columns: width / STEP,
+            pixel: channels,
+            row,
+            picture: (height + 2 * border) * row,
         }
     }
-}
-
-/// Aᵀ m A of every tile, and the bias, into the columns of `y` from `first` on.
-struct TransformOutput<'a> {
-    winograd: &'a Winograd,
-    products: &'a [f32],
-    bias: Option<&'a [f32]>,
-    first: usize,
-    y: &'a mut [f32],
-}
-
-impl WithSimd for TransformOutput<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { winograd, products, bias, first, y } = self;
-        let (width, columns) = (winograd.panel_columns, winograd.columns);
-        let row_len = 2 * winograd.tile_columns * columns;
-        let picture_len = 2 * winograd.tile_rows * row_len;
-        let matrix_len = products.len() / PLACES;
-        for lane in (0..width).step_by(S::F32_LANES) {
-            let bias = bias.map_or(
-                simd.splat_f32s(0.0),
-                #[inline(always)]
-                |bias| vector::<S>(&bias[lane..]),
-            );
-            for tile in 0..matrix_len / width {
-                let corner = winograd.corner(tile, [columns, row_len, picture_len]) + first + lane;
-                let mut of_columns = [[simd.splat_f32s(0.0); 2]; 4];
-                for (place_x, of_column) in of_columns.iter_mut().enumerate() {
-                    *of_column = output_of_four(
-                        simd,
-                        core::array::from_fn(
-                            #[inline(always)]
-                            |place_y| {
-                                vector::<S>(&products[(4 * place_y + place_x) * matrix_len + tile * width + lane..])
-                            },
-                        ),
-                    );
-                }
-                for pixel_y in 0..2 {
-                    let of_row = output_of_four(
-                        simd,
-                        of_columns.map(
-                            #[inline(always)]
-                            |column| column[pixel_y],
-                        ),
-                    );
-                    for (pixel_x, value) in of_row.into_iter().enumerate() {
-                        let place = corner + pixel_y * row_len + pixel_x * columns;
-                        *vector_mut::<S>(&mut y[place..]) = simd.add_f32s(value, bias);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Bᵀ d
-#[inline(always)]
-fn input_of_four<S: Simd>(simd: S, d: [S::f32s; 4]) -> [S::f32s; 4] {
-    [simd.sub_f32s(d[0], d[2]), simd.add_f32s(d[1], d[2]), simd.sub_f32s(d[2], d[1]), simd.sub_f32s(d[1], d[3])]
-}
-
-/// Aᵀ m
-#[inline(always)]
-fn output_of_four<S: Simd>(simd: S, m: [S::f32s; 4]) -> [S::f32s; 2] {
-    let (sum, difference) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
-    [simd.add_f32s(m[0], sum), simd.sub_f32s(difference, m[3])]
-}
-
-/// The first vector of a slice that holds one.
-#[inline(always)]
-fn vector<S: Simd>(values: &[f32]) -> S::f32s {
-    S::as_simd_f32s(&values[..S::F32_LANES]).0[0]
-}
-
-#[inline(always)]
-fn vector_mut<S: Simd>(values: &mut [f32]) -> &mut S::f32s {
-    &mut S::as_mut_simd_f32s(&mut values[..S::F32_LANES]).0[0]
 }
 
 #[cfg(test)]
@@ -270,26 +353,26 @@ mod tests {
 
     use super::*;
     use crate::ops::conv::conv2d;
-    use crate::ops::convolution::Geometry;
     use crate::ops::reference::{for_products, real, relative_error, tensor, with_gradients};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         /// Of sizes that it applies to, on every path: pictures that fill a call and that do not.
         #[test]
-        fn is_the_definition(pictures in 1..19usize, tile_rows in 1..6usize, tile_columns in 1..6usize, wide in 0..2usize) {
-            let (height, width) = (2 * tile_rows, 2 * tile_columns);
+        fn is_the_definition(pictures in 1..19usize, tile_rows in 1..4usize, tile_columns in 1..4usize, wide in 0..2usize) {
+            let (height, width) = (4 * tile_rows, 4 * tile_columns);
             let (channels, outputs) = ([32, 64][wide], [64, 32][wide]);
-            prop_assert!(Winograd::new(height, width, channels, outputs).unwrap().is_some());
             let g = Geometry { height, width, channels, outputs, kernel: 3, stride: 1, padding: 1 };
+            prop_assert!(Winograd::new(g).unwrap().is_some());
             let (x, weight, bias) = (real(1, pictures * g.picture()), real(2, outputs * g.taps()), real(3, outputs));
             let dy = real(4, pictures * g.out_picture());
             let mut y: Vec<f64> = (0..dy.len()).map(|place| bias[place % outputs].into()).collect();
-            let mut dx = vec![0.0; x.len()];
+            let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; weight.len()]);
             for_products(pictures, &g, |y_place, x_place, w_place| {
                 let w = f64::from(weight[w_place]);
                 y[y_place] += f64::from(x[x_place]) * w;
                 dx[x_place] += f64::from(dy[y_place]) * w;
+                dw[w_place] += f64::from(dy[y_place]) * f64::from(x[x_place]);
             });
             let arguments = [
                 tensor(x, &[pictures, height, width, channels]),
@@ -299,7 +382,7 @@ mod tests {
             let dy = tensor(dy, &[pictures, height, width, outputs]);
             let f = |arguments: &[candle_core::Tensor]| conv2d(&arguments[0], &arguments[1], &arguments[2], 1, 1);
             let (ours, gradients) = with_gradients(&arguments, &dy, f).unwrap();
-            for (ours, expected) in [(&ours, &y), (&gradients[0], &dx)] {
+            for (ours, expected) in [(&ours, &y), (&gradients[0], &dx), (&gradients[1], &dw)] {
                 let error = relative_error(ours, expected).unwrap();
                 prop_assert!(error <= 1e-5, "{error:.1e}");
             }
@@ -307,9 +390,18 @@ mod tests {
     }
 
     #[test]
-    fn odd_sides_and_channels_that_fill_no_vector_are_left_to_others() {
-        for (height, width, depth, columns) in [(3, 4, 32, 64), (4, 3, 32, 64), (4, 4, 3, 64), (4, 4, 32, 20)] {
-            assert!(Winograd::new(height, width, depth, columns).expect("a path").is_none());
+    fn other_sides_kernels_and_channels_that_fill_no_panel_are_left_to_others() {
+        let g = Geometry { height: 8, width: 4, channels: 32, outputs: 64, kernel: 3, stride: 1, padding: 1 };
+        assert!(Winograd::new(g).expect("a path").is_some());
+        for other in [
+            Geometry { height: 6, ..g },
+            Geometry { width: 5, ..g },
+            Geometry { channels: 3, ..g },
+            Geometry { outputs: 20, ..g },
+            Geometry { kernel: 1, padding: 0, ..g },
+            Geometry { stride: 2, ..g },
+        ] {
+            assert!(Winograd::new(other).expect("a path").is_none(), "{other:?}");
         }
     }
 }

@@ -1,0 +1,456 @@
+//! The transforms of F(4 × 4, 3 × 3), on tiles whose places are vectors of channels.
+//!
+//! A product of polynomials is evaluated at 0, ±a, ±b and infinity (Toom–Cook): with m(x) = x (x² - a²) (x² - b²), the row
+//! of point p of Bᵀ holds the coefficients of m(x) / (x - p), that of G is (1, p, p²) / Π (p - q) over the other finite
+//! points q, and the column of Aᵀ is (1, p, p², p³); infinity takes m(x), (0, 0, 1) and (0, 0, 0, 1).
+
+use pulp::{Simd, WithSimd};
+
+use crate::ops::simd::multiply_add;
+
+/// Places of a side of a transformed tile.
+pub const SIDE: usize = 6;
+/// Places of a transformed tile.
+pub const PLACES: usize = SIDE * SIDE;
+/// Pixels of a side of a tile of the output.
+pub const STEP: usize = 4;
+
+/// With the usual points, 1 and 2, the rounding error is twice as great. All that follows from these is exact but the
+/// reciprocals.
+const A: f32 = 0.75;
+const B: f32 = 1.5;
+const A2: f32 = A * A;
+const B2: f32 = B * B;
+/// One over the product of differences, for 0, ±a and ±b.
+const AT_0: f32 = 1.0 / (A2 * B2);
+const AT_A: f32 = 1.0 / (2.0 * A2 * (A2 - B2));
+const AT_B: f32 = 1.0 / (2.0 * B2 * (B2 - A2));
+
+/// How the tiles of pictures lie in memory: the distance of pixels, rows and pictures.
+#[derive(Clone, Copy)]
+pub struct Tiling {
+    pub tile_rows: usize,
+    pub tile_columns: usize,
+    pub pixel: usize,
+    pub row: usize,
+    pub picture: usize,
+}
+
+impl Tiling {
+    /// Where the first pixel of a tile is.
+    #[inline(always)]
+    fn corner(&self, tile: usize) -> usize {
+        let tiles = self.tile_rows * self.tile_columns;
+        let (picture, tile) = (tile / tiles, tile % tiles);
+        let (row, column) = (tile / self.tile_columns, tile % self.tile_columns);
+        picture * self.picture + STEP * (row * self.row + column * self.pixel)
+    }
+}
+
+/// How a place's matrix of tiles and channels lies in memory: the distance of places, of panels of channels, and of tiles;
+/// the channels of a panel are consecutive.
+#[derive(Clone, Copy)]
+pub struct Matrices {
+    pub tiles: usize,
+    pub place: usize,
+    pub panel: usize,
+    pub tile: usize,
+    pub panel_channels: usize,
+    pub panels: usize,
+}
+
+impl Matrices {
+    /// Calls `f` for each vector of channels: with the first pixel of its tile, its channel, and where it is in the first
+    /// matrix.
+    #[inline(always)]
+    fn for_vectors<S: Simd>(&self, tiling: &Tiling, mut f: impl FnMut(usize, usize, usize)) {
+        for tile in 0..self.tiles {
+            let corner = tiling.corner(tile);
+            for panel in 0..self.panels {
+                for channel in (0..self.panel_channels).step_by(S::F32_LANES) {
+                    f(corner, panel * self.panel_channels + channel, tile * self.tile + panel * self.panel + channel);
+                }
+            }
+        }
+    }
+}
+
+/// Bᵀ d B of the 6 × 6 pixels of each tile of padded pictures.
+pub struct TransformInput<'a> {
+    pub padded: &'a [f32],
+    pub tiling: Tiling,
+    pub transformed: &'a mut [f32],
+    pub matrices: Matrices,
+}
+
+impl WithSimd for TransformInput<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { padded, tiling, transformed, matrices } = self;
+        matrices.for_vectors::<S>(
+            &tiling,
+            #[inline(always)]
+            |corner, channel, at| {
+                let corner = corner + channel;
+                let places = both_ways::<_, OfInput, _, _>(
+                    simd,
+                    #[inline(always)]
+                    |y, x| load::<S>(padded, corner + y * tiling.row + x * tiling.pixel),
+                );
+                store_places(&places, transformed, at, matrices.place);
+            },
+        );
+    }
+}
+
+/// A dy Aᵀ of the 4 × 4 pixels of each tile of a gradient of the output.
+pub struct TransformGradient<'a> {
+    pub gradient: &'a [f32],
+    pub tiling: Tiling,
+    pub transformed: &'a mut [f32],
+    pub matrices: Matrices,
+}
+
+impl WithSimd for TransformGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { gradient, tiling, transformed, matrices } = self;
+        matrices.for_vectors::<S>(
+            &tiling,
+            #[inline(always)]
+            |corner, channel, at| {
+                let corner = corner + channel;
+                let places = both_ways::<_, OfOutputGradient, _, _>(
+                    simd,
+                    #[inline(always)]
+                    |y, x| load::<S>(gradient, corner + y * tiling.row + x * tiling.pixel),
+                );
+                store_places(&places, transformed, at, matrices.place);
+            },
+        );
+    }
+}
+
+/// Aᵀ m A of each tile, plus a bias: the output, from the channel `first` on.
+pub struct Output<'a> {
+    pub products: &'a [f32],
+    pub matrices: Matrices,
+    /// Of the channels of the products.
+    pub bias: &'a [f32],
+    pub first: usize,
+    pub y: &'a mut [f32],
+    pub tiling: Tiling,
+}
+
+impl WithSimd for Output<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { products, matrices, bias, first, y, tiling } = self;
+        matrices.for_vectors::<S>(
+            &tiling,
+            #[inline(always)]
+            |corner, channel, at| {
+                let bias = load::<S>(bias, channel);
+                let corner = corner + first + channel;
+                let pixels = both_ways::<_, OfOutput, _, _>(
+                    simd,
+                    #[inline(always)]
+                    |y, x| load::<S>(products, at + (SIDE * y + x) * matrices.place),
+                );
+                for (row, pixels) in pixels.into_iter().enumerate() {
+                    for (column, pixel) in pixels.into_iter().enumerate() {
+                        let place = corner + row * tiling.row + column * tiling.pixel;
+                        *vector_mut::<S>(y, place) = simd.add_f32s(pixel, bias);
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// Adds B m Bᵀ of each tile, from the channel `first` on, to the 6 × 6 pixels of the gradient of padded pictures.
+pub struct AddInputGradient<'a> {
+    pub products: &'a [f32],
+    pub matrices: Matrices,
+    pub first: usize,
+    pub padded: &'a mut [f32],
+    pub tiling: Tiling,
+}
+
+impl WithSimd for AddInputGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { products, matrices, first, padded, tiling } = self;
+        matrices.for_vectors::<S>(
+            &tiling,
+            #[inline(always)]
+            |corner, channel, at| {
+                let corner = corner + first + channel;
+                let pixels = both_ways::<_, OfInputGradient, _, _>(
+                    simd,
+                    #[inline(always)]
+                    |y, x| load::<S>(products, at + (SIDE * y + x) * matrices.place),
+                );
+                for (row, pixels) in pixels.into_iter().enumerate() {
+                    for (column, pixel) in pixels.into_iter().enumerate() {
+                        let sum = vector_mut::<S>(padded, corner + row * tiling.row + column * tiling.pixel);
+                        *sum = simd.add_f32s(*sum, pixel);
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// G g Gᵀ of kernels of nine taps. Kernel (column, depth) is read at `column * column_step + depth * depth_step`, and its
+/// place p written to `(p * depths + depth) * columns + column`.
+pub struct TransformKernel<'a> {
+    pub kernels: &'a [f32],
+    pub column_step: usize,
+    pub depth_step: usize,
+    pub columns: usize,
+    pub depths: usize,
+    pub panel: &'a mut [f32],
+}
+
+impl WithSimd for TransformKernel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { kernels, column_step, depth_step, columns, depths, panel } = self;
+        let mut taps = [simd.splat_f32s(0.0); 9];
+        for depth in 0..depths {
+            for column in (0..columns).step_by(S::F32_LANES) {
+                let first = column * column_step + depth * depth_step;
+                for (tap, vector) in taps.iter_mut().enumerate() {
+                    let lanes = pulp::bytemuck::cast_slice_mut::<_, f32>(std::slice::from_mut(vector));
+                    for (lane, value) in lanes.iter_mut().enumerate() {
+                        *value = kernels[first + lane * column_step + tap];
+                    }
+                }
+                let places = both_ways::<_, OfKernel, _, _>(
+                    simd,
+                    #[inline(always)]
+                    |y, x| taps[3 * y + x],
+                );
+                store_places(&places, panel, depth * columns + column, depths * columns);
+            }
+        }
+    }
+}
+
+/// Gᵀ m G of a gradient in places, each `place_step` from the one before it: the nine taps of every channel in turn.
+pub struct KernelGradient<'a> {
+    pub places: &'a [f32],
+    pub place_step: usize,
+    pub gradient: &'a mut [f32],
+}
+
+impl WithSimd for KernelGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { places, place_step, gradient } = self;
+        for (number, gradient) in gradient.chunks_exact_mut(9 * S::F32_LANES).enumerate() {
+            let taps = both_ways::<_, OfKernelGradient, _, _>(
+                simd,
+                #[inline(always)]
+                |y, x| load::<S>(places, (SIDE * y + x) * place_step + number * S::F32_LANES),
+            );
+            for (tap, vector) in taps.as_flattened().iter().enumerate() {
+                let lanes = pulp::bytemuck::cast_slice::<_, f32>(std::slice::from_ref(vector));
+                for (gradient, &lane) in gradient.chunks_exact_mut(9).zip(lanes) {
+                    gradient[tap] = lane;
+                }
+            }
+        }
+    }
+}
+
+/// A matrix times a vector. A trait, since a function that is passed as a value would not be compiled for the path's
+/// instructions.
+trait Transform<const I: usize, const O: usize> {
+    fn apply<S: Simd>(simd: S, vector: [S::f32s; I]) -> [S::f32s; O];
+}
+
+/// A transform of the columns of a tile, and then of the rows of what that gives.
+#[inline(always)]
+fn both_ways<S: Simd, T: Transform<I, O>, const I: usize, const O: usize>(
+    simd: S,
+    at: impl Fn(usize, usize) -> S::f32s,
+) -> [[S::f32s; O]; O] {
+    let mut of_columns = [[simd.splat_f32s(0.0); O]; I];
+    for (x, of_column) in of_columns.iter_mut().enumerate() {
+        let mut column = [simd.splat_f32s(0.0); I];
+        for (y, value) in column.iter_mut().enumerate() {
+            *value = at(y, x);
+        }
+        *of_column = T::apply(simd, column);
+    }
+    let mut of_rows = [[simd.splat_f32s(0.0); O]; O];
+    for (y, of_row) in of_rows.iter_mut().enumerate() {
+        let mut row = [simd.splat_f32s(0.0); I];
+        for (value, of_column) in row.iter_mut().zip(&of_columns) {
+            *value = of_column[y];
+        }
+        *of_row = T::apply(simd, row);
+    }
+    of_rows
+}
+
+/// Bᵀ
+struct OfInput;
+
+impl Transform<6, 6> for OfInput {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, d: [S::f32s; 6]) -> [S::f32s; 6] {
+        let (even_a, odd_a) = (plus_scaled(simd, -B2, d[2], d[4]), plus_scaled(simd, -B2, d[1], d[3]));
+        let (even_b, odd_b) = (plus_scaled(simd, -A2, d[2], d[4]), plus_scaled(simd, -A2, d[1], d[3]));
+        [
+            plus_scaled(simd, A2 * B2, d[0], plus_scaled(simd, -(A2 + B2), d[2], d[4])),
+            plus_scaled(simd, A, odd_a, even_a),
+            plus_scaled(simd, -A, odd_a, even_a),
+            plus_scaled(simd, B, odd_b, even_b),
+            plus_scaled(simd, -B, odd_b, even_b),
+            plus_scaled(simd, A2 * B2, d[1], plus_scaled(simd, -(A2 + B2), d[3], d[5])),
+        ]
+    }
+}
+
+/// B
+struct OfInputGradient;
+
+impl Transform<6, 6> for OfInputGradient {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, m: [S::f32s; 6]) -> [S::f32s; 6] {
+        let (sum_a, difference_a) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
+        let (sum_b, difference_b) = (simd.add_f32s(m[3], m[4]), simd.sub_f32s(m[3], m[4]));
+        [
+            times(simd, A2 * B2, m[0]),
+            plus_scaled(
+                simd,
+                -A * B2,
+                difference_a,
+                plus_scaled(simd, -B * A2, difference_b, times(simd, A2 * B2, m[5])),
+            ),
+            plus_scaled(simd, -(A2 + B2), m[0], plus_scaled(simd, -B2, sum_a, times(simd, -A2, sum_b))),
+            plus_scaled(simd, A, difference_a, plus_scaled(simd, B, difference_b, times(simd, -(A2 + B2), m[5]))),
+            simd.add_f32s(m[0], simd.add_f32s(sum_a, sum_b)),
+            m[5],
+        ]
+    }
+}
+
+/// Aᵀ
+struct OfOutput;
+
+impl Transform<6, 4> for OfOutput {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, m: [S::f32s; 6]) -> [S::f32s; 4] {
+        let (sum_a, difference_a) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
+        let (sum_b, difference_b) = (simd.add_f32s(m[3], m[4]), simd.sub_f32s(m[3], m[4]));
+        [
+            simd.add_f32s(m[0], simd.add_f32s(sum_a, sum_b)),
+            plus_scaled(simd, A, difference_a, times(simd, B, difference_b)),
+            plus_scaled(simd, A2, sum_a, times(simd, B2, sum_b)),
+            plus_scaled(simd, A * A2, difference_a, plus_scaled(simd, B * B2, difference_b, m[5])),
+        ]
+    }
+}
+
+/// A
+struct OfOutputGradient;
+
+impl Transform<4, 6> for OfOutputGradient {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, y: [S::f32s; 4]) -> [S::f32s; 6] {
+        let (even_a, odd_a) =
+            (plus_scaled(simd, A2, y[2], y[0]), plus_scaled(simd, A * A2, y[3], times(simd, A, y[1])));
+        let (even_b, odd_b) =
+            (plus_scaled(simd, B2, y[2], y[0]), plus_scaled(simd, B * B2, y[3], times(simd, B, y[1])));
+        [
+            y[0],
+            simd.add_f32s(even_a, odd_a),
+            simd.sub_f32s(even_a, odd_a),
+            simd.add_f32s(even_b, odd_b),
+            simd.sub_f32s(even_b, odd_b),
+            y[3],
+        ]
+    }
+}
+
+/// G
+struct OfKernel;
+
+impl Transform<3, 6> for OfKernel {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, g: [S::f32s; 3]) -> [S::f32s; 6] {
+        let (even_a, odd_a) =
+            (plus_scaled(simd, A2 * AT_A, g[2], times(simd, AT_A, g[0])), times(simd, A * AT_A, g[1]));
+        let (even_b, odd_b) =
+            (plus_scaled(simd, B2 * AT_B, g[2], times(simd, AT_B, g[0])), times(simd, B * AT_B, g[1]));
+        [
+            times(simd, AT_0, g[0]),
+            simd.add_f32s(even_a, odd_a),
+            simd.sub_f32s(even_a, odd_a),
+            simd.add_f32s(even_b, odd_b),
+            simd.sub_f32s(even_b, odd_b),
+            g[2],
+        ]
+    }
+}
+
+/// Gᵀ
+struct OfKernelGradient;
+
+impl Transform<6, 3> for OfKernelGradient {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, m: [S::f32s; 6]) -> [S::f32s; 3] {
+        let (sum_a, difference_a) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
+        let (sum_b, difference_b) = (simd.add_f32s(m[3], m[4]), simd.sub_f32s(m[3], m[4]));
+        [
+            plus_scaled(simd, AT_0, m[0], plus_scaled(simd, AT_A, sum_a, times(simd, AT_B, sum_b))),
+            plus_scaled(simd, A * AT_A, difference_a, times(simd, B * AT_B, difference_b)),
+            plus_scaled(simd, A2 * AT_A, sum_a, plus_scaled(simd, B2 * AT_B, sum_b, m[5])),
+        ]
+    }
+}
+
+#[inline(always)]
+fn times<S: Simd>(simd: S, factor: f32, value: S::f32s) -> S::f32s {
+    simd.mul_f32s(simd.splat_f32s(factor), value)
+}
+
+#[inline(always)]
+fn plus_scaled<S: Simd>(simd: S, factor: f32, value: S::f32s, sum: S::f32s) -> S::f32s {
+    multiply_add(simd, simd.splat_f32s(factor), value, sum)
+}
+
+#[inline(always)]
+fn load<S: Simd>(values: &[f32], at: usize) -> S::f32s {
+    S::as_simd_f32s(&values[at..at + S::F32_LANES]).0[0]
+}
+
+#[inline(always)]
+fn vector_mut<S: Simd>(values: &mut [f32], at: usize) -> &mut S::f32s {
+    &mut S::as_mut_simd_f32s(&mut values[at..at + S::F32_LANES]).0[0]
+}
+
+/// Writes the places of a tile, each `step` from the one before it.
+#[inline(always)]
+fn store_places<V: Copy + pulp::bytemuck::Pod>(places: &[[V; SIDE]; SIDE], out: &mut [f32], at: usize, step: usize) {
+    for (place, value) in places.as_flattened().iter().enumerate() {
+        let lanes = pulp::bytemuck::cast_slice::<V, f32>(std::slice::from_ref(value));
+        out[at + place * step..][..lanes.len()].copy_from_slice(lanes);
+    }
+}
