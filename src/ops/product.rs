@@ -13,10 +13,10 @@ use super::simd;
 
 /// Vectors in a row of a tile.
 const TILE_VECTORS: usize = 2;
-/// Rows of a tile: with sixteen registers twelve hold sums, three the operands.
+/// The most rows of a tile: with sixteen registers twelve hold sums, three the operands.
 const TILE_ROWS: usize = 6;
-/// Likewise with thirty-two: 24 hold sums.
-const TILE_ROWS_OF_32_REGISTERS: usize = 12;
+/// Likewise with thirty-two: 28 hold sums.
+const TILE_ROWS_OF_32_REGISTERS: usize = 14;
 
 /// The columns of a panel on the chosen path, in f32.
 pub fn panel_columns() -> candle_core::Result<usize> {
@@ -118,10 +118,19 @@ impl WithSimd for PanelProduct<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        // As few tiles as there can be, of the same height: a last one of few rows would take as long as any.
+        macro_rules! tiles_up_to {
+            ($most:ident: $($rows:literal)*) => {
+                match self.starts.len().div_ceil(self.starts.len().div_ceil($most).max(1)) {
+                    $($rows => tiles::<S, $rows>(simd, self),)*
+                    _ => {}
+                }
+            };
+        }
         if S::REGISTER_COUNT >= 32 {
-            tiles::<S, TILE_ROWS_OF_32_REGISTERS>(simd, self);
+            tiles_up_to!(TILE_ROWS_OF_32_REGISTERS: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
         } else {
-            tiles::<S, TILE_ROWS>(simd, self);
+            tiles_up_to!(TILE_ROWS: 1 2 3 4 5 6)
         }
     }
 }

@@ -30,9 +30,12 @@ impl Evaluation {
     ) -> Result<Vec<Vec<f32>>> {
         let batch = evaluation_batch(dataset, range);
         let (x, labels) = to_tensors(&batch, device)?;
-        // Detached, so that no graph outlives the batch.
-        let logits = cnn.forward(&x, Mode::Evaluate)?.detach();
-        let mean_loss = ops::cross_entropy(&logits, &labels)?.to_scalar::<f32>()?;
+        let (logits, mean_loss) = device.with_context(|| {
+            // Detached, so that no graph outlives the batch.
+            let logits = cnn.forward(&x, Mode::Evaluate)?.detach();
+            let mean_loss = ops::cross_entropy(&logits, &labels)?.to_scalar::<f32>()?;
+            candle_core::Result::Ok((logits, mean_loss))
+        })?;
         self.loss_sum += f64::from(mean_loss) * batch.labels.len() as f64;
         let logits = logits.to_vec2::<f32>()?;
         self.correct += count_correct(&logits, &batch.labels);

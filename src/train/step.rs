@@ -22,6 +22,11 @@ pub struct Step {
 /// Moves the weights by the gradient of the mean loss of a batch: pictures (N, 32, 32, 3) and labels (N). A loss that is
 /// not finite never reaches them.
 pub fn step(cnn: &Cnn, adam: &mut Adam, learning_rate: f64, x: &Tensor, labels: &Tensor, mode: Mode) -> Result<Step> {
+    // On a compute thread, so that the many short parallel parts of a step need no hand-over to one.
+    x.device().with_context(|| take(cnn, adam, learning_rate, x, labels, mode))
+}
+
+fn take(cnn: &Cnn, adam: &mut Adam, learning_rate: f64, x: &Tensor, labels: &Tensor, mode: Mode) -> Result<Step> {
     let started = Instant::now();
     let logits = cnn.forward(x, mode)?;
     let loss = ops::cross_entropy(&logits, labels)?;
