@@ -142,22 +142,26 @@ fn tiles<S: Simd, const M: usize>(simd: S, product: PanelProduct) {
     assert!(columns <= width, "{columns} columns of a panel of {width}");
     let mut row = 0;
     while row < starts.len() {
-        let rows = M.min(starts.len() - row);
-        // The last tile repeats its last row instead of being a case of its own.
-        let tile_starts: [usize; M] = core::array::from_fn(|m| starts[row + m.min(rows - 1)]);
-        let mut sums = [[simd.splat_f32s(0.0); TILE_VECTORS]; M];
-        match initial {
-            Initial::Zero => {}
-            Initial::Columns(values) => sums = [load::<S>(simd, &values[..columns]); M],
-            Initial::Out => {
-                for (m, sums) in sums.iter_mut().take(rows).enumerate() {
-                    *sums = load::<S>(simd, &out[(row + m) * out_step..][..columns]);
-                }
-            }
-        }
+        // The last tile repeats its last row instead of being a case of its own: what is stored twice is the same.
+        let tile_row: [usize; M] = core::array::from_fn(
+            #[inline(always)]
+            |m| (row + m).min(starts.len() - 1),
+        );
+        let tile_starts = tile_row.map(
+            #[inline(always)]
+            |row| starts[row],
+        );
+        let sums = match initial {
+            Initial::Zero => [[simd.splat_f32s(0.0); TILE_VECTORS]; M],
+            Initial::Columns(values) => [load::<S>(simd, &values[..columns]); M],
+            Initial::Out => tile_row.map(
+                #[inline(always)]
+                |row| load::<S>(simd, &out[row * out_step..][..columns]),
+            ),
+        };
         let sums = accumulate(simd, sums, left, tile_starts, panel, terms);
-        for (m, sums) in sums.into_iter().take(rows).enumerate() {
-            store::<S>(simd, &mut out[(row + m) * out_step..][..columns], sums);
+        for m in 0..M {
+            store::<S>(simd, &mut out[tile_row[m] * out_step..][..columns], sums[m]);
         }
         row += M;
     }
