@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use divan::Bencher;
-use taper::ops::{self, AdamStep, BlockOutputs, BlockParameters};
+use taper::ops::{self, AdamStep, BlockParameters};
 
 const BATCH: usize = 64;
 
@@ -49,17 +49,17 @@ impl Block {
 
     fn parameters(&self) -> BlockParameters<'_> {
         let [bias, norm_weight, norm_bias] = &self.of_channels;
-        BlockParameters { weight: &self.weight, bias, norm_weight, norm_bias }
+        BlockParameters { weight: &self.weight, bias, norm_weight, norm_bias, gates: None }
     }
 
     fn train(&self) -> Result<Tensor> {
-        Ok(ops::conv_block_train(&self.x, self.parameters(), BlockOutputs::Pooled)?.0.pooled)
+        Ok(ops::conv_block_train(&self.x, self.parameters())?.0)
     }
 
     fn evaluate(&self) -> Result<Tensor> {
         let estimates = Tensor::ones(self.of_channels[0].dims(), DType::F32, &Device::Cpu)?;
         let parameters = self.parameters();
-        Ok(ops::conv_block_evaluate(&self.x, parameters, BlockOutputs::Pooled, &estimates, &estimates)?.pooled)
+        ops::conv_block_evaluate(&self.x, parameters, &estimates, &estimates)
     }
 }
 

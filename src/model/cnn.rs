@@ -10,7 +10,7 @@ use super::attention::Attention;
 use super::weights::{Builder, Weights};
 use crate::config::{AttentionKind, ModelConfig};
 use crate::data::{CLASSES, SIDE};
-use crate::ops::{self, BlockOutputs};
+use crate::ops;
 use crate::random::{Purpose, stream};
 
 /// Weight of a batch in the running estimates.
@@ -130,22 +130,16 @@ impl Block {
             bias: &self.conv_bias,
             norm_weight: &self.norm_weight,
             norm_bias: &self.norm_bias,
+            gates: self.attention.gates(),
         };
-        let outputs = match self.attention {
-            Attention::None => BlockOutputs::Pooled,
-            Attention::SqueezeExcitation(_) => BlockOutputs::PooledAndMeans,
-        };
-        let output = match mode {
+        match mode {
             Mode::Train { .. } => {
-                let (output, batch) = ops::conv_block_train(x, parameters, outputs)?;
+                let (y, batch) = ops::conv_block_train(x, parameters)?;
                 self.track(&batch)?;
-                output
+                Ok(y)
             }
-            Mode::Evaluate => {
-                ops::conv_block_evaluate(x, parameters, outputs, &self.running_mean, &self.running_variance)?
-            }
-        };
-        self.attention.apply(output)
+            Mode::Evaluate => ops::conv_block_evaluate(x, parameters, &self.running_mean, &self.running_variance),
+        }
     }
 
     fn track(&self, batch: &ops::BatchStatistics) -> Result<()> {

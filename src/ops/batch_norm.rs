@@ -6,6 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape
 use rayon::prelude::*;
 
 use super::real::{Real, elements, for_real, sum_lanes, with_elements};
+use super::tape::{apply1, apply3};
 
 /// Added to the variance.
 pub const EPSILON: f64 = 1e-5;
@@ -34,7 +35,7 @@ pub fn batch_norm_train(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<(T
             variance: of_channels(variance.iter().map(|&variance| T::from_f64(variance * unbiased)).collect())?,
         };
         let inverse_deviation = variance.iter().map(|variance| 1.0 / (variance + EPSILON).sqrt()).collect();
-        let y = x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, NormaliseBatch { mean, inverse_deviation })?;
+        let y = apply3(&x, &weight.contiguous()?, &bias.contiguous()?, NormaliseBatch { mean, inverse_deviation })?;
         Ok((y, statistics))
     })
 }
@@ -52,7 +53,7 @@ pub fn batch_norm_evaluate(
     let shift = bias.detach().sub(&mean.detach().mul(&scale)?)?;
     if x.device().is_cpu() {
         let of_channels = |values: Tensor| values.to_dtype(DType::F64)?.to_vec1::<f64>();
-        return x.contiguous()?.apply_op1(ScaleChannels { scale: of_channels(scale)?, shift: of_channels(shift)? });
+        return apply1(&x.contiguous()?, ScaleChannels { scale: of_channels(scale)?, shift: of_channels(shift)? });
     }
     x.broadcast_mul(&per_channel(&scale)?)?.broadcast_add(&per_channel(&shift)?)
 }

@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use super::convolution::Convolution;
 use super::geometry::Geometry;
 use super::real::{elements, has_f32_kernel, sum_rows, with_elements};
+use super::tape::{apply3, is_differentiable};
 
 /// `x` (N, H, W, C) with `weight` (O, C, K, K) and `bias` (O), `padding` zeros on each side: (N, OH, OW, O).
 ///
@@ -15,7 +16,12 @@ use super::real::{elements, has_f32_kernel, sum_rows, with_elements};
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
     let geometry = geometry(x, weight, stride, padding)?;
     if has_f32_kernel(x) {
-        return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Conv2d { geometry });
+        return apply3(
+            &x.contiguous()?,
+            &weight.contiguous()?,
+            &bias.contiguous()?,
+            Conv2d { geometry, wants_x: is_differentiable(x) },
+        );
     }
     let planes = x.permute((0, 3, 1, 2))?.contiguous()?;
     planes.conv2d(weight, padding, stride, 1, 1)?.permute((0, 2, 3, 1))?.broadcast_add(bias)
@@ -38,6 +44,8 @@ pub fn geometry(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> R
 
 struct Conv2d {
     geometry: Geometry,
+    /// Whether the gradient of the input is needed.
+    wants_x: bool,
 }
 
 impl CustomOp3 for Conv2d {
@@ -74,14 +82,13 @@ impl CustomOp3 for Conv2d {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let geometry = self.geometry;
         let convolution = Convolution::new(geometry)?;
-        let x_is_variable = x.track_op();
         let (gradients, db) = with_elements(dy, |dy: &[f32]| {
             let output_gradient = |picture: usize, out: &mut [f32]| {
                 out.copy_from_slice(&dy[picture * geometry.out_picture()..][..geometry.out_picture()]);
                 Ok(())
             };
             let gradients = with_elements(x, |x: &[f32]| {
-                with_elements(weight, |weight: &[f32]| convolution.gradients(x, weight, x_is_variable, output_gradient))
+                with_elements(weight, |weight: &[f32]| convolution.gradients(x, weight, self.wants_x, output_gradient))
             })?;
             Ok((gradients, sum_rows(dy, geometry.outputs)))
         })?;

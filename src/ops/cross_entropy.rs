@@ -6,6 +6,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::real::{elements, has_f32_kernel, with_elements};
+use super::tape::apply2;
 
 /// Mean softmax cross-entropy of `logits` (N, classes) against `labels` (N), u32.
 ///
@@ -14,7 +15,7 @@ use super::real::{elements, has_f32_kernel, with_elements};
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     if has_f32_kernel(logits) {
         let op = CrossEntropy { gradient: Mutex::default() };
-        return logits.contiguous()?.apply_op2(&labels.contiguous()?, op);
+        return apply2(&logits.contiguous()?, &labels.contiguous()?, op);
     }
     candle_nn::loss::cross_entropy(logits, labels)
 }

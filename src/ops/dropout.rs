@@ -1,7 +1,10 @@
 //! Inverted dropout (Srivastava et al. 2014, section 10) with a mask drawn by counter.
 
-use candle_core::{Result, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rand::RngCore;
+
+use super::real::{elements, has_f32_kernel, with_elements};
+use super::tape::apply1;
 
 /// Zeroes each element of `x` with `probability`, below 1, and scales the others by `1 / (1 - probability)`.
 pub fn dropout(x: &Tensor, probability: f32, rng: &mut impl RngCore) -> Result<Tensor> {
@@ -13,7 +16,36 @@ pub fn dropout(x: &Tensor, probability: f32, rng: &mut impl RngCore) -> Result<T
     let kept = 1.0 / (1.0 - probability);
     let mask: Vec<f32> =
         (0..x.elem_count()).map(|_| if u64::from(rng.next_u32()) < threshold { 0.0 } else { kept }).collect();
+    if has_f32_kernel(x) {
+        return apply1(&x.contiguous()?, Dropout { mask });
+    }
     x.mul(&Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?)
+}
+
+/// A product with the mask, both ways.
+struct Dropout {
+    mask: Vec<f32>,
+}
+
+impl Dropout {
+    fn masked(&self, values: &[f32]) -> Vec<f32> {
+        values.iter().zip(&self.mask).map(|(value, mask)| value * mask).collect()
+    }
+}
+
+impl CustomOp1 for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(self.masked(elements(x, layout)?)), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let dx = with_elements(dy, |dy: &[f32]| Ok(self.masked(dy)))?;
+        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+    }
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 use super::real::{elements, has_f32_kernel, with_elements};
+use super::tape::apply1;
 
 /// `x` (N, H, W, C) as vectors (N, C · H · W), planes one after another: what PyTorch's `flatten(1)` makes of (N, C, H, W),
 /// so that a linear layer's weight is the same there and here.
 pub fn flatten_planes(x: &Tensor) -> Result<Tensor> {
     let (pictures, height, width, channels) = x.dims4()?;
     if has_f32_kernel(x) {
-        return x.contiguous()?.apply_op1(FlattenPlanes { pixels: height * width, channels });
+        return apply1(&x.contiguous()?, FlattenPlanes { pixels: height * width, channels });
     }
     x.permute((0, 3, 1, 2))?.contiguous()?.reshape((pictures, channels * height * width))
 }

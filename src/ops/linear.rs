@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::buffer::Buffer;
 use super::product::{Initial, Level, Product, panel_columns};
 use super::real::{elements, has_f32_kernel, sum_rows, with_elements};
+use super::tape::apply3;
 
 /// Outputs that one task takes.
 const TASK_OUTPUTS: usize = 32;
@@ -23,7 +24,8 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         if inputs != weight_inputs {
             bail!("a linear layer of {:?} with a weight of {:?}", x.shape(), weight.shape())
         }
-        return x.contiguous()?.apply_op3(
+        return apply3(
+            &x.contiguous()?,
             &weight.contiguous()?,
             &bias.contiguous()?,
             Linear { examples, inputs, outputs },

@@ -25,6 +25,7 @@ mod flatten;
 mod geometry;
 #[cfg(test)]
 pub(crate) mod gradient_check;
+mod join;
 mod linear;
 mod pool;
 mod product;
@@ -32,18 +33,17 @@ mod real;
 #[cfg(test)]
 mod reference;
 mod relu;
-mod scale_channels;
 pub mod simd;
+pub mod tape;
 mod winograd;
 
 pub use adam::AdamStep;
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
 pub use conv::conv2d;
-pub use conv_block::{BlockOutput, BlockOutputs, BlockParameters, conv_block_evaluate, conv_block_train};
+pub use conv_block::{BlockParameters, SqueezeExcitation, conv_block_evaluate, conv_block_train};
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
 pub use flatten::flatten_planes;
 pub use linear::linear;
 pub use pool::max_pool_2x2;
 pub use relu::relu;
-pub use scale_channels::scale_channels;

@@ -6,6 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, WithD
 use rayon::prelude::*;
 
 use super::real::{Real, elements, for_real, with_elements};
+use super::tape::apply1;
 
 /// `x` (N, C, H, W), H and W even: (N, C, H / 2, W / 2).
 pub fn max_pool_2x2(x: &Tensor) -> Result<Tensor> {
@@ -13,7 +14,7 @@ pub fn max_pool_2x2(x: &Tensor) -> Result<Tensor> {
     if height % 2 != 0 || width % 2 != 0 {
         bail!("a 2 x 2 pool of pictures of {width} x {height} pixels: the sides must be even")
     }
-    if x.device().is_cpu() { x.contiguous()?.apply_op1(MaxPool2x2) } else { composed(x) }
+    if x.device().is_cpu() { apply1(&x.contiguous()?, MaxPool2x2) } else { composed(x) }
 }
 
 /// Gathers the first maximum of each window: candle's gradient of `gather` is right.

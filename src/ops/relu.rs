@@ -5,10 +5,11 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDTyp
 use rayon::prelude::*;
 
 use super::real::{Real, elements, for_real, with_elements};
+use super::tape::apply1;
 
 /// `x` of any shape.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() { x.contiguous()?.apply_op1(Relu) } else { composed(x) }
+    if x.device().is_cpu() { apply1(&x.contiguous()?, Relu) } else { composed(x) }
 }
 
 fn composed(x: &Tensor) -> Result<Tensor> {

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 
 use crate::config::OptimizerConfig;
 use crate::model::weights::{Weights, deserialize, serialize};
 use crate::ops::AdamStep;
+use crate::ops::tape::Gradients;
 
 pub struct Adam {
     config: OptimizerConfig,
@@ -44,7 +44,7 @@ impl Adam {
     }
 
     /// Moves every parameter that has a gradient.
-    pub fn step(&mut self, gradients: &GradStore, learning_rate: f64) -> candle_core::Result<()> {
+    pub fn step(&mut self, gradients: &Gradients, learning_rate: f64) -> candle_core::Result<()> {
         self.steps += 1;
         let OptimizerConfig { beta1, beta2, epsilon, .. } = self.config;
         let step = AdamStep { learning_rate, beta1, beta2, epsilon, step: self.steps };

@@ -28,11 +28,14 @@ pub fn step(cnn: &Cnn, adam: &mut Adam, learning_rate: f64, x: &Tensor, labels: 
 
 fn take(cnn: &Cnn, adam: &mut Adam, learning_rate: f64, x: &Tensor, labels: &Tensor, mode: Mode) -> Result<Step> {
     let started = Instant::now();
-    let logits = cnn.forward(x, mode)?;
-    let loss = ops::cross_entropy(&logits, labels)?;
+    let ((logits, loss), tape) = ops::tape::record(|| {
+        let logits = cnn.forward(x, mode)?;
+        let loss = ops::cross_entropy(&logits, labels)?;
+        Ok((logits, loss))
+    })?;
 
     let forward_done = Instant::now();
-    let gradients = loss.backward()?;
+    let gradients = tape.backward(&loss)?;
     // Waits for the device.
     let loss = loss.to_scalar::<f32>()?;
 

@@ -9,7 +9,7 @@ use taper::config::{AttentionKind, Config, DataSource};
 use taper::data::{self, Dataset, SIDE, loader::evaluation_batch};
 use taper::model::weights::{deserialize, serialize};
 use taper::model::{Cnn, Mode};
-use taper::ops::cross_entropy;
+use taper::ops::{cross_entropy, tape};
 use taper::train::optimizer::Adam;
 
 const BATCH: usize = 64;
@@ -116,13 +116,13 @@ fn check_first_loss_and_gradients(attention: AttentionKind) -> Result<()> {
     let reference = reference(attention)?;
     let cnn = network(attention)?;
     let (x, labels) = batch(&sample()?.train, 0)?;
-    let loss = cross_entropy(&cnn.forward(&x, Mode::Train { seed: 0, step: 1 })?, &labels)?;
+    let (loss, tape) = tape::record(|| cross_entropy(&cnn.forward(&x, Mode::Train { seed: 0, step: 1 })?, &labels))?;
     let expected = values(&reference["first_loss"])?[0];
     let relative = (f64::from(loss.to_scalar::<f32>()?) - expected).abs() / expected;
     println!("{attention:?}: the first loss differs by {relative:.1e}");
     assert!(relative <= 1e-5, "the first loss differs by {relative:.1e}");
 
-    let gradients = loss.backward()?;
+    let gradients = tape.backward(&loss)?;
     let mut checked = 0;
     for (name, parameter) in &cnn.weights().parameters {
         let ours = values(gradients.get(parameter).context("no gradient")?)?;
@@ -167,8 +167,9 @@ fn check_losses_of_twenty_adam_steps(attention: AttentionKind) -> Result<()> {
     let train = sample()?.train;
     for (step, expected) in expected.into_iter().enumerate() {
         let (x, labels) = batch(&train, step)?;
-        let loss = cross_entropy(&cnn.forward(&x, Mode::Train { seed: 0, step: step as u64 })?, &labels)?;
-        adam.step(&loss.backward()?, config.learning_rate)?;
+        let mode = Mode::Train { seed: 0, step: step as u64 };
+        let (loss, tape) = tape::record(|| cross_entropy(&cnn.forward(&x, mode)?, &labels))?;
+        adam.step(&tape.backward(&loss)?, config.learning_rate)?;
         let relative = (f64::from(loss.to_scalar::<f32>()?) - expected).abs() / expected;
         println!("{attention:?}: step {}: the losses differ by {relative:.1e}", step + 1);
         assert!(relative <= 1.5e-2, "step {}: the losses differ by {relative:.1e}", step + 1);

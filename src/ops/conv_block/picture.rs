@@ -19,17 +19,17 @@ impl Moments {
         let mut mean = vec![0.0; channels];
         add_pixels(
             y,
-            &mut mean,
+            [&mut mean],
             #[inline(always)]
-            |value, _| value,
+            |value, _| [value],
         );
         mean.iter_mut().for_each(|mean| *mean /= pixels);
         let mut squares = vec![0.0; channels];
         add_pixels(
             y,
-            &mut squares,
+            [&mut squares],
             #[inline(always)]
-            |value, channel| (value - mean[channel]) * (value - mean[channel]),
+            |value, channel| [(value - mean[channel]) * (value - mean[channel])],
         );
         Self { mean, squares }
     }
@@ -38,22 +38,31 @@ impl Moments {
 /// Adds `f(value, channel)` of every pixel of `y` to `sums`, four pixels at a time, so that a sum is loaded and stored once
 /// for four of them.
 #[inline(always)]
-fn add_pixels(y: &[f32], sums: &mut [f32], f: impl Fn(f32, usize) -> f32) {
-    let channels = sums.len();
+fn add_pixels<const SUMS: usize>(y: &[f32], sums: [&mut [f32]; SUMS], f: impl Fn(f32, usize) -> [f32; SUMS]) {
+    let channels = sums[0].len();
+    let sums = sums.map(
+        #[inline(always)]
+        |sums| &mut sums[..channels],
+    );
     let mut fours = y.chunks_exact(4 * channels);
     for four in &mut fours {
         let (a, rest) = four.split_at(channels);
         let (b, rest) = rest.split_at(channels);
         let (c, d) = rest.split_at(channels);
-        for (channel, sum) in sums.iter_mut().enumerate() {
-            let left = f(a[channel], channel) + f(b[channel], channel);
-            let right = f(c[channel], channel) + f(d[channel], channel);
-            *sum += left + right;
+        for channel in 0..channels {
+            let (a, b) = (f(a[channel], channel), f(b[channel], channel));
+            let (c, d) = (f(c[channel], channel), f(d[channel], channel));
+            for sum in 0..SUMS {
+                sums[sum][channel] += (a[sum] + b[sum]) + (c[sum] + d[sum]);
+            }
         }
     }
     for pixel in fours.remainder().chunks_exact(channels) {
-        for (channel, sum) in sums.iter_mut().enumerate() {
-            *sum += f(pixel[channel], channel);
+        for channel in 0..channels {
+            let terms = f(pixel[channel], channel);
+            for sum in 0..SUMS {
+                sums[sum][channel] += terms[sum];
+            }
         }
     }
 }
@@ -94,7 +103,7 @@ fn exceeds(value: f32, maximum: f32) -> bool {
 
 /// ReLU that lets NaN through.
 #[inline(always)]
-fn rectified(value: f32) -> f32 {
+pub fn rectified(value: f32) -> f32 {
     if value <= 0.0 { 0.0 } else { value }
 }
 
@@ -182,10 +191,12 @@ pub struct GradientTerms<'a> {
     pub mean: &'a [f32],
 }
 
-/// What a mean over the rectified pixels of a picture gives back to each pixel above 0, of each channel.
-pub struct MeanGradient<'a> {
-    /// Of the mean, over the number of pixels.
-    pub share: &'a [f32],
+/// What the gates of a picture do to the gradient, of each channel.
+pub struct GateGradient<'a> {
+    /// The factor of the maxima.
+    pub gates: &'a [f32],
+    /// What the gradient of a gate gives back to each pixel above 0.
+    pub shares: &'a [f32],
     pub normalisation: &'a Normalisation,
 }
 
@@ -198,53 +209,63 @@ pub fn output_gradient(
     terms: &GradientTerms,
     gradient: &[f32],
     places: &[u8],
-    mean_gradient: Option<MeanGradient>,
+    gate_gradient: Option<GateGradient>,
     dy: &mut [f32],
 ) {
-    match mean_gradient {
+    match gate_gradient {
         None => output_gradient_with(
             y,
             width,
             terms,
-            gradient,
-            places,
+            OfMaxima { gradient, places, scale: &terms.scale },
             dy,
             #[inline(always)]
             |_, _| 0.0,
         ),
-        Some(MeanGradient { share, normalisation }) => {
+        Some(GateGradient { gates, shares, normalisation }) => {
             let channels = terms.scale.len();
+            let scaled = |factors: &[f32]| -> Vec<f32> {
+                terms.scale.iter().zip(factors).map(|(scale, factor)| scale * factor).collect()
+            };
+            let (of_maxima, shares) = (scaled(gates), scaled(shares));
             let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
-            let (shift, share) = (&normalisation.shift[..channels], &share[..channels]);
+            let (shift, shares) = (&normalisation.shift[..channels], &shares[..channels]);
             output_gradient_with(
                 y,
                 width,
                 terms,
-                gradient,
-                places,
+                OfMaxima { gradient, places, scale: &of_maxima },
                 dy,
                 #[inline(always)]
                 |i: usize, y: f32| {
-                    if (y - mean[i]) * scale[i] + shift[i] > 0.0 { share[i] } else { 0.0 }
+                    if (y - mean[i]) * scale[i] + shift[i] > 0.0 { shares[i] } else { 0.0 }
                 },
             );
         }
     }
 }
 
-/// As [`output_gradient`]; `of_pixel(channel, y)` is a gradient of the normalised output beside that of the maxima.
+/// The gradient that comes through the pool, and what scales it.
+#[derive(Clone, Copy)]
+struct OfMaxima<'a> {
+    gradient: &'a [f32],
+    places: &'a [u8],
+    /// Of each channel.
+    scale: &'a [f32],
+}
+
+/// As [`output_gradient`]; `of_pixel(channel, y)` is added to the gradient of each pixel.
 #[inline(always)]
 fn output_gradient_with(
     y: &[f32],
     width: usize,
     terms: &GradientTerms,
-    gradient: &[f32],
-    places: &[u8],
+    of_maxima: OfMaxima,
     dy: &mut [f32],
     of_pixel: impl Fn(usize, f32) -> f32,
 ) {
     let channels = terms.scale.len();
-    let mut maxima = gradient.chunks_exact(channels).zip(places.chunks_exact(channels));
+    let mut maxima = of_maxima.gradient.chunks_exact(channels).zip(of_maxima.places.chunks_exact(channels));
     let (pooled_rows, rest) = dy.split_at_mut(y.len() / (2 * width * channels) * 2 * width * channels);
     let (pooled_y, rest_y) = y.split_at(pooled_rows.len());
     let rows = pooled_rows.chunks_exact_mut(2 * width * channels).zip(pooled_y.chunks_exact(2 * width * channels));
@@ -253,12 +274,12 @@ fn output_gradient_with(
         let (y_top, y_bottom) = y.split_at(width * channels);
         for column in 0..width / 2 {
             let Some((gradient, places)) = maxima.next() else { return };
+            let of_maximum = OfMaxima { gradient, places, ..of_maxima };
             let at = 2 * column * channels;
             for (place, dy, y) in [(0, &mut dy_top[at..], &y_top[at..]), (2, &mut dy_bottom[at..], &y_bottom[at..])] {
                 let (left, right) = dy.split_at_mut(channels);
-                pixel_gradient(y, terms, gradient, places, place, left, &of_pixel);
-                let right = &mut right[..channels];
-                pixel_gradient(&y[channels..], terms, gradient, places, place + 1, right, &of_pixel);
+                pixel_gradient(y, terms, of_maximum, place, left, &of_pixel);
+                pixel_gradient(&y[channels..], terms, of_maximum, place + 1, &mut right[..channels], &of_pixel);
             }
         }
         // An odd column, which no window holds.
@@ -273,19 +294,19 @@ fn output_gradient_with(
 fn pixel_gradient(
     y: &[f32],
     terms: &GradientTerms,
-    gradient: &[f32],
-    places: &[u8],
+    of_maximum: OfMaxima,
     place: u8,
     dy: &mut [f32],
     of_pixel: &impl Fn(usize, f32) -> f32,
 ) {
     let channels = dy.len();
+    let OfMaxima { gradient, places, scale } = of_maximum;
     let (y, gradient, places) = (&y[..channels], &gradient[..channels], &places[..channels]);
-    let (scale, slope) = (&terms.scale[..channels], &terms.slope[..channels]);
+    let (scale, slope) = (&scale[..channels], &terms.slope[..channels]);
     let (offset, mean) = (&terms.offset[..channels], &terms.mean[..channels]);
     for i in 0..channels {
         let of_maximum = if places[i] == place { gradient[i] } else { 0.0 };
-        dy[i] = scale[i] * (of_maximum + of_pixel(i, y[i])) + (slope[i] * (y[i] - mean[i]) + offset[i]);
+        dy[i] = scale[i] * of_maximum + of_pixel(i, y[i]) + (slope[i] * (y[i] - mean[i]) + offset[i]);
     }
 }
 
@@ -295,7 +316,7 @@ fn unpooled_gradient(y: &[f32], terms: &GradientTerms, dy: &mut [f32], of_pixel:
     let channels = terms.scale.len();
     for (dy, y) in dy.chunks_exact_mut(channels).zip(y.chunks_exact(channels)) {
         for (i, (dy, &y)) in dy.iter_mut().zip(y).enumerate() {
-            *dy = terms.scale[i] * of_pixel(i, y) + (terms.slope[i] * (y - terms.mean[i]) + terms.offset[i]);
+            *dy = of_pixel(i, y) + (terms.slope[i] * (y - terms.mean[i]) + terms.offset[i]);
         }
     }
 }
@@ -310,26 +331,45 @@ pub struct Rectified<'a> {
     pub centred: &'a mut [f32],
 }
 
+/// The mean of the rectified pixels of each channel.
+#[inline(always)]
+pub fn rectified_means_only(y: &[f32], normalisation: &Normalisation, means: &mut [f32]) {
+    let channels = means.len();
+    let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
+    let shift = &normalisation.shift[..channels];
+    means.fill(0.0);
+    add_pixels(
+        y,
+        [&mut *means],
+        #[inline(always)]
+        |y, i| [rectified((y - mean[i]) * scale[i] + shift[i])],
+    );
+    let pixels = (y.len() / channels) as f32;
+    means.iter_mut().for_each(|mean| *mean /= pixels);
+}
+
 /// The means of the rectified pixels, and what their gradient needs.
 #[inline(always)]
-pub fn rectified_means(y: &[f32], normalisation: &Normalisation, rectified: Rectified) {
+pub fn rectified_means(y: &[f32], normalisation: &Normalisation, out: Rectified) {
     let channels = normalisation.scale.len();
     let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
     let shift = &normalisation.shift[..channels];
-    let Rectified { means, counts, centred } = rectified;
+    let Rectified { means, counts, centred } = out;
     let (means, counts, centred) = (&mut means[..channels], &mut counts[..channels], &mut centred[..channels]);
     means.fill(0.0);
     counts.fill(0.0);
     centred.fill(0.0);
-    for y in y.chunks_exact(channels) {
-        for i in 0..channels {
-            let of_pixel = y[i] - mean[i];
+    add_pixels(
+        y,
+        [&mut *means, counts, centred],
+        #[inline(always)]
+        |y, i| {
+            let of_pixel = y - mean[i];
             let normalised = of_pixel * scale[i] + shift[i];
-            means[i] += if normalised <= 0.0 { 0.0 } else { normalised };
-            counts[i] += if normalised > 0.0 { 1.0 } else { 0.0 };
-            centred[i] += if normalised > 0.0 { of_pixel } else { 0.0 };
-        }
-    }
+            let passes = normalised > 0.0;
+            [rectified(normalised), if passes { 1.0 } else { 0.0 }, if passes { of_pixel } else { 0.0 }]
+        },
+    );
     let pixels = (y.len() / channels) as f32;
     means.iter_mut().for_each(|mean| *mean /= pixels);
 }
