@@ -238,7 +238,9 @@ pub fn output_gradient(
                 dy,
                 #[inline(always)]
                 |i: usize, y: f32| {
-                    if (y - mean[i]) * scale[i] + shift[i] > 0.0 { shares[i] } else { 0.0 }
+                    // Read whatever the comparison says: a read under a condition is not made of vectors.
+                    let share = shares[i];
+                    if (y - mean[i]) * scale[i] + shift[i] > 0.0 { share } else { 0.0 }
                 },
             );
         }
@@ -305,7 +307,8 @@ fn pixel_gradient(
     let (scale, slope) = (&scale[..channels], &terms.slope[..channels]);
     let (offset, mean) = (&terms.offset[..channels], &terms.mean[..channels]);
     for i in 0..channels {
-        let of_maximum = if places[i] == place { gradient[i] } else { 0.0 };
+        let gradient = gradient[i];
+        let of_maximum = if places[i] == place { gradient } else { 0.0 };
         dy[i] = scale[i] * of_maximum + of_pixel(i, y[i]) + (slope[i] * (y[i] - mean[i]) + offset[i]);
     }
 }
