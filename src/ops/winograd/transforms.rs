@@ -283,29 +283,67 @@ trait Transform<const I: usize, const O: usize> {
     fn apply<S: Simd>(simd: S, vector: [S::f32s; I]) -> [S::f32s; O];
 }
 
+/// Arrays that are written out: elements of a loop would be zeroed in memory first.
+struct Elements;
+
+trait Build<const N: usize> {
+    fn build<T>(f: impl Fn(usize) -> T) -> [T; N];
+}
+
+impl Build<3> for Elements {
+    #[inline(always)]
+    fn build<T>(f: impl Fn(usize) -> T) -> [T; 3] {
+        [f(0), f(1), f(2)]
+    }
+}
+
+impl Build<4> for Elements {
+    #[inline(always)]
+    fn build<T>(f: impl Fn(usize) -> T) -> [T; 4] {
+        [f(0), f(1), f(2), f(3)]
+    }
+}
+
+impl Build<6> for Elements {
+    #[inline(always)]
+    fn build<T>(f: impl Fn(usize) -> T) -> [T; 6] {
+        [f(0), f(1), f(2), f(3), f(4), f(5)]
+    }
+}
+
 /// A transform of the columns of a tile, and then of the rows of what that gives.
 #[inline(always)]
 fn both_ways<S: Simd, T: Transform<I, O>, const I: usize, const O: usize>(
     simd: S,
     at: impl Fn(usize, usize) -> S::f32s,
-) -> [[S::f32s; O]; O] {
-    let mut of_columns = [[simd.splat_f32s(0.0); O]; I];
-    for (x, of_column) in of_columns.iter_mut().enumerate() {
-        let mut column = [simd.splat_f32s(0.0); I];
-        for (y, value) in column.iter_mut().enumerate() {
-            *value = at(y, x);
-        }
-        *of_column = T::apply(simd, column);
-    }
-    let mut of_rows = [[simd.splat_f32s(0.0); O]; O];
-    for (y, of_row) in of_rows.iter_mut().enumerate() {
-        let mut row = [simd.splat_f32s(0.0); I];
-        for (value, of_column) in row.iter_mut().zip(&of_columns) {
-            *value = of_column[y];
-        }
-        *of_row = T::apply(simd, row);
-    }
-    of_rows
+) -> [[S::f32s; O]; O]
+where
+    Elements: Build<I> + Build<O>,
+{
+    let of_columns = <Elements as Build<I>>::build(
+        #[inline(always)]
+        |x| {
+            T::apply(
+                simd,
+                Elements::build(
+                    #[inline(always)]
+                    |y| at(y, x),
+                ),
+            )
+        },
+    );
+    <Elements as Build<O>>::build(
+        #[inline(always)]
+        |y| {
+            T::apply(
+                simd,
+                <Elements as Build<I>>::build(
+                    #[inline(always)]
+                    |x| of_columns[x][y],
+                ),
+            )
+        },
+    )
 }
 
 /// Bᵀ
