@@ -209,6 +209,9 @@ fn accumulate<S: Simd, const M: usize>(
     for i in 0..outer.count {
         let (mut left_offset, mut panel_offset) = (i * outer.left_step, i * outer.panel_step);
         for _ in 0..inner.count {
+            // Where debug assertions are on, as in the tests, every read is checked.
+            debug_assert!(starts.iter().all(|start| start + left_offset < left.len()));
+            debug_assert!(panel_offset + TILE_VECTORS * S::F32_LANES <= panel.len());
             // SAFETY: no offset exceeds that of the last term, for which both assertions have just been made. Checked
             // indices would cost two comparisons for each multiplication of a row.
             unsafe {
