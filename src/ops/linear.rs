@@ -67,12 +67,16 @@ impl CustomOp3 for Linear {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         with_elements(dy, |dy: &[f32]| {
-            let dx = with_elements(weight, |weight: &[f32]| self.input_gradient(weight, dy))?;
-            let dw = with_elements(x, |x: &[f32]| self.weight_gradient(x, dy))?;
-            let db = sum_rows(dy, self.outputs);
+            let (dx, (dw, db)) = rayon::join(
+                || with_elements(weight, |weight: &[f32]| self.input_gradient(weight, dy)),
+                || {
+                    let dw = with_elements(x, |x: &[f32]| self.weight_gradient(x, dy));
+                    (dw, sum_rows(dy, self.outputs))
+                },
+            );
             Ok((
-                Some(Tensor::from_vec(dx, x.shape(), x.device())?),
-                Some(Tensor::from_vec(dw, weight.shape(), weight.device())?),
+                Some(Tensor::from_vec(dx?, x.shape(), x.device())?),
+                Some(Tensor::from_vec(dw?, weight.shape(), weight.device())?),
                 Some(Tensor::from_vec(db, bias.shape(), bias.device())?),
             ))
         })
