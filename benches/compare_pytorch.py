@@ -22,8 +22,7 @@ taper on pictures that are not augmented: --taper-set augment.enabled=false.
 The epoch is the published script's: torchvision's transforms on PIL pictures, a DataLoader with num_workers of 0, 1 and
 2, of which the fastest counts, and evaluation in batches of 64; against `taper train --no-tui`.
 
-`taper bench` does not measure augmentation by itself: take the median of `augmented_batch` from
-`cargo bench --bench augment`, divide by its 64 pictures, and pass it with --taper-augmentation-us.
+Augmentation is measured on one core: torchvision's transforms of a PIL picture, and all that taper's loader does to one.
 """
 
 import argparse
@@ -412,13 +411,12 @@ def measure_round(taper, args, measured):
         measured.add(case.title, TAPER, report["step_ms"])
         if case.title == PLAIN:
             measured.add(evaluation(report["eval_batch_size"]), TAPER, report["eval_images_per_sec"])
+            measured.add(AUGMENTATION, TAPER, report["loading_us_per_image"])
     measured.add(AUGMENTATION, NCHW, torchvision_augmentation_us())
 
 
 def measure(taper, args):
     measured = Measured()
-    if args.taper_augmentation_us is not None:
-        measured.add(AUGMENTATION, TAPER, args.taper_augmentation_us)
     others = OtherLoad()
     for number in range(1, args.rounds + 1):
         say(f"round {number} of {args.rounds}")
@@ -641,9 +639,6 @@ def arguments():
     )
     parser.add_argument(
         "--data", type=Path, default=REPOSITORY / "data", metavar="DIR", help="has cifar-10-batches-bin/ (data)"
-    )
-    parser.add_argument(
-        "--taper-augmentation-us", type=float, metavar="US", help="microseconds a picture, from cargo bench"
     )
     parser.add_argument(
         "--taper-set", action="append", default=[], metavar="KEY=VALUE", help="goes to taper's --set; repeatable"

@@ -17,7 +17,7 @@ use crate::ops::simd::{self, SimdPath};
 use crate::run::spawn;
 use crate::run::step_time::{Breakdown, Part};
 use crate::train::device;
-use crate::train::measure::{Bench, EVALUATION_BATCHES, PEAK_SIDE, WARM_UP_STEPS};
+use crate::train::measure::{Bench, EVALUATION_BATCHES, LOADED_BATCHES, PEAK_SIDE, WARM_UP_STEPS};
 
 /// Times and speeds are medians.
 #[derive(Debug, Serialize)]
@@ -43,6 +43,9 @@ struct Report {
     images_per_sec: f64,
     eval_batch_size: usize,
     eval_images_per_sec: f64,
+    /// To augment and normalise a training picture, on one core.
+    loading_us_per_image: f64,
+    /// By the definition of the operations, whatever algorithm computes them.
     gflop_per_step: f64,
     gflop_per_sec: f64,
     /// A product of two large matrices, f32, on the same device and threads.
@@ -78,12 +81,15 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
     let mut bench = Bench::new(config, device)?;
 
     // Draws on stderr, and only where that is a terminal.
-    let bar = ProgressBar::new(WARM_UP_STEPS + steps + 1 + EVALUATION_BATCHES as u64);
+    let batches = 1 + EVALUATION_BATCHES + 1 + LOADED_BATCHES;
+    let bar = ProgressBar::new(WARM_UP_STEPS + steps + batches as u64);
     bar.set_style(ProgressStyle::with_template("{msg} {bar:40} {pos}/{len}")?);
     bar.set_message("training");
     let taken = bench.train(steps, || bar.inc(1))?;
     bar.set_message("evaluation");
     let evaluated = bench.evaluate(|| bar.inc(1))?;
+    bar.set_message("loading");
+    let loaded = bench.load(|| bar.inc(1));
     bar.set_message("sgemm peak");
     let multiplied = bench.multiply()?;
     bar.finish_and_clear();
@@ -113,6 +119,7 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
         images_per_sec: batch_size as f64 / step_secs,
         eval_batch_size,
         eval_images_per_sec: eval_batch_size as f64 / median(evaluated),
+        loading_us_per_image: 1e6 * median(loaded) / batch_size as f64,
         gflop_per_step,
         gflop_per_sec,
         sgemm_gflop_per_sec,
@@ -151,6 +158,7 @@ impl Report {
                 self.percent_of_sgemm
             ),
             format!("evaluation  {} images/s at batch {}", count(self.eval_images_per_sec), self.eval_batch_size),
+            format!("loading     {:.1} µs an image on one core, augmentation included", self.loading_us_per_image),
             format!("sgemm peak  {:.1} GFLOP/s ({PEAK_SIDE} × {PEAK_SIDE}, f32)", self.sgemm_gflop_per_sec),
         ]);
         lines.join("\n")
@@ -218,6 +226,7 @@ mod tests {
             images_per_sec: 645.8,
             eval_batch_size: 256,
             eval_images_per_sec: 1912.4,
+            loading_us_per_image: 14.06,
             gflop_per_step: 4.254_990_336,
             gflop_per_sec: 42.936,
             sgemm_gflop_per_sec: 86.3,

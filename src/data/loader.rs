@@ -103,6 +103,12 @@ fn train_batches_on(threads: usize, dataset: Arc<Dataset>, plan: EpochPlan) -> T
     TrainBatches { next: first, workers, started: threads, epoch }
 }
 
+/// The same batches, each made by the caller's thread when it is asked for.
+pub fn train_batches_here(dataset: Arc<Dataset>, plan: EpochPlan) -> impl Iterator<Item = Batch> {
+    let epoch = Epoch::new(dataset, plan);
+    (epoch.plan.first_batch..epoch.batches()).map(move |number| epoch.batch(number))
+}
+
 /// Batches `range` of the dataset, in its order and as they are, but normalised.
 ///
 /// # Panics

@@ -11,7 +11,7 @@ use super::optimizer::Adam;
 use super::step::step;
 use super::{plan_of_epoch, to_tensors};
 use crate::config::Config;
-use crate::data::loader::train_batches;
+use crate::data::loader::{train_batches, train_batches_here};
 use crate::data::{Dataset, sample};
 use crate::model::{Cnn, Mode};
 use crate::run::step_time::{Breakdown, StepTime};
@@ -20,6 +20,8 @@ use crate::run::step_time::{Breakdown, StepTime};
 pub const WARM_UP_STEPS: u64 = 5;
 /// Evaluation batches that are counted.
 pub const EVALUATION_BATCHES: usize = 10;
+/// Training batches that are made on one core and counted.
+pub const LOADED_BATCHES: usize = 20;
 /// Rows and columns of the matrices whose product stands for the peak.
 pub const PEAK_SIDE: usize = 1536;
 const PEAK_PRODUCTS: usize = 5;
@@ -93,6 +95,21 @@ impl Bench {
             taken();
         }
         Ok(secs.split_off(1))
+    }
+
+    /// Seconds that one core takes to make each of some training batches; `taken` is called after every one.
+    pub fn load(&self, mut taken: impl FnMut()) -> Vec<f64> {
+        let mut batches =
+            (1..).flat_map(|epoch| train_batches_here(self.train_data.clone(), plan_of_epoch(&self.config, epoch, 0)));
+        let mut secs = Vec::new();
+        // The first is the warm-up.
+        for _ in 0..1 + LOADED_BATCHES {
+            let started = Instant::now();
+            std::hint::black_box(batches.next());
+            secs.push(started.elapsed().as_secs_f64());
+            taken();
+        }
+        secs.split_off(1)
     }
 
     /// Seconds that each of some products of two f32 matrices of [`PEAK_SIDE`] takes, on all threads.
