@@ -97,6 +97,21 @@ pub enum AttentionKind {
     None,
     /// Channels: squeeze-and-excitation (Hu et al. 2018).
     Se,
+    /// Channels, each by its neighbours: efficient channel attention (Wang et al. 2020).
+    Eca,
+}
+
+impl AttentionKind {
+    pub const ALL: [Self; 3] = [Self::None, Self::Se, Self::Eca];
+
+    /// As the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Se => "se",
+            Self::Eca => "eca",
+        }
+    }
 }
 
 impl ModelConfig {
@@ -104,7 +119,7 @@ impl ModelConfig {
     pub fn short_name(&self) -> &'static str {
         match self.attention {
             AttentionKind::None => "cnn",
-            AttentionKind::Se => "se",
+            kind => kind.name(),
         }
     }
 }

@@ -60,11 +60,11 @@ pub(super) const RULES: &[Rule] = &[
     rule("model.hidden", "a whole number from 1 to 65536", |c| (1..=65_536).contains(&c.model.hidden)),
     Rule {
         key: "model.attention",
-        allowed: "none, or se with at least 16 channels in each block",
-        choices: &["none", "se"],
-        holds: |c| {
-            let squeezable = c.model.channels.iter().all(|&channels| channels >= REDUCTION);
-            c.model.attention == AttentionKind::None || squeezable
+        allowed: "none or eca, or se with at least 16 channels in each block",
+        choices: &["none", "se", "eca"],
+        holds: |c| match c.model.attention {
+            AttentionKind::None | AttentionKind::Eca => true,
+            AttentionKind::Se => c.model.channels.iter().all(|&channels| channels >= REDUCTION),
         },
     },
     rule("model.dropout", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.model.dropout)),

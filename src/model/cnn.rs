@@ -30,6 +30,7 @@ pub struct Cnn {
     fc1: Linear,
     fc2: Linear,
     dropout: f32,
+    attention: AttentionKind,
     weights: Weights,
 }
 
@@ -47,7 +48,8 @@ impl Cnn {
         let features = third * (SIDE / 8) * (SIDE / 8);
         let fc1 = Linear::new(&mut builder, "fc1", features, config.hidden)?;
         let fc2 = Linear::new(&mut builder, "fc2", config.hidden, CLASSES.len())?;
-        Ok(Self { blocks, fc1, fc2, dropout: config.dropout, weights: builder.weights })
+        let &ModelConfig { dropout, attention, .. } = config;
+        Ok(Self { blocks, fc1, fc2, dropout, attention, weights: builder.weights })
     }
 
     pub fn weights(&self) -> &Weights {
@@ -57,9 +59,9 @@ impl Cnn {
     /// Such as `cnn 32-64-128` or `cnn-se 32-64-128`.
     pub fn summary(&self) -> String {
         let channels: Vec<String> = self.blocks.iter().map(|block| block.conv_bias.elem_count().to_string()).collect();
-        let attention = match self.blocks[0].attention {
-            Attention::None => "",
-            Attention::SqueezeExcitation(_) => "-se",
+        let attention = match self.attention {
+            AttentionKind::None => String::new(),
+            kind => format!("-{}", kind.name()),
         };
         format!("cnn{attention} {}", channels.join("-"))
     }

@@ -26,8 +26,9 @@ use super::real::{elements, has_f32_kernel, with_elements};
 use super::relu::relu;
 use super::simd;
 use super::tape::{apply3, is_differentiable};
-pub use gates::SqueezeExcitation;
-use gates::{Gates, PictureGates, PictureGatesGradient};
+pub use gates::ChannelGates;
+use gates::{GateKind, Gates, PictureGates, PictureGatesGradient};
+pub(super) use picture::rectified;
 use picture::{
     DEAD, GateGradient, GradientTerms, Maxima, Moments, Normalisation, gradient_sums, normalise_and_pool,
     normalise_and_pool_only, output_gradient, rectified_means_only,
@@ -44,7 +45,7 @@ pub struct BlockParameters<'a> {
     pub norm_bias: &'a Tensor,
     /// Attention to channels, between ReLU and pool, if any. A gate is positive, so it commutes with the maximum, and is
     /// applied after the pool, to a quarter of the numbers.
-    pub gates: Option<SqueezeExcitation<'a>>,
+    pub gates: Option<ChannelGates<'a>>,
 }
 
 /// `x` (N, H, W, C) through a block that normalises with the statistics of the batch: (N, H / 2, W / 2, O).
@@ -92,7 +93,7 @@ fn planes(x: &Tensor, parameters: BlockParameters) -> Result<Tensor> {
 }
 
 /// From `y` (N, O, H, W); an odd row or column is left out of the pool.
-fn rectify_gate_and_pool(y: &Tensor, gates: Option<SqueezeExcitation>) -> Result<Tensor> {
+fn rectify_gate_and_pool(y: &Tensor, gates: Option<ChannelGates>) -> Result<Tensor> {
     let (pictures, channels, height, width) = y.dims4()?;
     let mut rectified = relu(y)?;
     if let Some(module) = gates {
@@ -110,8 +111,14 @@ fn apply(x: &Tensor, parameters: BlockParameters, statistics: Statistics) -> Res
         bail!("pictures of {} x {} pixels are too small to pool", geometry.height, geometry.width)
     }
     let mut of_channels = vec![bias, norm_weight, norm_bias];
-    of_channels.extend(gates.iter().flat_map(|gates| [gates.reduce, gates.expand]));
-    let block = ConvBlock { geometry, statistics, wants_x: is_differentiable(x), kept: Mutex::new(None) };
+    of_channels.extend(gates.iter().flat_map(ChannelGates::weights));
+    let block = ConvBlock {
+        geometry,
+        gates: gates.map(|gates| gates.kind()),
+        statistics,
+        wants_x: is_differentiable(x),
+        kept: Mutex::new(None),
+    };
     apply3(&x.contiguous()?, &weight.contiguous()?, &join(&of_channels)?, block)
 }
 
@@ -132,6 +139,7 @@ enum Statistics {
 
 struct ConvBlock {
     geometry: Geometry,
+    gates: Option<GateKind>,
     statistics: Statistics,
     /// Whether the gradient of the input is needed.
     wants_x: bool,
@@ -158,6 +166,10 @@ struct Pooled {
 impl ConvBlock {
     fn pooled_picture(&self) -> usize {
         (self.geometry.height / 2) * (self.geometry.width / 2) * self.geometry.outputs
+    }
+
+    fn of_channels<'a>(&self, joined: &'a [f32]) -> OfChannels<'a> {
+        OfChannels::split(joined, self.geometry.outputs, self.gates)
     }
 
     /// The output, and what a backward pass needs.
@@ -239,7 +251,7 @@ impl ConvBlock {
                             if let Some(gates) = of_channels.gates {
                                 let mut means = vec![0.0; self.geometry.outputs];
                                 rectified_means_only(y, &normalisation, &mut means);
-                                gates::apply(pooled, &gates.from_means(&means));
+                                gates::apply(pooled, &gates.of_means(&means));
                             }
                         },
                     )?;
@@ -260,12 +272,11 @@ struct OfChannels<'a> {
 }
 
 impl<'a> OfChannels<'a> {
-    fn split(joined: &'a [f32], channels: usize) -> Self {
+    fn split(joined: &'a [f32], channels: usize, gates: Option<GateKind>) -> Self {
         let (bias, rest) = joined.split_at(channels);
         let (norm_weight, rest) = rest.split_at(channels);
         let (norm_bias, rest) = rest.split_at(channels);
-        let (reduce, expand) = rest.split_at(rest.len() / 2);
-        Self { bias, norm_weight, norm_bias, gates: (!rest.is_empty()).then_some(Gates { reduce, expand }) }
+        Self { bias, norm_weight, norm_bias, gates: gates.map(|kind| Gates::split(kind, rest)) }
     }
 
     fn normalisation(&self, statistics: &ChannelStatistics) -> Normalisation {
@@ -293,7 +304,7 @@ impl CustomOp3 for ConvBlock {
         of_channels_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (x, weight) = (elements::<f32>(x, x_layout)?, elements::<f32>(weight, weight_layout)?);
-        let of_channels = OfChannels::split(elements(of_channels, of_channels_layout)?, self.geometry.outputs);
+        let of_channels = self.of_channels(elements(of_channels, of_channels_layout)?);
         let out = match &self.statistics {
             Statistics::Running(running) => self.forward_only(running, x, weight, &of_channels)?,
             Statistics::OfBatch(_) => {
@@ -319,7 +330,7 @@ impl CustomOp3 for ConvBlock {
         let gradients = with_elements(x, |x: &[f32]| {
             with_elements(weight, |weight: &[f32]| {
                 with_elements(of_channels, |of_channels: &[f32]| {
-                    let of_channels = OfChannels::split(of_channels, self.geometry.outputs);
+                    let of_channels = self.of_channels(of_channels);
                     if kept.is_none() {
                         *kept = Some(self.forward_and_keep(x, weight, &of_channels)?.1);
                     }
@@ -405,8 +416,7 @@ impl ConvBlock {
         }
         if let Some(gates) = of_channels.gates {
             let gradients = of_pictures.iter().filter_map(|sums| sums.gates.as_ref());
-            let squeezed = gates.reduce.len() / channels;
-            d_of_channels.extend(gates::weight_gradients(kept.gates.iter().zip(gradients), [channels, squeezed]));
+            d_of_channels.extend(gates.weight_gradients(kept.gates.iter().zip(gradients)));
         }
 
         let (picture, pooled_picture) = (self.geometry.out_picture(), self.pooled_picture());
@@ -485,7 +495,8 @@ mod tests {
     fn parameters(arguments: &[Tensor]) -> BlockParameters<'_> {
         let [_, weight, bias, norm_weight, norm_bias, gates @ ..] = arguments else { unreachable!("five arguments") };
         let gates = match gates {
-            [reduce, expand] => Some(SqueezeExcitation { reduce, expand }),
+            [reduce, expand] => Some(ChannelGates::SqueezeExcitation { reduce, expand }),
+            [kernel] => Some(ChannelGates::Efficient { kernel }),
             _ => None,
         };
         BlockParameters { weight, bias, norm_weight, norm_bias, gates }
@@ -529,11 +540,32 @@ mod tests {
         Ok(())
     }
 
-    /// Adds the weights of gates that squeeze the channels to so many, if any.
-    fn with_gates(mut arguments: Vec<Tensor>, outputs: usize, squeezed: usize) -> Vec<Tensor> {
-        if squeezed > 0 {
-            arguments.push(tensor(real(9, squeezed * outputs), &[squeezed, outputs]));
-            arguments.push(tensor(real(10, squeezed * outputs), &[outputs, squeezed]));
+    #[derive(Clone, Copy, Debug)]
+    enum TestGates {
+        None,
+        /// To so many.
+        Squeeze(usize),
+        /// With so many taps.
+        Efficient(usize),
+    }
+
+    fn gates() -> impl Strategy<Value = TestGates> {
+        prop_oneof![
+            Just(TestGates::None),
+            (1..4usize).prop_map(TestGates::Squeeze),
+            (0..3usize).prop_map(|half| TestGates::Efficient(2 * half + 1)),
+        ]
+    }
+
+    /// Adds the weights of the gates.
+    fn with_gates(mut arguments: Vec<Tensor>, outputs: usize, gates: TestGates) -> Vec<Tensor> {
+        match gates {
+            TestGates::None => {}
+            TestGates::Squeeze(squeezed) => {
+                arguments.push(tensor(real(9, squeezed * outputs), &[squeezed, outputs]));
+                arguments.push(tensor(real(10, squeezed * outputs), &[outputs, squeezed]));
+            }
+            TestGates::Efficient(taps) => arguments.push(tensor(real(9, taps), &[1, 1, taps])),
         }
         arguments
     }
@@ -547,16 +579,16 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn equals_the_separate_operations_in_training((shape, outputs, kernel) in shapes(), squeezed in 0..4usize) {
+        fn equals_the_separate_operations_in_training((shape, outputs, kernel) in shapes(), gates in gates()) {
             let (arguments, gradient) = arguments(shape, outputs, kernel);
-            let arguments = with_gates(arguments, outputs, squeezed);
+            let arguments = with_gates(arguments, outputs, gates);
             check(&arguments, &gradient, |arguments| Ok(conv_block_train(&arguments[0], parameters(arguments))?.0)).unwrap();
         }
 
         #[test]
-        fn equals_the_separate_operations_in_evaluation((shape, outputs, kernel) in shapes(), squeezed in 0..4usize) {
+        fn equals_the_separate_operations_in_evaluation((shape, outputs, kernel) in shapes(), gates in gates()) {
             let (arguments, gradient) = arguments(shape, outputs, kernel);
-            let arguments = with_gates(arguments, outputs, squeezed);
+            let arguments = with_gates(arguments, outputs, gates);
             // As great as the outputs are: gates of great numbers are 0 or 1, and their gradients but rounding.
             let variance = ((tensor(real(8, outputs), &[outputs]) + 2.0).unwrap() * 50.0).unwrap();
             let mean = tensor(real(7, outputs), &[outputs]);
@@ -619,7 +651,7 @@ mod tests {
     #[test]
     fn no_bit_depends_on_the_number_of_threads() -> Result<()> {
         let shape = [21, 8, 8, 5];
-        let arguments = with_gates(arguments(shape, 20, 3).0, 20, 2);
+        let arguments = with_gates(arguments(shape, 20, 3).0, 20, TestGates::Squeeze(2));
         let x = tensor(real(9, shape.iter().product()), &shape);
         let gradient = tensor(real(6, 21 * 4 * 4 * 20), &[21, 4, 4, 20]);
         let bits = |threads: usize| -> Result<Vec<u32>> {

@@ -34,13 +34,14 @@ mod real;
 mod reference;
 mod relu;
 pub mod simd;
+mod squeeze;
 pub mod tape;
 mod winograd;
 
 pub use adam::AdamStep;
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
 pub use conv::conv2d;
-pub use conv_block::{BlockParameters, SqueezeExcitation, conv_block_evaluate, conv_block_train};
+pub use conv_block::{BlockParameters, ChannelGates, conv_block_evaluate, conv_block_train};
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
 pub use flatten::flatten_planes;

@@ -14,12 +14,11 @@ use taper::train::optimizer::Adam;
 
 const BATCH: usize = 64;
 
-const NETWORKS: [AttentionKind; 2] = [AttentionKind::None, AttentionKind::Se];
-
 fn reference(attention: AttentionKind) -> Result<BTreeMap<String, Tensor>> {
     let bytes: &[u8] = match attention {
         AttentionKind::None => include_bytes!("../fixtures/pytorch/reference.safetensors"),
         AttentionKind::Se => include_bytes!("../fixtures/pytorch/reference_se.safetensors"),
+        AttentionKind::Eca => include_bytes!("../fixtures/pytorch/reference_eca.safetensors"),
     };
     deserialize(bytes, &Device::Cpu)
 }
@@ -94,7 +93,7 @@ fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
 
 #[test]
 fn logits_in_evaluation_mode() -> Result<()> {
-    NETWORKS.into_iter().try_for_each(check_logits_in_evaluation_mode)
+    AttentionKind::ALL.into_iter().try_for_each(check_logits_in_evaluation_mode)
 }
 
 fn check_logits_in_evaluation_mode(attention: AttentionKind) -> Result<()> {
@@ -109,7 +108,7 @@ fn check_logits_in_evaluation_mode(attention: AttentionKind) -> Result<()> {
 
 #[test]
 fn first_loss_and_gradients() -> Result<()> {
-    NETWORKS.into_iter().try_for_each(check_first_loss_and_gradients)
+    AttentionKind::ALL.into_iter().try_for_each(check_first_loss_and_gradients)
 }
 
 fn check_first_loss_and_gradients(attention: AttentionKind) -> Result<()> {
@@ -149,6 +148,7 @@ fn check_first_loss_and_gradients(attention: AttentionKind) -> Result<()> {
         match attention {
             AttentionKind::None => 13,
             AttentionKind::Se => 19,
+            AttentionKind::Eca => 16,
         }
     );
     Ok(())
@@ -156,7 +156,7 @@ fn check_first_loss_and_gradients(attention: AttentionKind) -> Result<()> {
 
 #[test]
 fn losses_of_twenty_adam_steps() -> Result<()> {
-    NETWORKS.into_iter().try_for_each(check_losses_of_twenty_adam_steps)
+    AttentionKind::ALL.into_iter().try_for_each(check_losses_of_twenty_adam_steps)
 }
 
 fn check_losses_of_twenty_adam_steps(attention: AttentionKind) -> Result<()> {
