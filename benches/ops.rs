@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use divan::Bencher;
-use taper::ops::{self, AdamStep, BlockParameters};
+use taper::ops::{self, AdamStep, BlockParameters, Ending};
 
 const BATCH: usize = 64;
 
@@ -49,7 +49,7 @@ impl Block {
 
     fn parameters(&self) -> BlockParameters<'_> {
         let [bias, norm_weight, norm_bias] = &self.of_channels;
-        BlockParameters { weight: &self.weight, bias, norm_weight, norm_bias, gates: None }
+        BlockParameters { weight: &self.weight, bias, norm_weight, norm_bias, ending: Ending::Pool }
     }
 
     fn train(&self) -> Result<Tensor> {

@@ -99,10 +99,16 @@ pub enum AttentionKind {
     Se,
     /// Channels, each by its neighbours: efficient channel attention (Wang et al. 2020).
     Eca,
+    /// Places (Woo et al. 2018).
+    Spatial,
+    /// Channels, then places: the convolutional block attention module (Woo et al. 2018).
+    Cbam,
+    /// Pairs of places: the non-local block (Wang et al. 2018).
+    NonLocal,
 }
 
 impl AttentionKind {
-    pub const ALL: [Self; 3] = [Self::None, Self::Se, Self::Eca];
+    pub const ALL: [Self; 6] = [Self::None, Self::Se, Self::Eca, Self::Spatial, Self::Cbam, Self::NonLocal];
 
     /// As the configuration has it.
     pub fn name(self) -> &'static str {
@@ -110,6 +116,9 @@ impl AttentionKind {
             Self::None => "none",
             Self::Se => "se",
             Self::Eca => "eca",
+            Self::Spatial => "spatial",
+            Self::Cbam => "cbam",
+            Self::NonLocal => "non-local",
         }
     }
 }
