@@ -7,8 +7,9 @@
 //! composed of differentiable operations, which finite differences check and the kernels are held equal to.
 //!
 //! [`simd`] chooses the vector instructions at run time. Every multiplication of matrices is a `product`; `convolution`
-//! and `winograd` make convolutions of them; `conv_block` is a block of the network in one operation. The only `unsafe` is
-//! in the inner loop of `product`.
+//! and `winograd` make convolutions of them; `conv_block` is a block of the network in one operation, gates of channels
+//! included; `spatial` and `non_local` follow a block that ends before its pool. The only `unsafe` is in the inner loop of
+//! `product`.
 //!
 //! The sums of a gradient are taken over a fixed number of groups of pictures, and in order, so no result depends on how
 //! many threads computed it. It does depend on whether the path has a fused multiply-add.
