@@ -7,15 +7,16 @@ mod picture;
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::buffer::Buffer;
 use super::conv::conv2d;
+use super::join::{join, join_as};
 use super::pool::pool_whole_windows;
 use super::real::{elements, has_f32_kernel, with_elements};
 use super::simd;
-use super::tape::{apply2, apply3};
+use super::tape::{apply1, apply2};
 use picture::Size;
 
 /// A convolution of 1 x 1.
@@ -82,90 +83,56 @@ pub fn attend_pairs_and_pool(x: &Tensor, weights: NonLocal) -> Result<Tensor> {
     if !has_f32_kernel(x) {
         return pool_whole_windows(&weights.attend(x)?.output);
     }
+    // θ, φ and g as one convolution.
     let size = Size { positions: height * width, channels: theta.dim(0)? };
-    let [theta, phi, g] = [weights.theta.of(x)?, weights.phi.of(x)?, weights.g.of(x)?];
-    let seen = apply3(&theta, &phi, &g, AttendPairs { size, pairs: Mutex::new(None) })?;
+    let weight = join_as(&[theta, phi, g], &[3 * size.channels, channels, 1, 1])?;
+    let bias = join(&[weights.theta.bias, weights.phi.bias, weights.g.bias])?;
+    let compared = conv2d(x, &weight, &bias, 1, 0)?;
+    let seen = apply1(&compared, AttendPairs { size, pairs: Mutex::new(None) })?;
     apply2(&x.contiguous()?, &weights.out.of(&seen)?, AddAndPool { places: Mutex::new(vec![]) })
 }
 
-/// softmax(θ φᵀ) g of θ, φ and g (N, H, W, D).
+/// softmax(θ φᵀ) g, (N, H, W, D), of θ, φ and g one after another, (N, H, W, 3 D).
 struct AttendPairs {
     size: Size,
     /// The maps, which the backward pass needs.
     pairs: Mutex<Option<Buffer>>,
 }
 
-impl CustomOp3 for AttendPairs {
+impl CustomOp1 for AttendPairs {
     fn name(&self) -> &'static str {
         "attend_pairs"
     }
 
-    fn cpu_fwd(
-        &self,
-        theta: &CpuStorage,
-        theta_layout: &Layout,
-        phi: &CpuStorage,
-        phi_layout: &Layout,
-        g: &CpuStorage,
-        g_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (theta, phi) = (elements::<f32>(theta, theta_layout)?, elements::<f32>(phi, phi_layout)?);
-        let g = elements::<f32>(g, g_layout)?;
-        let (picture, map) = (self.size.picture(), self.size.map());
-        let mut out = vec![0.0; g.len()];
-        let mut pairs = Buffer::stale(g.len() / picture * map);
-        out.par_chunks_exact_mut(picture)
-            .zip(pairs.par_chunks_exact_mut(map))
-            .zip(theta.par_chunks_exact(picture).zip(phi.par_chunks_exact(picture)).zip(g.par_chunks_exact(picture)))
-            .try_for_each(|((out, pairs), ((theta, phi), g))| {
-                simd::vectorized(
-                    #[inline(always)]
-                    || picture::forward(self.size, theta, phi, g, pairs, out),
-                )
-            })?;
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (pictures, height, width, _) = layout.shape().dims4()?;
+        let x = elements::<f32>(x, layout)?;
+        let mut out = vec![0.0; pictures * self.size.picture()];
+        let mut pairs = Buffer::stale(pictures * self.size.map());
+        out.par_chunks_exact_mut(self.size.picture())
+            .zip(pairs.par_chunks_exact_mut(self.size.map()))
+            .zip(x.par_chunks_exact(3 * self.size.picture()))
+            .try_for_each(|((out, pairs), x)| picture::forward(self.size, x, pairs, out))?;
         *self.pairs.lock().unwrap_or_else(PoisonError::into_inner) = Some(pairs);
-        Ok((CpuStorage::F32(out), g_layout.shape().clone()))
+        Ok((CpuStorage::F32(out), Shape::from((pictures, height, width, self.size.channels))))
     }
 
-    fn bwd(
-        &self,
-        theta: &Tensor,
-        phi: &Tensor,
-        g: &Tensor,
-        _y: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
         let pairs = pairs.as_ref().expect("the forward pass has kept the maps");
-        let (picture, map) = (self.size.picture(), self.size.map());
-        let zeros = || vec![0.0; g.elem_count()];
-        let (mut d_theta, mut d_phi, mut d_g) = (zeros(), zeros(), zeros());
-        with_elements(theta, |theta: &[f32]| {
-            with_elements(phi, |phi: &[f32]| {
-                with_elements(g, |g: &[f32]| {
-                    with_elements(gradient, |gradient: &[f32]| {
-                        let sources = theta.par_chunks_exact(picture).zip(phi.par_chunks_exact(picture));
-                        let sources = sources.zip(g.par_chunks_exact(picture)).zip(pairs.par_chunks_exact(map));
-                        d_theta
-                            .par_chunks_exact_mut(picture)
-                            .zip(d_phi.par_chunks_exact_mut(picture))
-                            .zip(d_g.par_chunks_exact_mut(picture))
-                            .zip(sources.zip(gradient.par_chunks_exact(picture)))
-                            .try_for_each(|(((d_theta, d_phi), d_g), ((((theta, phi), g), pairs), gradient))| {
-                                simd::vectorized(
-                                    #[inline(always)]
-                                    || {
-                                        let gradients = [d_theta, d_phi, d_g];
-                                        picture::backward(self.size, [theta, phi, g], pairs, gradient, gradients);
-                                    },
-                                )
-                            })
-                    })
-                })
+        let mut dx = vec![0.0; x.elem_count()];
+        with_elements(x, |x: &[f32]| {
+            with_elements(gradient, |gradient: &[f32]| {
+                let sources = x
+                    .par_chunks_exact(3 * self.size.picture())
+                    .zip(pairs.par_chunks_exact(self.size.map()))
+                    .zip(gradient.par_chunks_exact(self.size.picture()));
+                dx.par_chunks_exact_mut(3 * self.size.picture())
+                    .zip(sources)
+                    .try_for_each(|(dx, ((x, pairs), gradient))| picture::backward(self.size, x, pairs, gradient, dx))
             })
         })?;
-        let like = |values: Vec<f32>, of: &Tensor| Tensor::from_vec(values, of.shape(), of.device()).map(Some);
-        Ok((like(d_theta, theta)?, like(d_phi, phi)?, like(d_g, g)?))
+        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
     }
 }
 

@@ -19,14 +19,14 @@ use super::real::{elements, has_f32_kernel, with_elements};
 use super::simd;
 use super::squeeze::Squeeze;
 use super::tape::apply2;
-use picture::{Kept, Size, Weights};
+use picture::{KERNEL, Kept, Size, Weights};
 
 /// The weights of spatial attention.
 #[derive(Clone, Copy)]
 pub struct SpatialGates<'a> {
     /// R (C / r, C) and E (C, C / r) of the gates of the channels, which come first, if any.
     pub channels: Option<[&'a Tensor; 2]>,
-    /// (1, 2, K, K), K odd: of the means, and of the greatest; K / 2 zeros on each side.
+    /// (1, 2, 7, 7): of the means, and of the greatest; three zeros on each side.
     pub kernel: &'a Tensor,
 }
 
@@ -56,8 +56,7 @@ impl SpatialGates<'_> {
             }
         };
         let descriptors = Tensor::stack(&[gated.mean(3)?, greatest(&gated)?], 1)?;
-        let padding = self.kernel.dim(D::Minus1)? / 2;
-        let map = sigmoid(&descriptors.conv2d(self.kernel, padding, 1, 1, 1)?.squeeze(1)?)?;
+        let map = sigmoid(&descriptors.conv2d(self.kernel, KERNEL / 2, 1, 1, 1)?.squeeze(1)?)?;
         Ok(SpatiallyAttended { output: gated.broadcast_mul(&map.unsqueeze(3)?)?, gates, map })
     }
 }
@@ -74,16 +73,13 @@ fn greatest(x: &Tensor) -> Result<Tensor> {
 /// The sizes do not fit.
 pub fn attend_places_and_pool(x: &Tensor, gates: SpatialGates) -> Result<Tensor> {
     let (_, height, width, channels) = x.dims4()?;
-    let &[1, 2, side, kernel_width] = gates.kernel.dims() else {
-        bail!("spatial attention with a kernel of {:?}", gates.kernel.shape())
-    };
-    if side != kernel_width || side % 2 == 0 || height < 2 || width < 2 {
+    if gates.kernel.dims() != [1, 2, KERNEL, KERNEL] || height < 2 || width < 2 {
         bail!("spatial attention to {height} x {width} places with a kernel of {:?}", gates.kernel.shape())
     }
     if !has_f32_kernel(x) {
         return pool_whole_windows(&gates.attend(x)?.output);
     }
-    let size = Size { height, width, channels, kernel: side };
+    let size = Size { height, width, channels };
     let mut weights = vec![gates.kernel];
     weights.extend(gates.channels.into_iter().flatten());
     apply2(&x.contiguous()?, &join(&weights)?, AttendPlacesAndPool { size, kept: Mutex::new(vec![]) })
@@ -98,7 +94,7 @@ struct AttendPlacesAndPool {
 impl AttendPlacesAndPool {
     /// The kernel comes first, then the weights of the gates of the channels, if any.
     fn weights<'a>(&self, joined: &'a [f32]) -> Weights<'a> {
-        let (kernel, rest) = joined.split_at(2 * self.size.kernel * self.size.kernel);
+        let (kernel, rest) = joined.split_at(2 * KERNEL * KERNEL);
         Weights { kernel, channels: (!rest.is_empty()).then(|| Squeeze::split(rest)) }
     }
 
@@ -203,11 +199,11 @@ mod tests {
         attend_places_and_pool(&arguments[0], gates(&arguments[1..]))
     }
 
-    fn arguments([pictures, height, width, channels]: [usize; 4], kernel: usize, squeezed: usize) -> Vec<Tensor> {
+    fn arguments([pictures, height, width, channels]: [usize; 4], squeezed: usize) -> Vec<Tensor> {
         let shape = [pictures, height, width, channels];
         let mut arguments = vec![
             tensor(real(1, shape.iter().product()), &shape),
-            tensor(real(2, 2 * kernel * kernel), &[1, 2, kernel, kernel]),
+            tensor(real(2, 2 * KERNEL * KERNEL), &[1, 2, KERNEL, KERNEL]),
         ];
         if squeezed > 0 {
             arguments.push(tensor(real(3, squeezed * channels), &[squeezed, channels]));
@@ -220,9 +216,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn equals_candles_operations(
-            (n, h, w, c) in (1..6usize, 2..10usize, 2..10usize, 1..40usize), half in 0..4usize, squeezed in 0..4usize
+            (n, h, w, c) in (1..6usize, 2..20usize, 2..20usize, 1..40usize), squeezed in 0..4usize
         ) {
-            let arguments = arguments([n, h, w, c], 2 * half + 1, squeezed);
+            let arguments = arguments([n, h, w, c], squeezed);
             let output_gradient = tensor(real(5, n * (h / 2) * (w / 2) * c), &[n, h / 2, w / 2, c]);
             let double = |tensor: &Tensor| tensor.to_dtype(DType::F64).unwrap();
             let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
@@ -240,7 +236,7 @@ mod tests {
     #[test]
     fn the_gradients_are_finite_differences() {
         for squeezed in [0, 2] {
-            let mut values = vec![normal(1, &[2, 5, 4, 6]), normal(2, &[1, 2, 3, 3])];
+            let mut values = vec![normal(1, &[2, 5, 4, 6]), normal(2, &[1, 2, KERNEL, KERNEL])];
             if squeezed > 0 {
                 values.extend([normal(3, &[squeezed, 6]), normal(4, &[6, squeezed])]);
             }
@@ -261,7 +257,7 @@ mod tests {
 
     #[test]
     fn no_bit_depends_on_the_number_of_threads() -> Result<()> {
-        let arguments = arguments([21, 8, 8, 20], 7, 2);
+        let arguments = arguments([21, 8, 8, 20], 2);
         let gradient = tensor(real(5, 21 * 4 * 4 * 20), &[21, 4, 4, 20]);
         let bits = |threads: usize| -> Result<Vec<u32>> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
@@ -280,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_nan_is_seen() -> Result<()> {
-        let mut arguments = arguments([1, 4, 4, 3], 3, 0);
+        let mut arguments = arguments([1, 4, 4, 3], 0);
         let mut x = real(1, 48);
         x[5] = f32::NAN;
         arguments[0] = tensor(x, &[1, 4, 4, 3]);
@@ -290,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_kernel_that_does_not_fit_is_refused() {
-        for shape in [[1, 2, 2, 2], [1, 1, 3, 3], [1, 2, 3, 5]] {
+        for shape in [[1, 2, 3, 3], [1, 1, 7, 7], [1, 2, 7, 5], [2, 2, 7, 7]] {
             let kernel = tensor(real(2, shape.iter().product()), &shape);
             let x = tensor(real(1, 48), &[1, 4, 4, 3]);
             assert!(attend_places_and_pool(&x, SpatialGates { channels: None, kernel: &kernel }).is_err(), "{shape:?}");

@@ -1,5 +1,10 @@
-//! What a non-local block does with one picture, and the way back: products of small matrices, whose rows are added up so
-//! that the compiler turns them into vectors.
+//! What a non-local block does with one picture, and the way back.
+
+use candle_core::Result;
+
+use crate::ops::buffer::Buffer;
+use crate::ops::product::{Initial, Level, Product, panel_columns};
+use crate::ops::simd;
 
 #[derive(Clone, Copy)]
 pub struct Size {
@@ -17,80 +22,125 @@ impl Size {
     pub fn map(self) -> usize {
         self.positions * self.positions
     }
+
+    /// θ, φ and g of `x` (positions, 3 channels).
+    fn compared(self, x: &[f32]) -> [Matrix<'_>; 3] {
+        [0, 1, 2].map(|number| Matrix { values: &x[number * self.channels..], row: 3 * self.channels, column: 1 })
+    }
+
+    /// (positions, channels)
+    fn of_places(self, values: &[f32]) -> Matrix<'_> {
+        Matrix { values, row: self.channels, column: 1 }
+    }
+
+    /// (positions, positions)
+    fn of_pairs(self, values: &[f32]) -> Matrix<'_> {
+        Matrix { values, row: self.positions, column: 1 }
+    }
 }
 
-/// `pairs` = softmax(θ φᵀ), (positions, positions), and `out` = pairs · g; the others are (positions, channels).
-#[inline(always)]
-pub fn forward(size: Size, theta: &[f32], phi: &[f32], g: &[f32], pairs: &mut [f32], out: &mut [f32]) {
+/// `pairs` = softmax(θ φᵀ), (positions, positions), and `out` = pairs · g, (positions, channels), of `x`, which is θ, φ and g,
+/// (positions, 3 channels).
+pub fn forward(size: Size, x: &[f32], pairs: &mut [f32], out: &mut [f32]) -> Result<()> {
     let Size { positions, channels } = size;
-    multiply(theta, &transposed(phi, channels), channels, positions, pairs);
-    for row in pairs.chunks_exact_mut(positions) {
-        let greatest =
-            row.iter().fold(f32::NEG_INFINITY, |greatest, &value| if value > greatest { value } else { greatest });
+    let [theta, phi, g] = size.compared(x);
+    multiply(theta, phi.transposed(), [positions, channels, positions], pairs, positions)?;
+    simd::vectorized(
+        #[inline(always)]
+        || softmax(pairs, positions),
+    )?;
+    multiply(size.of_pairs(pairs), g, [positions, positions, channels], out, channels)
+}
+
+/// Writes the gradient of `x` from that of the output.
+pub fn backward(size: Size, x: &[f32], pairs: &[f32], gradient: &[f32], dx: &mut [f32]) -> Result<()> {
+    let Size { positions, channels } = size;
+    let [theta, phi, g] = size.compared(x);
+    let d_out = size.of_places(gradient);
+    let mut d_pairs = Buffer::stale(size.map());
+    multiply(d_out, g.transposed(), [positions, channels, positions], &mut d_pairs, positions)?;
+    simd::vectorized(
+        #[inline(always)]
+        || softmax_gradient(pairs, positions, &mut d_pairs),
+    )?;
+    let (pairs, d_pairs) = (size.of_pairs(pairs), size.of_pairs(&d_pairs));
+    let of_theta_phi_g = [(d_pairs, phi), (d_pairs.transposed(), theta), (pairs.transposed(), d_out)];
+    for (number, (left, right)) in of_theta_phi_g.into_iter().enumerate() {
+        let dx = &mut dx[number * channels..];
+        multiply(left, right, [positions, positions, channels], dx, 3 * channels)?;
+    }
+    Ok(())
+}
+
+/// Of each row.
+#[inline(always)]
+fn softmax(rows: &mut [f32], columns: usize) {
+    for row in rows.chunks_exact_mut(columns) {
+        let larger = |a: f32, b: f32| if b > a { b } else { a };
+        let greatest = row.iter().copied().fold(f32::NEG_INFINITY, larger);
         row.iter_mut().for_each(|value| *value = (*value - greatest).exp());
         let sum: f32 = row.iter().sum();
         row.iter_mut().for_each(|value| *value /= sum);
     }
-    multiply(pairs, g, positions, channels, out);
 }
 
-/// Writes the gradients of θ, φ and g from that of the output.
+/// From the gradient of what [`softmax`] gave to that of what it was given.
 #[inline(always)]
-pub fn backward(
-    size: Size,
-    [theta, phi, g]: [&[f32]; 3],
-    pairs: &[f32],
-    gradient: &[f32],
-    [d_theta, d_phi, d_g]: [&mut [f32]; 3],
-) {
-    let Size { positions, channels } = size;
-    multiply(&transposed(pairs, positions), gradient, positions, channels, d_g);
-    let mut d_pairs = vec![0.0; size.map()];
-    multiply(gradient, &transposed(g, channels), channels, positions, &mut d_pairs);
-    // Through the softmax.
-    for (gradient, pairs) in d_pairs.chunks_exact_mut(positions).zip(pairs.chunks_exact(positions)) {
-        let mean: f32 = gradient.iter().zip(pairs).map(|(gradient, pair)| gradient * pair).sum();
-        gradient.iter_mut().zip(pairs).for_each(|(gradient, pair)| *gradient = pair * (*gradient - mean));
+fn softmax_gradient(rows: &[f32], columns: usize, gradient: &mut [f32]) {
+    for (gradient, row) in gradient.chunks_exact_mut(columns).zip(rows.chunks_exact(columns)) {
+        let mean: f32 = gradient.iter().zip(row).map(|(gradient, value)| gradient * value).sum();
+        gradient.iter_mut().zip(row).for_each(|(gradient, value)| *gradient = value * (*gradient - mean));
     }
-    multiply(&d_pairs, phi, positions, channels, d_theta);
-    multiply(&transposed(&d_pairs, positions), theta, positions, channels, d_phi);
 }
 
-/// The product of two matrices, of `inner` columns and of `columns`.
-#[inline(always)]
-fn multiply(a: &[f32], b: &[f32], inner: usize, columns: usize, out: &mut [f32]) {
-    const AT_ONCE: usize = 4;
-    out.fill(0.0);
-    for (out, a) in out.chunks_exact_mut(columns).zip(a.chunks_exact(inner)) {
-        let out = &mut out[..columns];
-        let (fours, rest) = a.as_chunks::<AT_ONCE>();
-        for (factors, rows) in fours.iter().zip(b.chunks_exact(AT_ONCE * columns)) {
-            let (first, rows) = rows.split_at(columns);
-            let (second, rows) = rows.split_at(columns);
-            let (third, fourth) = rows.split_at(columns);
-            let fourth = &fourth[..columns];
-            for i in 0..columns {
-                out[i] +=
-                    (factors[0] * first[i] + factors[1] * second[i]) + (factors[2] * third[i] + factors[3] * fourth[i]);
+/// A matrix whose rows, and whose columns, lie so far from each other.
+#[derive(Clone, Copy)]
+struct Matrix<'a> {
+    values: &'a [f32],
+    row: usize,
+    column: usize,
+}
+
+impl Matrix<'_> {
+    fn transposed(self) -> Self {
+        Self { row: self.column, column: self.row, ..self }
+    }
+}
+
+/// The product of two matrices, (rows, inner) and (inner, columns), with rows `out_step` apart.
+fn multiply(
+    left: Matrix,
+    right: Matrix,
+    [rows, inner, columns]: [usize; 3],
+    out: &mut [f32],
+    out_step: usize,
+) -> Result<()> {
+    let width = panel_columns()?;
+    let mut panels = Buffer::zeros(columns.div_ceil(width) * inner * width);
+    for (number, panel) in panels.chunks_exact_mut(inner * width).enumerate() {
+        let first = number * width;
+        for (row, packed) in panel.chunks_exact_mut(width).enumerate() {
+            for (column, packed) in (first..columns).zip(packed) {
+                *packed = right.values[row * right.row + column * right.column];
             }
         }
-        for (factor, row) in rest.iter().zip(b[(inner - rest.len()) * columns..].chunks_exact(columns)) {
-            out.iter_mut().zip(row).for_each(|(out, value)| *out += factor * value);
-        }
     }
-}
-
-/// A matrix of rows of `columns`.
-#[inline(always)]
-fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
-    let rows = matrix.len() / columns;
-    let mut out = vec![0.0; matrix.len()];
-    for (row, values) in matrix.chunks_exact(columns).enumerate() {
-        for (column, &value) in values.iter().enumerate() {
-            out[column * rows + row] = value;
-        }
+    let starts: Vec<usize> = (0..rows).map(|row| row * left.row).collect();
+    Product {
+        left: left.values,
+        starts: &starts,
+        panels: &panels,
+        panel_len: inner * width,
+        terms: [
+            Level { count: 1, left_step: 0, panel_step: 0 },
+            Level { count: inner, left_step: left.column, panel_step: width },
+        ],
+        initial: Initial::Zero,
+        out,
+        out_step,
+        columns,
     }
-    out
+    .compute()
 }
 
 /// The first pixel of each window of two rows of `width` pixels.

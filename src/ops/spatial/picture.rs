@@ -9,9 +9,10 @@ pub struct Size {
     pub height: usize,
     pub width: usize,
     pub channels: usize,
-    /// Its side, odd.
-    pub kernel: usize,
 }
+
+/// Side of the kernel.
+pub const KERNEL: usize = 7;
 
 impl Size {
     fn pixels(self) -> usize {
@@ -29,17 +30,17 @@ impl Size {
     }
 
     fn padded_width(self) -> usize {
-        self.width + self.kernel - 1
+        self.width + KERNEL - 1
     }
 
     /// Elements of a plane with a border of half a kernel.
     fn padded_plane(self) -> usize {
-        (self.height + self.kernel - 1) * self.padded_width()
+        (self.height + KERNEL - 1) * self.padded_width()
     }
 
     /// Where a pixel is in such a plane.
     fn padded(self, row: usize, column: usize) -> usize {
-        (row + self.kernel / 2) * self.padded_width() + column + self.kernel / 2
+        (row + KERNEL / 2) * self.padded_width() + column + KERNEL / 2
     }
 }
 
@@ -166,32 +167,57 @@ fn total(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
+/// Adds a kernel over a padded plane to `out` (H, W).
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
+fn add_correlation(size: Size, kernel: &[f32], padded: &[f32], out: &mut [f32]) {
+    let (taps, _) = kernel.as_chunks::<KERNEL>();
+    for (row, out) in out.chunks_exact_mut(size.width).enumerate() {
+        for (tap_row, taps) in taps.iter().enumerate() {
+            let padded = &padded[(row + tap_row) * size.padded_width()..][..size.padded_width()];
+            // Each the row from a tap on, equally long, so that no bound is left to check.
+            let shifted: [&[f32]; KERNEL] = core::array::from_fn(
+                #[inline(always)]
+                |tap| &padded[tap..][..size.width],
+            );
+            let out = &mut out[..size.width];
+            for x in 0..size.width {
+                let mut sum = out[x];
+                for tap in 0..KERNEL {
+                    sum += taps[tap] * shifted[tap][x];
+                }
+                out[x] = sum;
+            }
         }
     }
-    total(sums) + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
+/// The gradient of a kernel over a padded plane, from that of what it gave (H, W).
 #[inline(always)]
-fn add_scaled(sum: &mut [f32], factor: f32, values: &[f32]) {
-    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
-}
-
-/// Calls `f` with each weight of the kernel, by its number, and where the row that it meets begins in the two padded planes,
-/// for each row.
-#[inline(always)]
-fn for_taps(size: Size, mut f: impl FnMut(usize, usize, usize)) {
-    let Size { height, kernel, .. } = size;
-    for row in 0..height {
-        for tap in 0..2 * kernel * kernel {
-            let (plane, tap_row, tap_column) = (tap / (kernel * kernel), tap / kernel % kernel, tap % kernel);
-            f(row, tap, plane * size.padded_plane() + (row + tap_row) * size.padded_width() + tap_column);
+fn kernel_gradient(size: Size, padded: &[f32], gradient: &[f32], out: &mut [f32]) {
+    const LANES: usize = 8;
+    let (taps, _) = out.as_chunks_mut::<KERNEL>();
+    for (tap_row, taps) in taps.iter_mut().enumerate() {
+        let mut sums = [[0.0; LANES]; KERNEL];
+        for (row, gradient) in gradient.chunks_exact(size.width).enumerate() {
+            let padded = &padded[(row + tap_row) * size.padded_width()..][..size.padded_width()];
+            let (gradients, rest) = gradient.as_chunks::<LANES>();
+            for (number, gradient) in gradients.iter().enumerate() {
+                let padded = &padded[number * LANES..][..LANES + KERNEL - 1];
+                for tap in 0..KERNEL {
+                    for lane in 0..LANES {
+                        sums[tap][lane] += gradient[lane] * padded[tap + lane];
+                    }
+                }
+            }
+            let padded = &padded[gradients.len() * LANES..];
+            for (tap, sums) in sums.iter_mut().enumerate() {
+                for (lane, gradient) in rest.iter().enumerate() {
+                    sums[lane] += gradient * padded[tap + lane];
+                }
+            }
+        }
+        for (tap, sums) in taps.iter_mut().zip(sums) {
+            *tap = sums.into_iter().sum();
         }
     }
 }
@@ -199,17 +225,15 @@ fn for_taps(size: Size, mut f: impl FnMut(usize, usize, usize)) {
 /// The kernel over two padded planes, (H, W).
 #[inline(always)]
 fn convolved(size: Size, kernel: &[f32], descriptors: &[f32]) -> Vec<f32> {
-    let width = size.width;
     let mut out = vec![0.0; size.pixels()];
-    for_taps(
-        size,
-        #[inline(always)]
-        |row, tap, start| add_scaled(&mut out[row * width..][..width], kernel[tap], &descriptors[start..][..width]),
-    );
+    let planes = descriptors.chunks_exact(size.padded_plane());
+    for (kernel, plane) in kernel.chunks_exact(KERNEL * KERNEL).zip(planes) {
+        add_correlation(size, kernel, plane, &mut out);
+    }
     out
 }
 
-/// The gradients of the kernel, which are added to `d_kernel`, and of the two padded planes.
+/// The gradients of the kernel, which are written to `d_kernel`, and of the two planes, without borders.
 #[inline(always)]
 fn convolution_gradients(
     size: Size,
@@ -218,17 +242,19 @@ fn convolution_gradients(
     gradient: &[f32],
     d_kernel: &mut [f32],
 ) -> Vec<f32> {
-    let width = size.width;
-    let mut d_descriptors = vec![0.0; descriptors.len()];
-    for_taps(
-        size,
-        #[inline(always)]
-        |row, tap, start| {
-            let gradient = &gradient[row * width..][..width];
-            d_kernel[tap] += dot(gradient, &descriptors[start..][..width]);
-            add_scaled(&mut d_descriptors[start..][..width], kernel[tap], gradient);
-        },
-    );
+    let mut padded = vec![0.0; size.padded_plane()];
+    for (row, gradient) in gradient.chunks_exact(size.width).enumerate() {
+        padded[size.padded(row, 0)..][..size.width].copy_from_slice(gradient);
+    }
+    let mut d_descriptors = vec![0.0; 2 * size.pixels()];
+    let planes = descriptors.chunks_exact(size.padded_plane()).zip(d_descriptors.chunks_exact_mut(size.pixels()));
+    let kernels = kernel.chunks_exact(KERNEL * KERNEL).zip(d_kernel.chunks_exact_mut(KERNEL * KERNEL));
+    for ((kernel, d_kernel), (plane, d_plane)) in kernels.zip(planes) {
+        kernel_gradient(size, plane, gradient, d_kernel);
+        // The way back meets the kernel turned half around.
+        let turned: Vec<f32> = kernel.iter().rev().copied().collect();
+        add_correlation(size, &turned, &padded, d_plane);
+    }
     d_descriptors
 }
 
@@ -287,15 +313,15 @@ pub fn backward(size: Size, weights: &Weights, kept: &Kept, x: &[f32], gradient:
     let mut d_weights = vec![0.0; weights.len()];
     let (d_kernel, d_channels) = d_weights.split_at_mut(weights.kernel.len());
     let d_descriptors = convolution_gradients(size, weights.kernel, &kept.descriptors, &d_map, d_kernel);
-    let (d_means, d_greatest) = d_descriptors.split_at(size.padded_plane());
+    let (d_means, d_greatest) = d_descriptors.split_at(size.pixels());
     let (_, greatest) = kept.descriptors.split_at(size.padded_plane());
     for (pixel, (dx, x)) in dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).enumerate() {
         let at = size.padded(pixel / size.width, pixel % size.width);
-        let share = d_means[at] / channels as f32;
+        let share = d_means[pixel] / channels as f32;
         dx.iter_mut().for_each(|dx| *dx += share);
         let mut gated = x.iter().zip(&kept.gates).map(|(x, gate)| x * gate);
         if let Some(channel) = gated.position(|value| value == greatest[at]) {
-            dx[channel] += d_greatest[at];
+            dx[channel] += d_greatest[pixel];
         }
     }
     if let Some((squeeze, of_channels)) = weights.channels.as_ref().zip(kept.channels.as_ref()) {
