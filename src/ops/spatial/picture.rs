@@ -110,20 +110,29 @@ fn channel_gates(size: Size, squeeze: &Squeeze, x: &[f32]) -> (Vec<f32>, KeptOfC
     let (mut means, mut greatest) = (vec![0.0; channels], vec![f32::NEG_INFINITY; channels]);
     let mut places = vec![0; channels];
     for (pixel, x) in (0..).zip(x.chunks_exact(channels)) {
-        let (means, greatest) = (&mut means[..channels], &mut greatest[..channels]);
-        let (places, x) = (&mut places[..channels], &x[..channels]);
-        for i in 0..channels {
-            means[i] += x[i];
-            let takes_over = x[i] > greatest[i];
-            greatest[i] = if takes_over { x[i] } else { greatest[i] };
-            places[i] = if takes_over { pixel } else { places[i] };
-        }
+        add_pixel(pixel, x, &mut means, &mut greatest, &mut places);
     }
     means.iter_mut().for_each(|mean| *mean /= size.pixels() as f32);
     let squeezed = [squeeze.squeezed(&means), squeeze.squeezed(&greatest)];
     let [of_means, of_greatest] = [squeeze.excited(&squeezed[0]), squeeze.excited(&squeezed[1])];
     let (gates, slopes) = of_means.iter().zip(of_greatest).map(|(a, b)| sigmoid_and_slope(a + b)).unzip();
     (gates, KeptOfChannels { descriptors: [means, greatest], squeezed, places, slopes })
+}
+
+/// Adds a pixel to the sums, and to the greatest and their places. A function of its own, so that the compiler knows that the
+/// slices do not overlap, and makes vectors of them.
+#[inline(always)]
+fn add_pixel(pixel: u32, x: &[f32], sums: &mut [f32], greatest: &mut [f32], places: &mut [u32]) {
+    let channels = x.len();
+    let (sums, greatest, places) = (&mut sums[..channels], &mut greatest[..channels], &mut places[..channels]);
+    for i in 0..channels {
+        // Read whatever the comparison says: a read under a condition is not made of vectors.
+        let (value, so_far, place) = (x[i], greatest[i], places[i]);
+        sums[i] += value;
+        let takes_over = value > so_far;
+        greatest[i] = if takes_over { value } else { so_far };
+        places[i] = if takes_over { pixel } else { place };
+    }
 }
 
 const LANES: usize = 16;
@@ -273,31 +282,38 @@ fn window(size: Size, first: usize) -> [usize; 4] {
 #[inline(always)]
 fn pool(size: Size, x: &[f32], gates: &[f32], map: &[f32], out: &mut [f32], places: &mut [u8]) {
     let channels = size.channels;
-    let gates = &gates[..channels];
     let outs = out.chunks_exact_mut(channels).zip(places.chunks_exact_mut(channels));
     for (first, (out, places)) in windows(size).zip(outs) {
-        let (out, places) = (&mut out[..channels], &mut places[..channels]);
         let pixels = window(size, first);
-        let [a, b, c, d] = pixels.map(
-            #[inline(always)]
-            |pixel| &x[pixel * channels..][..channels],
-        );
         let of_places = pixels.map(
             #[inline(always)]
             |pixel| map[pixel],
         );
-        for i in 0..channels {
-            let gated = |x: f32, place: usize| x * gates[i] * of_places[place];
-            let (mut maximum, mut place) = (gated(a[i], 0), 0);
-            for (candidate, candidate_place) in [(b[i], 1), (c[i], 2), (d[i], 3)] {
-                let value = gated(candidate, candidate_place);
-                let takes_over = value > maximum || value.is_nan();
-                maximum = if takes_over { value } else { maximum };
-                place = if takes_over { candidate_place as u8 } else { place };
-            }
-            out[i] = maximum;
-            places[i] = place;
+        let pixels = pixels.map(
+            #[inline(always)]
+            |pixel| &x[pixel * channels..][..channels],
+        );
+        pool_window(pixels, gates, of_places, out, places);
+    }
+}
+
+/// As [`add_pixel`], a function of its own.
+#[inline(always)]
+fn pool_window([a, b, c, d]: [&[f32]; 4], gates: &[f32], of_places: [f32; 4], out: &mut [f32], places: &mut [u8]) {
+    let channels = out.len();
+    let (a, b, c, d) = (&a[..channels], &b[..channels], &c[..channels], &d[..channels]);
+    let (gates, places) = (&gates[..channels], &mut places[..channels]);
+    for i in 0..channels {
+        let gate = gates[i];
+        let (mut maximum, mut place) = (a[i] * gate * of_places[0], 0);
+        let others = [b[i] * gate * of_places[1], c[i] * gate * of_places[2], d[i] * gate * of_places[3]];
+        for (value, value_place) in [(others[0], 1), (others[1], 2), (others[2], 3)] {
+            let takes_over = value > maximum || value.is_nan();
+            maximum = if takes_over { value } else { maximum };
+            place = if takes_over { value_place } else { place };
         }
+        out[i] = maximum;
+        places[i] = place;
     }
 }
 
