@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use divan::Bencher;
-use taper::ops::{self, AdamStep, BlockParameters};
+use taper::ops::{self, AdamStep, BlockParameters, Ending, NonLocal, Projection, SpatialGates};
 
 const BATCH: usize = 64;
 
@@ -49,7 +49,7 @@ impl Block {
 
     fn parameters(&self) -> BlockParameters<'_> {
         let [bias, norm_weight, norm_bias] = &self.of_channels;
-        BlockParameters { weight: &self.weight, bias, norm_weight, norm_bias, gates: None }
+        BlockParameters { weight: &self.weight, bias, norm_weight, norm_bias, ending: Ending::Pool }
     }
 
     fn train(&self) -> Result<Tensor> {
@@ -97,6 +97,69 @@ fn linear_forward(bencher: Bencher, (inputs, outputs): (usize, usize)) {
 fn linear_backward(bencher: Bencher, (inputs, outputs): (usize, usize)) {
     let [x, weight, bias] = [variable(&[BATCH, inputs]), variable(&[outputs, inputs]), variable(&[outputs])];
     backward(bencher, || ops::linear(&x, &weight, &bias));
+}
+
+/// What follows a block that attends to channels and places.
+struct Places {
+    x: Var,
+    weights: [Var; 3],
+}
+
+impl Places {
+    fn new((side, _, channels): (usize, usize, usize)) -> Self {
+        let squeezed = channels / 16;
+        let weights = [variable(&[squeezed, channels]), variable(&[channels, squeezed]), variable(&[1, 2, 7, 7])];
+        Self { x: variable(&[BATCH, side, side, channels]), weights }
+    }
+
+    fn pooled(&self) -> Result<Tensor> {
+        let [reduce, expand, kernel] = &self.weights;
+        ops::attend_places_and_pool(&self.x, SpatialGates { channels: Some([reduce, expand]), kernel })
+    }
+}
+
+#[divan::bench(args = BLOCKS)]
+fn attend_places_forward(bencher: Bencher, sizes: (usize, usize, usize)) {
+    let places = Places::new(sizes);
+    forward(bencher, || places.pooled());
+}
+
+#[divan::bench(args = BLOCKS)]
+fn attend_places_backward(bencher: Bencher, sizes: (usize, usize, usize)) {
+    let places = Places::new(sizes);
+    backward(bencher, || places.pooled());
+}
+
+/// What follows the last block, if it attends to pairs of places.
+struct Pairs {
+    x: Var,
+    weights: [[Var; 2]; 4],
+}
+
+impl Pairs {
+    fn new() -> Self {
+        let projection = |outputs: usize, inputs: usize| [variable(&[outputs, inputs, 1, 1]), variable(&[outputs])];
+        let weights = [projection(64, 128), projection(64, 128), projection(64, 128), projection(128, 64)];
+        Self { x: variable(&[BATCH, 8, 8, 128]), weights }
+    }
+
+    fn pooled(&self) -> Result<Tensor> {
+        let [theta, phi, g, out] = [0, 1, 2, 3]
+            .map(|number: usize| Projection { weight: &self.weights[number][0], bias: &self.weights[number][1] });
+        ops::attend_pairs_and_pool(&self.x, NonLocal { theta, phi, g, out })
+    }
+}
+
+#[divan::bench]
+fn attend_pairs_forward(bencher: Bencher) {
+    let pairs = Pairs::new();
+    forward(bencher, || pairs.pooled());
+}
+
+#[divan::bench]
+fn attend_pairs_backward(bencher: Bencher) {
+    let pairs = Pairs::new();
+    backward(bencher, || pairs.pooled());
 }
 
 #[divan::bench]

@@ -221,9 +221,11 @@ pub struct EvalArgs {
 #[command(after_help = "\
 Trains on the bundled sample, in memory: no run is made, no file is written.
 On a GPU the parts of a step are as the host sees them: backward includes the wait for the GPU.
+A network with attention is measured in turns with the plain one, which shows what attention costs.
 
 Examples:
   taper bench
+  taper bench --config config/cbam.toml
   taper bench --batch-size 256 --threads 4
   taper bench --set model.hidden=1024 --json | jq .images_per_sec")]
 pub struct BenchArgs {

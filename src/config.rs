@@ -97,6 +97,30 @@ pub enum AttentionKind {
     None,
     /// Channels: squeeze-and-excitation (Hu et al. 2018).
     Se,
+    /// Channels, each by its neighbours: efficient channel attention (Wang et al. 2020).
+    Eca,
+    /// Places (Woo et al. 2018).
+    Spatial,
+    /// Channels, then places: the convolutional block attention module (Woo et al. 2018).
+    Cbam,
+    /// Pairs of places: the non-local block (Wang et al. 2018).
+    NonLocal,
+}
+
+impl AttentionKind {
+    pub const ALL: [Self; 6] = [Self::None, Self::Se, Self::Eca, Self::Spatial, Self::Cbam, Self::NonLocal];
+
+    /// As the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Se => "se",
+            Self::Eca => "eca",
+            Self::Spatial => "spatial",
+            Self::Cbam => "cbam",
+            Self::NonLocal => "non-local",
+        }
+    }
 }
 
 impl ModelConfig {
@@ -104,7 +128,7 @@ impl ModelConfig {
     pub fn short_name(&self) -> &'static str {
         match self.attention {
             AttentionKind::None => "cnn",
-            AttentionKind::Se => "se",
+            kind => kind.name(),
         }
     }
 }

@@ -4,12 +4,13 @@ use std::fs;
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
+use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::{configuration, say};
 use crate::cli::BenchArgs;
-use crate::config::Config;
+use crate::config::{AttentionKind, Config};
 use crate::data::SIDE;
 use crate::format;
 use crate::model::flops;
@@ -43,6 +44,8 @@ struct Report {
     images_per_sec: f64,
     eval_batch_size: usize,
     eval_images_per_sec: f64,
+    /// Of one picture alone.
+    latency_ms: f64,
     /// To augment and normalise a training picture, on one core.
     loading_us_per_image: f64,
     /// By the definition of the operations, whatever algorithm computes them.
@@ -51,7 +54,30 @@ struct Report {
     /// A product of two large matrices, f32, on the same device and threads.
     sgemm_gflop_per_sec: f64,
     percent_of_sgemm: f64,
+    /// Where the network has attention.
+    attention: Option<Comparison>,
 }
+
+/// What attention costs: the configured network beside the plain one, measured in turns.
+#[derive(Debug, Serialize)]
+struct Comparison {
+    configured: Cost,
+    plain: Cost,
+}
+
+#[derive(Debug, Serialize)]
+struct Cost {
+    model: String,
+    parameters: usize,
+    step_ms: f64,
+    /// Of one picture alone.
+    latency_ms: f64,
+    /// Of each picture of an evaluation batch, the preparation included.
+    batch_latency_ms: f64,
+}
+
+/// Turns that the networks of a comparison take.
+const TURNS: u64 = 5;
 
 pub fn bench(args: &BenchArgs) -> Result<u8> {
     let options = [
@@ -78,24 +104,33 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
     let described = device::describe(&device);
     let flops = flops::per_picture(&config.model, SIDE);
     let (batch_size, eval_batch_size) = (config.train.batch_size, config.train.eval_batch_size);
-    let mut bench = Bench::new(config, device)?;
+    let has_attention = config.model.attention != AttentionKind::None;
+    let mut plain = config.clone();
+    plain.model.attention = AttentionKind::None;
+    let mut configured = Measured::new(config, device.clone())?;
+    let mut plain = if has_attention { Some(Measured::new(plain, device)?) } else { None };
 
     // Draws on stderr, and only where that is a terminal.
-    let batches = 1 + EVALUATION_BATCHES + 1 + LOADED_BATCHES;
-    let bar = ProgressBar::new(WARM_UP_STEPS + steps + batches as u64);
+    let networks = 1 + u64::from(has_attention);
+    let turns = if has_attention { TURNS.min(steps) } else { 1 };
+    let overhead = WARM_UP_STEPS + 1 + EVALUATION_BATCHES as u64;
+    let bar = ProgressBar::new(networks * (steps + turns * overhead) + 1 + LOADED_BATCHES as u64);
     bar.set_style(ProgressStyle::with_template("{msg} {bar:40} {pos}/{len}")?);
-    bar.set_message("training");
-    let taken = bench.train(steps, || bar.inc(1))?;
-    bar.set_message("evaluation");
-    let evaluated = bench.evaluate(|| bar.inc(1))?;
+    for turn in 0..turns {
+        let of_turn = steps * (turn + 1) / turns - steps * turn / turns;
+        for measured in std::iter::once(&mut configured).chain(&mut plain) {
+            measured.take_turn(of_turn, &bar)?;
+        }
+    }
     bar.set_message("loading");
-    let loaded = bench.load(|| bar.inc(1));
+    let loaded = configured.bench.load(|| bar.inc(1));
     bar.set_message("sgemm peak");
-    let multiplied = bench.multiply()?;
+    let multiplied = configured.bench.multiply()?;
     bar.finish_and_clear();
 
+    let Measured { bench, taken, evaluated, .. } = &configured;
     let part_ms = |part| 1e3 * median(taken.iter().map(|step: &Breakdown| step.secs(part)));
-    let step_secs = median(taken.iter().map(|step| step.total_secs));
+    let step_secs = configured.step_secs();
     let gflop_per_step = flops.training as f64 * batch_size as f64 / 1e9;
     let gflop_per_sec = gflop_per_step / step_secs;
     let sgemm_gflop_per_sec = 2.0 * (PEAK_SIDE as f64).powi(3) / 1e9 / median(multiplied);
@@ -118,13 +153,61 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
         step_ms: 1e3 * step_secs,
         images_per_sec: batch_size as f64 / step_secs,
         eval_batch_size,
-        eval_images_per_sec: eval_batch_size as f64 / median(evaluated),
+        eval_images_per_sec: eval_batch_size as f64 / median(evaluated.iter().copied()),
+        latency_ms: 1e3 * configured.latency_secs(),
         loading_us_per_image: 1e6 * median(loaded) / batch_size as f64,
         gflop_per_step,
         gflop_per_sec,
         sgemm_gflop_per_sec,
         percent_of_sgemm: 100.0 * gflop_per_sec / sgemm_gflop_per_sec,
+        attention: plain.map(|plain| Comparison {
+            configured: configured.cost(eval_batch_size),
+            plain: plain.cost(eval_batch_size),
+        }),
     })
+}
+
+/// A network, and what was measured of it so far.
+struct Measured {
+    bench: Bench,
+    taken: Vec<Breakdown>,
+    /// Seconds of each evaluation batch,
+    evaluated: Vec<f64>,
+    /// and of each single picture.
+    classified: Vec<f64>,
+}
+
+impl Measured {
+    fn new(config: Config, device: Device) -> Result<Self> {
+        Ok(Self { bench: Bench::new(config, device)?, taken: vec![], evaluated: vec![], classified: vec![] })
+    }
+
+    fn take_turn(&mut self, steps: u64, bar: &ProgressBar) -> Result<()> {
+        bar.set_message("training");
+        self.taken.extend(self.bench.train(steps, || bar.inc(1))?);
+        bar.set_message("evaluation");
+        self.evaluated.extend(self.bench.evaluate(|| bar.inc(1))?);
+        self.classified.extend(self.bench.classify_one()?);
+        Ok(())
+    }
+
+    fn step_secs(&self) -> f64 {
+        median(self.taken.iter().map(|step| step.total_secs))
+    }
+
+    fn latency_secs(&self) -> f64 {
+        median(self.classified.iter().copied())
+    }
+
+    fn cost(&self, eval_batch_size: usize) -> Cost {
+        Cost {
+            model: self.bench.cnn().summary(),
+            parameters: self.bench.cnn().weights().parameter_count(),
+            step_ms: 1e3 * self.step_secs(),
+            latency_ms: 1e3 * self.latency_secs(),
+            batch_latency_ms: 1e3 * median(self.evaluated.iter().copied()) / eval_batch_size as f64,
+        }
+    }
 }
 
 impl Report {
@@ -157,11 +240,57 @@ impl Report {
                 self.gflop_per_sec,
                 self.percent_of_sgemm
             ),
-            format!("evaluation  {} images/s at batch {}", count(self.eval_images_per_sec), self.eval_batch_size),
+            format!(
+                "evaluation  {} images/s at batch {}; one picture alone in {:.3} ms",
+                count(self.eval_images_per_sec),
+                self.eval_batch_size,
+                self.latency_ms
+            ),
             format!("loading     {:.1} µs an image on one core, augmentation included", self.loading_us_per_image),
             format!("sgemm peak  {:.1} GFLOP/s ({PEAK_SIDE} × {PEAK_SIDE}, f32)", self.sgemm_gflop_per_sec),
         ]);
+        if let Some(comparison) = &self.attention {
+            lines.push(String::new());
+            lines.extend(comparison.lines(self.eval_batch_size));
+        }
         lines.join("\n")
+    }
+}
+
+impl Comparison {
+    fn lines(&self, eval_batch_size: usize) -> Vec<String> {
+        let Self { configured, plain } = self;
+        let width = configured.model.chars().count();
+        let row = |name: &str, cells: [String; 4]| {
+            let [parameters, step, alone, in_batch] = cells;
+            format!("  {name:<width$}  {parameters:>10}  {step:>7}  {alone:>13}  {in_batch:>14}")
+        };
+        let cost = |cost: &Cost| {
+            let cells = [
+                format::count(cost.parameters as u64),
+                format!("{:.2}", cost.step_ms),
+                format!("{:.3}", cost.latency_ms),
+                format!("{:.3}", cost.batch_latency_ms),
+            ];
+            row(&cost.model, cells)
+        };
+        let ratio = |of: fn(&Cost) -> f64| format!("{:.2}", of(configured) / of(plain));
+        let ratios = [
+            format!("{:.4}", configured.parameters as f64 / plain.parameters as f64),
+            ratio(|cost| cost.step_ms),
+            ratio(|cost| cost.latency_ms),
+            ratio(|cost| cost.batch_latency_ms),
+        ];
+        vec![
+            "what attention costs, beside the plain network in turns; a picture alone, and each of a batch:".to_owned(),
+            row(
+                "",
+                ["parameters", "step ms", "1 picture ms", &format!("{eval_batch_size}, each ms")].map(str::to_owned),
+            ),
+            cost(configured),
+            cost(plain),
+            row("ratio", ratios),
+        ]
     }
 }
 
@@ -204,9 +333,8 @@ mod tests {
         assert_eq!(model_name("processor\t: 0\n"), None);
     }
 
-    #[test]
-    fn the_report_for_people() {
-        let report = Report {
+    fn report() -> Report {
+        Report {
             taper_version: "0.1.0",
             cpu: Some("AMD EPYC 9B14".into()),
             device: "cpu (2 threads, avx2)".into(),
@@ -226,12 +354,38 @@ mod tests {
             images_per_sec: 645.8,
             eval_batch_size: 256,
             eval_images_per_sec: 1912.4,
+            latency_ms: 0.614,
             loading_us_per_image: 14.06,
             gflop_per_step: 4.254_990_336,
             gflop_per_sec: 42.936,
             sgemm_gflop_per_sec: 86.3,
             percent_of_sgemm: 49.75,
+            attention: None,
+        }
+    }
+
+    #[test]
+    fn the_report_for_people() {
+        insta::assert_snapshot!(report().text());
+    }
+
+    #[test]
+    fn the_report_compares_attention_with_none() {
+        let plain = Cost {
+            model: "cnn 32-64-128".into(),
+            parameters: 1_147_914,
+            step_ms: 99.1,
+            latency_ms: 0.614,
+            batch_latency_ms: 0.2111,
         };
+        let configured = Cost {
+            model: "cnn-cbam 32-64-128".into(),
+            parameters: 1_150_896,
+            step_ms: 121.4,
+            latency_ms: 0.81,
+            batch_latency_ms: 0.3,
+        };
+        let report = Report { attention: Some(Comparison { configured, plain }), ..report() };
         insta::assert_snapshot!(report.text());
     }
 }

@@ -222,6 +222,7 @@ fn unknown_section<'a>(origin: &str, section: &str, keys: impl Iterator<Item = &
 mod tests {
     use super::super::{DataSource, ScheduleKind};
     use super::*;
+    use crate::config::AttentionKind;
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
@@ -251,6 +252,20 @@ mod tests {
         for rule in RULES {
             let key = rule.key.split_once('.').unwrap().1;
             assert!(text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = "))), "{key}");
+        }
+    }
+
+    #[test]
+    fn each_preset_of_an_attention_differs_from_the_defaults_in_nothing_else() {
+        for kind in AttentionKind::ALL.into_iter().filter(|&kind| kind != AttentionKind::None) {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/{}.toml", kind.name()));
+            let loaded = Config::load(Some(&path), &[]).unwrap();
+            let mut expected = Config::load(None, &[]).unwrap();
+            expected.model.attention = kind;
+            assert_eq!(loaded, expected);
+            let given: Table = toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            assert_eq!(given.len(), 1);
+            assert_eq!(given["model"].as_table().unwrap().len(), 1);
         }
     }
 

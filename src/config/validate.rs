@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use super::{AttentionKind, Config};
-use crate::model::attention::REDUCTION;
+use crate::model::attention::{NON_LOCAL_BLOCK, REDUCTION};
 
 /// Learning rates that a configuration or a command may set.
 pub const LEARNING_RATES: RangeInclusive<f64> = 1e-12..=10.0;
@@ -60,11 +60,13 @@ pub(super) const RULES: &[Rule] = &[
     rule("model.hidden", "a whole number from 1 to 65536", |c| (1..=65_536).contains(&c.model.hidden)),
     Rule {
         key: "model.attention",
-        allowed: "none, or se with at least 16 channels in each block",
-        choices: &["none", "se"],
-        holds: |c| {
-            let squeezable = c.model.channels.iter().all(|&channels| channels >= REDUCTION);
-            c.model.attention == AttentionKind::None || squeezable
+        allowed: "none, eca or spatial; se or cbam with at least 16 channels in each block; or non-local with at least 2 \
+                  in the last",
+        choices: &["none", "se", "eca", "spatial", "cbam", "non-local"],
+        holds: |c| match c.model.attention {
+            AttentionKind::None | AttentionKind::Eca | AttentionKind::Spatial => true,
+            AttentionKind::Se | AttentionKind::Cbam => c.model.channels.iter().all(|&channels| channels >= REDUCTION),
+            AttentionKind::NonLocal => c.model.channels[NON_LOCAL_BLOCK - 1] >= 2,
         },
     },
     rule("model.dropout", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.model.dropout)),

@@ -1,8 +1,10 @@
 //! What the network costs in arithmetic: its convolutions and linear layers, two floating-point operations a
-//! multiply-add. What is left out (batch normalisation, ReLU, pooling, the optimizer) is bound by memory.
+//! multiply-add, and the non-local block's. What is left out (batch normalisation, ReLU, pooling, the optimizer, other
+//! attention) is bound by memory.
 
-use crate::config::ModelConfig;
+use crate::config::{AttentionKind, ModelConfig};
 use crate::data::CLASSES;
+use crate::model::attention::NON_LOCAL_BLOCK;
 
 /// Operations for one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +25,21 @@ pub fn per_picture(config: &ModelConfig, side: usize) -> Flops {
     let forward = first_convolution
         + convolution(first, second, side / 2)
         + convolution(second, third, side / 4)
+        + attention(config, side / 4)
         + linear(third * (side / 8) * (side / 8), hidden)
         + linear(hidden, classes);
     Flops { forward, training: 3 * forward - first_convolution }
+}
+
+/// Of the last block, whose pictures have sides of `side` pixels: four projections, the comparison of all pairs of places and
+/// the sums over them.
+fn attention(config: &ModelConfig, side: u64) -> u64 {
+    let channels = config.channels[NON_LOCAL_BLOCK - 1] as u64;
+    let (inner, places) = (channels / 2, side * side);
+    match config.attention {
+        AttentionKind::NonLocal => 4 * 2 * channels * inner * places + 2 * 2 * inner * places * places,
+        _ => 0,
+    }
 }
 
 #[cfg(test)]
@@ -38,5 +52,13 @@ mod tests {
         let flops = per_picture(&ModelConfig::default(), SIDE);
         assert_eq!(flops, Flops { forward: 22_751_232, training: 66_484_224 });
         assert_eq!((flops.training * 64 + 500_000) / 1_000_000, 4255);
+    }
+
+    #[test]
+    fn the_non_local_block_takes_four_projections_and_two_products_of_places() {
+        let plain = ModelConfig::default();
+        let config = ModelConfig { attention: AttentionKind::NonLocal, ..plain.clone() };
+        let more = per_picture(&config, SIDE).forward - per_picture(&plain, SIDE).forward;
+        assert_eq!(more, 4 * 2 * 128 * 64 * 64 + 2 * 2 * 64 * 64 * 64);
     }
 }

@@ -6,14 +6,20 @@ use super::tape;
 
 /// The elements of `parts` as one vector.
 pub fn join(parts: &[&Tensor]) -> Result<Tensor> {
+    let elements: usize = parts.iter().map(|part| part.elem_count()).sum();
+    join_as(parts, &[elements])
+}
+
+/// The elements of `parts` as one tensor of that shape.
+pub fn join_as(parts: &[&Tensor], shape: &[usize]) -> Result<Tensor> {
     let vectors = parts.iter().map(|part| part.flatten_all()).collect::<Result<Vec<_>>>()?;
-    let joined = Tensor::cat(&vectors, 0)?;
+    let joined = Tensor::cat(&vectors, 0)?.reshape(shape)?;
     if !tape::is_recording() {
         return Ok(joined);
     }
     let joined = joined.detach();
     tape::note(parts, &joined, |node, gradient| {
-        let mut start = 0;
+        let (gradient, mut start) = (gradient.flatten_all()?, 0);
         let part = |argument: &Tensor| {
             let len = argument.elem_count();
             start += len;

@@ -7,8 +7,9 @@
 //! composed of differentiable operations, which finite differences check and the kernels are held equal to.
 //!
 //! [`simd`] chooses the vector instructions at run time. Every multiplication of matrices is a `product`; `convolution`
-//! and `winograd` make convolutions of them; `conv_block` is a block of the network in one operation. The only `unsafe` is
-//! in the inner loop of `product`.
+//! and `winograd` make convolutions of them; `conv_block` is a block of the network in one operation, gates of channels
+//! included; `spatial` and `non_local` follow a block that ends before its pool. The only `unsafe` is in the inner loop of
+//! `product`.
 //!
 //! The sums of a gradient are taken over a fixed number of groups of pictures, and in order, so no result depends on how
 //! many threads computed it. It does depend on whether the path has a fused multiply-add.
@@ -27,6 +28,7 @@ mod geometry;
 pub(crate) mod gradient_check;
 mod join;
 mod linear;
+mod non_local;
 mod pool;
 mod product;
 mod real;
@@ -34,16 +36,20 @@ mod real;
 mod reference;
 mod relu;
 pub mod simd;
+mod spatial;
+mod squeeze;
 pub mod tape;
 mod winograd;
 
 pub use adam::AdamStep;
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
 pub use conv::conv2d;
-pub use conv_block::{BlockParameters, SqueezeExcitation, conv_block_evaluate, conv_block_train};
+pub use conv_block::{BlockParameters, ChannelGates, Ending, conv_block_evaluate, conv_block_train};
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
 pub use flatten::flatten_planes;
 pub use linear::linear;
-pub use pool::max_pool_2x2;
+pub use non_local::{NonLocal, NonLocallyAttended, Projection, attend_pairs_and_pool};
+pub use pool::{max_pool_2x2, pool_whole_windows};
 pub use relu::relu;
+pub use spatial::{SpatialGates, SpatiallyAttended, attend_places_and_pool};

@@ -17,6 +17,14 @@ pub fn max_pool_2x2(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() { apply1(&x.contiguous()?, MaxPool2x2) } else { composed(x) }
 }
 
+/// `x` (N, H, W, C) in f64 or on another device: (N, H / 2, W / 2, C). An odd row or column is left out.
+pub fn pool_whole_windows(x: &Tensor) -> Result<Tensor> {
+    let (_, height, width, _) = x.dims4()?;
+    let planes = x.permute((0, 3, 1, 2))?;
+    let whole_windows = planes.narrow(2, 0, height / 2 * 2)?.narrow(3, 0, width / 2 * 2)?.contiguous()?;
+    max_pool_2x2(&whole_windows)?.permute((0, 2, 3, 1))?.contiguous()
+}
+
 /// Gathers the first maximum of each window: candle's gradient of `gather` is right.
 fn composed(x: &Tensor) -> Result<Tensor> {
     let (pictures, channels, height, width) = x.dims4()?;

@@ -83,3 +83,18 @@ pub fn sum_lanes<T: Real>(len: usize, f: impl Fn(usize) -> T) -> T {
     }
     total
 }
+
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    sum_lanes(a.len(), |i| a[i] * b[i])
+}
+
+pub fn add_scaled(sum: &mut [f32], factor: f32, values: &[f32]) {
+    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
+}
+
+/// The logistic function and its derivative, without the difference of two numbers that are almost 1.
+pub fn sigmoid_and_slope(x: f32) -> (f32, f32) {
+    let smaller = (-x.abs()).exp();
+    let (greater_half, smaller_half) = (1.0 / (1.0 + smaller), smaller / (1.0 + smaller));
+    (if x < 0.0 { smaller_half } else { greater_half }, greater_half * smaller_half)
+}

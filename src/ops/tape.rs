@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn gradients_are_candles_to_the_bit() -> Result<()> {
-        for attention in [AttentionKind::None, AttentionKind::Se] {
+        for attention in AttentionKind::ALL {
             let config = ModelConfig { channels: [16, 32, 32], hidden: 20, attention, ..ModelConfig::default() };
             let cnn = Cnn::new(&config, 0, &Device::Cpu)?;
             let x = tensor(real(1, 5 * 32 * 32 * 3), &[5, 32, 32, 3]);

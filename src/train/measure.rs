@@ -11,7 +11,7 @@ use super::optimizer::Adam;
 use super::step::step;
 use super::{plan_of_epoch, to_tensors};
 use crate::config::Config;
-use crate::data::loader::{train_batches, train_batches_here};
+use crate::data::loader::{evaluation_batch, train_batches, train_batches_here};
 use crate::data::{Dataset, sample};
 use crate::model::{Cnn, Mode};
 use crate::run::step_time::{Breakdown, StepTime};
@@ -22,6 +22,8 @@ pub const WARM_UP_STEPS: u64 = 5;
 pub const EVALUATION_BATCHES: usize = 10;
 /// Training batches that are made on one core and counted.
 pub const LOADED_BATCHES: usize = 20;
+/// Single pictures that are classified before one is counted, and that are counted.
+const SINGLE_PICTURES: [usize; 2] = [10, 100];
 /// Rows and columns of the matrices whose product stands for the peak.
 pub const PEAK_SIDE: usize = 1536;
 const PEAK_PRODUCTS: usize = 5;
@@ -110,6 +112,20 @@ impl Bench {
             taken();
         }
         secs.split_off(1)
+    }
+
+    /// Seconds that each of some single pictures takes to classify, on the device already.
+    pub fn classify_one(&self) -> Result<Vec<f64>> {
+        let [warm_up, counted] = SINGLE_PICTURES;
+        let (x, _) = to_tensors(&evaluation_batch(&self.test_data, 0..1), &self.device)?;
+        let mut secs = Vec::new();
+        for _ in 0..warm_up + counted {
+            let started = Instant::now();
+            // Read, so that a device has finished.
+            self.device.with_context(|| self.cnn.forward(&x, Mode::Evaluate)?.detach().to_vec2::<f32>())?;
+            secs.push(started.elapsed().as_secs_f64());
+        }
+        Ok(secs.split_off(warm_up))
     }
 
     /// Seconds that each of some products of two f32 matrices of [`PEAK_SIDE`] takes, on all threads.

@@ -267,6 +267,28 @@ fn bench_tells_where_the_time_goes() {
 }
 
 #[test]
+fn bench_shows_what_attention_costs() {
+    let dir = Dir::new();
+    let args = ["bench", "--steps", "2", "--batch-size", "8", "--device", "cpu", "--threads", "1"];
+    let network = ["--set", "model.channels=[4,4,4]", "--set", "model.hidden=8", "--set", "train.eval_batch_size=16"];
+    let args: Vec<&str> = args.into_iter().chain(network).chain(["--set", "model.attention=spatial"]).collect();
+    let out = dir.command([&args[..], &["--json"]].concat()).succeed();
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let costs = &report["attention"];
+    assert_eq!(
+        (&costs["configured"]["model"], &costs["plain"]["model"]),
+        (&"cnn-spatial 4-4-4".into(), &"cnn 4-4-4".into())
+    );
+    let number = |network: &str, key: &str| costs[network][key].as_f64().unwrap_or_else(|| panic!("no number {key}"));
+    assert_eq!(number("configured", "parameters") - number("plain", "parameters"), 3.0 * 2.0 * 49.0);
+    for key in ["step_ms", "latency_ms", "batch_latency_ms"] {
+        assert!(number("configured", key) > 0.0 && number("plain", key) > 0.0, "{key}: {report}");
+    }
+    let text = dir.command(args).succeed();
+    assert!(text.contains("what attention costs") && text.contains("16, each ms"), "{text}");
+}
+
+#[test]
 fn the_latest_run_is_the_one_with_the_latest_event() {
     let dir = Dir::new();
     let train = |name: &str| {

@@ -103,13 +103,19 @@ fn the_loss_falls_and_the_seed_decides() {
 #[test]
 fn the_number_of_threads_does_not_change_a_byte() {
     let runs = Runs::new();
-    let channels = ["--set", "model.channels=[16,20,32]", "--set", "model.attention=se", "--max-steps", "6"];
-    for threads in ["1", "2", "3"] {
-        runs.train(threads, &[&channels[..], &["--set", &format!("run.threads={threads}")]].concat());
+    let weights =
+        |name: &str| fs::read(latest_checkpoint(&runs.dir.run(name)).join("model.safetensors")).expect("weights");
+    for attention in ["se", "eca", "cbam", "non-local"] {
+        let attends = format!("model.attention={attention}");
+        let network = ["--set", "model.channels=[16,20,32]", "--set", &attends, "--max-steps", "6"];
+        let [one, two, three] = [1, 2, 3].map(|threads| {
+            let name = format!("{attention}-{threads}");
+            runs.train(&name, &[&network[..], &["--set", &format!("run.threads={threads}")]].concat());
+            name
+        });
+        assert_eq!(runs.losses(&one), runs.losses(&two), "{attention}");
+        assert!(weights(&one) == weights(&two) && weights(&one) == weights(&three), "{attention}");
     }
-    let weights = |name| fs::read(latest_checkpoint(&runs.dir.run(name)).join("model.safetensors")).expect("weights");
-    assert_eq!(runs.losses("1"), runs.losses("2"));
-    assert!(weights("1") == weights("2") && weights("1") == weights("3"));
 }
 
 #[test]

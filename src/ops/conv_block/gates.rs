@@ -1,42 +1,83 @@
-//! Squeeze-and-excitation (Hu et al. 2018, section 3): a gate for each channel of a picture from the means of all of them.
-//!
-//! s = σ(E relu(R z)), with z the means (C), R (C / r, C) and E (C, C / r).
+//! A gate for each channel of a picture from the means of all of them: s = σ(f(z)), with z the means (C).
 
 use candle_core::{Result, Tensor};
 use candle_nn::ops::sigmoid;
 
-use super::picture::{Normalisation, Rectified, rectified, rectified_means};
-use crate::ops::real::sum_lanes;
+use super::picture::{Normalisation, Rectified, rectified_means};
+use crate::ops::real::{add_scaled, dot, sigmoid_and_slope};
 use crate::ops::relu::relu;
+use crate::ops::squeeze::{Squeeze, add_weight_gradients};
 
-/// The weights of the gates of a block.
+/// How the gates come from the means.
 #[derive(Clone, Copy)]
-pub struct SqueezeExcitation<'a> {
-    /// (C / r, C)
-    pub reduce: &'a Tensor,
-    /// (C, C / r)
-    pub expand: &'a Tensor,
+pub enum ChannelGates<'a> {
+    /// f(z) = E relu(R z), with R (C / r, C) and E (C, C / r): squeeze-and-excitation (Hu et al. 2018, section 3).
+    SqueezeExcitation { reduce: &'a Tensor, expand: &'a Tensor },
+    /// f(z) = w ∗ z along the channels, with w (1, 1, K), K odd, and K / 2 zeros at each end: efficient channel attention
+    /// (Wang et al. 2020, section 3.3).
+    Efficient { kernel: &'a Tensor },
 }
 
-impl SqueezeExcitation<'_> {
+/// Which of the [`ChannelGates`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateKind {
+    SqueezeExcitation,
+    Efficient,
+}
+
+impl<'a> ChannelGates<'a> {
     /// Gates (N, C) between 0 and 1 from the channels' means (N, C), by candle's operations.
     pub fn gates(&self, means: &Tensor) -> Result<Tensor> {
-        sigmoid(&relu(&means.matmul(&self.reduce.t()?)?)?.matmul(&self.expand.t()?)?)
+        match self {
+            Self::SqueezeExcitation { reduce, expand } => sigmoid(&squeeze_and_excite(means, reduce, expand)?),
+            Self::Efficient { kernel } => sigmoid(&along_channels(means, &kernel.flatten_all()?)?),
+        }
     }
+
+    pub(super) fn kind(&self) -> GateKind {
+        match self {
+            Self::SqueezeExcitation { .. } => GateKind::SqueezeExcitation,
+            Self::Efficient { .. } => GateKind::Efficient,
+        }
+    }
+
+    pub(super) fn weights(&self) -> Vec<&'a Tensor> {
+        match *self {
+            Self::SqueezeExcitation { reduce, expand } => vec![reduce, expand],
+            Self::Efficient { kernel } => vec![kernel],
+        }
+    }
+}
+
+/// E relu(R z) of each row of `z` (N, C), by candle's operations.
+pub fn squeeze_and_excite(z: &Tensor, reduce: &Tensor, expand: &Tensor) -> Result<Tensor> {
+    relu(&z.matmul(&reduce.t()?)?)?.matmul(&expand.t()?)
+}
+
+/// w ∗ z of each row of `z` (N, C), w (K). (The gradient of candle's convolution of one dimension fails where the kernel is
+/// wider than the row.)
+fn along_channels(z: &Tensor, kernel: &Tensor) -> Result<Tensor> {
+    let (taps, channels) = (kernel.dim(0)?, z.dim(1)?);
+    let padded = z.pad_with_zeros(1, taps / 2, taps / 2)?;
+    let mut sum = z.zeros_like()?;
+    for tap in 0..taps {
+        sum = (sum + padded.narrow(1, tap, channels)?.broadcast_mul(&kernel.narrow(0, tap, 1)?)?)?;
+    }
+    Ok(sum)
 }
 
 /// The same on slices.
 #[derive(Clone, Copy)]
-pub struct Gates<'a> {
-    pub reduce: &'a [f32],
-    pub expand: &'a [f32],
+pub enum Gates<'a> {
+    SqueezeExcitation(Squeeze<'a>),
+    Efficient { kernel: &'a [f32] },
 }
 
 /// The gates of a picture, and what the way back needs of them.
 pub struct PictureGates {
     /// The mean of each channel after the ReLU, (C).
     means: Vec<f32>,
-    /// (C / r), after the ReLU.
+    /// (C / r), after the ReLU; empty where nothing is squeezed.
     squeezed: Vec<f32>,
     /// (C)
     pub gates: Vec<f32>,
@@ -58,7 +99,15 @@ pub struct PictureGatesGradient {
     squeezed: Vec<f32>,
 }
 
-impl Gates<'_> {
+impl<'a> Gates<'a> {
+    /// From the weights of gates of that kind, one after another.
+    pub fn split(kind: GateKind, weights: &'a [f32]) -> Self {
+        match kind {
+            GateKind::SqueezeExcitation => Self::SqueezeExcitation(Squeeze::split(weights)),
+            GateKind::Efficient => Self::Efficient { kernel: weights },
+        }
+    }
+
     /// The gates of a picture from the convolution's output `y` (pixels, C).
     #[inline(always)]
     pub fn of_picture(&self, y: &[f32], normalisation: &Normalisation) -> PictureGates {
@@ -66,23 +115,32 @@ impl Gates<'_> {
         let (mut means, mut counts, mut centred) = (zeros(), zeros(), zeros());
         let rectified = Rectified { means: &mut means, counts: &mut counts, centred: &mut centred };
         rectified_means(y, normalisation, rectified);
-        let squeezed = self.squeezed(&means);
-        let (gates, slopes) = self.excited(&squeezed).map(sigmoid_and_slope).unzip();
+        let (squeezed, excited) = self.excited(&means);
+        let (gates, slopes) = excited.into_iter().map(sigmoid_and_slope).unzip();
         PictureGates { means, squeezed, gates, slopes, counts, centred }
     }
 
     /// The gates (C) from the means (C).
-    pub fn from_means(&self, means: &[f32]) -> Vec<f32> {
-        self.excited(&self.squeezed(means)).map(|value| sigmoid_and_slope(value).0).collect()
+    pub fn of_means(&self, means: &[f32]) -> Vec<f32> {
+        self.excited(means).1.into_iter().map(|value| sigmoid_and_slope(value).0).collect()
     }
 
-    fn squeezed(&self, means: &[f32]) -> Vec<f32> {
-        self.reduce.chunks_exact(means.len()).map(|row| rectified(dot(row, means))).collect()
-    }
-
-    /// Before the sigmoid.
-    fn excited(&self, squeezed: &[f32]) -> impl Iterator<Item = f32> {
-        self.expand.chunks_exact(squeezed.len()).map(|row| dot(row, squeezed))
+    /// What is squeezed, if anything, and what comes before the sigmoid.
+    fn excited(&self, means: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        match self {
+            Self::SqueezeExcitation(squeeze) => {
+                let squeezed = squeeze.squeezed(means);
+                let excited = squeeze.excited(&squeezed);
+                (squeezed, excited)
+            }
+            Self::Efficient { kernel } => {
+                let excited = (0..means.len()).map(|channel| {
+                    let (taps, channels) = overlap(kernel.len(), means.len(), channel);
+                    dot(&kernel[taps], &means[channels])
+                });
+                (vec![], excited.collect())
+            }
+        }
     }
 
     /// Takes the sums of the gradient over the maxima of a picture of so many pixels, of each channel: plain, and of its
@@ -104,41 +162,70 @@ impl Gates<'_> {
                 d_gate * kept.slopes[i]
             })
             .collect();
-        let mut squeezed = vec![0.0; kept.squeezed.len()];
-        for (excited, row) in excited.iter().zip(self.expand.chunks_exact(squeezed.len())) {
-            add_scaled(&mut squeezed, *excited, row);
-        }
-        for (gradient, &value) in squeezed.iter_mut().zip(&kept.squeezed) {
-            *gradient = if value > 0.0 { *gradient } else { 0.0 };
-        }
-        let mut shares = vec![0.0; channels];
-        for (squeezed, row) in squeezed.iter().zip(self.reduce.chunks_exact(channels)) {
-            add_scaled(&mut shares, *squeezed / pixels as f32, row);
-        }
+        let (squeezed, mut shares) = self.means_gradient(&excited, kept);
+        shares.iter_mut().for_each(|share| *share /= pixels as f32);
         for i in 0..channels {
             plain[i] = plain[i] * kept.gates[i] + shares[i] * kept.counts[i];
             with_centred[i] = with_centred[i] * kept.gates[i] + shares[i] * kept.centred[i];
         }
         PictureGatesGradient { shares, excited, squeezed }
     }
-}
 
-/// The gradients of R (C / r, C) and then E (C, C / r), over the pictures in order.
-pub fn weight_gradients<'a>(
-    pictures: impl Iterator<Item = (&'a PictureGates, &'a PictureGatesGradient)>,
-    [channels, squeezed]: [usize; 2],
-) -> Vec<f32> {
-    let mut gradients = vec![0.0; 2 * channels * squeezed];
-    let (reduce, expand) = gradients.split_at_mut(channels * squeezed);
-    for (kept, gradient) in pictures {
-        for (row, squeezed) in reduce.chunks_exact_mut(channels).zip(&gradient.squeezed) {
-            add_scaled(row, *squeezed, &kept.means);
-        }
-        for (row, excited) in expand.chunks_exact_mut(squeezed).zip(&gradient.excited) {
-            add_scaled(row, *excited, &kept.squeezed);
+    /// The gradients of what is squeezed, before its ReLU, and of the means.
+    fn means_gradient(&self, excited: &[f32], kept: &PictureGates) -> (Vec<f32>, Vec<f32>) {
+        match self {
+            Self::SqueezeExcitation(squeeze) => {
+                let gradient = squeeze.backward(excited, &kept.squeezed);
+                (gradient.squeezed, gradient.descriptor)
+            }
+            Self::Efficient { kernel } => {
+                let mut means = vec![0.0; excited.len()];
+                for (channel, excited) in excited.iter().enumerate() {
+                    let (taps, channels) = overlap(kernel.len(), means.len(), channel);
+                    add_scaled(&mut means[channels], *excited, &kernel[taps]);
+                }
+                (vec![], means)
+            }
         }
     }
-    gradients
+
+    /// The gradients of the weights, one after another, over the pictures in order.
+    pub fn weight_gradients<'p>(
+        &self,
+        pictures: impl Iterator<Item = (&'p PictureGates, &'p PictureGatesGradient)>,
+    ) -> Vec<f32> {
+        let mut gradients = vec![0.0; self.weights()];
+        for (kept, gradient) in pictures {
+            match self {
+                Self::SqueezeExcitation(_) => add_weight_gradients(
+                    &mut gradients,
+                    [&kept.means, &kept.squeezed],
+                    [&gradient.excited, &gradient.squeezed],
+                ),
+                Self::Efficient { kernel } => {
+                    for (channel, excited) in gradient.excited.iter().enumerate() {
+                        let (taps, channels) = overlap(kernel.len(), kept.means.len(), channel);
+                        add_scaled(&mut gradients[taps], *excited, &kept.means[channels]);
+                    }
+                }
+            }
+        }
+        gradients
+    }
+
+    fn weights(&self) -> usize {
+        match self {
+            Self::SqueezeExcitation(squeeze) => squeeze.weights(),
+            Self::Efficient { kernel } => kernel.len(),
+        }
+    }
+}
+
+/// The taps of a kernel centred on `channel` that meet a channel, and which they meet.
+fn overlap(kernel: usize, channels: usize, channel: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+    let half = kernel / 2;
+    let (start, end) = (channel.saturating_sub(half), (channel + half + 1).min(channels));
+    (start + half - channel..end + half - channel, start..end)
 }
 
 /// Multiplies each pixel by the gates of its channels.
@@ -149,17 +236,37 @@ pub fn apply(pixels: &mut [f32], gates: &[f32]) {
     }
 }
 
-/// The logistic function and its derivative, without the difference of two numbers that are almost 1.
-fn sigmoid_and_slope(x: f32) -> (f32, f32) {
-    let smaller = (-x.abs()).exp();
-    let (greater_half, smaller_half) = (1.0 / (1.0 + smaller), smaller / (1.0 + smaller));
-    (if x < 0.0 { smaller_half } else { greater_half }, greater_half * smaller_half)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradient_check::{assert_gradient, normal};
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    sum_lanes(a.len(), |i| a[i] * b[i])
-}
+    #[test]
+    fn the_gradients_of_squeeze_and_excitation_are_finite_differences() {
+        let (means, reduce, expand) = (normal(1, &[3, 8]), normal(2, &[2, 8]), normal(3, &[8, 2]));
+        let gates = |means: &Tensor, reduce: &Tensor, expand: &Tensor| {
+            ChannelGates::SqueezeExcitation { reduce, expand }.gates(means)
+        };
+        assert_gradient(&means, |means| gates(means, &reduce, &expand));
+        assert_gradient(&reduce, |reduce| gates(&means, reduce, &expand));
+        assert_gradient(&expand, |expand| gates(&means, &reduce, expand));
+    }
 
-fn add_scaled(sum: &mut [f32], factor: f32, values: &[f32]) {
-    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
+    #[test]
+    fn the_gradients_of_efficient_channel_attention_are_finite_differences() {
+        for taps in [1, 3, 5] {
+            let (means, kernel) = (normal(1, &[3, 8]), normal(2, &[1, 1, taps]));
+            assert_gradient(&means, |means| ChannelGates::Efficient { kernel: &kernel }.gates(means));
+            assert_gradient(&kernel, |kernel| ChannelGates::Efficient { kernel }.gates(&means));
+        }
+    }
+
+    #[test]
+    fn a_kernel_ends_with_the_channels() {
+        assert_eq!(overlap(3, 5, 0), (1..3, 0..2));
+        assert_eq!(overlap(3, 5, 2), (0..3, 1..4));
+        assert_eq!(overlap(3, 5, 4), (0..2, 3..5));
+        assert_eq!(overlap(5, 2, 0), (2..4, 0..2));
+        assert_eq!(overlap(1, 1, 0), (0..1, 0..1));
+    }
 }

@@ -376,3 +376,77 @@ pub fn rectified_means(y: &[f32], normalisation: &Normalisation, out: Rectified)
     let pixels = (y.len() / channels) as f32;
     means.iter_mut().for_each(|mean| *mean /= pixels);
 }
+
+/// Normalises `y` (pixels, channels) and rectifies it.
+#[inline(always)]
+pub fn rectify(y: &[f32], normalisation: &Normalisation, out: &mut [f32]) {
+    let channels = normalisation.scale.len();
+    let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
+    let shift = &normalisation.shift[..channels];
+    for (out, y) in out.chunks_exact_mut(channels).zip(y.chunks_exact(channels)) {
+        let (out, y) = (&mut out[..channels], &y[..channels]);
+        for i in 0..channels {
+            out[i] = rectified((y[i] - mean[i]) * scale[i] + shift[i]);
+        }
+    }
+}
+
+/// As [`rectify`], where the numbers are.
+#[inline(always)]
+pub fn rectify_in_place(y: &mut [f32], normalisation: &Normalisation) {
+    let channels = normalisation.scale.len();
+    let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
+    let shift = &normalisation.shift[..channels];
+    for y in y.chunks_exact_mut(channels) {
+        let y = &mut y[..channels];
+        for i in 0..channels {
+            y[i] = rectified((y[i] - mean[i]) * scale[i] + shift[i]);
+        }
+    }
+}
+
+/// Over the pixels of a picture that are above 0 once normalised, of each channel: the sum of the gradient, and of its
+/// product with the convolution's output `y` less its mean.
+#[inline(always)]
+pub fn rectified_gradient_sums(y: &[f32], gradient: &[f32], normalisation: &Normalisation) -> (Vec<f32>, Vec<f32>) {
+    let channels = normalisation.scale.len();
+    let (mut plain, mut with_centred) = (vec![0.0; channels], vec![0.0; channels]);
+    let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
+    let shift = &normalisation.shift[..channels];
+    for (y, gradient) in y.chunks_exact(channels).zip(gradient.chunks_exact(channels)) {
+        let (plain, with_centred) = (&mut plain[..channels], &mut with_centred[..channels]);
+        let (y, gradient) = (&y[..channels], &gradient[..channels]);
+        for i in 0..channels {
+            let (centred, gradient) = (y[i] - mean[i], gradient[i]);
+            let passes = if centred * scale[i] + shift[i] > 0.0 { gradient } else { 0.0 };
+            plain[i] += passes;
+            with_centred[i] += passes * centred;
+        }
+    }
+    (plain, with_centred)
+}
+
+/// Writes the gradient of the convolution's output to `dy`, like `y` (pixels, channels) and the gradient of what [`rectify`]
+/// made of it.
+#[inline(always)]
+pub fn rectified_output_gradient(
+    y: &[f32],
+    terms: &GradientTerms,
+    normalisation: &Normalisation,
+    gradient: &[f32],
+    dy: &mut [f32],
+) {
+    let channels = normalisation.scale.len();
+    let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
+    let (shift, slope) = (&normalisation.shift[..channels], &terms.slope[..channels]);
+    let (offset, of_gradient) = (&terms.offset[..channels], &terms.scale[..channels]);
+    let pixels = y.chunks_exact(channels).zip(gradient.chunks_exact(channels));
+    for (dy, (y, gradient)) in dy.chunks_exact_mut(channels).zip(pixels) {
+        let (dy, y, gradient) = (&mut dy[..channels], &y[..channels], &gradient[..channels]);
+        for i in 0..channels {
+            let (centred, gradient) = (y[i] - mean[i], gradient[i]);
+            let passes = if centred * scale[i] + shift[i] > 0.0 { gradient } else { 0.0 };
+            dy[i] = of_gradient[i] * passes + (slope[i] * centred + offset[i]);
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The non-local block (Wang et al. 2018, section 3), embedded Gaussian: each place of a feature map looks at all of them,
+//! y = x + W softmax(θ(x) φ(x)ᵀ) g(x), with θ, φ, g and W convolutions of 1 x 1.
+//!
+//! The map of a picture has as many numbers as pairs of places: it is for where these are few.
+
+mod picture;
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+use super::buffer::Buffer;
+use super::conv::conv2d;
+use super::join::{join, join_as};
+use super::pool::pool_whole_windows;
+use super::real::{elements, has_f32_kernel, with_elements};
+use super::simd;
+use super::tape::{apply1, apply2};
+use picture::Size;
+
+/// A convolution of 1 x 1.
+#[derive(Clone, Copy)]
+pub struct Projection<'a> {
+    /// (O, C, 1, 1)
+    pub weight: &'a Tensor,
+    /// (O)
+    pub bias: &'a Tensor,
+}
+
+impl Projection<'_> {
+    fn of(&self, x: &Tensor) -> Result<Tensor> {
+        conv2d(x, self.weight, self.bias, 1, 0)
+    }
+}
+
+/// The projections of a non-local block.
+#[derive(Clone, Copy)]
+pub struct NonLocal<'a> {
+    /// From C to D channels, as the two that follow.
+    pub theta: Projection<'a>,
+    pub phi: Projection<'a>,
+    pub g: Projection<'a>,
+    /// W, from D to C channels.
+    pub out: Projection<'a>,
+}
+
+/// What came of it.
+pub struct NonLocallyAttended {
+    /// Like the input, (N, H, W, C).
+    pub output: Tensor,
+    /// (N, H · W, H · W): how much each place, row by row, looks at every other; each row of the map sums to 1.
+    pub pairs: Tensor,
+}
+
+impl NonLocal<'_> {
+    /// Of a feature map `x` (N, H, W, C), by candle's operations.
+    pub fn attend(&self, x: &Tensor) -> Result<NonLocallyAttended> {
+        let (pictures, height, width, _) = x.dims4()?;
+        let of_places = |projection: Projection| projection.of(x)?.reshape((pictures, height * width, ()));
+        let pairs = softmax(&of_places(self.theta)?.matmul(&of_places(self.phi)?.transpose(1, 2)?.contiguous()?)?)?;
+        let seen = pairs.matmul(&of_places(self.g)?)?.reshape((pictures, height, width, ()))?;
+        Ok(NonLocallyAttended { output: (x + self.out.of(&seen)?)?, pairs })
+    }
+}
+
+/// Along the last dimension. (The greatest is subtracted as a constant: its gradient is 0, and candle's has a fault.)
+fn softmax(x: &Tensor) -> Result<Tensor> {
+    let exponentials = x.broadcast_sub(&x.detach().max_keepdim(D::Minus1)?)?.exp()?;
+    exponentials.broadcast_div(&exponentials.sum_keepdim(D::Minus1)?)
+}
+
+/// A feature map `x` (N, H, W, C) through a non-local block and a 2 x 2 pool, (N, H / 2, W / 2, C).
+///
+/// # Errors
+/// The sizes do not fit.
+pub fn attend_pairs_and_pool(x: &Tensor, weights: NonLocal) -> Result<Tensor> {
+    let (_, height, width, channels) = x.dims4()?;
+    let [theta, phi, g, out] = [weights.theta, weights.phi, weights.g, weights.out].map(|projection| projection.weight);
+    if height < 2 || width < 2 || theta.dims() != phi.dims() || theta.dims() != g.dims() || out.dim(0)? != channels {
+        bail!("a non-local block of {:?} from {:?} to {:?}", x.shape(), theta.shape(), out.shape())
+    }
+    if !has_f32_kernel(x) {
+        return pool_whole_windows(&weights.attend(x)?.output);
+    }
+    // θ, φ and g as one convolution.
+    let size = Size { positions: height * width, channels: theta.dim(0)? };
+    let weight = join_as(&[theta, phi, g], &[3 * size.channels, channels, 1, 1])?;
+    let bias = join(&[weights.theta.bias, weights.phi.bias, weights.g.bias])?;
+    let compared = conv2d(x, &weight, &bias, 1, 0)?;
+    let seen = apply1(&compared, AttendPairs { size, pairs: Mutex::new(None) })?;
+    apply2(&x.contiguous()?, &weights.out.of(&seen)?, AddAndPool { places: Mutex::new(vec![]) })
+}
+
+/// softmax(θ φᵀ) g, (N, H, W, D), of θ, φ and g one after another, (N, H, W, 3 D).
+struct AttendPairs {
+    size: Size,
+    /// The maps, which the backward pass needs.
+    pairs: Mutex<Option<Buffer>>,
+}
+
+impl CustomOp1 for AttendPairs {
+    fn name(&self) -> &'static str {
+        "attend_pairs"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (pictures, height, width, _) = layout.shape().dims4()?;
+        let x = elements::<f32>(x, layout)?;
+        let mut out = vec![0.0; pictures * self.size.picture()];
+        let mut pairs = Buffer::stale(pictures * self.size.map());
+        out.par_chunks_exact_mut(self.size.picture())
+            .zip(pairs.par_chunks_exact_mut(self.size.map()))
+            .zip(x.par_chunks_exact(3 * self.size.picture()))
+            .try_for_each(|((out, pairs), x)| picture::forward(self.size, x, pairs, out))?;
+        *self.pairs.lock().unwrap_or_else(PoisonError::into_inner) = Some(pairs);
+        Ok((CpuStorage::F32(out), Shape::from((pictures, height, width, self.size.channels))))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        let pairs = pairs.as_ref().expect("the forward pass has kept the maps");
+        let mut dx = vec![0.0; x.elem_count()];
+        with_elements(x, |x: &[f32]| {
+            with_elements(gradient, |gradient: &[f32]| {
+                let sources = x
+                    .par_chunks_exact(3 * self.size.picture())
+                    .zip(pairs.par_chunks_exact(self.size.map()))
+                    .zip(gradient.par_chunks_exact(self.size.picture()));
+                dx.par_chunks_exact_mut(3 * self.size.picture())
+                    .zip(sources)
+                    .try_for_each(|(dx, ((x, pairs), gradient))| picture::backward(self.size, x, pairs, gradient, dx))
+            })
+        })?;
+        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+    }
+}
+
+/// The pool of a sum of two feature maps (N, H, W, C).
+struct AddAndPool {
+    /// Of each maximum, its place in its window.
+    places: Mutex<Vec<u8>>,
+}
+
+impl CustomOp2 for AddAndPool {
+    fn name(&self) -> &'static str {
+        "add_and_pool"
+    }
+
+    fn cpu_fwd(
+        &self,
+        a: &CpuStorage,
+        a_layout: &Layout,
+        b: &CpuStorage,
+        b_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (pictures, height, width, channels) = a_layout.shape().dims4()?;
+        let (a, b) = (elements::<f32>(a, a_layout)?, elements::<f32>(b, b_layout)?);
+        let (picture, pooled) = (height * width * channels, (height / 2) * (width / 2) * channels);
+        let mut out = vec![0.0; pictures * pooled];
+        let mut places = vec![0; out.len()];
+        out.par_chunks_exact_mut(pooled)
+            .zip(places.par_chunks_exact_mut(pooled))
+            .zip(a.par_chunks_exact(picture).zip(b.par_chunks_exact(picture)))
+            .try_for_each(|((out, places), (a, b))| {
+                simd::vectorized(
+                    #[inline(always)]
+                    || picture::add_and_pool(a, b, [width, channels], out, places),
+                )
+            })?;
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = places;
+        Ok((CpuStorage::F32(out), Shape::from((pictures, height / 2, width / 2, channels))))
+    }
+
+    fn bwd(&self, a: &Tensor, _b: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (_, height, width, channels) = a.dims4()?;
+        let (picture, pooled) = (height * width * channels, (height / 2) * (width / 2) * channels);
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dx = vec![0.0; a.elem_count()];
+        with_elements(gradient, |gradient: &[f32]| {
+            dx.par_chunks_exact_mut(picture)
+                .zip(gradient.par_chunks_exact(pooled).zip(places.par_chunks_exact(pooled)))
+                .try_for_each(|(dx, (gradient, places))| {
+                    simd::vectorized(
+                        #[inline(always)]
+                        || picture::unpool(gradient, places, [width, channels], dx),
+                    )
+                })
+        })?;
+        let dx = Tensor::from_vec(dx, a.shape(), a.device())?;
+        Ok((Some(dx.clone()), Some(dx)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ops::gradient_check::{assert_gradient, normal};
+    use crate::ops::reference::{real, relative_error, tensor, with_gradients};
+
+    fn weights(values: &[Tensor]) -> NonLocal<'_> {
+        let of = |number: usize| Projection { weight: &values[2 * number], bias: &values[2 * number + 1] };
+        NonLocal { theta: of(0), phi: of(1), g: of(2), out: of(3) }
+    }
+
+    fn pooled(arguments: &[Tensor]) -> Result<Tensor> {
+        attend_pairs_and_pool(&arguments[0], weights(&arguments[1..]))
+    }
+
+    /// The shapes of x and of the weights and biases.
+    fn shapes([pictures, height, width, channels]: [usize; 4], inner: usize) -> Vec<Vec<usize>> {
+        let mut shapes = vec![vec![pictures, height, width, channels]];
+        for (outputs, inputs) in [(inner, channels), (inner, channels), (inner, channels), (channels, inner)] {
+            shapes.extend([vec![outputs, inputs, 1, 1], vec![outputs]]);
+        }
+        shapes
+    }
+
+    fn arguments(shape: [usize; 4], inner: usize) -> Vec<Tensor> {
+        let shapes = shapes(shape, inner);
+        (1..).zip(&shapes).map(|(seed, shape)| tensor(real(seed, shape.iter().product()), shape)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn equals_candles_operations(
+            (n, h, w, c) in (1..5usize, 2..8usize, 2..8usize, 1..24usize), inner in 1..20usize
+        ) {
+            let arguments = arguments([n, h, w, c], inner);
+            let output_gradient = tensor(real(20, n * (h / 2) * (w / 2) * c), &[n, h / 2, w / 2, c]);
+            let double = |tensor: &Tensor| tensor.to_dtype(DType::F64).unwrap();
+            let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let (ours, our_gradients) = with_gradients(&arguments, &output_gradient, pooled).unwrap();
+            let doubles: Vec<Tensor> = arguments.iter().map(double).collect();
+            let (expected, gradients) = with_gradients(&doubles, &double(&output_gradient), pooled).unwrap();
+            prop_assert!(relative_error(&ours, &values(&expected)).unwrap() <= 1e-5);
+            for (place, (ours, expected)) in our_gradients.iter().zip(&gradients).enumerate() {
+                let expected = values(expected);
+                // The bias of φ adds the same to all that a place compares: softmax does not see it.
+                if place == 4 {
+                    let greatest = ours.abs().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+                    prop_assert!(greatest < 1e-4, "{greatest:.1e}");
+                    continue;
+                }
+                let error = relative_error(ours, &expected).unwrap();
+                let is_zero = expected.iter().all(|value| value.abs() < 1e-9);
+                prop_assert!(error <= 1e-4 || is_zero, "gradient {place}: {error:.1e}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradients_are_finite_differences() {
+        let values: Vec<Tensor> =
+            (1..).zip(shapes([2, 4, 3, 4], 3)).map(|(seed, shape)| normal(seed, &shape)).collect();
+        for place in 0..values.len() {
+            assert_gradient(&values[place], |value| {
+                let mut values = values.clone();
+                values[place] = value.clone();
+                Ok(weights(&values[1..]).attend(&values[0])?.output)
+            });
+        }
+    }
+
+    #[test]
+    fn what_a_place_looks_at_sums_to_1() -> Result<()> {
+        let arguments = arguments([2, 3, 4, 5], 3);
+        let pairs = weights(&arguments[1..]).attend(&arguments[0])?.pairs;
+        assert_eq!(pairs.dims(), [2, 12, 12]);
+        assert!(pairs.sum(2)?.flatten_all()?.to_vec1::<f32>()?.iter().all(|sum| (sum - 1.0).abs() < 1e-5));
+        Ok(())
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        let mut arguments = arguments([1, 4, 4, 6], 3);
+        arguments[3] = tensor(real(1, 12), &[2, 6, 1, 1]);
+        assert!(pooled(&arguments).is_err());
+    }
+}

@@ -1,0 +1,295 @@
+//! Attention to places, and before it to channels if wanted, and the pool that follows, on channels-last pictures: the
+//! convolutional block attention module and its spatial half (Woo et al. 2018, section 3.1).
+//!
+//! Channels: s = σ(E relu(R mean) + E relu(R max)), of the means and the greatest of each channel. Places: σ(w ∗ [mean; max]),
+//! of the mean and the greatest over the channels at each place. As in PyTorch's pools, the first of equals is the greatest.
+
+mod picture;
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
+use candle_nn::ops::sigmoid;
+use rayon::prelude::*;
+
+use super::conv_block::squeeze_and_excite;
+use super::join::join;
+use super::pool::pool_whole_windows;
+use super::real::{elements, has_f32_kernel, with_elements};
+use super::simd;
+use super::squeeze::Squeeze;
+use super::tape::apply2;
+use picture::{KERNEL, Kept, Size, Weights};
+
+/// The weights of spatial attention.
+#[derive(Clone, Copy)]
+pub struct SpatialGates<'a> {
+    /// R (C / r, C) and E (C, C / r) of the gates of the channels, which come first, if any.
+    pub channels: Option<[&'a Tensor; 2]>,
+    /// (1, 2, 7, 7): of the means, and of the greatest; three zeros on each side.
+    pub kernel: &'a Tensor,
+}
+
+/// What came of it.
+pub struct SpatiallyAttended {
+    /// Like the input, (N, H, W, C).
+    pub output: Tensor,
+    /// Of the channels, (N, C), between 0 and 1, where there are any.
+    pub gates: Option<Tensor>,
+    /// Of the places, (N, H, W), between 0 and 1.
+    pub map: Tensor,
+}
+
+impl SpatialGates<'_> {
+    /// Of a feature map `x` (N, H, W, C), by candle's operations.
+    pub fn attend(&self, x: &Tensor) -> Result<SpatiallyAttended> {
+        let (pictures, height, width, channels) = x.dims4()?;
+        let (gates, gated) = match self.channels {
+            None => (None, x.clone()),
+            Some([reduce, expand]) => {
+                let planes = x.reshape((pictures, height * width, channels))?.transpose(1, 2)?.contiguous()?;
+                let of_mean = squeeze_and_excite(&planes.mean(2)?, reduce, expand)?;
+                let of_greatest = squeeze_and_excite(&greatest(&planes)?, reduce, expand)?;
+                let gates = sigmoid(&(of_mean + of_greatest)?)?;
+                let gated = x.broadcast_mul(&gates.reshape((pictures, 1, 1, channels))?)?;
+                (Some(gates), gated)
+            }
+        };
+        let descriptors = Tensor::stack(&[gated.mean(3)?, greatest(&gated)?], 1)?;
+        let map = sigmoid(&descriptors.conv2d(self.kernel, KERNEL / 2, 1, 1, 1)?.squeeze(1)?)?;
+        Ok(SpatiallyAttended { output: gated.broadcast_mul(&map.unsqueeze(3)?)?, gates, map })
+    }
+}
+
+/// Along the last dimension. (candle's `max` gives each of equals the whole gradient.)
+fn greatest(x: &Tensor) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    x.gather(&x.detach().argmax_keepdim(D::Minus1)?, D::Minus1)?.squeeze(D::Minus1)
+}
+
+/// A rectified feature map `x` (N, H, W, C) attended to and pooled 2 x 2, (N, H / 2, W / 2, C).
+///
+/// # Errors
+/// The sizes do not fit.
+pub fn attend_places_and_pool(x: &Tensor, gates: SpatialGates) -> Result<Tensor> {
+    let (_, height, width, channels) = x.dims4()?;
+    if gates.kernel.dims() != [1, 2, KERNEL, KERNEL] || height < 2 || width < 2 {
+        bail!("spatial attention to {height} x {width} places with a kernel of {:?}", gates.kernel.shape())
+    }
+    if !has_f32_kernel(x) {
+        return pool_whole_windows(&gates.attend(x)?.output);
+    }
+    let size = Size { height, width, channels };
+    let mut weights = vec![gates.kernel];
+    weights.extend(gates.channels.into_iter().flatten());
+    apply2(&x.contiguous()?, &join(&weights)?, AttendPlacesAndPool { size, kept: Mutex::new(vec![]) })
+}
+
+struct AttendPlacesAndPool {
+    size: Size,
+    /// Of each picture, what the backward pass needs of the forward pass.
+    kept: Mutex<Vec<Kept>>,
+}
+
+impl AttendPlacesAndPool {
+    /// The kernel comes first, then the weights of the gates of the channels, if any.
+    fn weights<'a>(&self, joined: &'a [f32]) -> Weights<'a> {
+        let (kernel, rest) = joined.split_at(2 * KERNEL * KERNEL);
+        Weights { kernel, channels: (!rest.is_empty()).then(|| Squeeze::split(rest)) }
+    }
+
+    fn forward(&self, x: &[f32], weights: &Weights) -> Result<(Vec<f32>, Vec<Kept>)> {
+        let (picture, pooled) = (self.size.picture(), self.size.pooled());
+        let mut out = vec![0.0; x.len() / picture * pooled];
+        let kept = out
+            .par_chunks_exact_mut(pooled)
+            .zip(x.par_chunks_exact(picture))
+            .map(|(out, x)| {
+                simd::vectorized(
+                    #[inline(always)]
+                    || picture::forward(self.size, weights, x, out),
+                )
+            })
+            .collect::<Result<_>>()?;
+        Ok((out, kept))
+    }
+
+    /// The gradients of `x` and of the weights.
+    fn backward(&self, kept: &[Kept], x: &[f32], weights: &Weights, gradient: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
+        let (picture, pooled) = (self.size.picture(), self.size.pooled());
+        let mut dx = vec![0.0; x.len()];
+        let of_pictures: Vec<Vec<f32>> = dx
+            .par_chunks_exact_mut(picture)
+            .zip(x.par_chunks_exact(picture))
+            .zip(gradient.par_chunks_exact(pooled).zip(kept))
+            .map(|((dx, x), (gradient, kept))| {
+                simd::vectorized(
+                    #[inline(always)]
+                    || picture::backward(self.size, weights, kept, x, gradient, dx),
+                )
+            })
+            .collect::<Result<_>>()?;
+        // In order, so that the number of threads does not change the rounding.
+        let mut d_weights = vec![0.0; weights.len()];
+        for of_picture in of_pictures {
+            d_weights.iter_mut().zip(of_picture).for_each(|(sum, value)| *sum += value);
+        }
+        Ok((dx, d_weights))
+    }
+}
+
+impl CustomOp2 for AttendPlacesAndPool {
+    fn name(&self) -> &'static str {
+        "attend_places_and_pool"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weights: &CpuStorage,
+        weights_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let weights = self.weights(elements(weights, weights_layout)?);
+        let (out, kept) = self.forward(elements(x, x_layout)?, &weights)?;
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        let Size { height, width, channels, .. } = self.size;
+        Ok((CpuStorage::F32(out), Shape::from((x_layout.dims()[0], height / 2, width / 2, channels))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weights: &Tensor,
+        _y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (dx, d_weights) = with_elements(x, |x: &[f32]| {
+            with_elements(weights, |weights: &[f32]| {
+                with_elements(gradient, |gradient: &[f32]| self.backward(&kept, x, &self.weights(weights), gradient))
+            })
+        })?;
+        Ok((
+            Some(Tensor::from_vec(dx, x.shape(), x.device())?),
+            Some(Tensor::from_vec(d_weights, weights.shape(), weights.device())?),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ops::gradient_check::{assert_gradient, normal};
+    use crate::ops::reference::{real, relative_error, tensor, with_gradients};
+
+    fn gates(weights: &[Tensor]) -> SpatialGates<'_> {
+        let [kernel, channels @ ..] = weights else { unreachable!("a kernel at least") };
+        let channels = match channels {
+            [reduce, expand] => Some([reduce, expand]),
+            _ => None,
+        };
+        SpatialGates { channels, kernel }
+    }
+
+    fn pooled(arguments: &[Tensor]) -> Result<Tensor> {
+        attend_places_and_pool(&arguments[0], gates(&arguments[1..]))
+    }
+
+    fn arguments([pictures, height, width, channels]: [usize; 4], squeezed: usize) -> Vec<Tensor> {
+        let shape = [pictures, height, width, channels];
+        let mut arguments = vec![
+            tensor(real(1, shape.iter().product()), &shape),
+            tensor(real(2, 2 * KERNEL * KERNEL), &[1, 2, KERNEL, KERNEL]),
+        ];
+        if squeezed > 0 {
+            arguments.push(tensor(real(3, squeezed * channels), &[squeezed, channels]));
+            arguments.push(tensor(real(4, squeezed * channels), &[channels, squeezed]));
+        }
+        arguments
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn equals_candles_operations(
+            (n, h, w, c) in (1..6usize, 2..20usize, 2..20usize, 1..40usize), squeezed in 0..4usize
+        ) {
+            let arguments = arguments([n, h, w, c], squeezed);
+            let output_gradient = tensor(real(5, n * (h / 2) * (w / 2) * c), &[n, h / 2, w / 2, c]);
+            let double = |tensor: &Tensor| tensor.to_dtype(DType::F64).unwrap();
+            let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let (ours, our_gradients) = with_gradients(&arguments, &output_gradient, pooled).unwrap();
+            let doubles: Vec<Tensor> = arguments.iter().map(double).collect();
+            let (expected, gradients) = with_gradients(&doubles, &double(&output_gradient), pooled).unwrap();
+            prop_assert!(relative_error(&ours, &values(&expected)).unwrap() <= 1e-5);
+            for (ours, expected) in our_gradients.iter().zip(&gradients) {
+                let error = relative_error(ours, &values(expected)).unwrap();
+                prop_assert!(error <= 1e-4, "{error:.1e}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradients_are_finite_differences() {
+        for squeezed in [0, 2] {
+            let mut values = vec![normal(1, &[2, 5, 4, 6]), normal(2, &[1, 2, KERNEL, KERNEL])];
+            if squeezed > 0 {
+                values.extend([normal(3, &[squeezed, 6]), normal(4, &[6, squeezed])]);
+            }
+            for place in 0..values.len() {
+                let with = |value: &Tensor| {
+                    let mut values = values.clone();
+                    values[place] = value.clone();
+                    values
+                };
+                assert_gradient(&values[place], |value| pooled(&with(value)));
+                assert_gradient(&values[place], |value| {
+                    let values = with(value);
+                    Ok(gates(&values[1..]).attend(&values[0])?.output)
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn no_bit_depends_on_the_number_of_threads() -> Result<()> {
+        let arguments = arguments([21, 8, 8, 20], 2);
+        let gradient = tensor(real(5, 21 * 4 * 4 * 20), &[21, 4, 4, 20]);
+        let bits = |threads: usize| -> Result<Vec<u32>> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| {
+                let (y, gradients) = with_gradients(&arguments, &gradient, pooled)?;
+                let mut bits = vec![];
+                for tensor in std::iter::once(&y).chain(&gradients) {
+                    bits.extend(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits));
+                }
+                Ok(bits)
+            })
+        };
+        assert_eq!(bits(1)?, bits(3)?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_nan_is_seen() -> Result<()> {
+        let mut arguments = arguments([1, 4, 4, 3], 0);
+        let mut x = real(1, 48);
+        x[5] = f32::NAN;
+        arguments[0] = tensor(x, &[1, 4, 4, 3]);
+        assert!(pooled(&arguments)?.flatten_all()?.to_vec1::<f32>()?[0].is_nan());
+        Ok(())
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_fit_is_refused() {
+        for shape in [[1, 2, 3, 3], [1, 1, 7, 7], [1, 2, 7, 5], [2, 2, 7, 7]] {
+            let kernel = tensor(real(2, shape.iter().product()), &shape);
+            let x = tensor(real(1, 48), &[1, 4, 4, 3]);
+            assert!(attend_places_and_pool(&x, SpatialGates { channels: None, kernel: &kernel }).is_err(), "{shape:?}");
+        }
+    }
+}
