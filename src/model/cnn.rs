@@ -4,6 +4,8 @@
 //! It comes in two halves, `features` and `head`: candle's `backward` discards the gradients of intermediate results, so
 //! whoever wants the gradient at the last feature map makes it a variable between the two.
 
+mod inside;
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 use super::attention::Attention;
@@ -12,6 +14,7 @@ use crate::config::{AttentionKind, ModelConfig};
 use crate::data::{CLASSES, SIDE};
 use crate::ops;
 use crate::random::{Purpose, stream};
+pub use inside::{Inside, Layer, UnknownLayer};
 
 /// Weight of a batch in the running estimates.
 const MOMENTUM: f64 = 0.1;

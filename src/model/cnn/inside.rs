@@ -1,0 +1,233 @@
+//! The network in evaluation mode, open at its convolutions: the operations that a block fuses, one after another.
+//!
+//! "The output of a layer" is that of the convolution itself, before batch normalisation: what a PyTorch forward hook on
+//! `conv3` gives, and what `pytorch-grad-cam` takes for its target layer.
+
+use std::fmt;
+use std::str::FromStr;
+
+use candle_core::{Result, Tensor};
+
+use super::{Block, Cnn, Mode};
+use crate::ops;
+
+/// A convolution, by its name in the `state_dict`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layer {
+    Conv1,
+    Conv2,
+    Conv3,
+}
+
+impl Layer {
+    /// In the order of the network.
+    pub const ALL: [Self; 3] = [Self::Conv1, Self::Conv2, Self::Conv3];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Conv1 => "conv1",
+            Self::Conv2 => "conv2",
+            Self::Conv3 => "conv3",
+        }
+    }
+
+    /// Of its block, from 0.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Conv1 => 0,
+            Self::Conv2 => 1,
+            Self::Conv3 => 2,
+        }
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+/// A name that no convolution of the network has.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no layer {0:?}: the convolutions are conv1, conv2 and conv3")]
+pub struct UnknownLayer(String);
+
+impl FromStr for Layer {
+    type Err = UnknownLayer;
+
+    fn from_str(name: &str) -> std::result::Result<Self, UnknownLayer> {
+        Self::ALL.into_iter().find(|layer| layer.name() == name).ok_or_else(|| UnknownLayer(name.to_owned()))
+    }
+}
+
+/// What the network makes of pictures on the way to its logits. No gradient passes through it.
+pub struct Inside {
+    blocks: [BlockInside; 3],
+    /// (N, 10)
+    pub logits: Tensor,
+}
+
+struct BlockInside {
+    /// (N, H, W, C)
+    convolved: Tensor,
+    /// (N, C)
+    gates: Option<Tensor>,
+}
+
+impl Inside {
+    /// The output of a convolution, (N, H, W, C).
+    pub fn output(&self, layer: Layer) -> &Tensor {
+        &self.blocks[layer.index()].convolved
+    }
+
+    /// What the attention of that layer's block multiplies the channels by, (N, C); none without attention to channels.
+    pub fn gates(&self, layer: Layer) -> Option<&Tensor> {
+        self.blocks[layer.index()].gates.as_ref()
+    }
+}
+
+impl Cnn {
+    /// Normalised pictures (N, 32, 32, 3) through the open network. The logits are [`Cnn::forward`]'s in evaluation mode,
+    /// but for rounding.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    pub fn look_inside(&self, x: &Tensor) -> Result<Inside> {
+        let mut x = x.clone();
+        let mut look = |block: &Block| -> Result<BlockInside> {
+            let convolved = block.convolve(&x)?.detach();
+            let Finished { output, gates } = block.finish(&convolved)?;
+            x = output.detach();
+            Ok(BlockInside { convolved, gates: gates.map(|gates| gates.detach()) })
+        };
+        let [first, second, third] = &self.blocks;
+        let blocks = [look(first)?, look(second)?, look(third)?];
+        let logits = self.head(&x, Mode::Evaluate)?.detach();
+        Ok(Inside { blocks, logits })
+    }
+
+    /// From the output of a convolution (N, H, W, C), through the rest of the network, to the logits (N, 10);
+    /// differentiable in that output.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    pub fn logits_from(&self, layer: Layer, output: &Tensor) -> Result<Tensor> {
+        let (through, after) = self.blocks[layer.index()..].split_first().expect("every layer has its block");
+        let x = through.finish(output)?.output;
+        let x = after
+            .iter()
+            .try_fold(x, |x, block| Ok::<_, candle_core::Error>(block.finish(&block.convolve(&x)?)?.output))?;
+        self.head(&x, Mode::Evaluate)
+    }
+}
+
+/// A block from its convolution's output on.
+struct Finished {
+    /// (N, H / 2, W / 2, C)
+    output: Tensor,
+    /// (N, C)
+    gates: Option<Tensor>,
+}
+
+impl Block {
+    /// (N, H, W, inputs) to (N, H, W, C).
+    fn convolve(&self, x: &Tensor) -> Result<Tensor> {
+        let padding = self.conv_weight.dim(2)? / 2;
+        ops::conv2d(x, &self.conv_weight.detach(), &self.conv_bias.detach(), 1, padding)
+    }
+
+    /// From the convolution's output (N, H, W, C).
+    fn finish(&self, convolved: &Tensor) -> Result<Finished> {
+        let planes = convolved.permute((0, 3, 1, 2))?.contiguous()?;
+        let (mean, variance) = (self.running_mean.as_tensor(), self.running_variance.as_tensor());
+        let normalised = ops::batch_norm_evaluate(&planes, &self.norm_weight, &self.norm_bias, mean, variance)?;
+        let mut rectified = ops::relu(&normalised)?;
+        let gates = match self.attention.gates() {
+            None => None,
+            Some(module) => {
+                let gates = module.gates(&rectified.mean((2, 3))?)?;
+                let (pictures, channels) = gates.dims2()?;
+                rectified = rectified.broadcast_mul(&gates.reshape((pictures, channels, 1, 1))?)?;
+                Some(gates)
+            }
+        };
+        let output = ops::max_pool_2x2(&rectified)?.permute((0, 2, 3, 1))?.contiguous()?;
+        Ok(Finished { output, gates })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+    use crate::config::{AttentionKind, ModelConfig};
+    use crate::ops::gradient_check::{assert_gradient, normal};
+
+    fn network(attention: AttentionKind) -> Cnn {
+        let config = ModelConfig { channels: [16, 16, 32], hidden: 24, attention, ..ModelConfig::default() };
+        let cnn = Cnn::new(&config, 3, &Device::Cpu).expect("a network");
+        // Running estimates that do something.
+        let x = normal(7, &[6, 32, 32, 3]).to_dtype(DType::F32).expect("f32");
+        cnn.forward(&x, Mode::Train { seed: 0, step: 1 }).expect("a training pass");
+        cnn
+    }
+
+    #[test]
+    fn the_open_network_is_the_fused_one() -> Result<()> {
+        for attention in [AttentionKind::None, AttentionKind::Se] {
+            let cnn = network(attention);
+            let x = normal(1, &[5, 32, 32, 3]).to_dtype(DType::F32)?;
+            let expected = cnn.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?;
+            let inside = cnn.look_inside(&x)?;
+            let mut logits = vec![inside.logits.clone()];
+            for layer in Layer::ALL {
+                logits.push(cnn.logits_from(layer, inside.output(layer))?);
+                assert_eq!(inside.gates(layer).is_some(), attention == AttentionKind::Se);
+            }
+            for logits in logits {
+                for (ours, expected) in logits.to_vec2::<f32>()?.concat().iter().zip(expected.concat()) {
+                    assert!((ours - expected).abs() < 1e-5, "{attention:?}: {ours} and {expected}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn looking_changes_nothing() -> Result<()> {
+        let cnn = network(AttentionKind::Se);
+        let before = cnn.weights().to_safetensors().expect("bytes");
+        cnn.look_inside(&normal(1, &[2, 32, 32, 3]).to_dtype(DType::F32)?)?;
+        assert_eq!(cnn.weights().to_safetensors().expect("bytes"), before);
+        Ok(())
+    }
+
+    #[test]
+    fn the_rest_of_a_block_has_the_gradient_of_finite_differences() -> Result<()> {
+        let cnn = network(AttentionKind::None);
+        let block = &cnn.blocks[0];
+        let double = |tensor: &Tensor| tensor.to_dtype(DType::F64);
+        let block = Block {
+            conv_weight: double(&block.conv_weight)?,
+            conv_bias: double(&block.conv_bias)?,
+            norm_weight: double(&block.norm_weight)?,
+            norm_bias: double(&block.norm_bias)?,
+            running_mean: candle_core::Var::from_tensor(&double(&block.running_mean)?)?,
+            running_variance: candle_core::Var::from_tensor(&double(&block.running_variance)?)?,
+            batches_tracked: block.batches_tracked.clone(),
+            attention: super::super::Attention::None,
+        };
+        assert_gradient(&normal(2, &[1, 4, 4, 16]), |convolved| Ok(block.finish(convolved)?.output));
+        Ok(())
+    }
+
+    #[test]
+    fn layers_have_the_names_of_the_state_dict() {
+        assert_eq!("conv2".parse::<Layer>().expect("a layer"), Layer::Conv2);
+        for wrong in ["conv4", "Conv1", "", "fc1"] {
+            let error = wrong.parse::<Layer>().expect_err("no layer").to_string();
+            assert!(error.contains(wrong) && error.contains("conv1, conv2 and conv3"), "{error}");
+        }
+    }
+}
