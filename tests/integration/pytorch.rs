@@ -14,7 +14,7 @@ use taper::train::optimizer::Adam;
 
 const BATCH: usize = 64;
 
-const NETWORKS: [AttentionKind; 2] = [AttentionKind::None, AttentionKind::Se];
+pub const NETWORKS: [AttentionKind; 2] = [AttentionKind::None, AttentionKind::Se];
 
 fn reference(attention: AttentionKind) -> Result<BTreeMap<String, Tensor>> {
     let bytes: &[u8] = match attention {
@@ -24,7 +24,7 @@ fn reference(attention: AttentionKind) -> Result<BTreeMap<String, Tensor>> {
     deserialize(bytes, &Device::Cpu)
 }
 
-fn sample() -> Result<data::Source> {
+pub fn sample() -> Result<data::Source> {
     let mut config = Config::default().data;
     config.source = DataSource::Sample;
     data::open(&config, 0)
@@ -46,7 +46,7 @@ fn hashed(count: usize, tensor: usize) -> Vec<f32> {
 }
 
 /// The study's network with the script's weights, which take the way of `--init`.
-fn network(attention: AttentionKind) -> Result<Cnn> {
+pub fn network(attention: AttentionKind) -> Result<Cnn> {
     let mut config = Config::default().model;
     config.attention = attention;
     config.dropout = 0.0;
@@ -84,7 +84,7 @@ fn batch(dataset: &Dataset, number: usize) -> Result<(Tensor, Tensor)> {
     Ok((x, Tensor::from_vec(batch.labels, BATCH, &Device::Cpu)?))
 }
 
-fn values(tensor: &Tensor) -> Result<Vec<f64>> {
+pub fn values(tensor: &Tensor) -> Result<Vec<f64>> {
     Ok(tensor.flatten_all()?.to_dtype(candle_core::DType::F64)?.to_vec1()?)
 }
 
