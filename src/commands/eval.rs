@@ -47,7 +47,7 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
 }
 
 /// The checkpoint at that path, or the best one of that run, or its latest where none was judged yet.
-fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)> {
+pub(super) fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)> {
     let path = Path::new(target);
     if path.join("state.json").is_file() {
         let path = std::path::absolute(path)?;

@@ -7,6 +7,7 @@ mod control;
 mod data;
 mod doctor;
 mod eval;
+mod explain;
 mod resume;
 mod runs;
 mod train;
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::SetLr(args) => control::set_learning_rate(&runs, &args),
         Command::Resume(args) => resume::resume(&runs, &args),
         Command::Eval(args) => eval::eval(&runs, &args),
+        Command::Explain(args) => explain::explain(&runs, &args),
         Command::Bench(args) => bench::bench(&args),
         Command::Data(DataCommand::Fetch { from, dir }) => data::fetch(&dir, &from).map(|()| 0),
         Command::Data(DataCommand::Inspect { dir }) => {

@@ -14,6 +14,7 @@ use taper::explain::predicted;
 use taper::model::weights::deserialize;
 use taper::model::{Cnn, Inside, Layer};
 
+use crate::binary::{Dir, TINY};
 use crate::pytorch::{NETWORKS, network, sample, values};
 
 fn reference(attention: AttentionKind) -> Result<BTreeMap<String, Tensor>> {
@@ -103,4 +104,102 @@ fn layers_gates_and_logits_are_those_of_pytorchs_hooks() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A directory with a tiny run called `run`.
+fn trained(further: &[&str]) -> Dir {
+    let dir = Dir::new();
+    let args = ["train", "--no-tui", "--max-steps", "3", "--name", "run"];
+    dir.command(args.iter().chain(&TINY).chain(further)).succeed();
+    dir
+}
+
+#[test]
+fn explain_prints_titles_and_numbers_and_writes_pictures_and_arrays() -> Result<()> {
+    let dir = trained(&["--set", "model.channels=[16,16,16]", "--set", "model.attention=se"]);
+    let explain = |view: &str, layer: &str| {
+        let args = ["explain", "run", "--image", "7", "--view", view, "--layer", layer, "--png", "out", "--scale", "2"];
+        dir.command(args.iter().chain(&["--raw", "raw.safetensors"])).succeed()
+    };
+    for (view, layer, side, files) in
+        [("maps", "conv1", 32, 10), ("gradcam", "conv2", 16, 2), ("attention", "conv3", 8, 4)]
+    {
+        let out = explain(view, layer);
+        assert!(out.starts_with("run, e0001-s000003: test picture 7 of 500, CIFAR-10 sample\n"), "{out}");
+        assert!(out.contains(&format!("{layer}: true class ")) && out.contains("\nconfidence: "), "{out}");
+        assert!(!out.contains('\u{1b}') && !out.contains('▀'), "no pictures without a terminal: {out}");
+        let written: Vec<&str> = out.lines().filter_map(|line| line.strip_prefix("wrote out/")).collect();
+        assert_eq!(written.len(), files, "{out}");
+        for file in written {
+            assert_eq!(image::open(dir.path("out").join(file))?.into_rgb8().dimensions(), (64, 64));
+        }
+        assert_eq!(out.contains("gates of the 16 channels"), view == "attention", "{out}");
+        let raw = deserialize(&std::fs::read(dir.path("raw.safetensors"))?, &Device::Cpu)?;
+        let shape = |name: &str| raw[name].dims().to_vec();
+        assert_eq!((shape("cam"), shape("cam_layer")), (vec![32, 32], vec![side, side]));
+        assert_eq!((shape("maps"), shape("gates"), shape("logits")), (vec![16, side, side], vec![16], vec![10]));
+        let cam = values(&raw["cam"])?;
+        assert!(cam.iter().all(|value| (0.0..=1.0).contains(value)), "{cam:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn explain_takes_a_picture_file_and_says_what_it_did() {
+    let dir = trained(&[]);
+    let wide = image::RgbImage::from_pixel(60, 40, image::Rgb([10, 200, 30]));
+    wide.save(dir.path("wide.jpg")).unwrap();
+    let checkpoint = "runs/run/checkpoints/e0001-s000003";
+    let out =
+        dir.command(["explain", checkpoint, "--image", "wide.jpg", "--class", "frog", "--view", "gradcam++"]).succeed();
+    assert!(out.contains("wide.jpg, 60 x 40 JPEG, resized to 32 x 32 (stretched to a square), normalised"), "{out}");
+    assert!(out.contains("true class not known") && out.contains("conv3, Grad-CAM++ for frog"), "{out}");
+    image::RgbImage::new(10_000, 10_000).save(dir.path("huge.png")).unwrap();
+    let out = dir.command(["explain", "run", "--image", "huge.png"]).succeed();
+    assert!(out.contains("huge.png, 10000 x 10000 PNG, resized to 32 x 32, "), "{out}");
+}
+
+#[test]
+fn explain_names_what_cannot_be() {
+    let dir = trained(&[]);
+    std::fs::write(dir.path("empty.png"), "").unwrap();
+    std::fs::create_dir(dir.path("folder")).unwrap();
+    std::fs::create_dir_all(dir.path("runs/bare")).unwrap();
+    std::fs::copy(dir.run("run").config(), dir.run("bare").config()).unwrap();
+    let cases: [(&[&str], &str); 9] = [
+        (
+            &["run", "--image", "7", "--layer", "conv9"],
+            "--layer conv9: there is no layer \"conv9\": the convolutions are",
+        ),
+        (&["run", "--image", "7", "--class", "catt"], "--class catt: must be predicted, true, "),
+        (&["run", "--image", "500"], "--image 500: CIFAR-10 sample has 500 test pictures, numbers 0 to 499"),
+        (&["run", "--image", "99999999999999999999"], "has 500 test pictures"),
+        (&["run", "--image", "-1"], "--image -1: No such file or directory (os error 2); give the number of"),
+        (&["run", "--image", "empty.png"], "--image empty.png: the file is empty"),
+        (&["run", "--image", "folder"], "--image folder: it is a folder; give a picture file"),
+        (&["run", "--image", "runs/run/config.toml"], "it is no picture that taper reads: PNG, JPEG"),
+        (&["bare", "--image", "7"], "run bare has no checkpoint yet"),
+    ];
+    for (args, complaint) in cases {
+        let error = dir.command(["explain"].iter().chain(args)).fail(2);
+        assert!(error.contains(complaint), "{args:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    let file = dir.path("picture.png");
+    image::RgbImage::new(32, 32).save(&file).unwrap();
+    let error = dir.command(["explain", "run", "--image", "picture.png", "--class", "true"]).fail(2);
+    assert!(error.contains("of a file the true class is not known"), "{error}");
+    for args in [&["--scale", "0"][..], &["--view", "lime"], &["--count", "0"]] {
+        dir.command(["explain", "run", "--image", "7"].iter().chain(args)).fail(2);
+    }
+}
+
+#[test]
+fn explain_draws_in_a_terminal() {
+    let dir = trained(&[]);
+    let mut terminal = dir.terminal(["explain", "run", "--image", "7", "--view", "attention"]);
+    terminal.wait_for("gates: this network has no attention to channels");
+    assert!(terminal.wait().success());
+    let shown = terminal.contents();
+    assert!(shown.contains("▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀  ▀"), "{shown}");
 }
