@@ -72,6 +72,8 @@ pub enum Command {
     Pause(LiveRun),
     /// Save a live run now
     Checkpoint(LiveRun),
+    /// Have a live run save what it sees in its pinned pictures now
+    Probe(LiveRun),
     /// Save a live run and end it
     Stop(LiveRun),
     /// Set the learning rate of a live run

@@ -37,6 +37,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Runs(args) => runs::list(&runs, &args),
         Command::Pause(args) => control::command(&runs, args.run.as_deref(), Order::Pause),
         Command::Checkpoint(args) => control::command(&runs, args.run.as_deref(), Order::Checkpoint),
+        Command::Probe(args) => control::command(&runs, args.run.as_deref(), Order::Probe),
         Command::Stop(args) => control::command(&runs, args.run.as_deref(), Order::Stop),
         Command::SetLr(args) => control::set_learning_rate(&runs, &args),
         Command::Resume(args) => resume::resume(&runs, &args),

@@ -9,6 +9,7 @@ pub mod colour;
 pub mod feature_maps;
 pub mod grad_cam;
 pub mod map;
+pub mod probe;
 
 pub use map::Map;
 

@@ -13,8 +13,12 @@ use taper::explain::grad_cam::{Method, at_input, grad_cam};
 use taper::explain::predicted;
 use taper::model::weights::deserialize;
 use taper::model::{Cnn, Inside, Layer};
+use taper::run::dir::RunDir;
+use taper::run::event::{Event, ProbeSaved};
+use taper::run::probe::Probe;
+use taper::run::state::RunState;
 
-use crate::binary::{Dir, TINY};
+use crate::binary::{Dir, TINY, records, wait_for_event, wait_for_steps};
 use crate::pytorch::{NETWORKS, network, sample, values};
 
 fn reference(attention: AttentionKind) -> Result<BTreeMap<String, Tensor>> {
@@ -202,4 +206,98 @@ fn explain_draws_in_a_terminal() {
     assert!(terminal.wait().success());
     let shown = terminal.contents();
     assert!(shown.contains("▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀  ▀"), "{shown}");
+}
+
+fn probes(run: &RunDir) -> Vec<ProbeSaved> {
+    let probe = |event| match event {
+        Event::ProbeSaved(saved) => Some(saved),
+        _ => None,
+    };
+    records(run).into_iter().filter_map(|record| probe(record.event)).collect()
+}
+
+fn losses(run: &RunDir) -> Vec<u32> {
+    let losses = |event| match event {
+        Event::StepsDone(steps) => steps.losses,
+        _ => vec![],
+    };
+    records(run).into_iter().flat_map(|record| losses(record.event)).map(f32::to_bits).collect()
+}
+
+#[test]
+fn training_is_the_same_to_the_byte_with_and_without_probes() -> Result<()> {
+    let dir = Dir::new();
+    let train = |name: &str, every: &str| {
+        let network =
+            ["--set", "model.channels=[16,16,16]", "--set", "model.attention=se", "--set", "probe.images=[3,1]"];
+        let args = ["train", "--no-tui", "--epochs", "3", "--name", name, "--set", every];
+        dir.command(args.iter().chain(&TINY).chain(&network)).succeed();
+        dir.run(name)
+    };
+    let (with, every_second, without) =
+        (train("with", "probe.every=1"), train("second", "probe.every=2"), train("without", "probe.every=0"));
+    assert_eq!(losses(&with), losses(&without));
+    assert_eq!(losses(&every_second), losses(&without));
+    let weights = |run: &RunDir| -> Result<Vec<u8>> {
+        let latest =
+            std::fs::read_dir(run.checkpoints())?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        Ok(std::fs::read(latest.into_iter().max().expect("a checkpoint").join("model.safetensors"))?)
+    };
+    assert!(weights(&with)? == weights(&without)?);
+    assert_eq!((probes(&without).len(), probes(&every_second).len()), (0, 1));
+    assert!(!without.probes().exists());
+
+    let saved = probes(&with);
+    assert_eq!(saved.iter().map(|probe| probe.epoch).collect::<Vec<_>>(), [1, 2, 3]);
+    let last = &saved[2];
+    let bytes = std::fs::read(with.probes().join(&last.file))?;
+    let probe = Probe::from_bytes(&bytes)?;
+    assert_eq!((probe.epoch, probe.step, bytes.len() as u64), (3, last.step, last.bytes));
+    assert_eq!(probe.pictures.iter().map(|picture| picture.index).collect::<Vec<_>>(), [3, 1]);
+    for (picture, result) in probe.pictures.iter().zip(&last.pictures) {
+        assert_eq!((picture.index as u64, u64::from(picture.true_class)), (result.index, result.true_class));
+        assert_eq!(predicted(&picture.logits) as u64, result.predicted_class);
+        assert!((0.1..=1.0).contains(&result.confidence) && picture.gates.iter().all(Option::is_some));
+    }
+    let mut state = RunState::default();
+    records(&with).iter().for_each(|record| state.apply(record));
+    assert!(state.probes.len() == 3 && state.probe_secs > 0.0 && state.probe_share().is_some_and(|share| share > 0.0));
+    Ok(())
+}
+
+#[test]
+fn a_probe_that_fails_raises_an_alarm_and_training_goes_on() -> Result<()> {
+    let dir = trained(&["--set", "probe.images=[499,700]"]);
+    let run = dir.run("run");
+    let alarms = || {
+        let alarm = |event| match event {
+            Event::AlarmRaised { message, .. } => Some(message),
+            _ => None,
+        };
+        records(&run).into_iter().filter_map(|record| alarm(record.event)).collect::<Vec<_>>()
+    };
+    assert_eq!(alarms(), ["probe.images: 700 left out: the run is judged by 500 pictures, numbers 0 to 499"]);
+    std::fs::write(run.probes(), "in the way")?;
+    dir.command(["resume", "run", "--no-tui", "--max-steps", "100000", "--epochs", "1"]).succeed();
+    let alarms = alarms();
+    assert!(alarms.last().is_some_and(|alarm| alarm.starts_with("probe: cannot write ")), "{alarms:?}");
+    assert!(records(&run).iter().any(|record| matches!(record.event, Event::EpochDone(_))));
+    Ok(())
+}
+
+#[test]
+fn a_live_run_saves_a_probe_when_asked() -> Result<()> {
+    let dir = Dir::new();
+    let run = dir.start("live");
+    wait_for_steps(&run, 1);
+    dir.command(["pause", "live"]).succeed();
+    let answer = dir.command(["probe", "live"]).succeed();
+    let step = wait_for_event(&run, "the probe", |event| match event {
+        Event::ProbeSaved(saved) => Some((saved.step, saved.file.clone())),
+        _ => None,
+    });
+    assert!(answer.contains(&format!("saved probe {}", step.1.trim_end_matches(".safetensors"))), "{answer}");
+    assert_eq!(Probe::from_bytes(&std::fs::read(run.probes().join(&step.1))?)?.step, step.0);
+    dir.command(["stop", "live"]).succeed();
+    Ok(())
 }
