@@ -40,7 +40,7 @@ pub fn read(path: &Path) -> Result<PictureFile, UsageError> {
         return Err(wrong(format!("it is {kind}; give a picture file")));
     }
     if about.len() == 0 {
-        return Err(wrong("the file is empty".into()));
+        return Err(wrong("the file is empty; give a picture file".into()));
     }
     let bytes = fs::read(path).map_err(|error| wrong(error.to_string()))?;
     decode(&bytes).map_err(wrong)
@@ -90,7 +90,7 @@ fn complaint(error: &ImageError) -> String {
     match error {
         ImageError::Limits(_) => format!("{text}: it needs more than {} MiB; make it smaller", MAX_BYTES >> 20),
         ImageError::Unsupported(_) => format!("{text}; save it as {FORMATS}"),
-        _ => format!("it cannot be read: {text}"),
+        _ => format!("it cannot be read, is it whole? {text}"),
     }
 }
 
@@ -252,7 +252,7 @@ mod tests {
             ),
             (file("empty.png", b""), "the file is empty"),
             (file("text.png", b"not a picture at all"), "it is no picture that taper reads: PNG, JPEG, "),
-            (file("cut.png", &cut), "it cannot be read: "),
+            (file("cut.png", &cut), "it cannot be read, is it whole? "),
             (file("other.qoi", b"qoif\0\0\0\x01\0\0\0\x01\x03\0aaaaaaaaaaaaaaaa"), "save it as PNG, JPEG"),
         ];
         for (path, complaint) in cases {
