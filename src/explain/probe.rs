@@ -30,19 +30,25 @@ pub fn probe(cnn: &Cnn, dataset: &Dataset, indices: &[usize], device: &Device, e
     {
         bail!("the logits of test picture {index} are not finite")
     }
-    let cams = |classes: &[usize]| {
-        grad_cam(cnn, Layer::Conv3, inside.output(Layer::Conv3), classes, Method::GradCam).map(Vec::into_iter)
-    };
-    let mut of_predicted = cams(&logits.iter().map(|logits| predicted(logits)).collect::<Vec<_>>())?;
-    let mut of_true = cams(&chosen.labels.iter().map(|&label| label.into()).collect::<Vec<_>>())?;
+    // Every picture twice, so that one way back serves both of its classes.
+    let output = inside.output(Layer::Conv3);
+    let of_predicted = logits.iter().map(|logits| predicted(logits));
+    let classes: Vec<usize> = of_predicted.chain(chosen.labels.iter().map(|&label| label.into())).collect();
+    let twice = Tensor::cat(&[output, output], 0)?;
+    let mut of_predicted = grad_cam(cnn, Layer::Conv3, &twice, &classes, Method::GradCam)?;
+    let mut of_true = of_predicted.split_off(chosen.len()).into_iter();
+    let mut of_predicted = of_predicted.into_iter();
 
     let mut pictures = Vec::with_capacity(chosen.len());
     for (number, (logits, &index)) in logits.into_iter().zip(indices).enumerate() {
-        let [first, second, third] = Layer::ALL.map(|layer| feature_maps(inside.output(layer), number));
-        let (first, second, third) = (first?, second?, third?);
+        let first_maps = |layer| {
+            let output = inside.output(layer);
+            feature_maps(&output.narrow(3, 0, output.dim(3)?.min(MAPS))?, number)
+        };
+        let mut third = feature_maps(inside.output(Layer::Conv3), number)?;
         let active = choose(&third, Channels::Active, ACTIVE);
-        let mut maps = [first, second, third];
-        maps.iter_mut().for_each(|maps| maps.truncate(MAPS));
+        third.truncate(MAPS);
+        let maps = [first_maps(Layer::Conv1)?, first_maps(Layer::Conv2)?, third];
         let [first, second, third] =
             Layer::ALL.map(|layer| inside.gates(layer).map(|all| gates(all, number)).transpose());
         let (Some(gradcam_predicted), Some(gradcam_true)) = (of_predicted.next(), of_true.next()) else {
@@ -85,6 +91,16 @@ mod tests {
         let x = Tensor::from_vec(batch.pictures, (1, SIDE, SIDE, 3), &Device::Cpu)?;
         let expected = cnn.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?.concat();
         let last = &probe.pictures[1];
+        let inside = cnn.look_inside(&x)?;
+        for (cam, class) in
+            [(&last.gradcam_predicted, predicted(&last.logits)), (&last.gradcam_true, usize::from(last.true_class))]
+        {
+            let output = inside.output(Layer::Conv3);
+            let expected = grad_cam(&cnn, Layer::Conv3, output, &[class], Method::GradCam)?.remove(0);
+            let greatest = expected.range().1;
+            let mut pairs = cam.values.iter().zip(&expected.values);
+            assert!(greatest > 0.0 && pairs.all(|(a, b)| (a - b).abs() <= 1e-4 * greatest), "class {class}");
+        }
         assert!(last.logits.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5));
         assert_eq!((last.index, u32::from(last.true_class)), (499, batch.labels[0]));
         assert_eq!(last.planes, test.picture(499));
