@@ -73,16 +73,20 @@ impl CustomOp3 for Linear {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        if !self.wants_parameters {
+            let of_weight = |dy: &[f32]| with_elements(weight, |weight: &[f32]| self.input_gradient(weight, dy));
+            let dx = with_elements(dy, of_weight)?;
+            return Ok((Some(Tensor::from_vec(dx, x.shape(), x.device())?), None, None));
+        }
         with_elements(dy, |dy: &[f32]| {
             let dx = with_elements(weight, |weight: &[f32]| self.input_gradient(weight, dy))?;
-            let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
-            if !self.wants_parameters {
-                return Ok((Some(dx), None, None));
-            }
             let dw = with_elements(x, |x: &[f32]| self.weight_gradient(x, dy))?;
-            let dw = Tensor::from_vec(dw, weight.shape(), weight.device())?;
-            let db = Tensor::from_vec(sum_rows(dy, self.outputs), bias.shape(), bias.device())?;
-            Ok((Some(dx), Some(dw), Some(db)))
+            let db = sum_rows(dy, self.outputs);
+            Ok((
+                Some(Tensor::from_vec(dx, x.shape(), x.device())?),
+                Some(Tensor::from_vec(dw, weight.shape(), weight.device())?),
+                Some(Tensor::from_vec(db, bias.shape(), bias.device())?),
+            ))
         })
     }
 }
