@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, value_parser};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
 
 use crate::data::fetch::FetchFrom;
+use crate::explain::feature_maps::Channels;
 use crate::run::spawn::TRAINER_COMMAND;
 
 /// Trains CIFAR-10 classifiers under a live dashboard that you can leave and come back to.
@@ -56,7 +57,7 @@ Environment:
   TAPER_RUNS_DIR  where the runs lie, as --runs-dir
   TAPER_LOG       what goes to a run's trainer.log, such as debug; info if unset
   TAPER_SIMD      the CPU kernels' instructions: avx512, avx2 or portable; the widest if unset
-  NO_COLOR        a dashboard without colours"
+  NO_COLOR        a dashboard without colours, and pictures as shaded characters"
 );
 
 #[derive(Debug, Subcommand)]
@@ -71,6 +72,8 @@ pub enum Command {
     Pause(LiveRun),
     /// Save a live run now
     Checkpoint(LiveRun),
+    /// Have a live run save what it sees in its pinned pictures now
+    Probe(LiveRun),
     /// Save a live run and end it
     Stop(LiveRun),
     /// Set the learning rate of a live run
@@ -79,6 +82,8 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Evaluate a checkpoint on the test pictures
     Eval(EvalArgs),
+    /// Look inside the network: feature maps, Grad-CAM, attention
+    Explain(ExplainArgs),
     /// Measure how fast this machine trains, and where the time goes
     Bench(BenchArgs),
     /// Get CIFAR-10, and look at it
@@ -215,6 +220,80 @@ pub struct EvalArgs {
     /// As a JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A layer is what its convolution gives, before batch normalisation. A file is resized to 32 x 32.
+Without a terminal, titles and numbers are printed, and no pictures.
+
+Examples:
+  taper explain baseline --image 7                       why this class: Grad-CAM of conv3
+  taper explain baseline --image 7 --class true --view gradcam++
+  taper explain baseline --image cat.jpg --layer conv1 --view maps --channels active
+  taper explain runs/baseline/checkpoints/e0012-s009384 --image 7 --view attention
+  taper explain baseline --image 7 --png pictures --scale 16 --raw cam.safetensors")]
+pub struct ExplainArgs {
+    /// A run, whose best checkpoint is taken, or the folder of a checkpoint
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    pub target: String,
+    /// The number of one of the run's test pictures, from 0, or a picture file
+    #[arg(long, value_name = "N|FILE", allow_hyphen_values = true)]
+    pub image: String,
+    /// conv1, conv2 or conv3
+    #[arg(long, value_name = "LAYER", default_value = "conv3")]
+    pub layer: String,
+    /// What is shown of it
+    #[arg(long, value_enum, default_value = "gradcam")]
+    pub view: View,
+    /// The class that a Grad-CAM is for: predicted, true, a name, or a number from 0 to 9
+    #[arg(long, value_name = "CLASS", default_value = "predicted", allow_hyphen_values = true)]
+    pub class: String,
+    /// Which feature maps are shown
+    #[arg(long, value_enum, default_value = "first")]
+    pub channels: ChannelChoice,
+    /// How many channels are shown [default: 9 maps, 3 of attention]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=4096))]
+    pub count: Option<u16>,
+    /// Write the pictures into this folder
+    #[arg(long, value_name = "DIR")]
+    pub png: Option<PathBuf>,
+    /// Pixels of a PNG for each pixel of the picture, in both directions
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u32).range(1..=64))]
+    pub scale: u32,
+    /// Write the numbers: cam, cam_layer, maps, logits, and gates if there are any
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub raw: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum View {
+    /// What the channels of the layer give
+    Maps,
+    /// Which places speak for the class
+    Gradcam,
+    /// The same, with weighed places
+    #[value(name = "gradcam++")]
+    GradcamPlusPlus,
+    /// The most active channels over the picture, and the gates
+    Attention,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ChannelChoice {
+    /// In their order
+    First,
+    /// Those with the greatest mean
+    Active,
+}
+
+impl From<ChannelChoice> for Channels {
+    fn from(choice: ChannelChoice) -> Self {
+        match choice {
+            ChannelChoice::First => Self::First,
+            ChannelChoice::Active => Self::Active,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

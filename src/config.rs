@@ -23,6 +23,7 @@ pub struct Config {
     pub schedule: ScheduleConfig,
     pub train: TrainConfig,
     pub checkpoint: CheckpointConfig,
+    pub probe: ProbeConfig,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -183,6 +184,15 @@ pub struct CheckpointConfig {
     pub keep_last: usize,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// Epochs between two probes; 0 saves none but those that are asked for.
+    pub every: u64,
+    /// Numbers of the test pictures that are probed, from 0.
+    pub images: Vec<usize>,
+}
+
 impl TrainConfig {
     /// The step at which a run ends: that of its last epoch, or `max_steps`.
     pub fn total_steps(&self, steps_per_epoch: u64) -> u64 {
@@ -239,6 +249,12 @@ impl Default for ScheduleConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         Self { epochs: 50, batch_size: 64, eval_batch_size: 256, max_steps: None }
+    }
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        Self { every: 1, images: (0..8).collect() }
     }
 }
 

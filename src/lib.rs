@@ -12,12 +12,13 @@
 //! * The run directory is the truth: the dashboard follows `events.jsonl` from its first byte, live or finished.
 //! * [`run::state::RunState::apply`] is a pure fold; only events change a `RunState`.
 //! * Intent and fact differ: a key sets "pausing", only the event sets "paused".
-//! * [`train`] knows no terminal; [`tui`] knows no candle.
+//! * [`train`] and [`explain`] know no terminal; [`tui`] knows no candle.
 
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod data;
+pub mod explain;
 pub mod failure;
 pub mod format;
 pub mod model;

@@ -47,7 +47,7 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
 }
 
 /// The checkpoint at that path, or the best one of that run, or its latest where none was judged yet.
-fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)> {
+pub(super) fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)> {
     let path = Path::new(target);
     if path.join("state.json").is_file() {
         let path = std::path::absolute(path)?;
@@ -56,8 +56,12 @@ fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)> {
         return Ok((run, Checkpoint::read(&path)?));
     }
     let run = runs.open(target)?;
-    let latest =
-        checkpoint::latest(&run)?.ok_or_else(|| UsageError(format!("run {} has no checkpoint yet", run.name())))?;
+    let latest = checkpoint::latest(&run)?.ok_or_else(|| {
+        UsageError(format!(
+            "run {0} has no checkpoint yet; a live run saves one now with taper checkpoint {0}",
+            run.name()
+        ))
+    })?;
     let best = latest.state.best.as_ref().map(|best| run.checkpoints().join(&best.checkpoint));
     match best.filter(|best| best.is_dir()) {
         Some(best) => Ok((run, Checkpoint::read(&best)?)),

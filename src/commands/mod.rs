@@ -7,6 +7,7 @@ mod control;
 mod data;
 mod doctor;
 mod eval;
+mod explain;
 mod resume;
 mod runs;
 mod train;
@@ -36,10 +37,12 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Runs(args) => runs::list(&runs, &args),
         Command::Pause(args) => control::command(&runs, args.run.as_deref(), Order::Pause),
         Command::Checkpoint(args) => control::command(&runs, args.run.as_deref(), Order::Checkpoint),
+        Command::Probe(args) => control::command(&runs, args.run.as_deref(), Order::Probe),
         Command::Stop(args) => control::command(&runs, args.run.as_deref(), Order::Stop),
         Command::SetLr(args) => control::set_learning_rate(&runs, &args),
         Command::Resume(args) => resume::resume(&runs, &args),
         Command::Eval(args) => eval::eval(&runs, &args),
+        Command::Explain(args) => explain::explain(&runs, &args),
         Command::Bench(args) => bench::bench(&args),
         Command::Data(DataCommand::Fetch { from, dir }) => data::fetch(&dir, &from).map(|()| 0),
         Command::Data(DataCommand::Inspect { dir }) => {

@@ -1,6 +1,7 @@
 //! What each key of the configuration may hold, in one table: used to check values, to word errors, and to know which
 //! keys there are.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use super::{AttentionKind, Config};
@@ -98,6 +99,12 @@ pub(super) const RULES: &[Rule] = &[
         c.checkpoint.every_steps <= 1_000_000_000
     }),
     rule("checkpoint.keep_last", "a whole number from 1 to 10000", |c| (1..=10_000).contains(&c.checkpoint.keep_last)),
+    rule("probe.every", "a whole number from 0 (none) to 1000000 (epochs)", |c| c.probe.every <= 1_000_000),
+    rule("probe.images", "1 to 64 different whole numbers from 0 to 49999, such as [0, 3, 17]", |c| {
+        let images = &c.probe.images;
+        let different: HashSet<usize> = images.iter().copied().collect();
+        (1..=64).contains(&images.len()) && different.len() == images.len() && images.iter().all(|&n| n < 50_000)
+    }),
 ];
 
 /// The rules that `config` breaks.

@@ -90,6 +90,19 @@ pub struct Attended {
     pub pairs: Option<Tensor>,
 }
 
+impl Attended {
+    /// Without the way back.
+    pub fn detach(&self) -> Self {
+        let detached = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::detach);
+        Self {
+            output: self.output.detach(),
+            gates: detached(&self.gates),
+            map: detached(&self.map),
+            pairs: detached(&self.pairs),
+        }
+    }
+}
+
 impl Attention {
     /// Of block `number`, from 1, whose convolution has `channels` outputs.
     pub(super) fn new(builder: &mut Builder, kind: AttentionKind, number: usize, channels: usize) -> Result<Self> {

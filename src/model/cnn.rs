@@ -4,14 +4,17 @@
 //! It comes in two halves, `features` and `head`: candle's `backward` discards the gradients of intermediate results, so
 //! whoever wants the gradient at the last feature map makes it a variable between the two.
 
+mod inside;
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 
-use super::attention::{Attended, Attention};
+use super::attention::Attention;
 use super::weights::{Builder, Weights};
 use crate::config::{AttentionKind, ModelConfig};
 use crate::data::{CLASSES, SIDE};
 use crate::ops;
 use crate::random::{Purpose, stream};
+pub use inside::{Inside, Layer, UnknownLayer};
 
 /// Weight of a batch in the running estimates.
 const MOMENTUM: f64 = 0.1;
@@ -69,19 +72,6 @@ impl Cnn {
     /// Normalised pictures (N, 32, 32, 3) to logits (N, 10).
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         self.head(&self.features(x, mode)?, mode)
-    }
-
-    /// Normalised pictures (N, 32, 32, 3) to logits (N, 10) in evaluation mode, and what each of the three blocks attended to.
-    /// Slower than [`Cnn::forward`], and equal to it but for rounding.
-    pub fn attended(&self, x: &Tensor) -> Result<(Tensor, Vec<Attended>)> {
-        let mut features = x.clone();
-        let mut blocks = Vec::new();
-        for block in &self.blocks {
-            let (pooled, attended) = block.attended(&features)?;
-            features = pooled;
-            blocks.push(attended);
-        }
-        Ok((self.head(&features, Mode::Evaluate)?, blocks))
     }
 
     /// Normalised pictures (N, 32, 32, 3) to the last feature map (N, 4, 4, channels).
@@ -165,13 +155,6 @@ impl Block {
         ops::conv_block_evaluate(x, parameters, &self.running_mean, &self.running_variance)
     }
 
-    /// Evaluates, and shows what it attends to.
-    fn attended(&self, x: &Tensor) -> Result<(Tensor, Attended)> {
-        let parameters = ops::BlockParameters { ending: ops::Ending::Rectified, ..self.parameters() };
-        let attended = self.attention.attend(&self.evaluate(x, parameters)?)?;
-        Ok((ops::pool_whole_windows(&attended.output)?, attended))
-    }
-
     fn track(&self, batch: &ops::BatchStatistics) -> Result<()> {
         let move_towards = |running: &Var, batch: &Tensor| -> Result<()> {
             running.set(&((running.as_tensor() * (1.0 - MOMENTUM))? + (batch * MOMENTUM)?)?)
@@ -250,56 +233,6 @@ mod tests {
                 assert!((a - b).abs() < 1e-5);
             }
         }
-        Ok(())
-    }
-
-    fn attentive(attention: AttentionKind) -> Cnn {
-        let config = ModelConfig { channels: [16, 32, 32], hidden: 16, attention, ..ModelConfig::default() };
-        Cnn::new(&config, 0, &Device::Cpu).expect("a network")
-    }
-
-    #[test]
-    fn what_is_attended_to_is_shown_and_the_logits_are_the_same() -> Result<()> {
-        let x = pictures();
-        for kind in AttentionKind::ALL {
-            let cnn = attentive(kind);
-            // What begins as zeros would hide what it attends to.
-            for (name, parameter) in cnn.weights().parameters.iter().filter(|(name, _)| name.contains(".W.")) {
-                let value = normal(name.len() as u64, parameter.dims()).to_dtype(DType::F32)?;
-                parameter.set(&(value * 0.1)?)?;
-            }
-            let (logits, blocks) = cnn.attended(&x)?;
-            let expected = cnn.forward(&x, Mode::Evaluate)?.flatten_all()?.to_vec1::<f32>()?;
-            for (ours, expected) in logits.flatten_all()?.to_vec1::<f32>()?.iter().zip(expected) {
-                assert!((ours - expected).abs() < 1e-5, "{}: {ours}, {expected}", kind.name());
-            }
-            let has = |attended: &Attended| {
-                [&attended.gates, &attended.map, &attended.pairs].map(|shown| shown.as_ref().map(|t| t.dims().to_vec()))
-            };
-            let first = match kind {
-                AttentionKind::None | AttentionKind::NonLocal => [None, None, None],
-                AttentionKind::Se | AttentionKind::Eca => [Some(vec![5, 16]), None, None],
-                AttentionKind::Spatial => [None, Some(vec![5, 32, 32]), None],
-                AttentionKind::Cbam => [Some(vec![5, 16]), Some(vec![5, 32, 32]), None],
-            };
-            assert_eq!(has(&blocks[0]), first, "{}", kind.name());
-            assert_eq!(blocks[2].pairs.is_some(), kind == AttentionKind::NonLocal);
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn the_non_local_network_begins_as_the_plain_one() -> Result<()> {
-        let cnn = attentive(AttentionKind::NonLocal);
-        let (_, blocks) = cnn.attended(&pictures())?;
-        let pairs = blocks[2].pairs.as_ref().expect("a map of pairs");
-        assert_eq!(pairs.dims(), [5, 64, 64]);
-        let rectified = cnn.blocks[2].evaluate(
-            &ops::pool_whole_windows(&blocks[1].output)?,
-            ops::BlockParameters { ending: ops::Ending::Rectified, ..cnn.blocks[2].parameters() },
-        )?;
-        let same = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
-        assert_eq!(same(&blocks[2].output)?, same(&rectified)?);
         Ok(())
     }
 

@@ -6,4 +6,4 @@ pub mod flops;
 mod init;
 pub mod weights;
 
-pub use cnn::{Cnn, Mode};
+pub use cnn::{Cnn, Inside, Layer, Mode, UnknownLayer};

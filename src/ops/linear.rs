@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::buffer::Buffer;
 use super::product::{Initial, Level, Product, panel_columns};
 use super::real::{elements, has_f32_kernel, sum_rows, with_elements};
-use super::tape::apply3;
+use super::tape::{apply3, is_differentiable};
 
 /// Outputs that one task takes.
 const TASK_OUTPUTS: usize = 32;
@@ -28,7 +28,12 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
             &x.contiguous()?,
             &weight.contiguous()?,
             &bias.contiguous()?,
-            Linear { examples, inputs, outputs },
+            Linear {
+                examples,
+                inputs,
+                outputs,
+                wants_parameters: is_differentiable(weight) || is_differentiable(bias),
+            },
         );
     }
     x.matmul(&weight.t()?)?.broadcast_add(bias)
@@ -38,6 +43,8 @@ struct Linear {
     examples: usize,
     inputs: usize,
     outputs: usize,
+    /// Whether the gradients of weight and bias are needed.
+    wants_parameters: bool,
 }
 
 impl CustomOp3 for Linear {
@@ -66,6 +73,11 @@ impl CustomOp3 for Linear {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        if !self.wants_parameters {
+            let of_weight = |dy: &[f32]| with_elements(weight, |weight: &[f32]| self.input_gradient(weight, dy));
+            let dx = with_elements(dy, of_weight)?;
+            return Ok((Some(Tensor::from_vec(dx, x.shape(), x.device())?), None, None));
+        }
         with_elements(dy, |dy: &[f32]| {
             let (dx, (dw, db)) = rayon::join(
                 || with_elements(weight, |weight: &[f32]| self.input_gradient(weight, dy)),
@@ -86,7 +98,7 @@ impl CustomOp3 for Linear {
 impl Linear {
     /// Panels of examples: the weight's rows are the left operand, and the product is y transposed.
     fn forward(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Result<Vec<f32>> {
-        let &Self { examples, inputs, outputs } = self;
+        let &Self { examples, inputs, outputs, .. } = self;
         let width = panel_columns()?;
         let mut panels = Buffer::zeros(examples.div_ceil(width) * inputs * width);
         panels.par_chunks_exact_mut(inputs * width).zip(x.par_chunks(width * inputs)).for_each(|(panel, x)| {
@@ -125,7 +137,7 @@ impl Linear {
 
     /// (N, I), a panel of inputs at a time.
     fn input_gradient(&self, weight: &[f32], dy: &[f32]) -> Result<Vec<f32>> {
-        let &Self { examples, inputs, outputs } = self;
+        let &Self { examples, inputs, outputs, .. } = self;
         let width = panel_columns()?;
         let starts: Vec<usize> = (0..examples).map(|example| example * outputs).collect();
         let mut panels = Buffer::stale(inputs.div_ceil(width) * examples * width);
@@ -160,7 +172,7 @@ impl Linear {
 
     /// (O, I)
     fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Result<Vec<f32>> {
-        let &Self { examples, inputs, outputs } = self;
+        let &Self { examples, inputs, outputs, .. } = self;
         let width = panel_columns()?;
         let mut panels = Buffer::zeros(inputs.div_ceil(width) * examples * width);
         panels.par_chunks_exact_mut(examples * width).enumerate().for_each(|(number, panel)| {

@@ -41,6 +41,10 @@ impl RunDir {
         self.path.join("checkpoints")
     }
 
+    pub fn probes(&self) -> PathBuf {
+        self.path.join("probes")
+    }
+
     /// Where the control socket is, and whose.
     pub fn control(&self) -> PathBuf {
         self.path.join("control")

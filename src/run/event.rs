@@ -98,6 +98,7 @@ pub enum Event {
         step: u64,
     },
     CheckpointSaved(CheckpointSaved),
+    ProbeSaved(ProbeSaved),
     AlarmRaised {
         step: u64,
         message: String,
@@ -210,6 +211,30 @@ pub struct CheckpointSaved {
     pub save_secs: f64,
 }
 
+/// What the network makes of the pinned test pictures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeSaved {
+    /// That was trained last.
+    pub epoch: u64,
+    pub step: u64,
+    /// File under `probes/`, in the format of [`super::probe`]. That of an earlier probe of the same step is replaced.
+    pub file: String,
+    pub bytes: u64,
+    /// Computing and writing it: what it cost the training.
+    pub elapsed_secs: f64,
+    pub pictures: Vec<ProbeResult>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeResult {
+    /// Number of the test picture, from 0.
+    pub index: u64,
+    pub true_class: u64,
+    pub predicted_class: u64,
+    /// In the predicted class, from 0 to 1.
+    pub confidence: f32,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckpointReason {
@@ -241,6 +266,8 @@ pub enum Command {
     Resume,
     /// Save now.
     Checkpoint,
+    /// Save a probe now.
+    Probe,
     /// Save and end.
     Stop,
     SetLearningRate {

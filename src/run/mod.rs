@@ -6,6 +6,7 @@ pub mod event;
 pub mod lock;
 pub mod log;
 pub mod losses;
+pub mod probe;
 pub mod socket;
 pub mod spawn;
 pub mod state;

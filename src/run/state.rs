@@ -8,8 +8,8 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::event::{
-    CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, Record, RunStarted,
-    StepsDone,
+    CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, ProbeSaved, Record,
+    RunStarted, StepsDone,
 };
 use super::losses::Losses;
 use super::step_time::Breakdown;
@@ -78,6 +78,13 @@ pub struct Checkpoint {
     pub time_ms: u64,
     #[serde(flatten)]
     pub saved: CheckpointSaved,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Probe {
+    pub time_ms: u64,
+    #[serde(flatten)]
+    pub saved: ProbeSaved,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -165,6 +172,11 @@ pub struct RunState {
     pub first_learning_rate: Option<f64>,
     pub learning_rate_changes: Vec<LearningRateChange>,
     pub checkpoints: Vec<Checkpoint>,
+    /// In the order of their steps, one for each file.
+    pub probes: Vec<Probe>,
+    /// Seconds that went into probes, over the whole run: like the time of steps, that of probes which a restart took back
+    /// counts too.
+    pub probe_secs: f64,
     pub alarms: Vec<Alarm>,
     /// What happened, oldest first, bounded. History, not a series: a restart adds to it and takes nothing away.
     pub notes: VecDeque<Note>,
@@ -244,6 +256,7 @@ impl RunState {
                 self.checkpoints.push(Checkpoint { time_ms: now, saved: saved.clone() });
                 self.note(now, Weight::Info, text);
             }
+            Event::ProbeSaved(saved) => self.take_probe(now, saved),
             Event::AlarmRaised { step, message } => {
                 self.alarms.push(Alarm { time_ms: now, step: *step, message: message.clone() });
                 self.note(now, Weight::Alarm, format!("step {step}: {message}"));
@@ -253,6 +266,7 @@ impl RunState {
                     Command::Pause => "asked to pause".to_owned(),
                     Command::Resume => "asked to resume".to_owned(),
                     Command::Checkpoint => "asked for a checkpoint".to_owned(),
+                    Command::Probe => "asked for a probe".to_owned(),
                     Command::Stop => "asked to stop".to_owned(),
                     Command::SetLearningRate { learning_rate } => {
                         format!("asked for learning rate {}", format::learning_rate(*learning_rate))
@@ -310,6 +324,7 @@ impl RunState {
         self.epochs.retain(|epoch| epoch.step <= step);
         self.learning_rate_changes.retain(|change| change.step <= step);
         self.checkpoints.retain(|checkpoint| checkpoint.saved.step <= step);
+        self.probes.retain(|probe| probe.saved.step <= step);
         self.alarms.retain(|alarm| alarm.step <= step);
         self.open_epoch = OpenEpoch::default();
     }
@@ -344,6 +359,21 @@ impl RunState {
         if steps.split_us.is_some() {
             self.all_steps += breakdown;
         }
+    }
+
+    fn take_probe(&mut self, now: u64, saved: &ProbeSaved) {
+        let right = saved.pictures.iter().filter(|picture| picture.predicted_class == picture.true_class).count();
+        let text = format!(
+            "probe at step {} saved, {} in {:.2} s: {right} of {} pictures right",
+            saved.step,
+            format::bytes(saved.bytes),
+            saved.elapsed_secs,
+            saved.pictures.len()
+        );
+        self.probe_secs += saved.elapsed_secs;
+        self.probes.retain(|probe| probe.saved.file != saved.file);
+        self.probes.push(Probe { time_ms: now, saved: saved.clone() });
+        self.note(now, Weight::Info, text);
     }
 
     fn end_epoch(&mut self, now: u64, epoch: &EpochDone) {
@@ -402,6 +432,12 @@ impl RunState {
     /// back counts too.
     pub fn step_time(&self) -> Option<Breakdown> {
         Some(self.all_steps).filter(|sum| sum.time.total_secs() > 0.0)
+    }
+
+    /// Percent of the time spent on the run, up to its last activity, that went into probes.
+    pub fn probe_share(&self) -> Option<f64> {
+        let share = 100.0 * self.probe_secs / self.active_secs(self.last_activity_ms);
+        share.is_finite().then(|| share.clamp(0.0, 100.0))
     }
 
     /// Time spent on the run, pauses and the time between trainers aside. `now_ms` is the present if the trainer lives,

@@ -80,10 +80,14 @@ impl TrainState {
         }
     }
 
+    /// The epoch that was trained last, if only in part; 0 before the first.
+    pub fn trained_epoch(&self) -> u64 {
+        if self.batches_done == 0 { self.epoch.saturating_sub(1) } else { self.epoch }
+    }
+
     /// Such as `e0012-s009384`: the epoch that was trained last, and the step.
     pub fn checkpoint_name(&self) -> String {
-        let epoch = if self.batches_done == 0 { self.epoch.saturating_sub(1) } else { self.epoch };
-        format!("e{epoch:04}-s{:06}", self.step)
+        format!("e{:04}-s{:06}", self.trained_epoch(), self.step)
     }
 }
 

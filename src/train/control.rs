@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use anyhow::Result;
 use tokio::sync::oneshot;
 
+use super::probe::save_probe;
 use super::recorder::Recorder;
 use super::session::Session;
 use crate::run::event::{CheckpointReason, Command, Event, LearningRateReason, Outcome};
@@ -75,6 +76,13 @@ impl Control {
                     Ok(name) => format!("saved checkpoint {name}"),
                     Err(error) => {
                         // The asker may have gone by now.
+                        let _ = request.reply.send(Reply::Error { message: format!("{error:#}") });
+                        continue;
+                    }
+                },
+                (Command::Probe, _) => match save_probe(session, recorder) {
+                    Ok(name) => format!("saved probe {name}"),
+                    Err(error) => {
                         let _ = request.reply.send(Reply::Error { message: format!("{error:#}") });
                         continue;
                     }

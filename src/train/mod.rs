@@ -6,6 +6,7 @@ pub mod device;
 pub mod evaluate;
 pub mod measure;
 pub mod optimizer;
+mod probe;
 pub mod process;
 mod recorder;
 pub mod schedule;
@@ -20,6 +21,7 @@ use candle_core::{Device, Tensor};
 use self::checkpoint::Best;
 use self::control::{Control, Flow};
 use self::evaluate::{Evaluation, correct};
+use self::probe::{missing, save_probe};
 use self::recorder::{Recorder, StepResult};
 use self::session::Session;
 use self::step::step;
@@ -32,6 +34,9 @@ use crate::run::step_time::StepTime;
 
 /// Trains until the last epoch or step, or until told to end, from wherever the session is.
 fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) -> Result<Outcome> {
+    if let Some(message) = missing(session).filter(|_| session.config.probe.every > 0) {
+        recorder.record(Event::AlarmRaised { step: session.state.step, message })?;
+    }
     while session.state.epoch <= session.config.train.epochs {
         // 1. Train on what is left of the epoch.
         let first_batch = session.state.batches_done as usize;
@@ -134,6 +139,14 @@ fn finish_epoch(
     }
     if let Err(error) = session.checkpoint_as(&name, CheckpointReason::Epoch, recorder) {
         session.state.best = best_before;
+        raise_alarm(session, recorder, &error)?;
+    }
+    let every = session.config.probe.every;
+    if every > 0
+        && epoch.is_multiple_of(every)
+        && let Err(error) = save_probe(session, recorder)
+    {
+        // What the network sees is no reason to stop its training.
         raise_alarm(session, recorder, &error)?;
     }
     Ok(())

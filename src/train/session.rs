@@ -17,6 +17,7 @@ use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
 
 pub struct Session {
+    pub dir: RunDir,
     pub config: Config,
     pub train_data: Arc<Dataset>,
     pub test_data: Dataset,
@@ -56,6 +57,7 @@ impl Session {
         let is_new = std::fs::metadata(dir.events()).map_or(true, |log| log.len() == 0);
 
         let session = Self {
+            dir: dir.clone(),
             train_data: Arc::new(source.train),
             test_data: source.test,
             device,

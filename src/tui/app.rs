@@ -274,13 +274,14 @@ impl App {
             Command::Stop if failed => pending.stop = false,
             Command::SetLearningRate { .. } if failed => pending.learning_rate = None,
             // The log tells.
-            Command::Pause | Command::Resume | Command::Stop | Command::SetLearningRate { .. } => {}
+            Command::Pause | Command::Resume | Command::Stop | Command::SetLearningRate { .. } | Command::Probe => {}
         }
         if let Err(text) = answer {
             let what = match command {
                 Command::Pause => "pause",
                 Command::Resume => "resume",
                 Command::Checkpoint => "checkpoint",
+                Command::Probe => "probe",
                 Command::Stop => "stop",
                 Command::SetLearningRate { .. } => "learning rate",
             };

@@ -26,7 +26,7 @@ fn reference(attention: AttentionKind) -> Result<BTreeMap<String, Tensor>> {
     deserialize(bytes, &Device::Cpu)
 }
 
-fn sample() -> Result<data::Source> {
+pub fn sample() -> Result<data::Source> {
     let mut config = Config::default().data;
     config.source = DataSource::Sample;
     data::open(&config, 0)
@@ -48,7 +48,7 @@ fn hashed(count: usize, tensor: usize) -> Vec<f32> {
 }
 
 /// The study's network with the script's weights, which take the way of `--init`.
-fn network(attention: AttentionKind) -> Result<Cnn> {
+pub fn network(attention: AttentionKind) -> Result<Cnn> {
     let mut config = Config::default().model;
     config.attention = attention;
     config.dropout = 0.0;
@@ -86,7 +86,7 @@ fn batch(dataset: &Dataset, number: usize) -> Result<(Tensor, Tensor)> {
     Ok((x, Tensor::from_vec(batch.labels, BATCH, &Device::Cpu)?))
 }
 
-fn values(tensor: &Tensor) -> Result<Vec<f64>> {
+pub fn values(tensor: &Tensor) -> Result<Vec<f64>> {
     Ok(tensor.flatten_all()?.to_dtype(candle_core::DType::F64)?.to_vec1()?)
 }
 

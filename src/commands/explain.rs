@@ -1,0 +1,321 @@
+//! `taper explain`: what the network of a checkpoint sees in a picture, printed, as PNG, and as numbers.
+
+mod cells;
+mod picture_file;
+mod tile;
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
+
+use self::cells::Palette;
+use self::tile::{Drawing, Tile};
+use super::say;
+use crate::cli::{ExplainArgs, View};
+use crate::config::Config;
+use crate::data::loader::evaluation_batch;
+use crate::data::{self, CLASSES, Dataset, SIDE};
+use crate::explain::attention_map::{self, attention_maps};
+use crate::explain::feature_maps::{choose, feature_maps};
+use crate::explain::grad_cam::{Method, at_input, grad_cam};
+use crate::explain::{Map, confidences, predicted};
+use crate::failure::UsageError;
+use crate::model::{Cnn, Layer};
+use crate::nearest::nearest;
+use crate::run::dir::RunsDir;
+
+/// Feature maps that are shown unless told.
+const MAPS: usize = 9;
+
+pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
+    let layer: Layer = args.layer.parse().map_err(|error| UsageError(format!("--layer {}: {error}", args.layer)))?;
+    let class = parse_class(&args.class)?;
+    let (run, checkpoint) = super::eval::find(runs, &args.target)?;
+    let config = Config::load(Some(&run.config()), &[])?;
+    let input = Input::open(&args.image, &config)?;
+    // One picture is nothing for the CPU, whatever the run was trained on.
+    let cnn = Cnn::new(&config.model, config.run.seed, &Device::Cpu)?;
+    checkpoint.load_weights(&cnn)?;
+
+    let origin = format!("{}, {}", run.name(), checkpoint.name());
+    let insight = Insight::gain(&cnn, &input, layer, class, args.view)?;
+    let tiles = insight.tiles(&input, args);
+    say(format!("{origin}: {}", input.description))?;
+    say(insight.title(&input))?;
+    print(&tiles, &insight.numbers(args.view, &tiles))?;
+    if let Some(folder) = &args.png {
+        for path in write_pictures(folder, &tiles, args.scale)? {
+            say(format!("wrote {path}"))?;
+        }
+    }
+    if let Some(file) = &args.raw {
+        insight.write_raw(file, origin)?;
+        say(format!("wrote {}", file.display()))?;
+    }
+    Ok(0)
+}
+
+/// The class that a heat map is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Predicted,
+    True,
+    Chosen(usize),
+}
+
+fn parse_class(text: &str) -> Result<Class, UsageError> {
+    let by_name = CLASSES.iter().position(|&name| name == text);
+    match (text, by_name.or_else(|| text.parse().ok())) {
+        ("predicted", _) => Ok(Class::Predicted),
+        ("true", _) => Ok(Class::True),
+        (_, Some(class)) if class < CLASSES.len() => Ok(Class::Chosen(class)),
+        _ => {
+            let known = CLASSES.iter().copied().chain(["predicted", "true"]);
+            let meant = nearest(text, known).first().map_or(String::new(), |name| format!("; did you mean {name}?"));
+            Err(UsageError(format!(
+                "--class {text}: must be predicted, true, a number from 0 to 9, or one of {}{meant}",
+                CLASSES.join(", ")
+            )))
+        }
+    }
+}
+
+/// The picture that is explained.
+struct Input {
+    /// R, G and B, each row by row.
+    planes: Vec<u8>,
+    label: Option<usize>,
+    /// Where it is from, and what was done to it.
+    description: String,
+}
+
+impl Input {
+    /// The test picture of that number, or the file of that name.
+    fn open(image: &str, config: &Config) -> Result<Self> {
+        if image.is_empty() || !image.bytes().all(|byte| byte.is_ascii_digit()) {
+            let picture_file::PictureFile { planes, description } = picture_file::read(Path::new(image))?;
+            return Ok(Self { planes, label: None, description: format!("{image}, {description}") });
+        }
+        let source = data::open(&config.data, config.run.seed)?;
+        let count = source.test.len();
+        let number = image.parse().ok().filter(|&number: &usize| number < count).ok_or_else(|| {
+            let last = count - 1;
+            UsageError(format!("--image {image}: {} has {count} test pictures, numbers 0 to {last}", source.name))
+        })?;
+        Ok(Self {
+            planes: source.test.picture(number).to_vec(),
+            label: Some(source.test.labels[number].into()),
+            description: format!("test picture {number} of {count}, {}", source.name),
+        })
+    }
+}
+
+/// What was seen.
+struct Insight {
+    layer: Layer,
+    /// Which of the classes the heat map is for.
+    class: usize,
+    method: Method,
+    logits: Vec<f32>,
+    /// The output of every channel of the layer.
+    maps: Vec<Map>,
+    /// At the size of the layer.
+    cam: Map,
+    gates: Option<Vec<f32>>,
+}
+
+impl Insight {
+    fn gain(cnn: &Cnn, input: &Input, layer: Layer, class: Class, view: View) -> Result<Self> {
+        let mut one = Dataset::default();
+        one.push(0, &input.planes);
+        let x = Tensor::from_vec(evaluation_batch(&one, 0..1).pictures, (1, SIDE, SIDE, 3), &Device::Cpu)?;
+        let inside = cnn.look_inside(&x)?;
+        let logits = inside.logits.to_vec2::<f32>()?.concat();
+        let class = match (class, input.label) {
+            (Class::Predicted, _) => predicted(&logits),
+            (Class::Chosen(class), _) => class,
+            (Class::True, Some(label)) => label,
+            (Class::True, None) => {
+                let advice = "of a file the true class is not known; name one, or take predicted";
+                return Err(UsageError(format!("--class true: {advice}")).into());
+            }
+        };
+        let method = match view {
+            View::GradcamPlusPlus => Method::GradCamPlusPlus,
+            View::Maps | View::Gradcam | View::Attention => Method::GradCam,
+        };
+        let cam = grad_cam(cnn, layer, inside.output(layer), &[class], method)?.remove(0);
+        Ok(Self {
+            layer,
+            class,
+            method,
+            logits,
+            maps: feature_maps(inside.output(layer), 0)?,
+            cam,
+            gates: inside.attended(layer).gates.as_ref().map(|gates| attention_map::gates(gates, 0)).transpose()?,
+        })
+    }
+
+    fn title(&self, input: &Input) -> String {
+        let truth = input.label.map_or("not known", |label| CLASSES[label]);
+        let shares = confidences(&self.logits);
+        let predicted = predicted(&self.logits);
+        format!(
+            "{}: true class {truth}, predicted {} with {:.1} %",
+            self.layer,
+            CLASSES[predicted],
+            100.0 * shares[predicted]
+        )
+    }
+
+    /// The picture, and what the view shows of it.
+    fn tiles(&self, input: &Input, args: &ExplainArgs) -> Vec<Tile> {
+        let layer = self.layer;
+        let mut tiles = vec![Tile {
+            channel: None,
+            title: "the picture".into(),
+            file: "picture".into(),
+            picture: input.planes.clone(),
+            drawing: Drawing::Picture,
+        }];
+        let mut add = |channel, title, file, drawing| {
+            tiles.push(Tile { channel, title, file, picture: input.planes.clone(), drawing });
+        };
+        match args.view {
+            View::Maps => {
+                for chosen in choose(&self.maps, args.channels.into(), args.count.map_or(MAPS, usize::from)) {
+                    let channel = chosen.channel;
+                    let file = format!("{layer}-map-{channel:03}");
+                    add(Some(channel), format!("{layer}, channel {channel}"), file, Drawing::Map(chosen.map));
+                }
+            }
+            View::Gradcam | View::GradcamPlusPlus => {
+                let (class, name) = (CLASSES[self.class], method_name(self.method));
+                let file = format!("{layer}-{}-{class}", name.to_lowercase().replace('-', ""));
+                add(None, format!("{layer}, {name} for {class}"), file, Drawing::Heat(self.cam.clone()));
+            }
+            View::Attention => {
+                for chosen in attention_maps(&self.maps, args.count.map_or(attention_map::CHANNELS, usize::from)) {
+                    let channel = chosen.channel;
+                    let file = format!("{layer}-attention-{channel:03}");
+                    add(Some(channel), format!("{layer}, channel {channel}"), file, Drawing::Heat(chosen.map));
+                }
+            }
+        }
+        tiles
+    }
+
+    /// What the view shows, in numbers.
+    fn numbers(&self, view: View, tiles: &[Tile]) -> Vec<String> {
+        let shares = confidences(&self.logits);
+        let mut order: Vec<usize> = (0..CLASSES.len()).collect();
+        order.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]));
+        let classes = order.iter().map(|&class| format!("{} {:.1} %", CLASSES[class], 100.0 * shares[class]));
+        let mut lines = vec![format!("confidence: {}", classes.collect::<Vec<_>>().join(", "))];
+        match view {
+            View::Maps | View::Attention => {
+                lines.extend(tiles.iter().filter_map(|tile| {
+                    let map = &self.maps[tile.channel?];
+                    let (low, high) = map.range();
+                    Some(format!("{}: mean {:.4}, from {low:.4} to {high:.4}", tile.title, map.mean()))
+                }));
+            }
+            View::Gradcam | View::GradcamPlusPlus => {
+                let (width, height, high) = (self.cam.width, self.cam.height(), self.cam.range().1);
+                let name = method_name(self.method);
+                lines.push(match high {
+                    0.0 => format!("{name}: at {} nothing speaks for {}", self.layer, CLASSES[self.class]),
+                    _ => format!("{name}: {width} x {height}, at most {high:.4e}"),
+                });
+            }
+        }
+        match (&self.gates, view) {
+            (Some(gates), View::Attention) => {
+                lines.push(format!("gates of the {} channels of {}:", gates.len(), self.layer));
+                lines.extend(gates.chunks(8).enumerate().map(|(row, gates)| {
+                    gates.iter().fold(format!("{:>5}", 8 * row), |mut line, gate| {
+                        write!(line, "  {gate:.4}").expect("a string takes everything");
+                        line
+                    })
+                }));
+            }
+            (None, View::Attention) => lines.push("gates: this network has no attention to channels".into()),
+            (_, View::Maps | View::Gradcam | View::GradcamPlusPlus) => {}
+        }
+        lines
+    }
+
+    fn write_raw(&self, file: &Path, origin: String) -> Result<()> {
+        let of_map = |map: &Map| Tensor::from_slice(&map.values, (map.height(), map.width), &Device::Cpu);
+        let maps = self.maps.iter().map(of_map).collect::<candle_core::Result<Vec<_>>>()?;
+        let mut tensors = vec![
+            ("cam", of_map(&at_input(&self.cam, SIDE, SIDE))?),
+            ("cam_layer", of_map(&self.cam)?),
+            ("maps", Tensor::stack(&maps, 0)?),
+            ("logits", Tensor::from_slice(&self.logits, self.logits.len(), &Device::Cpu)?),
+        ];
+        if let Some(gates) = &self.gates {
+            tensors.push(("gates", Tensor::from_slice(gates, gates.len(), &Device::Cpu)?));
+        }
+        let about = HashMap::from([
+            ("checkpoint".to_owned(), origin),
+            ("layer".to_owned(), self.layer.to_string()),
+            ("class".to_owned(), CLASSES[self.class].to_owned()),
+            ("method".to_owned(), method_name(self.method).to_owned()),
+        ]);
+        let bytes = safetensors::serialize(tensors, Some(about))?;
+        std::fs::write(file, bytes).with_context(|| format!("--raw: cannot write {}", file.display()))
+    }
+}
+
+fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::GradCam => "Grad-CAM",
+        Method::GradCamPlusPlus => "Grad-CAM++",
+    }
+}
+
+/// The pictures, where there is a terminal, else their titles; and the numbers.
+fn print(tiles: &[Tile], numbers: &[String]) -> Result<()> {
+    if io::stdout().is_terminal() {
+        let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| size.ws_col.max(1));
+        for line in tile::lines(tiles, columns.into(), Palette::from_env()) {
+            say(line)?;
+        }
+    } else {
+        say(tiles.iter().map(|tile| tile.title.as_str()).collect::<Vec<_>>().join("; "))?;
+    }
+    numbers.iter().try_for_each(say)
+}
+
+/// Returns the paths.
+fn write_pictures(folder: &Path, tiles: &[Tile], scale: u32) -> Result<Vec<String>> {
+    std::fs::create_dir_all(folder).with_context(|| format!("--png: cannot create the folder {}", folder.display()))?;
+    let write = |tile: &Tile| {
+        let path = folder.join(format!("{}.png", tile.file));
+        tile.draw(scale).save(&path).with_context(|| format!("--png: cannot write {}", path.display()))?;
+        Ok(path.display().to_string())
+    };
+    tiles.iter().map(write).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_by_number_name_or_role() {
+        assert_eq!(parse_class("predicted").unwrap(), Class::Predicted);
+        assert_eq!(parse_class("true").unwrap(), Class::True);
+        assert_eq!((parse_class("3").unwrap(), parse_class("cat").unwrap()), (Class::Chosen(3), Class::Chosen(3)));
+        for wrong in ["10", "-1", "", "Cat"] {
+            let error = parse_class(wrong).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("--class {wrong}: must be ")) && error.contains("airplane"), "{error}");
+        }
+        assert!(parse_class("catt").unwrap_err().to_string().ends_with("did you mean cat?"));
+    }
+}

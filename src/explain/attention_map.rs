@@ -1,0 +1,50 @@
+//! Where the network looks: the study's heat map, and the gates of its channels.
+
+use candle_core::{DType, Result, Tensor};
+
+use super::Map;
+use super::feature_maps::{ChannelMap, Channels, choose};
+
+/// Channels of the study's heat map.
+pub const CHANNELS: usize = 3;
+
+/// The study's heat map: of the maps of one picture those with the greatest mean, each min-max normalised. The study takes
+/// [`CHANNELS`] of `conv3`.
+pub fn attention_maps(maps: &[Map], count: usize) -> Vec<ChannelMap> {
+    let mut chosen = choose(maps, Channels::Active, count);
+    for ChannelMap { map, .. } in &mut chosen {
+        *map = map.normalised();
+    }
+    chosen
+}
+
+/// What a block multiplies its channels by for one picture, (C) numbers between 0 and 1, from those of all (N, C).
+///
+/// # Errors
+/// There is no such picture.
+pub fn gates(gates: &Tensor, picture: usize) -> Result<Vec<f32>> {
+    gates.get(picture)?.to_dtype(DType::F32)?.to_vec1()
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn three_channels_from_0_to_1() {
+        let maps: Vec<Map> = (0..5).map(|n| Map::new(2, vec![n as f32, 2.0 * n as f32])).collect();
+        let chosen = attention_maps(&maps, CHANNELS);
+        assert_eq!(chosen.iter().map(|chosen| chosen.channel).collect::<Vec<_>>(), [4, 3, 2]);
+        assert!(chosen.iter().all(|chosen| chosen.map.values == [0.0, 1.0]));
+    }
+
+    #[test]
+    fn gates_are_of_the_picture() -> Result<()> {
+        let all = Tensor::new(&[[0.1f32, 0.2], [0.3, 0.4]], &Device::Cpu)?;
+        assert_eq!(gates(&all, 1)?, [0.3, 0.4]);
+        assert!(gates(&all, 2).is_err());
+        Ok(())
+    }
+}

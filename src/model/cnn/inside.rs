@@ -1,0 +1,254 @@
+//! The network in evaluation mode, open at its convolutions: the operations that a block fuses, one after another.
+//!
+//! "The output of a layer" is that of the convolution itself, before batch normalisation: what a PyTorch forward hook on
+//! `conv3` gives, and what `pytorch-grad-cam` takes for its target layer.
+
+use std::fmt;
+use std::str::FromStr;
+
+use candle_core::{Result, Tensor};
+
+use super::{Block, Cnn, Linear, Mode};
+use crate::model::attention::Attended;
+use crate::ops;
+
+/// A convolution, by its name in the `state_dict`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layer {
+    Conv1,
+    Conv2,
+    Conv3,
+}
+
+impl Layer {
+    /// In the order of the network.
+    pub const ALL: [Self; 3] = [Self::Conv1, Self::Conv2, Self::Conv3];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Conv1 => "conv1",
+            Self::Conv2 => "conv2",
+            Self::Conv3 => "conv3",
+        }
+    }
+
+    /// Of its block, from 0.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Conv1 => 0,
+            Self::Conv2 => 1,
+            Self::Conv3 => 2,
+        }
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+/// A name that no convolution of the network has.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no layer {0:?}: the convolutions are conv1, conv2 and conv3")]
+pub struct UnknownLayer(String);
+
+impl FromStr for Layer {
+    type Err = UnknownLayer;
+
+    fn from_str(name: &str) -> std::result::Result<Self, UnknownLayer> {
+        Self::ALL.into_iter().find(|layer| layer.name() == name).ok_or_else(|| UnknownLayer(name.to_owned()))
+    }
+}
+
+/// What the network makes of pictures on the way to its logits. No gradient passes through it.
+pub struct Inside {
+    blocks: [BlockInside; 3],
+    /// (N, 10)
+    pub logits: Tensor,
+}
+
+struct BlockInside {
+    /// (N, H, W, C)
+    convolved: Tensor,
+    attended: Attended,
+}
+
+impl Inside {
+    /// The output of a convolution, (N, H, W, C).
+    pub fn output(&self, layer: Layer) -> &Tensor {
+        &self.blocks[layer.index()].convolved
+    }
+
+    /// What the block of that layer attended to.
+    pub fn attended(&self, layer: Layer) -> &Attended {
+        &self.blocks[layer.index()].attended
+    }
+}
+
+impl Cnn {
+    /// Normalised pictures (N, 32, 32, 3) through the open network. The logits are [`Cnn::forward`]'s in evaluation mode,
+    /// but for rounding.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    pub fn look_inside(&self, x: &Tensor) -> Result<Inside> {
+        let mut x = x.clone();
+        let mut look = |block: &Block| -> Result<BlockInside> {
+            let convolved = block.convolve(&x)?.detach();
+            let attended = block.attend(&convolved)?.detach();
+            x = ops::pool_whole_windows(&attended.output)?;
+            Ok(BlockInside { convolved, attended })
+        };
+        let [first, second, third] = &self.blocks;
+        let blocks = [look(first)?, look(second)?, look(third)?];
+        let logits = self.head(&x, Mode::Evaluate)?.detach();
+        Ok(Inside { blocks, logits })
+    }
+
+    /// From the output of a convolution (N, H, W, C), through the rest of the network, to the logits (N, 10);
+    /// differentiable in that output.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    pub fn logits_from(&self, layer: Layer, output: &Tensor) -> Result<Tensor> {
+        let (through, after) = self.blocks[layer.index()..].split_first().expect("every layer has its block");
+        let x = through.finish(output)?;
+        let x = after.iter().try_fold(x, |x, block| block.finish(&block.convolve(&x)?))?;
+        // Of constants: the gradient of the hidden layer's weight costs more than all the rest.
+        let linear = |layer: &Linear, x: &Tensor| ops::linear(x, &layer.weight.detach(), &layer.bias.detach());
+        linear(&self.fc2, &ops::relu(&linear(&self.fc1, &ops::flatten_planes(&x)?)?)?)
+    }
+}
+
+impl Block {
+    /// (N, H, W, inputs) to (N, H, W, C).
+    fn convolve(&self, x: &Tensor) -> Result<Tensor> {
+        let padding = self.conv_weight.dim(2)? / 2;
+        ops::conv2d(x, &self.conv_weight.detach(), &self.conv_bias.detach(), 1, padding)
+    }
+
+    /// From the convolution's output (N, H, W, C) to before the pool.
+    fn attend(&self, convolved: &Tensor) -> Result<Attended> {
+        let planes = convolved.permute((0, 3, 1, 2))?.contiguous()?;
+        let (mean, variance) = (self.running_mean.as_tensor(), self.running_variance.as_tensor());
+        let normalised = ops::batch_norm_evaluate(&planes, &self.norm_weight, &self.norm_bias, mean, variance)?;
+        self.attention.attend(&ops::relu(&normalised)?.permute((0, 2, 3, 1))?.contiguous()?)
+    }
+
+    /// From the convolution's output (N, H, W, C) to the block's, (N, H / 2, W / 2, C).
+    fn finish(&self, convolved: &Tensor) -> Result<Tensor> {
+        ops::pool_whole_windows(&self.attend(convolved)?.output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+    use crate::config::{AttentionKind, ModelConfig};
+    use crate::ops::gradient_check::{assert_gradient, normal};
+
+    fn network(attention: AttentionKind) -> Cnn {
+        let config = ModelConfig { channels: [16, 16, 32], hidden: 24, attention, ..ModelConfig::default() };
+        let cnn = Cnn::new(&config, 3, &Device::Cpu).expect("a network");
+        // Running estimates that do something.
+        let x = normal(7, &[6, 32, 32, 3]).to_dtype(DType::F32).expect("f32");
+        cnn.forward(&x, Mode::Train { seed: 0, step: 1 }).expect("a training pass");
+        // What begins as zeros would hide what it attends to.
+        for (name, parameter) in cnn.weights().parameters.iter().filter(|(name, _)| name.contains(".W.")) {
+            let value = normal(name.len() as u64, parameter.dims()).to_dtype(DType::F32).expect("f32");
+            parameter.set(&(value * 0.1).expect("f32")).expect("of the same shape");
+        }
+        cnn
+    }
+
+    #[test]
+    fn the_open_network_is_the_fused_one() -> Result<()> {
+        for attention in AttentionKind::ALL {
+            let cnn = network(attention);
+            let x = normal(1, &[5, 32, 32, 3]).to_dtype(DType::F32)?;
+            let expected = cnn.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?;
+            let inside = cnn.look_inside(&x)?;
+            let mut logits = vec![inside.logits.clone()];
+            for layer in Layer::ALL {
+                logits.push(cnn.logits_from(layer, inside.output(layer))?);
+                let Attended { gates, map, pairs, .. } = inside.attended(layer);
+                let shapes = [gates, map, pairs].map(|shown| shown.as_ref().map(|shown| shown.dims().to_vec()));
+                assert_eq!(shapes, attended_shapes(attention, layer), "{attention:?}, {layer}");
+            }
+            for logits in logits {
+                for (ours, expected) in logits.to_vec2::<f32>()?.concat().iter().zip(expected.concat()) {
+                    assert!((ours - expected).abs() < 1e-5, "{attention:?}: {ours} and {expected}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Of gates, map and pairs of five pictures.
+    fn attended_shapes(attention: AttentionKind, layer: Layer) -> [Option<Vec<usize>>; 3] {
+        let (channels, side) = [(16, 32), (16, 16), (32, 8)][layer.index()];
+        let (gates, map) = (vec![5, channels], vec![5, side, side]);
+        match attention {
+            AttentionKind::Se | AttentionKind::Eca => [Some(gates), None, None],
+            AttentionKind::Spatial => [None, Some(map), None],
+            AttentionKind::Cbam => [Some(gates), Some(map), None],
+            AttentionKind::NonLocal if layer == Layer::Conv3 => [None, None, Some(vec![5, 64, 64])],
+            AttentionKind::None | AttentionKind::NonLocal => [None, None, None],
+        }
+    }
+
+    #[test]
+    fn the_non_local_network_begins_as_the_plain_one() -> Result<()> {
+        let config =
+            ModelConfig { channels: [16, 16, 32], attention: AttentionKind::NonLocal, ..ModelConfig::default() };
+        let cnn = Cnn::new(&config, 3, &Device::Cpu)?;
+        let block = &cnn.blocks[2];
+        let x = normal(1, &[2, 8, 8, 16]).to_dtype(DType::F32)?;
+        let plain = ops::BlockParameters { ending: ops::Ending::Pool, ..block.parameters() };
+        let plain = ops::conv_block_evaluate(&x, plain, &block.running_mean, &block.running_variance)?;
+        let ours = block.forward(&x, Mode::Evaluate)?;
+        let numbers = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+        assert_eq!(numbers(&ours)?, numbers(&plain)?);
+        Ok(())
+    }
+
+    #[test]
+    fn looking_changes_nothing() -> Result<()> {
+        let cnn = network(AttentionKind::Se);
+        let before = cnn.weights().to_safetensors().expect("bytes");
+        cnn.look_inside(&normal(1, &[2, 32, 32, 3]).to_dtype(DType::F32)?)?;
+        assert_eq!(cnn.weights().to_safetensors().expect("bytes"), before);
+        Ok(())
+    }
+
+    #[test]
+    fn the_rest_of_a_block_has_the_gradient_of_finite_differences() -> Result<()> {
+        let cnn = network(AttentionKind::None);
+        let block = &cnn.blocks[0];
+        let double = |tensor: &Tensor| tensor.to_dtype(DType::F64);
+        let block = Block {
+            conv_weight: double(&block.conv_weight)?,
+            conv_bias: double(&block.conv_bias)?,
+            norm_weight: double(&block.norm_weight)?,
+            norm_bias: double(&block.norm_bias)?,
+            running_mean: candle_core::Var::from_tensor(&double(&block.running_mean)?)?,
+            running_variance: candle_core::Var::from_tensor(&double(&block.running_variance)?)?,
+            batches_tracked: block.batches_tracked.clone(),
+            attention: super::super::Attention::None,
+        };
+        assert_gradient(&normal(2, &[1, 4, 4, 16]), |convolved| block.finish(convolved));
+        Ok(())
+    }
+
+    #[test]
+    fn layers_have_the_names_of_the_state_dict() {
+        assert_eq!("conv2".parse::<Layer>().expect("a layer"), Layer::Conv2);
+        for wrong in ["conv4", "Conv1", "", "fc1"] {
+            let error = wrong.parse::<Layer>().expect_err("no layer").to_string();
+            assert!(error.contains(wrong) && error.contains("conv1, conv2 and conv3"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! What is seen inside the network, against PyTorch and `pytorch-grad-cam` (tests/fixtures/explain/make_reference.py).
+//! `cargo test explain -- --nocapture` shows by how much they differ.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use taper::config::AttentionKind;
+use taper::data::{SIDE, loader::evaluation_batch};
+use taper::explain::attention_map::{CHANNELS, attention_maps, gates};
+use taper::explain::feature_maps::feature_maps;
+use taper::explain::grad_cam::{Method, at_input, grad_cam};
+use taper::explain::predicted;
+use taper::model::weights::deserialize;
+use taper::model::{Cnn, Inside, Layer};
+use taper::run::dir::RunDir;
+use taper::run::event::{Event, ProbeSaved};
+use taper::run::probe::Probe;
+use taper::run::state::RunState;
+
+use crate::binary::{Dir, TINY, records, wait_for_event, wait_for_steps};
+use crate::pytorch::{network, sample, values};
+
+/// The networks that are looked inside, and what PyTorch sees there.
+const REFERENCES: [(AttentionKind, &[u8]); 2] = [
+    (AttentionKind::None, include_bytes!("../fixtures/explain/reference.safetensors")),
+    (AttentionKind::Se, include_bytes!("../fixtures/explain/reference_se.safetensors")),
+];
+
+/// The network, and what it makes of the picture of the reference.
+fn looked_inside(attention: AttentionKind, reference: &BTreeMap<String, Tensor>) -> Result<(Cnn, Inside)> {
+    let number = values(&reference["picture"])?[0] as usize;
+    let batch = evaluation_batch(&sample()?.test, number..number + 1);
+    let x = Tensor::from_vec(batch.pictures, (1, SIDE, SIDE, 3), &Device::Cpu)?;
+    let cnn = network(attention)?;
+    let inside = cnn.look_inside(&x)?;
+    Ok((cnn, inside))
+}
+
+/// The greatest difference, relative to the greatest of the expected.
+fn difference(ours: &[f32], expected: &Tensor) -> Result<f64> {
+    let expected = values(expected)?;
+    assert_eq!(ours.len(), expected.len());
+    let greatest = expected.iter().fold(0.0f64, |greatest, value| greatest.max(value.abs()));
+    let apart = ours.iter().zip(&expected).map(|(&a, b)| (f64::from(a) - b).abs()).fold(0.0, f64::max);
+    Ok(apart / greatest)
+}
+
+#[test]
+fn grad_cam_is_that_of_pytorch_grad_cam() -> Result<()> {
+    for (attention, bytes) in REFERENCES {
+        let reference = deserialize(bytes, &Device::Cpu)?;
+        let (cnn, inside) = looked_inside(attention, &reference)?;
+        let mut checked = 0;
+        for layer in Layer::ALL {
+            for (method, name) in [(Method::GradCam, "gradcam"), (Method::GradCamPlusPlus, "gradcam++")] {
+                for class in 0..10 {
+                    let key = format!("{layer}.{name}.{class}");
+                    let Some(expected) = reference.get(&format!("{key}.layer")) else { continue };
+                    let cam = &grad_cam(&cnn, layer, inside.output(layer), &[class], method)?[0];
+                    let at_layer = difference(&cam.values, expected)?;
+                    let normalised = match reference.get(&key) {
+                        Some(expected) => difference(&at_input(cam, SIDE, SIDE).values, expected)?,
+                        None => 0.0,
+                    };
+                    println!("{attention:?} {key}: {at_layer:.1e} at the layer, {normalised:.1e} at the picture");
+                    assert!(
+                        at_layer <= 1e-3 && normalised <= 1e-3,
+                        "{attention:?} {key}: {at_layer:.1e}, {normalised:.1e}"
+                    );
+                    checked += 1;
+                }
+            }
+        }
+        assert_eq!(checked, 12);
+    }
+    Ok(())
+}
+
+#[test]
+fn layers_gates_and_logits_are_those_of_pytorchs_hooks() -> Result<()> {
+    for (attention, bytes) in REFERENCES {
+        let reference = deserialize(bytes, &Device::Cpu)?;
+        let (_, inside) = looked_inside(attention, &reference)?;
+        let logits = inside.logits.to_vec2::<f32>()?.remove(0);
+        assert!(difference(&logits, &reference["logits"])? < 1e-5);
+        assert_eq!(predicted(&logits) as f64, {
+            let theirs = values(&reference["logits"])?;
+            (0..10).max_by(|&a, &b| theirs[a].total_cmp(&theirs[b])).expect("ten") as f64
+        });
+        for layer in Layer::ALL {
+            let maps = feature_maps(inside.output(layer), 0)?;
+            let means: Vec<f32> = maps.iter().map(|map| map.mean()).collect();
+            let first_rows: Vec<f32> = maps.iter().flat_map(|map| map.values[..map.width].to_vec()).collect();
+            assert!(difference(&means, &reference[&format!("{layer}.means")])? < 1e-4, "{layer}");
+            assert!(difference(&first_rows, &reference[&format!("{layer}.first_row")])? < 1e-5, "{layer}");
+            let active: Vec<f64> = attention_maps(&maps, CHANNELS).iter().map(|chosen| chosen.channel as f64).collect();
+            assert_eq!(active, values(&reference[&format!("{layer}.active")])?, "{layer}");
+            match reference.get(&format!("{layer}.gates")) {
+                Some(expected) => {
+                    let ours = gates(inside.attended(layer).gates.as_ref().expect("gates"), 0)?;
+                    assert!(difference(&ours, expected)? < 1e-5, "{layer}");
+                }
+                None => assert!(inside.attended(layer).gates.is_none()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A directory with a tiny run called `run`.
+fn trained(further: &[&str]) -> Dir {
+    let dir = Dir::new();
+    let args = ["train", "--no-tui", "--max-steps", "3", "--name", "run"];
+    dir.command(args.iter().chain(&TINY).chain(further)).succeed();
+    dir
+}
+
+#[test]
+fn explain_prints_titles_and_numbers_and_writes_pictures_and_arrays() -> Result<()> {
+    let dir = trained(&["--set", "model.channels=[16,16,16]", "--set", "model.attention=se"]);
+    let explain = |view: &str, layer: &str| {
+        let args = ["explain", "run", "--image", "7", "--view", view, "--layer", layer, "--png", "out", "--scale", "2"];
+        dir.command(args.iter().chain(&["--raw", "raw.safetensors"])).succeed()
+    };
+    for (view, layer, side, files) in
+        [("maps", "conv1", 32, 10), ("gradcam", "conv2", 16, 2), ("attention", "conv3", 8, 4)]
+    {
+        let out = explain(view, layer);
+        assert!(out.starts_with("run, e0001-s000003: test picture 7 of 500, CIFAR-10 sample\n"), "{out}");
+        assert!(out.contains(&format!("{layer}: true class ")) && out.contains("\nconfidence: "), "{out}");
+        assert!(!out.contains('\u{1b}') && !out.contains('▀'), "no pictures without a terminal: {out}");
+        let written: Vec<&str> = out.lines().filter_map(|line| line.strip_prefix("wrote out/")).collect();
+        assert_eq!(written.len(), files, "{out}");
+        for file in written {
+            assert_eq!(image::open(dir.path("out").join(file))?.into_rgb8().dimensions(), (64, 64));
+        }
+        assert_eq!(out.contains("gates of the 16 channels"), view == "attention", "{out}");
+        let raw = deserialize(&std::fs::read(dir.path("raw.safetensors"))?, &Device::Cpu)?;
+        let shape = |name: &str| raw[name].dims().to_vec();
+        assert_eq!((shape("cam"), shape("cam_layer")), (vec![32, 32], vec![side, side]));
+        assert_eq!((shape("maps"), shape("gates"), shape("logits")), (vec![16, side, side], vec![16], vec![10]));
+        let cam = values(&raw["cam"])?;
+        assert!(cam.iter().all(|value| (0.0..=1.0).contains(value)), "{cam:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn explain_takes_a_picture_file_and_says_what_it_did() {
+    let dir = trained(&[]);
+    let wide = image::RgbImage::from_pixel(60, 40, image::Rgb([10, 200, 30]));
+    wide.save(dir.path("wide.jpg")).unwrap();
+    let checkpoint = "runs/run/checkpoints/e0001-s000003";
+    let out =
+        dir.command(["explain", checkpoint, "--image", "wide.jpg", "--class", "frog", "--view", "gradcam++"]).succeed();
+    assert!(out.contains("wide.jpg, 60 x 40 JPEG, resized to 32 x 32 (stretched to a square), normalised"), "{out}");
+    assert!(out.contains("true class not known") && out.contains("conv3, Grad-CAM++ for frog"), "{out}");
+    image::RgbImage::new(10_000, 10_000).save(dir.path("huge.png")).unwrap();
+    let out = dir.command(["explain", "run", "--image", "huge.png"]).succeed();
+    assert!(out.contains("huge.png, 10000 x 10000 PNG, resized to 32 x 32, "), "{out}");
+}
+
+#[test]
+fn explain_names_what_cannot_be() {
+    let dir = trained(&[]);
+    std::fs::write(dir.path("empty.png"), "").unwrap();
+    std::fs::create_dir(dir.path("folder")).unwrap();
+    std::fs::create_dir_all(dir.path("runs/bare")).unwrap();
+    std::fs::copy(dir.run("run").config(), dir.run("bare").config()).unwrap();
+    let cases: [(&[&str], &str); 9] = [
+        (
+            &["run", "--image", "7", "--layer", "conv9"],
+            "--layer conv9: there is no layer \"conv9\": the convolutions are",
+        ),
+        (&["run", "--image", "7", "--class", "catt"], "--class catt: must be predicted, true, "),
+        (&["run", "--image", "500"], "--image 500: CIFAR-10 sample has 500 test pictures, numbers 0 to 499"),
+        (&["run", "--image", "99999999999999999999"], "has 500 test pictures"),
+        (&["run", "--image", "-1"], "--image -1: No such file or directory (os error 2); give the number of"),
+        (&["run", "--image", "empty.png"], "--image empty.png: the file is empty"),
+        (&["run", "--image", "folder"], "--image folder: it is a folder; give a picture file"),
+        (&["run", "--image", "runs/run/config.toml"], "it is no picture that taper reads: PNG, JPEG"),
+        (&["bare", "--image", "7"], "run bare has no checkpoint yet"),
+    ];
+    for (args, complaint) in cases {
+        let error = dir.command(["explain"].iter().chain(args)).fail(2);
+        assert!(error.contains(complaint), "{args:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    let file = dir.path("picture.png");
+    image::RgbImage::new(32, 32).save(&file).unwrap();
+    let error = dir.command(["explain", "run", "--image", "picture.png", "--class", "true"]).fail(2);
+    assert!(error.contains("of a file the true class is not known"), "{error}");
+    for args in [&["--scale", "0"][..], &["--view", "lime"], &["--count", "0"]] {
+        dir.command(["explain", "run", "--image", "7"].iter().chain(args)).fail(2);
+    }
+}
+
+#[test]
+fn explain_draws_in_a_terminal() {
+    let dir = trained(&[]);
+    let mut terminal = dir.terminal(["explain", "run", "--image", "7", "--view", "attention"]);
+    terminal.wait_for("gates: this network has no attention to channels");
+    assert!(terminal.wait().success());
+    let shown = terminal.contents();
+    assert!(shown.contains("▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀  ▀"), "{shown}");
+}
+
+fn probes(run: &RunDir) -> Vec<ProbeSaved> {
+    let probe = |event| match event {
+        Event::ProbeSaved(saved) => Some(saved),
+        _ => None,
+    };
+    records(run).into_iter().filter_map(|record| probe(record.event)).collect()
+}
+
+fn losses(run: &RunDir) -> Vec<u32> {
+    let losses = |event| match event {
+        Event::StepsDone(steps) => steps.losses,
+        _ => vec![],
+    };
+    records(run).into_iter().flat_map(|record| losses(record.event)).map(f32::to_bits).collect()
+}
+
+#[test]
+fn training_is_the_same_to_the_byte_with_and_without_probes() -> Result<()> {
+    let dir = Dir::new();
+    let train = |name: &str, every: &str| {
+        let network =
+            ["--set", "model.channels=[16,16,16]", "--set", "model.attention=se", "--set", "probe.images=[3,1]"];
+        let args = ["train", "--no-tui", "--epochs", "3", "--name", name, "--set", every];
+        dir.command(args.iter().chain(&TINY).chain(&network)).succeed();
+        dir.run(name)
+    };
+    let (with, every_second, without) =
+        (train("with", "probe.every=1"), train("second", "probe.every=2"), train("without", "probe.every=0"));
+    assert_eq!(losses(&with), losses(&without));
+    assert_eq!(losses(&every_second), losses(&without));
+    let weights = |run: &RunDir| -> Result<Vec<u8>> {
+        let latest =
+            std::fs::read_dir(run.checkpoints())?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        Ok(std::fs::read(latest.into_iter().max().expect("a checkpoint").join("model.safetensors"))?)
+    };
+    assert!(weights(&with)? == weights(&without)?);
+    assert_eq!((probes(&without).len(), probes(&every_second).len()), (0, 1));
+    assert!(!without.probes().exists());
+
+    let saved = probes(&with);
+    assert_eq!(saved.iter().map(|probe| probe.epoch).collect::<Vec<_>>(), [1, 2, 3]);
+    let last = &saved[2];
+    let bytes = std::fs::read(with.probes().join(&last.file))?;
+    let probe = Probe::from_bytes(&bytes)?;
+    assert_eq!((probe.epoch, probe.step, bytes.len() as u64), (3, last.step, last.bytes));
+    assert_eq!(probe.pictures.iter().map(|picture| picture.index).collect::<Vec<_>>(), [3, 1]);
+    for (picture, result) in probe.pictures.iter().zip(&last.pictures) {
+        assert_eq!((picture.index as u64, u64::from(picture.true_class)), (result.index, result.true_class));
+        assert_eq!(predicted(&picture.logits) as u64, result.predicted_class);
+        assert!((0.1..=1.0).contains(&result.confidence) && picture.gates.iter().all(Option::is_some));
+    }
+    let mut state = RunState::default();
+    records(&with).iter().for_each(|record| state.apply(record));
+    assert!(state.probes.len() == 3 && state.probe_secs > 0.0 && state.probe_share().is_some_and(|share| share > 0.0));
+    Ok(())
+}
+
+#[test]
+fn a_probe_that_fails_raises_an_alarm_and_training_goes_on() -> Result<()> {
+    let dir = trained(&["--set", "probe.images=[499,700]"]);
+    let run = dir.run("run");
+    let alarms = || {
+        let alarm = |event| match event {
+            Event::AlarmRaised { message, .. } => Some(message),
+            _ => None,
+        };
+        records(&run).into_iter().filter_map(|record| alarm(record.event)).collect::<Vec<_>>()
+    };
+    assert_eq!(alarms(), ["probe.images: 700 left out: the run is judged by 500 pictures, numbers 0 to 499"]);
+    std::fs::write(run.probes(), "in the way")?;
+    dir.command(["resume", "run", "--no-tui", "--max-steps", "100000", "--epochs", "1"]).succeed();
+    let alarms = alarms();
+    assert!(alarms.last().is_some_and(|alarm| alarm.starts_with("probe: cannot write ")), "{alarms:?}");
+    assert!(records(&run).iter().any(|record| matches!(record.event, Event::EpochDone(_))));
+    Ok(())
+}
+
+#[test]
+fn a_live_run_saves_a_probe_when_asked() -> Result<()> {
+    let dir = Dir::new();
+    let run = dir.start("live");
+    wait_for_steps(&run, 1);
+    dir.command(["pause", "live"]).succeed();
+    let answer = dir.command(["probe", "live"]).succeed();
+    let step = wait_for_event(&run, "the probe", |event| match event {
+        Event::ProbeSaved(saved) => Some((saved.step, saved.file.clone())),
+        _ => None,
+    });
+    assert!(answer.contains(&format!("saved probe {}", step.1.trim_end_matches(".safetensors"))), "{answer}");
+    assert_eq!(Probe::from_bytes(&std::fs::read(run.probes().join(&step.1))?)?.step, step.0);
+    dir.command(["stop", "live"]).succeed();
+    Ok(())
+}
