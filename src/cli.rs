@@ -261,7 +261,7 @@ pub struct ExplainArgs {
     /// Pixels of a PNG for each pixel of the picture, in both directions
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u32).range(1..=64))]
     pub scale: u32,
-    /// Write the numbers: cam, cam_layer, maps, logits, and gates if there are any
+    /// Write the numbers: cam, cam_layer, maps, logits, and gates and places if there are any
     #[arg(long, value_name = "FILE.safetensors")]
     pub raw: Option<PathBuf>,
 }
@@ -275,7 +275,7 @@ pub enum View {
     /// The same, with weighed places
     #[value(name = "gradcam++")]
     GradcamPlusPlus,
-    /// The most active channels over the picture, and the gates
+    /// The most active channels over the picture, and what the block attends to
     Attention,
 }
 

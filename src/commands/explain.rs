@@ -24,6 +24,7 @@ use crate::explain::feature_maps::{choose, feature_maps};
 use crate::explain::grad_cam::{Method, at_input, grad_cam};
 use crate::explain::{Map, confidences, predicted};
 use crate::failure::UsageError;
+use crate::model::attention::Attended;
 use crate::model::{Cnn, Layer};
 use crate::nearest::nearest;
 use crate::run::dir::RunsDir;
@@ -126,6 +127,8 @@ struct Insight {
     /// At the size of the layer.
     cam: Map,
     gates: Option<Vec<f32>>,
+    /// How much the block attends to each place.
+    places: Option<Map>,
 }
 
 impl Insight {
@@ -149,6 +152,7 @@ impl Insight {
             View::Maps | View::Gradcam | View::Attention => Method::GradCam,
         };
         let cam = grad_cam(cnn, layer, inside.output(layer), &[class], method)?.remove(0);
+        let Attended { gates, map, .. } = inside.attended(layer);
         Ok(Self {
             layer,
             class,
@@ -156,7 +160,8 @@ impl Insight {
             logits,
             maps: feature_maps(inside.output(layer), 0)?,
             cam,
-            gates: inside.attended(layer).gates.as_ref().map(|gates| attention_map::gates(gates, 0)).transpose()?,
+            gates: gates.as_ref().map(|gates| attention_map::gates(gates, 0)).transpose()?,
+            places: map.as_ref().map(|map| attention_map::places(map, 0)).transpose()?,
         })
     }
 
@@ -204,6 +209,10 @@ impl Insight {
                     let file = format!("{layer}-attention-{channel:03}");
                     add(Some(channel), format!("{layer}, channel {channel}"), file, Drawing::Heat(chosen.map));
                 }
+                if let Some(places) = &self.places {
+                    let title = format!("{layer}, what its block attends to");
+                    add(None, title, format!("{layer}-attention-places"), Drawing::Heat(places.clone()));
+                }
             }
         }
         tiles
@@ -233,6 +242,10 @@ impl Insight {
                 });
             }
         }
+        if let (Some(places), View::Attention) = (&self.places, view) {
+            let (low, high) = places.range();
+            lines.push(format!("places: mean {:.4}, from {low:.4} to {high:.4}", places.mean()));
+        }
         match (&self.gates, view) {
             (Some(gates), View::Attention) => {
                 lines.push(format!("gates of the {} channels of {}:", gates.len(), self.layer));
@@ -260,6 +273,9 @@ impl Insight {
         ];
         if let Some(gates) = &self.gates {
             tensors.push(("gates", Tensor::from_slice(gates, gates.len(), &Device::Cpu)?));
+        }
+        if let Some(places) = &self.places {
+            tensors.push(("places", of_map(places)?));
         }
         let about = HashMap::from([
             ("checkpoint".to_owned(), origin),

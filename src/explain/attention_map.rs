@@ -26,6 +26,15 @@ pub fn gates(gates: &Tensor, picture: usize) -> Result<Vec<f32>> {
     gates.get(picture)?.to_dtype(DType::F32)?.to_vec1()
 }
 
+/// How much a block attends to each place of one picture, between 0 and 1, from the maps of all (N, H, W).
+///
+/// # Errors
+/// There is no such picture.
+pub fn places(maps: &Tensor, picture: usize) -> Result<Map> {
+    let map = maps.get(picture)?;
+    Ok(Map::new(map.dim(1)?, map.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?))
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
@@ -38,6 +47,15 @@ mod tests {
         let chosen = attention_maps(&maps, CHANNELS);
         assert_eq!(chosen.iter().map(|chosen| chosen.channel).collect::<Vec<_>>(), [4, 3, 2]);
         assert!(chosen.iter().all(|chosen| chosen.map.values == [0.0, 1.0]));
+    }
+
+    #[test]
+    fn places_are_of_the_picture() -> Result<()> {
+        let all = Tensor::new(&[[[0.1f32, 0.2, 0.3]], [[0.4, 0.5, 0.6]]], &Device::Cpu)?;
+        let map = places(&all, 1)?;
+        assert_eq!((map.width, map.height(), map.values), (3, 1, vec![0.4, 0.5, 0.6]));
+        assert!(places(&all, 2).is_err());
+        Ok(())
     }
 
     #[test]
