@@ -12,7 +12,10 @@
 //! `product`.
 //!
 //! The sums of a gradient are taken over a fixed number of groups of pictures, and in order, so no result depends on how
-//! many threads computed it. It does depend on whether the path has a fused multiply-add.
+//! many threads computed it. It does depend on the path: on whether it has a fused multiply-add, and on the channels that
+//! fill its vectors, for which alone there is `winograd`.
+//!
+//! Training differentiates with a [`tape`] instead of candle, which makes zeros and a sum for each gradient.
 
 mod adam;
 mod batch_norm;
