@@ -556,7 +556,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ops::reference::{real, relative_error, tensor, whole, with_gradients};
+    use crate::ops::reference::{bits_on_threads, real, relative_error, tensor, whole, with_gradients};
 
     fn parameters(arguments: &[Tensor]) -> BlockParameters<'_> {
         let [_, weight, bias, norm_weight, norm_bias, gates @ ..] = arguments else { unreachable!("five arguments") };
@@ -751,19 +751,9 @@ mod tests {
         let arguments = with_gates(arguments(shape, 20, 3).0, 20, TestGates::Squeeze(2));
         let x = tensor(real(9, shape.iter().product()), &shape);
         let gradient = tensor(real(6, 21 * 4 * 4 * 20), &[21, 4, 4, 20]);
-        let bits = |threads: usize| -> Result<Vec<u32>> {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-            pool.install(|| {
-                let arguments: Vec<Tensor> = std::iter::once(&x).chain(&arguments[1..]).cloned().collect();
-                let block = |arguments: &[Tensor]| Ok(conv_block_train(&arguments[0], parameters(arguments))?.0);
-                let (y, gradients) = with_gradients(&arguments, &gradient, block)?;
-                let mut bits = vec![];
-                for tensor in std::iter::once(&y).chain(&gradients) {
-                    bits.extend(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits));
-                }
-                Ok(bits)
-            })
-        };
+        let arguments: Vec<Tensor> = std::iter::once(&x).chain(&arguments[1..]).cloned().collect();
+        let block = |arguments: &[Tensor]| Ok(conv_block_train(&arguments[0], parameters(arguments))?.0);
+        let bits = |threads| bits_on_threads(threads, &arguments, &gradient, block);
         assert_eq!(bits(1)?, bits(3)?);
         Ok(())
     }

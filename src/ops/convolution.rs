@@ -119,7 +119,7 @@ impl Convolution {
         weight: &[f32],
         bias: &[f32],
         y: &mut [f32],
-        then: impl Fn(&[f32]) -> candle_core::Result<T> + Sync,
+        then: impl Fn(&mut [f32]) -> candle_core::Result<T> + Sync,
     ) -> candle_core::Result<Vec<T>> {
         let weight = self.pack_weight(weight)?;
         let (at_once, out_picture) = (self.pictures_at_once(), self.geometry.out_picture());
@@ -130,7 +130,7 @@ impl Convolution {
                 |padded, (y, x)| {
                     self.geometry.pad(x, padded);
                     self.forward(padded, &weight, bias, y)?;
-                    y.chunks_exact(out_picture).map(&then).collect::<candle_core::Result<_>>()
+                    y.chunks_exact_mut(out_picture).map(&then).collect::<candle_core::Result<_>>()
                 },
             )
             .collect::<candle_core::Result<_>>()?;

@@ -75,3 +75,21 @@ pub fn with_gradients(
     let of = |variable: &Var| gradients.get(variable).cloned().expect("the argument takes part");
     Ok((y, variables.iter().map(of).collect()))
 }
+
+/// The bits of what [`with_gradients`] gives, one after another, computed on so many threads.
+pub fn bits_on_threads(
+    threads: usize,
+    arguments: &[Tensor],
+    output_gradient: &Tensor,
+    f: impl Fn(&[Tensor]) -> Result<Tensor> + Send,
+) -> Result<Vec<u32>> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+    pool.install(|| {
+        let (y, gradients) = with_gradients(arguments, output_gradient, f)?;
+        let mut bits = vec![];
+        for tensor in std::iter::once(&y).chain(&gradients) {
+            bits.extend(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits));
+        }
+        Ok(bits)
+    })
+}

@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::ops::gradient_check::{assert_gradient, normal};
-    use crate::ops::reference::{real, relative_error, tensor, with_gradients};
+    use crate::ops::reference::{bits_on_threads, real, relative_error, tensor, with_gradients};
 
     fn gates(weights: &[Tensor]) -> SpatialGates<'_> {
         let [kernel, channels @ ..] = weights else { unreachable!("a kernel at least") };
@@ -259,17 +259,7 @@ mod tests {
     fn no_bit_depends_on_the_number_of_threads() -> Result<()> {
         let arguments = arguments([21, 8, 8, 20], 2);
         let gradient = tensor(real(5, 21 * 4 * 4 * 20), &[21, 4, 4, 20]);
-        let bits = |threads: usize| -> Result<Vec<u32>> {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-            pool.install(|| {
-                let (y, gradients) = with_gradients(&arguments, &gradient, pooled)?;
-                let mut bits = vec![];
-                for tensor in std::iter::once(&y).chain(&gradients) {
-                    bits.extend(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits));
-                }
-                Ok(bits)
-            })
-        };
+        let bits = |threads| bits_on_threads(threads, &arguments, &gradient, pooled);
         assert_eq!(bits(1)?, bits(3)?);
         Ok(())
     }

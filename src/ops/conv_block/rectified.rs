@@ -45,23 +45,13 @@ impl RectifiedBlock {
         of_channels: &OfChannels,
     ) -> Result<Vec<f32>> {
         let normalisation = of_channels.normalisation(running);
-        let convolution = Convolution::new(self.geometry)?;
-        let weight = convolution.pack_weight(weight)?;
-        let at_once = convolution.pictures_at_once();
-        let (picture, out_picture) = (self.geometry.picture(), self.geometry.out_picture());
-        let mut out = vec![0.0; x.len() / picture * out_picture];
-        let groups = out.par_chunks_mut(at_once * out_picture).zip(x.par_chunks(at_once * picture));
-        groups.try_for_each_init(
-            || Buffer::zeros(at_once * self.geometry.padded_len()),
-            |padded, (out, x)| {
-                self.geometry.pad(x, padded);
-                convolution.forward(padded, &weight, of_channels.bias, out)?;
-                simd::vectorized(
-                    #[inline(always)]
-                    || rectify_in_place(out, &normalisation),
-                )
-            },
-        )?;
+        let mut out = vec![0.0; x.len() / self.geometry.picture() * self.geometry.out_picture()];
+        Convolution::new(self.geometry)?.forward_batch(x, weight, of_channels.bias, &mut out, |y| {
+            simd::vectorized(
+                #[inline(always)]
+                || rectify_in_place(y, &normalisation),
+            )
+        })?;
         Ok(out)
     }
 
