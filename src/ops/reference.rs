@@ -1,7 +1,10 @@
 //! What the kernels are tested against: the definitions, written out in f64.
 
+use std::ops::RangeFrom;
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 use rand::Rng;
 
 use super::geometry::Geometry;
@@ -74,6 +77,65 @@ pub fn with_gradients(
     let gradients = (&y * output_gradient)?.sum_all()?.backward()?;
     let of = |variable: &Var| gradients.get(variable).cloned().expect("the argument takes part");
     Ok((y, variables.iter().map(of).collect()))
+}
+
+/// Whether `f` and its gradients in f32 equal those in f64, which `f` composes of candle's operations, within 1e-5.
+///
+/// Each gradient is measured against the greatest norm that it has for several gradients of the output: for one alone, its
+/// terms can cancel to nothing but their rounding; and at least against a tenth of the greatest norm of all, as one that
+/// is 0 by its nature is nothing but rounding as well. A case is passed over if numbers as near as rounding (to those of
+/// `inexact`, the others are exact) have another gradient: there, which of two is the greatest or whether a number is
+/// positive is chance. Of a change and its opposite one crosses where that happens.
+///
+/// # Errors
+/// They differ, or the case is passed over.
+pub fn equals_f64(
+    arguments: &[Tensor],
+    inexact: RangeFrom<usize>,
+    f: impl Fn(&[Tensor]) -> Result<Tensor>,
+) -> std::result::Result<(), TestCaseError> {
+    const TOLERANCE: f64 = 1e-5;
+    const NEAR: f64 = 3e-6;
+    let double = |tensor: &Tensor| tensor.to_dtype(DType::F64);
+    let exact: Vec<Tensor> = arguments.iter().map(double).collect::<Result<_>>()?;
+    let shape = f(&exact)?.dims().to_vec();
+    let output_gradient = |seed: u64| tensor(real(100 + seed, shape.iter().product()), &shape);
+    let with_f64 = |arguments: &[Tensor], seed| with_gradients(arguments, &double(&output_gradient(seed))?, &f);
+    let (expected, gradients) = with_f64(&exact, 0)?;
+
+    let mut scales = gradients.iter().map(norm).collect::<Result<Vec<f64>>>()?;
+    for seed in 1..4 {
+        for (scale, gradient) in scales.iter_mut().zip(with_f64(&exact, seed)?.1) {
+            *scale = scale.max(norm(&gradient)?);
+        }
+    }
+    let floor = 0.1 * scales.iter().copied().fold(0.0, f64::max);
+    scales.iter_mut().for_each(|scale| *scale = scale.max(floor));
+    for (seed, sign) in [(200, NEAR), (200, -NEAR), (300, NEAR), (300, -NEAR)] {
+        let mut near = exact.clone();
+        for (place, argument) in (seed..).zip(&mut near).skip(inexact.start) {
+            let change = double(&tensor(real(place, argument.elem_count()), argument.dims()))?;
+            *argument = (&*argument * ((change * sign)? + 1.0)?)?;
+        }
+        for ((near, gradient), scale) in with_f64(&near, 0)?.1.iter().zip(&gradients).zip(&scales) {
+            if norm(&(near - gradient)?)? > 1e-3 * scale {
+                return Err(TestCaseError::reject("rounding decides"));
+            }
+        }
+    }
+
+    let (ours, our_gradients) = with_gradients(arguments, &output_gradient(0), &f)?;
+    let error = norm(&(double(&ours)? - &expected)?)? / norm(&expected)?;
+    prop_assert!(error <= TOLERANCE, "the output: {error:.1e}");
+    for (place, ((ours, expected), scale)) in our_gradients.iter().zip(&gradients).zip(&scales).enumerate() {
+        let error = norm(&(double(ours)? - expected)?)?;
+        prop_assert!(error <= TOLERANCE * scale, "gradient {place}: {error:.1e} of {scale:.1e}");
+    }
+    Ok(())
+}
+
+fn norm(tensor: &Tensor) -> Result<f64> {
+    tensor.sqr()?.sum_all()?.to_scalar::<f64>().map(f64::sqrt)
 }
 
 /// The bits of what [`with_gradients`] gives, one after another, computed on so many threads.
