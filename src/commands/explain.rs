@@ -1,6 +1,6 @@
 //! `taper explain`: what the network of a checkpoint sees in a picture, printed, as PNG, and as numbers.
 
-mod cells;
+mod ansi;
 mod picture_file;
 mod tile;
 
@@ -12,9 +12,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 
-use self::cells::Palette;
 use self::tile::{Drawing, Tile};
 use super::say;
+use crate::cells::Palette;
 use crate::cli::{ExplainArgs, View};
 use crate::config::Config;
 use crate::data::loader::evaluation_batch;

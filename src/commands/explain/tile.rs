@@ -3,7 +3,8 @@
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 
-use super::cells::{self, Palette};
+use super::ansi;
+use crate::cells::Palette;
 use crate::data::SIDE;
 use crate::explain::Map;
 use crate::explain::colour::{enlarged, overlay, picture, viridis_picture};
@@ -51,7 +52,7 @@ pub fn lines(tiles: &[Tile], columns: usize, palette: Palette) -> Vec<String> {
         let titles: Vec<String> = row.iter().map(|tile| format!("{:side$.side$}", tile.title)).collect();
         lines.push(titles.join(&" ".repeat(GAP)).trim_end().to_owned());
         let drawn: Vec<Vec<String>> =
-            row.iter().map(|tile| cells::lines(&fitted(tile.draw(1), side), palette)).collect();
+            row.iter().map(|tile| ansi::lines(&fitted(tile.draw(1), side), palette)).collect();
         let height = drawn.iter().map(Vec::len).max().unwrap_or(0);
         for line in 0..height {
             let parts: Vec<&str> = drawn.iter().map(|tile| tile[line].as_str()).collect();
