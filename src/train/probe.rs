@@ -24,7 +24,7 @@ pub fn save_probe(session: &Session, recorder: &mut Recorder) -> Result<String> 
     let (epoch, step, name) = (session.state.trained_epoch(), session.state.step, session.state.checkpoint_name());
     let probe = session
         .device
-        .with_context(|| probe(&session.cnn, &session.test_data, &pinned, &session.device, epoch, step))
+        .with_context(|| probe(&session.cnn, &session.test_data, &pinned, &[], &session.device, epoch, step))
         .context("probe")?;
     let bytes = probe.to_bytes().context("probe")?;
     let file = format!("{name}.safetensors");
