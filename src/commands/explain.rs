@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 
-use self::tile::{Drawing, Tile};
+use self::tile::Tile;
 use super::say;
 use crate::cells::Palette;
 use crate::cli::{ExplainArgs, View};
@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::data::loader::evaluation_batch;
 use crate::data::{self, CLASSES, Dataset, SIDE};
 use crate::explain::attention_map::{self, attention_maps};
+use crate::explain::drawing::Drawing;
 use crate::explain::feature_maps::{choose, feature_maps};
 use crate::explain::grad_cam::{Method, at_input, grad_cam};
 use crate::explain::{Map, confidences, predicted};

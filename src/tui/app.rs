@@ -5,9 +5,13 @@ use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
 use ratatui::layout::{Rect, Size};
 
+use super::inspector::{Inspector, Loaded, Moment, ProbeKey, Subject, View};
 use super::keys::{self, Action, Screen};
-use super::layout::{Areas, Direction, Panel, Scroll};
+use super::layout::{Areas, Direction, Panel, Scroll, With};
+use super::picture::Means;
 use super::theme::Theme;
+use super::view::gallery_columns;
+use crate::cells::Palette;
 use crate::run::event::{Command, Record};
 use crate::run::lock::Liveness;
 use crate::run::state::{Phase, RunState, Weight};
@@ -37,7 +41,16 @@ pub struct App {
 #[derive(Debug)]
 pub struct Ui {
     pub size: Size,
+    /// Of a character, in pixels, where the terminal tells.
+    pub cell: Option<Size>,
+    /// How pictures are drawn.
+    pub means: Means,
     pub screen: Screen,
+    /// Those that lie under it.
+    behind: Vec<Screen>,
+    pub inspector: Inspector,
+    /// What was looked at before a mistake was.
+    before_mistake: Option<(Subject, Moment)>,
     pub focus: Panel,
     pub scrolls: [Scroll; Panel::ALL.len()],
     pub pending: Pending,
@@ -54,6 +67,7 @@ pub struct Ui {
 pub struct Pending {
     pub pause: Option<PauseIntent>,
     pub checkpoint: bool,
+    pub probe: bool,
     pub stop: bool,
     pub learning_rate: Option<f64>,
 }
@@ -83,6 +97,8 @@ pub enum Update {
         answer: Result<String, String>,
     },
     Resized(Size),
+    /// A probe that was wanted.
+    Probe(Loaded),
 }
 
 /// What a key wants done outside.
@@ -103,7 +119,12 @@ impl App {
             now_ms: 0,
             ui: Ui {
                 size,
+                cell: None,
+                means: Means::Cells(if theme == Theme::Plain { Palette::Shades } else { Palette::TrueColour }),
                 screen: Screen::default(),
+                behind: vec![],
+                inspector: Inspector::default(),
+                before_mistake: None,
                 focus: Panel::default(),
                 scrolls: Default::default(),
                 pending: Pending::default(),
@@ -156,7 +177,12 @@ impl App {
 
     /// `None`: the screen is too small.
     pub fn areas(&self, screen: Rect) -> Option<Areas> {
-        Areas::of(screen, self.notices(screen.width).len() as u16, self.run.recent_step_time().is_some())
+        let with = With {
+            notice_lines: self.notices(screen.width).len() as u16,
+            step_time: self.run.recent_step_time().is_some(),
+            pictures: self.ui.means != Means::Nothing,
+        };
+        Areas::of(screen, with)
     }
 
     fn present_areas(&self) -> Option<Areas> {
@@ -189,7 +215,8 @@ impl App {
             return None;
         }
         self.ui.message = None;
-        match keys::action(self.ui.screen, &event)? {
+        let action = keys::action(self.ui.screen, &event)?;
+        match action {
             Action::TogglePause => self.toggle_pause(),
             Action::Checkpoint => {
                 let effect = self.command(Command::Checkpoint);
@@ -200,12 +227,12 @@ impl App {
             Action::LowerLearningRate => self.scale_learning_rate(1.0 / LEARNING_RATE_FACTOR),
             Action::AskStop => {
                 if self.command(Command::Stop).is_some() {
-                    self.ui.screen = Screen::ConfirmStop;
+                    self.ui.open(Screen::ConfirmStop);
                 }
                 None
             }
             Action::Stop => {
-                self.ui.screen = Screen::Dashboard;
+                self.ui.dismiss();
                 let effect = self.command(Command::Stop);
                 self.ui.pending.stop |= effect.is_some();
                 effect
@@ -214,11 +241,32 @@ impl App {
             Action::PreviousPanel => self.move_focus(-1),
             Action::Move(direction) => self.move_in_panel(direction),
             Action::ShowHelp => {
-                self.ui.screen = Screen::Help;
+                self.ui.open(Screen::Help);
                 None
             }
             Action::Dismiss => {
-                self.ui.screen = Screen::Dashboard;
+                self.ui.dismiss();
+                None
+            }
+            Action::ProbeNow => {
+                let effect = self.command(Command::Probe);
+                self.ui.pending.probe |= effect.is_some();
+                effect
+            }
+            Action::OpenInside
+            | Action::OpenMistakes
+            | Action::OpenMistake
+            | Action::NextPicture
+            | Action::PreviousPicture
+            | Action::ShowLayer(_)
+            | Action::NextView
+            | Action::NextClass
+            | Action::PreviousClass
+            | Action::EarlierProbe
+            | Action::LaterProbe
+            | Action::Enlarge
+            | Action::Choose(_) => {
+                self.inspect(action);
                 None
             }
             Action::Leave => Some(Effect::Leave),
@@ -240,6 +288,7 @@ impl App {
             Update::LogFault(text) => self.log_fault = Some(text),
             Update::Answered { command, answer } => self.take_answer(command, answer),
             Update::Resized(size) => self.ui.size = size,
+            Update::Probe(loaded) => self.ui.inspector.load(loaded),
         }
         self.settle();
     }
@@ -250,7 +299,7 @@ impl App {
         if matches!(self.run.phase, Phase::Ended(_)) || self.liveness == Some(Liveness::Dead) {
             *pending = Pending::default();
             if self.ui.screen == Screen::ConfirmStop {
-                self.ui.screen = Screen::Dashboard;
+                self.ui.dismiss();
             }
             return;
         }
@@ -270,11 +319,12 @@ impl App {
         let failed = answer.is_err();
         match command {
             Command::Checkpoint => pending.checkpoint = false,
+            Command::Probe => pending.probe = false,
             Command::Pause | Command::Resume if failed => pending.pause = None,
             Command::Stop if failed => pending.stop = false,
             Command::SetLearningRate { .. } if failed => pending.learning_rate = None,
             // The log tells.
-            Command::Pause | Command::Resume | Command::Stop | Command::SetLearningRate { .. } | Command::Probe => {}
+            Command::Pause | Command::Resume | Command::Stop | Command::SetLearningRate { .. } => {}
         }
         if let Err(text) = answer {
             let what = match command {
@@ -327,6 +377,75 @@ impl App {
         Some(effect)
     }
 
+    /// The probe that should be loaded next, if it is not already: the one that is looked at, or for mistakes the last one
+    /// that knows any.
+    pub fn wanted_probe(&self) -> Option<ProbeKey> {
+        let inspector = &self.ui.inspector;
+        let up_to = inspector.wanted(&self.run.probes)?;
+        let looks_at_mistakes = self.ui.page() == Screen::Mistakes || matches!(inspector.subject, Subject::Mistake(_));
+        let follows_an_evaluation = |step: u64| self.run.epochs.iter().any(|epoch| epoch.step == step);
+        let wanted = match looks_at_mistakes {
+            true => self.run.probes[..=up_to].iter().rev().find(|probe| follows_an_evaluation(probe.saved.step))?,
+            false => &self.run.probes[up_to],
+        };
+        let key = ProbeKey { file: wanted.saved.file.clone(), time_ms: wanted.time_ms };
+        (inspector.loaded().is_none_or(|loaded| loaded.key != key)).then_some(key)
+    }
+
+    fn inspect(&mut self, action: Action) {
+        let inspector = &mut self.ui.inspector;
+        match action {
+            Action::OpenInside => self.ui.open(Screen::Inside),
+            Action::OpenMistakes if self.ui.behind.contains(&Screen::Mistakes) => self.ui.dismiss(),
+            Action::OpenMistakes => self.ui.open(Screen::Mistakes),
+            Action::OpenMistake => {
+                let Some(step) = inspector.probe().filter(|probe| !probe.mistakes.is_empty()).map(|probe| probe.step)
+                else {
+                    return;
+                };
+                self.ui.before_mistake.get_or_insert((inspector.subject, inspector.moment));
+                // Or the next epoch would put another mistake in its place.
+                inspector.moment = Moment::Step(step);
+                inspector.look_at(Subject::Mistake(inspector.chosen_mistake), View::GradCam);
+                self.ui.open(Screen::Inside);
+            }
+            Action::NextPicture => inspector.step_picture(1),
+            Action::PreviousPicture => inspector.step_picture(-1),
+            Action::ShowLayer(layer) => inspector.set_layer(layer),
+            Action::NextView => inspector.next_view(),
+            Action::NextClass => inspector.step_class(1),
+            Action::PreviousClass => inspector.step_class(-1),
+            Action::EarlierProbe => inspector.scrub(-1, &self.run.probes),
+            Action::LaterProbe => inspector.scrub(1, &self.run.probes),
+            Action::Enlarge => inspector.toggle_enlarged(),
+            Action::Choose(direction) => self.choose(direction),
+            _ => unreachable!("{action:?} is not about what is inspected"),
+        }
+    }
+
+    fn choose(&mut self, direction: Direction) {
+        let (across, down) = match direction {
+            Direction::Left => (-1, 0),
+            Direction::Right => (1, 0),
+            Direction::Up => (0, -1),
+            Direction::Down => (0, 1),
+            Direction::PageUp | Direction::PageDown | Direction::Start | Direction::Latest => return,
+        };
+        let columns = gallery_columns(self) as isize;
+        let inspector = &mut self.ui.inspector;
+        if self.ui.screen == Screen::Mistakes {
+            let count = inspector.gallery().len();
+            let chosen = inspector.chosen_mistake.saturating_add_signed(across + down * columns);
+            if chosen < count {
+                inspector.chosen_mistake = chosen;
+            }
+        } else if inspector.enlarged.is_some() {
+            inspector.step_tile(across);
+        } else {
+            inspector.step_place(across, down);
+        }
+    }
+
     fn move_focus(&mut self, by: isize) -> Option<Effect> {
         let areas = self.present_areas()?;
         let shown: Vec<Panel> = Panel::ALL.into_iter().filter(|&panel| !areas.panel(panel).is_empty()).collect();
@@ -338,7 +457,7 @@ impl App {
 
     fn move_in_panel(&mut self, direction: Direction) -> Option<Effect> {
         let panel = self.ui.focus;
-        let page = self.present_areas()?.page(panel);
+        let page = self.present_areas()?.page_of(panel);
         let across = panel == Panel::BatchLoss;
         let page_step = page.max(1) as isize;
         let by = match direction {
@@ -356,6 +475,28 @@ impl App {
         let scroll = &mut self.ui.scrolls[panel as usize];
         *scroll = scroll.moved(by, len, page);
         None
+    }
+}
+
+impl Ui {
+    /// The page, whatever lies over it.
+    pub fn page(&self) -> Screen {
+        let is_page = |screen: &Screen| !matches!(screen, Screen::Help | Screen::ConfirmStop);
+        std::iter::once(&self.screen).chain(self.behind.iter().rev()).copied().find(is_page).unwrap_or_default()
+    }
+
+    fn open(&mut self, screen: Screen) {
+        self.behind.push(std::mem::replace(&mut self.screen, screen));
+    }
+
+    fn dismiss(&mut self) {
+        let left = std::mem::replace(&mut self.screen, self.behind.pop().unwrap_or_default());
+        if left == Screen::Inside
+            && let Some((subject, moment)) = self.before_mistake.take()
+        {
+            self.inspector.moment = moment;
+            self.inspector.look_at(subject, self.inspector.view);
+        }
     }
 }
 

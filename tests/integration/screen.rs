@@ -18,6 +18,7 @@ use taper::run::event::{
 use taper::run::lock::Liveness;
 use taper::run::log::Follower;
 use taper::tui::app::{App, Effect, Update};
+use taper::tui::picture::Placed;
 use taper::tui::theme::Theme;
 use taper::tui::view;
 
@@ -26,6 +27,8 @@ use crate::follow::{drain, fixture};
 struct Screen {
     app: App,
     terminal: Terminal<TestBackend>,
+    /// Pictures that the terminal is to draw over the last frame.
+    placed: Vec<Placed>,
 }
 
 impl Screen {
@@ -39,7 +42,7 @@ impl Screen {
         app.update(Update::Records(drain(&mut Follower::new(fixture(log)), 1 << 20)));
         app.update(Update::Liveness(Liveness::Live));
         app.now_ms = app.run.last_activity_ms + 2000;
-        Self { app, terminal: Terminal::new(TestBackend::new(width, height)).unwrap() }
+        Self { app, terminal: Terminal::new(TestBackend::new(width, height)).unwrap(), placed: vec![] }
     }
 
     fn press(&mut self, code: KeyCode) -> Option<Effect> {
@@ -53,7 +56,8 @@ impl Screen {
     }
 
     fn draw(&mut self) -> &Buffer {
-        self.terminal.draw(|frame| view::render(&self.app, frame)).unwrap();
+        let Self { app, terminal, placed } = self;
+        terminal.draw(|frame| *placed = view::render(app, frame)).unwrap();
         self.terminal.backend().buffer()
     }
 

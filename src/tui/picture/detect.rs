@@ -54,9 +54,8 @@ fn choose(
 ) -> io::Result<Detected> {
     let cells = Means::Cells(Palette::of(variable));
     let is_second_best = matches!(wanted, Images::Kitty | Images::Iterm | Images::Sixel);
-    let found = |means, why: &str, is_second_best| {
-        Ok(Detected { means, why: why.to_owned(), is_second_best, typed: vec![] })
-    };
+    let found =
+        |means, why: &str, is_second_best| Ok(Detected { means, why: why.to_owned(), is_second_best, typed: vec![] });
     match wanted {
         Images::Off => return found(Means::Nothing, "as asked", false),
         Images::Blocks => return found(cells, "as asked", false),

@@ -9,8 +9,11 @@ mod events;
 mod footer;
 mod header;
 mod help;
+mod inside;
 mod learning_rate;
+mod mistakes;
 mod notices;
+mod picture;
 mod step_time;
 mod too_small;
 
@@ -23,29 +26,50 @@ use ratatui::widgets::{Block, BorderType, Borders, Clear, Padding};
 use super::app::App;
 use super::keys::Screen;
 use super::layout::{Areas, Density, Panel};
+use super::picture::Placed;
+pub use mistakes::columns as gallery_columns;
 
-/// Draws the dashboard.
-pub fn render(app: &App, frame: &mut Frame) {
+/// Draws the dashboard; gives the pictures that the terminal is to draw, for which it has left room.
+pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
     let screen = frame.area();
+    let mut placed = vec![];
     let Some(areas) = app.areas(screen) else {
-        return too_small::render(app, screen, frame);
+        too_small::render(app, screen, frame);
+        return placed;
     };
     header::render(app, &areas, frame);
-    step_time::render(app, &areas, frame);
     notices::render(app, &areas, frame);
-    batch_loss::render(app, &areas, frame);
-    charts::render_loss(app, &areas, frame);
-    charts::render_accuracy(app, &areas, frame);
-    epochs::render(app, &areas, frame);
-    learning_rate::render(app, &areas, frame);
-    checkpoints::render(app, &areas, frame);
-    events::render(app, &areas, frame);
+    match app.ui.page() {
+        Screen::Inside => inside::render_in(app, &areas, areas.page(), frame, &mut placed),
+        Screen::Mistakes => mistakes::render(app, &areas, frame, &mut placed),
+        Screen::Dashboard | Screen::Help | Screen::ConfirmStop => {
+            render_dashboard(app, &areas, frame, &mut placed);
+        }
+    }
     footer::render(app, &areas, frame);
     match app.ui.screen {
         Screen::Dashboard => {}
+        Screen::Inside | Screen::Mistakes => events::render_message(app, areas.message(), frame),
         Screen::Help => help::render(app, screen, frame),
         Screen::ConfirmStop => confirm::render(app, screen, frame),
     }
+    if app.ui.screen != app.ui.page() {
+        // They would lie over what lies over the page.
+        placed.clear();
+    }
+    placed
+}
+
+fn render_dashboard(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Placed>) {
+    step_time::render(app, areas, frame);
+    batch_loss::render(app, areas, frame);
+    charts::render_loss(app, areas, frame);
+    charts::render_accuracy(app, areas, frame);
+    inside::render(app, areas, frame, placed);
+    epochs::render(app, areas, frame);
+    learning_rate::render(app, areas, frame);
+    checkpoints::render(app, areas, frame);
+    events::render(app, areas, frame);
 }
 
 /// Draws the frame of a panel (a rule above it where room is scarce) and gives what is inside.
@@ -93,9 +117,10 @@ fn overlay(app: &App, screen: Rect, width: u16, height: u16, title: &str, frame:
         Constraint::Length((height + 4).min(screen.height)),
     );
     let theme = app.ui.theme;
+    let padding = u16::from(height + 4 <= screen.height);
     let block = Block::bordered()
         .border_type(BorderType::Rounded)
-        .padding(Padding::new(2, 2, 1, 1))
+        .padding(Padding::new(2, 2, padding, padding))
         .title_top(Line::styled(format!(" {title} "), theme.strong()));
     let inner = block.inner(area);
     frame.render_widget(Clear, area);
