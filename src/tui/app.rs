@@ -491,11 +491,11 @@ impl Ui {
 
     fn dismiss(&mut self) {
         let left = std::mem::replace(&mut self.screen, self.behind.pop().unwrap_or_default());
-        if left == Screen::Inside
-            && let Some((subject, moment)) = self.before_mistake.take()
-        {
-            self.inspector.moment = moment;
-            self.inspector.look_at(subject, self.inspector.view);
+        if left == Screen::Inside {
+            let inspector = &mut self.inspector;
+            let (subject, moment) = self.before_mistake.take().unwrap_or((inspector.subject, inspector.moment));
+            inspector.moment = moment;
+            inspector.look_at(subject, inspector.view);
         }
     }
 }

@@ -8,6 +8,7 @@ mod data;
 mod detach;
 mod explain;
 mod follow;
+mod pictures;
 mod pytorch;
 mod screen;
 mod training;

@@ -3,8 +3,9 @@
 use std::io::{self, Write, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use color_quant::NeuQuant;
 use image::imageops::{FilterType, resize};
-use image::{DynamicImage, Rgb, RgbImage};
+use image::{DynamicImage, RgbImage};
 use ratatui::buffer::{Buffer, CellDiffOption};
 use ratatui::layout::{Rect, Size};
 
@@ -130,13 +131,20 @@ pub fn forget() -> io::Result<()> {
 /// At the size that viuer gives a picture of so many of its cells, so that it does not blur it, and in few colours.
 fn for_sixel(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
     let (width, height) = (width * u32::from(VIUER_CELL.width), height * u32::from(VIUER_CELL.height));
-    let mut picture = picture.clone();
-    let mut levels = 16;
-    while colours(&picture) > SIXEL_COLOURS {
-        picture.pixels_mut().for_each(|pixel| *pixel = posterised(*pixel, levels));
-        levels -= 1;
+    resize(&posterised(picture), width.min(SIXEL_WIDTH), height, FilterType::Nearest)
+}
+
+/// In as many colours as there are, the nearest of those that the picture needs most (Dekker 1994).
+fn posterised(picture: &RgbImage) -> RgbImage {
+    /// Every pixel is looked at.
+    const SAMPLE: i32 = 1;
+    if colours(picture) <= SIXEL_COLOURS {
+        return picture.clone();
     }
-    resize(&picture, width.min(SIXEL_WIDTH), height, FilterType::Nearest)
+    let mut rgba = DynamicImage::ImageRgb8(picture.clone()).to_rgba8();
+    let quantiser = NeuQuant::new(SAMPLE, SIXEL_COLOURS, &rgba);
+    rgba.pixels_mut().for_each(|pixel| quantiser.map_pixel(&mut pixel.0));
+    DynamicImage::ImageRgba8(rgba).to_rgb8()
 }
 
 fn colours(picture: &RgbImage) -> usize {
@@ -146,16 +154,10 @@ fn colours(picture: &RgbImage) -> usize {
     all.len()
 }
 
-fn posterised(Rgb(pixel): Rgb<u8>, levels: u16) -> Rgb<u8> {
-    let last = levels - 1;
-    Rgb(pixel.map(|value| {
-        let level = (u16::from(value) * last + 127) / 255;
-        ((level * 255 + last / 2) / last) as u8
-    }))
-}
-
 #[cfg(test)]
 mod tests {
+    use image::Rgb;
+
     use super::*;
 
     fn placed(x: u16, grey: u8) -> Placed {

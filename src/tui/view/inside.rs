@@ -27,8 +27,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Plac
 
 /// With a frame, in `area`.
 pub fn render_in(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, placed: &mut Vec<Placed>) {
-    let title = format!("Inside: {}", app.ui.inspector.title());
-    let inner = panel(app, areas, area, None, &title, position(app), frame);
+    let inner = panel(app, areas, area, None, &app.ui.inspector.title(), position(app), frame);
     if let Some(why) = why_not(app) {
         let text = Paragraph::new(Line::styled(why, app.ui.theme.faint())).wrap(Wrap { trim: true });
         return frame.render_widget(text, inner);
@@ -72,12 +71,12 @@ fn why_not(app: &App) -> Option<String> {
     }
 }
 
-/// `3 of 14, the newest`
+/// Which probe of how many: `14 of 14, newest`.
 fn position(app: &App) -> Line<'static> {
     let inspector = &app.ui.inspector;
     let Some(number) = inspector.wanted(&app.run.probes) else { return Line::default() };
-    let newest = if inspector.moment == Moment::Newest { ", the newest" } else { "" };
-    let text = format!("probe {} of {}{newest}", number + 1, app.run.probes.len());
+    let following = if inspector.moment == Moment::Newest { ", newest" } else { "" };
+    let text = format!("{} of {}{following}", number + 1, app.run.probes.len());
     Line::styled(text, app.ui.theme.faint())
 }
 
