@@ -12,7 +12,7 @@ use super::picture::Means;
 use super::theme::Theme;
 use super::view::gallery_columns;
 use crate::cells::Palette;
-use crate::run::event::{Command, Record};
+use crate::run::event::{Command, EpochDone, Record};
 use crate::run::lock::Liveness;
 use crate::run::state::{Phase, RunState, Weight};
 
@@ -255,6 +255,7 @@ impl App {
             }
             Action::OpenInside
             | Action::OpenMistakes
+            | Action::OpenClasses
             | Action::OpenMistake
             | Action::NextPicture
             | Action::PreviousPicture
@@ -262,8 +263,8 @@ impl App {
             | Action::NextView
             | Action::NextClass
             | Action::PreviousClass
-            | Action::EarlierProbe
-            | Action::LaterProbe
+            | Action::Earlier
+            | Action::Later
             | Action::Enlarge
             | Action::Choose(_) => {
                 self.inspect(action);
@@ -381,7 +382,7 @@ impl App {
     /// that knows any.
     pub fn wanted_probe(&self) -> Option<ProbeKey> {
         let inspector = &self.ui.inspector;
-        let up_to = inspector.wanted(&self.run.probes)?;
+        let up_to = self.inspected_probe()?;
         let looks_at_mistakes = self.ui.page() == Screen::Mistakes || matches!(inspector.subject, Subject::Mistake(_));
         let follows_an_evaluation = |step: u64| self.run.epochs.iter().any(|epoch| epoch.step == step);
         let wanted = match looks_at_mistakes {
@@ -392,12 +393,34 @@ impl App {
         (inspector.loaded().is_none_or(|loaded| loaded.key != key)).then_some(key)
     }
 
+    /// The number of the probe that is looked at.
+    pub fn inspected_probe(&self) -> Option<usize> {
+        self.ui.inspector.wanted(self.run.probes.iter().map(|probe| probe.saved.step))
+    }
+
+    /// The epoch that is looked at.
+    pub fn inspected_epoch(&self) -> Option<&EpochDone> {
+        let number = self.ui.inspector.wanted(self.run.epochs.iter().map(|epoch| epoch.step))?;
+        self.run.epochs.get(number)
+    }
+
+    /// Through probes, and where only epochs are shown through those.
+    fn scrub(&mut self, by: isize) {
+        let inspector = &mut self.ui.inspector;
+        if self.ui.screen == Screen::Classes {
+            inspector.scrub(by, self.run.epochs.iter().map(|epoch| epoch.step));
+        } else {
+            inspector.scrub(by, self.run.probes.iter().map(|probe| probe.saved.step));
+        }
+    }
+
     fn inspect(&mut self, action: Action) {
         let inspector = &mut self.ui.inspector;
         match action {
             Action::OpenInside => self.ui.open(Screen::Inside),
             Action::OpenMistakes if self.ui.behind.contains(&Screen::Mistakes) => self.ui.dismiss(),
             Action::OpenMistakes => self.ui.open(Screen::Mistakes),
+            Action::OpenClasses => self.ui.open(Screen::Classes),
             Action::OpenMistake => {
                 let Some(step) = inspector.probe().filter(|probe| !probe.mistakes.is_empty()).map(|probe| probe.step)
                 else {
@@ -415,8 +438,8 @@ impl App {
             Action::NextView => inspector.next_view(),
             Action::NextClass => inspector.step_class(1),
             Action::PreviousClass => inspector.step_class(-1),
-            Action::EarlierProbe => inspector.scrub(-1, &self.run.probes),
-            Action::LaterProbe => inspector.scrub(1, &self.run.probes),
+            Action::Earlier => self.scrub(-1),
+            Action::Later => self.scrub(1),
             Action::Enlarge => inspector.toggle_enlarged(),
             Action::Choose(direction) => self.choose(direction),
             _ => unreachable!("{action:?} is not about what is inspected"),

@@ -8,7 +8,6 @@ use crate::data::{CLASSES, SIDE};
 use crate::explain::drawing::Drawing;
 use crate::explain::{Map, confidences};
 use crate::run::probe::{Probe, ProbedPicture};
-use crate::run::state;
 
 pub const LAYERS: [&str; 3] = ["conv1", "conv2", "conv3"];
 /// Of the two tiles of a heat map, of a tile alone, of several: pixels for each of the picture's. On a link with room for
@@ -115,23 +114,21 @@ impl Default for Inspector {
 }
 
 impl Inspector {
-    /// The probe of `probes`, in their order, that is looked at, by its number.
-    pub fn wanted(&self, probes: &[state::Probe]) -> Option<usize> {
+    /// Of things that were done after these steps, in their order, the number of the one that is looked at.
+    pub fn wanted(&self, steps: impl ExactSizeIterator<Item = u64>) -> Option<usize> {
+        let last = steps.len().checked_sub(1)?;
         match self.moment {
-            Moment::Newest => probes.len().checked_sub(1),
-            Moment::Step(step) => {
-                let after = probes.partition_point(|probe| probe.saved.step <= step);
-                if probes.is_empty() { None } else { Some(after.saturating_sub(1)) }
-            }
+            Moment::Newest => Some(last),
+            Moment::Step(moment) => Some(steps.take_while(|&step| step <= moment).count().saturating_sub(1)),
         }
     }
 
-    /// Looks at the probe before or after; behind the last one it is the newest that is followed.
-    pub fn scrub(&mut self, by: isize, probes: &[state::Probe]) {
-        let Some(present) = self.wanted(probes) else { return };
-        let next = present.saturating_add_signed(by);
-        self.moment = match probes.get(next) {
-            Some(probe) if next + 1 < probes.len() => Moment::Step(probe.saved.step),
+    /// Looks at the one before or after; behind the last it is the newest that is followed.
+    pub fn scrub(&mut self, by: isize, mut steps: impl ExactSizeIterator<Item = u64> + Clone) {
+        let Some(present) = self.wanted(steps.clone()) else { return };
+        let (next, count) = (present.saturating_add_signed(by), steps.len());
+        self.moment = match steps.nth(next) {
+            Some(step) if next + 1 < count => Moment::Step(step),
             _ => Moment::Newest,
         };
     }
@@ -193,7 +190,7 @@ impl Inspector {
         }
     }
 
-    /// The mistakes, each with its classes.
+    /// The mistakes, each with what it was taken for.
     pub fn gallery(&self) -> &[Tile] {
         &self.gallery
     }
@@ -307,10 +304,10 @@ impl Inspector {
         });
         self.gallery = self.probe().map_or(vec![], |probe| {
             let tile = |mistake: &ProbedPicture| {
-                let (predicted, truth) = (mistake.predicted(), usize::from(mistake.true_class));
+                let predicted = mistake.predicted();
                 let percent = 100.0 * confidences(&mistake.logits)[predicted];
                 Tile {
-                    caption: format!("{} for {} {percent:.0}%", CLASSES[predicted], CLASSES[truth]),
+                    caption: format!("{} {percent:.0}%", CLASSES[predicted]),
                     picture: Drawing::Picture.draw(&mistake.planes, SCALES[2]),
                 }
             };
@@ -391,14 +388,7 @@ fn frame(picture: &mut RgbImage, left: u32, top: u32, side: u32) {
 mod tests {
     use super::*;
     use crate::data::PICTURE_BYTES;
-    use crate::run::event::ProbeSaved;
     use crate::run::probe::ClassCam;
-
-    fn saved(step: u64) -> state::Probe {
-        let file = format!("s{step}.safetensors");
-        let saved = ProbeSaved { epoch: 1, step, file, bytes: 1, elapsed_secs: 0.1, pictures: vec![] };
-        state::Probe { time_ms: step, saved }
-    }
 
     fn picture(index: usize) -> ProbedPicture {
         let map = |side: usize| Map::new(side, (0..side * side).map(|value| value as f32).collect());
@@ -437,21 +427,22 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_probe_is_followed_until_one_looks_back() {
-        let mut probes = vec![saved(10), saved(20), saved(30)];
+    fn the_newest_is_followed_until_one_looks_back() {
+        let mut steps = vec![10, 20, 30];
         let mut inspector = Inspector::default();
-        assert_eq!((inspector.wanted(&[]), inspector.wanted(&probes)), (None, Some(2)));
-        inspector.scrub(-1, &probes);
+        let wanted = |inspector: &Inspector, steps: &[u64]| inspector.wanted(steps.iter().copied());
+        assert_eq!((wanted(&inspector, &[]), wanted(&inspector, &steps)), (None, Some(2)));
+        inspector.scrub(-1, steps.iter().copied());
         assert_eq!(inspector.moment, Moment::Step(20));
-        probes.push(saved(40));
-        assert_eq!(inspector.wanted(&probes), Some(1), "a new probe changes nothing");
-        inspector.scrub(-5, &probes);
-        assert_eq!(inspector.wanted(&probes), Some(0));
-        inspector.scrub(9, &probes);
-        assert_eq!((inspector.moment, inspector.wanted(&probes)), (Moment::Newest, Some(3)));
-        // A restart takes probes back.
+        steps.push(40);
+        assert_eq!(wanted(&inspector, &steps), Some(1), "a new one changes nothing");
+        inspector.scrub(-5, steps.iter().copied());
+        assert_eq!(wanted(&inspector, &steps), Some(0));
+        inspector.scrub(9, steps.iter().copied());
+        assert_eq!((inspector.moment, wanted(&inspector, &steps)), (Moment::Newest, Some(3)));
+        // A restart takes some back.
         inspector.moment = Moment::Step(30);
-        assert_eq!(inspector.wanted(&probes[..2]), Some(1));
+        assert_eq!(wanted(&inspector, &steps[..2]), Some(1));
     }
 
     #[test]
@@ -515,10 +506,10 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_say_what_was_taken_for_what() {
+    fn mistakes_say_what_they_were_taken_for() {
         let mut inspector = inspector();
         let captions: Vec<&str> = inspector.gallery().iter().map(|tile| tile.caption.as_str()).collect();
-        assert_eq!(captions, ["dog for cat 69%"; 2]);
+        assert_eq!(captions, ["dog 69%"; 2]);
         inspector.look_at(Subject::Mistake(1), View::GradCam);
         assert_eq!(inspector.picture().map(|(picture, ..)| picture.index), Some(41));
         inspector.step_picture(1);

@@ -15,6 +15,8 @@ pub enum Screen {
     Inside,
     /// The gallery of mistakes.
     Mistakes,
+    /// The confusion matrix.
+    Classes,
     Help,
     /// "Stop and save?"
     ConfirmStop,
@@ -33,6 +35,7 @@ pub enum Action {
     Move(Direction),
     OpenInside,
     OpenMistakes,
+    OpenClasses,
     /// Look at the mistake that is chosen.
     OpenMistake,
     NextPicture,
@@ -42,8 +45,8 @@ pub enum Action {
     NextView,
     NextClass,
     PreviousClass,
-    EarlierProbe,
-    LaterProbe,
+    Earlier,
+    Later,
     ProbeNow,
     Enlarge,
     /// To the tile, the place or the mistake that lies there.
@@ -125,7 +128,9 @@ const fn binding(
 }
 
 /// Where the trainer can be steered.
-const PAGES: &[Screen] = &[Screen::Dashboard, Screen::Inside, Screen::Mistakes];
+const PAGES: &[Screen] = &[Screen::Dashboard, Screen::Inside, Screen::Mistakes, Screen::Classes];
+/// Those but the dashboard.
+const OTHER_PAGES: &[Screen] = &[Screen::Inside, Screen::Mistakes, Screen::Classes];
 /// Where something inside the network is looked at.
 const INSIDE: &[Screen] = &[Screen::Dashboard, Screen::Inside];
 const OVERLAYS: &[Screen] = &[Screen::Help, Screen::ConfirmStop];
@@ -137,8 +142,9 @@ pub const BINDINGS: &[Binding] = {
     use KeyCode as K;
     use Screen::*;
     &[
-        binding(&[Inside, Mistakes], &[Key::plain(K::Esc), Key::plain(K::Backspace)], Dismiss, "back", "back"),
-        binding(PAGES, &[Key::char(' ')], TogglePause, "pause", "pause training, or resume it"),
+        binding(OTHER_PAGES, &[Key::plain(K::Esc), Key::plain(K::Backspace)], Dismiss, "back", "back"),
+        binding(&[Dashboard], &[Key::char(' ')], TogglePause, "pause", "pause training, or resume it"),
+        binding(OTHER_PAGES, &[Key::char(' ')], TogglePause, "", "pause training, or resume it"),
         binding(&[Dashboard], &[Key::char('c')], Checkpoint, "save", "save a checkpoint now"),
         binding(
             &[Dashboard],
@@ -148,7 +154,8 @@ pub const BINDINGS: &[Binding] = {
             "double or halve the learning rate, each time anew",
         ),
         binding(&[Dashboard], &[Key::char('-'), Key::char('_')], LowerLearningRate, "lr ÷2", ""),
-        binding(PAGES, &[Key::char('s')], AskStop, "stop", "save a checkpoint and end the run; asks first"),
+        binding(&[Dashboard], &[Key::char('s')], AskStop, "stop", "save a checkpoint and end the run; asks first"),
+        binding(OTHER_PAGES, &[Key::char('s')], AskStop, "", "save a checkpoint and end the run; asks first"),
         binding(&[Dashboard], &[Key::plain(K::Tab)], NextPanel, "", "go to the next panel, or to the one before"),
         binding(&[Dashboard], &[Key::plain(K::BackTab)], PreviousPanel, "", ""),
         binding(&[Dashboard], &[Key::plain(K::Up), Key::char('k')], Move(Up), "", "move in the panel"),
@@ -184,10 +191,10 @@ pub const BINDINGS: &[Binding] = {
         binding(&[Inside], &[Key::char('x')], NextClass, "class", "Grad-CAM for another class"),
         binding(&[Dashboard], &[Key::char('x')], NextClass, "", "inside: Grad-CAM for another class"),
         binding(INSIDE, &[Key::char('X')], PreviousClass, "", ""),
-        binding(&[Inside, Mistakes], &[Key::char('[')], EarlierProbe, "] time", "back and forth in training time"),
-        binding(&[Dashboard], &[Key::char('[')], EarlierProbe, "", "inside: back and forth in training time"),
-        binding(PAGES, &[Key::char(']')], LaterProbe, "", ""),
-        binding(&[Inside], &[Key::char('P')], ProbeNow, "probe now", "ask the trainer for a probe now"),
+        binding(OTHER_PAGES, &[Key::char('[')], Earlier, "] time", "back and forth in training time"),
+        binding(&[Dashboard], &[Key::char('[')], Earlier, "", "inside: back and forth in training time"),
+        binding(PAGES, &[Key::char(']')], Later, "", ""),
+        binding(&[Inside], &[Key::char('P')], ProbeNow, "probe", "ask the trainer for a probe now"),
         binding(&[Dashboard], &[Key::char('P')], ProbeNow, "", "inside: ask the trainer for a probe now"),
         binding(&[Inside], &[Key::char('z')], Enlarge, "enlarge", "one picture alone, or all again"),
         binding(
@@ -212,7 +219,8 @@ pub const BINDINGS: &[Binding] = {
             "mistakes",
             "the most confident mistakes of the last epoch",
         ),
-        binding(&[Dashboard], &[Key::char('m')], OpenMistakes, "", "the most confident mistakes of the last epoch"),
+        binding(&[Dashboard], &[Key::char('m')], OpenMistakes, "", "the most confident mistakes of an epoch"),
+        binding(&[Dashboard], &[Key::char('C')], OpenClasses, "", "the classes: accuracies and confusion matrix"),
         binding(PAGES, &[Key::char('?')], ShowHelp, "help", "this help"),
         binding(PAGES, &[Key::char('q'), Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
         binding(PAGES, &[Key::ctrl('z')], Suspend, "", "put the dashboard in the background; fg brings it back"),
@@ -249,7 +257,8 @@ pub fn action(screen: Screen, event: &KeyEvent) -> Option<Action> {
 mod tests {
     use super::*;
 
-    const ALL: [Screen; 5] = [Screen::Dashboard, Screen::Inside, Screen::Mistakes, Screen::Help, Screen::ConfirmStop];
+    const ALL: [Screen; 6] =
+        [Screen::Dashboard, Screen::Inside, Screen::Mistakes, Screen::Classes, Screen::Help, Screen::ConfirmStop];
 
     #[test]
     fn no_key_has_two_meanings_on_a_screen() {

@@ -8,6 +8,7 @@ mod data;
 mod detach;
 mod explain;
 mod follow;
+mod inside;
 mod pictures;
 mod pytorch;
 mod screen;

@@ -10,6 +10,8 @@ use super::picture::{slots, tile};
 use crate::data::CLASSES;
 use crate::explain::confidences;
 use crate::format;
+use crate::run::probe::{Probe, ProbedPicture};
+use crate::run::state::Phase;
 use crate::tui::app::App;
 use crate::tui::inspector::{Moment, Subject};
 use crate::tui::layout::Areas;
@@ -53,7 +55,7 @@ fn why_not(app: &App) -> Option<String> {
         return Some("Pictures are off (--images off).".to_owned());
     }
     if app.run.probes.is_empty() {
-        let ended = matches!(app.run.phase, crate::run::state::Phase::Ended(_)) || app.trainer_died();
+        let ended = matches!(app.run.phase, Phase::Ended(_)) || app.trainer_died();
         return Some(match ended {
             true => "This run has saved no probe: there is nothing to look at. taper explain looks into its checkpoints.",
             false => "No probe yet: the trainer saves one after every epoch, unless probe.every says otherwise. \
@@ -74,7 +76,7 @@ fn why_not(app: &App) -> Option<String> {
 /// Which probe of how many: `14 of 14, newest`.
 fn position(app: &App) -> Line<'static> {
     let inspector = &app.ui.inspector;
-    let Some(number) = inspector.wanted(&app.run.probes) else { return Line::default() };
+    let Some(number) = app.inspected_probe() else { return Line::default() };
     let following = if inspector.moment == Moment::Newest { ", newest" } else { "" };
     let text = format!("{} of {}{following}", number + 1, app.run.probes.len());
     Line::styled(text, app.ui.theme.faint())
@@ -82,32 +84,42 @@ fn position(app: &App) -> Line<'static> {
 
 /// When, which picture, and what the network takes it for.
 fn heading_lines(app: &App) -> Vec<Line<'static>> {
-    let (theme, inspector) = (app.ui.theme, &app.ui.inspector);
+    let inspector = &app.ui.inspector;
     let (Some(probe), Some((picture, number, count))) = (inspector.probe(), inspector.picture()) else { return vec![] };
-    let (predicted, truth) = (picture.predicted(), usize::from(picture.true_class));
-    let percent = 100.0 * confidences(&picture.logits)[predicted];
-    let (mark, style) = if predicted == truth { ("✓", theme.best()) } else { ("✗", theme.alarm()) };
     let kind = match inspector.subject {
         Subject::Pinned(_) => "picture",
         Subject::Mistake(_) => "mistake",
     };
-    vec![
-        Line::from(vec![
-            Span::styled("epoch ", theme.faint()),
-            Span::styled(probe.epoch.to_string(), theme.strong()),
-            Span::styled("  step ", theme.faint()),
-            Span::raw(format::count(probe.step)),
-            Span::styled(format!("  {kind} "), theme.faint()),
-            Span::raw(format!("{}/{count}", number + 1)),
-            Span::styled(format!("  test {}", picture.index), theme.faint()),
-        ]),
-        Line::from(vec![
-            Span::styled("true ", theme.faint()),
-            Span::raw(CLASSES[truth]),
-            Span::styled("  predicted ", theme.faint()),
-            Span::styled(format!("{} {percent:.1} % {mark}", CLASSES[predicted]), style),
-        ]),
-    ]
+    let when = format!("{}/{count}", number + 1);
+    vec![when_line(app, probe, kind, when), classes_line(app, picture)]
+}
+
+fn when_line(app: &App, probe: &Probe, kind: &str, number: String) -> Line<'static> {
+    let theme = app.ui.theme;
+    Line::from(vec![
+        Span::styled("epoch ", theme.faint()),
+        Span::styled(probe.epoch.to_string(), theme.strong()),
+        Span::styled("  step ", theme.faint()),
+        Span::raw(format::count(probe.step)),
+        Span::styled(format!("  {kind} "), theme.faint()),
+        Span::raw(number),
+    ])
+}
+
+/// What a picture is, and what the network takes it for.
+pub fn classes_line(app: &App, picture: &ProbedPicture) -> Line<'static> {
+    let theme = app.ui.theme;
+    let (predicted, truth) = (picture.predicted(), usize::from(picture.true_class));
+    let percent = 100.0 * confidences(&picture.logits)[predicted];
+    let (mark, style) = if predicted == truth { ("✓", theme.best()) } else { ("✗", theme.alarm()) };
+    Line::from(vec![
+        Span::styled("test picture ", theme.faint()),
+        Span::raw(picture.index.to_string()),
+        Span::styled("  true ", theme.faint()),
+        Span::raw(CLASSES[truth]),
+        Span::styled("  predicted ", theme.faint()),
+        Span::styled(format!("{} {percent:.1} % {mark}", CLASSES[predicted]), style),
+    ])
 }
 
 /// As many bars as fit, each the mean of neighbouring channels.

@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
 
+use super::inside::classes_line;
 use super::panel;
 use super::picture::{Slot, slots, tile};
 use crate::tui::app::App;
@@ -27,8 +28,12 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Plac
     if let Some(why) = why_not(app) {
         return frame.render_widget(Paragraph::new(Line::styled(why, theme.faint())).wrap(Wrap { trim: true }), inner);
     }
+    let chosen = inspector.chosen_mistake.min(gallery.len() - 1);
+    if let Some(probe) = inspector.probe() {
+        frame.render_widget(classes_line(app, &probe.mistakes[chosen]), Rect { height: 1, ..inner });
+    }
     for (number, (mistake, slot)) in gallery.iter().zip(arranged(app, inner)).enumerate() {
-        let is_chosen = number == inspector.chosen_mistake.min(gallery.len() - 1);
+        let is_chosen = number == chosen;
         let mut mistake = mistake.clone();
         if is_chosen {
             mistake.caption.insert_str(0, "▸");
@@ -44,7 +49,9 @@ pub fn columns(app: &App) -> usize {
     slots.iter().take_while(|slot| slot.picture.y == slots[0].picture.y).count().max(1)
 }
 
+/// Under a line about the one that is chosen.
 fn arranged(app: &App, area: Rect) -> Vec<Slot> {
+    let area = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     slots(area, app.ui.inspector.gallery().len(), app.ui.cell)
 }
 

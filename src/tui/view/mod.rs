@@ -3,6 +3,7 @@
 mod batch_loss;
 mod charts;
 mod checkpoints;
+mod classes;
 mod confirm;
 mod epochs;
 mod events;
@@ -39,9 +40,13 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
     };
     header::render(app, &areas, frame);
     notices::render(app, &areas, frame);
+    if areas.density < Density::Wide {
+        step_time::render(app, &areas, frame);
+    }
     match app.ui.page() {
         Screen::Inside => inside::render_in(app, &areas, areas.page(), frame, &mut placed),
         Screen::Mistakes => mistakes::render(app, &areas, frame, &mut placed),
+        Screen::Classes => classes::render(app, &areas, frame),
         Screen::Dashboard | Screen::Help | Screen::ConfirmStop => {
             render_dashboard(app, &areas, frame, &mut placed);
         }
@@ -49,7 +54,7 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
     footer::render(app, &areas, frame);
     match app.ui.screen {
         Screen::Dashboard => {}
-        Screen::Inside | Screen::Mistakes => events::render_message(app, areas.message(), frame),
+        Screen::Inside | Screen::Mistakes | Screen::Classes => events::render_message(app, areas.message(), frame),
         Screen::Help => help::render(app, screen, frame),
         Screen::ConfirmStop => confirm::render(app, screen, frame),
     }
@@ -61,7 +66,9 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
 }
 
 fn render_dashboard(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Placed>) {
-    step_time::render(app, areas, frame);
+    if areas.density == Density::Wide {
+        step_time::render(app, areas, frame);
+    }
     batch_loss::render(app, areas, frame);
     charts::render_loss(app, areas, frame);
     charts::render_accuracy(app, areas, frame);
