@@ -1,7 +1,5 @@
 //! Pictures as half-block cells: one character shows two pixels, one above the other.
 
-use std::env;
-
 use image::{Rgb, RgbImage};
 
 /// The colours that a terminal shows.
@@ -15,13 +13,7 @@ pub enum Palette {
 }
 
 impl Palette {
-    /// Of this process's environment.
-    pub fn from_env() -> Self {
-        let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        Self::of(&text)
-    }
-
-    /// `NO_COLOR` (<https://no-color.org>) and a dumb terminal get shades; screen passes on no more than 256 colours,
+    /// By the variables of the environment. `NO_COLOR` (<https://no-color.org>) and a dumb terminal get shades; screen passes on no more than 256 colours,
     /// whatever `COLORTERM` says.
     pub fn of(variable: &impl Fn(&str) -> Option<String>) -> Self {
         if variable("NO_COLOR").is_some() || variable("TERM").as_deref() == Some("dumb") {

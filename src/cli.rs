@@ -277,6 +277,8 @@ pub struct ExplainArgs {
     /// Write the numbers: cam, cam_layer, maps, logits, and gates and places if there are any
     #[arg(long, value_name = "FILE.safetensors")]
     pub raw: Option<PathBuf>,
+    #[command(flatten)]
+    pub drawing: Drawing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
-use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
 use super::say;
 use crate::config::Config;
@@ -138,13 +137,7 @@ fn describe_terminal() -> String {
 
 /// Asks the terminal as the dashboard does.
 fn describe_pictures(images: Images) -> String {
-    let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let is_raw = has_terminal && enable_raw_mode().is_ok();
-    let detected = picture::detect(images);
-    if is_raw && let Err(error) = disable_raw_mode() {
-        return format!("the terminal cannot be given back: {error}");
-    }
-    match detected {
+    match picture::detect_in_shell(images) {
         Ok(Detected { means, why, .. }) => format!("{means}: {why}"),
         Err(error) => error.to_string(),
     }

@@ -11,10 +11,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
+use image::RgbImage;
+use ratatui::layout::Size;
 
 use self::tile::Tile;
 use super::say;
-use crate::cells::Palette;
 use crate::cli::{ExplainArgs, View};
 use crate::config::Config;
 use crate::data::loader::evaluation_batch;
@@ -29,6 +30,7 @@ use crate::model::attention::Attended;
 use crate::model::{Cnn, Layer};
 use crate::nearest::nearest;
 use crate::run::dir::RunsDir;
+use crate::tui::picture::{self, Images, Means, Protocol};
 
 /// Feature maps that are shown unless told.
 const MAPS: usize = 9;
@@ -48,7 +50,7 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     let tiles = insight.tiles(&input, args);
     say(format!("{origin}: {}", input.description))?;
     say(insight.title(&input))?;
-    print(&tiles, &insight.numbers(args.view, &tiles))?;
+    print(&tiles, &insight.numbers(args.view, &tiles), args.drawing.images)?;
     if let Some(folder) = &args.png {
         for path in write_pictures(folder, &tiles, args.scale)? {
             say(format!("wrote {path}"))?;
@@ -297,16 +299,40 @@ fn method_name(method: Method) -> &'static str {
 }
 
 /// The pictures, where there is a terminal, else their titles; and the numbers.
-fn print(tiles: &[Tile], numbers: &[String]) -> Result<()> {
+fn print(tiles: &[Tile], numbers: &[String], images: Images) -> Result<()> {
     if io::stdout().is_terminal() {
         let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| size.ws_col.max(1));
-        for line in tile::lines(tiles, columns.into(), Palette::from_env()) {
-            say(line)?;
+        let detected = picture::detect_in_shell(images)?;
+        if detected.is_second_best {
+            say(format!("pictures are drawn as {}: {}", detected.means, detected.why))?;
+        }
+        match detected.means {
+            Means::Cells(palette) => tile::lines(tiles, columns.into(), palette).iter().try_for_each(say)?,
+            Means::Protocol(protocol) => print_by(protocol, tiles, columns)?,
+            Means::Nothing => say(titles(tiles))?,
         }
     } else {
-        say(tiles.iter().map(|tile| tile.title.as_str()).collect::<Vec<_>>().join("; "))?;
+        say(titles(tiles))?;
     }
     numbers.iter().try_for_each(say)
+}
+
+fn titles(tiles: &[Tile]) -> String {
+    tiles.iter().map(|tile| tile.title.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+/// Each under its title, as large as with half blocks, by the terminal's own means.
+fn print_by(protocol: Protocol, tiles: &[Tile], columns: u16) -> Result<()> {
+    /// Pixels for each of the picture's: smooth enough, and little enough for a slow link.
+    const SCALE: u32 = 2;
+    let side = (SIDE as u16).min(columns);
+    for row in tiles.chunks(tile::beside(columns.into())) {
+        say(tile::titles(row, side.into()))?;
+        let pictures: Vec<RgbImage> = row.iter().map(|tile| tile.draw(SCALE)).collect();
+        let size = Size::new(side, side / 2);
+        picture::print_row(protocol, &pictures, size, tile::GAP as u16, picture::cell_size()).context("stdout")?;
+    }
+    Ok(())
 }
 
 /// Returns the paths.

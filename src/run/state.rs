@@ -444,7 +444,7 @@ impl RunState {
     /// Percent of the time spent on the run, up to its last activity, that went into probes.
     pub fn probe_share(&self) -> Option<f64> {
         let share = 100.0 * self.probe_secs / self.active_secs(self.last_activity_ms);
-        share.is_finite().then(|| share.clamp(0.0, 100.0))
+        (share.is_finite() && share > 0.0).then(|| share.min(100.0))
     }
 
     /// Time spent on the run, pauses and the time between trainers aside. `now_ms` is the present if the trainer lives,

@@ -281,8 +281,8 @@ const NARROWEST_CHART: u16 = 50;
 const NARROWEST_INSIDE: u16 = 40;
 const WIDEST_INSIDE: u16 = 66;
 
-/// The panel of the step time: a heading and a row for each part, in a frame.
-const STEP_TIME_ROWS: u16 = 1 + Part::ALL.len() as u16 + 2;
+/// The panel of the step time: a heading, a row for each part and one for probes, in a frame.
+const STEP_TIME_ROWS: u16 = 1 + Part::ALL.len() as u16 + 1 + 2;
 
 /// Where a list is scrolled to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -181,14 +181,20 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                     Ok(size) => size,
                     Err(_) => break Departure::HungUp,
                 };
-                app.ui.cell = terminal.cell();
+                app.ui.cell = picture::cell_size();
                 if terminal.is_lost() {
                     bail!("a thread of the dashboard panicked");
                 }
-                if terminal.draw(&app).is_err() {
-                    break Departure::HungUp;
+                match terminal.draw(&app) {
+                    Ok(None) => frames.drawn(),
+                    Ok(Some(fault)) => {
+                        frames.drawn();
+                        let text = format!("a picture cannot be drawn: {fault}");
+                        app.ui.message = Some(Message { weight: Weight::Alarm, text });
+                        frames.request(FRAME_INTERVAL);
+                    }
+                    Err(_) => break Departure::HungUp,
                 }
-                frames.drawn();
             }
             update = updates.recv() => match update {
                 Some(update) => {

@@ -8,14 +8,23 @@ mod detect;
 mod painter;
 mod query;
 
-pub use detect::{Detected, detect};
-pub use painter::{Painter, Placed, forget};
+pub use detect::{Detected, detect, detect_in_shell};
+pub use painter::{Painter, Placed, forget, print_row};
 
 use std::fmt;
 
 use clap::ValueEnum;
+use ratatui::crossterm::terminal::window_size;
+use ratatui::layout::Size;
 
 use crate::cells::Palette;
+
+/// The size of a character in pixels, where the terminal tells.
+pub fn cell_size() -> Option<Size> {
+    let window = window_size().ok()?;
+    let cell = Size::new(window.width.checked_div(window.columns)?, window.height.checked_div(window.rows)?);
+    (cell.width > 0 && cell.height > 0).then_some(cell)
+}
 
 /// How pictures are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -10,7 +10,7 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
-    enable_raw_mode, window_size,
+    enable_raw_mode,
 };
 use ratatui::crossterm::{execute, queue};
 use ratatui::layout::{Rect, Size};
@@ -58,21 +58,15 @@ impl TerminalGuard {
         self.terminal.size()
     }
 
-    /// The size of a character in pixels, where the terminal tells.
-    pub fn cell(&self) -> Option<Size> {
-        let window = window_size().ok()?;
-        let cell = Size::new(window.width.checked_div(window.columns)?, window.height.checked_div(window.rows)?);
-        (cell.width > 0 && cell.height > 0).then_some(cell)
-    }
-
     /// Another thread panicked, gave the terminal back and has said why.
     pub fn is_lost(&self) -> bool {
         !self.suspended && !TAKEN.load(Ordering::SeqCst)
     }
 
-    pub fn draw(&mut self, app: &App) -> io::Result<()> {
+    /// Gives what is wrong with the pictures, if anything.
+    pub fn draw(&mut self, app: &App) -> io::Result<Option<String>> {
         if self.suspended {
-            return Ok(());
+            return Ok(None);
         }
         // A terminal that knows these shows the frame at once; any other ignores them.
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
@@ -83,10 +77,12 @@ impl TerminalGuard {
                 painter.reserve(&placed, frame.buffer_mut());
             }
         })?;
-        if let Some(painter) = &mut self.painter {
-            painter.paint(placed, app.ui.cell)?;
-        }
-        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
+        let fault = match &mut self.painter {
+            Some(painter) => painter.paint(placed, app.ui.cell)?,
+            None => None,
+        };
+        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
+        Ok(fault)
     }
 
     /// Gives the terminal back and stops this process, until SIGCONT; then call `reenter`.

@@ -9,7 +9,7 @@ use crate::data::SIDE;
 use crate::explain::drawing::Drawing;
 
 /// Columns between two pictures.
-const GAP: usize = 2;
+pub const GAP: usize = 2;
 
 pub struct Tile {
     /// Of the layer, if it shows one.
@@ -32,11 +32,9 @@ impl Tile {
 /// Each under its title, as many beside each other as fit.
 pub fn lines(tiles: &[Tile], columns: usize, palette: Palette) -> Vec<String> {
     let side = SIDE.min(columns);
-    let beside = ((columns + GAP) / (side + GAP)).max(1);
     let mut lines = vec![];
-    for row in tiles.chunks(beside) {
-        let titles: Vec<String> = row.iter().map(|tile| format!("{:side$.side$}", tile.title)).collect();
-        lines.push(titles.join(&" ".repeat(GAP)).trim_end().to_owned());
+    for row in tiles.chunks(beside(columns)) {
+        lines.push(titles(row, side));
         let drawn: Vec<Vec<String>> =
             row.iter().map(|tile| ansi::lines(&fitted(tile.draw(1), side), palette)).collect();
         let height = drawn.iter().map(Vec::len).max().unwrap_or(0);
@@ -46,6 +44,17 @@ pub fn lines(tiles: &[Tile], columns: usize, palette: Palette) -> Vec<String> {
         }
     }
     lines
+}
+
+/// How many pictures fit beside each other.
+pub fn beside(columns: usize) -> usize {
+    ((columns + GAP) / (SIDE.min(columns) + GAP)).max(1)
+}
+
+/// The titles of pictures beside each other.
+pub fn titles(row: &[Tile], side: usize) -> String {
+    let titles: Vec<String> = row.iter().map(|tile| format!("{:side$.side$}", tile.title)).collect();
+    titles.join(&" ".repeat(GAP)).trim_end().to_owned()
 }
 
 /// In a terminal narrower than the picture.

@@ -4,6 +4,8 @@ use std::env;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
+use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode};
+
 use super::query::{Answer, ask};
 use super::{Images, Means, Protocol};
 use crate::cells::Palette;
@@ -28,6 +30,21 @@ pub fn detect(wanted: Images) -> io::Result<Detected> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     choose(wanted, has_terminal, &variable, ask, viuer_draws)
+}
+
+/// The same, of a terminal that is not in raw mode.
+///
+/// # Errors
+/// The terminal is gone, or does not take another mode.
+pub fn detect_in_shell(wanted: Images) -> io::Result<Detected> {
+    let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    if !has_terminal {
+        return detect(wanted);
+    }
+    enable_raw_mode()?;
+    let detected = detect(wanted);
+    disable_raw_mode()?;
+    detected
 }
 
 /// What viuer makes of the terminal is settled by its first question, and asked with the first picture if not before.

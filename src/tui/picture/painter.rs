@@ -7,7 +7,10 @@ use color_quant::NeuQuant;
 use image::imageops::{FilterType, resize};
 use image::{DynamicImage, RgbImage};
 use ratatui::buffer::{Buffer, CellDiffOption};
+use ratatui::crossterm::cursor::{MoveDown, MoveUp};
+use ratatui::crossterm::execute;
 use ratatui::layout::{Rect, Size};
+use viuer::ViuError;
 
 use super::Protocol;
 
@@ -62,56 +65,110 @@ impl Painter {
         }
     }
 
-    /// After the frame is drawn. `cell` is the size of a character in pixels, where the terminal tells.
+    /// After the frame is drawn. `cell` is the size of a character in pixels, where the terminal tells. Gives what viuer has
+    /// against a picture, if anything.
     ///
     /// # Errors
-    /// The terminal is gone, or viuer cannot draw.
-    pub fn paint(&mut self, placed: Vec<Placed>, cell: Option<Size>) -> io::Result<()> {
+    /// The terminal is gone.
+    pub fn paint(&mut self, placed: Vec<Placed>, cell: Option<Size>) -> io::Result<Option<String>> {
         if placed == self.shown {
-            return Ok(());
+            return Ok(None);
         }
         forget()?;
-        for new in &placed {
-            self.draw(new, cell).map_err(io::Error::other)?;
+        let mut fault = None;
+        for Placed { area, picture } in &placed {
+            if self.protocol == Protocol::Kitty {
+                KITTY_DRAWN.store(true, Ordering::SeqCst);
+            }
+            match print(self.protocol, picture, area.as_size(), Corner::OfScreen { x: area.x, y: area.y }, cell) {
+                Ok(()) => {}
+                Err(ViuError::Io(error)) => return Err(error),
+                Err(error) => fault = Some(error.to_string()),
+            }
         }
         self.shown = placed;
-        Ok(())
+        Ok(fault)
     }
 
     /// The screen has been given to others since.
     pub fn reset(&mut self) {
         self.shown.clear();
     }
+}
 
-    fn draw(&self, placed: &Placed, cell: Option<Size>) -> Result<(), viuer::ViuError> {
-        let Placed { area, picture } = placed;
-        let (mut width, mut height) = (u32::from(area.width), u32::from(area.height));
-        let mut scaled = None;
-        if self.protocol == Protocol::Sixel {
-            let cell = cell.unwrap_or(VIUER_CELL);
-            width = (width * u32::from(cell.width) / u32::from(VIUER_CELL.width)).max(1);
-            height = (height * u32::from(cell.height) / u32::from(VIUER_CELL.height)).max(1);
-            scaled = Some(for_sixel(picture, width, height));
-        }
-        if self.protocol == Protocol::Kitty {
-            KITTY_DRAWN.store(true, Ordering::SeqCst);
-        }
-        let config = viuer::Config {
-            transparent: true,
-            absolute_offset: true,
-            x: area.x,
-            y: area.y as i16,
-            restore_cursor: true,
-            width: Some(width),
-            height: Some(height),
-            use_kitty: self.protocol == Protocol::Kitty,
-            use_iterm: self.protocol == Protocol::Iterm2,
-            use_sixel: self.protocol == Protocol::Sixel,
-            ..viuer::Config::default()
-        };
-        let picture = DynamicImage::ImageRgb8(scaled.unwrap_or_else(|| picture.clone()));
-        viuer::print(&picture, &config).map(|_| ())
+/// Where the upper left corner of a picture goes.
+#[derive(Clone, Copy, Debug)]
+enum Corner {
+    OfScreen {
+        x: u16,
+        y: u16,
+    },
+    /// In the line of the cursor.
+    InLine {
+        x: u16,
+    },
+}
+
+/// Draws pictures of so many cells beside each other, `gap` columns apart, from the line of the cursor on, and leaves it
+/// under them.
+///
+/// # Errors
+/// The terminal is gone, or viuer cannot draw.
+pub fn print_row(
+    protocol: Protocol,
+    pictures: &[RgbImage],
+    size: Size,
+    gap: u16,
+    cell: Option<Size>,
+) -> io::Result<()> {
+    let mut out = stdout().lock();
+    // Room first: what scrolls while a picture is drawn takes the cursor's place with it.
+    for _ in 0..size.height {
+        writeln!(out)?;
     }
+    execute!(out, MoveUp(size.height))?;
+    drop(out);
+    for (picture, number) in pictures.iter().zip(0..) {
+        let corner = Corner::InLine { x: number * (size.width + gap) };
+        print(protocol, picture, size, corner, cell).map_err(io::Error::other)?;
+    }
+    execute!(stdout(), MoveDown(size.height))
+}
+
+fn print(
+    protocol: Protocol,
+    picture: &RgbImage,
+    size: Size,
+    corner: Corner,
+    cell: Option<Size>,
+) -> Result<(), ViuError> {
+    let (mut width, mut height) = (u32::from(size.width), u32::from(size.height));
+    let mut scaled = None;
+    if protocol == Protocol::Sixel {
+        let cell = cell.unwrap_or(VIUER_CELL);
+        width = (width * u32::from(cell.width) / u32::from(VIUER_CELL.width)).max(1);
+        height = (height * u32::from(cell.height) / u32::from(VIUER_CELL.height)).max(1);
+        scaled = Some(for_sixel(picture, width, height));
+    }
+    let (absolute_offset, x, y) = match corner {
+        Corner::OfScreen { x, y } => (true, x, y as i16),
+        Corner::InLine { x } => (false, x, 0),
+    };
+    let config = viuer::Config {
+        transparent: true,
+        absolute_offset,
+        x,
+        y,
+        restore_cursor: true,
+        width: Some(width),
+        height: Some(height),
+        use_kitty: protocol == Protocol::Kitty,
+        use_iterm: protocol == Protocol::Iterm2,
+        use_sixel: protocol == Protocol::Sixel,
+        ..viuer::Config::default()
+    };
+    let picture = DynamicImage::ImageRgb8(scaled.unwrap_or_else(|| picture.clone()));
+    viuer::print(&picture, &config).map(|_| ())
 }
 
 /// Deletes the pictures that would outlive the dashboard.

@@ -27,6 +27,10 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         Density::Regular => {
             let area = Rect { x: areas.step_time.x + 1, width: areas.step_time.width - 2, ..areas.step_time };
             let mut line = parts(app, &recent, "   ", true);
+            if let Some(share) = app.run.probe_share() {
+                line.push_span(Span::styled("   probes ", app.ui.theme.faint()));
+                line.push_span(small_percent(share));
+            }
             let width = usize::from(area.width).saturating_sub(line.width() + 3);
             if width >= NARROWEST_BAR {
                 line.push_span("   ");
@@ -71,18 +75,25 @@ fn render_panel(app: &App, areas: &Areas, recent: &Breakdown, frame: &mut Frame)
     let inner = panel(app, areas, areas.step_time, None, "Step time", note, frame);
     let bar_width = f64::from(inner.width.saturating_sub(FIGURES_WIDTH));
     let steps = recent.steps;
-    let rows = Part::ALL.map(|part| {
-        let share = recent.share(part);
-        let whole_run = app.run.step_time().map_or(String::new(), |all| percent(all.share(part)));
-        let bar = glyph(part).repeat((bar_width * share / 100.0).round() as usize);
-        Row::new([
-            Line::raw(part.name()),
-            Line::raw(format::millis(recent.secs(part) / steps)).right_aligned(),
-            Line::raw(percent(share)).right_aligned(),
-            Line::styled(whole_run, theme.faint()).right_aligned(),
-            Line::styled(bar, theme.part(part)),
-        ])
-    });
+    let mut rows: Vec<Row> = Part::ALL
+        .map(|part| {
+            let share = recent.share(part);
+            let whole_run = app.run.step_time().map_or(String::new(), |all| percent(all.share(part)));
+            let bar = glyph(part).repeat((bar_width * share / 100.0).round() as usize);
+            Row::new([
+                Line::raw(part.name()),
+                Line::raw(format::millis(recent.secs(part) / steps)).right_aligned(),
+                Line::raw(percent(share)).right_aligned(),
+                Line::styled(whole_run, theme.faint()).right_aligned(),
+                Line::styled(bar, theme.part(part)),
+            ])
+        })
+        .into();
+    // Between steps, so of all the time and not of a step's.
+    if let Some(share) = app.run.probe_share() {
+        let share = Line::styled(small_percent(share), theme.faint()).right_aligned();
+        rows.push(Row::new([Line::raw("probes"), Line::default(), Line::default(), share]));
+    }
     let heading = Row::new([
         Line::raw("part"),
         Line::raw("a step").right_aligned(),
@@ -99,6 +110,11 @@ fn step_millis(steps: &Breakdown) -> String {
 
 fn percent(share: f64) -> String {
     format!("{share:.0} %")
+}
+
+/// Of what is mostly less than one.
+fn small_percent(share: f64) -> String {
+    format!("{share:.1} %")
 }
 
 /// Tells the parts of a bar apart where there are no colours.
