@@ -118,6 +118,8 @@ fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
                 elapsed_secs: 25.0,
                 evaluation_secs: 1.0,
                 best: epoch == 9,
+                confusion: None,
+                mistakes: vec![],
             })
         });
         [Some(Event::StepsDone(steps)), ended].into_iter().flatten()

@@ -80,7 +80,7 @@ impl Control {
                         continue;
                     }
                 },
-                (Command::Probe, _) => match save_probe(session, recorder) {
+                (Command::Probe, _) => match save_probe(session, &[], recorder) {
                     Ok(name) => format!("saved probe {name}"),
                     Err(error) => {
                         let _ = request.reply.send(Reply::Error { message: format!("{error:#}") });

@@ -123,6 +123,8 @@ fn finish_epoch(
         elapsed_secs: so_far.train_secs + evaluation_secs,
         evaluation_secs,
         best: is_best,
+        confusion: Some(evaluation.confusion().clone()),
+        mistakes: evaluation.mistakes().to_vec(),
     }))?;
 
     let schedule = session.config.schedule.clone();
@@ -144,7 +146,7 @@ fn finish_epoch(
     let every = session.config.probe.every;
     if every > 0
         && epoch.is_multiple_of(every)
-        && let Err(error) = save_probe(session, recorder)
+        && let Err(error) = save_probe(session, evaluation.mistakes(), recorder)
     {
         // What the network sees is no reason to stop its training.
         raise_alarm(session, recorder, &error)?;

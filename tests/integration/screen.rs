@@ -277,6 +277,8 @@ fn event() -> impl Strategy<Value = Event> {
                     elapsed_secs: r[5],
                     evaluation_secs: r[6],
                     best: yes,
+                    confusion: None,
+                    mistakes: vec![],
                 }),
                 3 => {
                     let reason = if yes { LearningRateReason::Plateau } else { LearningRateReason::Command };
