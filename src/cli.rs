@@ -265,6 +265,10 @@ pub struct ExplainArgs {
     /// Which feature maps are shown
     #[arg(long, value_enum, default_value = "first")]
     pub channels: ChannelChoice,
+    /// A pixel of the 32 x 32 picture, from 0,0: what its place looks at, where conv3 has non-local attention; in the
+    /// attention view [default: 16,16]
+    #[arg(long, value_name = "X,Y", allow_hyphen_values = true)]
+    pub pixel: Option<String>,
     /// How many channels are shown [default: 9 maps, 3 of attention]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=4096))]
     pub count: Option<u16>,
@@ -274,7 +278,7 @@ pub struct ExplainArgs {
     /// Pixels of a PNG for each pixel of the picture, in both directions
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u32).range(1..=64))]
     pub scale: u32,
-    /// Write the numbers: cam, cam_layer, maps, logits, and gates and places if there are any
+    /// Write the numbers: cam, cam_layer, maps, logits, and gates, places and pairs if there are any
     #[arg(long, value_name = "FILE.safetensors")]
     pub raw: Option<PathBuf>,
     #[command(flatten)]

@@ -104,7 +104,7 @@ fn class_lines(confusion: &Confusion) -> Vec<String> {
         let Some(accuracy) = confusion.accuracy_of(class) else { continue };
         let taken_for = confusion
             .most_often_taken_for(class)
-            .map_or(String::new(), |(other, count)| format!(", taken for {} {count} times", CLASSES[other]));
+            .map_or(String::new(), |(other, count)| format!(", most often taken for {} ({count})", CLASSES[other]));
         lines.push(format!("  {name:<10} {accuracy:>6.2} % of {}{taken_for}", confusion.examples_of(class)));
     }
     lines
@@ -122,7 +122,7 @@ mod tests {
         }
         assert_eq!(
             class_lines(&confusion),
-            ["  cat         33.33 % of 3, taken for dog 2 times", "  truck      100.00 % of 1"]
+            ["  cat         33.33 % of 3, most often taken for dog (2)", "  truck      100.00 % of 1"]
         );
     }
 }

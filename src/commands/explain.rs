@@ -38,6 +38,7 @@ const MAPS: usize = 9;
 pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     let layer: Layer = args.layer.parse().map_err(|error| UsageError(format!("--layer {}: {error}", args.layer)))?;
     let class = parse_class(&args.class)?;
+    let pixel = args.pixel.as_deref().map(parse_pixel).transpose()?;
     let (run, checkpoint) = super::eval::find(runs, &args.target)?;
     let config = Config::load(Some(&run.config()), &[])?;
     let input = Input::open(&args.image, &config)?;
@@ -47,10 +48,16 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
 
     let origin = format!("{}, {}", run.name(), checkpoint.name());
     let insight = Insight::gain(&cnn, &input, layer, class, args.view)?;
-    let tiles = insight.tiles(&input, args);
+    if let (Some(text), true) = (&args.pixel, insight.pairs.is_none() || args.view != View::Attention) {
+        let shown =
+            "what a pixel looks at is shown by --view attention of conv3, of a run with model.attention = non-local";
+        return Err(UsageError(format!("--pixel {text}: {shown}")).into());
+    }
+    let pixel = pixel.unwrap_or(MIDDLE);
+    let tiles = insight.tiles(&input, pixel, args);
     say(format!("{origin}: {}", input.description))?;
     say(insight.title(&input))?;
-    print(&tiles, &insight.numbers(args.view, &tiles), args.drawing.images)?;
+    print(&tiles, &insight.numbers(args.view, pixel, &tiles), args.drawing.images)?;
     if let Some(folder) = &args.png {
         for path in write_pictures(folder, &tiles, args.scale)? {
             say(format!("wrote {path}"))?;
@@ -61,6 +68,22 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
         say(format!("wrote {}", file.display()))?;
     }
     Ok(0)
+}
+
+/// Of a picture, in both directions from 0.
+type Pixel = (usize, usize);
+
+/// Whose map is shown unless told.
+const MIDDLE: Pixel = (SIDE / 2, SIDE / 2);
+
+fn parse_pixel(text: &str) -> Result<Pixel, UsageError> {
+    let numbers = text.split_once(',').and_then(|(x, y)| Some((x.trim().parse().ok()?, y.trim().parse().ok()?)));
+    numbers.filter(|&(x, y): &Pixel| x < SIDE && y < SIDE).ok_or_else(|| {
+        let last = SIDE - 1;
+        UsageError(format!(
+            "--pixel {text}: must be X,Y, a column and a row of the picture from 0 to {last}, such as 16,16"
+        ))
+    })
 }
 
 /// The class that a heat map is for.
@@ -132,6 +155,8 @@ struct Insight {
     gates: Option<Vec<f32>>,
     /// How much the block attends to each place.
     places: Option<Map>,
+    /// How much each place, row by row, looks at all of them.
+    pairs: Option<Vec<Map>>,
 }
 
 impl Insight {
@@ -155,7 +180,8 @@ impl Insight {
             View::Maps | View::Gradcam | View::Attention => Method::GradCam,
         };
         let cam = grad_cam(cnn, layer, inside.output(layer), &[class], method)?.remove(0);
-        let Attended { gates, map, .. } = inside.attended(layer);
+        let Attended { gates, map, pairs, .. } = inside.attended(layer);
+        let width = inside.output(layer).dim(2)?;
         Ok(Self {
             layer,
             class,
@@ -165,6 +191,7 @@ impl Insight {
             cam,
             gates: gates.as_ref().map(|gates| attention_map::gates(gates, 0)).transpose()?,
             places: map.as_ref().map(|map| attention_map::places(map, 0)).transpose()?,
+            pairs: pairs.as_ref().map(|pairs| attention_map::pairs(pairs, 0, width)).transpose()?,
         })
     }
 
@@ -180,8 +207,16 @@ impl Insight {
         )
     }
 
+    /// The place of the layer that holds a pixel, and what it looks at.
+    fn looks_at(&self, (x, y): Pixel) -> Option<(Pixel, &Map)> {
+        let pairs = self.pairs.as_ref()?;
+        let first = pairs.first()?;
+        let (column, row) = (x * first.width / SIDE, y * first.height() / SIDE);
+        Some(((column, row), pairs.get(row * first.width + column)?))
+    }
+
     /// The picture, and what the view shows of it.
-    fn tiles(&self, input: &Input, args: &ExplainArgs) -> Vec<Tile> {
+    fn tiles(&self, input: &Input, pixel: Pixel, args: &ExplainArgs) -> Vec<Tile> {
         let layer = self.layer;
         let mut tiles = vec![Tile {
             channel: None,
@@ -216,13 +251,19 @@ impl Insight {
                     let title = format!("{layer}, what its block attends to");
                     add(None, title, format!("{layer}-attention-places"), Drawing::Heat(places.clone()));
                 }
+                if let Some((_, map)) = self.looks_at(pixel) {
+                    let (x, y) = pixel;
+                    let (title, file) =
+                        (format!("{layer}, what {x},{y} looks at"), format!("{layer}-attention-{x}-{y}"));
+                    add(None, title, file, Drawing::HeatOfPixel(map.clone(), pixel));
+                }
             }
         }
         tiles
     }
 
     /// What the view shows, in numbers.
-    fn numbers(&self, view: View, tiles: &[Tile]) -> Vec<String> {
+    fn numbers(&self, view: View, pixel: Pixel, tiles: &[Tile]) -> Vec<String> {
         let shares = confidences(&self.logits);
         let mut order: Vec<usize> = (0..CLASSES.len()).collect();
         order.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]));
@@ -248,6 +289,9 @@ impl Insight {
         if let (Some(places), View::Attention) = (&self.places, view) {
             let (low, high) = places.range();
             lines.push(format!("places: mean {:.4}, from {low:.4} to {high:.4}", places.mean()));
+        }
+        if let (Some((place, map)), View::Attention) = (self.looks_at(pixel), view) {
+            lines.push(looks_at_line(pixel, place, map));
         }
         match (&self.gates, view) {
             (Some(gates), View::Attention) => {
@@ -280,6 +324,10 @@ impl Insight {
         if let Some(places) = &self.places {
             tensors.push(("places", of_map(places)?));
         }
+        if let Some(pairs) = &self.pairs {
+            let pairs = pairs.iter().map(of_map).collect::<candle_core::Result<Vec<_>>>()?;
+            tensors.push(("pairs", Tensor::stack(&pairs, 0)?));
+        }
         let about = HashMap::from([
             ("checkpoint".to_owned(), origin),
             ("layer".to_owned(), self.layer.to_string()),
@@ -289,6 +337,14 @@ impl Insight {
         let bytes = safetensors::serialize(tensors, Some(about))?;
         std::fs::write(file, bytes).with_context(|| format!("--raw: cannot write {}", file.display()))
     }
+}
+
+fn looks_at_line((x, y): Pixel, (column, row): Pixel, map: &Map) -> String {
+    let most = (1..map.values.len()).fold(0, |most, at| if map.values[at] > map.values[most] { at } else { most });
+    let (width, height, share) = (map.width, map.height(), 100.0 * map.values[most]);
+    let (most_column, most_row) = (most % width, most / width);
+    let place = format!("pixel {x},{y}, place {column},{row} of {width} x {height}");
+    format!("{place}: looks most at place {most_column},{most_row}, with {share:.1} % of its attention")
 }
 
 fn method_name(method: Method) -> &'static str {
@@ -349,6 +405,27 @@ fn write_pictures(folder: &Path, tiles: &[Tile], scale: u32) -> Result<Vec<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pixel_is_two_numbers_within_the_picture() {
+        assert_eq!((parse_pixel("0,31").unwrap(), parse_pixel("7, 8").unwrap()), ((0, 31), (7, 8)));
+        for wrong in ["", "3", "3,", "32,0", "0,32", "-1,4", "1,2,3", "a,b"] {
+            let error = parse_pixel(wrong).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("--pixel {wrong}: must be X,Y, ")) && error.contains("0 to 31"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_pixel_looks_at_in_numbers() {
+        let map = Map::new(4, vec![0.01, 0.02, 0.02, 0.05, 0.1, 0.1, 0.6, 0.1]);
+        assert_eq!(
+            looks_at_line((31, 9), (3, 0), &map),
+            "pixel 31,9, place 3,0 of 4 x 2: looks most at place 2,1, with 60.0 % of its attention"
+        );
+    }
 
     #[test]
     fn a_class_by_number_name_or_role() {

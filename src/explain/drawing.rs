@@ -1,6 +1,6 @@
 //! What is drawn of a picture that is explained.
 
-use image::RgbImage;
+use image::{Rgb, RgbImage};
 
 use super::Map;
 use super::colour::{enlarged, overlay, picture, viridis_picture};
@@ -13,6 +13,8 @@ pub enum Drawing {
     Map(Map),
     /// In jet, over the picture.
     Heat(Map),
+    /// The same, with the pixel at these coordinates white: it is the one that looks.
+    HeatOfPixel(Map, (usize, usize)),
 }
 
 impl Drawing {
@@ -23,6 +25,14 @@ impl Drawing {
             Drawing::Picture => picture(),
             Drawing::Map(map) => viridis_picture(map, SIDE as u32 * scale),
             Drawing::Heat(heat) => overlay(&picture(), heat),
+            Drawing::HeatOfPixel(heat, (x, y)) => {
+                let mut drawn = overlay(&picture(), heat);
+                let (left, top) = (*x as u32 * scale, *y as u32 * scale);
+                for (x, y) in (top..top + scale).flat_map(|y| (left..left + scale).map(move |x| (x, y))) {
+                    drawn.put_pixel(x, y, Rgb([255; 3]));
+                }
+                drawn
+            }
         }
     }
 }
@@ -32,9 +42,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_pixel_that_looks_is_white() {
+        let heat = Map::new(2, vec![0.0, 1.0, 2.0, 3.0]);
+        let drawn = Drawing::HeatOfPixel(heat, (5, 31)).draw(&[200; 3 * SIDE * SIDE], 3);
+        let white = drawn.enumerate_pixels().filter(|(.., pixel)| pixel.0 == [255; 3]).map(|(x, y, _)| (x, y));
+        let expected: Vec<(u32, u32)> = (93..96).flat_map(|y| (15..18).map(move |x| (x, y))).collect();
+        assert_eq!(white.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn every_drawing_has_the_scaled_size() {
         let map = || Map::new(2, vec![0.0, 1.0, 2.0, 3.0]);
-        for drawing in [Drawing::Picture, Drawing::Map(map()), Drawing::Heat(map())] {
+        let of_pixel = Drawing::HeatOfPixel(map(), (31, 31));
+        for drawing in [Drawing::Picture, Drawing::Map(map()), Drawing::Heat(map()), of_pixel] {
             assert_eq!(drawing.draw(&[200; 3 * SIDE * SIDE], 3).dimensions(), (96, 96));
         }
     }

@@ -18,24 +18,42 @@ pub enum Method {
 /// The heat map of each picture for its class, at the size of the layer, not normalised; from the layer's output for the
 /// pictures, (N, H, W, C), and a class for each.
 ///
-/// In evaluation mode pictures do not touch each other, so one way back gives the gradients of all.
-///
 /// # Errors
 /// A class is not one of the network's, or there are not as many as pictures.
 pub fn grad_cam(cnn: &Cnn, layer: Layer, output: &Tensor, classes: &[usize], method: Method) -> Result<Vec<Map>> {
-    let (pictures, height, width, channels) = output.dims4()?;
+    heat_maps(output, &logit_gradients(cnn, layer, output, classes)?, method)
+}
+
+/// The gradient of the logit of each picture's class by a layer's output for the pictures, (N, H, W, C) as that output.
+///
+/// In evaluation mode pictures do not touch each other, so one way back gives the gradients of all.
+///
+/// # Errors
+/// Those of [`grad_cam`].
+pub fn logit_gradients(cnn: &Cnn, layer: Layer, output: &Tensor, classes: &[usize]) -> Result<Tensor> {
+    let pictures = output.dim(0)?;
     if classes.len() != pictures {
         bail!("{} classes for {pictures} pictures", classes.len())
     }
     let output = Var::from_tensor(output)?;
     let logits = cnn.logits_from(layer, &output)?;
     let loss = logits.mul(&one_hot(classes, logits.dim(1)?, output.device())?)?.sum_all()?;
-    let Some(gradient) = loss.backward()?.remove(&output) else { bail!("no gradient reaches {layer}") };
+    match loss.backward()?.remove(&output) {
+        Some(gradient) => gradient.contiguous(),
+        None => bail!("no gradient reaches {layer}"),
+    }
+}
 
+/// The heat map of each picture from a layer's output and the gradients by it, both (N, H, W, C).
+///
+/// # Errors
+/// They do not have the same shape.
+pub fn heat_maps(output: &Tensor, gradients: &Tensor, method: Method) -> Result<Vec<Map>> {
+    let (pictures, height, width, channels) = output.dims4()?;
     let rows = |tensor: &Tensor| -> Result<Vec<Vec<f32>>> {
         tensor.reshape((pictures, height * width * channels))?.to_dtype(DType::F32)?.to_vec2()
     };
-    let maps = rows(output.as_tensor())?.into_iter().zip(rows(&gradient)?).map(|(output, gradient)| {
+    let maps = rows(output)?.into_iter().zip(rows(gradients)?).map(|(output, gradient)| {
         let weights = match method {
             Method::GradCam => mean_gradients(&gradient, channels),
             Method::GradCamPlusPlus => weighted_gradients(&output, &gradient, channels),

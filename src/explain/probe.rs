@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Tensor, bail};
 
 use super::attention_map::{gates, pairs, places};
 use super::feature_maps::{Channels, choose, feature_maps};
-use super::grad_cam::{Method, grad_cam};
+use super::grad_cam::{Method, heat_maps, logit_gradients};
 use super::{Map, predicted};
 use crate::data::loader::evaluation_batch;
 use crate::data::{Dataset, SIDE};
@@ -41,13 +41,10 @@ pub fn probe(
     }
     let classes: Vec<(usize, usize)> =
         logits.iter().zip(&chosen.labels).map(|(logits, &label)| (predicted(logits), label.into())).collect();
-    let mut cams = vec![vec![]; chosen.len()];
-    for layer in Layer::ALL {
-        add_cams(cnn, &inside, layer, &classes, &mut cams)?;
-    }
+    let mut cams = class_cams(cnn, &inside, &classes)?.into_iter();
 
     let mut pictures = Vec::with_capacity(chosen.len());
-    for (number, ((logits, index), cams)) in logits.into_iter().zip(indices).zip(cams).enumerate() {
+    for (number, (logits, index)) in logits.into_iter().zip(indices).enumerate() {
         let mut third = feature_maps(inside.output(Layer::Conv3), number)?;
         let active = choose(&third, Channels::Active, ACTIVE);
         third.truncate(MAPS);
@@ -58,7 +55,7 @@ pub fn probe(
             planes: chosen.picture(number).to_vec(),
             logits,
             maps: [first_maps(&inside, Layer::Conv1, number)?, first_maps(&inside, Layer::Conv2, number)?, third],
-            cams,
+            cams: cams.next().unwrap_or_default(),
             active: active.into_iter().map(|chosen| (chosen.channel as u32, chosen.map)).collect(),
             gates: in_layers(|layer| inside.attended(layer).gates.as_ref().map(|all| gates(all, number)).transpose())?,
             places: in_layers(|layer| inside.attended(layer).map.as_ref().map(|all| places(all, number)).transpose())?,
@@ -69,28 +66,68 @@ pub fn probe(
     Ok(Probe { epoch, step, pictures, mistakes })
 }
 
-/// Adds to each picture's heat maps those of a layer, from its predicted and its true class: one way back for all.
-fn add_cams(
-    cnn: &Cnn,
-    inside: &Inside,
-    layer: Layer,
-    classes: &[(usize, usize)],
-    cams: &mut [Vec<ClassCam>],
-) -> Result<()> {
-    let (mut numbers, mut of_rows) = (vec![], vec![]);
-    for (number, &(predicted, truth)) in classes.iter().enumerate() {
-        let mut classes = cam_classes(layer.index(), predicted, truth);
-        classes.dedup();
-        numbers.extend(std::iter::repeat_n(number as u32, classes.len()));
-        of_rows.extend(classes);
+/// The heat maps of each picture, from its predicted and its true class. The last layer has those of every class; the way
+/// back goes on from some of them to the layers before it.
+fn class_cams(cnn: &Cnn, inside: &Inside, classes: &[(usize, usize)]) -> Result<Vec<Vec<ClassCam>>> {
+    let mut cams = vec![vec![]; classes.len()];
+    let mut later: Option<(Rows, Tensor)> = None;
+    for layer in Layer::ALL.into_iter().rev() {
+        let rows = Rows::of(layer, classes);
+        let output = rows.select(inside.output(layer))?;
+        let gradients = match later {
+            None => logit_gradients(cnn, layer, &output, &rows.classes)?,
+            Some((of_later, gradients)) => cnn.gradient_before(layer, &output, &rows.among(&of_later, &gradients)?)?,
+        };
+        let maps = heat_maps(&output, &gradients, Method::GradCam)?;
+        for ((map, &class), &picture) in maps.into_iter().zip(&rows.classes).zip(&rows.pictures) {
+            cams[picture].push(ClassCam { layer: layer.index(), class: class as u8, map });
+        }
+        later = Some((rows, gradients));
     }
-    let output = inside.output(layer);
-    let rows = output.index_select(&Tensor::new(numbers.as_slice(), output.device())?, 0)?;
-    let maps = grad_cam(cnn, layer, &rows, &of_rows, Method::GradCam)?;
-    for ((map, class), number) in maps.into_iter().zip(of_rows).zip(numbers) {
-        cams[number as usize].push(ClassCam { layer: layer.index(), class: class as u8, map });
+    // In the order of the layers, as a file has them.
+    cams.iter_mut().for_each(|cams| cams.sort_by_key(|cam| cam.layer));
+    Ok(cams)
+}
+
+/// A picture and a class in each: heat maps that are computed together.
+struct Rows {
+    pictures: Vec<usize>,
+    classes: Vec<usize>,
+}
+
+impl Rows {
+    fn of(layer: Layer, classes: &[(usize, usize)]) -> Self {
+        let mut rows = Self { pictures: vec![], classes: vec![] };
+        for (picture, &(predicted, truth)) in classes.iter().enumerate() {
+            let mut classes = cam_classes(layer.index(), predicted, truth);
+            classes.dedup();
+            rows.pictures.extend(std::iter::repeat_n(picture, classes.len()));
+            rows.classes.extend(classes);
+        }
+        rows
     }
-    Ok(())
+
+    /// Of each row its picture's, from those of all pictures.
+    fn select(&self, of_pictures: &Tensor) -> Result<Tensor> {
+        select(of_pictures, &self.pictures)
+    }
+
+    /// Of each row its own, from those of `others`, which has these rows too.
+    fn among(&self, others: &Self, of_others: &Tensor) -> Result<Tensor> {
+        let keys = |rows: &Self| rows.pictures.iter().copied().zip(rows.classes.iter().copied()).collect::<Vec<_>>();
+        let of_others_keys = keys(others);
+        let places: Option<Vec<usize>> =
+            keys(self).iter().map(|key| of_others_keys.iter().position(|other| other == key)).collect();
+        match places {
+            Some(places) => select(of_others, &places),
+            None => bail!("a layer has a heat map that the one after it lacks"),
+        }
+    }
+}
+
+fn select(from: &Tensor, places: &[usize]) -> Result<Tensor> {
+    let places: Vec<u32> = places.iter().map(|&place| place as u32).collect();
+    from.index_select(&Tensor::new(places.as_slice(), from.device())?, 0)
 }
 
 fn first_maps(inside: &Inside, layer: Layer, picture: usize) -> Result<Vec<Map>> {
@@ -108,6 +145,7 @@ mod tests {
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
     use crate::data::sample;
+    use crate::explain::grad_cam::grad_cam;
     use crate::model::Mode;
 
     fn network(attention: AttentionKind) -> Result<Cnn> {

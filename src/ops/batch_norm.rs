@@ -49,13 +49,19 @@ pub fn batch_norm_evaluate(
     mean: &Tensor,
     variance: &Tensor,
 ) -> Result<Tensor> {
-    let scale = weight.detach().div(&(variance.detach() + EPSILON)?.sqrt()?)?;
-    let shift = bias.detach().sub(&mean.detach().mul(&scale)?)?;
+    let (scale, shift) = evaluation_scale(weight, bias, mean, variance)?;
     if x.device().is_cpu() {
         let of_channels = |values: Tensor| values.to_dtype(DType::F64)?.to_vec1::<f64>();
         return apply1(&x.contiguous()?, ScaleChannels { scale: of_channels(scale)?, shift: of_channels(shift)? });
     }
     x.broadcast_mul(&per_channel(&scale)?)?.broadcast_add(&per_channel(&shift)?)
+}
+
+/// What normalisation by running estimates multiplies each channel by, and then adds: constants, each (C).
+pub fn evaluation_scale(weight: &Tensor, bias: &Tensor, mean: &Tensor, variance: &Tensor) -> Result<(Tensor, Tensor)> {
+    let scale = weight.detach().div(&(variance.detach() + EPSILON)?.sqrt()?)?;
+    let shift = bias.detach().sub(&mean.detach().mul(&scale)?)?;
+    Ok((scale, shift))
 }
 
 fn per_channel(values: &Tensor) -> Result<Tensor> {

@@ -35,6 +35,7 @@ mod non_local;
 mod pool;
 mod product;
 mod real;
+mod rectify;
 #[cfg(test)]
 mod reference;
 mod relu;
@@ -46,7 +47,7 @@ mod winograd;
 
 pub use adam::AdamStep;
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
-pub use conv::conv2d;
+pub use conv::{conv2d, conv2d_input_gradient};
 pub use conv_block::{BlockParameters, ChannelGates, Ending, conv_block_evaluate, conv_block_train};
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
@@ -54,5 +55,6 @@ pub use flatten::flatten_planes;
 pub use linear::linear;
 pub use non_local::{NonLocal, NonLocallyAttended, Projection, attend_pairs_and_pool};
 pub use pool::{max_pool_2x2, pool_whole_windows};
+pub use rectify::normalise_and_rectify;
 pub use relu::relu;
 pub use spatial::{SpatialGates, SpatiallyAttended, attend_places_and_pool};

@@ -17,8 +17,20 @@ pub fn max_pool_2x2(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() { apply1(&x.contiguous()?, MaxPool2x2) } else { composed(x) }
 }
 
-/// `x` (N, H, W, C) in f64 or on another device: (N, H / 2, W / 2, C). An odd row or column is left out.
+/// `x` (N, H, W, C): (N, H / 2, W / 2, C). An odd row or column is left out.
 pub fn pool_whole_windows(x: &Tensor) -> Result<Tensor> {
+    let (_, height, width, channels) = x.dims4()?;
+    if height < 2 || width < 2 {
+        bail!("a 2 x 2 pool of pictures of {width} x {height} pixels: no window fits")
+    }
+    if x.device().is_cpu() {
+        return apply1(&x.contiguous()?, PoolWholeWindows { height, width, channels });
+    }
+    pool_planes(x)
+}
+
+/// The same, plane by plane.
+fn pool_planes(x: &Tensor) -> Result<Tensor> {
     let (_, height, width, _) = x.dims4()?;
     let planes = x.permute((0, 3, 1, 2))?;
     let whole_windows = planes.narrow(2, 0, height / 2 * 2)?.narrow(3, 0, width / 2 * 2)?.contiguous()?;
@@ -93,6 +105,86 @@ fn input_gradient<T: Real>(width: usize, x: &[T], dy: &[T]) -> Vec<T> {
     dx
 }
 
+/// Of channels-last pictures.
+#[derive(Clone, Copy)]
+struct PoolWholeWindows {
+    height: usize,
+    width: usize,
+    channels: usize,
+}
+
+impl PoolWholeWindows {
+    fn row(self) -> usize {
+        self.width * self.channels
+    }
+
+    fn pooled_row(self) -> usize {
+        self.width / 2 * self.channels
+    }
+
+    fn picture(self) -> usize {
+        self.height * self.row()
+    }
+
+    fn pooled_picture(self) -> usize {
+        self.height / 2 * self.pooled_row()
+    }
+
+    /// Where element `place` of a row of windows comes from, in two rows of the picture.
+    fn sources(self, place: usize) -> [usize; 4] {
+        let first = place / self.channels * 2 * self.channels + place % self.channels;
+        [first, first + self.channels, first + self.row(), first + self.row() + self.channels]
+    }
+
+    fn forward<T: Real>(self, x: &[T]) -> Vec<T> {
+        let mut y = vec![T::zero(); x.len() / self.picture() * self.pooled_picture()];
+        y.par_chunks_mut(self.pooled_picture()).zip(x.par_chunks(self.picture())).for_each(|(y, x)| {
+            for (y, rows) in y.chunks_exact_mut(self.pooled_row()).zip(x.chunks_exact(2 * self.row())) {
+                for (place, y) in y.iter_mut().enumerate() {
+                    let window = self.sources(place).map(|source| rows[source]);
+                    *y = window[first_maximum(window)];
+                }
+            }
+        });
+        y
+    }
+
+    fn input_gradient<T: Real>(self, x: &[T], dy: &[T]) -> Vec<T> {
+        let mut dx = vec![T::zero(); x.len()];
+        let pictures = x.par_chunks(self.picture()).zip(dy.par_chunks(self.pooled_picture()));
+        dx.par_chunks_mut(self.picture()).zip(pictures).for_each(|(dx, (x, dy))| {
+            let rows = dx.chunks_exact_mut(2 * self.row()).zip(x.chunks_exact(2 * self.row()));
+            for ((dx, x), dy) in rows.zip(dy.chunks_exact(self.pooled_row())) {
+                for (place, &dy) in dy.iter().enumerate() {
+                    let sources = self.sources(place);
+                    dx[sources[first_maximum(sources.map(|source| x[source]))]] = dy;
+                }
+            }
+        });
+        dx
+    }
+}
+
+impl CustomOp1 for PoolWholeWindows {
+    fn name(&self) -> &'static str {
+        "pool_whole_windows"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let pictures = layout.shape().dims4()?.0;
+        let shape = Shape::from((pictures, self.height / 2, self.width / 2, self.channels));
+        for_real!(x.dtype(), self.name(), T => {
+            Ok((T::to_cpu_storage_owned(self.forward::<T>(elements(x, layout)?)), shape))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, y_gradient: &Tensor) -> Result<Option<Tensor>> {
+        for_real!(x.dtype(), self.name(), T => with_elements(x, |xs: &[T]| with_elements(y_gradient, |dy| {
+            Ok(Some(Tensor::from_vec(self.input_gradient(xs, dy), x.shape(), x.device())?))
+        })))
+    }
+}
+
 /// The window of `column` in two rows of `width` elements, row by row.
 fn window<T: Copy>(rows: &[T], width: usize, column: usize) -> [T; 4] {
     let (top, bottom) = rows.split_at(width);
@@ -113,7 +205,7 @@ fn first_maximum<T: Real>(window: [T; 4]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::{assert_gradient, close, gradient, normal};
+    use crate::ops::gradient_check::{assert_gradient, close, gradient, normal, weighted_gradient};
     use candle_core::Device;
 
     #[test]
@@ -130,6 +222,21 @@ mod tests {
         for f in [max_pool_2x2, composed] {
             let dx = gradient(&x, f).flatten_all()?.to_vec1::<f64>()?;
             assert_eq!(dx, [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn channels_last_is_plane_by_plane_forward_and_back() -> Result<()> {
+        for shape in [[2, 4, 6, 3], [1, 2, 2, 1], [3, 5, 7, 2], [2, 9, 4, 5]] {
+            // Many ties.
+            let x = (normal(1, &shape) * 2.0)?.round()?;
+            close(&pool_whole_windows(&x)?, &pool_planes(&x)?, 0.0);
+            let gradients = |f: fn(&Tensor) -> Result<Tensor>| weighted_gradient(&x, f);
+            close(&gradients(pool_whole_windows)?.0, &gradients(pool_planes)?.0, 0.0);
+        }
+        for narrow in [[1, 1, 4, 3], [1, 4, 1, 3]] {
+            assert!(pool_whole_windows(&normal(1, &narrow)).is_err());
         }
         Ok(())
     }

@@ -286,21 +286,8 @@ impl Inspector {
                 (None, ..=2) => SCALES[0],
                 (None, _) => SCALES[2],
             };
-            let place = self.places().map(|(width, height)| {
-                let place = self.place.unwrap_or(middle(width, height)).min(width * height - 1);
-                (place % width * SIDE / width, place / width * SIDE / height, SIDE / width)
-            });
-            drawings
-                .into_iter()
-                .map(|Drawn { caption, drawing, marks_place }| {
-                    let mut picture = drawing.draw(&planes, scale);
-                    if let Some((x, y, side)) = place.filter(|_| marks_place) {
-                        let scaled = |value: usize| value as u32 * scale;
-                        frame(&mut picture, scaled(x), scaled(y), scaled(side));
-                    }
-                    Tile { caption, picture }
-                })
-                .collect()
+            let drawn = drawings.into_iter();
+            drawn.map(|(caption, drawing)| Tile { caption, picture: drawing.draw(&planes, scale) }).collect()
         });
         self.gallery = self.probe().map_or(vec![], |probe| {
             let tile = |mistake: &ProbedPicture| {
@@ -316,41 +303,44 @@ impl Inspector {
     }
 
     /// What there is to see of a picture, itself first.
-    fn drawings(&self, picture: &ProbedPicture) -> Vec<Drawn> {
+    fn drawings(&self, picture: &ProbedPicture) -> Vec<(String, Drawing)> {
         let layer = self.layer;
-        let mut all = vec![Drawn::new("the picture".into(), Drawing::Picture)];
+        let mut all = vec![("the picture".into(), Drawing::Picture)];
         let is_same = |map: &Map| map.range().0 == map.range().1;
         let dead = |map: &Map| if is_same(map) { " (all equal)" } else { "" };
         match self.view {
-            View::Maps => all.extend(picture.maps[layer].iter().enumerate().map(|(channel, map)| {
-                Drawn::new(format!("channel {channel}{}", dead(map)), Drawing::Map(map.clone()))
-            })),
+            View::Maps => all.extend(
+                picture.maps[layer]
+                    .iter()
+                    .enumerate()
+                    .map(|(channel, map)| (format!("channel {channel}{}", dead(map)), Drawing::Map(map.clone()))),
+            ),
             View::GradCam => all.extend(self.class_number().map(|class| match picture.cam(layer, class) {
                 Some(cam) if cam.range().1 <= 0.0 => {
-                    Drawn::new(format!("nothing speaks for {}", CLASSES[class]), Drawing::Heat(cam.clone()))
+                    (format!("nothing speaks for {}", CLASSES[class]), Drawing::Heat(cam.clone()))
                 }
-                Some(cam) => Drawn::new(format!("speaks for {}", CLASSES[class]), Drawing::Heat(cam.clone())),
+                Some(cam) => (format!("speaks for {}", CLASSES[class]), Drawing::Heat(cam.clone())),
                 // Said instead of shown.
-                None => Drawn::new(format!("not saved for {}", CLASSES[class]), Drawing::Picture),
+                None => (format!("not saved for {}", CLASSES[class]), Drawing::Picture),
             })),
             View::Attention => {
                 if layer + 1 == LAYERS.len() {
-                    all.extend(picture.active.iter().map(|(channel, map)| {
-                        Drawn::new(format!("channel {channel}{}", dead(map)), Drawing::Heat(map.clone()))
-                    }));
+                    all.extend(
+                        picture.active.iter().map(|(channel, map)| {
+                            (format!("channel {channel}{}", dead(map)), Drawing::Heat(map.clone()))
+                        }),
+                    );
                 }
                 all.extend(
-                    picture.places[layer]
-                        .as_ref()
-                        .map(|places| Drawn::new("attends to".into(), Drawing::Heat(places.clone()))),
+                    picture.places[layer].as_ref().map(|places| ("attends to".into(), Drawing::Heat(places.clone()))),
                 );
                 if let (Some((width, height)), Some(pairs)) = (self.places(), &picture.pairs) {
                     let place = self.place.unwrap_or(middle(width, height)).min(pairs.len() - 1);
-                    all.push(Drawn {
-                        caption: format!("{},{} looks at", place % width, place / width),
-                        drawing: Drawing::Heat(pairs[place].clone()),
-                        marks_place: true,
-                    });
+                    let (column, row) = (place % width, place / width);
+                    // In the middle of the place.
+                    let pixel = ((2 * column + 1) * SIDE / (2 * width), (2 * row + 1) * SIDE / (2 * height));
+                    let heat = Drawing::HeatOfPixel(pairs[place].clone(), pixel);
+                    all.push((format!("{column},{row} looks at"), heat));
                 }
             }
         }
@@ -358,30 +348,8 @@ impl Inspector {
     }
 }
 
-struct Drawn {
-    caption: String,
-    drawing: Drawing,
-    /// With a frame around the place that looks.
-    marks_place: bool,
-}
-
-impl Drawn {
-    fn new(caption: String, drawing: Drawing) -> Self {
-        Self { caption, drawing, marks_place: false }
-    }
-}
-
 fn middle(width: usize, height: usize) -> usize {
     height / 2 * width + width / 2
-}
-
-/// White, one pixel wide, around a square.
-fn frame(picture: &mut RgbImage, left: u32, top: u32, side: u32) {
-    for along in 0..side {
-        for (x, y) in [(along, 0), (along, side - 1), (0, along), (side - 1, along)] {
-            picture.put_pixel(left + x, top + y, image::Rgb([255; 3]));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -472,7 +440,7 @@ mod tests {
         assert_eq!(inspector.gates().map(<[f32]>::len), Some(128));
         assert!(inspector.step_place(-9, 1));
         assert_eq!(captions(&inspector)[4], "0,5 looks at");
-        assert_eq!(inspector.tiles()[4].picture.get_pixel(0, 20), &image::Rgb([255; 3]));
+        assert_eq!(inspector.tiles()[4].picture.get_pixel(2, 22), &image::Rgb([255; 3]));
         inspector.next_view();
         assert_eq!(captions(&inspector).len(), 10);
         assert!(!inspector.step_place(1, 0), "no attention is shown");

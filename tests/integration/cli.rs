@@ -199,7 +199,12 @@ fn a_checkpoint_is_evaluated_as_its_epoch_was() {
     assert_eq!(evaluated["accuracy"], runs[0]["best_test_accuracy"]);
     assert_eq!(evaluated["examples"], 500);
     let path = format!("runs/done/checkpoints/{}", evaluated["checkpoint"].as_str().unwrap());
-    assert!(dir.command(["eval", &path]).succeed().contains(" on 500 test pictures of CIFAR-10 sample"));
+    let out = dir.command(["eval", &path]).succeed();
+    assert!(out.contains(" on 500 test pictures of CIFAR-10 sample\n  airplane "), "{out}");
+    assert_eq!((out.lines().count(), out.matches(" % of 50").count()), (11, 10), "{out}");
+    let rows = evaluated["confusion"].as_array().unwrap();
+    let right: u64 = rows.iter().enumerate().map(|(class, row)| row[class].as_u64().unwrap()).sum();
+    assert_eq!(100.0 * right as f64 / 500.0, evaluated["accuracy"].as_f64().unwrap());
     let error = dir.command(["eval", "runs/done/checkpoints/e9999-s999999"]).fail(1);
     assert!(error.contains("e9999-s999999"), "{error}");
 }

@@ -7,24 +7,26 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use taper::config::AttentionKind;
 use taper::data::{SIDE, loader::evaluation_batch};
-use taper::explain::attention_map::{CHANNELS, attention_maps, gates};
+use taper::explain::attention_map::{CHANNELS, attention_maps, gates, pairs, places};
 use taper::explain::feature_maps::feature_maps;
 use taper::explain::grad_cam::{Method, at_input, grad_cam};
-use taper::explain::predicted;
+use taper::explain::{confidences, predicted};
 use taper::model::weights::deserialize;
 use taper::model::{Cnn, Inside, Layer};
 use taper::run::dir::RunDir;
-use taper::run::event::{Event, ProbeSaved};
-use taper::run::probe::Probe;
+use taper::run::event::{EpochDone, Event, ProbeSaved};
+use taper::run::probe::{MISTAKES, Probe};
 use taper::run::state::RunState;
 
 use crate::binary::{Dir, TINY, records, wait_for_event, wait_for_steps};
 use crate::pytorch::{network, sample, values};
 
 /// The networks that are looked inside, and what PyTorch sees there.
-const REFERENCES: [(AttentionKind, &[u8]); 2] = [
+const REFERENCES: [(AttentionKind, &[u8]); 4] = [
     (AttentionKind::None, include_bytes!("../fixtures/explain/reference.safetensors")),
     (AttentionKind::Se, include_bytes!("../fixtures/explain/reference_se.safetensors")),
+    (AttentionKind::Cbam, include_bytes!("../fixtures/explain/reference_cbam.safetensors")),
+    (AttentionKind::NonLocal, include_bytes!("../fixtures/explain/reference_non-local.safetensors")),
 ];
 
 /// The network, and what it makes of the picture of the reference.
@@ -78,7 +80,7 @@ fn grad_cam_is_that_of_pytorch_grad_cam() -> Result<()> {
 }
 
 #[test]
-fn layers_gates_and_logits_are_those_of_pytorchs_hooks() -> Result<()> {
+fn layers_attention_and_logits_are_those_of_pytorch() -> Result<()> {
     for (attention, bytes) in REFERENCES {
         let reference = deserialize(bytes, &Device::Cpu)?;
         let (_, inside) = looked_inside(attention, &reference)?;
@@ -96,12 +98,20 @@ fn layers_gates_and_logits_are_those_of_pytorchs_hooks() -> Result<()> {
             assert!(difference(&first_rows, &reference[&format!("{layer}.first_row")])? < 1e-5, "{layer}");
             let active: Vec<f64> = attention_maps(&maps, CHANNELS).iter().map(|chosen| chosen.channel as f64).collect();
             assert_eq!(active, values(&reference[&format!("{layer}.active")])?, "{layer}");
-            match reference.get(&format!("{layer}.gates")) {
-                Some(expected) => {
-                    let ours = gates(inside.attended(layer).gates.as_ref().expect("gates"), 0)?;
-                    assert!(difference(&ours, expected)? < 1e-5, "{layer}");
+            let attended = inside.attended(layer);
+            let width = inside.output(layer).dim(2)?;
+            let gates = attended.gates.as_ref().map(|all| gates(all, 0)).transpose()?;
+            let places = attended.map.as_ref().map(|all| places(all, 0)).transpose()?.map(|map| map.values);
+            let pairs = attended.pairs.as_ref().map(|all| pairs(all, 0, width)).transpose()?;
+            let pairs = pairs.map(|maps| maps.into_iter().flat_map(|map| map.values).collect::<Vec<f32>>());
+            for (name, ours) in [("gates", gates), ("places", places), ("pairs", pairs)] {
+                let expected = reference.get(&format!("{layer}.{name}"));
+                assert_eq!(ours.is_some(), expected.is_some(), "{attention:?} {layer} {name}");
+                if let (Some(ours), Some(expected)) = (ours, expected) {
+                    let apart = difference(&ours, expected)?;
+                    println!("{attention:?} {layer}.{name}: {apart:.1e}");
+                    assert!(apart < 1e-5, "{attention:?} {layer} {name}: {apart:.1e}");
                 }
-                None => assert!(inside.attended(layer).gates.is_none()),
             }
         }
     }
@@ -143,6 +153,36 @@ fn explain_prints_titles_and_numbers_and_writes_pictures_and_arrays() -> Result<
         let cam = values(&raw["cam"])?;
         assert!(cam.iter().all(|value| (0.0..=1.0).contains(value)), "{cam:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn explain_shows_what_a_pixel_looks_at_where_there_is_non_local_attention() -> Result<()> {
+    let dir = trained(&["--set", "model.channels=[16,16,16]", "--set", "model.attention=non-local"]);
+    let attention = ["explain", "run", "--image", "7", "--view", "attention"];
+    let out = dir.command(attention.iter().chain(&["--pixel", "31,9", "--raw", "raw", "--png", "out"])).succeed();
+    assert!(out.contains("; conv3, what 31,9 looks at\n"), "{out}");
+    assert!(out.contains("\npixel 31,9, place 7,2 of 8 x 8: looks most at place "), "{out}");
+    assert!(out.contains("wrote out/conv3-attention-31-9.png"), "{out}");
+    let drawn = image::open(dir.path("out/conv3-attention-31-9.png"))?.into_rgb8();
+    assert_eq!((drawn.dimensions(), drawn.get_pixel(31 * 8 + 4, 9 * 8 + 4).0), ((256, 256), [255; 3]));
+    let raw = deserialize(&std::fs::read(dir.path("raw"))?, &Device::Cpu)?;
+    assert_eq!(raw["pairs"].dims(), [64, 8, 8]);
+    for row in values(&raw["pairs"])?.chunks(64) {
+        assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-5);
+    }
+    assert!(dir.command(attention).succeed().contains("\npixel 16,16, place 4,4 of 8 x 8: "));
+
+    let shown =
+        "what a pixel looks at is shown by --view attention of conv3, of a run with model.attention = non-local";
+    for further in [&["--layer", "conv2"][..], &["--view", "maps"]] {
+        let args = ["explain", "run", "--image", "7", "--pixel", "3,4"];
+        let view = if further[0] == "--layer" { &["--view", "attention"][..] } else { &[] };
+        let error = dir.command(args.iter().chain(view).chain(further)).fail(2);
+        assert!(error.contains(&format!("--pixel 3,4: {shown}")), "{error}");
+    }
+    let error = dir.command(attention.iter().chain(&["--pixel", "3,32"])).fail(2);
+    assert!(error.contains("--pixel 3,32: must be X,Y, a column and a row of the picture from 0 to 31"), "{error}");
     Ok(())
 }
 
@@ -214,6 +254,14 @@ fn probes(run: &RunDir) -> Vec<ProbeSaved> {
     records(run).into_iter().filter_map(|record| probe(record.event)).collect()
 }
 
+fn epochs(run: &RunDir) -> Vec<EpochDone> {
+    let epoch = |event| match event {
+        Event::EpochDone(epoch) => Some(epoch),
+        _ => None,
+    };
+    records(run).into_iter().filter_map(|record| epoch(record.event)).collect()
+}
+
 fn losses(run: &RunDir) -> Vec<u32> {
     let losses = |event| match event {
         Event::StepsDone(steps) => steps.losses,
@@ -252,6 +300,20 @@ fn training_is_the_same_to_the_byte_with_and_without_probes() -> Result<()> {
     let probe = Probe::from_bytes(&bytes)?;
     assert_eq!((probe.epoch, probe.step, bytes.len() as u64), (3, last.step, last.bytes));
     assert_eq!(probe.pictures.iter().map(|picture| picture.index).collect::<Vec<_>>(), [3, 1]);
+    let epoch = epochs(&with).pop().expect("an epoch");
+    assert_eq!(epoch.mistakes.len(), MISTAKES);
+    assert!(epoch.mistakes.is_sorted_by(|a, b| a.confidence >= b.confidence), "{:?}", epoch.mistakes);
+    assert_eq!(probe.mistakes.len(), MISTAKES);
+    for (picture, mistake) in probe.mistakes.iter().zip(&epoch.mistakes) {
+        assert_eq!((picture.index as u64, u64::from(picture.true_class)), (mistake.index, mistake.true_class));
+        assert_eq!(picture.predicted() as u64, mistake.predicted_class);
+        assert!(mistake.predicted_class != mistake.true_class);
+        let confidence = confidences(&picture.logits)[picture.predicted()];
+        assert!((confidence - mistake.confidence).abs() < 1e-4, "{confidence} and {}", mistake.confidence);
+    }
+    let confusion = epoch.confusion.expect("a confusion matrix");
+    assert_eq!((confusion.examples(), (0..10).map(|class| confusion.examples_of(class)).max()), (500, Some(50)));
+    assert!((100.0 * confusion.correct() as f64 / 500.0 - epoch.test_accuracy).abs() < 1e-9);
     for (picture, result) in probe.pictures.iter().zip(&last.pictures) {
         assert_eq!((picture.index as u64, u64::from(picture.true_class)), (result.index, result.true_class));
         assert_eq!(predicted(&picture.logits) as u64, result.predicted_class);
@@ -295,7 +357,8 @@ fn a_live_run_saves_a_probe_when_asked() -> Result<()> {
         _ => None,
     });
     assert!(answer.contains(&format!("saved probe {}", step.1.trim_end_matches(".safetensors"))), "{answer}");
-    assert_eq!(Probe::from_bytes(&std::fs::read(run.probes().join(&step.1))?)?.step, step.0);
+    let probe = Probe::from_bytes(&std::fs::read(run.probes().join(&step.1))?)?;
+    assert_eq!(probe.step, step.0);
     dir.command(["stop", "live"]).succeed();
     Ok(())
 }

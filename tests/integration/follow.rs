@@ -5,9 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use taper::run::event::{Event, Record};
+use taper::run::confusion::Confusion;
+use taper::run::event::{EpochDone, Event, Prediction, Record};
 use taper::run::log::{EventLog, FollowError, Follower};
-use taper::run::state::RunState;
+use taper::run::state::{DETAILED_EPOCHS, RunState};
 use taper::run::step_time::{Breakdown, Part};
 use tempfile::TempDir;
 
@@ -33,6 +34,42 @@ pub fn fold(records: &[Record]) -> RunState {
     let mut state = RunState::default();
     records.iter().for_each(|record| state.apply(record));
     state
+}
+
+#[test]
+fn only_the_last_epochs_keep_their_confusion_matrix_and_mistakes() {
+    let mistake = Prediction { index: 7, true_class: 3, predicted_class: 5, confidence: 0.5 };
+    let done = |epoch: u64| {
+        Event::EpochDone(EpochDone {
+            epoch,
+            step: epoch,
+            train_loss: 1.0,
+            train_accuracy: 1.0,
+            test_loss: 1.0,
+            test_accuracy: 1.0,
+            learning_rate: 1e-3,
+            elapsed_secs: 1.0,
+            evaluation_secs: 0.1,
+            best: false,
+            confusion: Some(Confusion::default()),
+            mistakes: vec![mistake.clone()],
+        })
+    };
+    let count = DETAILED_EPOCHS as u64 + 10;
+    let records: Vec<Record> = (1..=count).map(|epoch| Record { time_ms: epoch, event: done(epoch) }).collect();
+    let text = serde_json::to_string(&records[0]).unwrap();
+    assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), records[0]);
+    let state = fold(&records);
+    assert_eq!(state.epochs.len() as u64, count);
+    for epoch in &state.epochs {
+        let kept = epoch.epoch > 10;
+        assert_eq!(
+            (epoch.confusion.is_some(), epoch.mistakes.len()),
+            (kept, usize::from(kept)),
+            "epoch {}",
+            epoch.epoch
+        );
+    }
 }
 
 fn paused(step: u64) -> Event {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, Var, bail};
 
 use super::{Block, Cnn, Linear, Mode};
 use crate::model::attention::Attended;
@@ -119,21 +119,50 @@ impl Cnn {
         let linear = |layer: &Linear, x: &Tensor| ops::linear(x, &layer.weight.detach(), &layer.bias.detach());
         linear(&self.fc2, &ops::relu(&linear(&self.fc1, &ops::flatten_planes(&x)?)?)?)
     }
+
+    /// The gradient of anything by the output of a convolution (N, H, W, C), from its gradient by that of the next.
+    ///
+    /// # Errors
+    /// There is no next convolution, or those of the operations.
+    pub fn gradient_before(&self, layer: Layer, output: &Tensor, next_gradient: &Tensor) -> Result<Tensor> {
+        let Some([block, next]) = self.blocks[layer.index()..].first_chunk() else {
+            bail!("no convolution follows {layer}")
+        };
+        let finished_gradient = next.convolve_back(next_gradient)?;
+        let output = Var::from_tensor(output)?;
+        let product = block.finish(&output)?.mul(&finished_gradient)?.sum_all()?;
+        match product.backward()?.remove(&output) {
+            Some(gradient) => gradient.contiguous(),
+            None => bail!("no gradient reaches {layer}"),
+        }
+    }
 }
 
 impl Block {
     /// (N, H, W, inputs) to (N, H, W, C).
     fn convolve(&self, x: &Tensor) -> Result<Tensor> {
-        let padding = self.conv_weight.dim(2)? / 2;
-        ops::conv2d(x, &self.conv_weight.detach(), &self.conv_bias.detach(), 1, padding)
+        ops::conv2d(x, &self.conv_weight.detach(), &self.conv_bias.detach(), 1, self.padding()?)
+    }
+
+    /// From the gradient of the convolution's output (N, H, W, C) to that of its input (N, H, W, inputs).
+    fn convolve_back(&self, gradient: &Tensor) -> Result<Tensor> {
+        ops::conv2d_input_gradient(gradient, &self.conv_weight.detach(), self.padding()?)
+    }
+
+    fn padding(&self) -> Result<usize> {
+        Ok(self.conv_weight.dim(2)? / 2)
     }
 
     /// From the convolution's output (N, H, W, C) to before the pool.
     fn attend(&self, convolved: &Tensor) -> Result<Attended> {
-        let planes = convolved.permute((0, 3, 1, 2))?.contiguous()?;
         let (mean, variance) = (self.running_mean.as_tensor(), self.running_variance.as_tensor());
-        let normalised = ops::batch_norm_evaluate(&planes, &self.norm_weight, &self.norm_bias, mean, variance)?;
-        self.attention.attend(&ops::relu(&normalised)?.permute((0, 2, 3, 1))?.contiguous()?)
+        self.attention.attend(&ops::normalise_and_rectify(
+            convolved,
+            &self.norm_weight,
+            &self.norm_bias,
+            mean,
+            variance,
+        )?)
     }
 
     /// From the convolution's output (N, H, W, C) to the block's, (N, H / 2, W / 2, C).
