@@ -573,4 +573,42 @@ mod tests {
         let error = Probe::from_bytes(&empty).unwrap_err();
         assert_eq!(error.to_string(), "no probe: indices is missing or has another type or shape");
     }
+
+    /// With another first byte in a tensor.
+    fn changed(bytes: &[u8], tensor: &str, first: u8) -> Vec<u8> {
+        let file = SafeTensors::deserialize(bytes).unwrap();
+        let place = file.tensor(tensor).unwrap().data().as_ptr() as usize - bytes.as_ptr() as usize;
+        let mut changed = bytes.to_vec();
+        changed[place] = first;
+        changed
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_named() {
+        let bytes = probe(Attends::ChannelsAndPlaces).to_bytes().unwrap();
+        for (tensor, first) in [("pinned", 6), ("true_classes", 10)] {
+            let error = Probe::from_bytes(&changed(&bytes, tensor, first)).unwrap_err().to_string();
+            assert_eq!(error, format!("no probe: {tensor} is missing or has another type or shape"));
+        }
+        let all_pinned = Probe::from_bytes(&changed(&bytes, "pinned", 5)).unwrap();
+        assert_eq!((all_pinned.pictures.len(), all_pinned.mistakes.len()), (5, 0));
+    }
+
+    #[test]
+    fn a_damaged_header_is_no_panic() {
+        for attends in [Attends::ChannelsAndPlaces, Attends::Pairs] {
+            let mut bytes = probe(attends).to_bytes().unwrap();
+            let header = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
+            for place in (0..header).step_by(3) {
+                let was = bytes[place];
+                for damage in [0, b'0', b'9', was ^ 1] {
+                    bytes[place] = damage;
+                    // Read or refused.
+                    let _ = Probe::from_bytes(&bytes);
+                }
+                bytes[place] = was;
+            }
+            assert!(Probe::from_bytes(&bytes).is_ok());
+        }
+    }
 }
