@@ -44,6 +44,11 @@ impl EventLog {
         self.len += line.len() as u64;
         Ok(record)
     }
+
+    /// Returns when what was appended would survive a loss of power.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
 }
 
 /// Milliseconds since the Unix epoch.

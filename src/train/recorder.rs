@@ -65,6 +65,13 @@ impl Recorder {
         Ok(())
     }
 
+    /// Puts the steps so far into the log, and the log on the disk: to be called before a checkpoint, so that a trainer
+    /// that goes on from there never lacks a step before it.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.log.sync()
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         if let Some(steps) = self.gathered.take() {
             self.append(Event::StepsDone(steps))?;

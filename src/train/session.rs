@@ -87,7 +87,7 @@ impl Session {
             seed: session.config.run.seed,
             host: control::host(),
             pid: std::process::id(),
-            continued_from: (!is_new).then_some(session.state.step),
+            continued_from: (!is_new || session.state.step > 0).then_some(session.state.step),
         };
         Ok((session, started))
     }
@@ -117,6 +117,7 @@ impl Session {
 
     /// Saves under a name that [`Session::free_checkpoint_name`] gave.
     pub fn checkpoint_as(&mut self, name: &str, reason: CheckpointReason, recorder: &mut Recorder) -> Result<()> {
+        recorder.sync().context("event log")?;
         let saved = self.checkpoints.save(&self.cnn, &self.adam, &self.state, name, reason).context("checkpoint")?;
         self.last_saved = Some((self.state.clone(), name.to_owned()));
         recorder.record(Event::CheckpointSaved(saved))?;

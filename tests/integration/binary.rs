@@ -17,7 +17,7 @@ use taper::run::event::{Event, Record};
 use taper::run::log::Follower;
 
 /// Far more than anything here takes, on a machine that is busy with other things.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A network so small that a step takes a millisecond, on the bundled sample.
 pub const TINY: [&str; 8] = [
