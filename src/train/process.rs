@@ -111,6 +111,11 @@ fn trainer_thread(
     let (mut session, started) = Session::open(dir, config)?;
     let mut recorder = Recorder::new(log, reporter);
     recorder.record(Event::RunStarted(started)).with_context(|| format!("cannot write {}", dir.events().display()))?;
+    for fault in &session.passed_over {
+        let message = format!("a later checkpoint was passed over: {fault}");
+        tracing::warn!("{message}");
+        recorder.record(Event::AlarmRaised { step: session.state.step, message })?;
+    }
     ready();
 
     let trained = std::panic::catch_unwind(AssertUnwindSafe(|| {

@@ -26,6 +26,8 @@ pub struct Session {
     pub adam: Adam,
     pub state: TrainState,
     checkpoints: Checkpoints,
+    /// What is wrong with each checkpoint that is later than the one that was continued from.
+    pub passed_over: Vec<String>,
     /// What the last checkpoint holds: asked for again, it is not written again.
     last_saved: Option<(TrainState, String)>,
 }
@@ -41,7 +43,8 @@ impl Session {
 
         let mut state = TrainState::new(config.optimizer.learning_rate);
         let mut last_saved = None;
-        match checkpoint::latest(dir)? {
+        let (latest, passed_over) = checkpoint::latest_whole(dir)?;
+        match latest {
             Some(latest) => {
                 latest.load(&cnn, &mut adam)?;
                 state = latest.state.clone();
@@ -65,6 +68,7 @@ impl Session {
             adam,
             state,
             checkpoints,
+            passed_over: passed_over.iter().map(|error| format!("{error:#}")).collect(),
             last_saved,
             config,
         };
