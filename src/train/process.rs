@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -50,6 +51,8 @@ pub fn run(
         let mut terminate = signal(SignalKind::terminate())?;
         // Taken, so that a hang-up does not end the process; nothing else is done about it.
         let _hang_up = signal(SignalKind::hangup())?;
+        // As well: beyond `ulimit -f` a write then fails, as on a full disk, instead of ending the process.
+        let _file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
 
         let (requests, received) = mpsc::channel();
         let interrupted: Interrupted = Arc::new(AtomicBool::new(false));
@@ -73,8 +76,8 @@ pub fn run(
         let result = loop {
             let received = tokio::select! {
                 result = &mut has_ended => break result,
-                _ = interrupt.recv() => rustix::process::Signal::INT,
-                _ = terminate.recv() => rustix::process::Signal::TERM,
+                _ = interrupt.recv() => Signal::INT,
+                _ = terminate.recv() => Signal::TERM,
             };
             if first_signal.replace(received.as_raw()).is_some() {
                 std::process::exit(128 + received.as_raw());
@@ -136,7 +139,11 @@ fn trainer_thread(
     let answer = format!("{} at step {step}, {message}", Phase::Ended(outcome));
     recorder.record(Event::RunEnded { step, outcome, message })?;
     control.answer_the_end(&answer);
-    trained.map(|(outcome, _)| outcome)
+    let (outcome, _) = trained?;
+    match recorder.unwritten() {
+        0 => Ok(outcome),
+        events => bail!("{answer}; but the last {events} events cannot be written to {}", dir.events().display()),
+    }
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {

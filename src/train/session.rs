@@ -121,7 +121,7 @@ impl Session {
 
     /// Saves under a name that [`Session::free_checkpoint_name`] gave.
     pub fn checkpoint_as(&mut self, name: &str, reason: CheckpointReason, recorder: &mut Recorder) -> Result<()> {
-        recorder.sync().context("event log")?;
+        recorder.sync();
         let saved = self.checkpoints.save(&self.cnn, &self.adam, &self.state, name, reason).context("checkpoint")?;
         self.last_saved = Some((self.state.clone(), name.to_owned()));
         recorder.record(Event::CheckpointSaved(saved))?;
