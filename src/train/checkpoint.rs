@@ -106,13 +106,13 @@ struct StateFile {
 
 impl StateFile {
     /// The bytes of the file, with the checksum of what is in it.
-    fn to_json(mut self) -> serde_json::Result<Vec<u8>> {
+    fn into_json(mut self) -> serde_json::Result<Vec<u8>> {
         self.own_sha256 = None;
         self.own_sha256 = Some(hex_sha256(&serde_json::to_vec_pretty(&self)?));
         serde_json::to_vec_pretty(&self)
     }
 
-    /// Reads what [`StateFile::to_json`] wrote. Read and written again, the same content gives the same bytes, so that
+    /// Reads what [`StateFile::into_json`] wrote. Read and written again, the same content gives the same bytes, so that
     /// the checksum can be that of the file without itself.
     fn parse(json: &[u8]) -> Result<Self> {
         let mut file: Self = serde_json::from_slice(json).context("it is damaged")?;
@@ -163,7 +163,7 @@ impl Checkpoints {
         let files = [(MODEL, cnn.weights().to_safetensors()?), (OPTIMIZER, adam.to_safetensors()?)];
         let sha256 = files.iter().map(|(file, bytes)| ((*file).to_owned(), hex_sha256(bytes))).collect();
         let state_file = StateFile { version: FORMAT_VERSION, state: state.clone(), sha256, own_sha256: None };
-        let json = state_file.to_json()?;
+        let json = state_file.into_json()?;
         let bytes = files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + json.len();
 
         let unfinished = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(&self.folder);
@@ -306,14 +306,10 @@ pub fn latest_whole(dir: &RunDir) -> Result<(Option<Checkpoint>, Vec<anyhow::Err
     )
 }
 
-/// Each checkpoint of a run, the latest first: its name, and where training was or what is wrong with it.
-pub fn inspect(dir: &RunDir) -> Result<Vec<(String, Result<TrainState>)>> {
+/// The folders of a run's checkpoints, the latest first, whole or not.
+pub fn paths(dir: &RunDir) -> Result<Vec<PathBuf>> {
     let folder = dir.checkpoints();
-    let inspected = |name: String| {
-        let read = Checkpoint::read_alone(&folder.join(&name)).map(|checkpoint| checkpoint.state);
-        (name, read)
-    };
-    Ok(names(&folder)?.into_iter().map(inspected).collect())
+    Ok(names(&folder)?.into_iter().map(|name| folder.join(name)).collect())
 }
 
 /// The names of the checkpoints in a folder, the latest first.

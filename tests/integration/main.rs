@@ -10,6 +10,7 @@ mod disk;
 mod exactness;
 mod explain;
 mod follow;
+mod kills;
 mod pytorch;
 mod screen;
 mod training;
