@@ -3,6 +3,7 @@
 mod binary;
 mod cli;
 mod control;
+mod damage;
 mod dashboard_pty;
 mod data;
 mod detach;
