@@ -11,6 +11,7 @@ mod disk;
 mod exactness;
 mod explain;
 mod follow;
+mod hostile;
 mod kills;
 mod pytorch;
 mod screen;
