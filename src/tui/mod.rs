@@ -133,6 +133,7 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                 }
                 Some(Ok(TerminalEvent::Resize(width, height))) => {
                     app.update(Update::Resized(Size { width, height }));
+                    terminal.recall_keys();
                     frames.request(FRAME_INTERVAL);
                 }
                 Some(Ok(_)) => {}

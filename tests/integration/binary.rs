@@ -97,9 +97,14 @@ impl Dir {
         let screen = Arc::new(Mutex::new(vt100::Parser::new(size.rows, size.cols, 500)));
         let (drawn, open) = (screen.clone(), Arc::new(AtomicBool::new(true)));
         let still_open = open.clone();
+        let unread = Arc::new(AtomicBool::new(false));
+        let held_up = unread.clone();
         thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = reader.read(&mut bytes) {
+                while held_up.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(5));
+                }
                 drawn.lock().unwrap().process(&bytes[..count]);
                 if !still_open.load(Ordering::SeqCst) {
                     return;
@@ -107,7 +112,7 @@ impl Dir {
             }
         });
         let keys = pty.master.take_writer().unwrap();
-        Terminal { child, screen, open, side: Some((pty.master, keys)) }
+        Terminal { child, screen, open, unread, side: Some((pty.master, keys)) }
     }
 }
 
@@ -173,6 +178,8 @@ pub struct Terminal {
     screen: Arc<Mutex<vt100::Parser>>,
     /// Cleared, the thread that reads lets go of our side too, when the program next draws.
     open: Arc<AtomicBool>,
+    /// Set, the thread that reads waits.
+    unread: Arc<AtomicBool>,
     /// Our side; without it the terminal is closed.
     side: Option<(Box<dyn MasterPty + Send>, Box<dyn Write + Send>)>,
 }
@@ -194,6 +201,27 @@ impl Terminal {
         let (_, writer) = self.side.as_mut().expect("the terminal is open");
         writer.write_all(keys.as_bytes()).unwrap();
         writer.flush().unwrap();
+    }
+
+    /// A program has switched to the alternate screen, or hides the cursor.
+    pub fn is_taken(&self) -> bool {
+        let parser = self.screen.lock().unwrap();
+        parser.screen().alternate_screen() || parser.screen().hide_cursor()
+    }
+
+    pub fn resize(&mut self, rows: u16, cols: u16) {
+        let (master, _) = self.side.as_ref().expect("the terminal is open");
+        self.screen.lock().unwrap().screen_mut().set_size(rows, cols);
+        master.resize(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
+    }
+
+    /// As a terminal that hangs: what is written to it stays in its buffer, until that is full.
+    pub fn stop_reading(&self) {
+        self.unread.store(true, Ordering::SeqCst);
+    }
+
+    pub fn go_on_reading(&self) {
+        self.unread.store(false, Ordering::SeqCst);
     }
 
     /// As a terminal window that is closed, or a connection that drops.

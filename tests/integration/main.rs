@@ -15,4 +15,5 @@ mod hostile;
 mod kills;
 mod pytorch;
 mod screen;
+mod terminal_faults;
 mod training;
