@@ -44,7 +44,8 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
         // Of two at once, the later must not change the file under the trainer of the earlier.
         let _lock = RunLock::acquire(&run)?;
         let path = run.config();
-        run.write_atomically(&path, config.to_toml().as_bytes()).with_context(|| path.display().to_string())?;
+        let written = run.write_atomically(&path, config.to_toml().as_bytes()).and_then(|()| run.sync());
+        written.with_context(|| path.display().to_string())?;
     }
     match watch {
         Watch::Foreground => in_foreground(&run, config),

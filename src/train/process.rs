@@ -44,6 +44,7 @@ pub fn run(
     ready: impl FnOnce() + Send + 'static,
 ) -> Result<Ending> {
     let _lock = RunLock::acquire(dir)?;
+    dir.remove_unfinished().with_context(|| dir.path().display().to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
     runtime.block_on(async {
         let listener = socket::bind(dir)?;
@@ -112,6 +113,8 @@ fn trainer_thread(
 ) -> Result<Outcome> {
     let log = EventLog::open(&dir.events()).with_context(|| format!("cannot open {}", dir.events().display()))?;
     let (mut session, started) = Session::open(dir, config)?;
+    // The log and the folder of checkpoints may be new.
+    dir.sync().with_context(|| dir.path().display().to_string())?;
     let mut recorder = Recorder::new(log, reporter);
     recorder.record(Event::RunStarted(started)).with_context(|| format!("cannot write {}", dir.events().display()))?;
     for fault in &session.passed_over {
