@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use taper::run::control::Control;
 use taper::run::dir::RunDir;
 use taper::run::event::Event;
+use taper::run::probe::Probe;
 use taper::train::checkpoint;
 
 use crate::binary::{Dir, TINY, records, text, wait_for_event, wait_for_steps};
@@ -121,6 +122,25 @@ fn the_doctor_finds_a_run_whole_and_names_every_damage() {
     assert!(said.contains("control removed") && !said.contains("the last line is torn"), "{said}");
     assert!(said.contains("line 3 (byte ") && said.contains("config            DAMAGED"), "{said}");
     assert!(fs::read_to_string(run.events()).expect("the log").ends_with('\n'));
+}
+
+#[test]
+fn a_probe_may_be_cut_or_changed_anywhere_without_a_panic() {
+    let dir = Dir::new();
+    let run = trained(&dir);
+    let path = fs::read_dir(run.probes()).expect("probes").next().expect("one").expect("an entry").path();
+    let mut bytes = fs::read(path).expect("a probe");
+    Probe::from_bytes(&bytes).expect("whole");
+    // All of the header; of the maps, any byte is a map.
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("eight")) as usize;
+    for at in 0..header {
+        bytes[at] ^= 1 << (at % 8);
+        let _ = Probe::from_bytes(&bytes);
+        bytes[at] ^= 1 << (at % 8);
+    }
+    for length in (0..bytes.len()).step_by(97) {
+        Probe::from_bytes(&bytes[..length]).expect_err("it is cut off");
+    }
 }
 
 #[test]
