@@ -759,7 +759,14 @@ mod tests {
             let mut changed = whole.clone();
             changed[at] ^= byte;
             fs::write(&file, &changed).unwrap();
-            prop_assert_eq!(read(&file, Layout::Archive).is_ok(), byte == 0);
+            // A few bits of the compressed stream mean nothing.
+            match read(&file, Layout::Archive) {
+                Ok(pictures) => {
+                    fs::write(&file, &whole).unwrap();
+                    prop_assert!(pictures == read(&file, Layout::Archive).unwrap());
+                }
+                Err(_) => prop_assert!(byte != 0),
+            }
         }
     }
 }
