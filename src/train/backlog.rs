@@ -13,6 +13,10 @@ pub struct Backlog {
     records: VecDeque<Record>,
     /// About what they take.
     bytes: usize,
+    /// Of so many events of steps the first is kept.
+    stride: usize,
+    /// Events of steps so far.
+    step_events: usize,
     since: Instant,
     kept: Kept,
 }
@@ -33,7 +37,15 @@ impl Backlog {
     }
 
     fn within(max_bytes: usize) -> Self {
-        Self { max_bytes, records: VecDeque::new(), bytes: 0, since: Instant::now(), kept: Kept::default() }
+        Self {
+            max_bytes,
+            records: VecDeque::new(),
+            bytes: 0,
+            stride: 1,
+            step_events: 0,
+            since: Instant::now(),
+            kept: Kept::default(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -46,9 +58,16 @@ impl Backlog {
 
     pub fn push(&mut self, record: Record) {
         if self.records.is_empty() {
-            (self.since, self.kept) = (Instant::now(), Kept::default());
+            *self = Self::within(self.max_bytes);
         }
         self.kept.events += 1;
+        if let Event::StepsDone(steps) = &record.event {
+            self.step_events += 1;
+            if !(self.step_events - 1).is_multiple_of(self.stride) {
+                self.kept.thinned_steps += steps.losses.len();
+                return;
+            }
+        }
         self.bytes += size(&record);
         self.records.push_back(record);
         if self.bytes > self.max_bytes {
@@ -69,9 +88,10 @@ impl Backlog {
         self.records.is_empty().then(|| (self.kept, self.since.elapsed()))
     }
 
-    /// Drops every second event of steps: the curve keeps its shape. Only where that is not enough, the oldest go.
+    /// Drops every second event of steps, from now on too: the curve keeps its shape. Only where that is not enough, the
+    /// oldest go.
     fn thin_out(&mut self) {
-        let mut dropped = false;
+        let (mut dropped, records) = (true, self.records.len());
         self.records.retain(|record| {
             let Event::StepsDone(steps) = &record.event else { return true };
             dropped = !dropped;
@@ -81,6 +101,9 @@ impl Backlog {
             }
             !dropped
         });
+        if self.records.len() < records {
+            self.stride *= 2;
+        }
         while self.bytes > self.max_bytes
             && let Some(record) = self.records.pop_front()
         {
@@ -149,11 +172,12 @@ mod tests {
         }
         assert_eq!(backlog.first(), Some(&paused(0)));
         let left = backlog.len() - 1;
-        assert!((25..=100).contains(&left), "{left}");
+        assert!((50..=100).contains(&left), "{left}");
         assert_eq!(backlog.kept, Kept { events: 1001, thinned_steps: 10 * (1000 - left), dropped_events: 0 });
-        // What is left reaches over the whole time.
-        let times: Vec<u64> = backlog.records.iter().map(|record| record.time_ms).collect();
-        assert!(times.is_sorted() && times[1] < 5000 && times[left] == 9991, "{times:?}");
+        // What is left is spread over the whole time.
+        let times: Vec<u64> = backlog.records.iter().skip(1).map(|record| record.time_ms).collect();
+        assert_eq!(times, (0..left as u64).map(|i| 1 + 160 * i).collect::<Vec<_>>());
+        assert_eq!(backlog.stride, 16);
     }
 
     #[test]
