@@ -45,6 +45,17 @@ impl Holder {
         let holder: Self = serde_json::from_slice(&std::fs::read(dir.lock()).ok()?).ok()?;
         (holder.host != host() || process_lives(holder.pid, holder.start_ticks)).then_some(holder)
     }
+
+    /// As [`Holder::read`], of a lock that is held: its holder writes its name a moment after it has the lock.
+    pub fn of_held(dir: &RunDir) -> Option<Self> {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match Self::read(dir) {
+                None if Instant::now() < patience => std::thread::sleep(Duration::from_millis(10)),
+                holder => return holder,
+            }
+        }
+    }
 }
 
 impl fmt::Display for Holder {
@@ -62,6 +73,9 @@ pub enum LockError {
     #[error("{path}: {source}")]
     Io { path: String, source: io::Error },
 }
+
+/// With what passes in a moment.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Held by the trainer of a run; released when dropped, or when the process ends in whatever way.
 #[derive(Debug)]
@@ -84,7 +98,7 @@ impl RunLock {
         let file =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(dir.lock()).map_err(io)?;
         // Whoever asks for the liveness holds a shared lock for a moment.
-        let patience = Instant::now() + Duration::from_millis(500);
+        let patience = Instant::now() + PATIENCE;
         let refusal = loop {
             match fs4::FileExt::try_lock(&file) {
                 Ok(()) => return Ok(Self::named(file)),
@@ -98,7 +112,7 @@ impl RunLock {
         };
         match refusal {
             Liveness::Dead => Ok(Self::named(file)),
-            Liveness::Live => Err(LockError::Live { run: dir.name(), holder: Holder::read(dir) }),
+            Liveness::Live => Err(LockError::Live { run: dir.name(), holder: Holder::of_held(dir) }),
             Liveness::Elsewhere { host } => {
                 Err(LockError::Elsewhere { run: dir.name(), host, control: dir.control().display().to_string() })
             }

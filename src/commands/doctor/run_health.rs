@@ -258,7 +258,7 @@ fn control(run: &RunDir) -> Finding {
 
 fn lock(run: &RunDir) -> Finding {
     let text = match liveness(run) {
-        Liveness::Live => match Holder::read(run) {
+        Liveness::Live => match Holder::of_held(run) {
             Some(holder) => format!("held by the live trainer, {holder}"),
             None => "held by the live trainer".to_owned(),
         },

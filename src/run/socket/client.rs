@@ -38,7 +38,7 @@ pub fn send(dir: &RunDir, command: Command) -> Result<Reply, SendError> {
         (Liveness::Elsewhere { host }, _) => return Err(SendError::Elsewhere { run, host }),
         (Liveness::Live, Some(control)) => control,
         (Liveness::Live, None) => {
-            let who = Holder::read(dir).map_or("it".to_owned(), |holder| holder.to_string());
+            let who = Holder::of_held(dir).map_or("it".to_owned(), |holder| holder.to_string());
             return Err(SendError::NoAnswer { run, reason: format!("{who} is starting or ending; try again") });
         }
     };
