@@ -90,8 +90,8 @@ pub enum Command {
     /// Get CIFAR-10, and look at it
     #[command(subcommand)]
     Data(DataCommand),
-    /// Say what this machine and terminal offer
-    Doctor(Drawing),
+    /// Say what this machine and terminal offer, or whether a run is whole
+    Doctor(DoctorArgs),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  taper completions bash > ~/.local/share/bash-completion/completions/taper")]
     Completions { shell: Shell },
@@ -348,6 +348,27 @@ pub struct BenchArgs {
     /// As a JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With a run it reads all that the run has on disk, says of each part whether it is whole and what
+to do where it is not, and ends with 1 if something is damaged.
+--repair cuts a torn last line off the log, and removes what a dead trainer left of its control
+socket, as the next trainer would. Nothing else is changed; nothing at all under a live trainer.
+
+Examples:
+  taper doctor
+  taper doctor baseline
+  taper doctor baseline --repair")]
+pub struct DoctorArgs {
+    /// The run's name or path [default: this machine and terminal]
+    pub run: Option<String>,
+    /// Mend the log's end, and remove stale control files
+    #[arg(long, requires = "run")]
+    pub repair: bool,
+    #[command(flatten)]
+    pub drawing: Drawing,
 }
 
 #[derive(Debug, Subcommand)]

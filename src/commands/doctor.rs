@@ -1,4 +1,6 @@
-//! `taper doctor`: what this machine and terminal offer, and what may go wrong.
+//! `taper doctor`: what this machine and terminal offer, and what may go wrong; or whether a run is whole.
+
+mod run_health;
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -8,6 +10,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::say;
+use crate::cli::DoctorArgs;
 use crate::config::Config;
 use crate::data;
 use crate::failure;
@@ -17,7 +20,14 @@ use crate::run::lock::has_flock;
 use crate::train::device;
 use crate::tui::picture::{self, Detected, Images};
 
-pub fn doctor(runs: &RunsDir, images: Images) -> Result<u8> {
+pub fn doctor(runs: &RunsDir, args: &DoctorArgs) -> Result<u8> {
+    match &args.run {
+        Some(name) => run_health::examine(&runs.open(name)?, args.repair),
+        None => describe_machine(runs, args.drawing.images),
+    }
+}
+
+fn describe_machine(runs: &RunsDir, images: Images) -> Result<u8> {
     let config = Config::load(None, &[])?;
     let findings = [
         ("device", describe_device(&config)),

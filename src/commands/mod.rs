@@ -48,7 +48,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Data(DataCommand::Inspect { dir }) => {
             data::inspect(&DataConfig { dir, ..DataConfig::default() }).map(|()| 0)
         }
-        Command::Doctor(drawing) => doctor::doctor(&runs, drawing.images),
+        Command::Doctor(args) => doctor::doctor(&runs, &args),
         Command::Completions { shell } => completions::print(shell),
     }
 }

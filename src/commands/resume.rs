@@ -10,7 +10,7 @@ use crate::config::{Config, Override};
 use crate::failure::UsageError;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{Command, Outcome};
-use crate::run::lock::{Liveness, liveness};
+use crate::run::lock::{Liveness, RunLock, liveness};
 use crate::run::spawn;
 use crate::run::state::Phase;
 
@@ -41,8 +41,11 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
     }
     check_that_something_is_left(&run, &config, &shell)?;
     if !extension.is_empty() {
+        // Of two at once, the later must not change the file under the trainer of the earlier.
+        let _lock = RunLock::acquire(&run)?;
         let path = run.config();
-        run.write_atomically(&path, config.to_toml().as_bytes()).with_context(|| path.display().to_string())?;
+        let written = run.write_atomically(&path, config.to_toml().as_bytes()).and_then(|()| run.sync());
+        written.with_context(|| path.display().to_string())?;
     }
     match watch {
         Watch::Foreground => in_foreground(&run, config),

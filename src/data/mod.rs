@@ -132,7 +132,11 @@ pub fn open(config: &DataConfig, seed: u64) -> Result<Source> {
         (_, Some(found)) => {
             let (train, test) = found.read().map_err(|error| found.advise(&error, &config.dir))?;
             let origin = found.path.display().to_string();
-            Source { train, test, name: "CIFAR-10".into(), origin, notice: None }
+            let changed = cifar::Edition::cifar10().changed(&train, &test);
+            let notice = (!changed.is_empty()).then(|| {
+                format!("{} in {origin} not as published; `taper data inspect` tells more", changed.join(", "))
+            });
+            Source { train, test, name: "CIFAR-10".into(), origin, notice }
         }
         (DataSource::Cifar10, None) => {
             bail!(

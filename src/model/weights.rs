@@ -46,31 +46,38 @@ impl Weights {
     }
 
     fn take(&self, bytes: &[u8]) -> anyhow::Result<()> {
-        let mut found = deserialize(bytes, &Device::Cpu)?;
-        let mut wrong = vec![];
-        let mut taken = vec![];
-        for (name, var) in self.named() {
-            match found.remove(name) {
-                None if name.ends_with("num_batches_tracked") => {}
-                None => wrong.push(format!("{name}: missing")),
-                Some(tensor) if tensor.dims() != var.dims() => {
-                    wrong.push(format!("{name}: shape {:?}, expected {:?}", tensor.dims(), var.dims()));
-                }
-                Some(tensor) if tensor.dtype() != var.dtype() => {
-                    wrong.push(format!("{name}: type {:?}, expected {:?}", tensor.dtype(), var.dtype()));
-                }
-                Some(tensor) => taken.push((var, tensor)),
-            }
-        }
-        wrong.extend(found.keys().map(|name| format!("{name}: not a tensor of this network")));
-        if !wrong.is_empty() {
-            bail!("{}", wrong.join("; "))
-        }
-        for (var, tensor) in taken {
-            var.set(&tensor.to_device(var.device())?)?;
-        }
-        Ok(())
+        assign(bytes, self.named().map(|(name, var)| (name.to_owned(), var)))
     }
+}
+
+/// Gives each variable the tensor of its name in the bytes of a safetensors file. What is missing there, what is too much,
+/// and what has another shape or type is listed in one error, and then nothing is changed. A missing
+/// `num_batches_tracked` is no error.
+pub fn assign<'a>(bytes: &[u8], variables: impl IntoIterator<Item = (String, &'a Var)>) -> anyhow::Result<()> {
+    let mut found = deserialize(bytes, &Device::Cpu)?;
+    let mut wrong = vec![];
+    let mut taken = vec![];
+    for (name, var) in variables {
+        match found.remove(&name) {
+            None if name.ends_with("num_batches_tracked") => {}
+            None => wrong.push(format!("{name}: missing")),
+            Some(tensor) if tensor.dims() != var.dims() => {
+                wrong.push(format!("{name}: shape {:?}, expected {:?}", tensor.dims(), var.dims()));
+            }
+            Some(tensor) if tensor.dtype() != var.dtype() => {
+                wrong.push(format!("{name}: type {:?}, expected {:?}", tensor.dtype(), var.dtype()));
+            }
+            Some(tensor) => taken.push((var, tensor)),
+        }
+    }
+    wrong.extend(found.keys().map(|name| format!("{name}: not a tensor of this network")));
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("; "))
+    }
+    for (var, tensor) in taken {
+        var.set(&tensor.to_device(var.device())?)?;
+    }
+    Ok(())
 }
 
 /// Named tensors as the bytes of a safetensors file.
@@ -120,6 +127,8 @@ impl Builder<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::ModelConfig;
     use crate::model::Cnn;
@@ -172,6 +181,29 @@ mod tests {
         assert!(!error.contains("num_batches_tracked"));
         assert_eq!(network.weights().to_safetensors()?, before);
         Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), header in "[{}\\[\\]:,\"a-zF0-9]{0,60}") {
+            let network = network(1);
+            let before = network.weights().to_safetensors().unwrap();
+            prop_assert!(network.weights().take(&bytes).is_err());
+            let framed = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes].concat();
+            prop_assert!(network.weights().take(&framed).is_err());
+            prop_assert!(network.weights().to_safetensors().unwrap() == before);
+        }
+
+        #[test]
+        fn a_changed_header_never_panics(at in 0.0..1.0f64, byte: u8) {
+            let network = network(1);
+            let mut bytes = network.weights().to_safetensors().unwrap();
+            let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+            bytes[(at * header as f64) as usize] ^= byte;
+            let _ = network.weights().take(&bytes);
+        }
     }
 
     #[test]

@@ -44,9 +44,14 @@ impl Control {
 
     /// Whether the process lives. Only asked of a process on this host.
     pub fn process_lives(&self) -> bool {
-        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return false };
-        test_kill_process(pid) != Err(Errno::SRCH) && self.start_ticks == start_ticks(self.pid)
+        process_lives(self.pid, self.start_ticks)
     }
+}
+
+/// Whether there is a process of this number that started then.
+pub(super) fn process_lives(pid: u32, started: Option<u64>) -> bool {
+    let Some(found) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+    test_kill_process(found) != Err(Errno::SRCH) && started == start_ticks(pid)
 }
 
 /// The name of this host.
@@ -54,10 +59,13 @@ pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Field 22 of `/proc/PID/stat`; the fields after the process name, which may hold spaces and parentheses.
-fn start_ticks(pid: u32) -> Option<u64> {
+/// Field 22 of `/proc/PID/stat`; the fields after the process name, which may hold spaces and parentheses. None of a
+/// process that has ended and that nobody has waited for yet.
+pub(super) fn start_ticks(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let is_dead = matches!(fields.next()?, "Z" | "X");
+    if is_dead { None } else { fields.nth(18)?.parse().ok() }
 }
 
 #[cfg(test)]
@@ -73,6 +81,19 @@ mod tests {
         }
         assert!(!Control { pid: u32::MAX, ..own.clone() }.process_lives());
         assert!(!Control { pid: 0, ..own }.process_lives());
+    }
+
+    #[test]
+    fn a_process_that_nobody_has_waited_for_is_dead() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let control = Control { pid: child.id(), start_ticks: start_ticks(child.id()), ..Control::own("/x".into()) };
+        assert!(control.process_lives());
+        child.kill().unwrap();
+        while start_ticks(child.id()).is_some() {
+            std::thread::yield_now();
+        }
+        assert!(control.start_ticks.is_none() || !control.process_lives());
+        child.wait().unwrap();
     }
 
     #[test]

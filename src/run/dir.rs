@@ -1,5 +1,6 @@
 //! Run directories: what lies in one, and the directory that holds them all.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,9 @@ use thiserror::Error;
 
 use crate::config::Config;
 use crate::nearest::nearest;
+
+/// How the names of files begin that are not in place yet.
+const UNFINISHED: &str = ".unfinished-";
 
 /// A run's directory, `runs/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,11 +65,27 @@ impl RunDir {
 
     /// Puts a file of the run in place whole, or not at all.
     pub fn write_atomically(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())
+    }
+
+    /// Removes what a killed process left of [`RunDir::write_atomically`]: call it as the holder of the run's lock.
+    pub fn remove_unfinished(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) && entry.file_type()?.is_file() {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns when the names in the directory would survive a loss of power.
+    pub fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
     }
 
     /// Removes the directory of a run that never began. One in which something was trained is left alone.
@@ -137,7 +157,8 @@ impl RunsDir {
             },
             None => create_named_by_time(&runs, config.model.short_name()).map_err(io)?,
         };
-        if let Err(error) = run.write_atomically(&run.config(), config.to_toml().as_bytes()) {
+        let written = run.write_atomically(&run.config(), config.to_toml().as_bytes());
+        if let Err(error) = written.and_then(|()| run.sync()).and_then(|()| File::open(&runs)?.sync_all()) {
             // It is ours, and holds nothing.
             let _ = std::fs::remove_dir_all(run.path());
             return Err(io(error));
@@ -321,6 +342,19 @@ mod tests {
         let error = RunsDir::at(file.path().join("runs")).create(None, &Config::default()).unwrap_err();
         assert!(error.to_string().ends_with("choose another with --runs-dir"), "{error}");
         assert!(RunsDir::at(file.path()).list().is_err());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_unfinished_is_removed_and_nothing_else() {
+        let (_dir, runs) = runs();
+        let run = runs.create(Some("a"), &Config::default()).unwrap();
+        for name in [".unfinished-x", ".mine", "notes"] {
+            std::fs::write(run.path().join(name), "").unwrap();
+        }
+        run.remove_unfinished().unwrap();
+        let mut left: Vec<_> = std::fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".mine", "config.toml", "notes"]);
     }
 
     #[test]

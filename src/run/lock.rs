@@ -2,14 +2,16 @@
 //!
 //! Where the file system has no flock, host, process and start time in `control` decide, and only on their own host.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use fs4::TryLockError;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::control::Control;
+use super::control::{Control, host, process_lives, start_ticks};
 use super::dir::RunDir;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,15 +25,57 @@ pub enum Liveness {
     },
 }
 
+/// What the lock file says of the process that holds the lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub host: String,
+    pub pid: u32,
+    /// As in [`Control`].
+    start_ticks: Option<u64>,
+}
+
+impl Holder {
+    fn own() -> Self {
+        let pid = std::process::id();
+        Self { host: host(), pid, start_ticks: start_ticks(pid) }
+    }
+
+    /// Who holds the run's lock. None while that is not written yet: what is found may be left from a dead one.
+    pub fn read(dir: &RunDir) -> Option<Self> {
+        let holder: Self = serde_json::from_slice(&std::fs::read(dir.lock()).ok()?).ok()?;
+        (holder.host != host() || process_lives(holder.pid, holder.start_ticks)).then_some(holder)
+    }
+
+    /// As [`Holder::read`], of a lock that is held: its holder writes its name a moment after it has the lock.
+    pub fn of_held(dir: &RunDir) -> Option<Self> {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match Self::read(dir) {
+                None if Instant::now() < patience => std::thread::sleep(Duration::from_millis(10)),
+                holder => return holder,
+            }
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "process {} on {}", self.pid, self.host)
+    }
+}
+
 #[derive(Debug, Error)]
 pub enum LockError {
-    #[error("run {0} has a live trainer; to watch it: taper attach {0}")]
-    Live(String),
+    #[error("run {run} has a live trainer{}; to watch it: taper attach {run}", .holder.as_ref().map_or(String::new(), |holder| format!(", {holder}")))]
+    Live { run: String, holder: Option<Holder> },
     #[error("the trainer of run {run} is on host {host}; if it is not running there any more, remove {control}")]
     Elsewhere { run: String, host: String, control: String },
     #[error("{path}: {source}")]
     Io { path: String, source: io::Error },
 }
+
+/// With what passes in a moment.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Held by the trainer of a run; released when dropped, or when the process ends in whatever way.
 #[derive(Debug)]
@@ -54,10 +98,10 @@ impl RunLock {
         let file =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(dir.lock()).map_err(io)?;
         // Whoever asks for the liveness holds a shared lock for a moment.
-        let patience = Instant::now() + Duration::from_millis(500);
+        let patience = Instant::now() + PATIENCE;
         let refusal = loop {
             match fs4::FileExt::try_lock(&file) {
-                Ok(()) => return Ok(Self { file }),
+                Ok(()) => return Ok(Self::named(file)),
                 Err(TryLockError::WouldBlock) if Instant::now() < patience => {
                     std::thread::sleep(Duration::from_millis(10));
                 }
@@ -67,12 +111,21 @@ impl RunLock {
             }
         };
         match refusal {
-            Liveness::Dead => Ok(Self { file }),
-            Liveness::Live => Err(LockError::Live(dir.name())),
+            Liveness::Dead => Ok(Self::named(file)),
+            Liveness::Live => Err(LockError::Live { run: dir.name(), holder: Holder::of_held(dir) }),
             Liveness::Elsewhere { host } => {
                 Err(LockError::Elsewhere { run: dir.name(), host, control: dir.control().display().to_string() })
             }
         }
+    }
+
+    /// Says in the file who has the lock: for people, the lock itself is what counts.
+    fn named(mut file: File) -> Self {
+        let name = serde_json::to_vec(&Holder::own()).map_err(io::Error::from);
+        if let Err(error) = name.and_then(|name| file.set_len(0).and_then(|()| file.write_all(&name))) {
+            tracing::warn!("lock: {error}");
+        }
+        Self { file }
     }
 }
 
@@ -137,10 +190,25 @@ mod tests {
         assert_eq!(liveness(&run), Liveness::Dead);
         let lock = RunLock::acquire(&run).unwrap();
         assert_eq!(liveness(&run), Liveness::Live);
-        assert!(matches!(RunLock::acquire(&run), Err(LockError::Live(_))));
+        let error = RunLock::acquire(&run).unwrap_err().to_string();
+        let holder = format!("has a live trainer, process {} on {}; to watch it", std::process::id(), host());
+        assert!(error.contains(&holder), "{error}");
         drop(lock);
         assert_eq!(liveness(&run), Liveness::Dead);
         RunLock::acquire(&run).unwrap();
+    }
+
+    #[test]
+    fn a_lock_file_that_a_dead_process_left_or_that_is_damaged_names_nobody() {
+        let (_dir, run) = run();
+        let own = Holder::own();
+        let recycled = Holder { start_ticks: own.start_ticks.map(|ticks| ticks + 1), ..own.clone() };
+        std::fs::write(run.lock(), serde_json::to_vec(&recycled).unwrap()).unwrap();
+        assert_eq!(Holder::read(&run), recycled.start_ticks.is_none().then_some(recycled));
+        std::fs::write(run.lock(), "{\"host\"").unwrap();
+        assert_eq!((Holder::read(&run), liveness(&run)), (None, Liveness::Dead));
+        let _lock = RunLock::acquire(&run).unwrap();
+        assert_eq!(Holder::read(&run), Some(own));
     }
 
     #[test]

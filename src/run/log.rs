@@ -17,6 +17,8 @@ pub struct EventLog {
     file: File,
     /// Length of the complete lines.
     len: u64,
+    /// Part of a line may stand behind them.
+    torn: bool,
 }
 
 impl EventLog {
@@ -28,22 +30,52 @@ impl EventLog {
         if len < size {
             file.set_len(len)?;
         }
-        Ok(Self { file, len })
+        Ok(Self { file, len, torn: false })
     }
 
-    /// Appends `event`, stamped with the present time, as one line by one write.
+    /// Appends `event`, stamped with the present time.
     pub fn append(&mut self, event: Event) -> io::Result<Record> {
         let record = Record { time_ms: now_ms(), event };
-        let mut line = serde_json::to_vec(&record)?;
-        line.push(b'\n');
-        if let Err(error) = self.file.write_all(&line) {
-            // A full disk may have taken a part: without the cut, the next event would end this broken line.
-            self.file.set_len(self.len)?;
-            return Err(error);
-        }
-        self.len += line.len() as u64;
+        self.write(&record)?;
         Ok(record)
     }
+
+    /// Appends a record as one line by one write. After an error the log holds what it held before.
+    pub fn write(&mut self, record: &Record) -> io::Result<()> {
+        // A full disk may have taken a part: without the cut, this line would end that broken one.
+        self.cut()?;
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        self.torn = true;
+        if let Err(error) = self.file.write_all(&line) {
+            // Tried again before the next line.
+            let _ = self.cut();
+            return Err(error);
+        }
+        self.torn = false;
+        self.len += line.len() as u64;
+        Ok(())
+    }
+
+    fn cut(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.len)?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+
+    /// Returns when what was appended would survive a loss of power.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// Bytes of the log's last line, if it lacks its newline: what a trainer left that was killed while it wrote.
+pub fn torn_bytes(path: &Path) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    let size = file.seek(SeekFrom::End(0))?;
+    Ok(size - complete_len(&file, size)?)
 }
 
 /// Milliseconds since the Unix epoch.

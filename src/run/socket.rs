@@ -12,12 +12,14 @@
 mod client;
 mod connection;
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -26,8 +28,8 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
 
 pub use client::{SendError, send};
 use connection::Connection;
@@ -39,7 +41,8 @@ use crate::config::LEARNING_RATES;
 
 /// The longest request, with its newline.
 pub const MAX_LINE_BYTES: usize = 64 << 10;
-/// More clients than this at once are turned away.
+/// As many clients are served at once. For one more, the first to come of those that wait for no answer leaves; where all
+/// of them wait, it waits too.
 pub const MAX_CONNECTIONS: usize = 16;
 
 /// A command on its way to the trainer, which answers when it is carried out.
@@ -111,15 +114,17 @@ pub async fn serve(
 ) -> io::Result<()> {
     const ANSWER_TIME: Duration = Duration::from_secs(2);
     let accepting = UnixListener::from_std(listener.listener.try_clone()?)?;
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut places = Places::default();
     let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
 
     tokio::pin!(shutdown);
     loop {
+        // Whoever comes now waits in the system's queue until somebody has their answer.
+        let is_full = places.are_all_waiting();
         let stream = tokio::select! {
             () = &mut shutdown => break,
-            accepted = accepting.accept() => match accepted {
+            accepted = accepting.accept(), if !is_full => match accepted {
                 Ok((stream, _)) => stream,
                 // Such as too many open files: it passes, and must not turn into a busy loop.
                 Err(error) => {
@@ -129,19 +134,11 @@ pub async fn serve(
                 }
             },
             Some(_) = connections.join_next() => continue,
+            () = places.answered.notified() => continue,
         };
-        let slot = slots.clone().try_acquire_owned();
-        let (requests, closed) = (requests.clone(), closed.clone());
-        connections.spawn(async move {
-            let mut connection = Connection::new(stream);
-            match slot {
-                Ok(_slot) => handle(connection, requests, closed).await,
-                Err(_) => {
-                    let reply = Reply::error(format!("more than {MAX_CONNECTIONS} clients at once; try again"));
-                    let _ = connection.write(&reply).await;
-                }
-            }
-        });
+        let waits = Waits { waits: Arc::default(), answered: places.answered.clone() };
+        let task = connections.spawn(handle(Connection::new(stream), requests.clone(), closed.clone(), waits.clone()));
+        places.take(Place { task, waits });
     }
 
     // Nobody new; whoever is idle goes; whoever waits for an answer gets it.
@@ -153,8 +150,69 @@ pub async fn serve(
     Ok(())
 }
 
+/// The clients that are served, in the order in which they came.
+#[derive(Default)]
+struct Places {
+    taken: VecDeque<Place>,
+    /// Told when somebody who waited has the answer.
+    answered: Arc<Notify>,
+}
+
+struct Place {
+    task: AbortHandle,
+    waits: Waits,
+}
+
+/// Whether a client waits for the trainer's answer.
+#[derive(Clone)]
+struct Waits {
+    waits: Arc<AtomicBool>,
+    answered: Arc<Notify>,
+}
+
+impl Waits {
+    fn begin(&self) {
+        self.waits.store(true, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.waits.store(false, Ordering::Relaxed);
+        self.answered.notify_one();
+    }
+}
+
+impl Place {
+    fn is_waiting(&self) -> bool {
+        !self.task.is_finished() && self.waits.waits.load(Ordering::Relaxed)
+    }
+}
+
+impl Places {
+    fn are_all_waiting(&self) -> bool {
+        self.taken.len() >= MAX_CONNECTIONS && self.taken.iter().all(Place::is_waiting)
+    }
+
+    /// If need be, the client that came first leaves, of those that wait for no answer: who only holds a place, or does
+    /// not read, cannot keep others from being heard.
+    fn take(&mut self, place: Place) {
+        self.taken.retain(|place| !place.task.is_finished());
+        if self.taken.len() >= MAX_CONNECTIONS
+            && let Some(index) = self.taken.iter().position(|place| !place.is_waiting())
+            && let Some(leaves) = self.taken.remove(index)
+        {
+            leaves.task.abort();
+        }
+        self.taken.push_back(place);
+    }
+}
+
 /// Answers the lines of one client until it leaves, misbehaves or is told to go.
-async fn handle(mut connection: Connection, requests: mpsc::Sender<Request>, mut closed: watch::Receiver<bool>) {
+async fn handle(
+    mut connection: Connection,
+    requests: mpsc::Sender<Request>,
+    mut closed: watch::Receiver<bool>,
+    waits: Waits,
+) {
     if let Err(reason) = admit(connection.stream()) {
         tracing::warn!("control socket: {reason}");
         let _ = connection.write(&Reply::error(reason)).await;
@@ -168,7 +226,12 @@ async fn handle(mut connection: Connection, requests: mpsc::Sender<Request>, mut
         let reply = match line {
             Ok(None) => return,
             Ok(Some(line)) => match parse(&line) {
-                Ok(command) => carry_out(command, &requests).await,
+                Ok(command) => {
+                    waits.begin();
+                    let reply = carry_out(command, &requests).await;
+                    waits.end();
+                    reply
+                }
                 Err(message) => Reply::error(message),
             },
             Err(error) => {
@@ -268,6 +331,8 @@ fn socket_name(dir: &RunDir) -> Result<String> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -290,6 +355,24 @@ mod tests {
         for rate in ["0", "-1", "11", "1e300"] {
             let line = format!(r#"{{"version":1,"command":{{"name":"set_learning_rate","learning_rate":{rate}}}}}"#);
             assert!(complaint(line.as_bytes()).contains("must be a number from 1e-12 to 10"), "{rate}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        #[test]
+        fn no_bytes_panic_and_only_a_command_is_one(
+            bytes in proptest::collection::vec(any::<u8>(), 0..100), at in 0usize..100, byte: u8
+        ) {
+            prop_assert!(parse(&bytes).is_err());
+            let mut request = br#"{"version":1,"command":{"name":"set_learning_rate","learning_rate":0.0005}}"#.to_vec();
+            let at = at % request.len();
+            request[at] ^= byte;
+            if let Ok(command) = parse(&request) {
+                let Command::SetLearningRate { learning_rate } = command else { panic!("{command:?}") };
+                prop_assert!(LEARNING_RATES.contains(&learning_rate));
+            }
         }
     }
 

@@ -143,6 +143,8 @@ pub fn trace_to_log(dir: &RunDir) -> io::Result<()> {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)
+        // A full disk may be the very thing to tell of: not to be told on stderr, which is the same file, by a panic.
+        .log_internal_errors(false)
         .with_writer(Mutex::new(open_log(dir)?))
         .try_init();
     Ok(())

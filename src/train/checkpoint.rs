@@ -1,7 +1,7 @@
 //! Checkpoints: everything that training needs to go on as if it had never stopped.
 //!
 //! A checkpoint is a folder: `model.safetensors`, `optimizer.safetensors`, and `state.json` with the rest and the SHA-256
-//! of the other two. It is written to a temporary folder, synced, and renamed into place, so that a name under
+//! of all three. It is written to a temporary folder, synced, and renamed into place, so that a name under
 //! `checkpoints/` is a whole checkpoint or not there. No random generator's state is saved: draws are by counter.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -96,8 +96,36 @@ struct StateFile {
     version: u32,
     #[serde(flatten)]
     state: TrainState,
-    /// SHA-256 of the files beside it, in hexadecimal.
+    /// SHA-256 of the files beside it, in hexadecimal. The first versions of taper wrote none.
+    #[serde(default)]
     sha256: BTreeMap<String, String>,
+    /// SHA-256 of this file as it is without this entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    own_sha256: Option<String>,
+}
+
+impl StateFile {
+    /// The bytes of the file, with the checksum of what is in it.
+    fn into_json(mut self) -> serde_json::Result<Vec<u8>> {
+        self.own_sha256 = None;
+        self.own_sha256 = Some(hex_sha256(&serde_json::to_vec_pretty(&self)?));
+        serde_json::to_vec_pretty(&self)
+    }
+
+    /// Reads what [`StateFile::into_json`] wrote. Read and written again, the same content gives the same bytes, so that
+    /// the checksum can be that of the file without itself.
+    fn parse(json: &[u8]) -> Result<Self> {
+        let mut file: Self = serde_json::from_slice(json).context("it is damaged")?;
+        if file.version != FORMAT_VERSION {
+            bail!("it has version {}, this taper reads {FORMAT_VERSION}", file.version)
+        }
+        if let Some(own_sha256) = file.own_sha256.take()
+            && own_sha256 != hex_sha256(&serde_json::to_vec_pretty(&file)?)
+        {
+            bail!("it is damaged: its SHA-256 is not the one that it names")
+        }
+        Ok(file)
+    }
 }
 
 /// The checkpoints of a run.
@@ -134,8 +162,8 @@ impl Checkpoints {
         let started = Instant::now();
         let files = [(MODEL, cnn.weights().to_safetensors()?), (OPTIMIZER, adam.to_safetensors()?)];
         let sha256 = files.iter().map(|(file, bytes)| ((*file).to_owned(), hex_sha256(bytes))).collect();
-        let state_file = StateFile { version: FORMAT_VERSION, state: state.clone(), sha256 };
-        let json = serde_json::to_vec_pretty(&state_file)?;
+        let state_file = StateFile { version: FORMAT_VERSION, state: state.clone(), sha256, own_sha256: None };
+        let json = state_file.into_json()?;
         let bytes = files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + json.len();
 
         let unfinished = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(&self.folder);
@@ -149,7 +177,10 @@ impl Checkpoints {
         fs::rename(unfinished.path(), &target).with_context(|| format!("cannot put {} in place", target.display()))?;
         sync_folder(&self.folder)?;
 
-        self.remove_old(state, name)?;
+        if let Err(error) = self.remove_old(state, name) {
+            // The new one is saved all the same.
+            tracing::warn!("an old checkpoint is left: {error:#}");
+        }
         Ok(CheckpointSaved {
             epoch: state.epoch,
             step: state.step,
@@ -196,19 +227,30 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// # Errors
-    /// Names the file that is missing, damaged or of another version.
+    /// Names the file that is missing, damaged or of another version, and the checkpoint beside it that is whole, if there
+    /// is one.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::read_alone(path).map_err(|error| {
+            let others = path.parent().and_then(|folder| Some((folder, names(folder).ok()?)));
+            let whole = others.and_then(|(folder, names)| {
+                names.into_iter().map(|name| folder.join(name)).find(|other| Self::read_alone(other).is_ok())
+            });
+            match whole {
+                Some(other) => anyhow!("{error:#}; {} is whole", other.display()),
+                None => error,
+            }
+        })
+    }
+
+    /// Without looking for another.
+    fn read_alone(path: &Path) -> Result<Self> {
         let state_path = path.join(STATE);
         let json = fs::read(&state_path).with_context(|| format!("cannot read {}", state_path.display()))?;
-        let file: StateFile =
-            serde_json::from_slice(&json).with_context(|| format!("{} is damaged", state_path.display()))?;
-        if file.version != FORMAT_VERSION {
-            bail!("{} has version {}, this taper reads {FORMAT_VERSION}", state_path.display(), file.version)
-        }
+        let file = StateFile::parse(&json).with_context(|| state_path.display().to_string())?;
         let read = |name: &str| -> Result<Vec<u8>> {
             let path = path.join(name);
             let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            if file.sha256.get(name) != Some(&hex_sha256(&bytes)) {
+            if !file.sha256.is_empty() && file.sha256.get(name) != Some(&hex_sha256(&bytes)) {
                 bail!("{} is damaged: its SHA-256 is not the one in {STATE}", path.display())
             }
             Ok(bytes)
@@ -237,24 +279,37 @@ impl Checkpoint {
 /// # Errors
 /// When there are checkpoints and every one is damaged: each is named.
 pub fn latest(dir: &RunDir) -> Result<Option<Checkpoint>> {
+    Ok(latest_whole(dir)?.0)
+}
+
+/// The latest whole checkpoint of a run, and what is wrong with each later one.
+///
+/// # Errors
+/// As [`latest`].
+pub fn latest_whole(dir: &RunDir) -> Result<(Option<Checkpoint>, Vec<anyhow::Error>)> {
     let folder = dir.checkpoints();
     let mut damaged = vec![];
     for name in names(&folder)? {
-        match Checkpoint::read(&folder.join(name)) {
-            Ok(checkpoint) => {
-                for error in &damaged {
-                    tracing::warn!("passed over a checkpoint: {error:#}");
-                }
-                return Ok(Some(checkpoint));
-            }
+        match Checkpoint::read_alone(&folder.join(name)) {
+            Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
             Err(error) => damaged.push(error),
         }
     }
     if damaged.is_empty() {
-        return Ok(None);
+        return Ok((None, damaged));
     }
     let list: Vec<String> = damaged.iter().map(|error| format!("{error:#}")).collect();
-    bail!("no checkpoint in {} is whole: {}", folder.display(), list.join("; "))
+    bail!(
+        "no checkpoint in {} is whole: {}; moved away, they let the run begin again",
+        folder.display(),
+        list.join("; ")
+    )
+}
+
+/// The folders of a run's checkpoints, the latest first, whole or not.
+pub fn paths(dir: &RunDir) -> Result<Vec<PathBuf>> {
+    let folder = dir.checkpoints();
+    Ok(names(&folder)?.into_iter().map(|name| folder.join(name)).collect())
 }
 
 /// The names of the checkpoints in a folder, the latest first.
@@ -396,6 +451,76 @@ mod tests {
         fs::remove_file(folder.dir.checkpoints().join("e0001-s000001").join(MODEL)).expect("removed");
         let error = format!("{:#}", latest(&folder.dir).err().expect("none is whole"));
         assert!(error.contains("e0001-s000001/model.safetensors"), "{error}");
+    }
+
+    /// A network of another seed, in which the checkpoint's weights are seen when they come.
+    fn load(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
+        let (cnn, mut adam) = network(1);
+        checkpoint.load(&cnn, &mut adam)?;
+        Ok([cnn.weights().to_safetensors()?, adam.to_safetensors()?].concat())
+    }
+
+    #[test]
+    fn every_byte_of_every_file_may_be_changed_or_cut_off_and_nothing_wrong_is_loaded() {
+        let folder = folder();
+        let best = Some(Best { epoch: 1, test_accuracy: 12.5, checkpoint: "e0001-s000007".into() });
+        let path = folder.dir.checkpoints().join(save(&folder, &TrainState { best, ..at_step(7) }));
+        let whole = Checkpoint::read(&path).expect("whole");
+        for file in [STATE, MODEL, OPTIMIZER] {
+            let bytes = fs::read(path.join(file)).expect(file);
+            let refused = |damaged: &[u8], what: &str| {
+                fs::write(path.join(file), damaged).expect("written");
+                match Checkpoint::read(&path) {
+                    Err(error) => assert!(format!("{error:#}").contains(file), "{what}: {error:#}"),
+                    // Space between the entries of the JSON, or a letter in the name of the checksum.
+                    Ok(read) => assert!(file == STATE && read.state == whole.state, "{file}: {what}"),
+                }
+            };
+            let mut damaged = bytes.clone();
+            for at in 0..bytes.len() {
+                damaged[at] ^= 1 << (at % 8);
+                refused(&damaged, &format!("bit {} of byte {at}", at % 8));
+                damaged[at] = bytes[at];
+                if at % 5 == 0 {
+                    refused(&bytes[..at], &format!("cut off at {at}"));
+                }
+            }
+            refused(&[&bytes[..], b"x"].concat(), "one byte more");
+            fs::write(path.join(file), &bytes).expect("written");
+        }
+        Checkpoint::read(&path).expect("whole again");
+    }
+
+    #[test]
+    fn an_older_checkpoint_without_checksums_loads() {
+        let folder = folder();
+        let path = folder.dir.checkpoints().join(save(&folder, &at_step(7)));
+        let whole = load(&Checkpoint::read(&path).expect("whole")).expect("loads");
+        let json = fs::read(path.join(STATE)).expect("the state");
+        let mut state: serde_json::Map<_, _> = serde_json::from_slice(&json).expect("JSON");
+        state.remove("own_sha256").expect("a checksum");
+        state.remove("sha256").expect("checksums");
+        fs::write(path.join(STATE), serde_json::to_vec(&state).expect("JSON")).expect("written");
+        assert!(load(&Checkpoint::read(&path).expect("read")).expect("loads") == whole);
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_answered_with_one_that_is_whole() {
+        let folder = folder();
+        let [first, second] = [1, 2].map(|step| folder.dir.checkpoints().join(save(&folder, &at_step(step))));
+        fs::write(second.join(OPTIMIZER), "").expect("written");
+        let error = format!("{:#}", Checkpoint::read(&second).err().expect("it is damaged"));
+        let expected = format!(
+            "{} is damaged: its SHA-256 is not the one in state.json; {} is whole",
+            second.join(OPTIMIZER).display(),
+            first.display()
+        );
+        assert_eq!(error, expected);
+        let (latest, passed_over) = latest_whole(&folder.dir).expect("readable");
+        assert_eq!((latest.expect("one").state.step, passed_over.len()), (1, 1));
+        fs::write(first.join(MODEL), "").expect("written");
+        let error = format!("{:#}", Checkpoint::read(&second).err().expect("it is damaged"));
+        assert!(!error.contains("is whole"), "{error}");
     }
 
     #[test]

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 
 use anyhow::Result;
 use tokio::sync::oneshot;
 
 use super::probe::save_probe;
-use super::recorder::Recorder;
+use super::recorder::{RETRY_INTERVAL, Recorder};
 use super::session::Session;
 use crate::run::event::{CheckpointReason, Command, Event, LearningRateReason, Outcome};
 use crate::run::socket::{Reply, Request};
 
 /// Set when the process is asked to end by a signal; a stop request follows, which wakes a paused loop.
 pub type Interrupted = Arc<AtomicBool>;
+
+/// Between two batches: whoever floods the socket does not keep the run from training.
+const COMMANDS_AT_ONCE: usize = 16;
 
 pub struct Control {
     requests: Receiver<Request>,
@@ -42,16 +45,23 @@ impl Control {
     /// Carries out what was asked since the last call; returns when the run is to go on, or to end.
     pub fn obey(&mut self, session: &mut Session, recorder: &mut Recorder) -> Result<Flow> {
         let mut phase = Phase::Running;
-        loop {
+        for number in 0.. {
+            if number >= COMMANDS_AT_ONCE && matches!(phase, Phase::Running) {
+                break;
+            }
             let request = match phase {
                 Phase::Running => match self.requests.try_recv() {
                     Ok(request) => request,
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(Flow::Continue),
                 },
-                Phase::Paused => match self.requests.recv() {
+                Phase::Paused => match self.requests.recv_timeout(RETRY_INTERVAL) {
                     Ok(request) => request,
+                    Err(RecvTimeoutError::Timeout) => {
+                        recorder.retry();
+                        continue;
+                    }
                     // Nobody is left who could resume the run.
-                    Err(_) => return Ok(Flow::End(Outcome::Interrupted)),
+                    Err(RecvTimeoutError::Disconnected) => return Ok(Flow::End(Outcome::Interrupted)),
                 },
             };
             let step = session.state.step;
@@ -98,6 +108,7 @@ impl Control {
             };
             let _ = request.reply.send(Reply::Done { message });
         }
+        Ok(Flow::Continue)
     }
 
     /// Answers who asked for the end, and whoever asks too late.

@@ -1,5 +1,6 @@
 //! Training: the loop, and what it needs. Knows no terminal.
 
+mod backlog;
 pub mod checkpoint;
 mod control;
 pub mod device;
@@ -74,7 +75,7 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
             session.state.step = number;
             session.state.batches_done += 1;
             session.state.epoch_so_far.add(&result);
-            recorder.step(result)?;
+            recorder.step(result);
             let every_steps = session.config.checkpoint.every_steps;
             if every_steps > 0 && number.is_multiple_of(every_steps) && !session.epoch_is_trained() {
                 checkpoint_or_alarm(session, recorder)?;

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use candle_core::{Device, Tensor, Var};
 
 use crate::config::OptimizerConfig;
-use crate::model::weights::{Weights, deserialize, serialize};
+use crate::model::weights::{Weights, assign, serialize};
 use crate::ops::AdamStep;
 use crate::ops::tape::Gradients;
 
@@ -68,25 +68,59 @@ impl Adam {
         serialize(moments.chain([("step".to_owned(), step)]))
     }
 
-    /// Takes the state from the bytes of `file`.
+    /// Takes the state from the bytes of `file`, or lists everything that is wrong with them and changes nothing.
     pub fn load(&mut self, bytes: &[u8], file: &Path) -> Result<()> {
         let inner = || {
-            let mut found = deserialize(bytes, &Device::Cpu)?;
-            let mut take = |name: &str| found.remove(name).with_context(|| format!("{name} is missing"));
-            let steps = take("step")?.to_scalar::<i64>()?;
-            for slot in &self.slots {
-                for (kind, moment) in [("exp_avg", &slot.first_moment), ("exp_avg_sq", &slot.second_moment)] {
-                    let name = format!("{kind}.{}", slot.name);
-                    let tensor = take(&name)?;
-                    if tensor.dims() != moment.dims() || tensor.dtype() != moment.dtype() {
-                        bail!("{name} is {:?} {:?}, expected {:?}", tensor.dtype(), tensor.dims(), moment.dims())
-                    }
-                    moment.set(&tensor.to_device(moment.device())?)?;
-                }
-            }
-            u64::try_from(steps).context("step is negative")
+            let steps = Var::new(0i64, &Device::Cpu)?;
+            let moments = self.slots.iter().flat_map(|slot| {
+                [
+                    (format!("exp_avg.{}", slot.name), &slot.first_moment),
+                    (format!("exp_avg_sq.{}", slot.name), &slot.second_moment),
+                ]
+            });
+            assign(bytes, moments.chain([("step".to_owned(), &steps)]))?;
+            u64::try_from(steps.to_scalar::<i64>()?).context("step is negative")
         };
         self.steps = inner().with_context(|| format!("cannot take the optimizer's state in {}", file.display()))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+
+    use super::*;
+    use crate::config::ModelConfig;
+    use crate::model::Cnn;
+    use crate::model::weights::deserialize;
+
+    #[test]
+    fn everything_wrong_with_the_state_is_listed_and_nothing_is_changed() -> Result<()> {
+        let config = ModelConfig { channels: [2, 3, 4], hidden: 5, ..ModelConfig::default() };
+        let cnn = Cnn::new(&config, 1, &Device::Cpu)?;
+        let mut adam = Adam::new(OptimizerConfig::default(), cnn.weights())?;
+        let whole = adam.to_safetensors()?;
+        adam.load(&whole, Path::new("whole"))?;
+
+        let mut tensors = deserialize(&whole, &Device::Cpu)?;
+        tensors.remove("step");
+        tensors.insert("exp_avg.fc1.bias".into(), Tensor::ones(5, DType::F64, &Device::Cpu)?);
+        tensors.insert("exp_avg.fc2.bias".into(), Tensor::ones(9, DType::F32, &Device::Cpu)?);
+        tensors.insert("exp_avg_sq.conv1.bias".into(), Tensor::ones(2, DType::F32, &Device::Cpu)?);
+        tensors.insert("momentum".into(), Tensor::ones(9, DType::F32, &Device::Cpu)?);
+        let error = adam.load(&serialize(tensors)?, Path::new("optimizer.safetensors")).expect_err("four are wrong");
+        let error = format!("{error:#}");
+        for part in [
+            "optimizer.safetensors",
+            "step: missing",
+            "exp_avg.fc1.bias: type F64, expected F32",
+            "exp_avg.fc2.bias: shape [9], expected [10]",
+            "momentum: not a tensor of this network",
+        ] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+        assert!(adam.to_safetensors()? == whole);
         Ok(())
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -43,6 +44,7 @@ pub fn run(
     ready: impl FnOnce() + Send + 'static,
 ) -> Result<Ending> {
     let _lock = RunLock::acquire(dir)?;
+    dir.remove_unfinished().with_context(|| dir.path().display().to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
     runtime.block_on(async {
         let listener = socket::bind(dir)?;
@@ -50,6 +52,8 @@ pub fn run(
         let mut terminate = signal(SignalKind::terminate())?;
         // Taken, so that a hang-up does not end the process; nothing else is done about it.
         let _hang_up = signal(SignalKind::hangup())?;
+        // As well: beyond `ulimit -f` a write then fails, as on a full disk, instead of ending the process.
+        let _file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
 
         let (requests, received) = mpsc::channel();
         let interrupted: Interrupted = Arc::new(AtomicBool::new(false));
@@ -73,8 +77,8 @@ pub fn run(
         let result = loop {
             let received = tokio::select! {
                 result = &mut has_ended => break result,
-                _ = interrupt.recv() => rustix::process::Signal::INT,
-                _ = terminate.recv() => rustix::process::Signal::TERM,
+                _ = interrupt.recv() => Signal::INT,
+                _ = terminate.recv() => Signal::TERM,
             };
             if first_signal.replace(received.as_raw()).is_some() {
                 std::process::exit(128 + received.as_raw());
@@ -109,8 +113,15 @@ fn trainer_thread(
 ) -> Result<Outcome> {
     let log = EventLog::open(&dir.events()).with_context(|| format!("cannot open {}", dir.events().display()))?;
     let (mut session, started) = Session::open(dir, config)?;
+    // The log and the folder of checkpoints may be new.
+    dir.sync().with_context(|| dir.path().display().to_string())?;
     let mut recorder = Recorder::new(log, reporter);
     recorder.record(Event::RunStarted(started)).with_context(|| format!("cannot write {}", dir.events().display()))?;
+    for fault in &session.passed_over {
+        let message = format!("a later checkpoint was passed over: {fault}");
+        tracing::warn!("{message}");
+        recorder.record(Event::AlarmRaised { step: session.state.step, message })?;
+    }
     ready();
 
     let trained = std::panic::catch_unwind(AssertUnwindSafe(|| {
@@ -131,7 +142,11 @@ fn trainer_thread(
     let answer = format!("{} at step {step}, {message}", Phase::Ended(outcome));
     recorder.record(Event::RunEnded { step, outcome, message })?;
     control.answer_the_end(&answer);
-    trained.map(|(outcome, _)| outcome)
+    let (outcome, _) = trained?;
+    match recorder.unwritten() {
+        0 => Ok(outcome),
+        events => bail!("{answer}; but the last {events} events cannot be written to {}", dir.events().display()),
+    }
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {

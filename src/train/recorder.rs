@@ -3,13 +3,16 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::backlog::{Backlog, Kept};
 use crate::run::event::{Event, Record, StepsDone};
-use crate::run::log::EventLog;
+use crate::run::log::{EventLog, now_ms};
 use crate::run::step_time::StepTime;
 
 /// At most ten lines of steps a second.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
+/// Between two attempts to write what the log could not take.
+pub const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What one optimizer step did.
 pub struct StepResult {
@@ -25,25 +28,47 @@ pub struct StepResult {
 
 pub struct Recorder {
     log: EventLog,
-    /// Is shown every record after it is in the log.
+    /// Is shown every record.
     reporter: Box<dyn FnMut(&Record) + Send>,
+    /// Nothing was written yet.
+    new: bool,
     gathered: Option<StepsDone>,
+    backlog: Backlog,
+    /// Of the backlog.
+    last_retry: Instant,
+    /// That was taken last.
+    step: u64,
     last_flush: Instant,
     last_sample: Option<Instant>,
 }
 
 impl Recorder {
     pub fn new(log: EventLog, reporter: impl FnMut(&Record) + Send + 'static) -> Self {
-        Self { log, reporter: Box::new(reporter), gathered: None, last_flush: Instant::now(), last_sample: None }
+        Self {
+            log,
+            reporter: Box::new(reporter),
+            new: true,
+            gathered: None,
+            backlog: Backlog::new(),
+            last_retry: Instant::now(),
+            step: 0,
+            last_flush: Instant::now(),
+            last_sample: None,
+        }
     }
 
+    /// Takes an event. One that the log cannot take is kept in memory until it can, and an alarm tells of it.
+    ///
+    /// # Errors
+    /// Only the first event of all must reach the log: training does not begin on a full disk.
     pub fn record(&mut self, event: Event) -> io::Result<()> {
-        self.flush()?;
+        self.flush();
         self.append(event)
     }
 
     /// Takes a step; it is in the log after 100 ms, or before the next event of another kind.
-    pub fn step(&mut self, result: StepResult) -> io::Result<()> {
+    pub fn step(&mut self, result: StepResult) {
+        self.step = result.step;
         let gathered = self.gathered.get_or_insert_with(|| StepsDone {
             epoch: result.epoch,
             first_step: result.step,
@@ -59,36 +84,104 @@ impl Recorder {
         gathered.train_secs += result.train_secs;
         *gathered.split_us.get_or_insert_default() += result.time;
         if self.last_flush.elapsed() >= FLUSH_INTERVAL {
-            self.flush()?;
-            self.sample_system(result.step)?;
+            self.flush();
+            self.sample_system(result.step);
         }
-        Ok(())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    /// Puts the steps so far into the log, and the log on the disk: to be called before a checkpoint, so that a trainer
+    /// that goes on from there never lacks a step before it. A full disk may take the checkpoint and not the log: then
+    /// the steps are kept in memory.
+    pub fn sync(&mut self) {
+        self.flush();
+        self.retry();
+        if let Err(error) = self.log.sync() {
+            tracing::warn!("event log: {error}");
+        }
+    }
+
+    /// Tries to write what the log could not take. To be called now and then where no events come, as in a pause.
+    pub fn retry(&mut self) {
+        self.last_retry = Instant::now();
+        while let Some(record) = self.backlog.first() {
+            if self.log.write(record).is_err() {
+                return;
+            }
+            if let Some((kept, time)) = self.backlog.remove_first() {
+                self.alarm(relief(kept, time));
+            }
+        }
+    }
+
+    /// Events that the log could not take to this day; to be asked when the run has ended.
+    pub fn unwritten(&mut self) -> usize {
+        self.retry();
+        self.backlog.len()
+    }
+
+    fn flush(&mut self) {
         if let Some(steps) = self.gathered.take() {
-            self.append(Event::StepsDone(steps))?;
+            self.keep(Event::StepsDone(steps));
             self.last_flush = Instant::now();
         }
-        Ok(())
+    }
+
+    fn sample_system(&mut self, step: u64) {
+        if self.last_sample.is_some_and(|last| last.elapsed() < SAMPLE_INTERVAL) {
+            return;
+        }
+        self.last_sample = Some(Instant::now());
+        if let Some(resident_bytes) = resident_bytes() {
+            self.keep(Event::SystemSampled { step, resident_bytes });
+        }
     }
 
     fn append(&mut self, event: Event) -> io::Result<()> {
-        let record = self.log.append(event)?;
-        (self.reporter)(&record);
+        if self.new {
+            let record = self.log.append(event)?;
+            self.new = false;
+            (self.reporter)(&record);
+        } else {
+            self.keep(event);
+        }
         Ok(())
     }
 
-    fn sample_system(&mut self, step: u64) -> io::Result<()> {
-        if self.last_sample.is_some_and(|last| last.elapsed() < SAMPLE_INTERVAL) {
-            return Ok(());
-        }
-        self.last_sample = Some(Instant::now());
-        match resident_bytes() {
-            Some(resident_bytes) => self.append(Event::SystemSampled { step, resident_bytes }),
-            None => Ok(()),
+    /// Writes an event that comes after the first, now or later.
+    fn keep(&mut self, event: Event) {
+        let record = Record { time_ms: now_ms(), event };
+        (self.reporter)(&record);
+        if !self.backlog.is_empty() {
+            // In their order.
+            self.backlog.push(record);
+            if self.last_retry.elapsed() >= RETRY_INTERVAL {
+                self.retry();
+            }
+        } else if let Err(error) = self.log.write(&record) {
+            self.last_retry = Instant::now();
+            self.backlog.push(record);
+            self.alarm(format!("the event log cannot be written ({error}): events are kept in memory until it can be"));
         }
     }
+
+    fn alarm(&mut self, message: String) {
+        tracing::error!("{message}");
+        self.keep(Event::AlarmRaised { step: self.step, message });
+    }
+}
+
+/// What to say when the log can be written again.
+fn relief(kept: Kept, time: Duration) -> String {
+    let Kept { events, thinned_steps, dropped_events } = kept;
+    let lost = match (thinned_steps, dropped_events) {
+        (0, 0) => "none was lost".to_owned(),
+        (steps, 0) => format!("too many: the losses of {steps} steps were thinned out"),
+        (steps, events) => format!("too many: the losses of {steps} steps and {events} other events were lost"),
+    };
+    format!(
+        "the event log can be written again: {events} events were kept in memory for {:.0} s, {lost}",
+        time.as_secs_f64()
+    )
 }
 
 /// Memory of this process, where the system tells it (Linux).

@@ -26,6 +26,8 @@ pub struct Session {
     pub adam: Adam,
     pub state: TrainState,
     checkpoints: Checkpoints,
+    /// What is wrong with each checkpoint that is later than the one that was continued from.
+    pub passed_over: Vec<String>,
     /// What the last checkpoint holds: asked for again, it is not written again.
     last_saved: Option<(TrainState, String)>,
 }
@@ -41,7 +43,8 @@ impl Session {
 
         let mut state = TrainState::new(config.optimizer.learning_rate);
         let mut last_saved = None;
-        match checkpoint::latest(dir)? {
+        let (latest, passed_over) = checkpoint::latest_whole(dir)?;
+        match latest {
             Some(latest) => {
                 latest.load(&cnn, &mut adam)?;
                 state = latest.state.clone();
@@ -65,6 +68,7 @@ impl Session {
             adam,
             state,
             checkpoints,
+            passed_over: passed_over.iter().map(|error| format!("{error:#}")).collect(),
             last_saved,
             config,
         };
@@ -87,7 +91,7 @@ impl Session {
             seed: session.config.run.seed,
             host: control::host(),
             pid: std::process::id(),
-            continued_from: (!is_new).then_some(session.state.step),
+            continued_from: (!is_new || session.state.step > 0).then_some(session.state.step),
         };
         Ok((session, started))
     }
@@ -117,6 +121,7 @@ impl Session {
 
     /// Saves under a name that [`Session::free_checkpoint_name`] gave.
     pub fn checkpoint_as(&mut self, name: &str, reason: CheckpointReason, recorder: &mut Recorder) -> Result<()> {
+        recorder.sync();
         let saved = self.checkpoints.save(&self.cnn, &self.adam, &self.state, name, reason).context("checkpoint")?;
         self.last_saved = Some((self.state.clone(), name.to_owned()));
         recorder.record(Event::CheckpointSaved(saved))?;

@@ -162,6 +162,7 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                 Some(Ok(TerminalEvent::Key(key))) => keys.push_back(key),
                 Some(Ok(TerminalEvent::Resize(width, height))) => {
                     app.update(Update::Resized(Size { width, height }));
+                    terminal.recall_keys();
                     frames.request(FRAME_INTERVAL);
                 }
                 Some(Ok(_)) => {}

@@ -1,6 +1,6 @@
 //! The terminal, taken and given back: on return, on error and on panic.
 
-use std::io::{self, BufWriter, Stdout, stdout};
+use std::io::{self, BufWriter, Stdout, stdin, stdout};
 use std::panic;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ use ratatui::crossterm::terminal::{
 };
 use ratatui::crossterm::{execute, queue};
 use ratatui::layout::{Rect, Size};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::app::App;
 use super::picture::{self, Detected, Images, Means, Painter};
@@ -56,6 +57,16 @@ impl TerminalGuard {
 
     pub fn size(&self) -> io::Result<Size> {
         self.terminal.size()
+    }
+
+    /// Has the key reader look for keys once more. crossterm forgets that there are some when they come together with a
+    /// resize: it would read them with the next key. Setting the terminal's attributes, be it to what they are, says anew
+    /// that it is readable.
+    pub fn recall_keys(&self) {
+        // An error means that the terminal is gone, which shows elsewhere.
+        if let Ok(attributes) = tcgetattr(stdin()) {
+            let _ = tcsetattr(stdin(), OptionalActions::Now, &attributes);
+        }
     }
 
     /// Another thread panicked, gave the terminal back and has said why.

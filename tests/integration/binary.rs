@@ -17,7 +17,7 @@ use taper::run::event::{Event, Record};
 use taper::run::log::Follower;
 
 /// Far more than anything here takes, on a machine that is busy with other things.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A network so small that a step takes a millisecond, on the bundled sample.
 pub const TINY: [&str; 8] = [
@@ -108,10 +108,15 @@ impl Dir {
         let open = Arc::new(AtomicBool::new(true));
         let (drawn, answers, kept, still_open) =
             (screen.clone(), Arc::downgrade(&keys), received.clone(), open.clone());
+        let unread = Arc::new(AtomicBool::new(false));
+        let held_up = unread.clone();
         thread::spawn(move || {
             let mut bytes = [0; 4096];
             let mut answered = 0;
             while let Ok(count @ 1..) = reader.read(&mut bytes) {
+                while held_up.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(5));
+                }
                 drawn.lock().unwrap().process(&bytes[..count]);
                 let mut kept = kept.lock().unwrap();
                 kept.extend_from_slice(&bytes[..count]);
@@ -125,7 +130,7 @@ impl Dir {
                 }
             }
         });
-        Terminal { child, screen, received, open, side: Some((pty.master, keys)) }
+        Terminal { child, screen, received, open, unread, side: Some((pty.master, keys)) }
     }
 }
 
@@ -236,6 +241,8 @@ pub struct Terminal {
     received: Arc<Mutex<Vec<u8>>>,
     /// Cleared, the thread that reads lets go of our side too, when the program next draws.
     open: Arc<AtomicBool>,
+    /// Set, the thread that reads waits.
+    unread: Arc<AtomicBool>,
     /// Our side; without it the terminal is closed.
     side: Option<(Box<dyn MasterPty + Send>, Arc<Mutex<Box<dyn Write + Send>>>)>,
 }
@@ -249,7 +256,7 @@ impl Terminal {
         self.received.lock().unwrap().clone()
     }
 
-    pub fn resize(&self, cols: u16, rows: u16) {
+    pub fn resize(&self, rows: u16, cols: u16) {
         let (master, _) = self.side.as_ref().expect("the terminal is open");
         self.screen.lock().unwrap().screen_mut().set_size(rows, cols);
         master.resize(PtySize { rows, cols, pixel_width: cols * 8, pixel_height: rows * 16 }).unwrap();
@@ -268,6 +275,21 @@ impl Terminal {
         let mut writer = writer.lock().unwrap();
         writer.write_all(keys.as_bytes()).unwrap();
         writer.flush().unwrap();
+    }
+
+    /// A program has switched to the alternate screen, or hides the cursor.
+    pub fn is_taken(&self) -> bool {
+        let parser = self.screen.lock().unwrap();
+        parser.screen().alternate_screen() || parser.screen().hide_cursor()
+    }
+
+    /// As a terminal that hangs: what is written to it stays in its buffer, until that is full.
+    pub fn stop_reading(&self) {
+        self.unread.store(true, Ordering::SeqCst);
+    }
+
+    pub fn go_on_reading(&self) {
+        self.unread.store(false, Ordering::SeqCst);
     }
 
     /// As a terminal window that is closed, or a connection that drops.

@@ -7,13 +7,15 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use taper::run::control::Control;
 use taper::run::dir::RunDir;
 use taper::run::event::Command;
 use taper::run::lock::RunLock;
 use taper::run::socket::{MAX_CONNECTIONS, MAX_LINE_BYTES, Reply, Request, SendError, bind, send, serve};
 
-use crate::binary::eventually;
+use crate::binary::{Dir, wait_for_steps};
 
 const PAUSE: &[u8] = b"{\"version\":1,\"command\":{\"name\":\"pause\"}}\n";
 
@@ -184,23 +186,42 @@ fn the_longest_line_is_still_read() {
 }
 
 #[test]
-fn too_many_clients_are_turned_away_until_one_leaves() {
+fn the_idle_make_room_the_first_to_come_first() {
     let served = Served::obedient();
     let mut clients: Vec<Client> = (0..MAX_CONNECTIONS).map(|_| served.connect()).collect();
     for client in &mut clients {
         client.write(PAUSE);
         client.done();
     }
-    let mut one_too_many = served.connect();
-    assert!(one_too_many.error().contains("more than 16 clients at once"));
-    assert_eq!(one_too_many.reply(), None);
-    clients.pop();
-    eventually("a place is free", || {
-        let mut client = served.connect();
-        // A refused client may find the connection closed already.
-        let _ = client.stream.get_mut().write_all(PAUSE);
-        (client.reply()?["reply"] == "done").then_some(())
-    });
+    let mut one_more = served.connect();
+    one_more.write(PAUSE);
+    assert_eq!(one_more.done(), "Pause");
+    assert_eq!(clients[0].reply(), None);
+    for client in &mut clients[1..] {
+        client.write(PAUSE);
+        client.done();
+    }
+}
+
+#[test]
+fn where_all_wait_for_an_answer_one_more_waits_too() {
+    let (asked, has_asked) = mpsc::channel();
+    let served = Served::by(move |request| asked.send(request).unwrap());
+    let mut clients: Vec<Client> = (0..MAX_CONNECTIONS).map(|_| served.connect()).collect();
+    clients.iter_mut().for_each(|client| client.write(PAUSE));
+    let received = || has_asked.recv_timeout(Duration::from_secs(30)).unwrap();
+    let mut waiting: Vec<Request> = (0..MAX_CONNECTIONS).map(|_| received()).collect();
+    let mut one_more = served.connect();
+    one_more.write(PAUSE);
+    for request in waiting.drain(..) {
+        assert!(has_asked.try_recv().is_err(), "nobody else is heard before there is room");
+        let _ = request.reply.send(Reply::Done { message: "at last".into() });
+        if let Ok(last) = has_asked.recv_timeout(Duration::from_secs(30)) {
+            let _ = last.reply.send(Reply::Done { message: "the last".into() });
+            break;
+        }
+    }
+    assert_eq!(one_more.done(), "the last");
 }
 
 #[test]
@@ -296,4 +317,50 @@ fn a_server_that_babbles_is_no_trainer() {
     });
     assert!(matches!(send(&run, Command::Pause), Err(SendError::NoAnswer { .. })));
     babbler.join().unwrap();
+}
+
+#[test]
+fn a_trainer_under_a_storm_of_clients_obeys_the_good_one_and_keeps_its_memory() {
+    let dir = Dir::new();
+    let run = dir.start("far");
+    let control = Control::read(&run).unwrap();
+    let resident_pages = || -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", control.pid)).unwrap();
+        statm.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    wait_for_steps(&run, 50);
+    let before = resident_pages();
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut crowd = Vec::new();
+    for number in 0..200 {
+        let mut stream = UnixStream::connect(&control.socket).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        // Whatever is not taken is left: the trainer closes on whoever misbehaves.
+        match number % 4 {
+            0 => {
+                let mut bytes = vec![0; 1 << 16];
+                random.fill_bytes(&mut bytes);
+                let _ = stream.write_all(&bytes);
+            }
+            1 => drop(stream.write_all(&PAUSE[..10])),
+            2 => while stream.write(&[b'x'; 1 << 16]).is_ok() {},
+            // Asks, and does not read.
+            _ => {
+                while stream
+                    .write(b"{\"version\":1,\"command\":{\"name\":\"resume\"}}\n".repeat(1000).as_slice())
+                    .is_ok()
+                {}
+            }
+        }
+        crowd.push(stream);
+        if number % 20 == 19 {
+            assert!(dir.command(["pause", "far"]).succeed().contains("paused at step "));
+            assert!(dir.command(["resume", "far"]).succeed().contains(" step "));
+        }
+    }
+    wait_for_steps(&run, 50);
+    let grown = resident_pages().saturating_sub(before) * rustix::param::page_size() as u64;
+    assert!(grown < 64 << 20, "{} MiB", grown >> 20);
+    drop(crowd);
+    assert!(dir.command(["stop", "far"]).succeed().contains("stopped at step "));
 }

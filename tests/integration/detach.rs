@@ -172,3 +172,74 @@ fn sigterm_in_the_foreground_gives_143() {
     kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
 }
+
+#[test]
+fn of_two_that_resume_at_once_one_wins_and_the_other_says_who_has_it() {
+    let dir = Dir::new();
+    let run = dir.start("far");
+    for round in 1..=3 {
+        dir.command(["stop", "far"]).succeed();
+        eventually("it is dead", || (liveness(&run) == Liveness::Dead).then_some(()));
+        let both = [0, 1].map(|_| dir.command(["resume", "far", "--detach"]).spawn());
+        let outputs = both.map(|child| child.wait_with_output().unwrap());
+        let winner = eventually("one has it", || Control::read(&run)).pid;
+        for output in &outputs {
+            // Late enough, the second only finds that the run goes on.
+            let said = text(&output.stdout) + &text(&output.stderr);
+            let names_the_winner = said.contains(&format!("process {winner} on "));
+            assert!(output.status.success() || names_the_winner, "{said}");
+        }
+        assert!(outputs.iter().any(|output| output.status.success()));
+        let starts = records(&run).iter().filter(|record| matches!(record.event, Event::RunStarted(_))).count();
+        assert_eq!(starts, 1 + round);
+    }
+    // The one that comes second to the lock.
+    let winner = Control::read(&run).unwrap().pid;
+    let second = dir.command(["__train", "runs/far"]).output();
+    assert!(text(&second.stdout).contains(&format!("run far has a live trainer, process {winner} on ")));
+}
+
+#[test]
+fn a_run_resumes_where_it_was_moved_or_copied_to_be_it_from_under_a_live_trainer() {
+    let dir = Dir::new();
+    let run = dir.start("far");
+    dir.command(["checkpoint", "far"]).succeed();
+    let copy = dir.run("copy");
+    let copied = std::process::Command::new("cp").arg("-r").args([run.path(), copy.path()]).status().unwrap();
+    assert!(copied.success());
+    assert_eq!(liveness(&copy), Liveness::Dead, "the lock is not copied");
+    // Neither is the socket: what the copied file names is another's.
+    let original = Control::read(&copy).unwrap();
+    assert!(dir.command(["pause", "copy"]).fail(1).contains("has no live trainer"));
+    dir.command(["doctor", "copy", "--repair"]).output();
+    assert!(original.socket.exists());
+    dir.command(["resume", "copy", "--detach"]).succeed();
+    wait_for_steps(&copy, 5);
+    assert_ne!(Control::read(&copy).unwrap().socket, original.socket);
+    dir.command(["pause", "copy"]).succeed();
+    wait_for_steps(&run, 5);
+    dir.command(["stop", "copy"]).succeed();
+    dir.command(["stop", "far"]).succeed();
+    eventually("both are dead", || [&run, &copy].iter().all(|run| liveness(run) == Liveness::Dead).then_some(()));
+
+    std::fs::create_dir(dir.path("elsewhere")).unwrap();
+    std::fs::rename(run.path(), dir.path("elsewhere/moved")).unwrap();
+    let last = (steps(&taper::run::dir::RunDir::at(dir.path("elsewhere/moved"))) + 3).to_string();
+    let resume = ["--runs-dir", "elsewhere", "resume", "moved", "--no-tui", "--max-steps", &last];
+    assert!(dir.command(resume).succeed().contains("completed at step"));
+}
+
+#[test]
+fn a_recycled_pid_in_what_a_dead_trainer_left_is_not_taken_for_it() {
+    let dir = Dir::new();
+    let run = dir.start("far");
+    dir.command(["checkpoint", "far"]).succeed();
+    let left = Control::read(&run).unwrap();
+    kill_process(Pid::from_raw(left.pid as i32).unwrap(), Signal::KILL).unwrap();
+    eventually("the lock is free", || (liveness(&run) == Liveness::Dead).then_some(()));
+    // This process lives, and did not start then.
+    Control { pid: std::process::id(), ..left }.write(&run).unwrap();
+    assert!(dir.command(["stop", "far"]).succeed().contains("it has no live trainer"));
+    dir.command(["resume", "far", "--detach"]).succeed();
+    wait_for_steps(&run, 5);
+}

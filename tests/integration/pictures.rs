@@ -146,7 +146,7 @@ fn resizing_draws_the_pictures_anew() {
     let terminal = attach(&dir, Kind::Kitty, &[]);
     wait_for_pictures(&terminal, KITTY_PICTURE, 1);
     let drawn = count(&terminal, KITTY_PICTURE);
-    terminal.resize(150, 50);
+    terminal.resize(50, 150);
     wait_for_pictures(&terminal, KITTY_PICTURE, drawn + 1);
 }
 

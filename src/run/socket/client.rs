@@ -9,11 +9,14 @@ use thiserror::Error;
 use super::super::control::Control;
 use super::super::dir::RunDir;
 use super::super::event::{Command, FORMAT_VERSION};
-use super::super::lock::{Liveness, liveness};
+use super::super::lock::{Holder, Liveness, liveness};
 use super::{Line, MAX_LINE_BYTES, Reply};
 
 /// A command is answered when it is done, and a slow machine may first have to end a step or an evaluation.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
+
+/// How often a command is sent whose connection is closed without an answer.
+const ATTEMPTS: usize = 5;
 
 #[derive(Debug, Error)]
 pub enum SendError {
@@ -35,15 +38,24 @@ pub fn send(dir: &RunDir, command: Command) -> Result<Reply, SendError> {
         (Liveness::Elsewhere { host }, _) => return Err(SendError::Elsewhere { run, host }),
         (Liveness::Live, Some(control)) => control,
         (Liveness::Live, None) => {
-            return Err(SendError::NoAnswer { run, reason: "it is starting or ending; try again".into() });
+            let who = Holder::of_held(dir).map_or("it".to_owned(), |holder| holder.to_string());
+            return Err(SendError::NoAnswer { run, reason: format!("{who} is starting or ending; try again") });
         }
     };
-    let mut stream = UnixStream::connect(&control.socket).map_err(|source| SendError::Unreachable {
-        run: run.clone(),
-        socket: control.socket.display().to_string(),
-        source,
-    })?;
-    exchange(&mut stream, command).map_err(|error| {
+    let mut attempts = 1;
+    let answer = loop {
+        let mut stream = UnixStream::connect(&control.socket).map_err(|source| SendError::Unreachable {
+            run: run.clone(),
+            socket: control.socket.display().to_string(),
+            source,
+        })?;
+        match exchange(&mut stream, command) {
+            // Among very many clients we may have been the one that had to make room. To ask twice is to ask once.
+            Err(error) if is_closed(&error) && attempts < ATTEMPTS => attempts += 1,
+            answer => break answer,
+        }
+    };
+    answer.map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 format!("nothing came for {} s; it may still carry out the command", ANSWER_TIME.as_secs())
@@ -52,6 +64,10 @@ pub fn send(dir: &RunDir, command: Command) -> Result<Reply, SendError> {
         };
         SendError::NoAnswer { run, reason }
     })
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 fn exchange(stream: &mut UnixStream, command: Command) -> io::Result<Reply> {
@@ -63,7 +79,7 @@ fn exchange(stream: &mut UnixStream, command: Command) -> io::Result<Reply> {
     let mut answer = Vec::new();
     BufReader::new(stream).take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut answer)?;
     if answer.is_empty() {
-        return Err(io::Error::other("it closed the connection"));
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection"));
     }
     Ok(serde_json::from_slice(&answer)?)
 }

@@ -1,0 +1,269 @@
+//! `taper doctor RUN`: what of a run directory is whole, what is damaged, and what to do.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+
+use super::super::say;
+use crate::config::Config;
+use crate::failure;
+use crate::model::Cnn;
+use crate::run::control::Control;
+use crate::run::dir::RunDir;
+use crate::run::lock::{Holder, Liveness, RunLock, liveness};
+use crate::run::log::{EventLog, FollowError, Follower, torn_bytes};
+use crate::run::probe::Probe;
+use crate::run::state::RunState;
+use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::optimizer::Adam;
+
+/// Broken lines of the log that are told one by one.
+const LINES: usize = 5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Whole,
+    /// Harmless: the next trainer sees to it.
+    Stale,
+    Damaged,
+}
+
+/// What there is to say of one part.
+struct Finding {
+    subject: String,
+    health: Health,
+    text: String,
+}
+
+/// Says how the run is, after a repair if that is asked for; returns the exit code.
+pub fn examine(run: &RunDir, repair: bool) -> Result<u8> {
+    if repair {
+        mend(run)?;
+    }
+    let (config, mut network) = config(run);
+    let findings: Vec<Finding> = std::iter::once(config)
+        .chain(log(run))
+        .chain(checkpoints(run, network.as_mut()))
+        .chain(probes(run))
+        .chain([control(run), lock(run)])
+        .collect();
+    for Finding { subject, health, text } in &findings {
+        let health = match health {
+            Health::Whole => "whole",
+            Health::Stale => "stale",
+            Health::Damaged => "DAMAGED",
+        };
+        say(format!("{subject:<17} {health:<9}{text}"))?;
+    }
+    let is_whole = findings.iter().all(|finding| finding.health != Health::Damaged);
+    Ok(if is_whole { 0 } else { failure::FAILURE })
+}
+
+/// What the next trainer would do before it goes on. Only without a live one.
+fn mend(run: &RunDir) -> Result<()> {
+    let _lock = RunLock::acquire(run)?;
+    let path = run.events();
+    let torn = torn_bytes(&path).unwrap_or(0);
+    if torn > 0 {
+        EventLog::open(&path).with_context(|| path.display().to_string())?;
+        say(format!("repaired: {torn} bytes of an unfinished line cut off {}", path.display()))?;
+    }
+    let remove = |path: &Path| -> Result<()> {
+        fs::remove_file(path).with_context(|| path.display().to_string())?;
+        say(format!("repaired: {} removed", path.display()))
+    };
+    // Its trainer is dead, for the lock is ours; unless the run was copied with the file of a live one.
+    if let Some(control) = Control::read(run)
+        && control.is_on_this_host()
+        && !control.process_lives()
+        && fs::symlink_metadata(&control.socket).is_ok_and(|found| found.file_type().is_socket())
+    {
+        remove(&control.socket)?;
+    }
+    if run.control().exists() {
+        remove(&run.control())?;
+    }
+    Ok(())
+}
+
+fn finding(subject: impl Into<String>, health: Health, text: impl Into<String>) -> Finding {
+    Finding { subject: subject.into(), health, text: text.into() }
+}
+
+/// Also the network and optimizer of the run, into which its checkpoints must fit.
+fn config(run: &RunDir) -> (Finding, Option<(Cnn, Adam)>) {
+    let built = Config::load(Some(&run.config()), &[]).map_err(anyhow::Error::from).and_then(|config| {
+        let cnn = Cnn::new(&config.model, config.run.seed, &Device::Cpu)?;
+        let adam = Adam::new(config.optimizer.clone(), cnn.weights())?;
+        Ok((cnn, adam))
+    });
+    match built {
+        Ok(network) => (finding("config", Health::Whole, network.0.summary()), Some(network)),
+        Err(error) => {
+            let text = format!(
+                "{}; put it right: without it the run can be watched, but not resumed",
+                failure::describe(&error).replace('\n', "; ")
+            );
+            (finding("config", Health::Damaged, text), None)
+        }
+    }
+}
+
+fn log(run: &RunDir) -> Vec<Finding> {
+    const BYTES: usize = 1 << 20;
+    let path = run.events();
+    let torn = match torn_bytes(&path) {
+        Ok(torn) => torn,
+        Err(error) => {
+            let text = format!("{}: {error}; the curves are lost, training can go on", path.display());
+            return vec![finding("log", Health::Damaged, text)];
+        }
+    };
+    let (mut state, mut events, mut faults) = (RunState::default(), 0, vec![]);
+    let mut follower = Follower::new(&path);
+    loop {
+        match follower.read(BYTES) {
+            Ok(records) if records.is_empty() => break,
+            Ok(records) => {
+                events += records.len();
+                records.iter().for_each(|record| state.apply(record));
+            }
+            Err(error) => {
+                let is_final = !matches!(error, FollowError::Malformed { .. });
+                faults.push(error.to_string());
+                if is_final {
+                    break;
+                }
+            }
+        }
+    }
+    let summary = format!("{events} events, up to step {}", state.step);
+    let mut findings = vec![finding("log", Health::Whole, summary)];
+    findings.extend(faults.iter().take(LINES).map(|fault| {
+        finding("log", Health::Damaged, format!("{fault}; the line is passed over, what it told is lost"))
+    }));
+    if faults.len() > LINES {
+        findings.push(finding("log", Health::Damaged, format!("and {} more such lines", faults.len() - LINES)));
+    }
+    let missing = state.losses.values().iter().filter(|loss| loss.is_nan()).count();
+    if missing > 0 {
+        findings.push(finding(
+            "log",
+            Health::Damaged,
+            format!("the losses of {missing} steps are missing; training can go on"),
+        ));
+    }
+    // The line that a live trainer is just writing is no damage.
+    if torn > 0 && liveness(run) == Liveness::Dead {
+        let text = format!("the last line is torn, {torn} bytes of it are there; taper resume or --repair cuts it off");
+        findings.push(finding("log", Health::Damaged, text));
+    }
+    findings
+}
+
+fn checkpoints(run: &RunDir, mut network: Option<&mut (Cnn, Adam)>) -> Vec<Finding> {
+    let paths = match checkpoint::paths(run) {
+        Ok(paths) => paths,
+        Err(error) => return vec![finding("checkpoints", Health::Damaged, failure::describe(&error))],
+    };
+    let mut findings: Vec<Finding> =
+        paths.iter().map(|path| one_checkpoint(path, network.as_deref_mut(), &paths)).collect();
+    if findings.is_empty() {
+        findings.push(finding("checkpoints", Health::Whole, "none yet"));
+    }
+    let hidden = |name: &OsStr| name.to_string_lossy().starts_with('.');
+    let entries = fs::read_dir(run.checkpoints()).into_iter().flatten().flatten();
+    let leftovers = entries.filter(|entry| hidden(&entry.file_name())).count();
+    if leftovers > 0 && liveness(run) == Liveness::Dead {
+        let text = format!("{leftovers} unfinished, left by a trainer that was killed; taper resume removes them");
+        findings.push(finding("checkpoints", Health::Stale, text));
+    }
+    findings
+}
+
+fn one_checkpoint(path: &Path, network: Option<&mut (Cnn, Adam)>, all: &[PathBuf]) -> Finding {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let read = Checkpoint::read(path).and_then(|checkpoint| {
+        if let Some((cnn, adam)) = network {
+            checkpoint.load(cnn, adam)?;
+        }
+        Ok(checkpoint.state)
+    });
+    match read {
+        Ok(state) => {
+            let best = match state.best {
+                Some(best) if !all.iter().any(|path| path.ends_with(&best.checkpoint)) => {
+                    format!("; its best, {}, is not there", best.checkpoint)
+                }
+                Some(best) => format!(", best {:.2} % in {}", best.test_accuracy, best.checkpoint),
+                None => String::new(),
+            };
+            finding(name, Health::Whole, format!("step {}{best}", state.step))
+        }
+        Err(error) => {
+            let text = format!("{}; taper resume passes over it, it can be removed", failure::describe(&error));
+            finding(name, Health::Damaged, text)
+        }
+    }
+}
+
+fn probes(run: &RunDir) -> Vec<Finding> {
+    let entries = fs::read_dir(run.probes()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = entries.filter(|path| path.extension() == Some(OsStr::new("safetensors"))).collect();
+    paths.sort();
+    let mut whole = 0;
+    let mut findings = vec![];
+    for path in paths {
+        let read = fs::read(&path).map_err(anyhow::Error::from);
+        match read.and_then(|bytes| Probe::from_bytes(&bytes).map_err(Into::into)) {
+            Ok(_) => whole += 1,
+            Err(error) => {
+                let text = format!("{}: {}; it can be removed", path.display(), failure::describe(&error));
+                findings.push(finding("probes", Health::Damaged, text));
+            }
+        }
+    }
+    findings.insert(0, finding("probes", Health::Whole, whole.to_string()));
+    findings
+}
+
+fn control(run: &RunDir) -> Finding {
+    let live = liveness(run) != Liveness::Dead;
+    match (Control::read(run), run.control().exists()) {
+        (Some(control), _) if live => {
+            finding("control", Health::Whole, format!("process {} on {}", control.pid, control.host))
+        }
+        (Some(control), _) => {
+            let text = format!(
+                "of process {} on {}, which is dead; taper resume replaces it, --repair removes it",
+                control.pid, control.host
+            );
+            finding("control", Health::Stale, text)
+        }
+        (None, true) => {
+            let text = format!(
+                "{} cannot be read; taper resume replaces it, --repair removes it if no trainer is live",
+                run.control().display()
+            );
+            finding("control", Health::Damaged, text)
+        }
+        (None, false) if live => finding("control", Health::Stale, "not there: the trainer is starting or ending"),
+        (None, false) => finding("control", Health::Whole, "none: no trainer is live"),
+    }
+}
+
+fn lock(run: &RunDir) -> Finding {
+    let text = match liveness(run) {
+        Liveness::Live => match Holder::of_held(run) {
+            Some(holder) => format!("held by the live trainer, {holder}"),
+            None => "held by the live trainer".to_owned(),
+        },
+        Liveness::Elsewhere { host } => format!("held by a trainer on {host}, or it cannot be told from here"),
+        Liveness::Dead => "free: no trainer is live".to_owned(),
+    };
+    finding("lock", Health::Whole, text)
+}

@@ -1,0 +1,187 @@
+//! Damaged run directories: what the commands say of them, and what `taper doctor RUN` makes of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+use taper::run::control::Control;
+use taper::run::dir::RunDir;
+use taper::run::event::Event;
+use taper::run::probe::Probe;
+use taper::train::checkpoint;
+
+use crate::binary::{Dir, TINY, records, text, wait_for_event, wait_for_steps};
+use crate::exactness::{kill, wait_for_death};
+
+/// A finished run of 40 steps with checkpoints at 20, 30 and 40.
+fn trained(dir: &Dir) -> RunDir {
+    let args = ["train", "--no-tui", "--name", "run", "--max-steps", "40", "--set", "checkpoint.every_steps=10"];
+    dir.command(args.into_iter().chain(TINY).chain(["--set", "checkpoint.keep_last=3"])).succeed();
+    dir.run("run")
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).expect("a file");
+    bytes[at] ^= 1;
+    fs::write(path, bytes).expect("written");
+}
+
+/// What the doctor says of the run, and whether it finds it whole.
+fn doctor(dir: &Dir, further: &[&str]) -> (String, bool) {
+    let output = dir.command(["doctor", "run"].iter().chain(further)).output();
+    let said = text(&output.stdout);
+    assert_eq!(text(&output.stderr), "", "{said}");
+    assert_eq!(said.contains("DAMAGED"), !output.status.success(), "{said}");
+    assert!(matches!(output.status.code(), Some(0 | 1)));
+    (said, output.status.success())
+}
+
+fn latest(run: &RunDir) -> PathBuf {
+    checkpoint::paths(run).expect("checkpoints").remove(0)
+}
+
+#[test]
+fn a_damaged_checkpoint_is_told_with_one_that_is_whole_and_passed_over_by_resume() {
+    let dir = Dir::new();
+    let run = trained(&dir);
+    let damaged = latest(&run).join("model.safetensors");
+    flip(&damaged, 5000);
+    let error = dir.command([Path::new("eval"), &latest(&run)]).fail(1);
+    let other = checkpoint::paths(&run).expect("checkpoints")[1].display().to_string();
+    assert!(error.contains("model.safetensors is damaged: its SHA-256 is not the one in state.json"), "{error}");
+    assert!(error.contains(&format!("; {other} is whole")), "{error}");
+
+    dir.command(["resume", "run", "--no-tui", "--max-steps", "50"]).succeed();
+    wait_for_event(&run, "an alarm", |event| match event {
+        Event::AlarmRaised { message, .. } => message.contains("a later checkpoint was passed over: ").then_some(()),
+        _ => None,
+    });
+    let second_start = records(&run).into_iter().rev().find_map(|record| match record.event {
+        Event::RunStarted(started) => started.continued_from,
+        _ => None,
+    });
+    assert_eq!(second_start, Some(32), "the one before, saved at the end of the epoch");
+}
+
+#[test]
+fn without_any_whole_checkpoint_each_is_named_and_nothing_is_trained() {
+    let dir = Dir::new();
+    let run = trained(&dir);
+    let paths = checkpoint::paths(&run).expect("checkpoints");
+    for path in &paths {
+        fs::write(path.join("state.json"), "{").expect("written");
+    }
+    let error = dir.command(["resume", "run", "--no-tui", "--max-steps", "50"]).fail(1);
+    for path in &paths {
+        assert!(error.contains(&path.join("state.json").display().to_string()), "{error}");
+    }
+    assert!(error.contains("is whole: ") && error.contains("moved away, they let the run begin again"), "{error}");
+}
+
+#[test]
+fn the_doctor_finds_a_run_whole_and_names_every_damage() {
+    let dir = Dir::new();
+    let run = trained(&dir);
+    let (said, whole) = doctor(&dir, &[]);
+    assert!(whole, "{said}");
+    for part in ["config ", "log ", "e0002-s000040 ", "probes ", "control ", "lock "] {
+        assert!(said.lines().any(|line| line.starts_with(part) && line.contains(" whole ")), "{part}: {said}");
+    }
+
+    // One after the other, so that each is told beside the others.
+    let name = |path: PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
+    let newest = name(latest(&run));
+    flip(&latest(&run).join("optimizer.safetensors"), 4000);
+    let (said, whole) = doctor(&dir, &[]);
+    assert!(!whole && said.contains(&format!("{newest}     DAMAGED")), "{said}");
+    assert!(said.contains("is not the one in state.json") && said.contains("taper resume passes over it"), "{said}");
+
+    let probe = fs::read_dir(run.probes()).expect("probes").next().expect("one").expect("an entry").path();
+    fs::write(&probe, "no tensors").expect("written");
+    let (said, _) = doctor(&dir, &[]);
+    assert!(said.contains(&probe.display().to_string()), "{said}");
+
+    let log = fs::read_to_string(run.events()).expect("the log");
+    let mut lines: Vec<&str> = log.lines().collect();
+    lines[2] = "{\"time_ms\":1,";
+    fs::write(run.events(), lines.join("\n") + "\n{\"time_ms\":2").expect("written");
+    let (said, _) = doctor(&dir, &[]);
+    assert!(said.contains("events.jsonl: line 3 (byte ") && said.contains("the line is passed over"), "{said}");
+    assert!(said.contains("the last line is torn, 12 bytes of it are there"), "{said}");
+
+    fs::write(run.control(), "rubbish").expect("written");
+    fs::write(run.config(), "[model]\nhidden = 0\n").expect("written");
+    let (said, _) = doctor(&dir, &[]);
+    assert!(said.contains("config            DAMAGED") && said.contains("model.hidden = 0: must be"), "{said}");
+    assert!(said.contains("control           DAMAGED"), "{said}");
+    assert!(said.contains("e0001-s000032 "), "the rest is looked at all the same: {said}");
+
+    // Only the torn line and the control file.
+    let (said, whole) = doctor(&dir, &["--repair"]);
+    assert!(!whole && said.contains("repaired: 12 bytes of an unfinished line cut off "), "{said}");
+    assert!(said.contains("control removed") && !said.contains("the last line is torn"), "{said}");
+    assert!(said.contains("line 3 (byte ") && said.contains("config            DAMAGED"), "{said}");
+    assert!(fs::read_to_string(run.events()).expect("the log").ends_with('\n'));
+}
+
+#[test]
+fn a_probe_may_be_cut_or_changed_anywhere_without_a_panic() {
+    let dir = Dir::new();
+    let run = trained(&dir);
+    let path = fs::read_dir(run.probes()).expect("probes").next().expect("one").expect("an entry").path();
+    let mut bytes = fs::read(path).expect("a probe");
+    Probe::from_bytes(&bytes).expect("whole");
+    // All of the header; of the maps, any byte is a map.
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("eight")) as usize;
+    for at in 0..header {
+        bytes[at] ^= 1 << (at % 8);
+        let _ = Probe::from_bytes(&bytes);
+        bytes[at] ^= 1 << (at % 8);
+    }
+    for length in (0..bytes.len()).step_by(97) {
+        Probe::from_bytes(&bytes[..length]).expect_err("it is cut off");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_network_is_told_with_every_tensor_that_does_not_fit() {
+    let dir = Dir::new();
+    let run = trained(&dir);
+    let config = fs::read_to_string(run.config()).expect("a configuration");
+    fs::write(run.config(), config.replace("hidden = 8", "hidden = 9")).expect("written");
+    let (said, whole) = doctor(&dir, &[]);
+    assert!(!whole && said.contains("fc1.weight: shape [8, 64], expected [9, 64]; fc1.bias: shape [8]"), "{said}");
+    let error = dir.command(["resume", "run", "--no-tui", "--max-steps", "50"]).fail(1);
+    assert!(
+        error.contains("model.safetensors") && error.contains("fc2.weight: shape [10, 8], expected [10, 9]"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_doctor_leaves_a_live_run_alone_and_tidies_up_after_a_dead_one() {
+    let dir = Dir::new();
+    let train = ["train", "--detach", "--epochs", "100000", "--name", "run"];
+    dir.command(train.into_iter().chain(TINY)).succeed();
+    let run = dir.run("run");
+    wait_for_steps(&run, 5);
+    let control = Control::read(&run).expect("a live trainer");
+    let (said, whole) = doctor(&dir, &[]);
+    assert!(whole && said.contains(&format!("held by the live trainer, process {} on ", control.pid)), "{said}");
+    let error = dir.command(["doctor", "run", "--repair"]).fail(1);
+    assert!(error.contains(&format!("run run has a live trainer, process {} on ", control.pid)), "{error}");
+    assert!(run.control().exists() && control.socket.exists());
+
+    dir.command(["checkpoint", "run"]).succeed();
+    kill(&run, Signal::KILL);
+    wait_for_death(&run);
+    fs::create_dir(run.checkpoints().join(".unfinished-x")).expect("a folder");
+    let (said, whole) = doctor(&dir, &[]);
+    assert!(whole && said.contains(&format!("control           stale    of process {}", control.pid)), "{said}");
+    assert!(said.contains("1 unfinished, left by a trainer that was killed"), "{said}");
+    let (said, whole) = doctor(&dir, &["--repair"]);
+    assert!(whole && said.contains("control           whole    none"), "{said}");
+    assert!(!run.control().exists() && !control.socket.exists());
+    dir.command(["resume", "run", "--detach"]).succeed();
+    wait_for_steps(&run, 5);
+}

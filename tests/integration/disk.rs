@@ -1,0 +1,109 @@
+//! A disk that takes nothing more, played by the limit on the size of files: training goes on, and nothing is lost.
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use taper::run::control::Control;
+use taper::run::dir::RunDir;
+use taper::run::event::Event;
+use taper::run::log::torn_bytes;
+use taper::train::checkpoint;
+
+use crate::binary::{Dir, TINY, eventually, records, wait_for_event, wait_for_steps};
+use crate::follow::fold;
+
+/// No file of the run's trainer can grow beyond that many bytes.
+fn limit_files(run: &RunDir, bytes: Option<u64>) {
+    let pid = Control::read(run).expect("a live trainer").pid;
+    let limit = Rlimit { current: bytes, maximum: None };
+    prlimit(Pid::from_raw(pid as i32), Resource::Fsize, limit).expect("a limit");
+}
+
+/// Pauses the run, and resumes it: the step that it had reached.
+fn reached(dir: &Dir) -> u64 {
+    let paused = dir.command(["pause"]).succeed();
+    dir.command(["resume", "far"]).succeed();
+    paused.trim().rsplit(' ').next().expect("a step").parse().expect(&paused)
+}
+
+fn alarms(run: &RunDir, text: &str) -> usize {
+    let is = |event: &Event| matches!(event, Event::AlarmRaised { message, .. } if message.contains(text));
+    records(run).iter().filter(|record| is(&record.event)).count()
+}
+
+fn start(dir: &Dir) -> RunDir {
+    let train = ["train", "--detach", "--epochs", "100000", "--name", "far", "--set", "checkpoint.every_steps=5"];
+    dir.command(train.into_iter().chain(TINY)).succeed();
+    dir.run("far")
+}
+
+#[test]
+fn on_a_full_disk_training_goes_on_and_the_log_is_whole_when_there_is_space_again() {
+    let dir = Dir::new();
+    let run = start(&dir);
+    wait_for_event(&run, "a checkpoint", |event| matches!(event, Event::CheckpointSaved(_)).then_some(()));
+    // First in the middle of a line, then nothing that is longer than a page; so no checkpoint either.
+    for (name, bytes) in [("a line", None), ("a page", Some(4096))] {
+        wait_for_steps(&run, 5);
+        dir.command(["pause"]).succeed();
+        let length = run.events().metadata().expect("a log").len();
+        limit_files(&run, Some(bytes.unwrap_or(length + 10)));
+        let alarms_before = alarms(&run, "checkpoint: cannot write ");
+        let (before, saved) = (reached(&dir), checkpoint::latest(&run).expect("readable").expect("one").state.step);
+        eventually("the run goes on", || (reached(&dir) > before + 30).then_some(()));
+        assert_eq!(
+            (run.events().metadata().expect("a log").len(), torn_bytes(&run.events()).expect("a log")),
+            (length, 0)
+        );
+        let still_saved = checkpoint::latest(&run).expect("readable").expect("one").state.step;
+        assert!(still_saved >= saved, "{name}");
+        if bytes.is_some() {
+            assert_eq!(still_saved, saved, "no checkpoint fits");
+            assert_eq!(alarms(&run, "checkpoint: cannot write "), alarms_before, "not yet in the log");
+        }
+        limit_files(&run, None);
+        wait_for_event(&run, "an alarm", |event| match event {
+            Event::AlarmRaised { message, .. } => message.contains("the event log can be written again").then_some(()),
+            _ => None,
+        });
+    }
+    dir.command(["stop"]).succeed();
+    assert_eq!(alarms(&run, "the event log cannot be written (File too large"), 2);
+    assert_eq!(alarms(&run, "none was lost"), 2);
+    assert!(alarms(&run, "checkpoint: cannot write ") > 0);
+
+    let (state, saved) = (fold(&records(&run)), checkpoint::latest(&run).expect("readable").expect("one").state);
+    assert_eq!((state.losses.len() as u64, state.step), (saved.step, saved.step));
+    assert!(state.losses.values().iter().all(|loss| loss.is_finite()));
+    let times: Vec<u64> = records(&run).iter().map(|record| record.time_ms).collect();
+    assert!(times.is_sorted());
+}
+
+#[test]
+fn a_folder_that_takes_no_checkpoint_raises_an_alarm_and_the_next_one_is_saved() {
+    let dir = Dir::new();
+    let run = start(&dir);
+    wait_for_event(&run, "a checkpoint", |event| matches!(event, Event::CheckpointSaved(_)).then_some(()));
+    let aside = dir.path("aside");
+    std::fs::rename(run.checkpoints(), &aside).expect("moved");
+    let alarm = |event: &Event| match event {
+        Event::AlarmRaised { message, step } => message.contains("checkpoint: cannot write to").then_some(*step),
+        _ => None,
+    };
+    let step = wait_for_event(&run, "an alarm", alarm);
+    std::fs::rename(&aside, run.checkpoints()).expect("moved back");
+    wait_for_event(&run, "a later checkpoint", |event| match event {
+        Event::CheckpointSaved(saved) => (saved.step > step).then_some(()),
+        _ => None,
+    });
+}
+
+#[test]
+fn training_does_not_begin_where_its_log_cannot() {
+    let dir = Dir::new();
+    let run = start(&dir);
+    dir.command(["stop"]).succeed();
+    eventually("the trainer is gone", || (!run.control().exists()).then_some(()));
+    std::fs::remove_file(run.events()).expect("removed");
+    std::fs::create_dir(run.events()).expect("a folder in its place");
+    let error = dir.command(["resume", "far", "--no-tui"]).fail(1);
+    assert!(error.contains("events.jsonl"), "{error}");
+}

@@ -1,0 +1,212 @@
+//! Files with arbitrary or changed bytes: an error that names the file, or what stands before the damage; never a panic.
+//! (`cargo fuzz` needs a nightly compiler. These are property tests instead, a few thousand cases each.)
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use taper::config::Config;
+use taper::data::cifar::parse_records;
+use taper::run::control::Control;
+use taper::run::dir::RunDir;
+use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
+use taper::run::lock::{Holder, Liveness, liveness};
+use taper::run::log::{FollowError, Follower};
+use taper::run::state::RunState;
+
+use crate::follow::{fixture, fold};
+
+/// Every record of a log, and every error on the way.
+fn read(path: &Path) -> (Vec<Record>, Vec<FollowError>) {
+    let (mut records, mut errors) = (vec![], vec![]);
+    let mut follower = Follower::new(path);
+    loop {
+        match follower.read(1 << 16) {
+            Ok(more) if more.is_empty() => return (records, errors),
+            Ok(more) => records.extend(more),
+            Err(error) => {
+                let is_final = !matches!(error, FollowError::Malformed { .. });
+                errors.push(error);
+                if is_final {
+                    return (records, errors);
+                }
+            }
+        }
+    }
+}
+
+/// Everything that a view asks of a run.
+fn look_at(state: &RunState) {
+    let _ = (state.summary(), state.best(), state.steps_in_epoch(), state.open_epoch_loss(), state.probe_share());
+    let _ = (state.active_secs(u64::MAX), state.wall_secs(0), state.step_time(), state.recent_step_time());
+    let _ = (state.losses.curve().count(), state.losses.smoothed());
+}
+
+#[test]
+fn every_byte_of_a_log_may_be_changed_and_the_lines_before_it_are_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("events.jsonl");
+    for name in ["first_epoch", "continued", "paused"] {
+        let mut log = fs::read(fixture(name)).expect("a log");
+        let whole = read(&fixture(name)).0;
+        for at in 0..log.len() {
+            let bit = 1 << (at % 8);
+            log[at] ^= bit;
+            fs::write(&path, &log).expect("written");
+            log[at] ^= bit;
+            let (records, errors) = read(&path);
+            let before = log[..at].iter().filter(|&&byte| byte == b'\n').count();
+            assert!(records.len() >= before.min(whole.len()), "{name}, byte {at}");
+            assert_eq!(records[..before.min(whole.len())], whole[..before.min(whole.len())], "{name}, byte {at}");
+            for error in errors {
+                let line = format!("events.jsonl: line {} ", before + 1);
+                assert!(error.to_string().contains(&line), "{name}, byte {at}: {error}");
+            }
+            look_at(&fold(&records));
+        }
+    }
+}
+
+/// A number such as a file may hold and a program may trip over.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0..10u64, any::<u64>(), Just(u64::MAX), Just(1 << 53), Just(i64::MAX as u64)]
+}
+
+fn real() -> impl Strategy<Value = f64> {
+    prop_oneof![0.0..10.0f64, any::<f64>().prop_filter("JSON has it", |real| real.is_finite()), Just(-1.0), Just(0.0)]
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (number(), number(), number(), number(), proptest::option::of(number()), real()).prop_map(
+            |(epochs, steps_per_epoch, total_steps, batch_size, continued_from, learning_rate)| {
+                Event::RunStarted(RunStarted {
+                    version: 1,
+                    run: String::new(),
+                    model: String::new(),
+                    parameters: epochs,
+                    device: String::new(),
+                    data: String::new(),
+                    data_origin: String::new(),
+                    notice: None,
+                    train_examples: batch_size,
+                    test_examples: 0,
+                    epochs,
+                    batch_size,
+                    steps_per_epoch,
+                    total_steps,
+                    learning_rate,
+                    seed: 0,
+                    host: String::new(),
+                    pid: 0,
+                    continued_from,
+                })
+            }
+        ),
+        (number(), number(), proptest::collection::vec(any::<f32>(), 0..5), number(), number(), real()).prop_map(
+            |(epoch, first_step, losses, correct, examples, train_secs)| {
+                Event::StepsDone(StepsDone { epoch, first_step, losses, correct, examples, train_secs, split_us: None })
+            }
+        ),
+        // By its JSON, so that a field which is added later does not matter here.
+        (number(), number(), real(), real()).prop_map(|(epoch, step, loss, secs)| {
+            let json = serde_json::json!({
+                "epoch": epoch, "step": step, "train_loss": loss, "train_accuracy": loss, "test_loss": loss,
+                "test_accuracy": loss, "learning_rate": loss, "elapsed_secs": secs, "evaluation_secs": secs,
+                "best": true,
+            });
+            Event::EpochDone(serde_json::from_value::<EpochDone>(json).expect("an epoch"))
+        }),
+        (number(), number()).prop_map(|(epoch, step)| Event::EvaluationStarted { epoch, step }),
+        number().prop_map(|step| Event::Paused { step }),
+        number().prop_map(|step| Event::Resumed { step }),
+        (number(), number()).prop_map(|(step, resident_bytes)| Event::SystemSampled { step, resident_bytes }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_sequence_of_events_can_be_folded_and_looked_at(
+        events in proptest::collection::vec((number(), any_event()), 0..12)
+    ) {
+        let mut state = RunState::default();
+        for (time_ms, event) in events {
+            state.apply(&Record { time_ms, event });
+            look_at(&state);
+        }
+    }
+
+    #[test]
+    fn any_bytes_may_be_a_log(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\n')], 0..300)) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("events.jsonl");
+        fs::write(&path, &bytes).expect("written");
+        let (records, errors) = read(&path);
+        prop_assert_eq!(records.len() + errors.len(), bytes.iter().filter(|&&byte| byte == b'\n').count());
+    }
+
+    #[test]
+    fn any_bytes_may_be_a_configuration(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config.toml");
+        fs::write(&path, &bytes).expect("written");
+        if let Err(error) = Config::load(Some(&path), &[]) {
+            prop_assert!(error.to_string().contains("config.toml"), "{}", error);
+        }
+    }
+
+    #[test]
+    fn a_configuration_may_be_cut_or_changed_anywhere(at in 0.0..1.0f64, byte: u8, cut: bool) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config.toml");
+        let mut bytes = Config::default().to_toml().into_bytes();
+        let at = (at * bytes.len() as f64) as usize;
+        if cut { bytes.truncate(at) } else { bytes[at] ^= byte }
+        fs::write(&path, &bytes).expect("written");
+        match Config::load(Some(&path), &[]) {
+            // What is still a configuration obeys the rules: written and read again it is the same.
+            Ok(config) => {
+                fs::write(&path, config.to_toml()).expect("written");
+                prop_assert_eq!(Config::load(Some(&path), &[]).expect("loads"), config);
+            }
+            Err(error) => prop_assert!(error.to_string().contains("config.toml"), "{}", error),
+        }
+    }
+
+    #[test]
+    fn any_bytes_may_be_a_control_file_and_a_lock(
+        bytes in proptest::collection::vec(any::<u8>(), 0..100), at in 0.0..1.0f64, byte: u8
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = RunDir::at(folder.path());
+        let mut own = serde_json::to_vec(&Control::own("/nowhere".into())).expect("JSON");
+        let at = (at * own.len() as f64) as usize;
+        own[at] ^= byte;
+        for bytes in [bytes, own] {
+            fs::write(run.control(), &bytes).expect("written");
+            fs::write(run.lock(), &bytes).expect("written");
+            if let Some(control) = Control::read(&run) {
+                let _ = (control.is_on_this_host(), control.process_lives());
+            }
+            let _ = Holder::read(&run);
+            // The lock decides, whatever the files say.
+            prop_assert_eq!(liveness(&run), Liveness::Dead);
+        }
+    }
+
+    #[test]
+    fn any_bytes_may_be_a_batch_of_pictures(
+        bytes in proptest::collection::vec(any::<u8>(), 0..100), label: u8, more in 0usize..3
+    ) {
+        prop_assert!(parse_records("b.bin", &bytes, 1).unwrap_err().to_string().starts_with("b.bin: byte "));
+        let mut records = vec![0; 2 * 3073 + more];
+        records[3073] = label;
+        let read = parse_records("b.bin", &records, 2);
+        prop_assert_eq!(read.is_ok(), label < 10 && more == 0);
+        if let Err(error) = read {
+            prop_assert!(error.to_string().starts_with("b.bin: byte "), "{}", error);
+        }
+    }
+}

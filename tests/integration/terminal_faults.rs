@@ -1,0 +1,114 @@
+//! Whatever befalls the dashboard and its terminal, the trainer does not notice; a terminal that is still there is given
+//! back.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, kill_process};
+use taper::run::lock::{Liveness, liveness};
+
+use crate::binary::{Dir, TINY, Terminal, eventually, wait_for_steps};
+
+fn attached(dir: &Dir) -> Terminal {
+    let terminal = dir.terminal(["train", "--name", "far", "--epochs", "100000"].into_iter().chain(TINY));
+    terminal.wait_for("● training");
+    assert!(terminal.is_taken());
+    terminal
+}
+
+fn trainer_goes_on(dir: &Dir) {
+    wait_for_steps(&dir.run("far"), 20);
+    assert_eq!(liveness(&dir.run("far")), Liveness::Live);
+}
+
+/// As the kernel tells: R, S, T and so on.
+fn state_of(terminal: &Terminal) -> char {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", terminal.pid().as_raw_nonzero())).expect("a process");
+    stat.rsplit_once(") ").and_then(|(_, fields)| fields.chars().next()).expect("a state")
+}
+
+#[test]
+fn sigterm_gives_the_terminal_back() {
+    let dir = Dir::new();
+    let mut terminal = attached(&dir);
+    kill_process(terminal.pid(), Signal::TERM).expect("killed");
+    assert_eq!(terminal.wait().exit_code(), 143);
+    eventually("the terminal is given back", || (!terminal.is_taken()).then_some(()));
+    trainer_goes_on(&dir);
+}
+
+#[test]
+fn sigkill_costs_the_dashboard_only() {
+    let dir = Dir::new();
+    let mut terminal = attached(&dir);
+    kill_process(terminal.pid(), Signal::KILL).expect("killed");
+    terminal.wait();
+    trainer_goes_on(&dir);
+    let mut again = dir.terminal(["attach", "far"]);
+    again.wait_for("● training");
+    again.keys("q");
+    assert!(again.wait().success());
+}
+
+#[test]
+fn stopped_it_gives_the_terminal_back_and_continued_it_takes_it_again() {
+    let dir = Dir::new();
+    let mut terminal = attached(&dir);
+    for _ in 0..3 {
+        kill_process(terminal.pid(), Signal::TSTP).expect("stopped");
+        eventually("it is stopped", || (state_of(&terminal) == 'T').then_some(()));
+        eventually("the terminal is given back", || (!terminal.is_taken()).then_some(()));
+        trainer_goes_on(&dir);
+        kill_process(terminal.pid(), Signal::CONT).expect("continued");
+        eventually("the terminal is taken again", || terminal.is_taken().then_some(()));
+        terminal.wait_for("● training");
+    }
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+}
+
+#[test]
+fn two_hundred_resizes_at_once_leave_a_whole_dashboard() {
+    let dir = Dir::new();
+    let mut terminal = attached(&dir);
+    for i in 0..200u16 {
+        terminal.resize(1 + i * 7 % 60, 2 + i * 13 % 200);
+    }
+    terminal.resize(24, 80);
+    terminal.wait_for("● training");
+    terminal.wait_for("q leave");
+    trainer_goes_on(&dir);
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+}
+
+#[test]
+fn a_terminal_that_is_not_read_stops_the_dashboard_and_nothing_else() {
+    let dir = Dir::new();
+    let mut terminal = attached(&dir);
+    terminal.stop_reading();
+    // Every size is drawn anew, until it waits in a write that nobody takes.
+    let (mut rows, mut written, mut since) = (0, 0, Instant::now());
+    eventually("the dashboard waits for its terminal", || {
+        rows = (rows + 1) % 30;
+        terminal.resize(30 + rows, 200);
+        let now = bytes_written(&terminal);
+        if now != written {
+            (written, since) = (now, Instant::now());
+        }
+        (since.elapsed() > Duration::from_secs(1)).then_some(())
+    });
+    trainer_goes_on(&dir);
+    terminal.go_on_reading();
+    terminal.resize(40, 120);
+    terminal.wait_for("● training");
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+}
+
+/// By all of its threads so far.
+fn bytes_written(terminal: &Terminal) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{}/io", terminal.pid().as_raw_nonzero())).expect("a process");
+    let line = io.lines().find_map(|line| line.strip_prefix("wchar: ")).expect("a count");
+    line.parse().expect("a number")
+}
