@@ -160,14 +160,16 @@ impl Checkpoints {
         })
     }
 
-    /// A name for a checkpoint of `state` that is not taken.
+    /// A name for a checkpoint of `state` that is not taken, and later than all of the same step: numbers of those that
+    /// were removed are not given again.
     pub fn free_name(&self, state: &TrainState) -> String {
         let name = state.checkpoint_name();
-        let taken = |name: &str| self.folder.join(name).exists();
-        if !taken(&name) {
-            return name;
+        // A folder that cannot be read cannot be written to either, which the save tells.
+        let orders = names(&self.folder).unwrap_or_default().into_iter().filter_map(|name| parse_name(&name));
+        match orders.filter(|(step, _)| *step == state.step).map(|(_, number)| number).max() {
+            None => name,
+            Some(last) => format!("{name}-{}", last + 1),
         }
-        (2..).map(|n| format!("{name}-{n}")).find(|name| !taken(name)).expect("fewer checkpoints than integers")
     }
 
     fn remove_old(&self, state: &TrainState, just_saved: &str) -> Result<()> {
@@ -368,6 +370,16 @@ mod tests {
         let later = TrainState { learning_rate: 0.5, ..at_step(9) };
         assert_eq!(save(&folder, &later), "e0001-s000009-2");
         assert_eq!(latest(&folder.dir).expect("readable").expect("one").state, later);
+    }
+
+    #[test]
+    fn the_number_of_a_removed_checkpoint_is_not_given_again() {
+        let folder = folder();
+        for learning_rate in [0.1, 0.2, 0.3, 0.4] {
+            save(&folder, &TrainState { learning_rate, ..at_step(9) });
+            assert_eq!(latest(&folder.dir).expect("readable").expect("one").state.learning_rate, learning_rate);
+        }
+        assert_eq!(names(&folder.dir.checkpoints()).expect("names"), ["e0001-s000009-4", "e0001-s000009-3"]);
     }
 
     #[test]
