@@ -173,6 +173,19 @@ pub struct TrainConfig {
     /// Ends the run after this many steps, if the epochs have not ended it before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
+    pub on_divergence: OnDivergence,
+}
+
+/// What a run does when its loss or gradient is not finite. The step is not taken in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDivergence {
+    /// Waits to be told.
+    Pause,
+    /// Goes back to the last good checkpoint with half the learning rate; after three times at the same one, waits.
+    Rollback,
+    /// Ends as failed.
+    Stop,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -248,7 +261,7 @@ impl Default for ScheduleConfig {
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { epochs: 50, batch_size: 64, eval_batch_size: 256, max_steps: None }
+        Self { epochs: 50, batch_size: 64, eval_batch_size: 256, max_steps: None, on_divergence: OnDivergence::Pause }
     }
 }
 

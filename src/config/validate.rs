@@ -95,6 +95,12 @@ pub(super) const RULES: &[Rule] = &[
     rule("train.max_steps", "a whole number from 1 to 1000000000000", |c| {
         c.train.max_steps.is_none_or(|steps| (1..=1_000_000_000_000).contains(&steps))
     }),
+    Rule {
+        key: "train.on_divergence",
+        allowed: "pause, rollback or stop",
+        choices: &["pause", "rollback", "stop"],
+        holds: |_| true,
+    },
     rule("checkpoint.every_steps", "a whole number from 0 (at the end of each epoch only) to 1000000000", |c| {
         c.checkpoint.every_steps <= 1_000_000_000
     }),

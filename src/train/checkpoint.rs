@@ -47,6 +47,9 @@ pub struct EpochSoFar {
     pub correct: u64,
     pub examples: u64,
     pub train_secs: f64,
+    /// Batches that were passed over.
+    #[serde(default)]
+    pub skipped: u64,
 }
 
 impl EpochSoFar {

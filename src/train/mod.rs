@@ -3,6 +3,7 @@
 pub mod checkpoint;
 mod control;
 pub mod device;
+mod divergence;
 pub mod evaluate;
 pub mod measure;
 pub mod optimizer;
@@ -15,11 +16,12 @@ mod step;
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use candle_core::{Device, Tensor};
 
 use self::checkpoint::Best;
 use self::control::{Control, Flow};
+use self::divergence::{Diverged, Divergences, Remedy};
 use self::evaluate::{Evaluation, correct};
 use self::probe::{missing, save_probe};
 use self::recorder::{Recorder, StepResult};
@@ -29,15 +31,16 @@ use crate::config::Config;
 use crate::data::SIDE;
 use crate::data::loader::{Batch, EpochPlan, train_batches};
 use crate::model::Mode;
-use crate::run::event::{CheckpointReason, EpochDone, Event, LearningRateReason, Outcome};
+use crate::run::event::{AlarmKind, CheckpointReason, EpochDone, Event, LearningRateReason, Outcome};
 use crate::run::step_time::StepTime;
 
 /// Trains until the last epoch or step, or until told to end, from wherever the session is.
 fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) -> Result<Outcome> {
     if let Some(message) = missing(session).filter(|_| session.config.probe.every > 0) {
-        recorder.record(Event::AlarmRaised { step: session.state.step, message })?;
+        raise(session.state.step, AlarmKind::Probe, message, recorder)?;
     }
-    while session.state.epoch <= session.config.train.epochs {
+    let mut divergences = Divergences::default();
+    'epochs: while session.state.epoch <= session.config.train.epochs {
         // 1. Train on what is left of the epoch.
         let first_batch = session.state.batches_done as usize;
         let plan = plan_of_epoch(&session.config, session.state.epoch, first_batch);
@@ -54,18 +57,24 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
             let number = session.state.step + 1;
             let mode = Mode::Train { seed: session.config.run.seed, step: number };
             let taken = step(&session.cnn, &mut session.adam, session.state.learning_rate, &x, &labels, mode)?;
-            let loss = taken.loss;
-            if !loss.is_finite() {
-                let message =
-                    format!("the loss of step {number} is {loss}: the weights are left as they were before it");
-                recorder.record(Event::AlarmRaised { step: session.state.step, message: message.clone() })?;
-                bail!(message)
+            let (loss, gradient_norm) = (taken.loss, taken.gradient_norm);
+            if !taken.is_finite() {
+                let diverged = Diverged::Batch { step: number, loss, gradient_norm };
+                match divergences.remedy(diverged, session, control, recorder)? {
+                    Remedy::RolledBack => {
+                        checkpoint_or_alarm(session, CheckpointReason::Rollback, recorder)?;
+                        continue 'epochs;
+                    }
+                    Remedy::Skipped => continue,
+                    Remedy::End(outcome) => return Ok(outcome),
+                }
             }
 
             let result = StepResult {
                 epoch: session.state.epoch,
                 step: number,
                 loss,
+                gradient_norm,
                 correct: correct(&taken.logits, &batch.labels)?,
                 examples: batch.labels.len() as u64,
                 time: StepTime { data_secs, ..taken.time },
@@ -77,7 +86,7 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
             recorder.step(result)?;
             let every_steps = session.config.checkpoint.every_steps;
             if every_steps > 0 && number.is_multiple_of(every_steps) && !session.epoch_is_trained() {
-                checkpoint_or_alarm(session, recorder)?;
+                checkpoint_or_alarm(session, CheckpointReason::Interval, recorder)?;
             }
         }
         if !session.epoch_is_trained() {
@@ -95,6 +104,15 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
             let end = (start + session.config.train.eval_batch_size).min(session.test_data.len());
             evaluation.add_batch(&session.cnn, &session.test_data, start..end, &session.device)?;
             evaluation_secs += started.elapsed().as_secs_f64();
+        }
+        if !evaluation.mean_loss().is_finite() {
+            let diverged = Diverged::Evaluation { epoch: session.state.epoch, loss: evaluation.mean_loss() };
+            match divergences.remedy(diverged, session, control, recorder)? {
+                Remedy::RolledBack => checkpoint_or_alarm(session, CheckpointReason::Rollback, recorder)?,
+                Remedy::Skipped => {}
+                Remedy::End(outcome) => return Ok(outcome),
+            }
+            continue;
         }
         finish_epoch(session, &evaluation, evaluation_secs, recorder)?;
     }
@@ -115,7 +133,7 @@ fn finish_epoch(
     recorder.record(Event::EpochDone(EpochDone {
         epoch,
         step: session.state.step,
-        train_loss: so_far.loss_sum / session.steps_per_epoch() as f64,
+        train_loss: so_far.loss_sum / (session.steps_per_epoch() - so_far.skipped) as f64,
         train_accuracy: 100.0 * so_far.correct as f64 / so_far.examples as f64,
         test_loss: evaluation.mean_loss(),
         test_accuracy,
@@ -139,7 +157,7 @@ fn finish_epoch(
     }
     if let Err(error) = session.checkpoint_as(&name, CheckpointReason::Epoch, recorder) {
         session.state.best = best_before;
-        raise_alarm(session, recorder, &error)?;
+        raise_error(session, AlarmKind::Checkpoint, &error, recorder)?;
     }
     let every = session.config.probe.every;
     if every > 0
@@ -147,23 +165,26 @@ fn finish_epoch(
         && let Err(error) = save_probe(session, recorder)
     {
         // What the network sees is no reason to stop its training.
-        raise_alarm(session, recorder, &error)?;
+        raise_error(session, AlarmKind::Probe, &error, recorder)?;
     }
     Ok(())
 }
 
 /// A checkpoint that cannot be saved (a full disk) is no reason to stop training.
-fn checkpoint_or_alarm(session: &mut Session, recorder: &mut Recorder) -> Result<()> {
-    match session.checkpoint(CheckpointReason::Interval, recorder) {
+fn checkpoint_or_alarm(session: &mut Session, reason: CheckpointReason, recorder: &mut Recorder) -> Result<()> {
+    match session.checkpoint(reason, recorder) {
         Ok(_) => Ok(()),
-        Err(error) => raise_alarm(session, recorder, &error),
+        Err(error) => raise_error(session, AlarmKind::Checkpoint, &error, recorder),
     }
 }
 
-fn raise_alarm(session: &Session, recorder: &mut Recorder, error: &anyhow::Error) -> Result<()> {
-    let message = format!("{error:#}");
-    tracing::error!("{message}");
-    recorder.record(Event::AlarmRaised { step: session.state.step, message })?;
+fn raise_error(session: &Session, kind: AlarmKind, error: &anyhow::Error, recorder: &mut Recorder) -> Result<()> {
+    raise(session.state.step, kind, format!("{error:#}"), recorder)
+}
+
+fn raise(step: u64, kind: AlarmKind, message: String, recorder: &mut Recorder) -> Result<()> {
+    tracing::warn!("{}: {message}", kind.name());
+    recorder.record(Event::AlarmRaised { step, kind, message })?;
     Ok(())
 }
 

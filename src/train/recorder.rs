@@ -16,6 +16,7 @@ pub struct StepResult {
     pub epoch: u64,
     pub step: u64,
     pub loss: f32,
+    pub gradient_norm: f32,
     pub correct: u64,
     pub examples: u64,
     pub time: StepTime,
@@ -48,12 +49,14 @@ impl Recorder {
             epoch: result.epoch,
             first_step: result.step,
             losses: vec![],
+            gradient_norms: vec![],
             correct: 0,
             examples: 0,
             train_secs: 0.0,
             split_us: Some(StepTime::default()),
         });
         gathered.losses.push(result.loss);
+        gathered.gradient_norms.push(result.gradient_norm);
         gathered.correct += result.correct;
         gathered.examples += result.examples;
         gathered.train_secs += result.train_secs;

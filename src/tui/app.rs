@@ -40,6 +40,7 @@ pub struct Ui {
     pub screen: Screen,
     pub focus: Panel,
     pub scrolls: [Scroll; Panel::ALL.len()],
+    pub bars: Bars,
     pub pending: Pending,
     /// From the dashboard itself, such as the answer to a command; the next key takes it away.
     pub message: Option<Message>,
@@ -47,6 +48,14 @@ pub struct Ui {
     pub zone: TimeZone,
     /// The log was read to its end once.
     pub caught_up: bool,
+}
+
+/// What the bars of the panel above the charts are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bars {
+    #[default]
+    BatchLoss,
+    GradientNorm,
 }
 
 /// What was asked of the trainer and is not a fact yet.
@@ -106,6 +115,7 @@ impl App {
                 screen: Screen::default(),
                 focus: Panel::default(),
                 scrolls: Default::default(),
+                bars: Bars::default(),
                 pending: Pending::default(),
                 message: None,
                 theme,
@@ -136,6 +146,14 @@ impl App {
         let mut notice = |weight, text| notices.push(Message { weight, text });
         if let Some(fault) = &self.log_fault {
             notice(Weight::Alarm, fault.clone());
+        }
+        if let Some(divergence) = self.run.divergence.as_ref().filter(|_| self.awaits_remedy()) {
+            let stop = keys::bindings(Screen::Dashboard).filter(|binding| binding.action == Action::AskStop);
+            let remedies = keys::bindings(Screen::Diverged).chain(stop);
+            let remedies: Vec<String> =
+                remedies.map(|binding| format!("{} {}", binding.keys[0], binding.label)).collect();
+            notice(Weight::Alarm, divergence.clone());
+            notice(Weight::Alarm, remedies.join(" · "));
         }
         if self.trainer_died() {
             notice(Weight::Alarm, format!("the trainer is gone; to go on: taper resume {}", self.name));
@@ -184,12 +202,22 @@ impl App {
         self.run.open_epoch.epoch > self.run.epochs.last().map_or(0, |epoch| epoch.epoch)
     }
 
+    /// What the keys are for.
+    fn keyboard(&self) -> Screen {
+        if self.ui.screen == Screen::Dashboard && self.awaits_remedy() { Screen::Diverged } else { self.ui.screen }
+    }
+
+    /// The run has diverged, and waits to be told how to go on.
+    fn awaits_remedy(&self) -> bool {
+        self.run.phase == Phase::Paused && self.run.divergence.is_some() && !self.trainer_died()
+    }
+
     pub fn handle_key(&mut self, event: KeyEvent) -> Option<Effect> {
         if event.kind != KeyEventKind::Press {
             return None;
         }
         self.ui.message = None;
-        match keys::action(self.ui.screen, &event)? {
+        match keys::action(self.keyboard(), &event)? {
             Action::TogglePause => self.toggle_pause(),
             Action::Checkpoint => {
                 let effect = self.command(Command::Checkpoint);
@@ -210,9 +238,18 @@ impl App {
                 self.ui.pending.stop |= effect.is_some();
                 effect
             }
+            Action::RollBack => self.command(Command::Rollback),
+            Action::SkipBatch => self.command(Command::SkipBatch),
             Action::NextPanel => self.move_focus(1),
             Action::PreviousPanel => self.move_focus(-1),
             Action::Move(direction) => self.move_in_panel(direction),
+            Action::ToggleGradient => {
+                self.ui.bars = match self.ui.bars {
+                    Bars::BatchLoss => Bars::GradientNorm,
+                    Bars::GradientNorm => Bars::BatchLoss,
+                };
+                None
+            }
             Action::ShowHelp => {
                 self.ui.screen = Screen::Help;
                 None
@@ -274,7 +311,13 @@ impl App {
             Command::Stop if failed => pending.stop = false,
             Command::SetLearningRate { .. } if failed => pending.learning_rate = None,
             // The log tells.
-            Command::Pause | Command::Resume | Command::Stop | Command::SetLearningRate { .. } | Command::Probe => {}
+            Command::Pause
+            | Command::Resume
+            | Command::Stop
+            | Command::SetLearningRate { .. }
+            | Command::Probe
+            | Command::Rollback
+            | Command::SkipBatch => {}
         }
         if let Err(text) = answer {
             let what = match command {
@@ -282,6 +325,8 @@ impl App {
                 Command::Resume => "resume",
                 Command::Checkpoint => "checkpoint",
                 Command::Probe => "probe",
+                Command::Rollback => "go back",
+                Command::SkipBatch => "skip the batch",
                 Command::Stop => "stop",
                 Command::SetLearningRate { .. } => "learning rate",
             };
@@ -379,7 +424,7 @@ mod tests {
     use ratatui::crossterm::event::{KeyCode, KeyModifiers};
 
     use super::*;
-    use crate::run::event::{Event, Outcome, RunStarted, StepsDone};
+    use crate::run::event::{AlarmKind, Event, Outcome, RunStarted, StepsDone};
 
     fn started() -> Event {
         Event::RunStarted(RunStarted {
@@ -410,6 +455,7 @@ mod tests {
             epoch: 1,
             first_step,
             losses: vec![2.0; count as usize],
+            gradient_norms: vec![],
             correct: 10,
             examples: 64 * count,
             train_secs: 0.5,
@@ -527,6 +573,35 @@ mod tests {
                 assert!(text.contains(why) && text.contains("taper resume night"), "{text}");
                 assert_eq!((app.ui.pending, app.ui.screen), (Pending::default(), Screen::Dashboard));
             }
+        }
+    }
+
+    #[test]
+    fn a_diverged_run_offers_its_remedies_until_one_is_taken() {
+        let diverged = || {
+            let message = "the loss of step 2 is NaN: the step was not taken; there is no checkpoint before it".into();
+            [Event::AlarmRaised { step: 1, kind: AlarmKind::Divergence, message }, Event::Paused { step: 1 }]
+        };
+        let mut plain = app([]);
+        assert_eq!((char(&mut plain, 'r'), char(&mut plain, 'x')), (None, None));
+        let remedies = [
+            ('r', Command::Rollback, Event::RolledBack { from_step: 1, to_step: 0, learning_rate: 0.001 }),
+            ('x', Command::SkipBatch, Event::BatchSkipped { epoch: 1, step: 2 }),
+        ];
+        for (key, command, event) in remedies {
+            let mut app = app(diverged());
+            let notices = app.notices(80);
+            assert!(notices.len() == 3 && notices.iter().all(|notice| notice.weight == Weight::Alarm), "{notices:?}");
+            assert!(
+                notices[2].text.starts_with("r go back to it") && notices[2].text.ends_with("s stop"),
+                "{notices:?}"
+            );
+            assert_eq!(char(&mut app, key), Some(Effect::Send(command)));
+            assert_eq!(char(&mut app, 'c'), Some(Effect::Send(Command::Checkpoint)), "the other keys work as ever");
+            tell(&mut app, event);
+            assert_eq!((app.run.phase, app.notices(80).len()), (Phase::Training, 0));
+            assert_eq!(char(&mut app, key), None);
+            assert_eq!(app.run.alarms.len(), 1, "why it went back stays known");
         }
     }
 

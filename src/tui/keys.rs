@@ -12,6 +12,8 @@ pub enum Screen {
     #[default]
     Dashboard,
     Help,
+    /// The dashboard of a run that has diverged: keys that say how to go on come before the others.
+    Diverged,
     /// "Stop and save?"
     ConfirmStop,
 }
@@ -24,9 +26,13 @@ pub enum Action {
     LowerLearningRate,
     AskStop,
     Stop,
+    RollBack,
+    SkipBatch,
     NextPanel,
     PreviousPanel,
     Move(Direction),
+    /// Batch losses or gradient norms.
+    ToggleGradient,
     ShowHelp,
     /// Close whatever lies over the dashboard.
     Dismiss,
@@ -136,6 +142,13 @@ pub const BINDINGS: &[Binding] = {
         binding(Dashboard, &[Key::plain(KeyCode::PageDown)], Move(PageDown), "", "a page down, or forward"),
         binding(Dashboard, &[Key::plain(KeyCode::Home)], Move(Start), "", "to the start of the run"),
         binding(Dashboard, &[Key::plain(KeyCode::End)], Move(Latest), "", "to the latest, and follow it"),
+        binding(
+            Dashboard,
+            &[Key::char('g')],
+            ToggleGradient,
+            "",
+            "gradient norms in place of the batch losses, and back",
+        ),
         binding(Dashboard, &[Key::char('?')], ShowHelp, "help", "this help"),
         binding(
             Dashboard,
@@ -153,6 +166,14 @@ pub const BINDINGS: &[Binding] = {
             "close the help",
         ),
         binding(Help, &[Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
+        binding(
+            Diverged,
+            &[Key::char('r')],
+            RollBack,
+            "go back to it with half the learning rate",
+            "go back to the last good checkpoint, and on with half the learning rate",
+        ),
+        binding(Diverged, &[Key::char('x')], SkipBatch, "skip the batch", "go on with the next batch"),
         binding(ConfirmStop, &[Key::char('y')], Stop, "stop and save", "save a checkpoint and end the run"),
         binding(
             ConfirmStop,
@@ -172,7 +193,12 @@ pub fn bindings(screen: Screen) -> impl Iterator<Item = &'static Binding> {
 
 /// What `event` means on `screen`.
 pub fn action(screen: Screen, event: &KeyEvent) -> Option<Action> {
-    bindings(screen).find(|binding| binding.keys.iter().any(|key| key.matches(event))).map(|binding| binding.action)
+    let on = |screen| bindings(screen).find(|binding| binding.keys.iter().any(|key| key.matches(event)));
+    let binding = match screen {
+        Screen::Diverged => on(screen).or_else(|| on(Screen::Dashboard)),
+        _ => on(screen),
+    };
+    binding.map(|binding| binding.action)
 }
 
 #[cfg(test)]
@@ -181,7 +207,7 @@ mod tests {
 
     #[test]
     fn no_key_has_two_meanings_on_a_screen() {
-        for screen in [Screen::Dashboard, Screen::Help, Screen::ConfirmStop] {
+        for screen in [Screen::Dashboard, Screen::Help, Screen::Diverged, Screen::ConfirmStop] {
             let keys: Vec<Key> = bindings(screen).flat_map(|binding| binding.keys).copied().collect();
             for (index, key) in keys.iter().enumerate() {
                 assert!(!keys[..index].contains(key), "{key} is bound twice on {screen:?}");
@@ -198,11 +224,20 @@ mod tests {
 
     #[test]
     fn no_action_is_bound_twice_on_a_screen() {
-        for screen in [Screen::Dashboard, Screen::Help, Screen::ConfirmStop] {
+        for screen in [Screen::Dashboard, Screen::Help, Screen::Diverged, Screen::ConfirmStop] {
             let actions: Vec<Action> = bindings(screen).map(|binding| binding.action).collect();
             for (index, action) in actions.iter().enumerate() {
                 assert!(!actions[..index].contains(action), "{action:?} on {screen:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_diverged_run_hide_none_of_the_dashboard() {
+        for binding in bindings(Screen::Diverged) {
+            let hidden =
+                bindings(Screen::Dashboard).any(|other| other.keys.iter().any(|key| binding.keys.contains(key)));
+            assert!(!hidden, "{binding:?}");
         }
     }
 

@@ -6,6 +6,7 @@ mod control;
 mod dashboard_pty;
 mod data;
 mod detach;
+mod divergence;
 mod explain;
 mod follow;
 mod pytorch;

@@ -12,8 +12,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
 use ratatui::style::Color;
 use taper::run::event::{
-    CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, Record, RunStarted,
-    StepsDone,
+    AlarmKind, CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, Record,
+    RunStarted, StepsDone,
 };
 use taper::run::lock::Liveness;
 use taper::run::log::Follower;
@@ -292,7 +292,7 @@ fn event() -> impl Strategy<Value = Event> {
                     bytes: n[2],
                     save_secs: r[0],
                 }),
-                7 => Event::AlarmRaised { step: n[0], message: text },
+                7 => Event::AlarmRaised { step: n[0], kind: AlarmKind::Divergence, message: text },
                 8 => Event::CommandReceived { step: n[0], command: Command::SetLearningRate { learning_rate: r[0] } },
                 9 => Event::SystemSampled { step: n[0], resident_bytes: n[1] },
                 10 => Event::RunEnded { step: n[0], outcome: Outcome::Failed, message: text },
@@ -301,6 +301,7 @@ fn event() -> impl Strategy<Value = Event> {
                     // A gap in the losses may be a million steps long: filled, but not here hundreds of times.
                     first_step: if n[1] > 100 { u64::MAX - n[1] % 2 } else { n[1] },
                     losses,
+                    gradient_norms: vec![],
                     correct: n[2],
                     examples: n[3],
                     train_secs: r[0],

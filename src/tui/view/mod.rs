@@ -42,7 +42,7 @@ pub fn render(app: &App, frame: &mut Frame) {
     events::render(app, &areas, frame);
     footer::render(app, &areas, frame);
     match app.ui.screen {
-        Screen::Dashboard => {}
+        Screen::Dashboard | Screen::Diverged => {}
         Screen::Help => help::render(app, screen, frame),
         Screen::ConfirmStop => confirm::render(app, screen, frame),
     }
@@ -88,14 +88,15 @@ fn panel(
 
 /// A frame over the middle of the screen; gives what is inside.
 fn overlay(app: &App, screen: Rect, width: u16, height: u16, title: &str, frame: &mut Frame) -> Rect {
+    let margin = u16::from(height + 4 <= screen.height);
     let area = screen.centered(
         Constraint::Length((width + 6).min(screen.width)),
-        Constraint::Length((height + 4).min(screen.height)),
+        Constraint::Length((height + 2 + 2 * margin).min(screen.height)),
     );
     let theme = app.ui.theme;
     let block = Block::bordered()
         .border_type(BorderType::Rounded)
-        .padding(Padding::new(2, 2, 1, 1))
+        .padding(Padding::new(2, 2, margin, margin))
         .title_top(Line::styled(format!(" {title} "), theme.strong()));
     let inner = block.inner(area);
     frame.render_widget(Clear, area);
