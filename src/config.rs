@@ -24,6 +24,7 @@ pub struct Config {
     pub train: TrainConfig,
     pub checkpoint: CheckpointConfig,
     pub probe: ProbeConfig,
+    pub alarms: AlarmsConfig,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -206,6 +207,25 @@ pub struct ProbeConfig {
     pub images: Vec<usize>,
 }
 
+/// Thresholds; 0 switches an alarm off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlarmsConfig {
+    /// Times the median gradient norm of the last 200 steps.
+    pub gradient_spike: f64,
+    /// Channels of the network that never fire in an epoch's evaluation.
+    pub dead_channels: usize,
+    /// Epochs in a row in which the test loss rises and the train loss falls.
+    pub overfitting_epochs: u32,
+    /// Epochs without a better test loss.
+    pub plateau_epochs: u32,
+    /// Share of the usual speed that is left.
+    pub throughput_collapse: f64,
+    /// Room where the run lies; None: for three checkpoints, and 1 GiB at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_free_bytes: Option<u64>,
+}
+
 impl TrainConfig {
     /// The step at which a run ends: that of its last epoch, or `max_steps`.
     pub fn total_steps(&self, steps_per_epoch: u64) -> u64 {
@@ -268,6 +288,19 @@ impl Default for TrainConfig {
 impl Default for ProbeConfig {
     fn default() -> Self {
         Self { every: 1, images: (0..8).collect() }
+    }
+}
+
+impl Default for AlarmsConfig {
+    fn default() -> Self {
+        Self {
+            gradient_spike: 10.0,
+            dead_channels: 1,
+            overfitting_epochs: 3,
+            plateau_epochs: 10,
+            throughput_collapse: 0.4,
+            disk_free_bytes: None,
+        }
     }
 }
 

@@ -111,6 +111,21 @@ pub(super) const RULES: &[Rule] = &[
         let different: HashSet<usize> = images.iter().copied().collect();
         (1..=64).contains(&images.len()) && different.len() == images.len() && images.iter().all(|&n| n < 50_000)
     }),
+    rule("alarms.gradient_spike", "0 (never), or a number above 1, to 1000000", |c| {
+        let times = c.alarms.gradient_spike;
+        times == 0.0 || (times > 1.0 && times <= 1e6)
+    }),
+    rule("alarms.dead_channels", "a whole number from 0 (never) to 12288", |c| c.alarms.dead_channels <= 12_288),
+    rule("alarms.overfitting_epochs", "a whole number from 0 (never) to 1000000", |c| {
+        c.alarms.overfitting_epochs <= 1_000_000
+    }),
+    rule("alarms.plateau_epochs", "a whole number from 0 (never) to 1000000", |c| c.alarms.plateau_epochs <= 1_000_000),
+    rule("alarms.throughput_collapse", "a number from 0 (never) to below 1", |c| {
+        (0.0..1.0).contains(&c.alarms.throughput_collapse)
+    }),
+    rule("alarms.disk_free_bytes", "a whole number from 0 (never) to 9223372036854775807", |c| {
+        c.alarms.disk_free_bytes.is_none_or(|bytes| i64::try_from(bytes).is_ok())
+    }),
 ];
 
 /// The rules that `config` breaks.
@@ -136,6 +151,7 @@ mod tests {
         let mut config = Config::default();
         config.model.init = Some("x".into());
         config.train.max_steps = Some(1);
+        config.alarms.disk_free_bytes = Some(1);
         let table = toml::Table::try_from(&config).unwrap();
         let keys: BTreeSet<String> = table
             .iter()
@@ -177,7 +193,9 @@ mod tests {
         config.schedule.factor = f64::NAN;
         config.schedule.threshold = f64::NAN;
         config.schedule.min_learning_rate = f64::NAN;
-        assert_eq!(broken(&config).count(), 14);
+        config.alarms.gradient_spike = f64::NAN;
+        config.alarms.throughput_collapse = f64::NAN;
+        assert_eq!(broken(&config).count(), 16);
     }
 
     #[test]

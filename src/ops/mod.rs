@@ -25,6 +25,7 @@ mod conv_block;
 mod convolution;
 mod cross_entropy;
 mod dropout;
+mod fired;
 mod flatten;
 mod geometry;
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub use conv::conv2d;
 pub use conv_block::{BlockParameters, ChannelGates, Ending, conv_block_evaluate, conv_block_train};
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
+pub use fired::mark_fired;
 pub use flatten::flatten_planes;
 pub use linear::linear;
 pub use non_local::{NonLocal, NonLocallyAttended, Projection, attend_pairs_and_pool};

@@ -8,15 +8,16 @@ use candle_core::{Device, Tensor};
 use super::to_tensors;
 use crate::data::Dataset;
 use crate::data::loader::evaluation_batch;
-use crate::model::{Cnn, Mode};
+use crate::model::{Cnn, FiredChannels};
 use crate::ops;
 
 /// Sums over the pictures evaluated so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
     loss_sum: f64,
     correct: u64,
     examples: u64,
+    fired: FiredChannels,
 }
 
 impl Evaluation {
@@ -32,7 +33,7 @@ impl Evaluation {
         let (x, labels) = to_tensors(&batch, device)?;
         let (logits, mean_loss) = device.with_context(|| {
             // Detached, so that no graph outlives the batch.
-            let logits = cnn.forward(&x, Mode::Evaluate)?.detach();
+            let logits = cnn.evaluate(&x, &mut self.fired)?.detach();
             let mean_loss = ops::cross_entropy(&logits, &labels)?.to_scalar::<f32>()?;
             candle_core::Result::Ok((logits, mean_loss))
         })?;
@@ -51,6 +52,11 @@ impl Evaluation {
     /// Percent.
     pub fn accuracy(&self) -> f64 {
         100.0 * self.correct as f64 / self.examples as f64
+    }
+
+    /// The channels of each block, from 0, that did not fire for any of the pictures.
+    pub fn dead_channels(&self) -> Vec<Vec<usize>> {
+        self.fired.dead()
     }
 
     pub fn examples(&self) -> u64 {

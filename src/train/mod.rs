@@ -1,5 +1,6 @@
 //! Training: the loop, and what it needs. Knows no terminal.
 
+mod alarms;
 pub mod checkpoint;
 mod control;
 pub mod device;
@@ -19,6 +20,7 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 
+use self::alarms::{Alarms, Raised};
 use self::checkpoint::Best;
 use self::control::{Control, Flow};
 use self::divergence::{Diverged, Divergences, Remedy};
@@ -39,7 +41,7 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
     if let Some(message) = missing(session).filter(|_| session.config.probe.every > 0) {
         raise(session.state.step, AlarmKind::Probe, message, recorder)?;
     }
-    let mut divergences = Divergences::default();
+    let (mut divergences, mut alarms) = (Divergences::default(), session.alarms());
     'epochs: while session.state.epoch <= session.config.train.epochs {
         // 1. Train on what is left of the epoch.
         let first_batch = session.state.batches_done as usize;
@@ -62,6 +64,7 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
                 let diverged = Diverged::Batch { step: number, loss, gradient_norm };
                 match divergences.remedy(diverged, session, control, recorder)? {
                     Remedy::RolledBack => {
+                        alarms = session.alarms();
                         checkpoint_or_alarm(session, CheckpointReason::Rollback, recorder)?;
                         continue 'epochs;
                     }
@@ -83,7 +86,9 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
             session.state.step = number;
             session.state.batches_done += 1;
             session.state.epoch_so_far.add(&result);
+            let raised = alarms.after_step(&result);
             recorder.step(result)?;
+            raise_all(session, raised, recorder)?;
             let every_steps = session.config.checkpoint.every_steps;
             if every_steps > 0 && number.is_multiple_of(every_steps) && !session.epoch_is_trained() {
                 checkpoint_or_alarm(session, CheckpointReason::Interval, recorder)?;
@@ -108,13 +113,16 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
         if !evaluation.mean_loss().is_finite() {
             let diverged = Diverged::Evaluation { epoch: session.state.epoch, loss: evaluation.mean_loss() };
             match divergences.remedy(diverged, session, control, recorder)? {
-                Remedy::RolledBack => checkpoint_or_alarm(session, CheckpointReason::Rollback, recorder)?,
+                Remedy::RolledBack => {
+                    alarms = session.alarms();
+                    checkpoint_or_alarm(session, CheckpointReason::Rollback, recorder)?;
+                }
                 Remedy::Skipped => {}
                 Remedy::End(outcome) => return Ok(outcome),
             }
             continue;
         }
-        finish_epoch(session, &evaluation, evaluation_secs, recorder)?;
+        finish_epoch(session, &evaluation, evaluation_secs, &mut alarms, recorder)?;
     }
     Ok(Outcome::Completed)
 }
@@ -124,13 +132,14 @@ fn finish_epoch(
     session: &mut Session,
     evaluation: &Evaluation,
     evaluation_secs: f64,
+    alarms: &mut Alarms,
     recorder: &mut Recorder,
 ) -> Result<()> {
     let epoch = session.state.epoch;
     let so_far = std::mem::take(&mut session.state.epoch_so_far);
     let test_accuracy = evaluation.accuracy();
     let is_best = session.state.best.as_ref().is_none_or(|best| test_accuracy > best.test_accuracy);
-    recorder.record(Event::EpochDone(EpochDone {
+    let done = EpochDone {
         epoch,
         step: session.state.step,
         train_loss: so_far.loss_sum / (session.steps_per_epoch() - so_far.skipped) as f64,
@@ -141,12 +150,14 @@ fn finish_epoch(
         elapsed_secs: so_far.train_secs + evaluation_secs,
         evaluation_secs,
         best: is_best,
-    }))?;
+    };
+    recorder.record(Event::EpochDone(done.clone()))?;
 
     let schedule = session.config.schedule.clone();
     let learning_rate = session.state.learning_rate;
     let scheduled = session.state.plateau.step(&schedule, evaluation.mean_loss(), learning_rate);
     session.set_learning_rate(scheduled, LearningRateReason::Plateau, recorder)?;
+    raise_all(session, alarms.after_epoch(&done, &evaluation.dead_channels(), scheduled), recorder)?;
 
     session.state.epoch += 1;
     session.state.batches_done = 0;
@@ -180,6 +191,10 @@ fn checkpoint_or_alarm(session: &mut Session, reason: CheckpointReason, recorder
 
 fn raise_error(session: &Session, kind: AlarmKind, error: &anyhow::Error, recorder: &mut Recorder) -> Result<()> {
     raise(session.state.step, kind, format!("{error:#}"), recorder)
+}
+
+fn raise_all(session: &Session, raised: Raised, recorder: &mut Recorder) -> Result<()> {
+    raised.into_iter().try_for_each(|(kind, message)| raise(session.state.step, kind, message, recorder))
 }
 
 fn raise(step: u64, kind: AlarmKind, message: String, recorder: &mut Recorder) -> Result<()> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
+use super::alarms::Alarms;
 use super::checkpoint::{self, Checkpoints, TrainState};
 use super::device;
 use super::optimizer::Adam;
@@ -91,6 +92,13 @@ impl Session {
             continued_from: (!is_new).then_some(session.state.step),
         };
         Ok((session, started))
+    }
+
+    /// The detectors of the configuration, which have seen nothing yet.
+    pub fn alarms(&self) -> Alarms {
+        // f32, with the two moments of Adam beside each.
+        let checkpoint_bytes = 12 * self.cnn.weights().parameter_count() as u64;
+        Alarms::new(&self.config, &self.dir, checkpoint_bytes)
     }
 
     pub fn steps_per_epoch(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! The one integration binary: linking candle is slow. One file a subject.
 
+mod alarms;
 mod binary;
 mod cli;
 mod control;
