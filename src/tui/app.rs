@@ -6,11 +6,11 @@ use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
 use ratatui::layout::{Rect, Size};
 
 use super::keys::{self, Action, Screen};
-use super::layout::{Areas, Direction, Panel, Scroll};
+use super::layout::{Areas, Direction, Panel, Scroll, alarm_list};
 use super::theme::Theme;
-use crate::run::event::{Command, Record};
+use crate::run::event::{Command, Event, Record};
 use crate::run::lock::Liveness;
-use crate::run::state::{Phase, RunState, Weight};
+use crate::run::state::{Alarm, Phase, RunState, Weight};
 
 /// A press of `+` or `-` multiplies or divides the learning rate by this.
 const LEARNING_RATE_FACTOR: f64 = 2.0;
@@ -41,6 +41,8 @@ pub struct Ui {
     pub focus: Panel,
     pub scrolls: [Scroll; Panel::ALL.len()],
     pub bars: Bars,
+    /// The first line of the alarms that is seen.
+    pub first_alarm_line: usize,
     pub pending: Pending,
     /// From the dashboard itself, such as the answer to a command; the next key takes it away.
     pub message: Option<Message>,
@@ -48,6 +50,15 @@ pub struct Ui {
     pub zone: TimeZone,
     /// The log was read to its end once.
     pub caught_up: bool,
+    /// What happened since, and calls for attention.
+    pub news: Vec<String>,
+}
+
+/// A line of the list of alarms.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AlarmLine<'a> {
+    Heading(&'a Alarm),
+    Message(String),
 }
 
 /// What the bars of the panel above the charts are.
@@ -116,11 +127,13 @@ impl App {
                 focus: Panel::default(),
                 scrolls: Default::default(),
                 bars: Bars::default(),
+                first_alarm_line: 0,
                 pending: Pending::default(),
                 message: None,
                 theme,
                 zone,
                 caught_up: false,
+                news: Vec::new(),
             },
         }
     }
@@ -242,12 +255,18 @@ impl App {
             Action::SkipBatch => self.command(Command::SkipBatch),
             Action::NextPanel => self.move_focus(1),
             Action::PreviousPanel => self.move_focus(-1),
+            Action::Move(direction) if self.ui.screen == Screen::Alarms => self.move_in_alarms(direction),
             Action::Move(direction) => self.move_in_panel(direction),
             Action::ToggleGradient => {
                 self.ui.bars = match self.ui.bars {
                     Bars::BatchLoss => Bars::GradientNorm,
                     Bars::GradientNorm => Bars::BatchLoss,
                 };
+                None
+            }
+            Action::ShowAlarms => {
+                self.ui.screen = Screen::Alarms;
+                self.ui.first_alarm_line = 0;
                 None
             }
             Action::ShowHelp => {
@@ -268,6 +287,7 @@ impl App {
             Update::Records(records) => {
                 for record in &records {
                     self.run.apply(record);
+                    self.ui.news.extend(news(&record.event).filter(|_| self.ui.caught_up));
                 }
             }
             Update::Liveness(liveness) => {
@@ -279,6 +299,11 @@ impl App {
             Update::Resized(size) => self.ui.size = size,
         }
         self.settle();
+    }
+
+    /// What calls for attention and was not told yet.
+    pub fn take_news(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.ui.news)
     }
 
     /// Forgets intents that have become facts, or never can.
@@ -381,6 +406,33 @@ impl App {
         None
     }
 
+    /// The alarms, the newest first, in lines of at most `width`: a heading for each, and its message.
+    pub fn alarm_lines(&self, width: u16) -> Vec<AlarmLine<'_>> {
+        let lines = self.run.alarms.iter().rev().flat_map(|alarm| {
+            let message = wrap(&alarm.message, usize::from(width)).into_iter().map(AlarmLine::Message);
+            std::iter::once(AlarmLine::Heading(alarm)).chain(message)
+        });
+        lines.collect()
+    }
+
+    fn move_in_alarms(&mut self, direction: Direction) -> Option<Effect> {
+        let list = alarm_list(Rect::new(0, 0, self.ui.size.width, self.ui.size.height));
+        let page = usize::from(list.height);
+        let last_start = self.alarm_lines(list.width).len().saturating_sub(page);
+        let first = self.ui.first_alarm_line.min(last_start);
+        let moved = match direction {
+            Direction::Up => first.saturating_sub(1),
+            Direction::Down => first + 1,
+            Direction::PageUp => first.saturating_sub(page),
+            Direction::PageDown => first + page,
+            Direction::Start => 0,
+            Direction::Latest => last_start,
+            Direction::Left | Direction::Right => first,
+        };
+        self.ui.first_alarm_line = moved.min(last_start);
+        None
+    }
+
     fn move_in_panel(&mut self, direction: Direction) -> Option<Effect> {
         let panel = self.ui.focus;
         let page = self.present_areas()?.page(panel);
@@ -404,6 +456,19 @@ impl App {
     }
 }
 
+/// What of an event is worth calling somebody for.
+fn news(event: &Event) -> Option<String> {
+    match event {
+        Event::AlarmRaised { kind, message, .. } if kind.weight() == Weight::Alarm => {
+            Some(format!("{}: {message}", kind.name()))
+        }
+        Event::RunEnded { step, outcome, message } => {
+            Some(format!("{} at step {step}: {message}", Phase::Ended(*outcome)))
+        }
+        _ => None,
+    }
+}
+
 /// `text` in lines of at most `width`, broken between words.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -424,7 +489,7 @@ mod tests {
     use ratatui::crossterm::event::{KeyCode, KeyModifiers};
 
     use super::*;
-    use crate::run::event::{AlarmKind, Event, Outcome, RunStarted, StepsDone};
+    use crate::run::event::{AlarmKind, Outcome, RunStarted, StepsDone};
 
     fn started() -> Event {
         Event::RunStarted(RunStarted {
@@ -603,6 +668,21 @@ mod tests {
             assert_eq!(char(&mut app, key), None);
             assert_eq!(app.run.alarms.len(), 1, "why it went back stays known");
         }
+    }
+
+    #[test]
+    fn what_happens_while_somebody_looks_is_news_and_history_is_not() {
+        let alarm = |kind| Event::AlarmRaised { step: 1, kind, message: "see there".into() };
+        let mut app = App::new("night", Size::new(80, 24), Theme::Plain, TimeZone::UTC);
+        tell(&mut app, started());
+        tell(&mut app, alarm(AlarmKind::Overfitting));
+        app.update(Update::Liveness(Liveness::Live));
+        assert!(app.take_news().is_empty());
+        tell(&mut app, alarm(AlarmKind::Overfitting));
+        tell(&mut app, alarm(AlarmKind::Plateau));
+        tell(&mut app, Event::RunEnded { step: 1, outcome: Outcome::Failed, message: "it broke".into() });
+        assert_eq!(app.take_news(), ["overfitting: see there", "failed at step 1: it broke"]);
+        assert!(app.take_news().is_empty());
     }
 
     #[test]

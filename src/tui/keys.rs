@@ -12,6 +12,8 @@ pub enum Screen {
     #[default]
     Dashboard,
     Help,
+    /// The list of alarms.
+    Alarms,
     /// The dashboard of a run that has diverged: keys that say how to go on come before the others.
     Diverged,
     /// "Stop and save?"
@@ -33,6 +35,7 @@ pub enum Action {
     Move(Direction),
     /// Batch losses or gradient norms.
     ToggleGradient,
+    ShowAlarms,
     ShowHelp,
     /// Close whatever lies over the dashboard.
     Dismiss,
@@ -149,6 +152,7 @@ pub const BINDINGS: &[Binding] = {
             "",
             "gradient norms in place of the batch losses, and back",
         ),
+        binding(Dashboard, &[Key::char('a')], ShowAlarms, "", "the alarms, the newest first"),
         binding(Dashboard, &[Key::char('?')], ShowHelp, "help", "this help"),
         binding(
             Dashboard,
@@ -166,6 +170,20 @@ pub const BINDINGS: &[Binding] = {
             "close the help",
         ),
         binding(Help, &[Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
+        binding(
+            Alarms,
+            &[Key::plain(KeyCode::Esc), Key::char('a'), Key::char('q'), Key::plain(KeyCode::Enter)],
+            Dismiss,
+            "close",
+            "close the list",
+        ),
+        binding(Alarms, &[Key::plain(KeyCode::Up), Key::char('k')], Move(Up), "newer", "one line up"),
+        binding(Alarms, &[Key::plain(KeyCode::Down), Key::char('j')], Move(Down), "older", "one line down"),
+        binding(Alarms, &[Key::plain(KeyCode::PageUp)], Move(PageUp), "", "a page up"),
+        binding(Alarms, &[Key::plain(KeyCode::PageDown)], Move(PageDown), "", "a page down"),
+        binding(Alarms, &[Key::plain(KeyCode::Home)], Move(Start), "", "to the newest"),
+        binding(Alarms, &[Key::plain(KeyCode::End)], Move(Latest), "", "to the oldest"),
+        binding(Alarms, &[Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
         binding(
             Diverged,
             &[Key::char('r')],
@@ -207,7 +225,7 @@ mod tests {
 
     #[test]
     fn no_key_has_two_meanings_on_a_screen() {
-        for screen in [Screen::Dashboard, Screen::Help, Screen::Diverged, Screen::ConfirmStop] {
+        for screen in [Screen::Dashboard, Screen::Help, Screen::Alarms, Screen::Diverged, Screen::ConfirmStop] {
             let keys: Vec<Key> = bindings(screen).flat_map(|binding| binding.keys).copied().collect();
             for (index, key) in keys.iter().enumerate() {
                 assert!(!keys[..index].contains(key), "{key} is bound twice on {screen:?}");
@@ -224,7 +242,7 @@ mod tests {
 
     #[test]
     fn no_action_is_bound_twice_on_a_screen() {
-        for screen in [Screen::Dashboard, Screen::Help, Screen::Diverged, Screen::ConfirmStop] {
+        for screen in [Screen::Dashboard, Screen::Help, Screen::Alarms, Screen::Diverged, Screen::ConfirmStop] {
             let actions: Vec<Action> = bindings(screen).map(|binding| binding.action).collect();
             for (index, action) in actions.iter().enumerate() {
                 assert!(!actions[..index].contains(action), "{action:?} on {screen:?}");

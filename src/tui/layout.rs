@@ -248,6 +248,11 @@ impl Areas {
 /// Columns left of a plot, for its scale.
 pub const SCALE_WIDTH: u16 = 7;
 
+/// The list of alarms over the screen, without its frame.
+pub fn alarm_list(screen: Rect) -> Rect {
+    screen.inner(Margin::new(6, 3))
+}
+
 /// The panel of the step time: a heading and a row for each part, in a frame.
 const STEP_TIME_ROWS: u16 = 1 + Part::ALL.len() as u16 + 2;
 

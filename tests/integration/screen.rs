@@ -123,6 +123,43 @@ fn help_and_the_question_before_stopping() {
 }
 
 #[test]
+fn a_diverged_run_says_how_to_go_on() {
+    snapshot("diverged_80x24", &mut Screen::new("diverged", 80, 24));
+    snapshot("diverged_120x40", &mut Screen::new("diverged", 120, 40));
+}
+
+#[test]
+fn the_alarms_are_listed_the_newest_first() {
+    let mut screen = Screen::new("diverged", 80, 24);
+    screen.keys("a");
+    snapshot("alarms_80x24", &mut screen);
+    assert!(!screen.text().contains("(os error 28)"));
+    screen.press(KeyCode::End);
+    assert!(screen.text().contains("(os error 28)"));
+    screen.press(KeyCode::Home);
+    screen.keys("jjkj");
+    assert!(!screen.text().contains("! divergence") && screen.line_with("lines").contains("lines 2–"));
+    screen.keys("q");
+    assert_eq!(screen.text(), Screen::new("diverged", 80, 24).text());
+    let mut screen = Screen::new("diverged", 120, 40);
+    screen.keys("a");
+    snapshot("alarms_120x40", &mut screen);
+}
+
+#[test]
+fn gradient_norms_take_the_place_of_the_batch_losses() {
+    let mut screen = Screen::new("diverged", 120, 40);
+    screen.keys("g");
+    assert!(screen.line_with("Gradient norm").contains("smoothed 1."));
+    screen.keys("g");
+    assert!(screen.line_with("Batch loss").contains("gradient 1."));
+    let mut older = Screen::new("training", 120, 40);
+    assert!(!older.line_with("Batch loss").contains("gradient"), "{}", older.text());
+    older.keys("g");
+    assert!(older.line_with("Gradient norm").contains("no gradient norms"));
+}
+
+#[test]
 fn too_small_a_terminal_says_what_it_needs() {
     snapshot("too_small_60x20", &mut Screen::new("training", 60, 20));
 }
@@ -316,7 +353,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklc?]{0,8}") {
+    fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcag?]{0,8}") {
         for (width, height) in [(80, 24), (120, 40), (200, 50)] {
             let mut screen = Screen::new("empty", width, height);
             let records = events.iter().map(|(time_ms, event)| Record { time_ms: *time_ms, event: event.clone() });

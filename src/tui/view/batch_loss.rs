@@ -35,6 +35,8 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         if let (Bars::BatchLoss, Some(norm)) = (app.ui.bars, app.run.gradient_norms.smoothed()) {
             note.splice(0..0, [Span::styled("gradient ", theme.faint()), Span::raw(figure(norm)), Span::raw("  ")]);
         }
+    } else if app.ui.bars == Bars::GradientNorm && app.run.step > 0 {
+        note.push(Span::styled("this log has no gradient norms", theme.faint()));
     }
     let inner = panel(app, areas, areas.batch_loss, Some(Panel::BatchLoss), title, Line::from(note), frame);
 

@@ -22,8 +22,8 @@ pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
         })
         .collect();
     lines.push(Line::from(vec![
-        Span::styled(format!("{:<KEYS_WIDTH$}  ", "★ ▲▼"), theme.strong()),
-        Span::raw("the best epoch; the learning rate was raised, lowered"),
+        Span::styled(format!("{:<KEYS_WIDTH$}  ", "★ ▲▼ !"), theme.strong()),
+        Span::raw("the best epoch; learning rate raised, lowered; an alarm"),
     ]));
     let width = lines.iter().map(Line::width).max().unwrap_or(0) as u16;
     let inner = overlay(app, screen, width, lines.len() as u16, "Keys", frame);

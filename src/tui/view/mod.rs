@@ -1,5 +1,6 @@
 //! The screen, one panel a file. Every `render` takes (app, areas, frame) and draws what `App` says, no more.
 
+mod alarms;
 mod batch_loss;
 mod charts;
 mod checkpoints;
@@ -43,6 +44,7 @@ pub fn render(app: &App, frame: &mut Frame) {
     footer::render(app, &areas, frame);
     match app.ui.screen {
         Screen::Dashboard | Screen::Diverged => {}
+        Screen::Alarms => alarms::render(app, screen, frame),
         Screen::Help => help::render(app, screen, frame),
         Screen::ConfirmStop => confirm::render(app, screen, frame),
     }
