@@ -175,6 +175,20 @@ pub struct TrainConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
     pub on_divergence: OnDivergence,
+    /// Epochs without a better one after which the run ends; 0: it goes on.
+    pub early_stop: u64,
+    /// What makes an epoch better than another.
+    pub best: BestBy,
+}
+
+/// Which of two epochs is the better one. The best one's checkpoint is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BestBy {
+    /// That with the higher test accuracy.
+    Accuracy,
+    /// That with the lower test loss.
+    Loss,
 }
 
 /// What a run does when its loss or gradient is not finite. The step is not taken in any case.
@@ -281,7 +295,15 @@ impl Default for ScheduleConfig {
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { epochs: 50, batch_size: 64, eval_batch_size: 256, max_steps: None, on_divergence: OnDivergence::Pause }
+        Self {
+            epochs: 50,
+            batch_size: 64,
+            eval_batch_size: 256,
+            max_steps: None,
+            on_divergence: OnDivergence::Pause,
+            early_stop: 0,
+            best: BestBy::Accuracy,
+        }
     }
 }
 

@@ -101,6 +101,8 @@ pub(super) const RULES: &[Rule] = &[
         choices: &["pause", "rollback", "stop"],
         holds: |_| true,
     },
+    rule("train.early_stop", "a whole number from 0 (never) to 1000000 (epochs)", |c| c.train.early_stop <= 1_000_000),
+    Rule { key: "train.best", allowed: "accuracy or loss", choices: &["accuracy", "loss"], holds: |_| true },
     rule("checkpoint.every_steps", "a whole number from 0 (at the end of each epoch only) to 1000000000", |c| {
         c.checkpoint.every_steps <= 1_000_000_000
     }),

@@ -206,7 +206,7 @@ pub struct EpochDone {
     pub elapsed_secs: f64,
     /// The share of evaluation in it.
     pub evaluation_secs: f64,
-    /// The best test accuracy so far.
+    /// The best so far, by `train.best`.
     pub best: bool,
 }
 
@@ -317,7 +317,7 @@ pub enum CheckpointReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Every epoch, or `max_steps`.
+    /// Every epoch, `max_steps`, or `train.early_stop`.
     Completed,
     /// By the stop command.
     Stopped,

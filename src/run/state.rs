@@ -440,7 +440,7 @@ impl RunState {
         self.notes.push_back(Note { time_ms, weight, text });
     }
 
-    /// The epoch with the best test accuracy.
+    /// The best epoch, by `train.best`.
     pub fn best(&self) -> Option<&EpochDone> {
         self.epochs.iter().rev().find(|epoch| epoch.best)
     }

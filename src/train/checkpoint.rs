@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::optimizer::Adam;
 use super::recorder::StepResult;
 use super::schedule::Plateau;
+use crate::config::BestBy;
 use crate::model::Cnn;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, CheckpointSaved, FORMAT_VERSION};
@@ -61,12 +62,15 @@ impl EpochSoFar {
     }
 }
 
-/// The epoch with the best test accuracy so far.
+/// The best epoch so far, by `train.best`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     pub epoch: u64,
     /// Percent.
     pub test_accuracy: f64,
+    /// Older checkpoints lack it.
+    #[serde(default)]
+    pub test_loss: Option<f64>,
     pub checkpoint: String,
 }
 
@@ -81,6 +85,19 @@ impl TrainState {
             epoch_so_far: EpochSoFar::default(),
             best: None,
         }
+    }
+
+    /// Whether an epoch with this test accuracy and loss is better than all before it.
+    pub fn is_best(&self, by: BestBy, test_accuracy: f64, test_loss: f64) -> bool {
+        self.best.as_ref().is_none_or(|best| match by {
+            BestBy::Accuracy => test_accuracy > best.test_accuracy,
+            BestBy::Loss => best.test_loss.is_none_or(|best| test_loss < best),
+        })
+    }
+
+    /// Epochs since the best one.
+    pub fn epochs_since_best(&self) -> u64 {
+        self.best.as_ref().map_or(0, |best| self.epoch.saturating_sub(1).saturating_sub(best.epoch))
     }
 
     /// The epoch that was trained last, if only in part; 0 before the first.
@@ -359,7 +376,7 @@ mod tests {
         let folder = folder();
         let best = save(&folder, &at_step(1));
         for step in 2..=5 {
-            let best = Some(Best { epoch: 1, test_accuracy: 50.0, checkpoint: best.clone() });
+            let best = Some(Best { epoch: 1, test_accuracy: 50.0, test_loss: None, checkpoint: best.clone() });
             save(&folder, &TrainState { best, ..at_step(step) });
         }
         let kept = names(&folder.dir.checkpoints()).expect("names");
@@ -383,6 +400,19 @@ mod tests {
             assert_eq!(latest(&folder.dir).expect("readable").expect("one").state.learning_rate, learning_rate);
         }
         assert_eq!(names(&folder.dir.checkpoints()).expect("names"), ["e0001-s000009-4", "e0001-s000009-3"]);
+    }
+
+    #[test]
+    fn the_best_epoch_is_that_of_accuracy_or_of_loss() {
+        let best = |test_loss| Best { epoch: 2, test_accuracy: 50.0, test_loss, checkpoint: "x".into() };
+        let state = TrainState { epoch: 6, best: Some(best(Some(1.0))), ..at_step(9) };
+        assert_eq!(state.epochs_since_best(), 3);
+        assert!(state.is_best(BestBy::Accuracy, 50.5, 1.5) && !state.is_best(BestBy::Loss, 50.5, 1.5));
+        assert!(state.is_best(BestBy::Loss, 49.0, 0.9) && !state.is_best(BestBy::Accuracy, 49.0, 0.9));
+        assert!(!state.is_best(BestBy::Accuracy, 50.0, 1.0) && !state.is_best(BestBy::Loss, 50.0, 1.0));
+        let older = TrainState { best: Some(best(None)), ..at_step(9) };
+        assert!(older.is_best(BestBy::Loss, 1.0, 9.0));
+        assert!(at_step(0).is_best(BestBy::Accuracy, 0.0, 9.0) && at_step(0).epochs_since_best() == 0);
     }
 
     #[test]

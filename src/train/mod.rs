@@ -42,7 +42,7 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
         raise(session.state.step, AlarmKind::Probe, message, recorder)?;
     }
     let (mut divergences, mut alarms) = (Divergences::default(), session.alarms());
-    'epochs: while session.state.epoch <= session.config.train.epochs {
+    'epochs: while session.state.epoch <= session.config.train.epochs && session.stopped_early().is_none() {
         // 1. Train on what is left of the epoch.
         let first_batch = session.state.batches_done as usize;
         let plan = plan_of_epoch(&session.config, session.state.epoch, first_batch);
@@ -138,13 +138,14 @@ fn finish_epoch(
     let epoch = session.state.epoch;
     let so_far = std::mem::take(&mut session.state.epoch_so_far);
     let test_accuracy = evaluation.accuracy();
-    let is_best = session.state.best.as_ref().is_none_or(|best| test_accuracy > best.test_accuracy);
+    let test_loss = evaluation.mean_loss();
+    let is_best = session.state.is_best(session.config.train.best, test_accuracy, test_loss);
     let done = EpochDone {
         epoch,
         step: session.state.step,
         train_loss: so_far.loss_sum / (session.steps_per_epoch() - so_far.skipped) as f64,
         train_accuracy: 100.0 * so_far.correct as f64 / so_far.examples as f64,
-        test_loss: evaluation.mean_loss(),
+        test_loss,
         test_accuracy,
         learning_rate: session.state.learning_rate,
         elapsed_secs: so_far.train_secs + evaluation_secs,
@@ -155,7 +156,7 @@ fn finish_epoch(
 
     let schedule = session.config.schedule.clone();
     let learning_rate = session.state.learning_rate;
-    let scheduled = session.state.plateau.step(&schedule, evaluation.mean_loss(), learning_rate);
+    let scheduled = session.state.plateau.step(&schedule, test_loss, learning_rate);
     session.set_learning_rate(scheduled, LearningRateReason::Plateau, recorder)?;
     raise_all(session, alarms.after_epoch(&done, &evaluation.dead_channels(), scheduled), recorder)?;
 
@@ -164,7 +165,7 @@ fn finish_epoch(
     let name = session.free_checkpoint_name();
     let best_before = session.state.best.clone();
     if is_best {
-        session.state.best = Some(Best { epoch, test_accuracy, checkpoint: name.clone() });
+        session.state.best = Some(Best { epoch, test_accuracy, test_loss: Some(test_loss), checkpoint: name.clone() });
     }
     if let Err(error) = session.checkpoint_as(&name, CheckpointReason::Epoch, recorder) {
         session.state.best = best_before;

@@ -122,7 +122,11 @@ fn trainer_thread(
 
     let step = session.state.step;
     let (outcome, message) = match &trained {
-        Ok((outcome, checkpoint)) => (*outcome, format!("saved as {checkpoint}")),
+        Ok((outcome, checkpoint)) => {
+            let saved = format!("saved as {checkpoint}");
+            let early = session.stopped_early().filter(|_| *outcome == Outcome::Completed);
+            (*outcome, early.map_or(saved.clone(), |early| format!("{early}; {saved}")))
+        }
         Err(error) => {
             tracing::error!("{error:#}");
             (Outcome::Failed, format!("{error:#}"))

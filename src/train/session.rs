@@ -10,7 +10,7 @@ use super::checkpoint::{self, Checkpoints, TrainState};
 use super::device;
 use super::optimizer::Adam;
 use super::recorder::Recorder;
-use crate::config::{Config, LEARNING_RATES};
+use crate::config::{BestBy, Config, LEARNING_RATES};
 use crate::data::{self, Dataset};
 use crate::model::Cnn;
 use crate::run::control;
@@ -135,6 +135,21 @@ impl Session {
         self.last_saved = Some((self.state.clone(), name.to_owned()));
         recorder.record(Event::CheckpointSaved(saved))?;
         Ok(())
+    }
+
+    /// Why the run ends before its last epoch, if it does.
+    pub fn stopped_early(&self) -> Option<String> {
+        let patience = self.config.train.early_stop;
+        let best = self.state.best.as_ref()?;
+        if patience == 0 || self.state.batches_done > 0 || self.state.epochs_since_best() < patience {
+            return None;
+        }
+        let what = match (self.config.train.best, best.test_loss) {
+            (BestBy::Loss, Some(loss)) => format!("test loss of {loss:.4}"),
+            (BestBy::Loss, None) | (BestBy::Accuracy, _) => format!("test accuracy of {:.2} %", best.test_accuracy),
+        };
+        let (epoch, epochs) = (best.epoch, self.state.epochs_since_best());
+        Some(format!("stopped early: epoch {epoch} had the best {what}, {epochs} epochs ago (train.early_stop)"))
     }
 
     /// The checkpoint that was saved or taken up last, and its step. Its weights are finite.

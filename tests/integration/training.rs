@@ -85,6 +85,33 @@ fn an_interrupted_run_ends_in_the_same_bytes_as_an_uninterrupted_one() {
 }
 
 #[test]
+fn without_a_better_epoch_the_run_ends_early_wherever_it_was_interrupted() {
+    let runs = Runs::new();
+    // Nothing is learned, so that the first epochs are as good as it gets.
+    let further =
+        ["--epochs", "60", "--set", "train.early_stop=2", "--set", "train.best=loss", "--set", "probe.every=0"];
+    let further = [&further[..], &["--set", "optimizer.learning_rate=1", "--set", "train.on_divergence=stop"]].concat();
+    runs.train("whole", &further);
+    runs.train("parts", &[&further[..], &["--max-steps", "40"]].concat());
+    for steps in ["64", "1000000"] {
+        runs.dir.command(["resume", "parts", "--no-tui", "--max-steps", steps]).succeed();
+    }
+    let end = |name| runs.events(name, "run_ended").pop().expect("an end");
+    let (whole, parts) = (end("whole"), end("parts"));
+    assert_eq!(whole["outcome"], "completed");
+    let message = whole["message"].as_str().expect("a message");
+    assert!(message.starts_with("stopped early: epoch ") && message.contains(", 2 epochs ago"), "{message}");
+    assert_eq!((&whole["step"], &whole["message"]), (&parts["step"], &parts["message"]));
+    let bests: Vec<Value> = runs.events("whole", "epoch_done").into_iter().filter(|row| row["best"] == true).collect();
+    let losses: Vec<f64> = bests.iter().map(|row| row["test_loss"].as_f64().expect("a number")).collect();
+    assert!(losses.is_sorted_by(|a, b| a > b) && bests.len() < 20, "{losses:?}");
+
+    let again = runs.dir.command(["resume", "whole", "--no-tui"]).succeed();
+    assert!(again.contains("stopped early"), "{again}");
+    assert_eq!(end("whole")["step"], whole["step"]);
+}
+
+#[test]
 fn the_loss_falls_and_the_seed_decides() {
     let runs = Runs::new();
     let plain = ["--set", "augment.enabled=false", "--set", "model.dropout=0", "--epochs", "2"];
