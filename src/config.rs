@@ -25,6 +25,7 @@ pub struct Config {
     pub checkpoint: CheckpointConfig,
     pub probe: ProbeConfig,
     pub alarms: AlarmsConfig,
+    pub notify: NotifyConfig,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -238,6 +239,14 @@ pub struct AlarmsConfig {
     /// Room where the run lies; None: for three checkpoints, and 1 GiB at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_free_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NotifyConfig {
+    /// Run by `sh -c`, with each alarm and the end of the run as a line of JSON on its stdin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }
 
 impl TrainConfig {

@@ -128,6 +128,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("alarms.disk_free_bytes", "a whole number from 0 (never) to 9223372036854775807", |c| {
         c.alarms.disk_free_bytes.is_none_or(|bytes| i64::try_from(bytes).is_ok())
     }),
+    rule("notify.command", "a line for sh -c", |c| {
+        c.notify.command.as_ref().is_none_or(|command| !command.trim().is_empty() && !command.contains('\0'))
+    }),
 ];
 
 /// The rules that `config` breaks.
@@ -154,6 +157,7 @@ mod tests {
         config.model.init = Some("x".into());
         config.train.max_steps = Some(1);
         config.alarms.disk_free_bytes = Some(1);
+        config.notify.command = Some("x".into());
         let table = toml::Table::try_from(&config).unwrap();
         let keys: BTreeSet<String> = table
             .iter()

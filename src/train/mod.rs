@@ -7,6 +7,7 @@ pub mod device;
 mod divergence;
 pub mod evaluate;
 pub mod measure;
+mod notify;
 pub mod optimizer;
 mod probe;
 pub mod process;

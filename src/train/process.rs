@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::control::{Control, Interrupted};
+use super::notify::Notifier;
 use super::recorder::Recorder;
 use super::session::Session;
 use super::train;
@@ -104,12 +105,18 @@ fn trainer_thread(
     dir: &RunDir,
     config: Config,
     mut control: Control,
-    reporter: impl FnMut(&Record) + Send + 'static,
+    mut reporter: impl FnMut(&Record) + Send + 'static,
     ready: impl FnOnce(),
 ) -> Result<Outcome> {
     let log = EventLog::open(&dir.events()).with_context(|| format!("cannot open {}", dir.events().display()))?;
+    let notifier = config.notify.command.as_deref().map(|command| Notifier::start(command, dir)).transpose()?;
     let (mut session, started) = Session::open(dir, config)?;
-    let mut recorder = Recorder::new(log, reporter);
+    let mut recorder = Recorder::new(log, move |record: &Record| {
+        if let Some(notifier) = &notifier {
+            notifier.tell(record);
+        }
+        reporter(record);
+    });
     recorder.record(Event::RunStarted(started)).with_context(|| format!("cannot write {}", dir.events().display()))?;
     ready();
 

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod keys;
 pub mod layout;
+mod notification;
 mod terminal;
 pub mod theme;
 pub mod view;
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::app::{App, Effect, Update};
+use self::notification::Notification;
 use self::terminal::TerminalGuard;
 use self::theme::Theme;
 use crate::run::event::{Command, Outcome};
@@ -116,7 +118,8 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
     // A log of ordinary length is read before the first frame, which therefore is not empty.
     let mut frames = Frames::due_in(FRAME_INTERVAL / 2);
 
-    let departure = loop {
+    let notification = Notification::from_env();
+    let departure = 'attached: loop {
         tokio::select! {
             biased;
             event = terminal_events.next() => match event {
@@ -163,6 +166,11 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
             update = updates.recv() => match update {
                 Some(update) => {
                     app.update(update);
+                    for text in app.take_news() {
+                        if terminal.notify(notification, &app.name, &text).is_err() {
+                            break 'attached Departure::HungUp;
+                        }
+                    }
                     frames.request(DATA_FRAME_INTERVAL);
                 }
                 None => bail!("the thread that reads the log ended"),

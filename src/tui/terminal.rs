@@ -1,6 +1,6 @@
 //! The terminal, taken and given back: on return, on error and on panic.
 
-use std::io::{self, BufWriter, Stdout, stdout};
+use std::io::{self, BufWriter, Stdout, Write, stdout};
 use std::panic;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,7 @@ use ratatui::crossterm::{execute, queue};
 use ratatui::layout::{Rect, Size};
 
 use super::app::App;
+use super::notification::Notification;
 use super::view;
 
 /// The terminal is ours at the moment.
@@ -59,6 +60,16 @@ impl TerminalGuard {
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         self.terminal.draw(|frame| view::render(app, frame))?;
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
+    }
+
+    /// Calls for attention.
+    pub fn notify(&mut self, notification: Notification, run: &str, text: &str) -> io::Result<()> {
+        if self.suspended {
+            return Ok(());
+        }
+        let terminal = self.terminal.backend_mut();
+        terminal.write_all(notification.sequence(run, text).as_bytes())?;
+        terminal.flush()
     }
 
     /// Gives the terminal back and stops this process, until SIGCONT; then call `reenter`.
