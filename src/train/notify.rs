@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ const WAITING: usize = 16;
 
 pub struct Notifier {
     events: Option<SyncSender<Record>>,
+    /// When whatever is left is given up; set when the run has ended.
+    ending: Arc<OnceLock<Instant>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -30,10 +33,11 @@ impl Notifier {
     /// `command`: a line for `sh -c`. What goes wrong with it is for `trainer.log`.
     pub fn start(command: &str, dir: &RunDir) -> Result<Self> {
         let (events, waiting) = sync_channel(WAITING);
-        let (command, dir) = (command.to_owned(), dir.clone());
-        let thread =
-            thread::Builder::new().name("notify".into()).spawn(move || deliver_all(&command, &dir, waiting))?;
-        Ok(Self { events: Some(events), thread: Some(thread) })
+        let (command, dir, ending) = (command.to_owned(), dir.clone(), Arc::new(OnceLock::new()));
+        let end = ending.clone();
+        let deliver = move || deliver_all(&command, &dir, waiting, &end);
+        let thread = thread::Builder::new().name("notify".into()).spawn(deliver)?;
+        Ok(Self { events: Some(events), ending, thread: Some(thread) })
     }
 
     /// Takes note of the events that are worth a word.
@@ -50,6 +54,7 @@ impl Notifier {
 impl Drop for Notifier {
     fn drop(&mut self) {
         // The thread ends when it has delivered what waits.
+        let _ = self.ending.set(Instant::now() + TIMEOUT);
         drop(self.events.take());
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("notify.command: its thread panicked");
@@ -57,16 +62,16 @@ impl Drop for Notifier {
     }
 }
 
-fn deliver_all(command: &str, dir: &RunDir, events: Receiver<Record>) {
+fn deliver_all(command: &str, dir: &RunDir, events: Receiver<Record>, ending: &OnceLock<Instant>) {
     for record in events {
-        if let Err(error) = deliver(command, dir, &record, TIMEOUT) {
+        if let Err(error) = deliver(command, dir, &record, TIMEOUT, ending) {
             tracing::warn!("notify.command: {error:#}");
         }
     }
 }
 
-/// Runs the command with the event on its stdin, as a line of JSON.
-fn deliver(command: &str, dir: &RunDir, record: &Record, timeout: Duration) -> Result<()> {
+/// Runs the command with the event on its stdin, as a line of JSON, for so long, and not beyond `ending`.
+fn deliver(command: &str, dir: &RunDir, record: &Record, timeout: Duration, ending: &OnceLock<Instant>) -> Result<()> {
     let log = OpenOptions::new().create(true).append(true).open(dir.trainer_log()).context("trainer.log")?;
     let mut line = serde_json::to_vec(record)?;
     line.push(b'\n');
@@ -88,12 +93,13 @@ fn deliver(command: &str, dir: &RunDir, record: &Record, timeout: Duration) -> R
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        if Instant::now() >= deadline {
+        let now = Instant::now();
+        if now >= deadline || ending.get().is_some_and(|&ending| now >= ending) {
             if let Some(group) = Pid::from_raw(child.id() as i32) {
                 let _ = kill_process_group(group, Signal::KILL);
             }
             child.wait()?;
-            bail!("{command:?} took longer than {} s, and was killed", timeout.as_secs_f32())
+            bail!("{command:?} took too long, and was killed")
         }
         thread::sleep(Duration::from_millis(20));
     };
@@ -144,8 +150,10 @@ mod tests {
         // Its own shell waits for a child that would hold the pipe open.
         let hanging = r#"sleep 1000 & echo $! > "$TAPER_RUN_DIR/child"; wait"#;
         let started = Instant::now();
-        let error = deliver(hanging, &dir, &alarm(1), Duration::from_millis(300)).expect_err("killed").to_string();
-        assert!(error.contains("took longer than 0.3 s") && started.elapsed() < Duration::from_secs(60), "{error}");
+        let error = deliver(hanging, &dir, &alarm(1), Duration::from_millis(300), &OnceLock::new())
+            .expect_err("killed")
+            .to_string();
+        assert!(error.contains("took too long") && started.elapsed() < Duration::from_secs(60), "{error}");
         let child =
             std::fs::read_to_string(dir.path().join("child")).expect("started").trim().parse().expect("a number");
         // Killed it is at once, gone when its new parent has taken notice.
@@ -161,19 +169,34 @@ mod tests {
     #[test]
     fn a_command_that_fails_or_does_not_read_is_told_and_no_more() {
         let (_root, dir) = run();
-        let error = deliver("echo oops >&2; exit 3", &dir, &alarm(1), TIMEOUT).expect_err("failed").to_string();
+        let error = deliver("echo oops >&2; exit 3", &dir, &alarm(1), TIMEOUT, &OnceLock::new())
+            .expect_err("failed")
+            .to_string();
         assert!(error.contains("exit status: 3"), "{error}");
         assert_eq!(std::fs::read_to_string(dir.trainer_log()).expect("the log"), "oops\n");
-        deliver("exec <&-; true", &dir, &alarm(1), TIMEOUT).expect("done");
+        deliver("exec <&-; true", &dir, &alarm(1), TIMEOUT, &OnceLock::new()).expect("done");
     }
 
     #[test]
     fn a_slow_command_holds_up_nobody() {
         let (_root, dir) = run();
-        let notifier = Notifier::start("sleep 0.2", &dir).expect("a thread");
-        let started = Instant::now();
+        let slow = r#"until [ -e "$TAPER_RUN_DIR/go" ]; do sleep 0.01; done; echo x >> "$TAPER_RUN_DIR/told""#;
+        let notifier = Notifier::start(slow, &dir).expect("a thread");
+        // All of it, while the first command waits.
         (0..1000).for_each(|step| notifier.tell(&alarm(step)));
-        // A thousand of them would take minutes.
-        assert!(started.elapsed() < Duration::from_secs(60));
+        let told = dir.path().join("told");
+        assert!(!told.exists());
+        std::fs::write(dir.path().join("go"), "").expect("written");
+        drop(notifier);
+        let told = std::fs::read_to_string(told).expect("told").lines().count();
+        assert!((WAITING..=WAITING + 1).contains(&told), "{told}");
+    }
+
+    #[test]
+    fn at_the_end_nobody_waits_longer_than_for_one_command() {
+        let (_root, dir) = run();
+        let ending = OnceLock::from(Instant::now());
+        let error = deliver("sleep 1000", &dir, &alarm(1), TIMEOUT, &ending).expect_err("killed").to_string();
+        assert!(error.contains("was killed"), "{error}");
     }
 }

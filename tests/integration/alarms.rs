@@ -4,7 +4,7 @@ use std::fs;
 
 use candle_core::{Device, Tensor};
 use taper::model::weights::{deserialize, serialize};
-use taper::run::event::{AlarmKind, Event};
+use taper::run::event::{AlarmKind, Event, Record};
 
 use crate::binary::{Dir, TINY, records};
 
@@ -46,4 +46,24 @@ fn channels_that_never_fire_are_named_and_zero_switches_the_alarm_off() {
     assert!(dead.len() == 1 && dead[0].1 == 32 && dead[0].2.contains("block 2, channels 1, 3"), "{found:?}");
     let off = alarms(&dir, "off", &[&sunk[..4], &["--set", "alarms.dead_channels=0"]].concat());
     assert!(off.iter().all(|(kind, ..)| *kind != AlarmKind::DeadChannels), "{off:?}");
+}
+
+#[test]
+fn a_command_is_told_of_alarms_and_of_the_end_and_its_failure_is_no_matter() {
+    let dir = Dir::new();
+    let full = ["--max-steps", "3", "--set", "alarms.disk_free_bytes=9000000000000000000"];
+    let told = r#"notify.command="tee -a $TAPER_RUN_DIR/told > /dev/null; exit 7""#;
+    let raised = alarms(&dir, "far", &[&full[..], &["--set", told]].concat());
+    let run = dir.run("far");
+    let told = fs::read_to_string(run.path().join("told")).expect("it was told");
+    let told: Vec<Record> = told.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
+    let logged = records(&run);
+    let expected: Vec<&Record> = logged
+        .iter()
+        .filter(|record| matches!(record.event, Event::AlarmRaised { .. } | Event::RunEnded { .. }))
+        .collect();
+    assert!(raised.len() == 1 && expected.len() == 2, "{raised:?}");
+    assert!(told.iter().eq(expected), "{told:?}");
+    let log = fs::read_to_string(run.trainer_log()).expect("the trainer's log");
+    assert!(log.contains("notify.command") && log.contains("exit status: 7"), "{log}");
 }

@@ -94,7 +94,8 @@ impl Dir {
         }
         let child = pty.slave.spawn_command(command).unwrap();
         let mut reader = pty.master.try_clone_reader().unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(size.rows, size.cols, 500)));
+        let screen =
+            Arc::new(Mutex::new(vt100::Parser::new_with_callbacks(size.rows, size.cols, 500, Calls::default())));
         let (drawn, open) = (screen.clone(), Arc::new(AtomicBool::new(true)));
         let still_open = open.clone();
         thread::spawn(move || {
@@ -167,10 +168,30 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// How often the bell rang, and what else called for attention.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    pub bells: usize,
+    /// By `OSC 9`.
+    pub notifications: Vec<String>,
+}
+
+impl vt100::Callbacks for Calls {
+    fn audible_bell(&mut self, _: &mut vt100::Screen) {
+        self.bells += 1;
+    }
+
+    fn unhandled_osc(&mut self, _: &mut vt100::Screen, params: &[&[u8]]) {
+        if let [b"9", text] = params {
+            self.notifications.push(String::from_utf8_lossy(text).into_owned());
+        }
+    }
+}
+
 /// A terminal with `taper` in it, and what it shows.
 pub struct Terminal {
     child: Box<dyn portable_pty::Child + Send + Sync>,
-    screen: Arc<Mutex<vt100::Parser>>,
+    screen: Arc<Mutex<vt100::Parser<Calls>>>,
     /// Cleared, the thread that reads lets go of our side too, when the program next draws.
     open: Arc<AtomicBool>,
     /// Our side; without it the terminal is closed.
@@ -180,6 +201,10 @@ pub struct Terminal {
 impl Terminal {
     pub fn contents(&self) -> String {
         self.screen.lock().unwrap().screen().contents()
+    }
+
+    pub fn calls(&self) -> Calls {
+        self.screen.lock().unwrap().callbacks().clone()
     }
 
     pub fn wait_for(&self, shown: &str) {

@@ -10,7 +10,7 @@ use taper::run::dir::RunDir;
 use taper::run::event::{AlarmKind, Event, LearningRateReason, Outcome};
 use taper::run::state::{Phase, RunState};
 
-use crate::binary::{Dir, TINY, eventually, records, wait_for_end_of};
+use crate::binary::{Calls, Dir, TINY, eventually, records, wait_for_end_of};
 use crate::follow::fold;
 
 /// Smaller than any f32 above zero: Adam divides by nothing where a gradient is exactly zero, as that of a convolution's
@@ -171,4 +171,38 @@ fn a_run_that_has_not_diverged_goes_nowhere() {
     for command in ["rollback", "skip-batch"] {
         assert!(dir.command([command, "well"]).fail(1).contains("the run has not diverged"), "{command}");
     }
+}
+
+#[test]
+fn a_key_is_a_remedy_and_who_is_attached_is_called_for_what_is_new() {
+    let dir = Dir::new();
+    wild_weights(&dir);
+    let mut terminal = dir.terminal(["train", "--name", "wild", "--init", "wild.safetensors"].iter().chain(&TINY));
+    terminal.wait_for("r go back to it with half the learning rate · x skip the batch · s stop");
+    eventually("the second divergence", || {
+        // Once for each: a key that comes before the dashboard has seen the pause is not one of a diverged run.
+        terminal.keys("x");
+        (divergences(&fold(&records(&dir.run("wild")))).len() > 1).then_some(())
+    });
+    eventually("a call", || {
+        let calls = terminal.calls();
+        let told = |call: &String| call.starts_with("taper wild: divergence: the loss of step ");
+        (calls.bells > 0 && calls.notifications.iter().any(told)).then_some(())
+    });
+    terminal.keys("sy");
+    terminal.wait_for("■ stopped");
+    eventually("the last call", || {
+        let last = terminal.calls().notifications.pop()?;
+        last.starts_with("taper wild: stopped at step ").then_some(())
+    });
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+
+    let mut later = dir.terminal(["attach", "wild"]);
+    later.wait_for("■ stopped");
+    later.keys("a");
+    later.wait_for("! divergence");
+    later.keys("qq");
+    assert!(later.wait().success());
+    assert_eq!(later.calls(), Calls::default(), "history calls nobody");
 }
