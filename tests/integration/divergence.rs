@@ -56,19 +56,24 @@ fn wait_for_pause(run: &RunDir, times: usize) {
     });
 }
 
-/// Weights so large that the first loss is no number.
-fn wild_weights(dir: &Dir) {
-    assert!(train(dir, "source", &["--max-steps", "1"]).status.success());
-    let mut tensors = deserialize(&bytes(&dir.run("source"), "e0001-s000001")[0], &Device::Cpu).expect("tensors");
-    let weight = tensors["conv1.weight"].affine(1e38, 0.0).expect("an affine map");
-    tensors.insert("conv1.weight".into(), weight);
+/// `wild.safetensors`: what a short run has learned, with one tensor blown up.
+fn wild_weights(dir: &Dir, name: &str, factor: f64) {
+    assert!(train(dir, "source", &["--max-steps", "32"]).status.success());
+    let mut tensors = deserialize(&bytes(&dir.run("source"), "e0001-s000032")[0], &Device::Cpu).expect("tensors");
+    let weight = tensors[name].affine(factor, 0.0).expect("an affine map");
+    tensors.insert(name.into(), weight);
     fs::write(dir.path("wild.safetensors"), serialize(tensors).expect("bytes")).expect("written");
 }
+
+/// So large that the first loss is no number.
+const NO_NUMBER: f64 = 1e38;
+/// So large that the squares of about every other gradient are.
+const BORDERLINE: f64 = 7e19;
 
 #[test]
 fn told_to_stop_the_run_fails_before_the_loss_reaches_the_weights() {
     let dir = Dir::new();
-    wild_weights(&dir);
+    wild_weights(&dir, "conv1.weight", NO_NUMBER);
     let output = train(&dir, "wild", &["--init", "wild.safetensors", "--set", "train.on_divergence=stop"]);
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -95,7 +100,7 @@ fn told_to_stop_the_last_checkpoint_stays_as_it_was() {
 #[test]
 fn a_paused_run_keeps_its_weights_and_is_told_how_to_go_on() {
     let dir = Dir::new();
-    wild_weights(&dir);
+    wild_weights(&dir, "conv1.weight", NO_NUMBER);
     let start = ["train", "--detach", "--name", "wild", "--init", "wild.safetensors"];
     dir.command(start.iter().chain(&TINY)).succeed();
     let run = dir.run("wild");
@@ -117,6 +122,35 @@ fn a_paused_run_keeps_its_weights_and_is_told_how_to_go_on() {
 }
 
 #[test]
+fn batches_that_were_skipped_have_no_loss_and_no_part_in_the_mean_of_the_others() {
+    let dir = Dir::new();
+    wild_weights(&dir, "fc2.weight", BORDERLINE);
+    let start = ["train", "--detach", "--name", "wild", "--epochs", "1", "--init", "wild.safetensors"];
+    dir.command(start.iter().chain(&TINY)).succeed();
+    let run = dir.run("wild");
+    let mut skipped = 0;
+    let state = loop {
+        let state = eventually("a pause or the end", || {
+            let log = records(&run);
+            let paused = log.iter().filter(|record| matches!(record.event, Event::Paused { .. })).count();
+            Some(fold(&log)).filter(|state| paused > skipped || matches!(state.phase, Phase::Ended(_)))
+        });
+        if state.phase != Phase::Paused {
+            break state;
+        }
+        assert!(state.alarms[skipped].message.starts_with("the gradient norm of step "), "{:?}", state.alarms);
+        dir.command(["skip-batch", "wild"]).succeed();
+        skipped += 1;
+    };
+    assert_eq!((state.phase, state.step), (Phase::Ended(Outcome::Completed), 32));
+    let losses: Vec<f64> =
+        state.losses.values().iter().copied().filter(|loss| loss.is_finite()).map(f64::from).collect();
+    assert!((1..32).contains(&skipped) && losses.len() == 32 - skipped, "{skipped} skipped, {} not", losses.len());
+    let (mean, told) = (losses.iter().sum::<f64>() / losses.len() as f64, state.epochs[0].train_loss);
+    assert!((mean - told).abs() <= 1e-9 * mean, "{mean}, {told}");
+}
+
+#[test]
 fn told_to_roll_back_it_does_three_times_and_then_waits() {
     let dir = Dir::new();
     let run = poisoned(&dir, "night", "rollback");
@@ -132,6 +166,13 @@ fn told_to_roll_back_it_does_three_times_and_then_waits() {
         })
         .collect();
     assert_eq!(rates, [0.0005, 0.00025, 0.000125]);
+    // The sixth step was taken four times, from the same weights on the same batch.
+    let sixth = log.iter().filter_map(|record| match &record.event {
+        Event::StepsDone(steps) if steps.first_step == 6 => Some((steps.losses[0], steps.gradient_norms[0])),
+        _ => None,
+    });
+    let sixth: Vec<(f32, f32)> = sixth.collect();
+    assert!(sixth.len() == 4 && sixth.iter().all(|step| *step == sixth[0]), "{sixth:?}");
     let state = fold(&log);
     assert_eq!((divergences(&state), state.losses.len()), (vec![6; 4], 6), "each step is there once");
     assert_eq!(state.learning_rate_changes.len(), 3);
@@ -176,7 +217,7 @@ fn a_run_that_has_not_diverged_goes_nowhere() {
 #[test]
 fn a_key_is_a_remedy_and_who_is_attached_is_called_for_what_is_new() {
     let dir = Dir::new();
-    wild_weights(&dir);
+    wild_weights(&dir, "conv1.weight", NO_NUMBER);
     let mut terminal = dir.terminal(["train", "--name", "wild", "--init", "wild.safetensors"].iter().chain(&TINY));
     terminal.wait_for("r go back to it with half the learning rate · x skip the batch · s stop");
     eventually("the second divergence", || {
