@@ -66,7 +66,7 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
                 match divergences.remedy(diverged, session, control, recorder)? {
                     Remedy::RolledBack => {
                         alarms = session.alarms();
-                        checkpoint_or_alarm(session, CheckpointReason::Rollback, recorder)?;
+                        checkpoint_or_alarm(session, CheckpointReason::Rollback, &mut alarms, recorder)?;
                         continue 'epochs;
                     }
                     Remedy::Skipped => continue,
@@ -92,7 +92,7 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
             raise_all(session, raised, recorder)?;
             let every_steps = session.config.checkpoint.every_steps;
             if every_steps > 0 && number.is_multiple_of(every_steps) && !session.epoch_is_trained() {
-                checkpoint_or_alarm(session, CheckpointReason::Interval, recorder)?;
+                checkpoint_or_alarm(session, CheckpointReason::Interval, &mut alarms, recorder)?;
             }
         }
         if !session.epoch_is_trained() {
@@ -116,8 +116,9 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
             match divergences.remedy(diverged, session, control, recorder)? {
                 Remedy::RolledBack => {
                     alarms = session.alarms();
-                    checkpoint_or_alarm(session, CheckpointReason::Rollback, recorder)?;
+                    checkpoint_or_alarm(session, CheckpointReason::Rollback, &mut alarms, recorder)?;
                 }
+                // Refused: there is none.
                 Remedy::Skipped => {}
                 Remedy::End(outcome) => return Ok(outcome),
             }
@@ -168,31 +169,29 @@ fn finish_epoch(
     if is_best {
         session.state.best = Some(Best { epoch, test_accuracy, test_loss: Some(test_loss), checkpoint: name.clone() });
     }
-    if let Err(error) = session.checkpoint_as(&name, CheckpointReason::Epoch, recorder) {
+    let saved = session.checkpoint_as(&name, CheckpointReason::Epoch, recorder);
+    if saved.is_err() {
         session.state.best = best_before;
-        raise_error(session, AlarmKind::Checkpoint, &error, recorder)?;
     }
+    raise_all(session, alarms.after_saving(AlarmKind::Checkpoint, saved), recorder)?;
     let every = session.config.probe.every;
-    if every > 0
-        && epoch.is_multiple_of(every)
-        && let Err(error) = save_probe(session, recorder)
-    {
+    if every > 0 && epoch.is_multiple_of(every) {
         // What the network sees is no reason to stop its training.
-        raise_error(session, AlarmKind::Probe, &error, recorder)?;
+        let saved = save_probe(session, recorder);
+        raise_all(session, alarms.after_saving(AlarmKind::Probe, saved), recorder)?;
     }
     Ok(())
 }
 
 /// A checkpoint that cannot be saved (a full disk) is no reason to stop training.
-fn checkpoint_or_alarm(session: &mut Session, reason: CheckpointReason, recorder: &mut Recorder) -> Result<()> {
-    match session.checkpoint(reason, recorder) {
-        Ok(_) => Ok(()),
-        Err(error) => raise_error(session, AlarmKind::Checkpoint, &error, recorder),
-    }
-}
-
-fn raise_error(session: &Session, kind: AlarmKind, error: &anyhow::Error, recorder: &mut Recorder) -> Result<()> {
-    raise(session.state.step, kind, format!("{error:#}"), recorder)
+fn checkpoint_or_alarm(
+    session: &mut Session,
+    reason: CheckpointReason,
+    alarms: &mut Alarms,
+    recorder: &mut Recorder,
+) -> Result<()> {
+    let saved = session.checkpoint(reason, recorder);
+    raise_all(session, alarms.after_saving(AlarmKind::Checkpoint, saved), recorder)
 }
 
 fn raise_all(session: &Session, raised: Raised, recorder: &mut Recorder) -> Result<()> {

@@ -9,9 +9,14 @@ mod overfitting;
 mod plateau;
 mod throughput_collapse;
 
+use std::collections::HashMap;
+
+use anyhow::Result;
+
 use self::dead_channels::DeadChannels;
 use self::disk_nearly_full::DiskNearlyFull;
 use self::gradient_spike::GradientSpike;
+use self::latch::{Latch, Level};
 use self::overfitting::Overfitting;
 use self::plateau::Plateau;
 use self::throughput_collapse::ThroughputCollapse;
@@ -39,6 +44,8 @@ pub struct Alarms {
     throughput_collapse: Option<ThroughputCollapse>,
     disk_nearly_full: Option<DiskNearlyFull>,
     secs_since_disk: f64,
+    /// A checkpoint, a probe could not be saved.
+    unsaved: HashMap<AlarmKind, Latch>,
 }
 
 impl Alarms {
@@ -59,6 +66,7 @@ impl Alarms {
             disk_nearly_full: (room > 0).then(|| DiskNearlyFull::new(room)),
             // Before the first step already.
             secs_since_disk: DISK_INTERVAL_SECS,
+            unsaved: HashMap::new(),
         }
     }
 
@@ -87,6 +95,22 @@ impl Alarms {
         raised
     }
 
+    /// Whether a checkpoint or probe could be saved: the next failure in a row is no news.
+    pub fn after_saving<T>(&mut self, kind: AlarmKind, saved: Result<T>) -> Raised {
+        let latch = self.unsaved.entry(kind).or_default();
+        match saved {
+            Ok(_) => {
+                latch.raises(Level::Calm);
+                Raised::new()
+            }
+            Err(error) => {
+                tracing::error!("{error:#}");
+                let raised = latch.raises(Level::Alarming).then(|| (kind, format!("{error:#}")));
+                raised.into_iter().collect()
+            }
+        }
+    }
+
     fn look_at_disk(&mut self, raised: &mut Raised) {
         self.secs_since_disk = 0.0;
         if self.disk_nearly_full.is_none() {
@@ -101,4 +125,23 @@ impl Alarms {
 
 fn say<D>(raised: &mut Raised, kind: AlarmKind, detector: &mut Option<D>, see: impl FnOnce(&mut D) -> Option<String>) {
     raised.extend(detector.as_mut().and_then(see).map(|message| (kind, message)));
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_to_save_is_told_once_until_one_succeeds() {
+        let mut alarms = Alarms::new(&Config::default(), &RunDir::at("/nowhere"), 1);
+        let failed = || Err::<(), _>(anyhow!("no space").context("checkpoint"));
+        let mut save = |kind, saved| alarms.after_saving(kind, saved);
+        assert_eq!(save(AlarmKind::Checkpoint, failed()), [(AlarmKind::Checkpoint, "checkpoint: no space".to_owned())]);
+        assert!(save(AlarmKind::Checkpoint, failed()).is_empty());
+        assert_eq!(save(AlarmKind::Probe, failed()).len(), 1, "a probe is something else");
+        assert!(save(AlarmKind::Checkpoint, Ok(())).is_empty());
+        assert_eq!(save(AlarmKind::Checkpoint, failed()).len(), 1);
+    }
 }
