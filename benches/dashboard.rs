@@ -6,9 +6,9 @@ use std::path::Path;
 
 use divan::Bencher;
 use jiff::tz::TimeZone;
-use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
+use ratatui::{Frame, Terminal};
 use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
 use taper::run::lock::Liveness;
 use taper::run::log::Follower;
@@ -31,7 +31,8 @@ fn frame(bencher: Bencher) {
     app.update(Update::Liveness(Liveness::Live));
     let mut terminal = Terminal::new(TestBackend::new(200, 50)).expect("a terminal in memory");
     bencher.bench_local(|| {
-        terminal.draw(|frame| view::render(&app, frame)).expect("a terminal in memory");
+        let draw = |frame: &mut Frame| drop(view::render(&app, frame));
+        terminal.draw(draw).expect("a terminal in memory");
     });
 }
 
@@ -119,6 +120,8 @@ fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
                 elapsed_secs: 25.0,
                 evaluation_secs: 1.0,
                 best: epoch == 9,
+                confusion: None,
+                mistakes: vec![],
             })
         });
         [Some(Event::StepsDone(steps)), ended].into_iter().flatten()

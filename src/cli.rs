@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use crate::data::fetch::FetchFrom;
 use crate::explain::feature_maps::Channels;
 use crate::run::spawn::TRAINER_COMMAND;
+use crate::tui::picture::Images;
 
 /// Trains CIFAR-10 classifiers under a live dashboard that you can leave and come back to.
 ///
@@ -94,7 +95,7 @@ pub enum Command {
     #[command(subcommand)]
     Data(DataCommand),
     /// Say what this machine and terminal offer
-    Doctor,
+    Doctor(Drawing),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  taper completions bash > ~/.local/share/bash-completion/completions/taper")]
     Completions { shell: Shell },
@@ -152,6 +153,16 @@ pub struct Watching {
     /// Train in the foreground with plain progress lines, as without a terminal
     #[arg(long)]
     pub no_tui: bool,
+    #[command(flatten)]
+    pub drawing: Drawing,
+}
+
+/// How a terminal shows pictures.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Drawing {
+    /// How pictures are drawn: auto, kitty, iterm, sixel, blocks (characters) or off
+    #[arg(long, value_name = "HOW", value_enum, default_value_t, env = "TAPER_IMAGES", hide_possible_values = true)]
+    pub images: Images,
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +173,8 @@ pub struct AttachArgs {
     /// The run that was active last
     #[arg(long, conflicts_with = "run")]
     pub last: bool,
+    #[command(flatten)]
+    pub drawing: Drawing,
 }
 
 #[derive(Debug, Args)]

@@ -240,6 +240,8 @@ mod tests {
                 elapsed_secs: 31.25,
                 evaluation_secs: 2.0,
                 best: true,
+                confusion: None,
+                mistakes: vec![],
             }),
             Event::LearningRateChanged {
                 epoch: 1,

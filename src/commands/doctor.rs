@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
+use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
 use super::say;
 use crate::config::Config;
@@ -15,8 +16,9 @@ use crate::ops::simd;
 use crate::run::dir::RunsDir;
 use crate::run::lock::has_flock;
 use crate::train::device;
+use crate::tui::picture::{self, Detected, Images};
 
-pub fn doctor(runs: &RunsDir) -> Result<u8> {
+pub fn doctor(runs: &RunsDir, images: Images) -> Result<u8> {
     let config = Config::load(None, &[])?;
     let findings = [
         ("device", describe_device(&config)),
@@ -25,6 +27,7 @@ pub fn doctor(runs: &RunsDir) -> Result<u8> {
         ("data", describe_data(&config)),
         ("runs", describe_runs(runs)),
         ("terminal", describe_terminal()),
+        ("pictures", describe_pictures(images)),
         ("logout", describe_logout()),
     ];
     for (subject, finding) in findings {
@@ -131,6 +134,20 @@ fn describe_terminal() -> String {
         false => format!("locale {locale} is not UTF-8: graphs may look broken; try LANG=C.UTF-8"),
     });
     parts.join(", ")
+}
+
+/// Asks the terminal as the dashboard does.
+fn describe_pictures(images: Images) -> String {
+    let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let is_raw = has_terminal && enable_raw_mode().is_ok();
+    let detected = picture::detect(images);
+    if is_raw && let Err(error) = disable_raw_mode() {
+        return format!("the terminal cannot be given back: {error}");
+    }
+    match detected {
+        Ok(Detected { means, why, .. }) => format!("{means}: {why}"),
+        Err(error) => error.to_string(),
+    }
 }
 
 fn colours(colorterm: Option<&str>, term: Option<&str>, no_color: bool) -> &'static str {

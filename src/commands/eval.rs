@@ -9,9 +9,10 @@ use serde::Serialize;
 use super::say;
 use crate::cli::EvalArgs;
 use crate::config::Config;
-use crate::data;
+use crate::data::{self, CLASSES};
 use crate::failure::UsageError;
 use crate::model::Cnn;
+use crate::run::confusion::Confusion;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::device;
@@ -27,6 +28,8 @@ struct Report {
     loss: f64,
     /// Percent.
     accuracy: f64,
+    /// Pictures by true class, and in each row by predicted class.
+    confusion: Confusion,
 }
 
 pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
@@ -42,6 +45,9 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
             "{} {}: loss {:.4}, accuracy {:.2} % on {} test pictures of {}",
             report.run, report.checkpoint, report.loss, report.accuracy, report.examples, report.data
         ))?;
+        for line in class_lines(&report.confusion) {
+            say(line)?;
+        }
     }
     Ok(0)
 }
@@ -87,5 +93,36 @@ fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Re
         examples: evaluation.examples(),
         loss: evaluation.mean_loss(),
         accuracy: evaluation.accuracy(),
+        confusion: evaluation.confusion().clone(),
     })
+}
+
+/// A line for each class that there are pictures of.
+fn class_lines(confusion: &Confusion) -> Vec<String> {
+    let mut lines = vec![];
+    for (class, name) in CLASSES.iter().enumerate() {
+        let Some(accuracy) = confusion.accuracy_of(class) else { continue };
+        let taken_for = confusion
+            .most_often_taken_for(class)
+            .map_or(String::new(), |(other, count)| format!(", taken for {} {count} times", CLASSES[other]));
+        lines.push(format!("  {name:<10} {accuracy:>6.2} % of {}{taken_for}", confusion.examples_of(class)));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_for_each_class_says_what_it_is_taken_for() {
+        let mut confusion = Confusion::default();
+        for (truth, predicted) in [(3, 3), (3, 5), (3, 5), (9, 9)] {
+            confusion.add(truth, predicted);
+        }
+        assert_eq!(
+            class_lines(&confusion),
+            ["  cat         33.33 % of 3, taken for dog 2 times", "  truck      100.00 % of 1"]
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! `taper explain`: what the network of a checkpoint sees in a picture, printed, as PNG, and as numbers.
 
-mod cells;
+mod ansi;
 mod picture_file;
 mod tile;
 
@@ -12,14 +12,15 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 
-use self::cells::Palette;
-use self::tile::{Drawing, Tile};
+use self::tile::Tile;
 use super::say;
+use crate::cells::Palette;
 use crate::cli::{ExplainArgs, View};
 use crate::config::Config;
 use crate::data::loader::evaluation_batch;
 use crate::data::{self, CLASSES, Dataset, SIDE};
 use crate::explain::attention_map::{self, attention_maps};
+use crate::explain::drawing::Drawing;
 use crate::explain::feature_maps::{choose, feature_maps};
 use crate::explain::grad_cam::{Method, at_input, grad_cam};
 use crate::explain::{Map, confidences, predicted};

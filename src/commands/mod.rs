@@ -50,7 +50,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Data(DataCommand::Inspect { dir }) => {
             data::inspect(&DataConfig { dir, ..DataConfig::default() }).map(|()| 0)
         }
-        Command::Doctor => doctor::doctor(&runs),
+        Command::Doctor(drawing) => doctor::doctor(&runs, drawing.images),
         Command::Completions { shell } => completions::print(shell),
     }
 }

@@ -48,7 +48,7 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
         Watch::Foreground => in_foreground(&run, config),
         how => {
             spawn::spawn(&run, config.run.threads)?;
-            watch::watch(runs, &run, how)
+            watch::watch(runs, &run, how, args.watching.drawing.images)
         }
     }
 }

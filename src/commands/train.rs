@@ -33,7 +33,7 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
         Watch::Foreground => in_foreground(&run, config),
         watch => spawn::spawn(&run, config.run.threads)
             .map_err(anyhow::Error::from)
-            .and_then(|()| watch::watch(runs, &run, watch)),
+            .and_then(|()| watch::watch(runs, &run, watch, args.watching.drawing.images)),
     };
     if let Err(error) = &begun
         && !matches!(error.downcast_ref(), Some(SpawnError::Died { .. }))

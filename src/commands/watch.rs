@@ -15,6 +15,7 @@ use crate::run::lock::liveness;
 use crate::run::log::{FollowError, Follower};
 use crate::run::socket::{Reply, send};
 use crate::run::state::RunState;
+use crate::tui::picture::Images;
 use crate::tui::{self, Attachment, Departure};
 
 /// How a run is watched.
@@ -49,9 +50,9 @@ pub fn has_screen() -> bool {
 }
 
 /// Watches a run whose trainer has a process of its own.
-pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch) -> Result<u8> {
+pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, images: Images) -> Result<u8> {
     match how {
-        Watch::Dashboard => dashboard(runs, run),
+        Watch::Dashboard => dashboard(runs, run, images),
         Watch::Foreground | Watch::Detached => {
             print_how_to_return(runs, run)?;
             Ok(0)
@@ -60,8 +61,8 @@ pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch) -> Result<u8> {
 }
 
 /// Shows the dashboard until it is left, and then tells the shell how things are.
-pub fn dashboard(runs: &RunsDir, run: &RunDir) -> Result<u8> {
-    let departure = tui::run(attachment(run))?;
+pub fn dashboard(runs: &RunsDir, run: &RunDir, images: Images) -> Result<u8> {
+    let departure = tui::run(attachment(run, images))?;
     match departure {
         Departure::Detached => {
             print_how_to_return(runs, run)?;
@@ -86,11 +87,13 @@ pub fn dashboard(runs: &RunsDir, run: &RunDir) -> Result<u8> {
     }
 }
 
-fn attachment(run: &RunDir) -> Attachment {
+fn attachment(run: &RunDir, images: Images) -> Attachment {
     let (to_command, to_ask) = (run.clone(), run.clone());
     Attachment {
         name: run.name(),
         events: run.events(),
+        probes: run.probes(),
+        images,
         send: Arc::new(move |command| match send(&to_command, command) {
             Ok(Reply::Done { message }) => Ok(message),
             Ok(Reply::Error { message }) => Err(message),

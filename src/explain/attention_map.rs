@@ -35,6 +35,16 @@ pub fn places(maps: &Tensor, picture: usize) -> Result<Map> {
     Ok(Map::new(map.dim(1)?, map.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?))
 }
 
+/// How much each place of one picture, row by row, looks at every other, from those of all (N, H · W, H · W), with `width`
+/// places in a row.
+///
+/// # Errors
+/// There is no such picture.
+pub fn pairs(pairs: &Tensor, picture: usize, width: usize) -> Result<Vec<Map>> {
+    let rows = pairs.get(picture)?.to_dtype(DType::F32)?.to_vec2()?;
+    Ok(rows.into_iter().map(|values| Map::new(width, values)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
@@ -55,6 +65,16 @@ mod tests {
         let map = places(&all, 1)?;
         assert_eq!((map.width, map.height(), map.values), (3, 1, vec![0.4, 0.5, 0.6]));
         assert!(places(&all, 2).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn each_place_has_a_map_of_what_it_looks_at() -> Result<()> {
+        let numbers: Vec<f32> = (0..32).map(|number| number as f32).collect();
+        let all = Tensor::from_vec(numbers, (2, 4, 4), &Device::Cpu)?;
+        let maps = pairs(&all, 1, 2)?;
+        assert_eq!((maps.len(), &maps[2]), (4, &Map::new(2, vec![24.0, 25.0, 26.0, 27.0])));
+        assert!(pairs(&all, 2, 2).is_err());
         Ok(())
     }
 

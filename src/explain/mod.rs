@@ -2,10 +2,11 @@
 //! terminal.
 //!
 //! [`feature_maps`] is what the network has learned to see, [`grad_cam`] why it decides, [`attention_map`] where it looks.
-//! [`map`] and [`colour`] need no network, so whoever shows what a run has saved can use them too.
+//! [`map`], [`colour`] and [`drawing`] need no network, so whoever shows what a run has saved can use them too.
 
 pub mod attention_map;
 pub mod colour;
+pub mod drawing;
 pub mod feature_maps;
 pub mod grad_cam;
 pub mod map;

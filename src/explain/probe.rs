@@ -2,71 +2,105 @@
 
 use candle_core::{Device, Result, Tensor, bail};
 
-use super::attention_map::gates;
+use super::attention_map::{gates, pairs, places};
 use super::feature_maps::{Channels, choose, feature_maps};
 use super::grad_cam::{Method, grad_cam};
-use super::predicted;
+use super::{Map, predicted};
 use crate::data::loader::evaluation_batch;
 use crate::data::{Dataset, SIDE};
-use crate::model::{Cnn, Layer};
-use crate::run::probe::{ACTIVE, MAPS, Probe, ProbedPicture};
+use crate::model::{Cnn, Inside, Layer};
+use crate::run::probe::{ACTIVE, ClassCam, MAPS, Probe, ProbedPicture, cam_classes};
 
-/// The pictures of a dataset at `indices`, through a network that has taken `step` steps. Changes nothing of the network,
-/// and draws no random number.
+/// The pinned pictures and the mistakes of a dataset, by their numbers, through a network that has taken `step` steps.
+/// Changes nothing of the network, and draws no random number.
 ///
 /// # Errors
 /// A logit is not finite, or those of the operations.
 ///
 /// # Panics
-/// An index reaches beyond the dataset.
-pub fn probe(cnn: &Cnn, dataset: &Dataset, indices: &[usize], device: &Device, epoch: u64, step: u64) -> Result<Probe> {
-    let chosen = dataset.select(indices);
+/// A number reaches beyond the dataset.
+pub fn probe(
+    cnn: &Cnn,
+    dataset: &Dataset,
+    pinned: &[usize],
+    mistakes: &[usize],
+    device: &Device,
+    epoch: u64,
+    step: u64,
+) -> Result<Probe> {
+    let indices = [pinned, mistakes].concat();
+    let chosen = dataset.select(&indices);
     let batch = evaluation_batch(&chosen, 0..chosen.len());
     let x = Tensor::from_vec(batch.pictures, (chosen.len(), SIDE, SIDE, 3), device)?;
     let inside = cnn.look_inside(&x)?;
     let logits = inside.logits.to_vec2::<f32>()?;
     if let Some((_, index)) =
-        logits.iter().zip(indices).find(|(logits, _)| !logits.iter().all(|logit| logit.is_finite()))
+        logits.iter().zip(&indices).find(|(logits, _)| !logits.iter().all(|logit| logit.is_finite()))
     {
         bail!("the logits of test picture {index} are not finite")
     }
-    // Every picture twice, so that one way back serves both of its classes.
-    let output = inside.output(Layer::Conv3);
-    let of_predicted = logits.iter().map(|logits| predicted(logits));
-    let classes: Vec<usize> = of_predicted.chain(chosen.labels.iter().map(|&label| label.into())).collect();
-    let twice = Tensor::cat(&[output, output], 0)?;
-    let mut of_predicted = grad_cam(cnn, Layer::Conv3, &twice, &classes, Method::GradCam)?;
-    let mut of_true = of_predicted.split_off(chosen.len()).into_iter();
-    let mut of_predicted = of_predicted.into_iter();
+    let classes: Vec<(usize, usize)> =
+        logits.iter().zip(&chosen.labels).map(|(logits, &label)| (predicted(logits), label.into())).collect();
+    let mut cams = vec![vec![]; chosen.len()];
+    for layer in Layer::ALL {
+        add_cams(cnn, &inside, layer, &classes, &mut cams)?;
+    }
 
     let mut pictures = Vec::with_capacity(chosen.len());
-    for (number, (logits, &index)) in logits.into_iter().zip(indices).enumerate() {
-        let first_maps = |layer| {
-            let output = inside.output(layer);
-            feature_maps(&output.narrow(3, 0, output.dim(3)?.min(MAPS))?, number)
-        };
+    for (number, ((logits, index), cams)) in logits.into_iter().zip(indices).zip(cams).enumerate() {
         let mut third = feature_maps(inside.output(Layer::Conv3), number)?;
         let active = choose(&third, Channels::Active, ACTIVE);
         third.truncate(MAPS);
-        let maps = [first_maps(Layer::Conv1)?, first_maps(Layer::Conv2)?, third];
-        let [first, second, third] =
-            Layer::ALL.map(|layer| inside.attended(layer).gates.as_ref().map(|all| gates(all, number)).transpose());
-        let (Some(gradcam_predicted), Some(gradcam_true)) = (of_predicted.next(), of_true.next()) else {
-            bail!("fewer heat maps than pictures")
-        };
+        let attended_pairs = inside.attended(Layer::Conv3).pairs.as_ref();
         pictures.push(ProbedPicture {
             index,
             true_class: chosen.labels[number],
             planes: chosen.picture(number).to_vec(),
             logits,
-            maps,
-            gradcam_predicted,
-            gradcam_true,
+            maps: [first_maps(&inside, Layer::Conv1, number)?, first_maps(&inside, Layer::Conv2, number)?, third],
+            cams,
             active: active.into_iter().map(|chosen| (chosen.channel as u32, chosen.map)).collect(),
-            gates: [first?, second?, third?],
+            gates: in_layers(|layer| inside.attended(layer).gates.as_ref().map(|all| gates(all, number)).transpose())?,
+            places: in_layers(|layer| inside.attended(layer).map.as_ref().map(|all| places(all, number)).transpose())?,
+            pairs: attended_pairs.map(|all| pairs(all, number, inside.output(Layer::Conv3).dim(2)?)).transpose()?,
         });
     }
-    Ok(Probe { epoch, step, pictures })
+    let mistakes = pictures.split_off(pinned.len());
+    Ok(Probe { epoch, step, pictures, mistakes })
+}
+
+/// Adds to each picture's heat maps those of a layer, from its predicted and its true class: one way back for all.
+fn add_cams(
+    cnn: &Cnn,
+    inside: &Inside,
+    layer: Layer,
+    classes: &[(usize, usize)],
+    cams: &mut [Vec<ClassCam>],
+) -> Result<()> {
+    let (mut numbers, mut of_rows) = (vec![], vec![]);
+    for (number, &(predicted, truth)) in classes.iter().enumerate() {
+        let mut classes = cam_classes(layer.index(), predicted, truth);
+        classes.dedup();
+        numbers.extend(std::iter::repeat_n(number as u32, classes.len()));
+        of_rows.extend(classes);
+    }
+    let output = inside.output(layer);
+    let rows = output.index_select(&Tensor::new(numbers.as_slice(), output.device())?, 0)?;
+    let maps = grad_cam(cnn, layer, &rows, &of_rows, Method::GradCam)?;
+    for ((map, class), number) in maps.into_iter().zip(of_rows).zip(numbers) {
+        cams[number as usize].push(ClassCam { layer: layer.index(), class: class as u8, map });
+    }
+    Ok(())
+}
+
+fn first_maps(inside: &Inside, layer: Layer, picture: usize) -> Result<Vec<Map>> {
+    let output = inside.output(layer);
+    feature_maps(&output.narrow(3, 0, output.dim(3)?.min(MAPS))?, picture)
+}
+
+fn in_layers<T>(of: impl Fn(Layer) -> Result<T>) -> Result<[T; 3]> {
+    let [first, second, third] = Layer::ALL;
+    Ok([of(first)?, of(second)?, of(third)?])
 }
 
 #[cfg(test)]
@@ -76,31 +110,37 @@ mod tests {
     use crate::data::sample;
     use crate::model::Mode;
 
+    fn network(attention: AttentionKind) -> Result<Cnn> {
+        let config = ModelConfig { channels: [16, 16, 32], hidden: 8, attention, ..ModelConfig::default() };
+        Cnn::new(&config, 0, &Device::Cpu)
+    }
+
     #[test]
     fn holds_what_is_seen_of_each_picture_and_changes_nothing() -> Result<()> {
-        let config =
-            ModelConfig { channels: [16, 16, 32], hidden: 8, attention: AttentionKind::Se, ..ModelConfig::default() };
-        let cnn = Cnn::new(&config, 0, &Device::Cpu)?;
+        let cnn = network(AttentionKind::Se)?;
         let (_, test) = sample::read().expect("the sample");
         let before = cnn.weights().to_safetensors().expect("bytes");
-        let probe = probe(&cnn, &test, &[7, 499], &Device::Cpu, 3, 96)?;
+        let probe = probe(&cnn, &test, &[7], &[12, 499], &Device::Cpu, 3, 96)?;
         assert_eq!(cnn.weights().to_safetensors().expect("bytes"), before);
-        assert_eq!((probe.epoch, probe.step, probe.pictures.len()), (3, 96, 2));
+        assert_eq!((probe.epoch, probe.step, probe.pictures.len(), probe.mistakes.len()), (3, 96, 1, 2));
 
         let batch = evaluation_batch(&test, 499..500);
         let x = Tensor::from_vec(batch.pictures, (1, SIDE, SIDE, 3), &Device::Cpu)?;
         let expected = cnn.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?.concat();
-        let last = &probe.pictures[1];
+        let last = &probe.mistakes[1];
         let inside = cnn.look_inside(&x)?;
-        for (cam, class) in
-            [(&last.gradcam_predicted, predicted(&last.logits)), (&last.gradcam_true, usize::from(last.true_class))]
-        {
-            let output = inside.output(Layer::Conv3);
-            let expected = grad_cam(&cnn, Layer::Conv3, output, &[class], Method::GradCam)?.remove(0);
-            let greatest = expected.range().1;
+        let mut shown = 0;
+        for (layer, class) in Layer::ALL.into_iter().flat_map(|layer| (0..10).map(move |class| (layer, class))) {
+            let Some(cam) = last.cam(layer.index(), class) else { continue };
+            let output = inside.output(layer);
+            let expected = grad_cam(&cnn, layer, output, &[class], Method::GradCam)?.remove(0);
+            let bound = 1e-4 * expected.range().1;
             let mut pairs = cam.values.iter().zip(&expected.values);
-            assert!(greatest > 0.0 && pairs.all(|(a, b)| (a - b).abs() <= 1e-4 * greatest), "class {class}");
+            assert!(pairs.all(|(a, b)| (a - b).abs() <= bound), "{layer}, class {class}");
+            shown += 1;
         }
+        let of_others = if last.predicted() == usize::from(last.true_class) { 1 } else { 2 };
+        assert_eq!((shown, last.cams.len()), (10 + 2 * of_others, shown));
         assert!(last.logits.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5));
         assert_eq!((last.index, u32::from(last.true_class)), (499, batch.labels[0]));
         assert_eq!(last.planes, test.picture(499));
@@ -108,11 +148,32 @@ mod tests {
             [0, 1, 2].map(|layer: usize| (last.maps[layer].len(), last.maps[layer][0].width)),
             [(9, 32), (9, 16), (9, 8)]
         );
-        assert_eq!((last.gradcam_true.width, last.active.len()), (8, 3));
-        assert_eq!(
-            [0, 1, 2].map(|layer: usize| last.gates[layer].as_ref().map(Vec::len)),
-            [Some(16), Some(16), Some(32)]
-        );
+        assert_eq!(last.active.len(), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn holds_what_the_network_attends_to() -> Result<()> {
+        let (_, test) = sample::read().expect("the sample");
+        for attention in AttentionKind::ALL {
+            let probe = probe(&network(attention)?, &test, &[7, 8], &[9], &Device::Cpu, 1, 1)?;
+            let (gates, places) = match attention {
+                AttentionKind::None | AttentionKind::NonLocal => ([None; 3], [None; 3]),
+                AttentionKind::Se | AttentionKind::Eca => ([Some(16), Some(16), Some(32)], [None; 3]),
+                AttentionKind::Spatial => ([None; 3], [Some(32), Some(16), Some(8)]),
+                AttentionKind::Cbam => ([Some(16), Some(16), Some(32)], [Some(32), Some(16), Some(8)]),
+            };
+            for picture in probe.pictures.iter().chain(&probe.mistakes) {
+                let lengths = picture.gates.each_ref().map(|gates| gates.as_ref().map(Vec::len));
+                let widths = picture.places.each_ref().map(|places| places.as_ref().map(|places| places.width));
+                assert_eq!((lengths, widths), (gates, places), "{attention:?}");
+                assert_eq!(picture.pairs.is_some(), attention == AttentionKind::NonLocal);
+                for map in picture.pairs.iter().flatten() {
+                    assert_eq!((map.width, map.height()), (8, 8));
+                    assert!((map.values.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -123,7 +184,7 @@ mod tests {
         let (_, bias) = cnn.weights().parameters.last().expect("fc2.bias");
         bias.set(&bias.affine(0.0, f64::NAN)?)?;
         let (_, test) = sample::read().expect("the sample");
-        let error = probe(&cnn, &test, &[7], &Device::Cpu, 1, 1).expect_err("not finite").to_string();
+        let error = probe(&cnn, &test, &[7], &[], &Device::Cpu, 1, 1).expect_err("not finite").to_string();
         assert!(error.contains("the logits of test picture 7 are not finite"), "{error}");
         Ok(())
     }

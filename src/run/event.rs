@@ -7,6 +7,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::confusion::Confusion;
 use super::step_time::StepTime;
 
 /// Version of the event log and of the control protocol; in the first event and in every request.
@@ -208,6 +209,13 @@ pub struct EpochDone {
     pub evaluation_secs: f64,
     /// The best so far, by `train.best`.
     pub best: bool,
+    /// Of the test pictures. Older logs lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<Confusion>,
+    /// The most confident wrong test pictures, the most confident first, of equals the earlier; at most
+    /// [`super::probe::MISTAKES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<Prediction>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,11 +296,12 @@ pub struct ProbeSaved {
     pub bytes: u64,
     /// Computing and writing it: what it cost the training.
     pub elapsed_secs: f64,
-    pub pictures: Vec<ProbeResult>,
+    pub pictures: Vec<Prediction>,
 }
 
+/// What the network takes a test picture for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ProbeResult {
+pub struct Prediction {
     /// Number of the test picture, from 0.
     pub index: u64,
     pub true_class: u64,

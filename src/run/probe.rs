@@ -1,24 +1,31 @@
-//! A probe: what the network made of a few pinned pictures at one step, as `probes/e0012-s009384.safetensors`.
+//! A probe: what the network made of a few pictures at one step, as `probes/e0012-s009384.safetensors`.
 //!
 //! Maps are quantised: each has a scale and an offset of its own, and `value = offset + scale * byte`, within half a scale
-//! of what it was. With N pictures, K = the first nine channels (all, where there are fewer), C channels in a layer, and
-//! layers of H x W places, the file holds
+//! of what it was. With N pictures, the pinned ones and after them the mistakes, K = the first nine channels (all, where
+//! there are fewer), C channels in a layer, and layers of H x W places, the file holds
 //!
 //! | tensor | type and shape | |
 //! |---|---|---|
 //! | `epoch`, `step` | u64 (1) | trained so far |
+//! | `pinned` | u64 (1) | how many of the pictures are pinned |
 //! | `indices` | u64 (N) | numbers of the test pictures |
 //! | `true_classes` | u8 (N) | |
 //! | `pictures` | u8 (N, 3, 32, 32) | as in the dataset |
 //! | `logits` | f32 (N, 10) | |
 //! | `convL.maps` | u8 (N, K, H, W) | output of `conv1`, `conv2`, `conv3`, before batch normalisation |
-//! | `conv3.gradcam.predicted`, `conv3.gradcam.true` | u8 (N, H, W) | Grad-CAM for these classes, not normalised |
+//! | `conv1.gradcam`, `conv2.gradcam` | u8 (N, 2, H, W) | Grad-CAM for the predicted and for the true class, not normalised |
+//! | `conv3.gradcam` | u8 (N, 10, H, W) | for each class |
 //! | `conv3.active` | u8 (N, 3, H, W) | the channels with the greatest mean |
 //! | `conv3.active.channels` | u32 (N, 3) | their numbers |
 //! | `convL.gates` | u8 (N, C) | of the block's channels; absent without such attention |
+//! | `convL.places` | u8 (N, H, W) | how much the block attends to each place; absent without such attention |
+//! | `conv3.pairs` | u8 (N, H · W, H, W) | how much each place, row by row, looks at all; absent without non-local attention |
 //!
-//! and, for each that is quantised, `NAME.scale` and `NAME.offset`, f32, (N, K) for maps, (N, 3) for `conv3.active`, else
-//! (N). Its one metadata entry, `taper_probe`, is the format's version.
+//! and, for each that is quantised, `NAME.scale` and `NAME.offset`, f32, with a number for each map or list of gates: (N, K),
+//! (N, 2), (N, 10), (N, 3), (N, H · W) or (N). Its one metadata entry, `taper_probe`, is the format's version.
+//!
+//! The mistakes are the most confident wrong test pictures of the evaluation that the probe follows. A probe by command in
+//! the middle of an epoch follows none, and has none.
 
 use std::collections::HashMap;
 
@@ -27,12 +34,14 @@ use safetensors::tensor::{Dtype, TensorView};
 use thiserror::Error;
 
 use crate::data::{CLASSES, PICTURE_BYTES, SIDE};
-use crate::explain::Map;
+use crate::explain::{Map, predicted};
 
 /// Maps of each layer that a probe holds.
 pub const MAPS: usize = 9;
 /// Most active channels of `conv3` that it holds.
 pub const ACTIVE: usize = 3;
+/// Mistakes that it holds at most.
+pub const MISTAKES: usize = 12;
 
 const LAYERS: [&str; 3] = ["conv1", "conv2", "conv3"];
 const VERSION_KEY: &str = "taper_probe";
@@ -44,8 +53,11 @@ pub struct Probe {
     pub epoch: u64,
     /// Optimizer steps taken.
     pub step: u64,
-    /// At least one; the layers of all have the same sizes.
+    /// The pinned pictures. The layers of all pictures have the same sizes, and there is at least one, here or below.
     pub pictures: Vec<ProbedPicture>,
+    /// The most confident wrong test pictures of the evaluation that this probe follows, the most confident first, at most
+    /// [`MISTAKES`]; none where it follows none.
+    pub mistakes: Vec<ProbedPicture>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -59,12 +71,44 @@ pub struct ProbedPicture {
     pub logits: Vec<f32>,
     /// The first channels of `conv1`, `conv2` and `conv3`, at most [`MAPS`] of each.
     pub maps: [Vec<Map>; 3],
-    pub gradcam_predicted: Map,
-    pub gradcam_true: Map,
+    /// For each layer the classes that [`cam_classes`] names.
+    pub cams: Vec<ClassCam>,
     /// Channel and map, the most active first; at most [`ACTIVE`].
     pub active: Vec<(u32, Map)>,
     /// Of each block's channels, where the network has them.
     pub gates: [Option<Vec<f32>>; 3],
+    /// How much each block attends to each place, where the network has spatial attention.
+    pub places: [Option<Map>; 3],
+    /// How much each place of `conv3`, row by row, looks at all of them, where the network has a non-local block.
+    pub pairs: Option<Vec<Map>>,
+}
+
+/// Which places speak for a class: Grad-CAM, at the size of the layer, not normalised.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassCam {
+    /// 0 to 2, for `conv1` to `conv3`.
+    pub layer: usize,
+    pub class: u8,
+    pub map: Map,
+}
+
+impl ProbedPicture {
+    /// The heat map of a layer, from 0, for a class.
+    pub fn cam(&self, layer: usize, class: usize) -> Option<&Map> {
+        let wanted = |cam: &&ClassCam| cam.layer == layer && usize::from(cam.class) == class;
+        self.cams.iter().find(wanted).map(|cam| &cam.map)
+    }
+
+    /// The class that the network takes it for.
+    pub fn predicted(&self) -> usize {
+        predicted(&self.logits)
+    }
+}
+
+/// The classes for which a probe holds heat maps of a layer, from 0: of `conv3` all, of the others the predicted and the
+/// true one.
+pub fn cam_classes(layer: usize, predicted: usize, true_class: usize) -> Vec<usize> {
+    if layer + 1 == LAYERS.len() { (0..CLASSES.len()).collect() } else { vec![predicted, true_class] }
 }
 
 /// What keeps bytes from being a probe.
@@ -76,41 +120,47 @@ pub enum ProbeError {
     Version(String),
     #[error("no probe: {0} is missing or has another type or shape")]
     Tensor(String),
+    #[error("picture {index} has no heat map of {layer} for class {class}")]
+    NoCam { index: usize, layer: &'static str, class: usize },
 }
 
 impl Probe {
     /// As the bytes of a file. Equal probes give equal bytes.
     ///
     /// # Errors
-    /// The pictures do not have layers of the same sizes.
+    /// The pictures do not have layers of the same sizes, or lack a heat map.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ProbeError> {
-        let count = self.pictures.len();
+        let count = self.pictures.len() + self.mistakes.len();
         let mut file = Writer::default();
         file.add("epoch", Dtype::U64, vec![1], self.epoch.to_le_bytes());
         file.add("step", Dtype::U64, vec![1], self.step.to_le_bytes());
+        file.add("pinned", Dtype::U64, vec![1], (self.pictures.len() as u64).to_le_bytes());
         file.add("indices", Dtype::U64, vec![count], self.all(|picture| (picture.index as u64).to_le_bytes()));
         file.add("true_classes", Dtype::U8, vec![count], self.all(|picture| [picture.true_class]));
-        file.add("pictures", Dtype::U8, vec![count, 3, SIDE, SIDE], self.all(|picture| picture.planes.clone()));
-        let logits = self.all(|picture| picture.logits.iter().copied().flat_map(f32::to_le_bytes).collect::<Vec<_>>());
+        let planes = self.every_picture().flat_map(|picture| picture.planes.iter().copied());
+        file.add("pictures", Dtype::U8, vec![count, 3, SIDE, SIDE], planes);
+        let logits = self.every_picture().flat_map(|picture| picture.logits.iter().copied().flat_map(f32::to_le_bytes));
         file.add("logits", Dtype::F32, vec![count, CLASSES.len()], logits);
-        for (layer, name) in LAYERS.iter().enumerate() {
+        for (layer, name) in LAYERS.into_iter().enumerate() {
             file.add_maps(&format!("{name}.maps"), count, self.each(|picture| picture.maps[layer].iter()));
-            if self.pictures.iter().all(|picture| picture.gates[layer].is_some()) {
-                let gates: Vec<&[f32]> =
-                    self.pictures.iter().filter_map(|picture| picture.gates[layer].as_deref()).collect();
+            file.add_maps(&format!("{name}.gradcam"), count, self.cams(layer)?);
+            if let Some(gates) = self.of_every(|picture| picture.gates[layer].as_deref()) {
                 let channels = gates.first().map_or(0, |gates| gates.len());
                 file.add_quantised(&format!("{name}.gates"), vec![count], vec![channels], &gates);
             }
+            if let Some(places) = self.of_every(|picture| picture.places[layer].as_ref()) {
+                let inner = places.first().map_or(vec![0, 0], |map| shape(map));
+                let places: Vec<&[f32]> = places.iter().map(|map| map.values.as_slice()).collect();
+                file.add_quantised(&format!("{name}.places"), vec![count], inner, &places);
+            }
         }
-        for (name, of) in CAMS {
-            let cams: Vec<&[f32]> = self.pictures.iter().map(|picture| of(picture).values.as_slice()).collect();
-            let inner = self.pictures.first().map_or(vec![0, 0], |picture| shape(of(picture)));
-            file.add_quantised(name, vec![count], inner, &cams);
+        if let Some(pairs) = self.of_every(|picture| picture.pairs.as_ref()) {
+            file.add_maps("conv3.pairs", count, pairs.into_iter().flatten().collect());
         }
         file.add_maps("conv3.active", count, self.each(|picture| picture.active.iter().map(|(_, map)| map)));
         let channels = self
             .all(|picture| picture.active.iter().flat_map(|(channel, _)| channel.to_le_bytes()).collect::<Vec<_>>());
-        let active = self.pictures.first().map_or(0, |picture| picture.active.len());
+        let active = self.every_picture().next().map_or(0, |picture| picture.active.len());
         file.add("conv3.active.channels", Dtype::U32, vec![count, active], channels);
         file.finish()
     }
@@ -124,68 +174,116 @@ impl Probe {
             return Err(ProbeError::Version(version));
         }
         let file = Reader(SafeTensors::deserialize(bytes)?);
-        let one = |name: &str| file.u64s(name)?.first().copied().ok_or_else(|| ProbeError::Tensor(name.into()));
+        let wrong = |name: &str| ProbeError::Tensor(name.into());
+        let one = |name: &str| file.u64s(name)?.first().copied().ok_or_else(|| wrong(name));
         let indices = file.u64s("indices")?;
         let count = indices.len();
+        if count == 0 {
+            return Err(wrong("indices"));
+        }
+        let pinned = usize::try_from(one("pinned")?).ok().filter(|&pinned| pinned <= count);
+        let pinned = pinned.ok_or_else(|| wrong("pinned"))?;
         let true_classes = file.bytes("true_classes", Dtype::U8, &[count])?;
+        if true_classes.iter().any(|&class| usize::from(class) >= CLASSES.len()) {
+            return Err(wrong("true_classes"));
+        }
         let planes = file.bytes("pictures", Dtype::U8, &[count, 3, SIDE, SIDE])?;
         let logits = file.f32s("logits")?;
-        let maps = LAYERS.map(|layer| file.dequantised(&format!("{layer}.maps"), count, 2));
-        let [first, second, third] = maps;
-        let maps = [first?, second?, third?];
-        let gates = LAYERS.map(|layer| {
-            let name = format!("{layer}.gates");
-            let has_gates = file.0.tensor(&name).is_ok();
-            has_gates.then(|| file.dequantised(&name, count, 1)).transpose()
-        });
-        let [first, second, third] = gates;
-        let gates = [first?, second?, third?];
-        let predicted = file.dequantised("conv3.gradcam.predicted", count, 2)?;
-        let of_true = file.dequantised("conv3.gradcam.true", count, 2)?;
+        if logits.len() != count * CLASSES.len() {
+            return Err(wrong("logits"));
+        }
+        let maps = in_layers(|_, layer| file.dequantised(&format!("{layer}.maps"), count, 2))?;
+        let cams = in_layers(|number, layer| {
+            let name = format!("{layer}.gradcam");
+            let cams = file.dequantised(&name, count, 2)?;
+            let expected = cam_classes(number, 0, 0).len();
+            if cams.each(count) == expected { Ok(cams) } else { Err(wrong(&name)) }
+        })?;
+        let gates = in_layers(|_, layer| file.one_each(&format!("{layer}.gates"), count, 1))?;
+        let places = in_layers(|_, layer| file.one_each(&format!("{layer}.places"), count, 2))?;
+        let pairs = file.has("conv3.pairs").then(|| file.dequantised("conv3.pairs", count, 2)).transpose()?;
+        if pairs.as_ref().is_some_and(|pairs| pairs.each(count) != pairs.length) {
+            return Err(wrong("conv3.pairs"));
+        }
         let active = file.dequantised("conv3.active", count, 2)?;
         let channels = file.words("conv3.active.channels", Dtype::U32)?;
         let channels: Vec<u32> = channels.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)).collect();
-        let fits = channels.len() == active.groups.len()
-            && logits.len() == count * CLASSES.len()
-            && predicted.groups.len() == count
-            && of_true.groups.len() == count;
-        if !fits {
-            return Err(ProbeError::Tensor("conv3.active.channels, logits or conv3.gradcam".into()));
+        if channels.len() != active.groups.len() {
+            return Err(wrong("conv3.active.channels"));
         }
         let picture = |number: usize| -> ProbedPicture {
             let active_maps = active.maps(number, count);
             let channels = channels.iter().skip(number * active_maps.len()).copied();
-            ProbedPicture {
+            let logits = &logits[number * CLASSES.len()..][..CLASSES.len()];
+            let true_class = true_classes[number];
+            let mut picture = ProbedPicture {
                 index: usize::try_from(indices[number]).unwrap_or(usize::MAX),
-                true_class: true_classes[number],
+                true_class,
                 planes: planes[number * PICTURE_BYTES..][..PICTURE_BYTES].to_vec(),
-                logits: logits[number * CLASSES.len()..][..CLASSES.len()].to_vec(),
-                maps: [0, 1, 2].map(|layer: usize| maps[layer].maps(number, count)),
-                gradcam_predicted: predicted.map(number),
-                gradcam_true: of_true.map(number),
+                logits: logits.to_vec(),
+                maps: maps.each_ref().map(|maps| maps.maps(number, count)),
+                cams: vec![],
                 active: channels.zip(active_maps).collect(),
-                gates: [0, 1, 2].map(|layer: usize| gates[layer].as_ref().map(|gates| gates.groups[number].clone())),
+                gates: gates.each_ref().map(|gates| gates.as_ref().map(|gates| gates.groups[number].clone())),
+                places: places.each_ref().map(|places| places.as_ref().map(|places| places.map(number))),
+                pairs: pairs.as_ref().map(|pairs| pairs.maps(number, count)),
+            };
+            for (layer, cams) in cams.iter().enumerate() {
+                let classes = cam_classes(layer, predicted(logits), true_class.into());
+                for (class, map) in classes.into_iter().zip(cams.maps(number, count)) {
+                    // Predicted right, the two classes are one.
+                    if picture.cam(layer, class).is_none() {
+                        picture.cams.push(ClassCam { layer, class: class as u8, map });
+                    }
+                }
             }
+            picture
         };
-        Ok(Self { epoch: one("epoch")?, step: one("step")?, pictures: (0..count).map(picture).collect() })
+        Ok(Self {
+            epoch: one("epoch")?,
+            step: one("step")?,
+            pictures: (0..pinned).map(picture).collect(),
+            mistakes: (pinned..count).map(picture).collect(),
+        })
+    }
+
+    /// In the order of the file.
+    fn every_picture(&self) -> impl Iterator<Item = &ProbedPicture> {
+        self.pictures.iter().chain(&self.mistakes)
     }
 
     /// Bytes of every picture, one after another.
     fn all<B: IntoIterator<Item = u8>>(&self, of: impl Fn(&ProbedPicture) -> B) -> Vec<u8> {
-        self.pictures.iter().flat_map(of).collect()
+        self.every_picture().flat_map(of).collect()
     }
 
     fn each<'a, M: Iterator<Item = &'a Map>>(&'a self, of: impl Fn(&'a ProbedPicture) -> M) -> Vec<&'a Map> {
-        self.pictures.iter().flat_map(of).collect()
+        self.every_picture().flat_map(of).collect()
+    }
+
+    /// `None` where a picture lacks it, and where there are no pictures.
+    fn of_every<'a, T>(&'a self, of: impl Fn(&'a ProbedPicture) -> Option<T>) -> Option<Vec<T>> {
+        self.every_picture().map(of).collect::<Option<Vec<T>>>().filter(|all| !all.is_empty())
+    }
+
+    /// The heat maps of a layer, of one picture after another.
+    fn cams(&self, layer: usize) -> Result<Vec<&Map>, ProbeError> {
+        let mut cams = vec![];
+        for picture in self.every_picture() {
+            for class in cam_classes(layer, picture.predicted(), picture.true_class.into()) {
+                let missing = ProbeError::NoCam { index: picture.index, layer: LAYERS[layer], class };
+                cams.push(picture.cam(layer, class).ok_or(missing)?);
+            }
+        }
+        Ok(cams)
     }
 }
 
-type MapOf = fn(&ProbedPicture) -> &Map;
-
-const CAMS: [(&str, MapOf); 2] = [
-    ("conv3.gradcam.predicted", |picture| &picture.gradcam_predicted),
-    ("conv3.gradcam.true", |picture| &picture.gradcam_true),
-];
+/// What is read of each layer, from its number and name.
+fn in_layers<T>(read: impl Fn(usize, &str) -> Result<T, ProbeError>) -> Result<[T; 3], ProbeError> {
+    let [first, second, third] = LAYERS;
+    Ok([read(0, first)?, read(1, second)?, read(2, third)?])
+}
 
 fn shape(map: &Map) -> Vec<usize> {
     vec![map.height(), map.width]
@@ -249,6 +347,8 @@ struct Reader<'a>(SafeTensors<'a>);
 /// Groups of numbers, each with the same number of them.
 struct Dequantised {
     width: usize,
+    /// Numbers of a group.
+    length: usize,
     groups: Vec<Vec<f32>>,
 }
 
@@ -257,14 +357,23 @@ impl Dequantised {
         Map::new(self.width, self.groups[group].clone())
     }
 
+    /// Groups of each of `count` pictures.
+    fn each(&self, count: usize) -> usize {
+        self.groups.len() / count
+    }
+
     /// Those of one of `count` pictures.
     fn maps(&self, picture: usize, count: usize) -> Vec<Map> {
-        let each = self.groups.len() / count;
+        let each = self.each(count);
         (picture * each..(picture + 1) * each).map(|group| self.map(group)).collect()
     }
 }
 
 impl<'a> Reader<'a> {
+    fn has(&self, name: &str) -> bool {
+        self.0.tensor(name).is_ok()
+    }
+
     fn bytes(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<&'a [u8], ProbeError> {
         let tensor = self.0.tensor(name).ok().filter(|tensor| tensor.dtype() == dtype && tensor.shape() == shape);
         tensor.map(|tensor| tensor.data()).ok_or_else(|| ProbeError::Tensor(name.into()))
@@ -289,9 +398,11 @@ impl<'a> Reader<'a> {
         let wrong = || ProbeError::Tensor(name.into());
         let bytes = self.words(name, Dtype::U8)?;
         let tensor = self.0.tensor(name)?;
-        let (shape, outer) = (tensor.shape(), tensor.shape().len().checked_sub(inner).ok_or_else(wrong)?);
+        let shape = tensor.shape();
+        let outer = shape.len().checked_sub(inner).ok_or_else(wrong)?;
         let (scales, offsets) = (self.f32s(&format!("{name}.scale"))?, self.f32s(&format!("{name}.offset"))?);
-        let (groups, length): (usize, usize) = (shape[..outer].iter().product(), shape[outer..].iter().product());
+        let product = |dims: &[usize]| dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+        let (groups, length) = product(&shape[..outer]).zip(product(&shape[outer..])).ok_or_else(wrong)?;
         let fits = shape.first() == Some(&count) && length > 0 && groups == scales.len() && groups == offsets.len();
         if !fits {
             return Err(wrong());
@@ -299,7 +410,16 @@ impl<'a> Reader<'a> {
         let numbers = bytes.chunks_exact(length).zip(scales.iter().zip(&offsets));
         let groups = numbers
             .map(|(bytes, (scale, offset))| bytes.iter().map(|&byte| offset + scale * f32::from(byte)).collect());
-        Ok(Dequantised { width: shape[shape.len() - 1], groups: groups.collect() })
+        Ok(Dequantised { width: shape[shape.len() - 1], length, groups: groups.collect() })
+    }
+
+    /// With one group for each picture, where the file has it.
+    fn one_each(&self, name: &str, count: usize, inner: usize) -> Result<Option<Dequantised>, ProbeError> {
+        let read = self.has(name).then(|| self.dequantised(name, count, inner)).transpose()?;
+        if read.as_ref().is_some_and(|read| read.groups.len() != count) {
+            return Err(ProbeError::Tensor(name.into()));
+        }
+        Ok(read)
     }
 }
 
@@ -312,20 +432,64 @@ mod tests {
         (0..count).map(|place| ((place * 7919 + seed * 104_729) % 3001) as f32 / 1000.0 - 1.0).collect()
     }
 
-    fn probe(gates: [Option<usize>; 3]) -> Probe {
+    /// What a network attends to.
+    #[derive(Clone, Copy, Debug)]
+    enum Attends {
+        Nothing,
+        Channels,
+        ChannelsAndPlaces,
+        Pairs,
+    }
+
+    const ATTENDS: [Attends; 4] = [Attends::Nothing, Attends::Channels, Attends::ChannelsAndPlaces, Attends::Pairs];
+
+    fn probe(attends: Attends) -> Probe {
         let map = |seed: usize, side: usize| Map::new(side, numbers(seed, side * side));
-        let picture = |number: usize| ProbedPicture {
-            index: 10 * number,
-            true_class: number as u8,
-            planes: (0..PICTURE_BYTES).map(|place| (place * (number + 3)) as u8).collect(),
-            logits: numbers(number, 10),
-            maps: [32, 16, 8].map(|side: usize| (0..MAPS).map(|channel| map(channel + number, side)).collect()),
-            gradcam_predicted: map(50 + number, 8),
-            gradcam_true: Map::new(8, vec![0.0; 64]),
-            active: (0..3).map(|channel| (40 + channel, map(60 + number, 8))).collect(),
-            gates: gates.map(|gates| gates.map(|channels| numbers(number, channels))),
+        let sides = [32, 16, 8];
+        let picture = |number: usize| {
+            let logits = numbers(number, 10);
+            let cams = (0..3).flat_map(|layer| {
+                let mut classes = cam_classes(layer, predicted(&logits), number);
+                classes.dedup();
+                classes.into_iter().map(move |class| (layer, class))
+            });
+            let cam = |(layer, class): (usize, usize)| ClassCam {
+                layer,
+                class: class as u8,
+                map: if class == number {
+                    Map::new(sides[layer], vec![0.0; sides[layer] * sides[layer]])
+                } else {
+                    map(50 + class, sides[layer])
+                },
+            };
+            ProbedPicture {
+                index: 10 * number,
+                true_class: number as u8,
+                planes: (0..PICTURE_BYTES).map(|place| (place * (number + 3)) as u8).collect(),
+                cams: cams.map(cam).collect(),
+                logits,
+                maps: sides.map(|side: usize| (0..MAPS).map(|channel| map(channel + number, side)).collect()),
+                active: (0..3).map(|channel| (40 + channel, map(60 + number, 8))).collect(),
+                gates: match attends {
+                    Attends::Nothing | Attends::Pairs => [const { None }; 3],
+                    Attends::Channels | Attends::ChannelsAndPlaces => {
+                        [16, 16, 32].map(|channels| Some(numbers(number, channels)))
+                    }
+                },
+                places: match attends {
+                    Attends::ChannelsAndPlaces => sides.map(|side| Some(map(70 + number, side))),
+                    Attends::Nothing | Attends::Channels | Attends::Pairs => [const { None }; 3],
+                },
+                pairs: matches!(attends, Attends::Pairs)
+                    .then(|| (0..64).map(|place| map(80 + place + number, 8)).collect()),
+            }
         };
-        Probe { epoch: 12, step: 9384, pictures: (0..3).map(picture).collect() }
+        Probe {
+            epoch: 12,
+            step: 9384,
+            pictures: (0..3).map(picture).collect(),
+            mistakes: (3..5).map(picture).collect(),
+        }
     }
 
     fn assert_close(read: &[f32], written: &[f32]) {
@@ -336,37 +500,67 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_written_is_read_within_half_a_scale() {
-        for gates in [[None; 3], [Some(16), Some(16), Some(32)]] {
-            let written = probe(gates);
-            let bytes = written.to_bytes().unwrap();
-            assert_eq!(bytes, written.to_bytes().unwrap());
-            let read = Probe::from_bytes(&bytes).unwrap();
-            assert_eq!((read.epoch, read.step, read.pictures.len()), (12, 9384, 3));
-            for (read, written) in read.pictures.iter().zip(&written.pictures) {
-                assert_eq!((read.index, read.true_class), (written.index, written.true_class));
-                assert!(read.planes == written.planes && read.logits == written.logits);
-                for (read, written) in read.maps.iter().flatten().zip(written.maps.iter().flatten()) {
+    fn assert_maps_close<'a>(read: impl IntoIterator<Item = &'a Map>, written: impl IntoIterator<Item = &'a Map>) {
+        let (mut read, mut written) = (read.into_iter(), written.into_iter());
+        loop {
+            match (read.next(), written.next()) {
+                (Some(read), Some(written)) => {
                     assert_eq!(read.width, written.width);
                     assert_close(&read.values, &written.values);
                 }
-                assert_close(&read.gradcam_predicted.values, &written.gradcam_predicted.values);
-                assert_eq!(read.gradcam_true, written.gradcam_true);
-                for ((channel, read), (expected, written)) in read.active.iter().zip(&written.active) {
-                    assert_eq!(channel, expected);
-                    assert_close(&read.values, &written.values);
-                }
-                for (read, written) in read.gates.iter().zip(&written.gates) {
-                    assert_close(read.as_deref().unwrap_or_default(), written.as_deref().unwrap_or_default());
-                }
+                (read, written) => return assert_eq!((read, written), (None, None)),
             }
         }
     }
 
     #[test]
+    fn what_is_written_is_read_within_half_a_scale() {
+        for attends in ATTENDS {
+            let written = probe(attends);
+            let bytes = written.to_bytes().unwrap();
+            assert_eq!(bytes, written.to_bytes().unwrap());
+            let read = Probe::from_bytes(&bytes).unwrap();
+            assert_eq!((read.epoch, read.step, read.pictures.len(), read.mistakes.len()), (12, 9384, 3, 2));
+            for (read, written) in read.every_picture().zip(written.every_picture()) {
+                assert_eq!((read.index, read.true_class), (written.index, written.true_class));
+                assert!(read.planes == written.planes && read.logits == written.logits);
+                assert_maps_close(read.maps.iter().flatten(), written.maps.iter().flatten());
+                let of = |cams: &[ClassCam]| cams.iter().map(|cam| (cam.layer, cam.class)).collect::<Vec<_>>();
+                assert_eq!(of(&read.cams), of(&written.cams), "{attends:?}");
+                assert_maps_close(read.cams.iter().map(|cam| &cam.map), written.cams.iter().map(|cam| &cam.map));
+                let truth = usize::from(read.true_class);
+                assert!((0..3).all(|layer| read.cam(layer, truth) == written.cam(layer, truth)), "zeros stay zeros");
+                for ((channel, _), (expected, _)) in read.active.iter().zip(&written.active) {
+                    assert_eq!(channel, expected);
+                }
+                assert_maps_close(read.active.iter().map(|(_, map)| map), written.active.iter().map(|(_, map)| map));
+                for (read, written) in read.gates.iter().zip(&written.gates) {
+                    assert_close(read.as_deref().unwrap_or_default(), written.as_deref().unwrap_or_default());
+                }
+                assert_maps_close(read.places.iter().flatten(), written.places.iter().flatten());
+                assert_maps_close(read.pairs.iter().flatten(), written.pairs.iter().flatten());
+            }
+        }
+    }
+
+    #[test]
+    fn a_heat_map_for_each_class_of_the_last_layer_and_for_the_predicted_and_the_true_of_the_others() {
+        let mut probe = Probe::from_bytes(&probe(Attends::Nothing).to_bytes().unwrap()).unwrap();
+        for picture in probe.every_picture() {
+            let (predicted, truth) = (picture.predicted(), usize::from(picture.true_class));
+            for class in 0..10 {
+                let is_shown = class == predicted || class == truth;
+                assert_eq!([0, 1, 2].map(|layer| picture.cam(layer, class).is_some()), [is_shown, is_shown, true]);
+            }
+        }
+        probe.mistakes[1].cams.retain(|cam| cam.layer != 2 || cam.class != 7);
+        let error = probe.to_bytes().unwrap_err().to_string();
+        assert_eq!(error, "picture 40 has no heat map of conv3 for class 7");
+    }
+
+    #[test]
     fn what_is_no_probe_is_an_error_and_no_panic() {
-        let bytes = probe([None; 3]).to_bytes().unwrap();
+        let bytes = probe(Attends::Pairs).to_bytes().unwrap();
         for length in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
             assert!(matches!(Probe::from_bytes(&bytes[..length]), Err(ProbeError::Safetensors(_))), "{length}");
         }

@@ -19,6 +19,8 @@ use crate::format;
 const NOTES: usize = 500;
 /// Training time over which the speed is taken, and where it goes.
 const RECENT_SECS: f64 = 15.0;
+/// Epochs whose confusion matrix and mistakes are kept: the last ones.
+pub const DETAILED_EPOCHS: usize = 200;
 /// A log that lacks more steps than this in a row is not believed: the hole is closed instead of filled.
 const LONGEST_GAP: usize = 1_000_000;
 
@@ -174,6 +176,7 @@ pub struct RunState {
     /// Over all parameters.
     pub gradient_norms: StepSeries,
     pub open_epoch: OpenEpoch,
+    /// Without confusion matrix and mistakes but for the last [`DETAILED_EPOCHS`].
     pub epochs: Vec<EpochDone>,
     /// Of the next step.
     pub learning_rate: Option<f64>,
@@ -424,6 +427,10 @@ impl RunState {
         // Continued from a checkpoint between its last step and its evaluation, an epoch ends twice.
         self.epochs.retain(|earlier| earlier.epoch < epoch.epoch);
         self.epochs.push(epoch.clone());
+        if let Some(older) = self.epochs.len().checked_sub(DETAILED_EPOCHS + 1) {
+            let older = &mut self.epochs[older];
+            (older.confusion, older.mistakes) = (None, vec![]);
+        }
         let (weight, best) = if epoch.best { (Weight::Good, ", the best so far") } else { (Weight::Info, "") };
         let text = format!(
             "epoch {}: test loss {:.4}, test accuracy {:.2} %{best}",

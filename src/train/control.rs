@@ -156,7 +156,7 @@ fn save_now(session: &mut Session, recorder: &mut Recorder) -> Result<String> {
 }
 
 fn probe_now(session: &Session, recorder: &mut Recorder) -> Result<String> {
-    save_probe(session, recorder).map(|name| format!("saved probe {name}"))
+    save_probe(session, &[], recorder).map(|name| format!("saved probe {name}"))
 }
 
 fn set(learning_rate: f64, session: &mut Session, recorder: &mut Recorder) -> Result<String> {

@@ -8,15 +8,19 @@ use candle_core::{Device, Tensor};
 use super::to_tensors;
 use crate::data::Dataset;
 use crate::data::loader::evaluation_batch;
+use crate::explain::{confidences, predicted};
 use crate::model::{Cnn, FiredChannels};
 use crate::ops;
+use crate::run::confusion::Confusion;
+use crate::run::event::Prediction;
+use crate::run::probe::MISTAKES;
 
-/// Sums over the pictures evaluated so far.
+/// What the pictures evaluated so far say.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
     loss_sum: f64,
-    correct: u64,
-    examples: u64,
+    confusion: Confusion,
+    mistakes: Vec<Prediction>,
     fired: FiredChannels,
 }
 
@@ -29,6 +33,7 @@ impl Evaluation {
         range: Range<usize>,
         device: &Device,
     ) -> Result<Vec<Vec<f32>>> {
+        let first = range.start;
         let batch = evaluation_batch(dataset, range);
         let (x, labels) = to_tensors(&batch, device)?;
         let (logits, mean_loss) = device.with_context(|| {
@@ -39,19 +44,37 @@ impl Evaluation {
         })?;
         self.loss_sum += f64::from(mean_loss) * batch.labels.len() as f64;
         let logits = logits.to_vec2::<f32>()?;
-        self.correct += count_correct(&logits, &batch.labels);
-        self.examples += batch.labels.len() as u64;
+        self.judge(first, &logits, &batch.labels);
         Ok(logits)
+    }
+
+    /// Pictures from number `first` on, by their logits.
+    fn judge(&mut self, first: usize, logits: &[Vec<f32>], labels: &[u32]) {
+        for (index, (logits, &label)) in (first..).zip(logits.iter().zip(labels)) {
+            let (true_class, predicted_class) = (label as usize, predicted(logits));
+            self.confusion.add(true_class, predicted_class);
+            if predicted_class == true_class {
+                continue;
+            }
+            let confidence = confidences(logits)[predicted_class];
+            // Of a network that has come apart.
+            if confidence.is_finite() {
+                let (true_class, predicted_class) = (true_class as u64, predicted_class as u64);
+                self.mistakes.push(Prediction { index: index as u64, true_class, predicted_class, confidence });
+            }
+        }
+        self.mistakes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence).then(a.index.cmp(&b.index)));
+        self.mistakes.truncate(MISTAKES);
     }
 
     /// Mean cross-entropy over the pictures.
     pub fn mean_loss(&self) -> f64 {
-        self.loss_sum / self.examples as f64
+        self.loss_sum / self.examples() as f64
     }
 
     /// Percent.
     pub fn accuracy(&self) -> f64 {
-        100.0 * self.correct as f64 / self.examples as f64
+        100.0 * self.confusion.correct() as f64 / self.examples() as f64
     }
 
     /// The channels of each block, from 0, that did not fire for any of the pictures.
@@ -60,7 +83,16 @@ impl Evaluation {
     }
 
     pub fn examples(&self) -> u64 {
-        self.examples
+        self.confusion.examples()
+    }
+
+    pub fn confusion(&self) -> &Confusion {
+        &self.confusion
+    }
+
+    /// The most confident wrong pictures, at most [`MISTAKES`]: the most confident first, of equals the earlier.
+    pub fn mistakes(&self) -> &[Prediction] {
+        &self.mistakes
     }
 }
 
@@ -70,17 +102,7 @@ pub fn correct(logits: &Tensor, labels: &[u32]) -> candle_core::Result<u64> {
 }
 
 fn count_correct(logits: &[Vec<f32>], labels: &[u32]) -> u64 {
-    logits.iter().zip(labels).filter(|(logits, label)| first_maximum(logits) == **label as usize).count() as u64
-}
-
-fn first_maximum(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = i;
-        }
-    }
-    best
+    logits.iter().zip(labels).filter(|(logits, label)| predicted(logits) == **label as usize).count() as u64
 }
 
 #[cfg(test)]
@@ -92,5 +114,42 @@ mod tests {
         let logits = [vec![0.0, 2.0, 2.0], vec![1.0, 1.0, 0.0], vec![-1.0, -2.0, -0.5]];
         assert_eq!(count_correct(&logits, &[1, 0, 2]), 3);
         assert_eq!(count_correct(&logits, &[2, 1, 0]), 0);
+    }
+
+    /// Class 2 with that logit, the others 0.
+    fn logits(two: f32) -> Vec<f32> {
+        let mut logits = vec![0.0; 10];
+        logits[2] = two;
+        logits
+    }
+
+    #[test]
+    fn the_most_confident_mistakes_are_kept_of_equals_the_earlier() {
+        let pictures: Vec<(Vec<f32>, u32)> =
+            (0..40).map(|n| (logits((n % 8) as f32), if n == 7 { 2 } else { 4 })).collect();
+        let (logits, labels): (Vec<_>, Vec<_>) = pictures.into_iter().unzip();
+        let judged = |batch_size: usize| {
+            let mut evaluation = Evaluation::default();
+            for (number, (logits, labels)) in logits.chunks(batch_size).zip(labels.chunks(batch_size)).enumerate() {
+                evaluation.judge(number * batch_size, logits, labels);
+            }
+            evaluation
+        };
+        let evaluation = judged(40);
+        let indices: Vec<u64> = evaluation.mistakes().iter().map(|mistake| mistake.index).collect();
+        assert_eq!(indices, [15, 23, 31, 39, 6, 14, 22, 30, 38, 5, 13, 21], "picture 7 is right");
+        let first = &evaluation.mistakes()[0];
+        assert_eq!((first.true_class, first.predicted_class), (4, 2));
+        assert!((first.confidence - 7f32.exp() / (7f32.exp() + 9.0)).abs() < 1e-6);
+        assert_eq!((evaluation.confusion().rows[4][2], evaluation.confusion().rows[4][0]), (34, 5));
+        assert_eq!((evaluation.examples(), evaluation.confusion().correct(), evaluation.accuracy()), (40, 1, 2.5));
+        assert!(judged(7) == evaluation && judged(1) == evaluation);
+    }
+
+    #[test]
+    fn a_confidence_that_is_no_number_is_no_mistake_to_show() {
+        let mut evaluation = Evaluation::default();
+        evaluation.judge(0, &[vec![f32::NAN; 10], logits(f32::INFINITY)], &[3, 3]);
+        assert_eq!((evaluation.examples(), evaluation.mistakes()), (2, &[][..]));
     }
 }

@@ -153,6 +153,8 @@ fn finish_epoch(
         elapsed_secs: so_far.train_secs + evaluation_secs,
         evaluation_secs,
         best: is_best,
+        confusion: Some(evaluation.confusion().clone()),
+        mistakes: evaluation.mistakes().to_vec(),
     };
     recorder.record(Event::EpochDone(done.clone()))?;
 
@@ -177,7 +179,7 @@ fn finish_epoch(
     let every = session.config.probe.every;
     if every > 0 && epoch.is_multiple_of(every) {
         // What the network sees is no reason to stop its training.
-        let saved = save_probe(session, recorder);
+        let saved = save_probe(session, evaluation.mistakes(), recorder);
         raise_all(session, alarms.after_saving(AlarmKind::Probe, saved), recorder)?;
     }
     Ok(())

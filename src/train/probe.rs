@@ -6,25 +6,27 @@ use anyhow::{Context, Result, bail};
 
 use super::recorder::Recorder;
 use super::session::Session;
+use crate::explain::confidences;
 use crate::explain::probe::probe;
-use crate::explain::{confidences, predicted};
-use crate::run::event::{Event, ProbeResult, ProbeSaved};
+use crate::run::event::{Event, Prediction, ProbeSaved};
 use crate::run::probe::Probe;
 
-/// Saves what the network makes of its pinned pictures now, over an earlier probe of the same step; returns its name.
+/// Saves what the network makes now of its pinned pictures, and of the mistakes of the evaluation before it, over an earlier
+/// probe of the same step; returns its name.
 ///
 /// # Errors
 /// None of the pictures is a test picture, the probe cannot be computed, or not be written.
-pub fn save_probe(session: &Session, recorder: &mut Recorder) -> Result<String> {
+pub fn save_probe(session: &Session, mistakes: &[Prediction], recorder: &mut Recorder) -> Result<String> {
     let started = Instant::now();
     let pinned = pinned(session);
     if pinned.is_empty() {
         bail!("probe: {}", missing(session).unwrap_or_default())
     }
+    let mistakes: Vec<usize> = mistakes.iter().map(|mistake| mistake.index as usize).collect();
     let (epoch, step, name) = (session.state.trained_epoch(), session.state.step, session.state.checkpoint_name());
     let probe = session
         .device
-        .with_context(|| probe(&session.cnn, &session.test_data, &pinned, &session.device, epoch, step))
+        .with_context(|| probe(&session.cnn, &session.test_data, &pinned, &mistakes, &session.device, epoch, step))
         .context("probe")?;
     let bytes = probe.to_bytes().context("probe")?;
     let file = format!("{name}.safetensors");
@@ -62,10 +64,10 @@ fn pinned(session: &Session) -> Vec<usize> {
     session.config.probe.images.iter().copied().filter(|&index| index < count).collect()
 }
 
-fn results(probe: &Probe) -> Vec<ProbeResult> {
+fn results(probe: &Probe) -> Vec<Prediction> {
     let result = |picture: &crate::run::probe::ProbedPicture| {
-        let predicted_class = predicted(&picture.logits);
-        ProbeResult {
+        let predicted_class = picture.predicted();
+        Prediction {
             index: picture.index as u64,
             true_class: picture.true_class.into(),
             predicted_class: predicted_class as u64,

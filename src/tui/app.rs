@@ -5,10 +5,14 @@ use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
 use ratatui::layout::{Rect, Size};
 
+use super::inspector::{Inspector, Loaded, Moment, ProbeKey, Subject, View};
 use super::keys::{self, Action, Screen};
-use super::layout::{Areas, Direction, Panel, Scroll, alarm_list};
+use super::layout::{Areas, Direction, Panel, Scroll, With, alarm_list};
+use super::picture::Means;
 use super::theme::Theme;
-use crate::run::event::{Command, Event, Record};
+use super::view::gallery_columns;
+use crate::cells::Palette;
+use crate::run::event::{Command, EpochDone, Event, Record};
 use crate::run::lock::Liveness;
 use crate::run::state::{Alarm, Phase, RunState, Weight};
 
@@ -37,7 +41,16 @@ pub struct App {
 #[derive(Debug)]
 pub struct Ui {
     pub size: Size,
+    /// Of a character, in pixels, where the terminal tells.
+    pub cell: Option<Size>,
+    /// How pictures are drawn.
+    pub means: Means,
     pub screen: Screen,
+    /// Those that lie under it.
+    behind: Vec<Screen>,
+    pub inspector: Inspector,
+    /// What was looked at before a mistake was.
+    before_mistake: Option<(Subject, Moment)>,
     pub focus: Panel,
     pub scrolls: [Scroll; Panel::ALL.len()],
     pub bars: Bars,
@@ -74,6 +87,7 @@ pub enum Bars {
 pub struct Pending {
     pub pause: Option<PauseIntent>,
     pub checkpoint: bool,
+    pub probe: bool,
     pub stop: bool,
     pub learning_rate: Option<f64>,
 }
@@ -103,6 +117,8 @@ pub enum Update {
         answer: Result<String, String>,
     },
     Resized(Size),
+    /// A probe that was wanted.
+    Probe(Loaded),
 }
 
 /// What a key wants done outside.
@@ -123,7 +139,12 @@ impl App {
             now_ms: 0,
             ui: Ui {
                 size,
+                cell: None,
+                means: Means::Cells(if theme == Theme::Plain { Palette::Shades } else { Palette::TrueColour }),
                 screen: Screen::default(),
+                behind: vec![],
+                inspector: Inspector::default(),
+                before_mistake: None,
                 focus: Panel::default(),
                 scrolls: Default::default(),
                 bars: Bars::default(),
@@ -187,7 +208,12 @@ impl App {
 
     /// `None`: the screen is too small.
     pub fn areas(&self, screen: Rect) -> Option<Areas> {
-        Areas::of(screen, self.notices(screen.width).len() as u16, self.run.recent_step_time().is_some())
+        let with = With {
+            notice_lines: self.notices(screen.width).len() as u16,
+            step_time: self.run.recent_step_time().is_some(),
+            pictures: self.ui.means != Means::Nothing,
+        };
+        Areas::of(screen, with)
     }
 
     fn present_areas(&self) -> Option<Areas> {
@@ -215,11 +241,6 @@ impl App {
         self.run.open_epoch.epoch > self.run.epochs.last().map_or(0, |epoch| epoch.epoch)
     }
 
-    /// What the keys are for.
-    fn keyboard(&self) -> Screen {
-        if self.ui.screen == Screen::Dashboard && self.awaits_remedy() { Screen::Diverged } else { self.ui.screen }
-    }
-
     /// The run has diverged, and waits to be told how to go on.
     fn awaits_remedy(&self) -> bool {
         self.run.phase == Phase::Paused && self.run.divergence.is_some() && !self.trainer_died()
@@ -230,7 +251,10 @@ impl App {
             return None;
         }
         self.ui.message = None;
-        match keys::action(self.keyboard(), &event)? {
+        let is_page = self.ui.screen == self.ui.page();
+        let remedy = keys::action(Screen::Diverged, &event).filter(|_| is_page && self.awaits_remedy());
+        let action = remedy.or_else(|| keys::action(self.ui.screen, &event))?;
+        match action {
             Action::TogglePause => self.toggle_pause(),
             Action::Checkpoint => {
                 let effect = self.command(Command::Checkpoint);
@@ -241,12 +265,12 @@ impl App {
             Action::LowerLearningRate => self.scale_learning_rate(1.0 / LEARNING_RATE_FACTOR),
             Action::AskStop => {
                 if self.command(Command::Stop).is_some() {
-                    self.ui.screen = Screen::ConfirmStop;
+                    self.ui.open(Screen::ConfirmStop);
                 }
                 None
             }
             Action::Stop => {
-                self.ui.screen = Screen::Dashboard;
+                self.ui.dismiss();
                 let effect = self.command(Command::Stop);
                 self.ui.pending.stop |= effect.is_some();
                 effect
@@ -265,16 +289,38 @@ impl App {
                 None
             }
             Action::ShowAlarms => {
-                self.ui.screen = Screen::Alarms;
+                self.ui.open(Screen::Alarms);
                 self.ui.first_alarm_line = 0;
                 None
             }
             Action::ShowHelp => {
-                self.ui.screen = Screen::Help;
+                self.ui.open(Screen::Help);
                 None
             }
             Action::Dismiss => {
-                self.ui.screen = Screen::Dashboard;
+                self.ui.dismiss();
+                None
+            }
+            Action::ProbeNow => {
+                let effect = self.command(Command::Probe);
+                self.ui.pending.probe |= effect.is_some();
+                effect
+            }
+            Action::OpenInside
+            | Action::OpenMistakes
+            | Action::OpenClasses
+            | Action::OpenMistake
+            | Action::NextPicture
+            | Action::PreviousPicture
+            | Action::ShowLayer(_)
+            | Action::NextView
+            | Action::NextClass
+            | Action::PreviousClass
+            | Action::Earlier
+            | Action::Later
+            | Action::Enlarge
+            | Action::Choose(_) => {
+                self.inspect(action);
                 None
             }
             Action::Leave => Some(Effect::Leave),
@@ -297,6 +343,7 @@ impl App {
             Update::LogFault(text) => self.log_fault = Some(text),
             Update::Answered { command, answer } => self.take_answer(command, answer),
             Update::Resized(size) => self.ui.size = size,
+            Update::Probe(loaded) => self.ui.inspector.load(loaded),
         }
         self.settle();
     }
@@ -312,7 +359,7 @@ impl App {
         if matches!(self.run.phase, Phase::Ended(_)) || self.liveness == Some(Liveness::Dead) {
             *pending = Pending::default();
             if self.ui.screen == Screen::ConfirmStop {
-                self.ui.screen = Screen::Dashboard;
+                self.ui.dismiss();
             }
             return;
         }
@@ -332,6 +379,7 @@ impl App {
         let failed = answer.is_err();
         match command {
             Command::Checkpoint => pending.checkpoint = false,
+            Command::Probe => pending.probe = false,
             Command::Pause | Command::Resume if failed => pending.pause = None,
             Command::Stop if failed => pending.stop = false,
             Command::SetLearningRate { .. } if failed => pending.learning_rate = None,
@@ -340,7 +388,6 @@ impl App {
             | Command::Resume
             | Command::Stop
             | Command::SetLearningRate { .. }
-            | Command::Probe
             | Command::Rollback
             | Command::SkipBatch => {}
         }
@@ -397,6 +444,97 @@ impl App {
         Some(effect)
     }
 
+    /// The probe that should be loaded next, if it is not already: the one that is looked at, or for mistakes the last one
+    /// that knows any.
+    pub fn wanted_probe(&self) -> Option<ProbeKey> {
+        let inspector = &self.ui.inspector;
+        let up_to = self.inspected_probe()?;
+        let looks_at_mistakes = self.ui.page() == Screen::Mistakes || matches!(inspector.subject, Subject::Mistake(_));
+        let follows_an_evaluation = |step: u64| self.run.epochs.iter().any(|epoch| epoch.step == step);
+        let wanted = match looks_at_mistakes {
+            true => self.run.probes[..=up_to].iter().rev().find(|probe| follows_an_evaluation(probe.saved.step))?,
+            false => &self.run.probes[up_to],
+        };
+        let key = ProbeKey { file: wanted.saved.file.clone(), time_ms: wanted.time_ms };
+        (inspector.loaded().is_none_or(|loaded| loaded.key != key)).then_some(key)
+    }
+
+    /// The number of the probe that is looked at.
+    pub fn inspected_probe(&self) -> Option<usize> {
+        self.ui.inspector.wanted(self.run.probes.iter().map(|probe| probe.saved.step))
+    }
+
+    /// The epoch that is looked at.
+    pub fn inspected_epoch(&self) -> Option<&EpochDone> {
+        let number = self.ui.inspector.wanted(self.run.epochs.iter().map(|epoch| epoch.step))?;
+        self.run.epochs.get(number)
+    }
+
+    /// Through probes, and where only epochs are shown through those.
+    fn scrub(&mut self, by: isize) {
+        let inspector = &mut self.ui.inspector;
+        if self.ui.screen == Screen::Classes {
+            inspector.scrub(by, self.run.epochs.iter().map(|epoch| epoch.step));
+        } else {
+            inspector.scrub(by, self.run.probes.iter().map(|probe| probe.saved.step));
+        }
+    }
+
+    fn inspect(&mut self, action: Action) {
+        let inspector = &mut self.ui.inspector;
+        match action {
+            Action::OpenInside => self.ui.open(Screen::Inside),
+            Action::OpenMistakes if self.ui.behind.contains(&Screen::Mistakes) => self.ui.dismiss(),
+            Action::OpenMistakes => self.ui.open(Screen::Mistakes),
+            Action::OpenClasses => self.ui.open(Screen::Classes),
+            Action::OpenMistake => {
+                let Some(step) = inspector.probe().filter(|probe| !probe.mistakes.is_empty()).map(|probe| probe.step)
+                else {
+                    return;
+                };
+                self.ui.before_mistake.get_or_insert((inspector.subject, inspector.moment));
+                // Or the next epoch would put another mistake in its place.
+                inspector.moment = Moment::Step(step);
+                inspector.look_at(Subject::Mistake(inspector.chosen_mistake), View::GradCam);
+                self.ui.open(Screen::Inside);
+            }
+            Action::NextPicture => inspector.step_picture(1),
+            Action::PreviousPicture => inspector.step_picture(-1),
+            Action::ShowLayer(layer) => inspector.set_layer(layer),
+            Action::NextView => inspector.next_view(),
+            Action::NextClass => inspector.step_class(1),
+            Action::PreviousClass => inspector.step_class(-1),
+            Action::Earlier => self.scrub(-1),
+            Action::Later => self.scrub(1),
+            Action::Enlarge => inspector.toggle_enlarged(),
+            Action::Choose(direction) => self.choose(direction),
+            _ => unreachable!("{action:?} is not about what is inspected"),
+        }
+    }
+
+    fn choose(&mut self, direction: Direction) {
+        let (across, down) = match direction {
+            Direction::Left => (-1, 0),
+            Direction::Right => (1, 0),
+            Direction::Up => (0, -1),
+            Direction::Down => (0, 1),
+            Direction::PageUp | Direction::PageDown | Direction::Start | Direction::Latest => return,
+        };
+        let columns = gallery_columns(self) as isize;
+        let inspector = &mut self.ui.inspector;
+        if self.ui.screen == Screen::Mistakes {
+            let count = inspector.gallery().len();
+            let chosen = inspector.chosen_mistake.saturating_add_signed(across + down * columns);
+            if chosen < count {
+                inspector.chosen_mistake = chosen;
+            }
+        } else if inspector.enlarged.is_some() {
+            inspector.step_tile(across);
+        } else {
+            inspector.step_place(across, down);
+        }
+    }
+
     fn move_focus(&mut self, by: isize) -> Option<Effect> {
         let areas = self.present_areas()?;
         let shown: Vec<Panel> = Panel::ALL.into_iter().filter(|&panel| !areas.panel(panel).is_empty()).collect();
@@ -435,7 +573,7 @@ impl App {
 
     fn move_in_panel(&mut self, direction: Direction) -> Option<Effect> {
         let panel = self.ui.focus;
-        let page = self.present_areas()?.page(panel);
+        let page = self.present_areas()?.page_of(panel);
         let across = panel == Panel::BatchLoss;
         let page_step = page.max(1) as isize;
         let by = match direction {
@@ -466,6 +604,28 @@ fn news(event: &Event) -> Option<String> {
             Some(format!("{} at step {step}: {message}", Phase::Ended(*outcome)))
         }
         _ => None,
+    }
+}
+
+impl Ui {
+    /// The page, whatever lies over it.
+    pub fn page(&self) -> Screen {
+        let is_page = |screen: &Screen| !matches!(screen, Screen::Help | Screen::Alarms | Screen::ConfirmStop);
+        std::iter::once(&self.screen).chain(self.behind.iter().rev()).copied().find(is_page).unwrap_or_default()
+    }
+
+    fn open(&mut self, screen: Screen) {
+        self.behind.push(std::mem::replace(&mut self.screen, screen));
+    }
+
+    fn dismiss(&mut self) {
+        let left = std::mem::replace(&mut self.screen, self.behind.pop().unwrap_or_default());
+        if left == Screen::Inside {
+            let inspector = &mut self.inspector;
+            let (subject, moment) = self.before_mistake.take().unwrap_or((inspector.subject, inspector.moment));
+            inspector.moment = moment;
+            inspector.look_at(subject, inspector.view);
+        }
     }
 }
 
@@ -648,10 +808,10 @@ mod tests {
             [Event::AlarmRaised { step: 1, kind: AlarmKind::Divergence, message }, Event::Paused { step: 1 }]
         };
         let mut plain = app([]);
-        assert_eq!((char(&mut plain, 'r'), char(&mut plain, 'x')), (None, None));
+        assert_eq!((char(&mut plain, 'r'), char(&mut plain, 'b')), (None, None));
         let remedies = [
             ('r', Command::Rollback, Event::RolledBack { from_step: 1, to_step: 0, learning_rate: 0.001 }),
-            ('x', Command::SkipBatch, Event::BatchSkipped { epoch: 1, step: 2 }),
+            ('b', Command::SkipBatch, Event::BatchSkipped { epoch: 1, step: 2 }),
         ];
         for (key, command, event) in remedies {
             let mut app = app(diverged());

@@ -11,10 +11,16 @@ use super::layout::Direction;
 pub enum Screen {
     #[default]
     Dashboard,
+    /// What the network sees, as large as the screen.
+    Inside,
+    /// The gallery of mistakes.
+    Mistakes,
+    /// The confusion matrix.
+    Classes,
     Help,
     /// The list of alarms.
     Alarms,
-    /// The dashboard of a run that has diverged: keys that say how to go on come before the others.
+    /// Whatever page, of a run that has diverged: keys that say how to go on come before the others.
     Diverged,
     /// "Stop and save?"
     ConfirmStop,
@@ -35,9 +41,27 @@ pub enum Action {
     Move(Direction),
     /// Batch losses or gradient norms.
     ToggleGradient,
+    OpenInside,
+    OpenMistakes,
+    OpenClasses,
+    /// Look at the mistake that is chosen.
+    OpenMistake,
+    NextPicture,
+    PreviousPicture,
+    /// From 0.
+    ShowLayer(usize),
+    NextView,
+    NextClass,
+    PreviousClass,
+    Earlier,
+    Later,
+    ProbeNow,
+    Enlarge,
+    /// To the tile, the place or the mistake that lies there.
+    Choose(Direction),
     ShowAlarms,
     ShowHelp,
-    /// Close whatever lies over the dashboard.
+    /// Back to what lies under it.
     Dismiss,
     Leave,
     Suspend,
@@ -92,140 +116,199 @@ impl fmt::Display for Key {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
-    pub screen: Screen,
+    pub screens: &'static [Screen],
     /// The first is the one that the footer shows.
     pub keys: &'static [Key],
     pub action: Action,
     /// A word or two for the footer; empty for what the help alone shows.
     pub label: &'static str,
-    /// What it does, for the help.
+    /// What it does, for the help; empty where the binding before says it too.
     pub help: &'static str,
 }
 
 const fn binding(
-    screen: Screen,
+    screens: &'static [Screen],
     keys: &'static [Key],
     action: Action,
     label: &'static str,
     help: &'static str,
 ) -> Binding {
-    Binding { screen, keys, action, label, help }
+    Binding { screens, keys, action, label, help }
 }
+
+/// Where the trainer can be steered.
+const PAGES: &[Screen] = &[Screen::Dashboard, Screen::Inside, Screen::Mistakes, Screen::Classes];
+/// Those but the dashboard.
+const OTHER_PAGES: &[Screen] = &[Screen::Inside, Screen::Mistakes, Screen::Classes];
+/// Where something inside the network is looked at.
+const INSIDE: &[Screen] = &[Screen::Dashboard, Screen::Inside];
+const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop];
 
 /// In the order of the footer and of the help.
 pub const BINDINGS: &[Binding] = {
     use Action::*;
     use Direction::*;
+    use KeyCode as K;
     use Screen::*;
     &[
-        binding(Dashboard, &[Key::char(' ')], TogglePause, "pause", "pause training, or resume it"),
-        binding(Dashboard, &[Key::char('c')], Checkpoint, "checkpoint", "save a checkpoint now"),
+        binding(OTHER_PAGES, &[Key::plain(K::Esc), Key::plain(K::Backspace)], Dismiss, "back", "back"),
+        binding(&[Dashboard], &[Key::char(' ')], TogglePause, "pause", "pause training, or resume it"),
+        binding(OTHER_PAGES, &[Key::char(' ')], TogglePause, "", "pause training, or resume it"),
+        binding(&[Dashboard], &[Key::char('c')], Checkpoint, "save", "save a checkpoint now"),
         binding(
-            Dashboard,
+            &[Dashboard],
             &[Key::char('+'), Key::char('=')],
             RaiseLearningRate,
             "lr ×2",
-            "double the learning rate; pressed again, double that",
+            "double or halve the learning rate, each time anew",
         ),
+        binding(&[Dashboard], &[Key::char('-'), Key::char('_')], LowerLearningRate, "lr ÷2", ""),
+        binding(&[Dashboard], &[Key::char('s')], AskStop, "stop", "save a checkpoint and end the run; asks first"),
+        binding(OTHER_PAGES, &[Key::char('s')], AskStop, "", "save a checkpoint and end the run; asks first"),
+        binding(&[Dashboard], &[Key::plain(K::Tab)], NextPanel, "", "go to the next panel, or to the one before"),
+        binding(&[Dashboard], &[Key::plain(K::BackTab)], PreviousPanel, "", ""),
+        binding(&[Dashboard], &[Key::plain(K::Up), Key::char('k')], Move(Up), "", "move in the panel"),
+        binding(&[Dashboard], &[Key::plain(K::Down), Key::char('j')], Move(Down), "", ""),
+        binding(&[Dashboard], &[Key::plain(K::Left), Key::char('h')], Move(Left), "", ""),
+        binding(&[Dashboard], &[Key::plain(K::Right), Key::char('l')], Move(Right), "", ""),
         binding(
-            Dashboard,
-            &[Key::char('-'), Key::char('_')],
-            LowerLearningRate,
-            "lr ÷2",
-            "halve the learning rate, likewise",
+            &[Dashboard],
+            &[Key::plain(K::PageUp)],
+            Move(PageUp),
+            "",
+            "a page, or to the start, or follow the latest",
         ),
-        binding(Dashboard, &[Key::char('s')], AskStop, "stop", "save a checkpoint and end the run; asks first"),
-        binding(Dashboard, &[Key::plain(KeyCode::Tab)], NextPanel, "panel", "go to the next panel"),
-        binding(Dashboard, &[Key::plain(KeyCode::BackTab)], PreviousPanel, "", "go to the previous panel"),
-        binding(Dashboard, &[Key::plain(KeyCode::Up), Key::char('k')], Move(Up), "", "one line up in the panel"),
-        binding(Dashboard, &[Key::plain(KeyCode::Down), Key::char('j')], Move(Down), "", "one line down"),
-        binding(Dashboard, &[Key::plain(KeyCode::Left), Key::char('h')], Move(Left), "", "back in the batch losses"),
-        binding(Dashboard, &[Key::plain(KeyCode::Right), Key::char('l')], Move(Right), "", "forward again"),
-        binding(Dashboard, &[Key::plain(KeyCode::PageUp)], Move(PageUp), "", "a page up, or back"),
-        binding(Dashboard, &[Key::plain(KeyCode::PageDown)], Move(PageDown), "", "a page down, or forward"),
-        binding(Dashboard, &[Key::plain(KeyCode::Home)], Move(Start), "", "to the start of the run"),
-        binding(Dashboard, &[Key::plain(KeyCode::End)], Move(Latest), "", "to the latest, and follow it"),
+        binding(&[Dashboard], &[Key::plain(K::PageDown)], Move(PageDown), "", ""),
+        binding(&[Dashboard], &[Key::plain(K::Home)], Move(Start), "", ""),
+        binding(&[Dashboard], &[Key::plain(K::End)], Move(Latest), "", ""),
         binding(
-            Dashboard,
+            &[Dashboard],
+            &[Key::char('i'), Key::plain(K::Enter)],
+            OpenInside,
+            "inside",
+            "look inside the network, on the whole screen",
+        ),
+        binding(&[Inside], &[Key::char('n')], NextPicture, "picture", "another picture"),
+        binding(&[Dashboard], &[Key::char('n')], NextPicture, "", "inside: another picture"),
+        binding(INSIDE, &[Key::char('N')], PreviousPicture, "", ""),
+        binding(&[Inside], &[Key::char('v')], NextView, "view", "feature maps, Grad-CAM or attention"),
+        binding(&[Dashboard], &[Key::char('v')], NextView, "", "inside: feature maps, Grad-CAM or attention"),
+        binding(&[Inside], &[Key::char('1')], ShowLayer(0), "2 3 layer", "which convolution"),
+        binding(&[Dashboard], &[Key::char('1')], ShowLayer(0), "", "inside: which convolution"),
+        binding(INSIDE, &[Key::char('2')], ShowLayer(1), "", ""),
+        binding(INSIDE, &[Key::char('3')], ShowLayer(2), "", ""),
+        binding(&[Inside], &[Key::char('x')], NextClass, "class", "Grad-CAM for another class"),
+        binding(&[Dashboard], &[Key::char('x')], NextClass, "", "inside: Grad-CAM for another class"),
+        binding(INSIDE, &[Key::char('X')], PreviousClass, "", ""),
+        binding(OTHER_PAGES, &[Key::char('[')], Earlier, "] time", "back and forth in training time"),
+        binding(&[Dashboard], &[Key::char('[')], Earlier, "", "inside: back and forth in training time"),
+        binding(PAGES, &[Key::char(']')], Later, "", ""),
+        binding(&[Inside], &[Key::char('P')], ProbeNow, "probe", "ask the trainer for a probe now"),
+        binding(&[Dashboard], &[Key::char('P')], ProbeNow, "", "inside: ask the trainer for a probe now"),
+        binding(&[Inside], &[Key::char('z')], Enlarge, "enlarge", "one picture alone, or all again"),
+        binding(
+            &[Inside],
+            &[Key::plain(K::Left), Key::char('h')],
+            Choose(Left),
+            "",
+            "which alone; which place attends",
+        ),
+        binding(&[Inside], &[Key::plain(K::Right), Key::char('l')], Choose(Right), "", ""),
+        binding(&[Inside], &[Key::plain(K::Up), Key::char('k')], Choose(Up), "", ""),
+        binding(&[Inside], &[Key::plain(K::Down), Key::char('j')], Choose(Down), "", ""),
+        binding(&[Mistakes], &[Key::plain(K::Enter)], OpenMistake, "look", "look at it with its Grad-CAM"),
+        binding(&[Mistakes], &[Key::plain(K::Left), Key::char('h')], Choose(Left), "", "another mistake"),
+        binding(&[Mistakes], &[Key::plain(K::Right), Key::char('l')], Choose(Right), "", ""),
+        binding(&[Mistakes], &[Key::plain(K::Up), Key::char('k')], Choose(Up), "", ""),
+        binding(&[Mistakes], &[Key::plain(K::Down), Key::char('j')], Choose(Down), "", ""),
+        binding(
+            &[Inside],
+            &[Key::char('m')],
+            OpenMistakes,
+            "mistakes",
+            "the most confident mistakes of the last epoch",
+        ),
+        binding(&[Dashboard], &[Key::char('m')], OpenMistakes, "", "the most confident mistakes of an epoch"),
+        binding(&[Dashboard], &[Key::char('C')], OpenClasses, "", "the classes: accuracies and confusion matrix"),
+        binding(
+            &[Dashboard],
             &[Key::char('g')],
             ToggleGradient,
             "",
             "gradient norms in place of the batch losses, and back",
         ),
-        binding(Dashboard, &[Key::char('a')], ShowAlarms, "", "the alarms, the newest first"),
-        binding(Dashboard, &[Key::char('?')], ShowHelp, "help", "this help"),
+        binding(PAGES, &[Key::char('a')], ShowAlarms, "", "the alarms, the newest first"),
+        binding(PAGES, &[Key::char('?')], ShowHelp, "help", "this help"),
+        binding(PAGES, &[Key::char('q'), Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
+        binding(PAGES, &[Key::ctrl('z')], Suspend, "", "put the dashboard in the background; fg brings it back"),
         binding(
-            Dashboard,
-            &[Key::char('q'), Key::ctrl('c')],
-            Leave,
-            "leave",
-            "leave the dashboard; the training goes on",
-        ),
-        binding(Dashboard, &[Key::ctrl('z')], Suspend, "", "put the dashboard in the background; fg brings it back"),
-        binding(
-            Help,
-            &[Key::plain(KeyCode::Esc), Key::char('?'), Key::char('q'), Key::plain(KeyCode::Enter)],
+            &[Help],
+            &[Key::plain(K::Esc), Key::char('?'), Key::char('q'), Key::plain(K::Enter)],
             Dismiss,
             "close",
             "close the help",
         ),
-        binding(Help, &[Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
         binding(
-            Alarms,
-            &[Key::plain(KeyCode::Esc), Key::char('a'), Key::char('q'), Key::plain(KeyCode::Enter)],
+            &[Alarms],
+            &[Key::plain(K::Esc), Key::char('a'), Key::char('q'), Key::plain(K::Enter)],
             Dismiss,
             "close",
             "close the list",
         ),
-        binding(Alarms, &[Key::plain(KeyCode::Up), Key::char('k')], Move(Up), "newer", "one line up"),
-        binding(Alarms, &[Key::plain(KeyCode::Down), Key::char('j')], Move(Down), "older", "one line down"),
-        binding(Alarms, &[Key::plain(KeyCode::PageUp)], Move(PageUp), "", "a page up"),
-        binding(Alarms, &[Key::plain(KeyCode::PageDown)], Move(PageDown), "", "a page down"),
-        binding(Alarms, &[Key::plain(KeyCode::Home)], Move(Start), "", "to the newest"),
-        binding(Alarms, &[Key::plain(KeyCode::End)], Move(Latest), "", "to the oldest"),
-        binding(Alarms, &[Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
+        binding(&[Alarms], &[Key::plain(K::Up), Key::char('k')], Move(Up), "newer", "a line, newer or older"),
+        binding(&[Alarms], &[Key::plain(K::Down), Key::char('j')], Move(Down), "older", ""),
+        binding(&[Alarms], &[Key::plain(K::PageUp)], Move(PageUp), "", "a page, or to the newest or oldest"),
+        binding(&[Alarms], &[Key::plain(K::PageDown)], Move(PageDown), "", ""),
+        binding(&[Alarms], &[Key::plain(K::Home)], Move(Start), "", ""),
+        binding(&[Alarms], &[Key::plain(K::End)], Move(Latest), "", ""),
         binding(
-            Diverged,
+            &[Diverged],
             &[Key::char('r')],
             RollBack,
             "go back to it with half the learning rate",
             "go back to the last good checkpoint, and on with half the learning rate",
         ),
-        binding(Diverged, &[Key::char('x')], SkipBatch, "skip the batch", "go on with the next batch"),
-        binding(ConfirmStop, &[Key::char('y')], Stop, "stop and save", "save a checkpoint and end the run"),
+        binding(&[Diverged], &[Key::char('b')], SkipBatch, "skip the batch", "go on with the next batch"),
+        binding(&[ConfirmStop], &[Key::char('y')], Stop, "stop and save", "save a checkpoint and end the run"),
         binding(
-            ConfirmStop,
-            &[Key::char('n'), Key::plain(KeyCode::Esc), Key::char('q')],
+            &[ConfirmStop],
+            &[Key::char('n'), Key::plain(K::Esc), Key::char('q')],
             Dismiss,
             "go on training",
             "go on training",
         ),
-        binding(ConfirmStop, &[Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
+        binding(OVERLAYS, &[Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
     ]
 };
 
 /// The bindings of a screen.
 pub fn bindings(screen: Screen) -> impl Iterator<Item = &'static Binding> {
-    BINDINGS.iter().filter(move |binding| binding.screen == screen)
+    BINDINGS.iter().filter(move |binding| binding.screens.contains(&screen))
 }
 
 /// What `event` means on `screen`.
 pub fn action(screen: Screen, event: &KeyEvent) -> Option<Action> {
-    let on = |screen| bindings(screen).find(|binding| binding.keys.iter().any(|key| key.matches(event)));
-    let binding = match screen {
-        Screen::Diverged => on(screen).or_else(|| on(Screen::Dashboard)),
-        _ => on(screen),
-    };
-    binding.map(|binding| binding.action)
+    bindings(screen).find(|binding| binding.keys.iter().any(|key| key.matches(event))).map(|binding| binding.action)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ALL: [Screen; 8] = [
+        Screen::Dashboard,
+        Screen::Inside,
+        Screen::Mistakes,
+        Screen::Classes,
+        Screen::Help,
+        Screen::Alarms,
+        Screen::Diverged,
+        Screen::ConfirmStop,
+    ];
+
     #[test]
     fn no_key_has_two_meanings_on_a_screen() {
-        for screen in [Screen::Dashboard, Screen::Help, Screen::Alarms, Screen::Diverged, Screen::ConfirmStop] {
+        for screen in ALL {
             let keys: Vec<Key> = bindings(screen).flat_map(|binding| binding.keys).copied().collect();
             for (index, key) in keys.iter().enumerate() {
                 assert!(!keys[..index].contains(key), "{key} is bound twice on {screen:?}");
@@ -234,15 +317,16 @@ mod tests {
     }
 
     #[test]
-    fn every_binding_has_a_key_and_a_help_line() {
-        for binding in BINDINGS {
-            assert!(!binding.keys.is_empty() && !binding.help.is_empty(), "{binding:?}");
+    fn every_binding_has_a_key_and_a_help_line_or_shares_the_one_before() {
+        assert!(BINDINGS.iter().all(|binding| !binding.keys.is_empty()));
+        for screen in ALL {
+            assert!(bindings(screen).next().is_some_and(|first| !first.help.is_empty()), "{screen:?}");
         }
     }
 
     #[test]
     fn no_action_is_bound_twice_on_a_screen() {
-        for screen in [Screen::Dashboard, Screen::Help, Screen::Alarms, Screen::Diverged, Screen::ConfirmStop] {
+        for screen in ALL {
             let actions: Vec<Action> = bindings(screen).map(|binding| binding.action).collect();
             for (index, action) in actions.iter().enumerate() {
                 assert!(!actions[..index].contains(action), "{action:?} on {screen:?}");
@@ -251,11 +335,11 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_a_diverged_run_hide_none_of_the_dashboard() {
-        for binding in bindings(Screen::Diverged) {
-            let hidden =
-                bindings(Screen::Dashboard).any(|other| other.keys.iter().any(|key| binding.keys.contains(key)));
-            assert!(!hidden, "{binding:?}");
+    fn the_keys_of_a_diverged_run_hide_none_of_a_page() {
+        for (remedy, page) in bindings(Screen::Diverged).flat_map(|remedy| PAGES.iter().map(move |page| (remedy, page)))
+        {
+            let hidden = bindings(*page).any(|other| other.keys.iter().any(|key| remedy.keys.contains(key)));
+            assert!(!hidden, "{remedy:?} on {page:?}");
         }
     }
 

@@ -62,13 +62,23 @@ pub struct Areas {
     pub learning_rate: Rect,
     /// Empty where there is no room.
     pub checkpoints: Rect,
+    /// What the network sees; empty where there is no room.
+    pub inside: Rect,
     pub events: Rect,
     pub footer: Rect,
 }
 
+/// What there is to show besides what is always there.
+#[derive(Clone, Copy, Debug)]
+pub struct With {
+    pub notice_lines: u16,
+    pub step_time: bool,
+    pub pictures: bool,
+}
+
 impl Areas {
     /// `None`: the screen is too small.
-    pub fn of(screen: Rect, notice_lines: u16, with_step_time: bool) -> Option<Self> {
+    pub fn of(screen: Rect, with: With) -> Option<Self> {
         if screen.width < SMALLEST.width || screen.height < SMALLEST.height {
             return None;
         }
@@ -78,9 +88,9 @@ impl Areas {
             _ => Density::Compact,
         };
         Some(match density {
-            Density::Compact => Self::compact(screen, notice_lines, with_step_time),
-            Density::Regular => Self::regular(screen, notice_lines, with_step_time),
-            Density::Wide => Self::wide(screen, notice_lines, with_step_time),
+            Density::Compact => Self::compact(screen, with),
+            Density::Regular => Self::regular(screen, with),
+            Density::Wide => Self::wide(screen, with),
         })
     }
 
@@ -93,11 +103,11 @@ impl Areas {
     /// latest event
     /// footer
     /// ```
-    fn compact(screen: Rect, notice_lines: u16, with_step_time: bool) -> Self {
+    fn compact(screen: Rect, With { notice_lines, step_time, .. }: With) -> Self {
         // Every other row beyond the smallest screen goes to the charts; the rest is shared.
         let spare = screen.height - SMALLEST.height;
         // Among three notices the charts need the row more.
-        let with_step_time = with_step_time && notice_lines < 3 + spare;
+        let with_step_time = step_time && notice_lines < 3 + spare;
         let [header, step_time, notices, batch_loss, charts, tables, events, footer] = Layout::vertical([
             Constraint::Length(3),
             Constraint::Length(with_step_time.into()),
@@ -123,6 +133,7 @@ impl Areas {
             epochs,
             learning_rate,
             checkpoints: Rect::ZERO,
+            inside: Rect::ZERO,
             events,
             footer,
         }
@@ -137,7 +148,7 @@ impl Areas {
     /// ╭ events ──────────────────╮
     /// footer
     /// ```
-    fn regular(screen: Rect, notice_lines: u16, with_step_time: bool) -> Self {
+    fn regular(screen: Rect, With { notice_lines, step_time: with_step_time, .. }: With) -> Self {
         let [header, step_time, notices, batch_loss, charts, tables, events, footer] = Layout::vertical([
             Constraint::Length(4),
             Constraint::Length(with_step_time.into()),
@@ -162,6 +173,7 @@ impl Areas {
             epochs,
             learning_rate,
             checkpoints: Rect::ZERO,
+            inside: Rect::ZERO,
             events,
             footer,
         }
@@ -169,15 +181,15 @@ impl Areas {
 
     /// ```text
     /// header
-    /// ╭ batch loss ────╮╭ epochs ────╮
-    /// ╭ loss ──────────╮│            │
-    /// │                │╭ step time ─╮
-    /// │                │╭ lr ────────╮
-    /// ╭ accuracy ──────╮╭ checkpoints╮
-    /// ╭ events ──────────────────────╮
+    /// ╭ batch loss ────────╮╭ epochs ────╮
+    /// ╭ loss ────╮╭ inside ╮│            │
+    /// │          ││        │╭ step time ─╮
+    /// │          ││        │╭ lr ────────╮
+    /// ╭ accuracy ╮│        │╭ checkpoints╮
+    /// ╭ events ──────────────────────────╮
     /// footer
     /// ```
-    fn wide(screen: Rect, notice_lines: u16, with_step_time: bool) -> Self {
+    fn wide(screen: Rect, With { notice_lines, step_time: with_step_time, pictures }: With) -> Self {
         let [header, notices, body, events, footer] = Layout::vertical([
             Constraint::Length(4),
             Constraint::Length(notice_lines),
@@ -187,8 +199,12 @@ impl Areas {
         ])
         .areas(screen);
         let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(82)]).areas(body);
-        let [batch_loss, loss, accuracy] =
-            Layout::vertical([Constraint::Fill(3), Constraint::Fill(4), Constraint::Fill(4)]).areas(left);
+        let [batch_loss, charts] = Layout::vertical([Constraint::Fill(3), Constraint::Fill(8)]).areas(left);
+        let inside_width = left.width.saturating_sub(NARROWEST_CHART).min(WIDEST_INSIDE);
+        let inside_width = if pictures && inside_width >= NARROWEST_INSIDE { inside_width } else { 0 };
+        let [charts, inside] =
+            Layout::horizontal([Constraint::Fill(1), Constraint::Length(inside_width)]).areas(charts);
+        let [loss, accuracy] = Layout::vertical([Constraint::Fill(1); 2]).areas(charts);
         let [epochs, step_time, learning_rate, checkpoints] = Layout::vertical([
             Constraint::Fill(5),
             Constraint::Length(if with_step_time { STEP_TIME_ROWS } else { 0 }),
@@ -207,9 +223,21 @@ impl Areas {
             epochs,
             learning_rate,
             checkpoints,
+            inside,
             events,
             footer,
         }
+    }
+
+    /// All between the notices and the line above the footer, with its frame.
+    pub fn page(&self) -> Rect {
+        let top = self.notices.bottom().max(self.header.bottom());
+        Rect { x: self.footer.x, y: top, width: self.footer.width, height: self.message().y - top }
+    }
+
+    /// For a message under a page.
+    pub fn message(&self) -> Rect {
+        Rect { y: self.footer.y - 1, ..self.footer }
     }
 
     /// A panel with its frame.
@@ -234,7 +262,7 @@ impl Areas {
     }
 
     /// What of a panel moves when one scrolls: lines, or for the batch losses columns.
-    pub fn page(&self, panel: Panel) -> usize {
+    pub fn page_of(&self, panel: Panel) -> usize {
         let inner = self.inner(self.panel(panel));
         usize::from(match panel {
             Panel::BatchLoss => inner.width.saturating_sub(SCALE_WIDTH),
@@ -252,6 +280,11 @@ pub const SCALE_WIDTH: u16 = 7;
 pub fn alarm_list(screen: Rect) -> Rect {
     screen.inner(Margin::new(6, 3))
 }
+
+/// Columns that a chart keeps beside the pictures, and those that pictures are worth.
+const NARROWEST_CHART: u16 = 50;
+const NARROWEST_INSIDE: u16 = 40;
+const WIDEST_INSIDE: u16 = 66;
 
 /// The panel of the step time: a heading and a row for each part, in a frame.
 const STEP_TIME_ROWS: u16 = 1 + Part::ALL.len() as u16 + 2;
@@ -306,7 +339,8 @@ mod tests {
         for (width, height) in [(80, 24), (80, 60), (99, 40), (120, 36), (120, 40), (160, 46), (200, 50), (300, 90)] {
             for (notices, with_step_time) in (0..=3).flat_map(|notices| [(notices, false), (notices, true)]) {
                 let screen = Rect::new(0, 0, width, height);
-                let areas = Areas::of(screen, notices, with_step_time).unwrap();
+                let with = With { notice_lines: notices, step_time: with_step_time, pictures: with_step_time };
+                let areas = Areas::of(screen, with).unwrap();
                 let all = [
                     areas.header,
                     areas.step_time,
@@ -317,6 +351,7 @@ mod tests {
                     areas.epochs,
                     areas.learning_rate,
                     areas.checkpoints,
+                    areas.inside,
                     areas.events,
                     areas.footer,
                 ];
@@ -330,11 +365,15 @@ mod tests {
                 assert_eq!(areas.notices.height, notices);
                 let squeezed = height == SMALLEST.height && notices == 3;
                 assert_eq!(areas.step_time.is_empty(), !with_step_time || squeezed, "{width}×{height}");
-                assert!(areas.page(Panel::Epochs) >= 3, "{width}×{height}");
+                assert!(areas.page_of(Panel::Epochs) >= 3, "{width}×{height}");
                 assert!(areas.inner(areas.loss).height >= 5, "{width}×{height}");
             }
         }
-        assert_eq!(Areas::of(Rect::new(0, 0, 79, 24), 0, true), None);
-        assert_eq!(Areas::of(Rect::new(0, 0, 80, 23), 0, true), None);
+        let with = With { notice_lines: 0, step_time: true, pictures: true };
+        assert_eq!(Areas::of(Rect::new(0, 0, 79, 24), with), None);
+        assert_eq!(Areas::of(Rect::new(0, 0, 80, 23), with), None);
+        let inside = |width, with| Areas::of(Rect::new(0, 0, width, 50), with).unwrap().inside.width;
+        assert_eq!((inside(160, with), inside(171, with), inside(172, with), inside(240, with)), (0, 0, 40, 66));
+        assert_eq!(inside(240, With { pictures: false, ..with }), 0);
     }
 }

@@ -4,15 +4,18 @@
 //! lives, talking to it) has a thread, so a hung file system or trainer never freezes the keyboard.
 
 pub mod app;
+pub mod inspector;
 pub mod keys;
 pub mod layout;
 mod notification;
+pub mod picture;
 mod terminal;
 pub mod theme;
 pub mod view;
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
@@ -21,20 +24,23 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use jiff::tz::TimeZone;
-use ratatui::crossterm::event::{Event as TerminalEvent, EventStream};
+use ratatui::crossterm::event::{Event as TerminalEvent, EventStream, KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use self::app::{App, Effect, Update};
+use self::app::{App, Effect, Message, Update};
+use self::inspector::{Loaded, ProbeKey};
 use self::notification::Notification;
+use self::picture::{Detected, Images};
 use self::terminal::TerminalGuard;
 use self::theme::Theme;
 use crate::run::event::{Command, Outcome};
 use crate::run::lock::Liveness;
 use crate::run::log::{self, FollowError, Follower};
-use crate::run::state::Phase;
+use crate::run::probe::Probe;
+use crate::run::state::{Phase, Weight};
 
 /// The shortest time between two frames.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
@@ -53,6 +59,10 @@ pub struct Attachment {
     pub name: String,
     /// `events.jsonl`; it need not exist yet.
     pub events: PathBuf,
+    /// The folder of probes, likewise.
+    pub probes: PathBuf,
+    /// How pictures are wanted.
+    pub images: Images,
     /// Sends a command and waits until it is done: what was done, or why not. May block.
     pub send: Arc<dyn Fn(Command) -> Result<String, String> + Send + Sync>,
     /// May block.
@@ -105,14 +115,27 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
         let (send, updates) = (attachment.send.clone(), updates_in.clone());
         thread::Builder::new().name("commands".into()).spawn(move || send_commands(commands_out, &*send, updates))?
     };
+    let (wanted_probes, wanted_probes_out) = std_mpsc::channel();
+    {
+        let (folder, updates) = (attachment.probes.clone(), updates_in.clone());
+        thread::Builder::new().name("probes".into()).spawn(move || read_probes(wanted_probes_out, &folder, updates))?;
+    }
     {
         let attachment = attachment.clone();
         thread::Builder::new().name("watch".into()).spawn(move || watch(attachment, updates_in))?;
     }
 
-    let mut terminal = TerminalGuard::enter().context("cannot take the terminal")?;
+    let (mut terminal, detected) = TerminalGuard::enter(attachment.images).context("cannot take the terminal")?;
     let mut terminal_events = EventStream::new();
     let mut app = App::new(attachment.name, terminal.size()?, Theme::from_env(), TimeZone::system());
+    app.ui.means = detected.means;
+    if detected.is_second_best {
+        let text = format!("pictures are drawn as {}: {}", detected.means, detected.why);
+        app.ui.message = Some(Message { weight: Weight::Info, text });
+    }
+    // Pressed while the terminal was asked what it can draw.
+    let mut keys: VecDeque<KeyEvent> = typed_keys(&detected).collect();
+    let mut requested_probe: Option<ProbeKey> = None;
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Skip);
     // A log of ordinary length is read before the first frame, which therefore is not empty.
@@ -120,20 +143,26 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
 
     let notification = Notification::from_env();
     let departure = 'attached: loop {
+        if let Some(key) = keys.pop_front() {
+            frames.request(FRAME_INTERVAL);
+            match app.handle_key(key) {
+                Some(Effect::Send(command)) => {
+                    commands.send(command).context("the thread that sends commands ended")?;
+                }
+                Some(Effect::Leave) => break leave(&app),
+                Some(Effect::Suspend) => terminal.suspend()?,
+                None => {}
+            }
+            continue;
+        }
+        if let Some(wanted) = app.wanted_probe().filter(|wanted| requested_probe.as_ref() != Some(wanted)) {
+            wanted_probes.send(wanted.clone()).context("the thread that reads probes ended")?;
+            requested_probe = Some(wanted);
+        }
         tokio::select! {
             biased;
             event = terminal_events.next() => match event {
-                Some(Ok(TerminalEvent::Key(key))) => {
-                    frames.request(FRAME_INTERVAL);
-                    match app.handle_key(key) {
-                        Some(Effect::Send(command)) => {
-                            commands.send(command).context("the thread that sends commands ended")?;
-                        }
-                        Some(Effect::Leave) => break leave(&app),
-                        Some(Effect::Suspend) => terminal.suspend()?,
-                        None => {}
-                    }
-                }
+                Some(Ok(TerminalEvent::Key(key))) => keys.push_back(key),
                 Some(Ok(TerminalEvent::Resize(width, height))) => {
                     app.update(Update::Resized(Size { width, height }));
                     frames.request(FRAME_INTERVAL);
@@ -155,6 +184,7 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                     Ok(size) => size,
                     Err(_) => break Departure::HungUp,
                 };
+                app.ui.cell = terminal.cell();
                 if terminal.is_lost() {
                     bail!("a thread of the dashboard panicked");
                 }
@@ -192,6 +222,16 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
         wait_for(&sender).await;
     }
     Ok(departure)
+}
+
+/// Those that are a character; of others half may have been read.
+fn typed_keys(detected: &Detected) -> impl Iterator<Item = KeyEvent> {
+    const CTRL_C: u8 = 3;
+    detected.typed.iter().filter_map(|&byte| match byte {
+        CTRL_C => Some(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)),
+        b' '..=b'~' => Some(KeyEvent::new(KeyCode::Char(byte.into()), KeyModifiers::NONE)),
+        _ => None,
+    })
 }
 
 fn leave(app: &App) -> Departure {
@@ -267,6 +307,22 @@ fn send_commands(
                 Some(next) => command = next,
                 None => break,
             }
+        }
+    }
+}
+
+/// The thread that reads probes: of several that were wanted meanwhile, the last.
+fn read_probes(wanted: std_mpsc::Receiver<ProbeKey>, folder: &Path, updates: mpsc::Sender<Update>) {
+    while let Ok(first) = wanted.recv() {
+        let key = wanted.try_iter().last().unwrap_or(first);
+        let path = folder.join(&key.file);
+        let probe = std::fs::read(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| Probe::from_bytes(&bytes).map_err(|error| error.to_string()))
+            .map(Arc::new)
+            .map_err(|error| format!("{}: {error}", path.display()));
+        if updates.blocking_send(Update::Probe(Loaded { key, probe })).is_err() {
+            return;
         }
     }
 }

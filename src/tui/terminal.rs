@@ -10,13 +10,14 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
-    enable_raw_mode,
+    enable_raw_mode, window_size,
 };
 use ratatui::crossterm::{execute, queue};
 use ratatui::layout::{Rect, Size};
 
 use super::app::App;
 use super::notification::Notification;
+use super::picture::{self, Detected, Images, Means, Painter};
 use super::view;
 
 /// The terminal is ours at the moment.
@@ -26,11 +27,14 @@ static PANIC_HOOK: Once = Once::new();
 /// Holds the terminal; dropping it gives it back.
 pub struct TerminalGuard {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    /// Where pictures are not drawn by cells.
+    painter: Option<Painter>,
     suspended: bool,
 }
 
 impl TerminalGuard {
-    pub fn enter() -> io::Result<Self> {
+    /// Takes the terminal, and finds out how it draws pictures; nothing may read the keyboard yet.
+    pub fn enter(images: Images) -> io::Result<(Self, Detected)> {
         PANIC_HOOK.call_once(|| {
             let previous = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
@@ -39,12 +43,27 @@ impl TerminalGuard {
             }));
         });
         take()?;
-        let backend = CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, stdout()));
-        Terminal::new(backend).map(|terminal| Self { terminal, suspended: false }).inspect_err(|_| restore())
+        let taken = || {
+            let detected = picture::detect(images)?;
+            let painter = match detected.means {
+                Means::Protocol(protocol) => Some(Painter::new(protocol)),
+                Means::Cells(_) | Means::Nothing => None,
+            };
+            let backend = CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, stdout()));
+            Ok((Self { terminal: Terminal::new(backend)?, painter, suspended: false }, detected))
+        };
+        taken().inspect_err(|_| restore())
     }
 
     pub fn size(&self) -> io::Result<Size> {
         self.terminal.size()
+    }
+
+    /// The size of a character in pixels, where the terminal tells.
+    pub fn cell(&self) -> Option<Size> {
+        let window = window_size().ok()?;
+        let cell = Size::new(window.width.checked_div(window.columns)?, window.height.checked_div(window.rows)?);
+        (cell.width > 0 && cell.height > 0).then_some(cell)
     }
 
     /// Another thread panicked, gave the terminal back and has said why.
@@ -58,7 +77,16 @@ impl TerminalGuard {
         }
         // A terminal that knows these shows the frame at once; any other ignores them.
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
-        self.terminal.draw(|frame| view::render(app, frame))?;
+        let mut placed = vec![];
+        self.terminal.draw(|frame| {
+            placed = view::render(app, frame);
+            if let Some(painter) = &mut self.painter {
+                painter.reserve(&placed, frame.buffer_mut());
+            }
+        })?;
+        if let Some(painter) = &mut self.painter {
+            painter.paint(placed, app.ui.cell)?;
+        }
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
     }
 
@@ -84,6 +112,9 @@ impl TerminalGuard {
         restore();
         take()?;
         self.suspended = false;
+        if let Some(painter) = &mut self.painter {
+            painter.reset();
+        }
         // Draws everything anew. `clear` would too, but it asks the terminal where the cursor is, and the answer goes to
         // the key reader: a hang.
         let size = self.terminal.size()?;
@@ -106,6 +137,7 @@ fn take() -> io::Result<()> {
 /// Gives the terminal back, once. There is nothing to do about an error: the terminal may be gone.
 fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = picture::forget();
         let _ = execute!(stdout(), LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();
     }

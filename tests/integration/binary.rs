@@ -81,34 +81,95 @@ impl Dir {
         self.run(name)
     }
 
-    /// `taper` in a terminal of 120 x 40.
+    /// `taper` in a terminal of 120 x 40 that answers nothing.
     pub fn terminal(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Terminal {
-        let size = PtySize { rows: 40, cols: 120, pixel_width: 0, pixel_height: 0 };
+        self.terminal_of(Kind::Mute, args)
+    }
+
+    /// `taper` in such a terminal of 120 x 40, with characters of 8 x 16 pixels.
+    pub fn terminal_of(&self, kind: Kind, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Terminal {
+        let size = PtySize { rows: 40, cols: 120, pixel_width: 120 * 8, pixel_height: 40 * 16 };
         let pty = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_taper"));
         command.args(args);
         command.cwd(self.dir.path());
         command.env("TERM", "xterm-256color");
-        for name in ["TAPER_RUNS_DIR", "TAPER_LOG", "RUST_BACKTRACE", "TMUX", "STY", "NO_COLOR"] {
+        for name in ["TAPER_RUNS_DIR", "TAPER_LOG", "TAPER_IMAGES", "RUST_BACKTRACE"] {
+            command.env_remove(name);
+        }
+        for name in ["TMUX", "STY", "NO_COLOR", "TERM_PROGRAM", "LC_TERMINAL", "KONSOLE_VERSION"] {
             command.env_remove(name);
         }
         let child = pty.slave.spawn_command(command).unwrap();
         let mut reader = pty.master.try_clone_reader().unwrap();
         let screen =
             Arc::new(Mutex::new(vt100::Parser::new_with_callbacks(size.rows, size.cols, 500, Calls::default())));
-        let (drawn, open) = (screen.clone(), Arc::new(AtomicBool::new(true)));
-        let still_open = open.clone();
+        let keys = Arc::new(Mutex::new(pty.master.take_writer().unwrap()));
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let open = Arc::new(AtomicBool::new(true));
+        let (drawn, answers, kept, still_open) =
+            (screen.clone(), Arc::downgrade(&keys), received.clone(), open.clone());
         thread::spawn(move || {
             let mut bytes = [0; 4096];
+            let mut answered = 0;
             while let Ok(count @ 1..) = reader.read(&mut bytes) {
                 drawn.lock().unwrap().process(&bytes[..count]);
+                let mut kept = kept.lock().unwrap();
+                kept.extend_from_slice(&bytes[..count]);
+                answered += kind.answer(&kept[answered..], |answer| {
+                    if let Some(keys) = answers.upgrade() {
+                        let _ = keys.lock().unwrap().write_all(answer);
+                    }
+                });
                 if !still_open.load(Ordering::SeqCst) {
                     return;
                 }
             }
         });
-        let keys = pty.master.take_writer().unwrap();
-        Terminal { child, screen, open, side: Some((pty.master, keys)) }
+        Terminal { child, screen, received, open, side: Some((pty.master, keys)) }
+    }
+}
+
+/// How a terminal answers questions about pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Not at all.
+    Mute,
+    /// That it is a terminal, no more.
+    Plain,
+    Kitty,
+    Sixel,
+}
+
+impl Kind {
+    /// Answers the questions in what was `received`; returns up to where there are no more of them.
+    fn answer(self, received: &[u8], mut answer: impl FnMut(&[u8])) -> usize {
+        const GRAPHICS: &[u8] = b"\x1b_Gi=";
+        const ATTRIBUTES: &[u8] = b"\x1b[c";
+        let mut done = 0;
+        while let Some(start) = received[done..].iter().position(|&byte| byte == 0x1b) {
+            let question = &received[done + start..];
+            if let Some(body) = question.strip_prefix(GRAPHICS) {
+                let Some(end) = body.windows(2).position(|end| end == b"\x1b\\") else { return done + start };
+                let number: Vec<u8> = body.iter().copied().take_while(u8::is_ascii_digit).collect();
+                if self == Kind::Kitty {
+                    answer(&[b"\x1b_Gi=".as_slice(), &number, b";OK\x1b\\"].concat());
+                }
+                done += start + GRAPHICS.len() + end + 2;
+            } else if question.starts_with(ATTRIBUTES) {
+                match self {
+                    Kind::Mute => {}
+                    Kind::Plain | Kind::Kitty => answer(b"\x1b[?62;c"),
+                    Kind::Sixel => answer(b"\x1b[?63;1;2;4;22c"),
+                }
+                done += start + ATTRIBUTES.len();
+            } else if GRAPHICS.starts_with(question) || ATTRIBUTES.starts_with(question) {
+                return done + start;
+            } else {
+                done += start + 1;
+            }
+        }
+        received.len()
     }
 }
 
@@ -192,10 +253,12 @@ impl vt100::Callbacks for Calls {
 pub struct Terminal {
     child: Box<dyn portable_pty::Child + Send + Sync>,
     screen: Arc<Mutex<vt100::Parser<Calls>>>,
+    /// All that was ever written to it.
+    received: Arc<Mutex<Vec<u8>>>,
     /// Cleared, the thread that reads lets go of our side too, when the program next draws.
     open: Arc<AtomicBool>,
     /// Our side; without it the terminal is closed.
-    side: Option<(Box<dyn MasterPty + Send>, Box<dyn Write + Send>)>,
+    side: Option<(Box<dyn MasterPty + Send>, Arc<Mutex<Box<dyn Write + Send>>>)>,
 }
 
 impl Terminal {
@@ -207,6 +270,16 @@ impl Terminal {
         self.screen.lock().unwrap().callbacks().clone()
     }
 
+    pub fn received(&self) -> Vec<u8> {
+        self.received.lock().unwrap().clone()
+    }
+
+    pub fn resize(&self, cols: u16, rows: u16) {
+        let (master, _) = self.side.as_ref().expect("the terminal is open");
+        self.screen.lock().unwrap().screen_mut().set_size(rows, cols);
+        master.resize(PtySize { rows, cols, pixel_width: cols * 8, pixel_height: rows * 16 }).unwrap();
+    }
+
     pub fn wait_for(&self, shown: &str) {
         let deadline = Instant::now() + DEADLINE;
         while !self.contents().contains(shown) {
@@ -216,7 +289,8 @@ impl Terminal {
     }
 
     pub fn keys(&mut self, keys: &str) {
-        let (_, writer) = self.side.as_mut().expect("the terminal is open");
+        let (_, writer) = self.side.as_ref().expect("the terminal is open");
+        let mut writer = writer.lock().unwrap();
         writer.write_all(keys.as_bytes()).unwrap();
         writer.flush().unwrap();
     }

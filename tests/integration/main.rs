@@ -10,6 +10,8 @@ mod detach;
 mod divergence;
 mod explain;
 mod follow;
+mod inside;
+mod pictures;
 mod pytorch;
 mod screen;
 mod training;

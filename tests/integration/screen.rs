@@ -18,46 +18,50 @@ use taper::run::event::{
 use taper::run::lock::Liveness;
 use taper::run::log::Follower;
 use taper::tui::app::{App, Effect, Update};
+use taper::tui::picture::Placed;
 use taper::tui::theme::Theme;
 use taper::tui::view;
 
 use crate::follow::{drain, fixture};
 
-struct Screen {
-    app: App,
-    terminal: Terminal<TestBackend>,
+pub struct Screen {
+    pub app: App,
+    pub terminal: Terminal<TestBackend>,
+    /// Pictures that the terminal is to draw over the last frame.
+    pub placed: Vec<Placed>,
 }
 
 impl Screen {
     /// The dashboard of a live trainer, two seconds after the last event.
-    fn new(log: &str, width: u16, height: u16) -> Self {
+    pub fn new(log: &str, width: u16, height: u16) -> Self {
         Self::themed(log, width, height, Theme::Colour)
     }
 
-    fn themed(log: &str, width: u16, height: u16, theme: Theme) -> Self {
+    pub fn themed(log: &str, width: u16, height: u16, theme: Theme) -> Self {
         let mut app = App::new("20261124-175203-cnn", Size::new(width, height), theme, TimeZone::UTC);
         app.update(Update::Records(drain(&mut Follower::new(fixture(log)), 1 << 20)));
         app.update(Update::Liveness(Liveness::Live));
         app.now_ms = app.run.last_activity_ms + 2000;
-        Self { app, terminal: Terminal::new(TestBackend::new(width, height)).unwrap() }
+        Self { app, terminal: Terminal::new(TestBackend::new(width, height)).unwrap(), placed: vec![] }
     }
 
-    fn press(&mut self, code: KeyCode) -> Option<Effect> {
+    pub fn press(&mut self, code: KeyCode) -> Option<Effect> {
         self.app.handle_key(KeyEvent::new(code, KeyModifiers::NONE))
     }
 
-    fn keys(&mut self, keys: &str) {
+    pub fn keys(&mut self, keys: &str) {
         for key in keys.chars() {
             self.press(KeyCode::Char(key));
         }
     }
 
-    fn draw(&mut self) -> &Buffer {
-        self.terminal.draw(|frame| view::render(&self.app, frame)).unwrap();
+    pub fn draw(&mut self) -> &Buffer {
+        let Self { app, terminal, placed } = self;
+        terminal.draw(|frame| *placed = view::render(app, frame)).unwrap();
         self.terminal.backend().buffer()
     }
 
-    fn text(&mut self) -> String {
+    pub fn text(&mut self) -> String {
         let buffer = self.draw();
         let mut text = String::new();
         for y in 0..buffer.area.height {
@@ -67,13 +71,13 @@ impl Screen {
         text
     }
 
-    fn line_with(&mut self, part: &str) -> String {
+    pub fn line_with(&mut self, part: &str) -> String {
         let text = self.text();
         text.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("no {part:?} in\n{text}")).to_owned()
     }
 }
 
-fn snapshot(name: &str, screen: &mut Screen) {
+pub fn snapshot(name: &str, screen: &mut Screen) {
     with_settings!({ omit_expression => true }, { assert_snapshot!(name, screen.text()) });
 }
 
@@ -314,6 +318,8 @@ fn event() -> impl Strategy<Value = Event> {
                     elapsed_secs: r[5],
                     evaluation_secs: r[6],
                     best: yes,
+                    confusion: None,
+                    mistakes: vec![],
                 }),
                 3 => {
                     let reason = if yes { LearningRateReason::Plateau } else { LearningRateReason::Command };
@@ -353,7 +359,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcag?]{0,8}") {
+    fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcagimCnNvxX123\\[\\]z?]{0,12}") {
         for (width, height) in [(80, 24), (120, 40), (200, 50)] {
             let mut screen = Screen::new("empty", width, height);
             let records = events.iter().map(|(time_ms, event)| Record { time_ms: *time_ms, event: event.clone() });

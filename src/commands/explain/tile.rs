@@ -3,10 +3,10 @@
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 
-use super::cells::{self, Palette};
+use super::ansi;
+use crate::cells::Palette;
 use crate::data::SIDE;
-use crate::explain::Map;
-use crate::explain::colour::{enlarged, overlay, picture, viridis_picture};
+use crate::explain::drawing::Drawing;
 
 /// Columns between two pictures.
 const GAP: usize = 2;
@@ -22,23 +22,10 @@ pub struct Tile {
     pub drawing: Drawing,
 }
 
-pub enum Drawing {
-    Picture,
-    /// In viridis.
-    Map(Map),
-    /// In jet, over the picture.
-    Heat(Map),
-}
-
 impl Tile {
     /// With `scale` pixels for each of the picture's, in both directions.
     pub fn draw(&self, scale: u32) -> RgbImage {
-        let picture = || enlarged(&picture(&self.picture), scale);
-        match &self.drawing {
-            Drawing::Picture => picture(),
-            Drawing::Map(map) => viridis_picture(map, SIDE as u32 * scale),
-            Drawing::Heat(heat) => overlay(&picture(), heat),
-        }
+        self.drawing.draw(&self.picture, scale)
     }
 }
 
@@ -51,7 +38,7 @@ pub fn lines(tiles: &[Tile], columns: usize, palette: Palette) -> Vec<String> {
         let titles: Vec<String> = row.iter().map(|tile| format!("{:side$.side$}", tile.title)).collect();
         lines.push(titles.join(&" ".repeat(GAP)).trim_end().to_owned());
         let drawn: Vec<Vec<String>> =
-            row.iter().map(|tile| cells::lines(&fitted(tile.draw(1), side), palette)).collect();
+            row.iter().map(|tile| ansi::lines(&fitted(tile.draw(1), side), palette)).collect();
         let height = drawn.iter().map(Vec::len).max().unwrap_or(0);
         for line in 0..height {
             let parts: Vec<&str> = drawn.iter().map(|tile| tile[line].as_str()).collect();
@@ -70,25 +57,18 @@ fn fitted(picture: RgbImage, side: usize) -> RgbImage {
 mod tests {
     use super::*;
 
-    fn tile(drawing: Drawing) -> Tile {
-        Tile { channel: None, title: "a title".into(), file: "x".into(), picture: vec![200; 3 * SIDE * SIDE], drawing }
+    fn tile() -> Tile {
+        let picture = vec![200; 3 * SIDE * SIDE];
+        Tile { channel: None, title: "a title".into(), file: "x".into(), picture, drawing: Drawing::Picture }
     }
 
     #[test]
     fn as_many_beside_each_other_as_fit() {
-        let tiles: Vec<Tile> = (0..3).map(|_| tile(Drawing::Picture)).collect();
+        let tiles: Vec<Tile> = (0..3).map(|_| tile()).collect();
         let count = |columns| lines(&tiles, columns, Palette::Shades).len();
         let rows = 1 + SIDE / 2;
         assert_eq!([200, 100, 66, 65, 32].map(count), [rows, rows, 2 * rows, 3 * rows, 3 * rows]);
         let narrow = lines(&tiles, 9, Palette::Shades);
         assert!(narrow.len() == 3 * (1 + 5) && narrow.iter().all(|line| line.chars().count() <= 9), "{narrow:?}");
-    }
-
-    #[test]
-    fn every_drawing_has_the_scaled_size() {
-        let map = || Map::new(2, vec![0.0, 1.0, 2.0, 3.0]);
-        for drawing in [Drawing::Picture, Drawing::Map(map()), Drawing::Heat(map())] {
-            assert_eq!(tile(drawing).draw(3).dimensions(), (96, 96));
-        }
     }
 }

@@ -19,7 +19,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     };
     let values = series.values();
     let scroll = app.scroll(Panel::BatchLoss);
-    let visible = scroll.visible(values.len(), areas.page(Panel::BatchLoss));
+    let visible = scroll.visible(values.len(), areas.page_of(Panel::BatchLoss));
     let mut note = Vec::new();
     if scroll != Scroll::Latest {
         let [first, last] = [visible.start + 1, visible.end].map(|step| format::count(step as u64));

@@ -17,7 +17,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     }
     let theme = app.ui.theme;
     let checkpoints = &app.run.checkpoints;
-    let visible = app.scroll(Panel::Checkpoints).visible(checkpoints.len(), areas.page(Panel::Checkpoints));
+    let visible = app.scroll(Panel::Checkpoints).visible(checkpoints.len(), areas.page_of(Panel::Checkpoints));
     let note = position(&visible, checkpoints.len()).unwrap_or_default();
     let note = Line::from(vec![Span::styled(note, theme.faint())]);
     let inner = panel(app, areas, areas.checkpoints, Some(Panel::Checkpoints), "Checkpoints", note, frame);

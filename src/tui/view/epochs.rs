@@ -16,7 +16,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let theme = app.ui.theme;
     let wide = areas.density == Density::Wide;
     let len = app.scroll_len(Panel::Epochs);
-    let visible = app.scroll(Panel::Epochs).visible(len, areas.page(Panel::Epochs));
+    let visible = app.scroll(Panel::Epochs).visible(len, areas.page_of(Panel::Epochs));
     let mut note = Vec::new();
     if let Some(best) = app.run.best() {
         note.push(Span::styled(format!("best ★ {:.2} %", best.test_accuracy), theme.best()));

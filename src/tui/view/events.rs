@@ -13,7 +13,7 @@ use crate::tui::layout::{Areas, Density, Panel, Scroll};
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let theme = app.ui.theme;
     let notes = &app.run.notes;
-    let visible = app.scroll(Panel::Events).visible(notes.len(), areas.page(Panel::Events));
+    let visible = app.scroll(Panel::Events).visible(notes.len(), areas.page_of(Panel::Events));
     let inner = if areas.density == Density::Compact {
         Rect { x: areas.events.x + 1, width: areas.events.width - 1, ..areas.events }
     } else {
@@ -35,9 +35,16 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         let mark = if focused { "▸ " } else { "" };
         row(line, event_line(app, mark, note_line), Line::styled(note.clone(), theme.faint()), frame);
     }
-    if let (Some(message), Some(line)) = (&app.ui.message, inner.rows().next_back()) {
+    if let Some(line) = inner.rows().next_back() {
+        render_message(app, line, frame);
+    }
+}
+
+/// The dashboard's own, in place of what is there.
+pub fn render_message(app: &App, line: Rect, frame: &mut Frame) {
+    if let Some(message) = &app.ui.message {
         frame.render_widget(ratatui::widgets::Clear, line);
-        let text = Span::styled(format!("› {}", message.text), theme.weight(message.weight));
+        let text = Span::styled(format!("› {}", message.text), app.ui.theme.weight(message.weight));
         row(line, Line::from(vec![text]), Line::default(), frame);
     }
 }

@@ -8,15 +8,23 @@ use crate::tui::app::App;
 use crate::tui::keys;
 use crate::tui::layout::Areas;
 
+/// Where not all fit: those who need help, or to get away, come before the others.
+const LAST_KEPT: usize = 2;
+
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let theme = app.ui.theme;
-    let mut spans = vec![Span::raw(" ")];
-    for binding in keys::bindings(app.ui.screen).filter(|binding| !binding.label.is_empty()) {
-        if spans.len() > 1 {
-            spans.push(Span::raw("  "));
-        }
-        spans.push(Span::styled(binding.keys[0].to_string(), theme.strong()));
-        spans.push(Span::styled(format!(" {}", binding.label), theme.faint()));
+    let mut entries: Vec<[Span; 2]> = keys::bindings(app.ui.screen)
+        .filter(|binding| !binding.label.is_empty())
+        .map(|binding| {
+            let label = Span::styled(format!(" {}  ", binding.label), theme.faint());
+            [Span::styled(binding.keys[0].to_string(), theme.strong()), label]
+        })
+        .collect();
+    let width = |entries: &[[Span; 2]]| entries.iter().flatten().map(Span::width).sum::<usize>();
+    // A space before, and the two after the last that nobody sees.
+    while entries.len() > LAST_KEPT && 1 + width(&entries) > usize::from(areas.footer.width) + 2 {
+        entries.remove(entries.len() - LAST_KEPT - 1);
     }
-    row(areas.footer, Line::from(spans), Line::default(), frame);
+    let spans = std::iter::once(Span::raw(" ")).chain(entries.into_iter().flatten());
+    row(areas.footer, Line::from_iter(spans), Line::default(), frame);
 }

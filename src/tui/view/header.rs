@@ -82,6 +82,9 @@ fn phase(app: &App) -> Line<'static> {
     if pending.checkpoint {
         spans.push(Span::styled("saving…  ", theme.pending()));
     }
+    if pending.probe {
+        spans.push(Span::styled("probing…  ", theme.pending()));
+    }
     spans.push(Span::styled(text, style.add_modifier(ratatui::style::Modifier::BOLD)));
     Line::from(spans)
 }

@@ -9,22 +9,26 @@ use super::overlay;
 use crate::tui::app::App;
 use crate::tui::keys::{self, Binding, Screen};
 
-const KEYS_WIDTH: usize = 11;
-
 pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
     let theme = app.ui.theme;
-    let mut lines: Vec<Line> = keys::bindings(Screen::Dashboard)
-        .map(|binding| {
-            Line::from(vec![
-                Span::styled(format!("{:<KEYS_WIDTH$}  ", names(binding)), theme.strong()),
-                Span::raw(binding.help),
-            ])
+    let mut rows: Vec<(String, &str)> = vec![];
+    for binding in keys::bindings(app.ui.page()) {
+        match rows.last_mut() {
+            Some((keys, _)) if binding.help.is_empty() => *keys = format!("{keys} {}", names(binding)),
+            _ => rows.push((names(binding), binding.help)),
+        }
+    }
+    if app.ui.page() == Screen::Dashboard {
+        rows.push(("★ ▲▼ !".to_owned(), "the best epoch; learning rate raised, lowered; alarm"));
+    }
+    let keys_width = rows.iter().map(|(keys, _)| Line::raw(keys).width()).max().unwrap_or(0);
+    let lines: Vec<Line> = rows
+        .into_iter()
+        .map(|(keys, help)| {
+            let keys = format!("{keys:<keys_width$}  ");
+            Line::from(vec![Span::styled(keys, theme.strong()), Span::raw(help)])
         })
         .collect();
-    lines.push(Line::from(vec![
-        Span::styled(format!("{:<KEYS_WIDTH$}  ", "★ ▲▼ !"), theme.strong()),
-        Span::raw("the best epoch; learning rate raised, lowered; an alarm"),
-    ]));
     let width = lines.iter().map(Line::width).max().unwrap_or(0) as u16;
     let inner = overlay(app, screen, width, lines.len() as u16, "Keys", frame);
     frame.render_widget(Paragraph::new(lines), inner);

@@ -13,7 +13,7 @@ use crate::tui::layout::{Areas, Density, Panel};
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let theme = app.ui.theme;
     let len = app.scroll_len(Panel::LearningRate);
-    let visible = app.scroll(Panel::LearningRate).visible(len, areas.page(Panel::LearningRate));
+    let visible = app.scroll(Panel::LearningRate).visible(len, areas.page_of(Panel::LearningRate));
     let mut note = Vec::new();
     if areas.density != Density::Compact
         && let Some(position) = position(&visible, len)

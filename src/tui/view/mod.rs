@@ -4,14 +4,18 @@ mod alarms;
 mod batch_loss;
 mod charts;
 mod checkpoints;
+mod classes;
 mod confirm;
 mod epochs;
 mod events;
 mod footer;
 mod header;
 mod help;
+mod inside;
 mod learning_rate;
+mod mistakes;
 mod notices;
+mod picture;
 mod step_time;
 mod too_small;
 
@@ -24,30 +28,57 @@ use ratatui::widgets::{Block, BorderType, Borders, Clear, Padding};
 use super::app::App;
 use super::keys::Screen;
 use super::layout::{Areas, Density, Panel};
+use super::picture::Placed;
+pub use mistakes::columns as gallery_columns;
 
-/// Draws the dashboard.
-pub fn render(app: &App, frame: &mut Frame) {
+/// Draws the dashboard; gives the pictures that the terminal is to draw, for which it has left room.
+pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
     let screen = frame.area();
+    let mut placed = vec![];
     let Some(areas) = app.areas(screen) else {
-        return too_small::render(app, screen, frame);
+        too_small::render(app, screen, frame);
+        return placed;
     };
     header::render(app, &areas, frame);
-    step_time::render(app, &areas, frame);
     notices::render(app, &areas, frame);
-    batch_loss::render(app, &areas, frame);
-    charts::render_loss(app, &areas, frame);
-    charts::render_accuracy(app, &areas, frame);
-    epochs::render(app, &areas, frame);
-    learning_rate::render(app, &areas, frame);
-    checkpoints::render(app, &areas, frame);
-    events::render(app, &areas, frame);
+    if areas.density < Density::Wide {
+        step_time::render(app, &areas, frame);
+    }
+    match app.ui.page() {
+        Screen::Inside => inside::render_in(app, &areas, areas.page(), frame, &mut placed),
+        Screen::Mistakes => mistakes::render(app, &areas, frame, &mut placed),
+        Screen::Classes => classes::render(app, &areas, frame),
+        Screen::Dashboard | Screen::Help | Screen::Alarms | Screen::Diverged | Screen::ConfirmStop => {
+            render_dashboard(app, &areas, frame, &mut placed);
+        }
+    }
     footer::render(app, &areas, frame);
     match app.ui.screen {
         Screen::Dashboard | Screen::Diverged => {}
         Screen::Alarms => alarms::render(app, screen, frame),
+        Screen::Inside | Screen::Mistakes | Screen::Classes => events::render_message(app, areas.message(), frame),
         Screen::Help => help::render(app, screen, frame),
         Screen::ConfirmStop => confirm::render(app, screen, frame),
     }
+    if app.ui.screen != app.ui.page() {
+        // They would lie over what lies over the page.
+        placed.clear();
+    }
+    placed
+}
+
+fn render_dashboard(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Placed>) {
+    if areas.density == Density::Wide {
+        step_time::render(app, areas, frame);
+    }
+    batch_loss::render(app, areas, frame);
+    charts::render_loss(app, areas, frame);
+    charts::render_accuracy(app, areas, frame);
+    inside::render(app, areas, frame, placed);
+    epochs::render(app, areas, frame);
+    learning_rate::render(app, areas, frame);
+    checkpoints::render(app, areas, frame);
+    events::render(app, areas, frame);
 }
 
 /// Draws the frame of a panel (a rule above it where room is scarce) and gives what is inside.
@@ -90,15 +121,15 @@ fn panel(
 
 /// A frame over the middle of the screen; gives what is inside.
 fn overlay(app: &App, screen: Rect, width: u16, height: u16, title: &str, frame: &mut Frame) -> Rect {
-    let margin = u16::from(height + 4 <= screen.height);
     let area = screen.centered(
         Constraint::Length((width + 6).min(screen.width)),
-        Constraint::Length((height + 2 + 2 * margin).min(screen.height)),
+        Constraint::Length((height + 4).min(screen.height)),
     );
     let theme = app.ui.theme;
+    let padding = u16::from(height + 4 <= screen.height);
     let block = Block::bordered()
         .border_type(BorderType::Rounded)
-        .padding(Padding::new(2, 2, margin, margin))
+        .padding(Padding::new(2, 2, padding, padding))
         .title_top(Line::styled(format!(" {title} "), theme.strong()));
     let inner = block.inner(area);
     frame.render_widget(Clear, area);

@@ -1,11 +1,10 @@
 //! Pictures as half-block cells: one character shows two pixels, one above the other.
 
 use std::env;
-use std::fmt::Write;
 
 use image::{Rgb, RgbImage};
 
-/// The colours that are printed.
+/// The colours that a terminal shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Palette {
     TrueColour,
@@ -24,7 +23,7 @@ impl Palette {
 
     /// `NO_COLOR` (<https://no-color.org>) and a dumb terminal get shades; screen passes on no more than 256 colours,
     /// whatever `COLORTERM` says.
-    fn of(variable: &impl Fn(&str) -> Option<String>) -> Self {
+    pub fn of(variable: &impl Fn(&str) -> Option<String>) -> Self {
         if variable("NO_COLOR").is_some() || variable("TERM").as_deref() == Some("dumb") {
             return Self::Shades;
         }
@@ -35,43 +34,41 @@ impl Palette {
     }
 }
 
-/// A line for every two rows of pixels; of an odd number the last row is shown twice. The colours end with the line.
-pub fn lines(picture: &RgbImage, palette: Palette) -> Vec<String> {
-    let bottom = |y: u32| (y + 1).min(picture.height() - 1);
-    let rows = (0..picture.height()).step_by(2);
-    let pairs =
-        |y: u32| (0..picture.width()).map(move |x| [*picture.get_pixel(x, y), *picture.get_pixel(x, bottom(y))]);
-    rows.map(|y| match palette {
-        Palette::Shades => pairs(y).map(shade).collect(),
-        Palette::TrueColour => coloured(pairs(y), |Rgb([r, g, b])| format!("2;{r};{g};{b}")),
-        Palette::Colours256 => coloured(pairs(y), |pixel| format!("5;{}", nearest_of_256(pixel))),
-    })
-    .collect()
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    Rgb([u8; 3]),
+    /// Of xterm's 256.
+    Indexed(u8),
 }
 
-/// `select` gives what follows 38; or 48; in the control sequence. A colour is set where it changes.
-fn coloured(pairs: impl Iterator<Item = [Rgb<u8>; 2]>, select: impl Fn(Rgb<u8>) -> String) -> String {
-    let mut line = String::new();
-    let (mut last_top, mut last_bottom) = (String::new(), String::new());
-    for [top, bottom] in pairs {
-        let (top, bottom) = (select(top), select(bottom));
-        let changed = [(38, &top, &last_top), (48, &bottom, &last_bottom)]
-            .into_iter()
-            .filter(|(_, now, last)| now != last)
-            .map(|(layer, now, _)| format!("{layer};{now}"))
-            .collect::<Vec<_>>();
-        if !changed.is_empty() {
-            write!(line, "\u{1b}[{}m", changed.join(";")).expect("a string takes everything");
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// `▀`, in the colour of the upper pixel on that of the lower.
+    Halves { top: Colour, bottom: Colour },
+    /// A character, as bright as both of them.
+    Shade(char),
+}
+
+impl Cell {
+    fn of([top, bottom]: [Rgb<u8>; 2], palette: Palette) -> Self {
+        match palette {
+            Palette::TrueColour => Self::Halves { top: Colour::Rgb(top.0), bottom: Colour::Rgb(bottom.0) },
+            Palette::Colours256 => Self::Halves { top: nearest_of_256(top), bottom: nearest_of_256(bottom) },
+            Palette::Shades => Self::Shade(shade([top, bottom])),
         }
-        line.push('▀');
-        (last_top, last_bottom) = (top, bottom);
     }
-    line.push_str("\u{1b}[0m");
-    line
 }
 
-/// The nearest colour of xterm's cube and greys, by its number.
-fn nearest_of_256(Rgb(pixel): Rgb<u8>) -> u8 {
+/// A row of cells for every two rows of pixels; of an odd number the last row is shown twice.
+pub fn rows(picture: &RgbImage, palette: Palette) -> impl Iterator<Item = impl Iterator<Item = Cell>> {
+    (0..picture.height()).step_by(2).map(move |y| {
+        let below = (y + 1).min(picture.height() - 1);
+        (0..picture.width()).map(move |x| Cell::of([*picture.get_pixel(x, y), *picture.get_pixel(x, below)], palette))
+    })
+}
+
+/// The nearest colour of xterm's cube and greys.
+fn nearest_of_256(Rgb(pixel): Rgb<u8>) -> Colour {
     const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
     let apart = |a: [u8; 3]| a.iter().zip(pixel).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>();
     let nearest_level =
@@ -81,7 +78,11 @@ fn nearest_of_256(Rgb(pixel): Rgb<u8>) -> u8 {
     let mean = (pixel.iter().map(|&value| u32::from(value)).sum::<u32>() / 3) as u8;
     // Greys are 8, 18, … 238.
     let grey = (mean.saturating_sub(3) / 10).min(23);
-    if apart([8 + 10 * grey; 3]) < apart(of_cube) { 232 + grey } else { 16 + 36 * cube[0] + 6 * cube[1] + cube[2] }
+    Colour::Indexed(if apart([8 + 10 * grey; 3]) < apart(of_cube) {
+        232 + grey
+    } else {
+        16 + 36 * cube[0] + 6 * cube[1] + cube[2]
+    })
 }
 
 /// By the luminance (ITU-R BT.601) of both pixels, for light text on a dark ground.
@@ -112,25 +113,23 @@ mod tests {
     }
 
     #[test]
-    fn two_pixels_are_one_cell_and_a_colour_is_set_where_it_changes() {
-        let picture = RgbImage::from_fn(3, 2, |x, y| Rgb([if x == 2 { 9 } else { 1 }, y as u8, 0]));
-        let colours = lines(&picture, Palette::TrueColour);
-        assert_eq!(colours, ["\u{1b}[38;2;1;0;0;48;2;1;1;0m▀▀\u{1b}[38;2;9;0;0;48;2;9;1;0m▀\u{1b}[0m"]);
-        assert_eq!(lines(&RgbImage::new(4, 3), Palette::Colours256), ["\u{1b}[38;5;16;48;5;16m▀▀▀▀\u{1b}[0m"; 2]);
-    }
-
-    #[test]
     fn the_nearest_of_256_colours() {
         let cases =
             [([0, 0, 0], 16), ([255, 255, 255], 231), ([255, 0, 0], 196), ([8, 8, 8], 232), ([120, 120, 120], 243)];
         for (pixel, number) in cases {
-            assert_eq!(nearest_of_256(Rgb(pixel)), number, "{pixel:?}");
+            assert_eq!(nearest_of_256(Rgb(pixel)), Colour::Indexed(number), "{pixel:?}");
         }
     }
 
     #[test]
-    fn without_colours_brightness_is_shown() {
-        let ramp = RgbImage::from_fn(5, 2, |x, _| Rgb([(x * 60 + 10) as u8; 3]));
-        assert_eq!(lines(&ramp, Palette::Shades), [" ░▒▓█"]);
+    fn two_pixels_are_one_cell_and_without_colours_brightness_is_shown() {
+        let ramp = RgbImage::from_fn(5, 3, |x, _| Rgb([(x * 60 + 10) as u8; 3]));
+        let shades: Vec<String> = rows(&ramp, Palette::Shades)
+            .map(|row| row.map(|cell| if let Cell::Shade(char) = cell { char } else { '?' }).collect())
+            .collect();
+        assert_eq!(shades, [" ░▒▓█"; 2]);
+        let picture = RgbImage::from_fn(1, 2, |_, y| Rgb([y as u8; 3]));
+        let halves: Vec<Cell> = rows(&picture, Palette::TrueColour).flatten().collect();
+        assert_eq!(halves, [Cell::Halves { top: Colour::Rgb([0; 3]), bottom: Colour::Rgb([1; 3]) }]);
     }
 }

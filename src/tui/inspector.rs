@@ -1,0 +1,518 @@
+//! What is looked at inside the network: which probe, picture, layer, view and class, and the pictures that shows.
+
+use std::sync::Arc;
+
+use image::RgbImage;
+
+use crate::data::{CLASSES, SIDE};
+use crate::explain::drawing::Drawing;
+use crate::explain::{Map, confidences};
+use crate::run::probe::{Probe, ProbedPicture};
+
+pub const LAYERS: [&str; 3] = ["conv1", "conv2", "conv3"];
+/// Of the two tiles of a heat map, of a tile alone, of several: pixels for each of the picture's. On a link with room for
+/// 60 kB a refresh, the protocol that takes most has 11 000 pixels.
+const SCALES: [u32; 3] = [2, 3, 1];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    Maps,
+    GradCam,
+    Attention,
+}
+
+impl View {
+    pub fn name(self) -> &'static str {
+        match self {
+            View::Maps => "feature maps",
+            View::GradCam => "Grad-CAM",
+            View::Attention => "attention",
+        }
+    }
+}
+
+/// The class that a heat map is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Predicted,
+    True,
+    Number(usize),
+}
+
+/// Which of a probe's pictures, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Pinned(usize),
+    Mistake(usize),
+}
+
+/// Which of the run's probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Whichever is the newest.
+    Newest,
+    /// The one of this step, or the last before it.
+    Step(u64),
+}
+
+/// Names a saved probe, also when one of the same step has taken its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeKey {
+    pub file: String,
+    pub time_ms: u64,
+}
+
+#[derive(Debug)]
+pub struct Loaded {
+    pub key: ProbeKey,
+    /// Or why it cannot be shown.
+    pub probe: Result<Arc<Probe>, String>,
+}
+
+/// A picture with a word about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tile {
+    pub caption: String,
+    pub picture: RgbImage,
+}
+
+#[derive(Debug)]
+pub struct Inspector {
+    pub moment: Moment,
+    pub subject: Subject,
+    /// From 0.
+    pub layer: usize,
+    pub view: View,
+    pub class: Class,
+    /// The place of the last layer, row by row, whose map non-local attention shows; the middle unless told.
+    pub place: Option<usize>,
+    /// One tile alone.
+    pub enlarged: Option<usize>,
+    /// The mistake that is chosen in the gallery, from 0.
+    pub chosen_mistake: usize,
+    loaded: Option<Loaded>,
+    tiles: Vec<Tile>,
+    gallery: Vec<Tile>,
+}
+
+impl Default for Inspector {
+    fn default() -> Self {
+        Self {
+            moment: Moment::Newest,
+            subject: Subject::Pinned(0),
+            layer: LAYERS.len() - 1,
+            view: View::GradCam,
+            class: Class::Predicted,
+            place: None,
+            enlarged: None,
+            chosen_mistake: 0,
+            loaded: None,
+            tiles: vec![],
+            gallery: vec![],
+        }
+    }
+}
+
+impl Inspector {
+    /// Of things that were done after these steps, in their order, the number of the one that is looked at.
+    pub fn wanted(&self, steps: impl ExactSizeIterator<Item = u64>) -> Option<usize> {
+        let last = steps.len().checked_sub(1)?;
+        match self.moment {
+            Moment::Newest => Some(last),
+            Moment::Step(moment) => Some(steps.take_while(|&step| step <= moment).count().saturating_sub(1)),
+        }
+    }
+
+    /// Looks at the one before or after; behind the last it is the newest that is followed.
+    pub fn scrub(&mut self, by: isize, mut steps: impl ExactSizeIterator<Item = u64> + Clone) {
+        let Some(present) = self.wanted(steps.clone()) else { return };
+        let (next, count) = (present.saturating_add_signed(by), steps.len());
+        self.moment = match steps.nth(next) {
+            Some(step) if next + 1 < count => Moment::Step(step),
+            _ => Moment::Newest,
+        };
+    }
+
+    pub fn load(&mut self, loaded: Loaded) {
+        self.loaded = Some(loaded);
+        self.compose();
+    }
+
+    pub fn loaded(&self) -> Option<&Loaded> {
+        self.loaded.as_ref()
+    }
+
+    pub fn probe(&self) -> Option<&Probe> {
+        self.loaded.as_ref()?.probe.as_deref().ok()
+    }
+
+    /// The picture that is looked at, and its number among as many as there are.
+    pub fn picture(&self) -> Option<(&ProbedPicture, usize, usize)> {
+        let probe = self.probe()?;
+        let (pictures, number) = match self.subject {
+            Subject::Pinned(number) => (&probe.pictures, number),
+            Subject::Mistake(number) => (&probe.mistakes, number),
+        };
+        let number = number.min(pictures.len().checked_sub(1)?);
+        Some((&pictures[number], number, pictures.len()))
+    }
+
+    /// The number of the class that the heat map is for.
+    pub fn class_number(&self) -> Option<usize> {
+        let (picture, ..) = self.picture()?;
+        Some(match self.class {
+            Class::Predicted => picture.predicted(),
+            Class::True => picture.true_class.into(),
+            Class::Number(class) => class,
+        })
+    }
+
+    /// What is looked at, for a title.
+    pub fn title(&self) -> String {
+        let (view, layer) = (self.view.name(), LAYERS[self.layer]);
+        let class = match self.class {
+            Class::Predicted => "the predicted class",
+            Class::True => "the true class",
+            Class::Number(class) => CLASSES[class],
+        };
+        match self.view {
+            View::Maps | View::Attention => format!("{view} of {layer}"),
+            View::GradCam => format!("{view} of {layer} for {class}"),
+        }
+    }
+
+    pub fn tiles(&self) -> &[Tile] {
+        match self.enlarged {
+            Some(number) if !self.tiles.is_empty() => {
+                std::slice::from_ref(&self.tiles[number.min(self.tiles.len() - 1)])
+            }
+            _ => &self.tiles,
+        }
+    }
+
+    /// The mistakes, each with what it was taken for.
+    pub fn gallery(&self) -> &[Tile] {
+        &self.gallery
+    }
+
+    pub fn step_picture(&mut self, by: isize) {
+        let Some((_, number, count)) = self.picture() else { return };
+        let next = (number as isize + by).rem_euclid(count as isize) as usize;
+        self.subject = match self.subject {
+            Subject::Pinned(_) => Subject::Pinned(next),
+            Subject::Mistake(_) => Subject::Mistake(next),
+        };
+        self.compose();
+    }
+
+    pub fn set_layer(&mut self, layer: usize) {
+        self.layer = layer;
+        self.compose();
+    }
+
+    pub fn next_view(&mut self) {
+        self.view = match self.view {
+            View::Maps => View::GradCam,
+            View::GradCam => View::Attention,
+            View::Attention => View::Maps,
+        };
+        self.enlarged = None;
+        self.compose();
+    }
+
+    /// Predicted, true, and then each of them.
+    pub fn step_class(&mut self, by: isize) {
+        let all = CLASSES.len() as isize + 2;
+        let present = match self.class {
+            Class::Predicted => 0,
+            Class::True => 1,
+            Class::Number(class) => 2 + class as isize,
+        };
+        self.class = match (present + by).rem_euclid(all) {
+            0 => Class::Predicted,
+            1 => Class::True,
+            class => Class::Number(class as usize - 2),
+        };
+        self.compose();
+    }
+
+    pub fn look_at(&mut self, subject: Subject, view: View) {
+        (self.subject, self.view, self.enlarged) = (subject, view, None);
+        self.compose();
+    }
+
+    /// One tile alone, first the one that explains; and all of them again.
+    pub fn toggle_enlarged(&mut self) {
+        self.enlarged = if self.enlarged.is_some() { None } else { Some(1) };
+        self.compose();
+    }
+
+    /// Another tile alone.
+    pub fn step_tile(&mut self, by: isize) {
+        if let (Some(number), count @ 1..) = (self.enlarged, self.tiles.len()) {
+            let present = number.min(count - 1) as isize;
+            self.enlarged = Some((present + by).rem_euclid(count as isize) as usize);
+        }
+    }
+
+    /// The place that non-local attention is shown for; whether there is such a thing.
+    pub fn step_place(&mut self, across: isize, down: isize) -> bool {
+        let Some((width, height)) = self.places() else { return false };
+        let present = self.place.unwrap_or(middle(width, height)).min(width * height - 1);
+        let column = (present % width).saturating_add_signed(across).min(width - 1);
+        let row = (present / width).saturating_add_signed(down).min(height - 1);
+        self.place = Some(row * width + column);
+        self.compose();
+        true
+    }
+
+    /// Columns and rows of the places that look at each other, where they are shown.
+    fn places(&self) -> Option<(usize, usize)> {
+        let first = self.picture()?.0.pairs.as_ref()?.first()?;
+        (self.view == View::Attention && self.layer + 1 == LAYERS.len()).then(|| (first.width, first.height()))
+    }
+
+    /// The gates of the layer's channels, where it has such attention and it is shown.
+    pub fn gates(&self) -> Option<&[f32]> {
+        let gates = self.picture()?.0.gates[self.layer].as_deref()?;
+        (self.view == View::Attention).then_some(gates)
+    }
+
+    fn compose(&mut self) {
+        let drawings = self.picture().map(|(picture, ..)| (picture.planes.clone(), self.drawings(picture)));
+        self.tiles = drawings.map_or(vec![], |(planes, drawings)| {
+            let scale = match (self.enlarged, drawings.len()) {
+                (Some(_), _) => SCALES[1],
+                (None, ..=2) => SCALES[0],
+                (None, _) => SCALES[2],
+            };
+            let place = self.places().map(|(width, height)| {
+                let place = self.place.unwrap_or(middle(width, height)).min(width * height - 1);
+                (place % width * SIDE / width, place / width * SIDE / height, SIDE / width)
+            });
+            drawings
+                .into_iter()
+                .map(|Drawn { caption, drawing, marks_place }| {
+                    let mut picture = drawing.draw(&planes, scale);
+                    if let Some((x, y, side)) = place.filter(|_| marks_place) {
+                        let scaled = |value: usize| value as u32 * scale;
+                        frame(&mut picture, scaled(x), scaled(y), scaled(side));
+                    }
+                    Tile { caption, picture }
+                })
+                .collect()
+        });
+        self.gallery = self.probe().map_or(vec![], |probe| {
+            let tile = |mistake: &ProbedPicture| {
+                let predicted = mistake.predicted();
+                let percent = 100.0 * confidences(&mistake.logits)[predicted];
+                Tile {
+                    caption: format!("{} {percent:.0}%", CLASSES[predicted]),
+                    picture: Drawing::Picture.draw(&mistake.planes, SCALES[2]),
+                }
+            };
+            probe.mistakes.iter().map(tile).collect()
+        });
+    }
+
+    /// What there is to see of a picture, itself first.
+    fn drawings(&self, picture: &ProbedPicture) -> Vec<Drawn> {
+        let layer = self.layer;
+        let mut all = vec![Drawn::new("the picture".into(), Drawing::Picture)];
+        let is_same = |map: &Map| map.range().0 == map.range().1;
+        let dead = |map: &Map| if is_same(map) { " (all equal)" } else { "" };
+        match self.view {
+            View::Maps => all.extend(picture.maps[layer].iter().enumerate().map(|(channel, map)| {
+                Drawn::new(format!("channel {channel}{}", dead(map)), Drawing::Map(map.clone()))
+            })),
+            View::GradCam => all.extend(self.class_number().map(|class| match picture.cam(layer, class) {
+                Some(cam) if cam.range().1 <= 0.0 => {
+                    Drawn::new(format!("nothing speaks for {}", CLASSES[class]), Drawing::Heat(cam.clone()))
+                }
+                Some(cam) => Drawn::new(format!("speaks for {}", CLASSES[class]), Drawing::Heat(cam.clone())),
+                // Said instead of shown.
+                None => Drawn::new(format!("not saved for {}", CLASSES[class]), Drawing::Picture),
+            })),
+            View::Attention => {
+                if layer + 1 == LAYERS.len() {
+                    all.extend(picture.active.iter().map(|(channel, map)| {
+                        Drawn::new(format!("channel {channel}{}", dead(map)), Drawing::Heat(map.clone()))
+                    }));
+                }
+                all.extend(
+                    picture.places[layer]
+                        .as_ref()
+                        .map(|places| Drawn::new("attends to".into(), Drawing::Heat(places.clone()))),
+                );
+                if let (Some((width, height)), Some(pairs)) = (self.places(), &picture.pairs) {
+                    let place = self.place.unwrap_or(middle(width, height)).min(pairs.len() - 1);
+                    all.push(Drawn {
+                        caption: format!("{},{} looks at", place % width, place / width),
+                        drawing: Drawing::Heat(pairs[place].clone()),
+                        marks_place: true,
+                    });
+                }
+            }
+        }
+        all
+    }
+}
+
+struct Drawn {
+    caption: String,
+    drawing: Drawing,
+    /// With a frame around the place that looks.
+    marks_place: bool,
+}
+
+impl Drawn {
+    fn new(caption: String, drawing: Drawing) -> Self {
+        Self { caption, drawing, marks_place: false }
+    }
+}
+
+fn middle(width: usize, height: usize) -> usize {
+    height / 2 * width + width / 2
+}
+
+/// White, one pixel wide, around a square.
+fn frame(picture: &mut RgbImage, left: u32, top: u32, side: u32) {
+    for along in 0..side {
+        for (x, y) in [(along, 0), (along, side - 1), (0, along), (side - 1, along)] {
+            picture.put_pixel(left + x, top + y, image::Rgb([255; 3]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::PICTURE_BYTES;
+    use crate::run::probe::ClassCam;
+
+    fn picture(index: usize) -> ProbedPicture {
+        let map = |side: usize| Map::new(side, (0..side * side).map(|value| value as f32).collect());
+        let cam = |layer: usize, class| ClassCam { layer, class, map: map(32 >> layer) };
+        let mut logits = vec![0.0; 10];
+        logits[5] = 3.0;
+        ProbedPicture {
+            index,
+            true_class: 3,
+            planes: vec![index as u8; PICTURE_BYTES],
+            logits,
+            maps: [32, 16, 8].map(|side| (0..9).map(|_| map(side)).collect()),
+            cams: (0..10).map(|class| cam(2, class)).chain([cam(0, 5), cam(0, 3)]).collect(),
+            active: (0..3).map(|channel| (channel, map(8))).collect(),
+            gates: [None, None, Some(vec![0.5; 128])],
+            places: [None, None, None],
+            pairs: Some((0..64).map(|_| map(8)).collect()),
+        }
+    }
+
+    fn inspector() -> Inspector {
+        let mut inspector = Inspector::default();
+        let probe = Probe {
+            epoch: 1,
+            step: 7,
+            pictures: (0..3).map(picture).collect(),
+            mistakes: vec![picture(40), picture(41)],
+        };
+        let key = ProbeKey { file: "x".into(), time_ms: 1 };
+        inspector.load(Loaded { key, probe: Ok(Arc::new(probe)) });
+        inspector
+    }
+
+    fn captions(inspector: &Inspector) -> Vec<&str> {
+        inspector.tiles().iter().map(|tile| tile.caption.as_str()).collect()
+    }
+
+    #[test]
+    fn the_newest_is_followed_until_one_looks_back() {
+        let mut steps = vec![10, 20, 30];
+        let mut inspector = Inspector::default();
+        let wanted = |inspector: &Inspector, steps: &[u64]| inspector.wanted(steps.iter().copied());
+        assert_eq!((wanted(&inspector, &[]), wanted(&inspector, &steps)), (None, Some(2)));
+        inspector.scrub(-1, steps.iter().copied());
+        assert_eq!(inspector.moment, Moment::Step(20));
+        steps.push(40);
+        assert_eq!(wanted(&inspector, &steps), Some(1), "a new one changes nothing");
+        inspector.scrub(-5, steps.iter().copied());
+        assert_eq!(wanted(&inspector, &steps), Some(0));
+        inspector.scrub(9, steps.iter().copied());
+        assert_eq!((inspector.moment, wanted(&inspector, &steps)), (Moment::Newest, Some(3)));
+        // A restart takes some back.
+        inspector.moment = Moment::Step(30);
+        assert_eq!(wanted(&inspector, &steps[..2]), Some(1));
+    }
+
+    #[test]
+    fn pictures_and_classes_go_round() {
+        let mut inspector = inspector();
+        inspector.step_picture(-1);
+        assert_eq!(inspector.picture().map(|(picture, number, count)| (picture.index, number, count)), Some((2, 2, 3)));
+        inspector.step_picture(1);
+        assert_eq!(inspector.subject, Subject::Pinned(0));
+        assert_eq!(inspector.class_number(), Some(5));
+        inspector.step_class(1);
+        assert_eq!((inspector.class, inspector.class_number()), (Class::True, Some(3)));
+        inspector.step_class(-2);
+        assert_eq!(inspector.class_number(), Some(9));
+        assert_eq!(inspector.title(), "Grad-CAM of conv3 for truck");
+    }
+
+    #[test]
+    fn every_view_shows_the_picture_and_what_explains_it() {
+        let mut inspector = inspector();
+        assert_eq!(captions(&inspector), ["the picture", "speaks for dog"]);
+        inspector.set_layer(1);
+        assert_eq!(captions(&inspector)[1], "not saved for dog");
+        inspector.set_layer(2);
+        inspector.next_view();
+        assert_eq!(captions(&inspector), ["the picture", "channel 0", "channel 1", "channel 2", "4,4 looks at"]);
+        assert_eq!(inspector.gates().map(<[f32]>::len), Some(128));
+        assert!(inspector.step_place(-9, 1));
+        assert_eq!(captions(&inspector)[4], "0,5 looks at");
+        assert_eq!(inspector.tiles()[4].picture.get_pixel(0, 20), &image::Rgb([255; 3]));
+        inspector.next_view();
+        assert_eq!(captions(&inspector).len(), 10);
+        assert!(!inspector.step_place(1, 0), "no attention is shown");
+    }
+
+    #[test]
+    fn one_tile_can_be_seen_alone() {
+        let mut inspector = inspector();
+        inspector.toggle_enlarged();
+        assert_eq!(captions(&inspector), ["speaks for dog"]);
+        inspector.step_tile(1);
+        assert_eq!(captions(&inspector), ["the picture"]);
+        assert_eq!(inspector.tiles()[0].picture.width(), 96);
+        inspector.toggle_enlarged();
+        assert_eq!(captions(&inspector).len(), 2);
+    }
+
+    #[test]
+    fn no_view_has_more_pixels_than_a_slow_link_takes() {
+        let mut inspector = inspector();
+        for _ in 0..3 {
+            for enlarged in [false, true] {
+                let pixels: usize = inspector.tiles().iter().map(|tile| tile.picture.pixels().len()).sum();
+                assert!(pixels <= 11_000, "{:?}: {pixels}", inspector.view);
+                if enlarged == inspector.enlarged.is_some() {
+                    inspector.toggle_enlarged();
+                }
+            }
+            inspector.next_view();
+        }
+    }
+
+    #[test]
+    fn mistakes_say_what_they_were_taken_for() {
+        let mut inspector = inspector();
+        let captions: Vec<&str> = inspector.gallery().iter().map(|tile| tile.caption.as_str()).collect();
+        assert_eq!(captions, ["dog 69%"; 2]);
+        inspector.look_at(Subject::Mistake(1), View::GradCam);
+        assert_eq!(inspector.picture().map(|(picture, ..)| picture.index), Some(41));
+        inspector.step_picture(1);
+        assert_eq!(inspector.subject, Subject::Mistake(0));
+    }
+}

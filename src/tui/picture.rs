@@ -1,0 +1,74 @@
+//! Pictures by the terminal's own protocols, through viuer; nothing else calls it.
+//!
+//! viuer writes to stdout past ratatui, and waits for a terminal's replies without a limit. So a [`Painter`] draws only
+//! after a frame, where the frame has left room, and only what has changed; and [`detect`] lets viuer ask a terminal only
+//! what it has just answered, before anything else reads the keyboard.
+
+mod detect;
+mod painter;
+mod query;
+
+pub use detect::{Detected, detect};
+pub use painter::{Painter, Placed, forget};
+
+use std::fmt;
+
+use clap::ValueEnum;
+
+use crate::cells::Palette;
+
+/// How pictures are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Images {
+    /// The best that the terminal says it can do
+    #[default]
+    Auto,
+    /// The protocol of kitty, Ghostty, Konsole and others
+    Kitty,
+    /// The protocol of iTerm2, WezTerm, mintty and others
+    Iterm,
+    /// DEC's sixel graphics: xterm, foot, mlterm and others
+    Sixel,
+    /// Characters: half blocks in colour, shades where there is none
+    Blocks,
+    /// No pictures
+    Off,
+}
+
+/// How pictures are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    Protocol(Protocol),
+    Cells(Palette),
+    Nothing,
+}
+
+/// What a terminal draws pixels by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Kitty,
+    Iterm2,
+    Sixel,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str(match self {
+            Protocol::Kitty => "kitty graphics",
+            Protocol::Iterm2 => "iTerm2 inline images",
+            Protocol::Sixel => "sixel",
+        })
+    }
+}
+
+impl fmt::Display for Means {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Means::Protocol(protocol) => protocol.fmt(formatter),
+            Means::Cells(Palette::TrueColour) => formatter.write_str("half blocks in true colour"),
+            Means::Cells(Palette::Colours256) => formatter.write_str("half blocks in 256 colours"),
+            Means::Cells(Palette::Shades) => formatter.write_str("shaded characters"),
+            Means::Nothing => formatter.write_str("none"),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The gallery of mistakes: the most confident wrong test pictures after an epoch.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::{Paragraph, Wrap};
+
+use super::inside::classes_line;
+use super::panel;
+use super::picture::{Slot, slots, tile};
+use crate::tui::app::App;
+use crate::tui::layout::Areas;
+use crate::tui::picture::{Means, Placed};
+
+pub fn render(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Placed>) {
+    let theme = app.ui.theme;
+    let inspector = &app.ui.inspector;
+    let title = match inspector.probe() {
+        Some(probe) => format!("The most confident mistakes of epoch {}", probe.epoch),
+        None => "The most confident mistakes".to_owned(),
+    };
+    let gallery = inspector.gallery();
+    let note = match gallery.len() {
+        0 => Line::default(),
+        count => Line::styled(format!("{} of {count}", inspector.chosen_mistake.min(count - 1) + 1), theme.faint()),
+    };
+    let inner = panel(app, areas, areas.page(), None, &title, note, frame);
+    if let Some(why) = why_not(app) {
+        return frame.render_widget(Paragraph::new(Line::styled(why, theme.faint())).wrap(Wrap { trim: true }), inner);
+    }
+    let chosen = inspector.chosen_mistake.min(gallery.len() - 1);
+    if let Some(probe) = inspector.probe() {
+        frame.render_widget(classes_line(app, &probe.mistakes[chosen]), Rect { height: 1, ..inner });
+    }
+    for (number, (mistake, slot)) in gallery.iter().zip(arranged(app, inner)).enumerate() {
+        let is_chosen = number == chosen;
+        let mut mistake = mistake.clone();
+        if is_chosen {
+            mistake.caption.insert(0, '▸');
+        }
+        tile(app, &mistake, slot, if is_chosen { theme.strong() } else { theme.faint() }, frame, placed);
+    }
+}
+
+/// Of the gallery, as it is seen.
+pub fn columns(app: &App) -> usize {
+    let Some(areas) = app.areas(Rect::new(0, 0, app.ui.size.width, app.ui.size.height)) else { return 1 };
+    let slots = arranged(app, areas.inner(areas.page()));
+    slots.iter().take_while(|slot| slot.picture.y == slots[0].picture.y).count().max(1)
+}
+
+/// Under a line about the one that is chosen.
+fn arranged(app: &App, area: Rect) -> Vec<Slot> {
+    let area = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    slots(area, app.ui.inspector.gallery().len(), app.ui.cell)
+}
+
+fn why_not(app: &App) -> Option<String> {
+    if app.ui.means == Means::Nothing {
+        return Some("Pictures are off (--images off).".to_owned());
+    }
+    let evaluated = |step: u64| app.run.epochs.iter().any(|epoch| epoch.step == step);
+    if !app.run.probes.iter().any(|probe| evaluated(probe.saved.step)) {
+        return Some("No epoch has a probe yet: the mistakes come with the first.".to_owned());
+    }
+    match app.ui.inspector.loaded() {
+        None => Some("reading the probe…".to_owned()),
+        Some(loaded) => match &loaded.probe {
+            Err(error) => Some(error.clone()),
+            Ok(probe) if probe.mistakes.is_empty() => Some("No mistakes are known here.".to_owned()),
+            Ok(_) => None,
+        },
+    }
+}

@@ -1,0 +1,123 @@
+//! Pictures in a frame: cells where they are drawn by characters, else room for them.
+
+use image::RgbImage;
+use image::imageops::{FilterType, resize};
+use ratatui::Frame;
+use ratatui::layout::{Rect, Size};
+use ratatui::style::{Color, Style};
+use ratatui::text::Line;
+
+use crate::cells::{Cell, Colour, rows};
+use crate::tui::app::App;
+use crate::tui::inspector::Tile;
+use crate::tui::picture::{Means, Placed};
+
+/// Where the terminal does not tell: most fonts have cells of about this shape.
+const USUAL_CELL: Size = Size { width: 1, height: 2 };
+/// Columns between two pictures.
+const GAP: u16 = 2;
+/// Fewer columns show nothing.
+const NARROWEST: u16 = 4;
+
+/// Where a tile goes: a line, and under it a square picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    pub caption: Rect,
+    pub picture: Rect,
+}
+
+/// Square pictures with captions, as large as fit, in the order of reading.
+pub fn slots(area: Rect, count: usize, cell: Option<Size>) -> Vec<Slot> {
+    let cell = cell.unwrap_or(USUAL_CELL);
+    let arrangement = |columns: u16| {
+        let rows = (count as u16).div_ceil(columns);
+        let width = (area.width + GAP).checked_div(columns)?.checked_sub(GAP)?;
+        let height = area.height.checked_div(rows)?.checked_sub(1)?;
+        let by_width = u32::from(width) * u32::from(cell.width) / u32::from(cell.height);
+        let height = height.min(by_width as u16);
+        let width = u32::from(height) * u32::from(cell.height) / u32::from(cell.width);
+        Some((columns, rows, Size { width: width as u16, height }))
+    };
+    let best = (1..=count as u16).filter_map(arrangement).max_by_key(|(columns, _, size)| (size.height, *columns));
+    let Some((columns, rows, size)) = best.filter(|(.., size)| size.width >= NARROWEST && size.height > 0) else {
+        return vec![];
+    };
+    // In the middle, and no further apart than the captions like.
+    let used = columns * (size.width + GAP) - GAP;
+    let left = area.x + (area.width - used) / 2;
+    let top = area.y + (area.height - rows * (size.height + 1)) / 2;
+    (0..count as u16)
+        .map(|number| {
+            let x = left + number % columns * (size.width + GAP);
+            let y = top + number / columns * (size.height + 1);
+            Slot {
+                caption: Rect { x, y, width: size.width, height: 1 },
+                picture: Rect { x, y: y + 1, width: size.width, height: size.height },
+            }
+        })
+        .collect()
+}
+
+/// Draws a picture over all of `area`, or leaves room for it in `placed`.
+pub fn place(app: &App, picture: &RgbImage, area: Rect, frame: &mut Frame, placed: &mut Vec<Placed>) {
+    match app.ui.means {
+        Means::Nothing => {}
+        Means::Protocol(_) => placed.push(Placed { area, picture: picture.clone() }),
+        Means::Cells(palette) => {
+            let (width, height) = (u32::from(area.width), 2 * u32::from(area.height));
+            let fitted = resize(picture, width, height, FilterType::Triangle);
+            for (row, y) in rows(&fitted, palette).zip(area.y..) {
+                for (cell, x) in row.zip(area.x..) {
+                    let Some(target) = frame.buffer_mut().cell_mut((x, y)) else { continue };
+                    match cell {
+                        Cell::Halves { top, bottom } => target.set_char('▀').set_fg(colour(top)).set_bg(colour(bottom)),
+                        Cell::Shade(char) => target.set_char(char),
+                    };
+                }
+            }
+        }
+    }
+}
+
+fn colour(colour: Colour) -> Color {
+    match colour {
+        Colour::Rgb([r, g, b]) => Color::Rgb(r, g, b),
+        Colour::Indexed(number) => Color::Indexed(number),
+    }
+}
+
+/// Draws a tile into its slot.
+pub fn tile(app: &App, tile: &Tile, slot: Slot, style: Style, frame: &mut Frame, placed: &mut Vec<Placed>) {
+    frame.render_widget(Line::styled(tile.caption.clone(), style), slot.caption);
+    place(app, &tile.picture, slot.picture, frame, placed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(width: u16, height: u16, count: usize) -> Vec<(u16, u16)> {
+        let area = Rect::new(3, 5, width, height);
+        let slots = slots(area, count, None);
+        for slot in &slots {
+            assert_eq!(slot.picture.intersection(area), slot.picture);
+            assert_eq!(slot.caption.bottom(), slot.picture.y);
+        }
+        slots.iter().map(|slot| (slot.picture.width, slot.picture.height)).collect()
+    }
+
+    #[test]
+    fn pictures_are_square_and_as_large_as_fit() {
+        assert_eq!(sizes(54, 27, 2), [(26, 13); 2]);
+        assert_eq!(sizes(54, 27, 1), [(52, 26)]);
+        assert_eq!(sizes(54, 27, 10), [(12, 6); 10]);
+        assert_eq!(sizes(200, 20, 3), [(38, 19); 3]);
+        assert!(sizes(10, 1, 2).is_empty() && sizes(0, 0, 4).is_empty() && sizes(9, 9, 0).is_empty());
+    }
+
+    #[test]
+    fn cells_of_another_shape_keep_them_square() {
+        let slot = slots(Rect::new(0, 0, 80, 20), 1, Some(Size::new(8, 20)))[0];
+        assert_eq!((slot.picture.width, slot.picture.height), (47, 19));
+    }
+}
