@@ -249,6 +249,9 @@ impl vt100::Callbacks for Calls {
     }
 }
 
+/// Of which a thread that answers for the terminal has one too.
+type Keys = Arc<Mutex<Box<dyn Write + Send>>>;
+
 /// A terminal with `taper` in it, and what it shows.
 pub struct Terminal {
     child: Box<dyn portable_pty::Child + Send + Sync>,
@@ -258,7 +261,7 @@ pub struct Terminal {
     /// Cleared, the thread that reads lets go of our side too, when the program next draws.
     open: Arc<AtomicBool>,
     /// Our side; without it the terminal is closed.
-    side: Option<(Box<dyn MasterPty + Send>, Arc<Mutex<Box<dyn Write + Send>>>)>,
+    side: Option<(Box<dyn MasterPty + Send>, Keys)>,
 }
 
 impl Terminal {
