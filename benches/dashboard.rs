@@ -102,6 +102,7 @@ fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
             epoch,
             first_step,
             losses,
+            gradient_norms: vec![],
             correct: 40 * steps_per_line,
             examples: 64 * steps_per_line,
             train_secs: 0.03 * steps_per_line as f64,

@@ -47,7 +47,7 @@ fn main() -> anyhow::Result<()> {
     app.now_ms = app.run.last_activity_ms;
     app.update(Update::Liveness(Liveness::Live));
     let mut terminal = Terminal::new(TestBackend::new(size.width, size.height))?;
-    terminal.draw(|frame| view::render(&app, frame))?;
+    terminal.draw(|frame| drop(view::render(&app, frame)))?;
     println!("{}", svg(terminal.backend().buffer())?);
     Ok(())
 }

@@ -75,6 +75,10 @@ pub enum Command {
     Checkpoint(LiveRun),
     /// Have a live run save what it sees in its pinned pictures now
     Probe(LiveRun),
+    /// Take a diverged run back to its last good checkpoint, with half the learning rate
+    Rollback(LiveRun),
+    /// Have a diverged run go on with the next batch
+    SkipBatch(LiveRun),
     /// Save a live run and end it
     Stop(LiveRun),
     /// Set the learning rate of a live run

@@ -24,6 +24,8 @@ pub struct Config {
     pub train: TrainConfig,
     pub checkpoint: CheckpointConfig,
     pub probe: ProbeConfig,
+    pub alarms: AlarmsConfig,
+    pub notify: NotifyConfig,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -173,6 +175,33 @@ pub struct TrainConfig {
     /// Ends the run after this many steps, if the epochs have not ended it before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
+    pub on_divergence: OnDivergence,
+    /// Epochs without a better one after which the run ends; 0: it goes on.
+    pub early_stop: u64,
+    /// What makes an epoch better than another.
+    pub best: BestBy,
+}
+
+/// Which of two epochs is the better one. The best one's checkpoint is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BestBy {
+    /// That with the higher test accuracy.
+    Accuracy,
+    /// That with the lower test loss.
+    Loss,
+}
+
+/// What a run does when its loss or gradient is not finite. The step is not taken in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDivergence {
+    /// Waits to be told.
+    Pause,
+    /// Goes back to the last good checkpoint with half the learning rate; after three times at the same one, waits.
+    Rollback,
+    /// Ends as failed.
+    Stop,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -191,6 +220,33 @@ pub struct ProbeConfig {
     pub every: u64,
     /// Numbers of the test pictures that are probed, from 0.
     pub images: Vec<usize>,
+}
+
+/// Thresholds; 0 switches an alarm off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlarmsConfig {
+    /// Times the median gradient norm of the last 200 steps.
+    pub gradient_spike: f64,
+    /// Channels of the network that never fire in an epoch's evaluation.
+    pub dead_channels: usize,
+    /// Epochs in a row in which the test loss rises and the train loss falls.
+    pub overfitting_epochs: u32,
+    /// Epochs without a better test loss.
+    pub plateau_epochs: u32,
+    /// Share of the usual speed that is left.
+    pub throughput_collapse: f64,
+    /// Room where the run lies; None: for three checkpoints, and 1 GiB at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_free_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NotifyConfig {
+    /// Run by `sh -c`, with each alarm and the end of the run as a line of JSON on its stdin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }
 
 impl TrainConfig {
@@ -248,13 +304,34 @@ impl Default for ScheduleConfig {
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { epochs: 50, batch_size: 64, eval_batch_size: 256, max_steps: None }
+        Self {
+            epochs: 50,
+            batch_size: 64,
+            eval_batch_size: 256,
+            max_steps: None,
+            on_divergence: OnDivergence::Pause,
+            early_stop: 0,
+            best: BestBy::Accuracy,
+        }
     }
 }
 
 impl Default for ProbeConfig {
     fn default() -> Self {
         Self { every: 1, images: (0..8).collect() }
+    }
+}
+
+impl Default for AlarmsConfig {
+    fn default() -> Self {
+        Self {
+            gradient_spike: 10.0,
+            dead_channels: 1,
+            overfitting_epochs: 3,
+            plateau_epochs: 10,
+            throughput_collapse: 0.4,
+            disk_free_bytes: None,
+        }
     }
 }
 

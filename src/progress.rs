@@ -30,6 +30,7 @@ impl Progress {
             Event::StepsDone(steps) => self.batches(steps),
             Event::EpochDone(epoch) => vec![self.epoch(epoch)],
             Event::CommandReceived { .. } => Vec::new(),
+            Event::Paused { step } if self.state.divergence.is_some() => vec![self.remedies(*step)],
             _ if self.notes() > notes_before => {
                 self.state.notes.back().map(|note| note.text.clone()).into_iter().collect()
             }
@@ -40,6 +41,15 @@ impl Progress {
     /// The run as the events so far tell it.
     pub fn state(&self) -> &RunState {
         &self.state
+    }
+
+    /// Nobody may be there to press a key.
+    fn remedies(&self, step: u64) -> String {
+        let run = self.state.started.as_ref().map_or("", |started| &started.run);
+        format!(
+            "paused at step {step}; to go on: taper rollback {run} (to the last good checkpoint, with half the learning \
+             rate), taper skip-batch {run}, or taper stop {run}"
+        )
     }
 
     fn notes(&self) -> usize {
@@ -163,7 +173,9 @@ impl Default for Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::event::{CheckpointReason, CheckpointSaved, FORMAT_VERSION, LearningRateReason, Outcome};
+    use crate::run::event::{
+        AlarmKind, CheckpointReason, CheckpointSaved, FORMAT_VERSION, LearningRateReason, Outcome,
+    };
 
     fn started() -> Event {
         Event::RunStarted(RunStarted {
@@ -195,6 +207,7 @@ mod tests {
             epoch,
             first_step,
             losses,
+            gradient_norms: vec![],
             correct: 1,
             examples,
             train_secs: examples as f64 / 1000.0,
@@ -249,9 +262,20 @@ mod tests {
             Event::Paused { step: 500 },
             Event::Resumed { step: 500 },
             Event::SystemSampled { step: 500, resident_bytes: 1 },
-            Event::AlarmRaised { step: 500, message: "the loss is not finite".into() },
+            Event::AlarmRaised { step: 500, kind: AlarmKind::Divergence, message: "the loss is not finite".into() },
             Event::RunEnded { step: 500, outcome: Outcome::Completed, message: "all epochs".into() },
         ]));
+    }
+
+    #[test]
+    fn a_run_that_diverges_says_how_to_go_on_and_one_that_is_paused_does_not() {
+        let alarm = Event::AlarmRaised { step: 5, kind: AlarmKind::Divergence, message: "the loss is NaN".into() };
+        let diverged = lines([started(), steps(1, 1, vec![1.0; 5]), alarm, Event::Paused { step: 5 }]);
+        let last = diverged.lines().last().expect("a line");
+        assert!(last.starts_with("paused at step 5; to go on: taper rollback baseline (to the last"), "{last}");
+        assert!(last.ends_with("taper skip-batch baseline, or taper stop baseline"), "{last}");
+        let paused = lines([started(), steps(1, 1, vec![1.0; 5]), Event::Paused { step: 5 }]);
+        assert!(paused.ends_with("paused at step 5"), "{paused}");
     }
 
     #[test]

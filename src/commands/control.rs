@@ -1,4 +1,4 @@
-//! `taper pause`, `checkpoint`, `probe`, `stop` and `set-lr`: commands to a live trainer.
+//! `taper pause`, `checkpoint`, `probe`, `rollback`, `skip-batch`, `stop` and `set-lr`: commands to a live trainer.
 
 use anyhow::{Result, bail};
 

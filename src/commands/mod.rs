@@ -38,6 +38,8 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Pause(args) => control::command(&runs, args.run.as_deref(), Order::Pause),
         Command::Checkpoint(args) => control::command(&runs, args.run.as_deref(), Order::Checkpoint),
         Command::Probe(args) => control::command(&runs, args.run.as_deref(), Order::Probe),
+        Command::Rollback(args) => control::command(&runs, args.run.as_deref(), Order::Rollback),
+        Command::SkipBatch(args) => control::command(&runs, args.run.as_deref(), Order::SkipBatch),
         Command::Stop(args) => control::command(&runs, args.run.as_deref(), Order::Stop),
         Command::SetLr(args) => control::set_learning_rate(&runs, &args),
         Command::Resume(args) => resume::resume(&runs, &args),

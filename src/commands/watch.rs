@@ -10,7 +10,7 @@ use super::{Shell, say};
 use crate::cli::Watching;
 use crate::failure::FAILURE;
 use crate::run::dir::{RunDir, RunsDir};
-use crate::run::event::Outcome;
+use crate::run::event::{EpochDone, Outcome};
 use crate::run::lock::liveness;
 use crate::run::log::{FollowError, Follower};
 use crate::run::socket::{Reply, send};
@@ -116,7 +116,9 @@ pub fn print_result(run: &RunDir) -> Result<()> {
     let end = state.end_message.as_deref().unwrap_or("its log has no end");
     say(format!("Run {}: {} at step {}, {end}", run.name(), state.phase, state.step))?;
     if let Some(best) = state.best() {
-        say(format!("  best test accuracy {:.2} % in epoch {} of {}", best.test_accuracy, best.epoch, state.epoch))?;
+        let EpochDone { epoch, test_accuracy, test_loss, .. } = best;
+        let epochs = state.epoch;
+        say(format!("  best epoch {epoch} of {epochs}: test accuracy {test_accuracy:.2} %, test loss {test_loss:.4}"))?;
         if let Some(path) = checkpoint_of(run, &state, best.step) {
             say(format!("  checkpoint {}", path.display()))?;
         }

@@ -95,6 +95,14 @@ pub(super) const RULES: &[Rule] = &[
     rule("train.max_steps", "a whole number from 1 to 1000000000000", |c| {
         c.train.max_steps.is_none_or(|steps| (1..=1_000_000_000_000).contains(&steps))
     }),
+    Rule {
+        key: "train.on_divergence",
+        allowed: "pause, rollback or stop",
+        choices: &["pause", "rollback", "stop"],
+        holds: |_| true,
+    },
+    rule("train.early_stop", "a whole number from 0 (never) to 1000000 (epochs)", |c| c.train.early_stop <= 1_000_000),
+    Rule { key: "train.best", allowed: "accuracy or loss", choices: &["accuracy", "loss"], holds: |_| true },
     rule("checkpoint.every_steps", "a whole number from 0 (at the end of each epoch only) to 1000000000", |c| {
         c.checkpoint.every_steps <= 1_000_000_000
     }),
@@ -104,6 +112,24 @@ pub(super) const RULES: &[Rule] = &[
         let images = &c.probe.images;
         let different: HashSet<usize> = images.iter().copied().collect();
         (1..=64).contains(&images.len()) && different.len() == images.len() && images.iter().all(|&n| n < 50_000)
+    }),
+    rule("alarms.gradient_spike", "0 (never), or a number above 1, to 1000000", |c| {
+        let times = c.alarms.gradient_spike;
+        times == 0.0 || (times > 1.0 && times <= 1e6)
+    }),
+    rule("alarms.dead_channels", "a whole number from 0 (never) to 12288", |c| c.alarms.dead_channels <= 12_288),
+    rule("alarms.overfitting_epochs", "a whole number from 0 (never) to 1000000", |c| {
+        c.alarms.overfitting_epochs <= 1_000_000
+    }),
+    rule("alarms.plateau_epochs", "a whole number from 0 (never) to 1000000", |c| c.alarms.plateau_epochs <= 1_000_000),
+    rule("alarms.throughput_collapse", "a number from 0 (never) to below 1", |c| {
+        (0.0..1.0).contains(&c.alarms.throughput_collapse)
+    }),
+    rule("alarms.disk_free_bytes", "a whole number from 0 (never) to 9223372036854775807", |c| {
+        c.alarms.disk_free_bytes.is_none_or(|bytes| i64::try_from(bytes).is_ok())
+    }),
+    rule("notify.command", "a line for sh -c", |c| {
+        c.notify.command.as_ref().is_none_or(|command| !command.trim().is_empty() && !command.contains('\0'))
     }),
 ];
 
@@ -130,6 +156,8 @@ mod tests {
         let mut config = Config::default();
         config.model.init = Some("x".into());
         config.train.max_steps = Some(1);
+        config.alarms.disk_free_bytes = Some(1);
+        config.notify.command = Some("x".into());
         let table = toml::Table::try_from(&config).unwrap();
         let keys: BTreeSet<String> = table
             .iter()
@@ -171,7 +199,9 @@ mod tests {
         config.schedule.factor = f64::NAN;
         config.schedule.threshold = f64::NAN;
         config.schedule.min_learning_rate = f64::NAN;
-        assert_eq!(broken(&config).count(), 14);
+        config.alarms.gradient_spike = f64::NAN;
+        config.alarms.throughput_collapse = f64::NAN;
+        assert_eq!(broken(&config).count(), 16);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! It comes in two halves, `features` and `head`: candle's `backward` discards the gradients of intermediate results, so
 //! whoever wants the gradient at the last feature map makes it a variable between the two.
 
+mod fired;
 mod inside;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
@@ -14,6 +15,7 @@ use crate::config::{AttentionKind, ModelConfig};
 use crate::data::{CLASSES, SIDE};
 use crate::ops;
 use crate::random::{Purpose, stream};
+pub use fired::FiredChannels;
 pub use inside::{Inside, Layer, UnknownLayer};
 
 /// Weight of a batch in the running estimates.

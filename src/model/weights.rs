@@ -24,6 +24,27 @@ impl Weights {
         self.parameters.iter().map(|(_, parameter)| parameter.elem_count()).sum()
     }
 
+    /// What the buffers hold, for [`Weights::restore_buffers`].
+    pub fn copy_buffers(&self) -> Result<Vec<Tensor>> {
+        self.buffers.iter().map(|(_, buffer)| buffer.copy()).collect()
+    }
+
+    /// Puts back what [`Weights::copy_buffers`] gave.
+    pub fn restore_buffers(&self, copies: &[Tensor]) -> Result<()> {
+        self.buffers.iter().zip(copies).try_for_each(|((_, buffer), copy)| buffer.set(copy))
+    }
+
+    /// Whether every parameter and running estimate is a finite number.
+    pub fn are_finite(&self) -> Result<bool> {
+        for (_, var) in self.named().filter(|(_, var)| var.dtype().is_float()) {
+            // Zero times what is no finite number is no number.
+            if var.affine(0.0, 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn named(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.parameters.iter().chain(&self.buffers).map(|(name, var)| (name.as_str(), var))
     }

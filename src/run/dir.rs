@@ -63,6 +63,11 @@ impl RunDir {
         self.path.join("lock")
     }
 
+    /// Room on the file system that the run lies on.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        free_bytes(&self.path)
+    }
+
     /// Puts a file of the run in place whole, or not at all.
     pub fn write_atomically(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path)?;
@@ -144,8 +149,7 @@ impl RunsDir {
         let io = |source| CreateError::Io { path: self.path.display().to_string(), source };
         std::fs::create_dir_all(&self.path).map_err(io)?;
         let runs = std::path::absolute(&self.path).map_err(io)?;
-        let disk = rustix::fs::statvfs(&runs).map_err(|error| io(error.into()))?;
-        self.check_space(disk.f_bavail.saturating_mul(disk.f_frsize), bytes_needed(config))?;
+        self.check_space(free_bytes(&runs).map_err(io)?, bytes_needed(config))?;
 
         let run = match name {
             Some(name) => match std::fs::create_dir(runs.join(name)) {
@@ -235,6 +239,12 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     } else {
         Ok(())
     }
+}
+
+/// For users without privileges.
+fn free_bytes(path: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(path)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Such as `20261124-175203-cnn`; of two in one second the later gets `-2`.

@@ -100,9 +100,25 @@ pub enum Event {
     },
     CheckpointSaved(CheckpointSaved),
     ProbeSaved(ProbeSaved),
+    /// Once, until what it is about has passed.
     AlarmRaised {
         step: u64,
+        /// Older logs lack it.
+        #[serde(default)]
+        kind: AlarmKind,
         message: String,
+    },
+    /// Training went back to a checkpoint, or to the beginning: what the log says of later steps no longer holds.
+    RolledBack {
+        from_step: u64,
+        to_step: u64,
+        /// That training had there.
+        learning_rate: f64,
+    },
+    /// A batch that counts as a step, but moved no weight.
+    BatchSkipped {
+        epoch: u64,
+        step: u64,
     },
     CommandReceived {
         step: u64,
@@ -160,6 +176,9 @@ pub struct StepsDone {
     pub first_step: u64,
     /// Mean loss of each batch.
     pub losses: Vec<f32>,
+    /// Euclidean norm of the gradient of each, over all parameters. Older logs lack it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gradient_norms: Vec<f32>,
     /// Pictures of these steps that were classified right, and all of them.
     pub correct: u64,
     pub examples: u64,
@@ -188,7 +207,7 @@ pub struct EpochDone {
     pub elapsed_secs: f64,
     /// The share of evaluation in it.
     pub evaluation_secs: f64,
-    /// The best test accuracy so far.
+    /// The best so far, by `train.best`.
     pub best: bool,
     /// Of the test pictures. Older logs lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,6 +225,56 @@ pub enum LearningRateReason {
     Plateau,
     /// Set by hand.
     Command,
+    /// Halved, because training diverged.
+    Rollback,
+}
+
+/// What an alarm is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlarmKind {
+    /// A loss or gradient that is not finite.
+    Divergence,
+    /// A gradient many times as large as they usually are.
+    GradientSpike,
+    /// Channels of a block that never fire.
+    DeadChannels,
+    /// The test loss rises while the train loss falls.
+    Overfitting,
+    /// The test loss has not improved for long. For information.
+    Plateau,
+    /// Training is much slower than it was.
+    ThroughputCollapse,
+    DiskNearlyFull,
+    /// The event log cannot be written at the moment, or can again.
+    EventLog,
+    /// A checkpoint could not be saved, or was damaged and passed over.
+    Checkpoint,
+    /// A probe could not be saved, or lacks pictures.
+    Probe,
+    /// Of a log that does not say, or of a later version.
+    #[default]
+    #[serde(other)]
+    Other,
+}
+
+impl AlarmKind {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Divergence => "divergence",
+            Self::GradientSpike => "gradient spike",
+            Self::DeadChannels => "dead channels",
+            Self::Overfitting => "overfitting",
+            Self::Plateau => "plateau",
+            Self::ThroughputCollapse => "throughput",
+            Self::DiskNearlyFull => "disk",
+            Self::EventLog => "event log",
+            Self::Checkpoint => "checkpoint",
+            Self::Probe => "probe",
+            Self::Other => "alarm",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -251,6 +320,8 @@ pub enum CheckpointReason {
     Interval,
     Epoch,
     Command,
+    /// After training went back to an earlier one.
+    Rollback,
     /// The run stops: by command, by signal, or at its end.
     End,
 }
@@ -258,7 +329,7 @@ pub enum CheckpointReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Every epoch, or `max_steps`.
+    /// Every epoch, `max_steps`, or `train.early_stop`.
     Completed,
     /// By the stop command.
     Stopped,
@@ -277,6 +348,10 @@ pub enum Command {
     Checkpoint,
     /// Save a probe now.
     Probe,
+    /// Of a run that has diverged: go back to the last good checkpoint, and on with half the learning rate.
+    Rollback,
+    /// Of a run that has diverged: go on with the next batch.
+    SkipBatch,
     /// Save and end.
     Stop,
     SetLearningRate {

@@ -8,10 +8,10 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::event::{
-    CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, ProbeSaved, Record,
-    RunStarted, StepsDone,
+    AlarmKind, CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, ProbeSaved,
+    Record, RunStarted, StepsDone,
 };
-use super::losses::Losses;
+use super::step_series::StepSeries;
 use super::step_time::Breakdown;
 use crate::format;
 
@@ -93,6 +93,7 @@ pub struct Probe {
 pub struct Alarm {
     pub time_ms: u64,
     pub step: u64,
+    pub kind: AlarmKind,
     pub message: String,
 }
 
@@ -104,6 +105,12 @@ pub enum Weight {
     /// Something went better than ever before, or ended well.
     Good,
     Alarm,
+}
+
+impl AlarmKind {
+    pub fn weight(self) -> Weight {
+        if self == Self::Plateau { Weight::Info } else { Weight::Alarm }
+    }
 }
 
 /// One event as a line for people.
@@ -165,7 +172,9 @@ pub struct RunState {
     pub epoch: u64,
     /// Optimizer steps taken.
     pub step: u64,
-    pub losses: Losses,
+    pub losses: StepSeries,
+    /// Over all parameters.
+    pub gradient_norms: StepSeries,
     pub open_epoch: OpenEpoch,
     /// Without confusion matrix and mistakes but for the last [`DETAILED_EPOCHS`].
     pub epochs: Vec<EpochDone>,
@@ -180,7 +189,10 @@ pub struct RunState {
     /// Seconds that went into probes, over the whole run: like the time of steps, that of probes which a restart took back
     /// counts too.
     pub probe_secs: f64,
+    /// In the order in which they were raised.
     pub alarms: Vec<Alarm>,
+    /// Why the run waits to be told how to go on.
+    pub divergence: Option<String>,
     /// What happened, oldest first, bounded. History, not a series: a restart adds to it and takes nothing away.
     pub notes: VecDeque<Note>,
     /// Notes that were dropped to stay within bounds.
@@ -224,6 +236,7 @@ impl RunState {
                 let why = match reason {
                     LearningRateReason::Plateau => "the test loss stopped improving",
                     LearningRateReason::Command => "by hand",
+                    LearningRateReason::Rollback => "halved, because training diverged",
                 };
                 self.note(
                     now,
@@ -248,6 +261,7 @@ impl RunState {
                     CheckpointReason::Interval => "on schedule",
                     CheckpointReason::Epoch => "end of epoch",
                     CheckpointReason::Command => "asked for",
+                    CheckpointReason::Rollback => "gone back",
                     CheckpointReason::End => "end of run",
                 };
                 let text = format!(
@@ -260,9 +274,25 @@ impl RunState {
                 self.note(now, Weight::Info, text);
             }
             Event::ProbeSaved(saved) => self.take_probe(now, saved),
-            Event::AlarmRaised { step, message } => {
-                self.alarms.push(Alarm { time_ms: now, step: *step, message: message.clone() });
-                self.note(now, Weight::Alarm, format!("step {step}: {message}"));
+            Event::AlarmRaised { step, kind, message } => {
+                self.alarms.push(Alarm { time_ms: now, step: *step, kind: *kind, message: message.clone() });
+                if *kind == AlarmKind::Divergence {
+                    self.divergence = Some(message.clone());
+                }
+                self.note(now, kind.weight(), format!("step {step}: {message}"));
+            }
+            Event::RolledBack { from_step, to_step, learning_rate } => {
+                self.go_back(*to_step, *learning_rate);
+                self.phase = Phase::Training;
+                self.note(now, Weight::Info, format!("went back from step {from_step} to step {to_step}"));
+            }
+            Event::BatchSkipped { epoch, step } => {
+                self.phase = Phase::Training;
+                self.divergence = None;
+                (self.epoch, self.step) = (*epoch, *step);
+                fill(&mut self.losses, usize::try_from(*step).unwrap_or(usize::MAX));
+                fill(&mut self.gradient_norms, usize::try_from(*step).unwrap_or(usize::MAX));
+                self.note(now, Weight::Info, format!("skipped the batch of step {step}"));
             }
             Event::CommandReceived { command, .. } => {
                 let text = match command {
@@ -270,6 +300,8 @@ impl RunState {
                     Command::Resume => "asked to resume".to_owned(),
                     Command::Checkpoint => "asked for a checkpoint".to_owned(),
                     Command::Probe => "asked for a probe".to_owned(),
+                    Command::Rollback => "asked to go back to the last good checkpoint".to_owned(),
+                    Command::SkipBatch => "asked to skip the batch".to_owned(),
                     Command::Stop => "asked to stop".to_owned(),
                     Command::SetLearningRate { learning_rate } => {
                         format!("asked for learning rate {}", format::learning_rate(*learning_rate))
@@ -281,6 +313,7 @@ impl RunState {
             Event::RunEnded { step, outcome, message } => {
                 self.phase = Phase::Ended(*outcome);
                 self.step = *step;
+                self.divergence = None;
                 self.end_message = Some(message.clone());
                 let weight = match outcome {
                     Outcome::Completed | Outcome::Stopped => Weight::Good,
@@ -299,36 +332,46 @@ impl RunState {
             Some(step) => format!("continued from step {step} on {device}, {host} (process {pid})"),
             None => format!("started on {device}, {host} (process {pid})"),
         };
-        self.rewind(kept);
-        self.epoch = kept.div_ceil(started.steps_per_epoch.max(1));
+        self.started = Some(started.clone());
+        self.go_back(kept, started.learning_rate);
+        self.first_started_ms.get_or_insert(now);
+        self.phase = Phase::Starting;
+        self.end_message = None;
+        self.recent = RecentSteps::default();
+        self.note(now, Weight::Info, text);
+    }
+
+    /// Training goes on at a checkpoint of `step`, or at the beginning, with the learning rate that it had there.
+    fn go_back(&mut self, step: u64, learning_rate: f64) {
+        self.rewind(step);
+        let steps_per_epoch = self.started.as_ref().map_or(0, |started| started.steps_per_epoch);
+        self.epoch = step.div_ceil(steps_per_epoch.max(1));
         // A change at the very step of the checkpoint may have come after it: then it was lost.
         if let Some(last) = self.learning_rate_changes.last()
-            && last.step == kept
-            && last.to != started.learning_rate
+            && last.step == step
+            && last.to != learning_rate
         {
             self.learning_rate_changes.pop();
         }
-        self.first_started_ms.get_or_insert(now);
-        self.phase = Phase::Starting;
-        self.learning_rate = Some(started.learning_rate);
-        if kept == 0 || self.first_learning_rate.is_none() {
-            self.first_learning_rate = Some(started.learning_rate);
+        self.learning_rate = Some(learning_rate);
+        if step == 0 || self.first_learning_rate.is_none() {
+            self.first_learning_rate = Some(learning_rate);
         }
-        self.end_message = None;
-        self.recent = RecentSteps::default();
-        self.started = Some(started.clone());
-        self.note(now, Weight::Info, text);
+        self.divergence = None;
     }
 
     /// Drops every point of a series that lies after `step`.
     fn rewind(&mut self, step: u64) {
         self.step = step;
-        self.losses.truncate(usize::try_from(step).unwrap_or(usize::MAX));
+        let steps = usize::try_from(step).unwrap_or(usize::MAX);
+        self.losses.truncate(steps);
+        self.gradient_norms.truncate(steps);
         self.epochs.retain(|epoch| epoch.step <= step);
         self.learning_rate_changes.retain(|change| change.step <= step);
         self.checkpoints.retain(|checkpoint| checkpoint.saved.step <= step);
         self.probes.retain(|probe| probe.saved.step <= step);
-        self.alarms.retain(|alarm| alarm.step <= step);
+        // Why training went back stays known.
+        self.alarms.retain(|alarm| alarm.step <= step || alarm.kind == AlarmKind::Divergence);
         self.open_epoch = OpenEpoch::default();
     }
 
@@ -336,14 +379,13 @@ impl RunState {
         self.phase = Phase::Training;
         self.epoch = steps.epoch;
         let before = usize::try_from(steps.first_step.saturating_sub(1)).unwrap_or(usize::MAX);
-        self.losses.truncate(before);
-        if before - self.losses.len() <= LONGEST_GAP {
-            while self.losses.len() < before {
-                self.losses.push(f32::NAN);
-            }
+        for series in [&mut self.losses, &mut self.gradient_norms] {
+            series.truncate(before);
+            fill(series, before);
         }
-        for &loss in &steps.losses {
+        for (index, &loss) in steps.losses.iter().enumerate() {
             self.losses.push(loss);
+            self.gradient_norms.push(steps.gradient_norms.get(index).copied().unwrap_or(f32::NAN));
         }
         self.step = steps.first_step.saturating_add(steps.losses.len() as u64).saturating_sub(1);
         if self.open_epoch.epoch != steps.epoch {
@@ -405,7 +447,7 @@ impl RunState {
         self.notes.push_back(Note { time_ms, weight, text });
     }
 
-    /// The epoch with the best test accuracy.
+    /// The best epoch, by `train.best`.
     pub fn best(&self) -> Option<&EpochDone> {
         self.epochs.iter().rev().find(|epoch| epoch.best)
     }
@@ -493,6 +535,15 @@ impl RunState {
             active_secs: self.active_secs(self.last_activity_ms),
             remaining_secs: self.remaining_secs(),
             last_activity_ms: self.last_activity_ms,
+        }
+    }
+}
+
+/// Lengthens a series to `steps`, unless it lacks too many.
+fn fill(series: &mut StepSeries, steps: usize) {
+    if steps.saturating_sub(series.len()) <= LONGEST_GAP {
+        while series.len() < steps {
+            series.push(f32::NAN);
         }
     }
 }

@@ -119,7 +119,9 @@ impl Backlog {
 /// Bytes that a record takes, about.
 fn size(record: &Record) -> usize {
     let further = match &record.event {
-        Event::StepsDone(steps) => size_of_val(steps.losses.as_slice()),
+        Event::StepsDone(steps) => size_of_val(steps.losses.as_slice()) + size_of_val(steps.gradient_norms.as_slice()),
+        // With its confusion matrix and mistakes.
+        Event::EpochDone(_) => 2048,
         Event::AlarmRaised { message, .. } | Event::RunEnded { message, .. } => message.len(),
         // Names, and what a few pictures are taken for.
         _ => 1024,
@@ -137,6 +139,7 @@ mod tests {
             epoch: 1,
             first_step,
             losses: vec![1.0; 10],
+            gradient_norms: vec![],
             correct: 0,
             examples: 640,
             train_secs: 0.1,

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::optimizer::Adam;
 use super::recorder::StepResult;
 use super::schedule::Plateau;
+use crate::config::BestBy;
 use crate::model::Cnn;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, CheckpointSaved, FORMAT_VERSION};
@@ -47,6 +48,9 @@ pub struct EpochSoFar {
     pub correct: u64,
     pub examples: u64,
     pub train_secs: f64,
+    /// Batches that were passed over.
+    #[serde(default)]
+    pub skipped: u64,
 }
 
 impl EpochSoFar {
@@ -58,12 +62,15 @@ impl EpochSoFar {
     }
 }
 
-/// The epoch with the best test accuracy so far.
+/// The best epoch so far, by `train.best`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     pub epoch: u64,
     /// Percent.
     pub test_accuracy: f64,
+    /// Older checkpoints lack it.
+    #[serde(default)]
+    pub test_loss: Option<f64>,
     pub checkpoint: String,
 }
 
@@ -78,6 +85,19 @@ impl TrainState {
             epoch_so_far: EpochSoFar::default(),
             best: None,
         }
+    }
+
+    /// Whether an epoch with this test accuracy and loss is better than all before it.
+    pub fn is_best(&self, by: BestBy, test_accuracy: f64, test_loss: f64) -> bool {
+        self.best.as_ref().is_none_or(|best| match by {
+            BestBy::Accuracy => test_accuracy > best.test_accuracy,
+            BestBy::Loss => best.test_loss.is_none_or(|best| test_loss < best),
+        })
+    }
+
+    /// Epochs since the best one.
+    pub fn epochs_since_best(&self) -> u64 {
+        self.best.as_ref().map_or(0, |best| self.epoch.saturating_sub(1).saturating_sub(best.epoch))
     }
 
     /// The epoch that was trained last, if only in part; 0 before the first.
@@ -191,14 +211,16 @@ impl Checkpoints {
         })
     }
 
-    /// A name for a checkpoint of `state` that is not taken.
+    /// A name for a checkpoint of `state` that is not taken, and later than all of the same step: numbers of those that
+    /// were removed are not given again.
     pub fn free_name(&self, state: &TrainState) -> String {
         let name = state.checkpoint_name();
-        let taken = |name: &str| self.folder.join(name).exists();
-        if !taken(&name) {
-            return name;
+        // A folder that cannot be read cannot be written to either, which the save tells.
+        let orders = names(&self.folder).unwrap_or_default().into_iter().filter_map(|name| parse_name(&name));
+        match orders.filter(|(step, _)| *step == state.step).map(|(_, number)| number).max() {
+            None => name,
+            Some(last) => format!("{name}-{}", last + 1),
         }
-        (2..).map(|n| format!("{name}-{n}")).find(|name| !taken(name)).expect("fewer checkpoints than integers")
     }
 
     fn remove_old(&self, state: &TrainState, just_saved: &str) -> Result<()> {
@@ -409,7 +431,7 @@ mod tests {
         let folder = folder();
         let best = save(&folder, &at_step(1));
         for step in 2..=5 {
-            let best = Some(Best { epoch: 1, test_accuracy: 50.0, checkpoint: best.clone() });
+            let best = Some(Best { epoch: 1, test_accuracy: 50.0, test_loss: None, checkpoint: best.clone() });
             save(&folder, &TrainState { best, ..at_step(step) });
         }
         let kept = names(&folder.dir.checkpoints()).expect("names");
@@ -423,6 +445,29 @@ mod tests {
         let later = TrainState { learning_rate: 0.5, ..at_step(9) };
         assert_eq!(save(&folder, &later), "e0001-s000009-2");
         assert_eq!(latest(&folder.dir).expect("readable").expect("one").state, later);
+    }
+
+    #[test]
+    fn the_number_of_a_removed_checkpoint_is_not_given_again() {
+        let folder = folder();
+        for learning_rate in [0.1, 0.2, 0.3, 0.4] {
+            save(&folder, &TrainState { learning_rate, ..at_step(9) });
+            assert_eq!(latest(&folder.dir).expect("readable").expect("one").state.learning_rate, learning_rate);
+        }
+        assert_eq!(names(&folder.dir.checkpoints()).expect("names"), ["e0001-s000009-4", "e0001-s000009-3"]);
+    }
+
+    #[test]
+    fn the_best_epoch_is_that_of_accuracy_or_of_loss() {
+        let best = |test_loss| Best { epoch: 2, test_accuracy: 50.0, test_loss, checkpoint: "x".into() };
+        let state = TrainState { epoch: 6, best: Some(best(Some(1.0))), ..at_step(9) };
+        assert_eq!(state.epochs_since_best(), 3);
+        assert!(state.is_best(BestBy::Accuracy, 50.5, 1.5) && !state.is_best(BestBy::Loss, 50.5, 1.5));
+        assert!(state.is_best(BestBy::Loss, 49.0, 0.9) && !state.is_best(BestBy::Accuracy, 49.0, 0.9));
+        assert!(!state.is_best(BestBy::Accuracy, 50.0, 1.0) && !state.is_best(BestBy::Loss, 50.0, 1.0));
+        let older = TrainState { best: Some(best(None)), ..at_step(9) };
+        assert!(older.is_best(BestBy::Loss, 1.0, 9.0));
+        assert!(at_step(0).is_best(BestBy::Accuracy, 0.0, 9.0) && at_step(0).epochs_since_best() == 0);
     }
 
     #[test]
@@ -463,7 +508,8 @@ mod tests {
     #[test]
     fn every_byte_of_every_file_may_be_changed_or_cut_off_and_nothing_wrong_is_loaded() {
         let folder = folder();
-        let best = Some(Best { epoch: 1, test_accuracy: 12.5, checkpoint: "e0001-s000007".into() });
+        let best =
+            Some(Best { epoch: 1, test_accuracy: 12.5, test_loss: Some(1.5), checkpoint: "e0001-s000007".into() });
         let path = folder.dir.checkpoints().join(save(&folder, &TrainState { best, ..at_step(7) }));
         let whole = Checkpoint::read(&path).expect("whole");
         for file in [STATE, MODEL, OPTIMIZER] {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use tokio::sync::oneshot;
 
+use super::divergence::{Diverged, Remedy};
 use super::probe::save_probe;
 use super::recorder::{RETRY_INTERVAL, Recorder};
 use super::session::Session;
@@ -54,14 +55,10 @@ impl Control {
                     Ok(request) => request,
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(Flow::Continue),
                 },
-                Phase::Paused => match self.requests.recv_timeout(RETRY_INTERVAL) {
-                    Ok(request) => request,
-                    Err(RecvTimeoutError::Timeout) => {
-                        recorder.retry();
-                        continue;
-                    }
+                Phase::Paused => match self.wait(recorder) {
+                    Some(request) => request,
                     // Nobody is left who could resume the run.
-                    Err(RecvTimeoutError::Disconnected) => return Ok(Flow::End(Outcome::Interrupted)),
+                    None => return Ok(Flow::End(Outcome::Interrupted)),
                 },
             };
             let step = session.state.step;
@@ -69,46 +66,92 @@ impl Control {
                 return Ok(Flow::End(Outcome::Interrupted));
             }
             recorder.record(Event::CommandReceived { step, command: request.command })?;
-            let message = match (request.command, &phase) {
-                (Command::Pause, Phase::Paused) => format!("already paused at step {step}"),
+            let answer = match (request.command, &phase) {
+                (Command::Pause, Phase::Paused) => Ok(format!("already paused at step {step}")),
                 (Command::Pause, Phase::Running) => {
                     phase = Phase::Paused;
                     recorder.record(Event::Paused { step })?;
-                    format!("paused at step {step}")
+                    Ok(format!("paused at step {step}"))
                 }
-                (Command::Resume, Phase::Running) => format!("already running, at step {step}"),
+                (Command::Resume, Phase::Running) => Ok(format!("already running, at step {step}")),
                 (Command::Resume, Phase::Paused) => {
                     phase = Phase::Running;
                     recorder.record(Event::Resumed { step })?;
-                    format!("resumed at step {step}")
+                    Ok(format!("resumed at step {step}"))
                 }
-                (Command::Checkpoint, _) => match session.checkpoint(CheckpointReason::Command, recorder) {
-                    Ok(name) => format!("saved checkpoint {name}"),
-                    Err(error) => {
-                        // The asker may have gone by now.
-                        let _ = request.reply.send(Reply::Error { message: format!("{error:#}") });
-                        continue;
-                    }
-                },
-                (Command::Probe, _) => match save_probe(session, &[], recorder) {
-                    Ok(name) => format!("saved probe {name}"),
-                    Err(error) => {
-                        let _ = request.reply.send(Reply::Error { message: format!("{error:#}") });
-                        continue;
-                    }
-                },
-                (Command::SetLearningRate { learning_rate }, _) => {
-                    session.set_learning_rate(learning_rate, LearningRateReason::Command, recorder)?;
-                    format!("learning rate {learning_rate} from step {}", step + 1)
+                (Command::Rollback | Command::SkipBatch, _) => {
+                    Err(anyhow!("the run has not diverged: there is nothing to go back from, and nothing to skip"))
                 }
+                (Command::Checkpoint, _) => save_now(session, recorder),
+                (Command::Probe, _) => probe_now(session, recorder),
+                (Command::SetLearningRate { learning_rate }, _) => set(learning_rate, session, recorder),
                 (Command::Stop, _) => {
                     self.stopping.push(request.reply);
                     return Ok(Flow::End(Outcome::Stopped));
                 }
             };
-            let _ = request.reply.send(Reply::Done { message });
+            reply(request.reply, answer);
         }
         Ok(Flow::Continue)
+    }
+
+    /// For the next request; meanwhile the log may become writable again.
+    fn wait(&self, recorder: &mut Recorder) -> Option<Request> {
+        loop {
+            match self.requests.recv_timeout(RETRY_INTERVAL) {
+                Ok(request) => return Some(request),
+                Err(RecvTimeoutError::Timeout) => recorder.retry(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Carries out what is asked of a run that has diverged, until it is told how to go on, or to end.
+    pub fn wait_for_remedy(
+        &mut self,
+        diverged: Diverged,
+        session: &mut Session,
+        recorder: &mut Recorder,
+    ) -> Result<Remedy> {
+        loop {
+            // Nobody is left who could say how to go on.
+            let Some(request) = self.wait(recorder) else { return Ok(Remedy::End(Outcome::Interrupted)) };
+            if self.interrupted.load(Ordering::SeqCst) {
+                return Ok(Remedy::End(Outcome::Interrupted));
+            }
+            let step = session.state.step;
+            recorder.record(Event::CommandReceived { step, command: request.command })?;
+            let (answer, remedy) = match (request.command, diverged) {
+                (Command::Rollback, _) => match session.roll_back(recorder) {
+                    Ok(()) => (Ok(gone_back(session)), Some(Remedy::RolledBack)),
+                    Err(error) => (Err(error), None),
+                },
+                (Command::SkipBatch, Diverged::Batch { .. }) => match session.skip_batch(recorder) {
+                    Ok(()) => (Ok(format!("skipped the batch of step {}", step + 1)), Some(Remedy::Skipped)),
+                    Err(error) => (Err(error), None),
+                },
+                (Command::SkipBatch, Diverged::Evaluation { .. }) => {
+                    (Err(anyhow!("{diverged}: there is no batch to skip")), None)
+                }
+                (Command::Resume, _) => {
+                    let run = session.dir.name();
+                    let remedies = format!("taper rollback {run}, taper skip-batch {run} or taper stop {run}");
+                    (Err(anyhow!("{diverged}; to go on: {remedies}")), None)
+                }
+                (Command::Pause, _) => (Ok(format!("already paused at step {step}")), None),
+                (Command::Checkpoint, _) => (save_now(session, recorder), None),
+                (Command::Probe, _) => (probe_now(session, recorder), None),
+                (Command::SetLearningRate { learning_rate }, _) => (set(learning_rate, session, recorder), None),
+                (Command::Stop, _) => {
+                    self.stopping.push(request.reply);
+                    return Ok(Remedy::End(Outcome::Stopped));
+                }
+            };
+            reply(request.reply, answer);
+            if let Some(remedy) = remedy {
+                return Ok(remedy);
+            }
+        }
     }
 
     /// Answers who asked for the end, and whoever asks too late.
@@ -124,4 +167,30 @@ impl Control {
             let _ = request.reply.send(reply);
         }
     }
+}
+
+fn save_now(session: &mut Session, recorder: &mut Recorder) -> Result<String> {
+    session.checkpoint(CheckpointReason::Command, recorder).map(|name| format!("saved checkpoint {name}"))
+}
+
+fn probe_now(session: &Session, recorder: &mut Recorder) -> Result<String> {
+    save_probe(session, &[], recorder).map(|name| format!("saved probe {name}"))
+}
+
+fn set(learning_rate: f64, session: &mut Session, recorder: &mut Recorder) -> Result<String> {
+    session.set_learning_rate(learning_rate, LearningRateReason::Command, recorder)?;
+    Ok(format!("learning rate {learning_rate} from step {}", session.state.step + 1))
+}
+
+fn gone_back(session: &Session) -> String {
+    let (step, learning_rate) = (session.state.step, session.state.learning_rate);
+    format!("back at step {step}, with learning rate {learning_rate}")
+}
+
+/// The asker may have gone by now.
+fn reply(asker: oneshot::Sender<Reply>, answer: Result<String>) {
+    let _ = asker.send(match answer {
+        Ok(message) => Reply::Done { message },
+        Err(error) => Reply::Error { message: format!("{error:#}") },
+    });
 }

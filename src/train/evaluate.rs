@@ -9,7 +9,7 @@ use super::to_tensors;
 use crate::data::Dataset;
 use crate::data::loader::evaluation_batch;
 use crate::explain::{confidences, predicted};
-use crate::model::{Cnn, Mode};
+use crate::model::{Cnn, FiredChannels};
 use crate::ops;
 use crate::run::confusion::Confusion;
 use crate::run::event::Prediction;
@@ -21,6 +21,7 @@ pub struct Evaluation {
     loss_sum: f64,
     confusion: Confusion,
     mistakes: Vec<Prediction>,
+    fired: FiredChannels,
 }
 
 impl Evaluation {
@@ -37,7 +38,7 @@ impl Evaluation {
         let (x, labels) = to_tensors(&batch, device)?;
         let (logits, mean_loss) = device.with_context(|| {
             // Detached, so that no graph outlives the batch.
-            let logits = cnn.forward(&x, Mode::Evaluate)?.detach();
+            let logits = cnn.evaluate(&x, &mut self.fired)?.detach();
             let mean_loss = ops::cross_entropy(&logits, &labels)?.to_scalar::<f32>()?;
             candle_core::Result::Ok((logits, mean_loss))
         })?;
@@ -74,6 +75,11 @@ impl Evaluation {
     /// Percent.
     pub fn accuracy(&self) -> f64 {
         100.0 * self.confusion.correct() as f64 / self.examples() as f64
+    }
+
+    /// The channels of each block, from 0, that did not fire for any of the pictures.
+    pub fn dead_channels(&self) -> Vec<Vec<usize>> {
+        self.fired.dead()
     }
 
     pub fn examples(&self) -> u64 {

@@ -66,8 +66,9 @@ impl Bench {
 
             let mode = Mode::Train { seed: config.run.seed, step: number };
             let result = step(cnn, adam, config.optimizer.learning_rate, &x, &labels, mode)?;
-            if !result.loss.is_finite() {
-                bail!("the loss of step {number} is {}: try a lower learning rate", result.loss)
+            if !result.is_finite() {
+                let (loss, norm) = (result.loss, result.gradient_norm);
+                bail!("step {number} has loss {loss} and gradient norm {norm}: try a lower learning rate")
             }
             correct(&result.logits, &batch.labels)?;
             if number > WARM_UP_STEPS {

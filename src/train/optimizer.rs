@@ -7,8 +7,8 @@ use candle_core::{Device, Tensor, Var};
 
 use crate::config::OptimizerConfig;
 use crate::model::weights::{Weights, assign, serialize};
-use crate::ops::AdamStep;
 use crate::ops::tape::Gradients;
+use crate::ops::{AdamStep, norm};
 
 pub struct Adam {
     config: OptimizerConfig,
@@ -41,6 +41,11 @@ impl Adam {
             })
             .collect::<candle_core::Result<_>>()?;
         Ok(Self { config, slots, steps: 0 })
+    }
+
+    /// The Euclidean norm of all gradients together, before the step.
+    pub fn gradient_norm(&self, gradients: &Gradients) -> candle_core::Result<f64> {
+        norm(self.slots.iter().filter_map(|slot| gradients.get(&slot.parameter)))
     }
 
     /// Moves every parameter that has a gradient.

@@ -11,12 +11,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::control::{Control, Interrupted};
+use super::notify::Notifier;
 use super::recorder::Recorder;
 use super::session::Session;
 use super::train;
 use crate::config::Config;
 use crate::run::dir::RunDir;
-use crate::run::event::{CheckpointReason, Command, Event, Outcome, Record};
+use crate::run::event::{AlarmKind, CheckpointReason, Command, Event, Outcome, Record};
 use crate::run::lock::RunLock;
 use crate::run::log::EventLog;
 use crate::run::socket::{self, Request};
@@ -108,19 +109,25 @@ fn trainer_thread(
     dir: &RunDir,
     config: Config,
     mut control: Control,
-    reporter: impl FnMut(&Record) + Send + 'static,
+    mut reporter: impl FnMut(&Record) + Send + 'static,
     ready: impl FnOnce(),
 ) -> Result<Outcome> {
     let log = EventLog::open(&dir.events()).with_context(|| format!("cannot open {}", dir.events().display()))?;
+    let notifier = config.notify.command.as_deref().map(|command| Notifier::start(command, dir)).transpose()?;
     let (mut session, started) = Session::open(dir, config)?;
     // The log and the folder of checkpoints may be new.
     dir.sync().with_context(|| dir.path().display().to_string())?;
-    let mut recorder = Recorder::new(log, reporter);
+    let mut recorder = Recorder::new(log, move |record: &Record| {
+        if let Some(notifier) = &notifier {
+            notifier.tell(record);
+        }
+        reporter(record);
+    });
     recorder.record(Event::RunStarted(started)).with_context(|| format!("cannot write {}", dir.events().display()))?;
     for fault in &session.passed_over {
         let message = format!("a later checkpoint was passed over: {fault}");
         tracing::warn!("{message}");
-        recorder.record(Event::AlarmRaised { step: session.state.step, message })?;
+        recorder.record(Event::AlarmRaised { step: session.state.step, kind: AlarmKind::Checkpoint, message })?;
     }
     ready();
 
@@ -133,7 +140,11 @@ fn trainer_thread(
 
     let step = session.state.step;
     let (outcome, message) = match &trained {
-        Ok((outcome, checkpoint)) => (*outcome, format!("saved as {checkpoint}")),
+        Ok((outcome, checkpoint)) => {
+            let saved = format!("saved as {checkpoint}");
+            let early = session.stopped_early().filter(|_| *outcome == Outcome::Completed);
+            (*outcome, early.map_or(saved.clone(), |early| format!("{early}; {saved}")))
+        }
         Err(error) => {
             tracing::error!("{error:#}");
             (Outcome::Failed, format!("{error:#}"))

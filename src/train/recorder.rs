@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::backlog::{Backlog, Kept};
-use crate::run::event::{Event, Record, StepsDone};
+use crate::run::event::{AlarmKind, Event, Record, StepsDone};
 use crate::run::log::{EventLog, now_ms};
 use crate::run::step_time::StepTime;
 
@@ -19,6 +19,7 @@ pub struct StepResult {
     pub epoch: u64,
     pub step: u64,
     pub loss: f32,
+    pub gradient_norm: f32,
     pub correct: u64,
     pub examples: u64,
     pub time: StepTime,
@@ -73,12 +74,14 @@ impl Recorder {
             epoch: result.epoch,
             first_step: result.step,
             losses: vec![],
+            gradient_norms: vec![],
             correct: 0,
             examples: 0,
             train_secs: 0.0,
             split_us: Some(StepTime::default()),
         });
         gathered.losses.push(result.loss);
+        gathered.gradient_norms.push(result.gradient_norm);
         gathered.correct += result.correct;
         gathered.examples += result.examples;
         gathered.train_secs += result.train_secs;
@@ -166,7 +169,7 @@ impl Recorder {
 
     fn alarm(&mut self, message: String) {
         tracing::error!("{message}");
-        self.keep(Event::AlarmRaised { step: self.step, message });
+        self.keep(Event::AlarmRaised { step: self.step, kind: AlarmKind::EventLog, message });
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
+use super::alarms::Alarms;
 use super::checkpoint::{self, Checkpoints, TrainState};
 use super::device;
 use super::optimizer::Adam;
 use super::recorder::Recorder;
-use crate::config::Config;
+use crate::config::{BestBy, Config, LEARNING_RATES};
 use crate::data::{self, Dataset};
 use crate::model::Cnn;
 use crate::run::control;
@@ -29,7 +30,34 @@ pub struct Session {
     /// What is wrong with each checkpoint that is later than the one that was continued from.
     pub passed_over: Vec<String>,
     /// What the last checkpoint holds: asked for again, it is not written again.
-    last_saved: Option<(TrainState, String)>,
+    last_saved: LastSaved,
+}
+
+type LastSaved = Option<(TrainState, String)>;
+
+/// What training goes on from.
+struct Beginning {
+    cnn: Cnn,
+    adam: Adam,
+    state: TrainState,
+    last_saved: LastSaved,
+}
+
+/// The run's latest checkpoint that is whole, or what the run begins with; and what is wrong with those passed over.
+fn latest_or_beginning(dir: &RunDir, config: &Config, device: &Device) -> Result<(Beginning, Vec<anyhow::Error>)> {
+    let cnn = Cnn::new(&config.model, config.run.seed, device)?;
+    let mut adam = Adam::new(config.optimizer.clone(), cnn.weights())?;
+    let (latest, passed_over) = checkpoint::latest_whole(dir)?;
+    let mut state = TrainState::new(config.optimizer.learning_rate);
+    let mut last_saved = None;
+    if let Some(latest) = latest {
+        latest.load(&cnn, &mut adam)?;
+        state = latest.state.clone();
+        last_saved = Some((state.clone(), latest.name()));
+    } else if let Some(file) = &config.model.init {
+        cnn.weights().load(file)?;
+    }
+    Ok((Beginning { cnn, adam, state, last_saved }, passed_over))
 }
 
 impl Session {
@@ -37,25 +65,8 @@ impl Session {
     pub fn open(dir: &RunDir, config: Config) -> Result<(Self, RunStarted)> {
         let source = data::open(&config.data, config.run.seed)?;
         let device = device::open(&config.run.device)?;
-        let cnn = Cnn::new(&config.model, config.run.seed, &device)?;
-        let mut adam = Adam::new(config.optimizer.clone(), cnn.weights())?;
         let checkpoints = Checkpoints::open(dir, config.checkpoint.keep_last)?;
-
-        let mut state = TrainState::new(config.optimizer.learning_rate);
-        let mut last_saved = None;
-        let (latest, passed_over) = checkpoint::latest_whole(dir)?;
-        match latest {
-            Some(latest) => {
-                latest.load(&cnn, &mut adam)?;
-                state = latest.state.clone();
-                last_saved = Some((state.clone(), latest.name()));
-            }
-            None => {
-                if let Some(file) = &config.model.init {
-                    cnn.weights().load(file)?;
-                }
-            }
-        }
+        let (Beginning { cnn, adam, state, last_saved }, passed_over) = latest_or_beginning(dir, &config, &device)?;
         // An empty log is a new run; a run that was killed before its first checkpoint begins again.
         let is_new = std::fs::metadata(dir.events()).map_or(true, |log| log.len() == 0);
 
@@ -96,6 +107,13 @@ impl Session {
         Ok((session, started))
     }
 
+    /// The detectors of the configuration, which have seen nothing yet.
+    pub fn alarms(&self) -> Alarms {
+        // f32, with the two moments of Adam beside each.
+        let checkpoint_bytes = 12 * self.cnn.weights().parameter_count() as u64;
+        Alarms::new(&self.config, &self.dir, checkpoint_bytes)
+    }
+
     pub fn steps_per_epoch(&self) -> u64 {
         self.train_data.len().div_ceil(self.config.train.batch_size) as u64
     }
@@ -121,10 +139,64 @@ impl Session {
 
     /// Saves under a name that [`Session::free_checkpoint_name`] gave.
     pub fn checkpoint_as(&mut self, name: &str, reason: CheckpointReason, recorder: &mut Recorder) -> Result<()> {
+        if !self.cnn.weights().are_finite()? {
+            let last =
+                self.last_good().map_or("there is none".to_owned(), |(name, _)| format!("the last good one is {name}"));
+            bail!("checkpoint {name}: not saved, because the weights are not finite; {last}")
+        }
         recorder.sync();
         let saved = self.checkpoints.save(&self.cnn, &self.adam, &self.state, name, reason).context("checkpoint")?;
         self.last_saved = Some((self.state.clone(), name.to_owned()));
         recorder.record(Event::CheckpointSaved(saved))?;
+        Ok(())
+    }
+
+    /// Why the run ends before its last epoch, if it does.
+    pub fn stopped_early(&self) -> Option<String> {
+        let patience = self.config.train.early_stop;
+        let best = self.state.best.as_ref()?;
+        if patience == 0 || self.state.batches_done > 0 || self.state.epochs_since_best() < patience {
+            return None;
+        }
+        let what = match (self.config.train.best, best.test_loss) {
+            (BestBy::Loss, Some(loss)) => format!("test loss of {loss:.4}"),
+            (BestBy::Loss, None) | (BestBy::Accuracy, _) => format!("test accuracy of {:.2} %", best.test_accuracy),
+        };
+        let (epoch, epochs) = (best.epoch, self.state.epochs_since_best());
+        Some(format!("stopped early: epoch {epoch} had the best {what}, {epochs} epochs ago (train.early_stop)"))
+    }
+
+    /// The checkpoint that was saved or taken up last, and its step. Its weights are finite.
+    pub fn last_good(&self) -> Option<(&str, u64)> {
+        self.last_saved.as_ref().map(|(state, name)| (name.as_str(), state.step))
+    }
+
+    /// Goes back to the last good checkpoint, or to the beginning where there is none, and on from there with half the
+    /// learning rate of now.
+    pub fn roll_back(&mut self, recorder: &mut Recorder) -> Result<()> {
+        let from_step = self.state.step;
+        let learning_rate = (self.state.learning_rate / 2.0).max(*LEARNING_RATES.start());
+        let (Beginning { cnn, adam, state, last_saved }, _) =
+            latest_or_beginning(&self.dir, &self.config, &self.device)?;
+        (self.cnn, self.adam, self.state, self.last_saved) = (cnn, adam, state, last_saved);
+        let TrainState { step: to_step, learning_rate: of_checkpoint, .. } = self.state;
+        recorder.record(Event::RolledBack { from_step, to_step, learning_rate: of_checkpoint })?;
+        self.set_learning_rate(learning_rate, LearningRateReason::Rollback, recorder)
+    }
+
+    /// Counts the next batch as a step that moved nothing.
+    ///
+    /// # Errors
+    /// No batch of the epoch would be left that did.
+    pub fn skip_batch(&mut self, recorder: &mut Recorder) -> Result<()> {
+        let TrainState { epoch, epoch_so_far, .. } = &mut self.state;
+        if epoch_so_far.skipped + 1 == self.train_data.len().div_ceil(self.config.train.batch_size) as u64 {
+            bail!("every other batch of epoch {epoch} was skipped already")
+        }
+        epoch_so_far.skipped += 1;
+        self.state.batches_done += 1;
+        self.state.step += 1;
+        recorder.record(Event::BatchSkipped { epoch: self.state.epoch, step: self.state.step })?;
         Ok(())
     }
 

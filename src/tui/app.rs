@@ -7,14 +7,14 @@ use ratatui::layout::{Rect, Size};
 
 use super::inspector::{Inspector, Loaded, Moment, ProbeKey, Subject, View};
 use super::keys::{self, Action, Screen};
-use super::layout::{Areas, Direction, Panel, Scroll, With};
+use super::layout::{Areas, Direction, Panel, Scroll, With, alarm_list};
 use super::picture::Means;
 use super::theme::Theme;
 use super::view::gallery_columns;
 use crate::cells::Palette;
-use crate::run::event::{Command, EpochDone, Record};
+use crate::run::event::{Command, EpochDone, Event, Record};
 use crate::run::lock::Liveness;
-use crate::run::state::{Phase, RunState, Weight};
+use crate::run::state::{Alarm, Phase, RunState, Weight};
 
 /// A press of `+` or `-` multiplies or divides the learning rate by this.
 const LEARNING_RATE_FACTOR: f64 = 2.0;
@@ -53,6 +53,9 @@ pub struct Ui {
     before_mistake: Option<(Subject, Moment)>,
     pub focus: Panel,
     pub scrolls: [Scroll; Panel::ALL.len()],
+    pub bars: Bars,
+    /// The first line of the alarms that is seen.
+    pub first_alarm_line: usize,
     pub pending: Pending,
     /// From the dashboard itself, such as the answer to a command; the next key takes it away.
     pub message: Option<Message>,
@@ -60,6 +63,23 @@ pub struct Ui {
     pub zone: TimeZone,
     /// The log was read to its end once.
     pub caught_up: bool,
+    /// What happened since, and calls for attention.
+    pub news: Vec<String>,
+}
+
+/// A line of the list of alarms.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AlarmLine<'a> {
+    Heading(&'a Alarm),
+    Message(String),
+}
+
+/// What the bars of the panel above the charts are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bars {
+    #[default]
+    BatchLoss,
+    GradientNorm,
 }
 
 /// What was asked of the trainer and is not a fact yet.
@@ -127,11 +147,14 @@ impl App {
                 before_mistake: None,
                 focus: Panel::default(),
                 scrolls: Default::default(),
+                bars: Bars::default(),
+                first_alarm_line: 0,
                 pending: Pending::default(),
                 message: None,
                 theme,
                 zone,
                 caught_up: false,
+                news: Vec::new(),
             },
         }
     }
@@ -157,6 +180,14 @@ impl App {
         let mut notice = |weight, text| notices.push(Message { weight, text });
         if let Some(fault) = &self.log_fault {
             notice(Weight::Alarm, fault.clone());
+        }
+        if let Some(divergence) = self.run.divergence.as_ref().filter(|_| self.awaits_remedy()) {
+            let stop = keys::bindings(Screen::Dashboard).filter(|binding| binding.action == Action::AskStop);
+            let remedies = keys::bindings(Screen::Diverged).chain(stop);
+            let remedies: Vec<String> =
+                remedies.map(|binding| format!("{} {}", binding.keys[0], binding.label)).collect();
+            notice(Weight::Alarm, divergence.clone());
+            notice(Weight::Alarm, remedies.join(" · "));
         }
         if self.trainer_died() {
             notice(Weight::Alarm, format!("the trainer is gone; to go on: taper resume {}", self.name));
@@ -210,12 +241,19 @@ impl App {
         self.run.open_epoch.epoch > self.run.epochs.last().map_or(0, |epoch| epoch.epoch)
     }
 
+    /// The run has diverged, and waits to be told how to go on.
+    fn awaits_remedy(&self) -> bool {
+        self.run.phase == Phase::Paused && self.run.divergence.is_some() && !self.trainer_died()
+    }
+
     pub fn handle_key(&mut self, event: KeyEvent) -> Option<Effect> {
         if event.kind != KeyEventKind::Press {
             return None;
         }
         self.ui.message = None;
-        let action = keys::action(self.ui.screen, &event)?;
+        let is_page = self.ui.screen == self.ui.page();
+        let remedy = keys::action(Screen::Diverged, &event).filter(|_| is_page && self.awaits_remedy());
+        let action = remedy.or_else(|| keys::action(self.ui.screen, &event))?;
         match action {
             Action::TogglePause => self.toggle_pause(),
             Action::Checkpoint => {
@@ -237,9 +275,24 @@ impl App {
                 self.ui.pending.stop |= effect.is_some();
                 effect
             }
+            Action::RollBack => self.command(Command::Rollback),
+            Action::SkipBatch => self.command(Command::SkipBatch),
             Action::NextPanel => self.move_focus(1),
             Action::PreviousPanel => self.move_focus(-1),
+            Action::Move(direction) if self.ui.screen == Screen::Alarms => self.move_in_alarms(direction),
             Action::Move(direction) => self.move_in_panel(direction),
+            Action::ToggleGradient => {
+                self.ui.bars = match self.ui.bars {
+                    Bars::BatchLoss => Bars::GradientNorm,
+                    Bars::GradientNorm => Bars::BatchLoss,
+                };
+                None
+            }
+            Action::ShowAlarms => {
+                self.ui.open(Screen::Alarms);
+                self.ui.first_alarm_line = 0;
+                None
+            }
             Action::ShowHelp => {
                 self.ui.open(Screen::Help);
                 None
@@ -280,6 +333,7 @@ impl App {
             Update::Records(records) => {
                 for record in &records {
                     self.run.apply(record);
+                    self.ui.news.extend(news(&record.event).filter(|_| self.ui.caught_up));
                 }
             }
             Update::Liveness(liveness) => {
@@ -292,6 +346,11 @@ impl App {
             Update::Probe(loaded) => self.ui.inspector.load(loaded),
         }
         self.settle();
+    }
+
+    /// What calls for attention and was not told yet.
+    pub fn take_news(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.ui.news)
     }
 
     /// Forgets intents that have become facts, or never can.
@@ -325,7 +384,12 @@ impl App {
             Command::Stop if failed => pending.stop = false,
             Command::SetLearningRate { .. } if failed => pending.learning_rate = None,
             // The log tells.
-            Command::Pause | Command::Resume | Command::Stop | Command::SetLearningRate { .. } => {}
+            Command::Pause
+            | Command::Resume
+            | Command::Stop
+            | Command::SetLearningRate { .. }
+            | Command::Rollback
+            | Command::SkipBatch => {}
         }
         if let Err(text) = answer {
             let what = match command {
@@ -333,6 +397,8 @@ impl App {
                 Command::Resume => "resume",
                 Command::Checkpoint => "checkpoint",
                 Command::Probe => "probe",
+                Command::Rollback => "go back",
+                Command::SkipBatch => "skip the batch",
                 Command::Stop => "stop",
                 Command::SetLearningRate { .. } => "learning rate",
             };
@@ -478,6 +544,33 @@ impl App {
         None
     }
 
+    /// The alarms, the newest first, in lines of at most `width`: a heading for each, and its message.
+    pub fn alarm_lines(&self, width: u16) -> Vec<AlarmLine<'_>> {
+        let lines = self.run.alarms.iter().rev().flat_map(|alarm| {
+            let message = wrap(&alarm.message, usize::from(width)).into_iter().map(AlarmLine::Message);
+            std::iter::once(AlarmLine::Heading(alarm)).chain(message)
+        });
+        lines.collect()
+    }
+
+    fn move_in_alarms(&mut self, direction: Direction) -> Option<Effect> {
+        let list = alarm_list(Rect::new(0, 0, self.ui.size.width, self.ui.size.height));
+        let page = usize::from(list.height);
+        let last_start = self.alarm_lines(list.width).len().saturating_sub(page);
+        let first = self.ui.first_alarm_line.min(last_start);
+        let moved = match direction {
+            Direction::Up => first.saturating_sub(1),
+            Direction::Down => first + 1,
+            Direction::PageUp => first.saturating_sub(page),
+            Direction::PageDown => first + page,
+            Direction::Start => 0,
+            Direction::Latest => last_start,
+            Direction::Left | Direction::Right => first,
+        };
+        self.ui.first_alarm_line = moved.min(last_start);
+        None
+    }
+
     fn move_in_panel(&mut self, direction: Direction) -> Option<Effect> {
         let panel = self.ui.focus;
         let page = self.present_areas()?.page_of(panel);
@@ -501,10 +594,23 @@ impl App {
     }
 }
 
+/// What of an event is worth calling somebody for.
+fn news(event: &Event) -> Option<String> {
+    match event {
+        Event::AlarmRaised { kind, message, .. } if kind.weight() == Weight::Alarm => {
+            Some(format!("{}: {message}", kind.name()))
+        }
+        Event::RunEnded { step, outcome, message } => {
+            Some(format!("{} at step {step}: {message}", Phase::Ended(*outcome)))
+        }
+        _ => None,
+    }
+}
+
 impl Ui {
     /// The page, whatever lies over it.
     pub fn page(&self) -> Screen {
-        let is_page = |screen: &Screen| !matches!(screen, Screen::Help | Screen::ConfirmStop);
+        let is_page = |screen: &Screen| !matches!(screen, Screen::Help | Screen::Alarms | Screen::ConfirmStop);
         std::iter::once(&self.screen).chain(self.behind.iter().rev()).copied().find(is_page).unwrap_or_default()
     }
 
@@ -543,7 +649,7 @@ mod tests {
     use ratatui::crossterm::event::{KeyCode, KeyModifiers};
 
     use super::*;
-    use crate::run::event::{Event, Outcome, RunStarted, StepsDone};
+    use crate::run::event::{AlarmKind, Outcome, RunStarted, StepsDone};
 
     fn started() -> Event {
         Event::RunStarted(RunStarted {
@@ -574,6 +680,7 @@ mod tests {
             epoch: 1,
             first_step,
             losses: vec![2.0; count as usize],
+            gradient_norms: vec![],
             correct: 10,
             examples: 64 * count,
             train_secs: 0.5,
@@ -692,6 +799,50 @@ mod tests {
                 assert_eq!((app.ui.pending, app.ui.screen), (Pending::default(), Screen::Dashboard));
             }
         }
+    }
+
+    #[test]
+    fn a_diverged_run_offers_its_remedies_until_one_is_taken() {
+        let diverged = || {
+            let message = "the loss of step 2 is NaN: the step was not taken; there is no checkpoint before it".into();
+            [Event::AlarmRaised { step: 1, kind: AlarmKind::Divergence, message }, Event::Paused { step: 1 }]
+        };
+        let mut plain = app([]);
+        assert_eq!((char(&mut plain, 'r'), char(&mut plain, 'b')), (None, None));
+        let remedies = [
+            ('r', Command::Rollback, Event::RolledBack { from_step: 1, to_step: 0, learning_rate: 0.001 }),
+            ('b', Command::SkipBatch, Event::BatchSkipped { epoch: 1, step: 2 }),
+        ];
+        for (key, command, event) in remedies {
+            let mut app = app(diverged());
+            let notices = app.notices(80);
+            assert!(notices.len() == 3 && notices.iter().all(|notice| notice.weight == Weight::Alarm), "{notices:?}");
+            assert!(
+                notices[2].text.starts_with("r go back to it") && notices[2].text.ends_with("s stop"),
+                "{notices:?}"
+            );
+            assert_eq!(char(&mut app, key), Some(Effect::Send(command)));
+            assert_eq!(char(&mut app, 'c'), Some(Effect::Send(Command::Checkpoint)), "the other keys work as ever");
+            tell(&mut app, event);
+            assert_eq!((app.run.phase, app.notices(80).len()), (Phase::Training, 0));
+            assert_eq!(char(&mut app, key), None);
+            assert_eq!(app.run.alarms.len(), 1, "why it went back stays known");
+        }
+    }
+
+    #[test]
+    fn what_happens_while_somebody_looks_is_news_and_history_is_not() {
+        let alarm = |kind| Event::AlarmRaised { step: 1, kind, message: "see there".into() };
+        let mut app = App::new("night", Size::new(80, 24), Theme::Plain, TimeZone::UTC);
+        tell(&mut app, started());
+        tell(&mut app, alarm(AlarmKind::Overfitting));
+        app.update(Update::Liveness(Liveness::Live));
+        assert!(app.take_news().is_empty());
+        tell(&mut app, alarm(AlarmKind::Overfitting));
+        tell(&mut app, alarm(AlarmKind::Plateau));
+        tell(&mut app, Event::RunEnded { step: 1, outcome: Outcome::Failed, message: "it broke".into() });
+        assert_eq!(app.take_news(), ["overfitting: see there", "failed at step 1: it broke"]);
+        assert!(app.take_news().is_empty());
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub enum Screen {
     /// The confusion matrix.
     Classes,
     Help,
+    /// The list of alarms.
+    Alarms,
+    /// Whatever page, of a run that has diverged: keys that say how to go on come before the others.
+    Diverged,
     /// "Stop and save?"
     ConfirmStop,
 }
@@ -30,9 +34,13 @@ pub enum Action {
     LowerLearningRate,
     AskStop,
     Stop,
+    RollBack,
+    SkipBatch,
     NextPanel,
     PreviousPanel,
     Move(Direction),
+    /// Batch losses or gradient norms.
+    ToggleGradient,
     OpenInside,
     OpenMistakes,
     OpenClasses,
@@ -51,6 +59,7 @@ pub enum Action {
     Enlarge,
     /// To the tile, the place or the mistake that lies there.
     Choose(Direction),
+    ShowAlarms,
     ShowHelp,
     /// Back to what lies under it.
     Dismiss,
@@ -133,7 +142,7 @@ const PAGES: &[Screen] = &[Screen::Dashboard, Screen::Inside, Screen::Mistakes, 
 const OTHER_PAGES: &[Screen] = &[Screen::Inside, Screen::Mistakes, Screen::Classes];
 /// Where something inside the network is looked at.
 const INSIDE: &[Screen] = &[Screen::Dashboard, Screen::Inside];
-const OVERLAYS: &[Screen] = &[Screen::Help, Screen::ConfirmStop];
+const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop];
 
 /// In the order of the footer and of the help.
 pub const BINDINGS: &[Binding] = {
@@ -221,6 +230,14 @@ pub const BINDINGS: &[Binding] = {
         ),
         binding(&[Dashboard], &[Key::char('m')], OpenMistakes, "", "the most confident mistakes of an epoch"),
         binding(&[Dashboard], &[Key::char('C')], OpenClasses, "", "the classes: accuracies and confusion matrix"),
+        binding(
+            &[Dashboard],
+            &[Key::char('g')],
+            ToggleGradient,
+            "",
+            "gradient norms in place of the batch losses, and back",
+        ),
+        binding(PAGES, &[Key::char('a')], ShowAlarms, "", "the alarms, the newest first"),
         binding(PAGES, &[Key::char('?')], ShowHelp, "help", "this help"),
         binding(PAGES, &[Key::char('q'), Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
         binding(PAGES, &[Key::ctrl('z')], Suspend, "", "put the dashboard in the background; fg brings it back"),
@@ -231,6 +248,27 @@ pub const BINDINGS: &[Binding] = {
             "close",
             "close the help",
         ),
+        binding(
+            &[Alarms],
+            &[Key::plain(K::Esc), Key::char('a'), Key::char('q'), Key::plain(K::Enter)],
+            Dismiss,
+            "close",
+            "close the list",
+        ),
+        binding(&[Alarms], &[Key::plain(K::Up), Key::char('k')], Move(Up), "newer", "a line, newer or older"),
+        binding(&[Alarms], &[Key::plain(K::Down), Key::char('j')], Move(Down), "older", ""),
+        binding(&[Alarms], &[Key::plain(K::PageUp)], Move(PageUp), "", "a page, or to the newest or oldest"),
+        binding(&[Alarms], &[Key::plain(K::PageDown)], Move(PageDown), "", ""),
+        binding(&[Alarms], &[Key::plain(K::Home)], Move(Start), "", ""),
+        binding(&[Alarms], &[Key::plain(K::End)], Move(Latest), "", ""),
+        binding(
+            &[Diverged],
+            &[Key::char('r')],
+            RollBack,
+            "go back to it with half the learning rate",
+            "go back to the last good checkpoint, and on with half the learning rate",
+        ),
+        binding(&[Diverged], &[Key::char('b')], SkipBatch, "skip the batch", "go on with the next batch"),
         binding(&[ConfirmStop], &[Key::char('y')], Stop, "stop and save", "save a checkpoint and end the run"),
         binding(
             &[ConfirmStop],
@@ -257,8 +295,16 @@ pub fn action(screen: Screen, event: &KeyEvent) -> Option<Action> {
 mod tests {
     use super::*;
 
-    const ALL: [Screen; 6] =
-        [Screen::Dashboard, Screen::Inside, Screen::Mistakes, Screen::Classes, Screen::Help, Screen::ConfirmStop];
+    const ALL: [Screen; 8] = [
+        Screen::Dashboard,
+        Screen::Inside,
+        Screen::Mistakes,
+        Screen::Classes,
+        Screen::Help,
+        Screen::Alarms,
+        Screen::Diverged,
+        Screen::ConfirmStop,
+    ];
 
     #[test]
     fn no_key_has_two_meanings_on_a_screen() {
@@ -285,6 +331,15 @@ mod tests {
             for (index, action) in actions.iter().enumerate() {
                 assert!(!actions[..index].contains(action), "{action:?} on {screen:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_diverged_run_hide_none_of_a_page() {
+        for (remedy, page) in bindings(Screen::Diverged).flat_map(|remedy| PAGES.iter().map(move |page| (remedy, page)))
+        {
+            let hidden = bindings(*page).any(|other| other.keys.iter().any(|key| remedy.keys.contains(key)));
+            assert!(!hidden, "{remedy:?} on {page:?}");
         }
     }
 

@@ -276,6 +276,11 @@ impl Areas {
 /// Columns left of a plot, for its scale.
 pub const SCALE_WIDTH: u16 = 7;
 
+/// The list of alarms over the screen, without its frame.
+pub fn alarm_list(screen: Rect) -> Rect {
+    screen.inner(Margin::new(6, 3))
+}
+
 /// Columns that a chart keeps beside the pictures, and those that pictures are worth.
 const NARROWEST_CHART: u16 = 50;
 const NARROWEST_INSIDE: u16 = 40;

@@ -7,6 +7,7 @@ pub mod app;
 pub mod inspector;
 pub mod keys;
 pub mod layout;
+mod notification;
 pub mod picture;
 mod terminal;
 pub mod theme;
@@ -31,6 +32,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::app::{App, Effect, Message, Update};
 use self::inspector::{Loaded, ProbeKey};
+use self::notification::Notification;
 use self::picture::{Detected, Images};
 use self::terminal::TerminalGuard;
 use self::theme::Theme;
@@ -139,7 +141,8 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
     // A log of ordinary length is read before the first frame, which therefore is not empty.
     let mut frames = Frames::due_in(FRAME_INTERVAL / 2);
 
-    let departure = loop {
+    let notification = Notification::from_env();
+    let departure = 'attached: loop {
         if let Some(key) = keys.pop_front() {
             frames.request(FRAME_INTERVAL);
             match app.handle_key(key) {
@@ -200,6 +203,11 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
             update = updates.recv() => match update {
                 Some(update) => {
                     app.update(update);
+                    for text in app.take_news() {
+                        if terminal.notify(notification, &app.name, &text).is_err() {
+                            break 'attached Departure::HungUp;
+                        }
+                    }
                     frames.request(DATA_FRAME_INTERVAL);
                 }
                 None => bail!("the thread that reads the log ended"),

@@ -1,6 +1,6 @@
 //! The terminal, taken and given back: on return, on error and on panic.
 
-use std::io::{self, BufWriter, Stdout, stdin, stdout};
+use std::io::{self, BufWriter, Stdout, Write, stdin, stdout};
 use std::panic;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +17,7 @@ use ratatui::layout::{Rect, Size};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::app::App;
+use super::notification::Notification;
 use super::picture::{self, Detected, Images, Means, Painter};
 use super::view;
 
@@ -94,6 +95,16 @@ impl TerminalGuard {
         };
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
         Ok(fault)
+    }
+
+    /// Calls for attention.
+    pub fn notify(&mut self, notification: Notification, run: &str, text: &str) -> io::Result<()> {
+        if self.suspended {
+            return Ok(());
+        }
+        let terminal = self.terminal.backend_mut();
+        terminal.write_all(notification.sequence(run, text).as_bytes())?;
+        terminal.flush()
     }
 
     /// Gives the terminal back and stops this process, until SIGCONT; then call `reenter`.

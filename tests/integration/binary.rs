@@ -102,7 +102,8 @@ impl Dir {
         }
         let child = pty.slave.spawn_command(command).unwrap();
         let mut reader = pty.master.try_clone_reader().unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(size.rows, size.cols, 500)));
+        let screen =
+            Arc::new(Mutex::new(vt100::Parser::new_with_callbacks(size.rows, size.cols, 500, Calls::default())));
         let keys = Arc::new(Mutex::new(pty.master.take_writer().unwrap()));
         let received = Arc::new(Mutex::new(Vec::new()));
         let open = Arc::new(AtomicBool::new(true));
@@ -233,10 +234,33 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// How often the bell rang, and what else called for attention.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    pub bells: usize,
+    /// By `OSC 9`.
+    pub notifications: Vec<String>,
+}
+
+impl vt100::Callbacks for Calls {
+    fn audible_bell(&mut self, _: &mut vt100::Screen) {
+        self.bells += 1;
+    }
+
+    fn unhandled_osc(&mut self, _: &mut vt100::Screen, params: &[&[u8]]) {
+        if let [b"9", text] = params {
+            self.notifications.push(String::from_utf8_lossy(text).into_owned());
+        }
+    }
+}
+
+/// Of which a thread that answers for the terminal has one too.
+type Keys = Arc<Mutex<Box<dyn Write + Send>>>;
+
 /// A terminal with `taper` in it, and what it shows.
 pub struct Terminal {
     child: Box<dyn portable_pty::Child + Send + Sync>,
-    screen: Arc<Mutex<vt100::Parser>>,
+    screen: Arc<Mutex<vt100::Parser<Calls>>>,
     /// All that was ever written to it.
     received: Arc<Mutex<Vec<u8>>>,
     /// Cleared, the thread that reads lets go of our side too, when the program next draws.
@@ -244,12 +268,16 @@ pub struct Terminal {
     /// Set, the thread that reads waits.
     unread: Arc<AtomicBool>,
     /// Our side; without it the terminal is closed.
-    side: Option<(Box<dyn MasterPty + Send>, Arc<Mutex<Box<dyn Write + Send>>>)>,
+    side: Option<(Box<dyn MasterPty + Send>, Keys)>,
 }
 
 impl Terminal {
     pub fn contents(&self) -> String {
         self.screen.lock().unwrap().screen().contents()
+    }
+
+    pub fn calls(&self) -> Calls {
+        self.screen.lock().unwrap().callbacks().clone()
     }
 
     pub fn received(&self) -> Vec<u8> {

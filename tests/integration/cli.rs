@@ -134,7 +134,7 @@ fn plain_progress_and_the_result() {
     assert_eq!(count("epoch 2  batch 200/200  loss "), 1, "{out}");
     assert_eq!((count("epoch 1/2  train loss "), count("epoch 2/2  train loss ")), (1, 1), "{out}");
     assert!(out.contains("taper data fetch"), "the notice that the sample is in use: {out}");
-    assert!(out.contains("  best test accuracy ") && out.contains("  checkpoint /"), "{out}");
+    assert!(out.contains("  best epoch ") && out.contains("  checkpoint /"), "{out}");
     assert!(!out.contains('\u{1b}'), "no control sequences without a terminal: {out}");
 }
 

@@ -105,7 +105,7 @@ fn a_finished_run_opens_the_same_way() {
     terminal.keys("q");
     assert!(terminal.wait().success());
     terminal.wait_for("Run done: completed at step 64");
-    terminal.wait_for("best test accuracy");
+    terminal.wait_for("best epoch");
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn a_folder_that_takes_no_checkpoint_raises_an_alarm_and_the_next_one_is_saved()
     let aside = dir.path("aside");
     std::fs::rename(run.checkpoints(), &aside).expect("moved");
     let alarm = |event: &Event| match event {
-        Event::AlarmRaised { message, step } => message.contains("checkpoint: cannot write to").then_some(*step),
+        Event::AlarmRaised { message, step, .. } => message.contains("checkpoint: cannot write to").then_some(*step),
         _ => None,
     };
     let step = wait_for_event(&run, "an alarm", alarm);

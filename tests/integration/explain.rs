@@ -14,7 +14,7 @@ use taper::explain::{confidences, predicted};
 use taper::model::weights::deserialize;
 use taper::model::{Cnn, Inside, Layer};
 use taper::run::dir::RunDir;
-use taper::run::event::{EpochDone, Event, ProbeSaved};
+use taper::run::event::{AlarmKind, EpochDone, Event, ProbeSaved};
 use taper::run::probe::{MISTAKES, Probe};
 use taper::run::state::RunState;
 
@@ -331,7 +331,7 @@ fn a_probe_that_fails_raises_an_alarm_and_training_goes_on() -> Result<()> {
     let run = dir.run("run");
     let alarms = || {
         let alarm = |event| match event {
-            Event::AlarmRaised { message, .. } => Some(message),
+            Event::AlarmRaised { kind: AlarmKind::Probe, message, .. } => Some(message),
             _ => None,
         };
         records(&run).into_iter().filter_map(|record| alarm(record.event)).collect::<Vec<_>>()

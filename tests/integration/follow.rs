@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use taper::run::confusion::Confusion;
-use taper::run::event::{EpochDone, Event, Prediction, Record};
+use taper::run::event::{AlarmKind, EpochDone, Event, Prediction, Record};
 use taper::run::log::{EventLog, FollowError, Follower};
 use taper::run::state::{DETAILED_EPOCHS, RunState};
 use taper::run::step_time::{Breakdown, Part};
@@ -255,6 +255,16 @@ fn fields_may_come_in_any_order_and_be_more_than_are_known() {
     let log = Log::with("{\"step\":7,\"new\":[1,{}],\"event\":\"paused\",\"time_ms\":3}\n");
     let records = drain(&mut Follower::new(&log.path), 1000);
     assert_eq!(records, [Record { time_ms: 3, event: paused(7) }]);
+}
+
+#[test]
+fn an_alarm_of_an_older_or_a_later_kind_is_an_alarm() {
+    let alarm =
+        |kind| format!("{{\"time_ms\":1,\"event\":\"alarm_raised\",\"step\":7,{kind}\"message\":\"see there\"}}\n");
+    let log = Log::with(alarm("") + &alarm("\"kind\":\"earthquake\",") + &alarm("\"kind\":\"plateau\","));
+    let state = fold(&drain(&mut Follower::new(&log.path), 1000));
+    let kinds: Vec<AlarmKind> = state.alarms.iter().map(|alarm| alarm.kind).collect();
+    assert_eq!(kinds, [AlarmKind::Other, AlarmKind::Other, AlarmKind::Plateau]);
 }
 
 #[test]

@@ -105,7 +105,16 @@ fn any_event() -> impl Strategy<Value = Event> {
         ),
         (number(), number(), proptest::collection::vec(any::<f32>(), 0..5), number(), number(), real()).prop_map(
             |(epoch, first_step, losses, correct, examples, train_secs)| {
-                Event::StepsDone(StepsDone { epoch, first_step, losses, correct, examples, train_secs, split_us: None })
+                Event::StepsDone(StepsDone {
+                    epoch,
+                    first_step,
+                    gradient_norms: losses.clone(),
+                    losses,
+                    correct,
+                    examples,
+                    train_secs,
+                    split_us: None,
+                })
             }
         ),
         // By its JSON, so that a field which is added later does not matter here.

@@ -1,5 +1,6 @@
 //! The one integration binary: linking candle is slow. One file a subject.
 
+mod alarms;
 mod binary;
 mod cli;
 mod control;
@@ -8,6 +9,7 @@ mod dashboard_pty;
 mod data;
 mod detach;
 mod disk;
+mod divergence;
 mod exactness;
 mod explain;
 mod follow;

@@ -12,8 +12,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
 use ratatui::style::Color;
 use taper::run::event::{
-    CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, Record, RunStarted,
-    StepsDone,
+    AlarmKind, CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, Record,
+    RunStarted, StepsDone,
 };
 use taper::run::lock::Liveness;
 use taper::run::log::Follower;
@@ -124,6 +124,43 @@ fn help_and_the_question_before_stopping() {
     snapshot("help_80x24", &mut screen);
     screen.keys("?s");
     snapshot("confirm_stop_80x24", &mut screen);
+}
+
+#[test]
+fn a_diverged_run_says_how_to_go_on() {
+    snapshot("diverged_80x24", &mut Screen::new("diverged", 80, 24));
+    snapshot("diverged_120x40", &mut Screen::new("diverged", 120, 40));
+}
+
+#[test]
+fn the_alarms_are_listed_the_newest_first() {
+    let mut screen = Screen::new("diverged", 80, 24);
+    screen.keys("a");
+    snapshot("alarms_80x24", &mut screen);
+    assert!(!screen.text().contains("(os error 28)"));
+    screen.press(KeyCode::End);
+    assert!(screen.text().contains("(os error 28)"));
+    screen.press(KeyCode::Home);
+    screen.keys("jjkj");
+    assert!(!screen.text().contains("! divergence") && screen.line_with("lines").contains("lines 2–"));
+    screen.keys("q");
+    assert_eq!(screen.text(), Screen::new("diverged", 80, 24).text());
+    let mut screen = Screen::new("diverged", 120, 40);
+    screen.keys("a");
+    snapshot("alarms_120x40", &mut screen);
+}
+
+#[test]
+fn gradient_norms_take_the_place_of_the_batch_losses() {
+    let mut screen = Screen::new("diverged", 80, 24);
+    screen.keys("g");
+    snapshot("gradient_80x24", &mut screen);
+    screen.keys("g");
+    assert!(screen.line_with("Batch loss").contains("gradient 1."));
+    let mut older = Screen::new("training", 120, 40);
+    assert!(!older.line_with("Batch loss").contains("gradient"), "{}", older.text());
+    older.keys("g");
+    assert!(older.line_with("Gradient norm").contains("no gradient norms"));
 }
 
 #[test]
@@ -298,7 +335,7 @@ fn event() -> impl Strategy<Value = Event> {
                     bytes: n[2],
                     save_secs: r[0],
                 }),
-                7 => Event::AlarmRaised { step: n[0], message: text },
+                7 => Event::AlarmRaised { step: n[0], kind: AlarmKind::Divergence, message: text },
                 8 => Event::CommandReceived { step: n[0], command: Command::SetLearningRate { learning_rate: r[0] } },
                 9 => Event::SystemSampled { step: n[0], resident_bytes: n[1] },
                 10 => Event::RunEnded { step: n[0], outcome: Outcome::Failed, message: text },
@@ -307,6 +344,7 @@ fn event() -> impl Strategy<Value = Event> {
                     // A gap in the losses may be a million steps long: filled, but not here hundreds of times.
                     first_step: if n[1] > 100 { u64::MAX - n[1] % 2 } else { n[1] },
                     losses,
+                    gradient_norms: vec![],
                     correct: n[2],
                     examples: n[3],
                     train_secs: r[0],
@@ -321,7 +359,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcimCnNvxX123\\[\\]z?]{0,12}") {
+    fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcagimCnNvxX123\\[\\]z?]{0,12}") {
         for (width, height) in [(80, 24), (120, 40), (200, 50)] {
             let mut screen = Screen::new("empty", width, height);
             let records = events.iter().map(|(time_ms, event)| Record { time_ms: *time_ms, event: event.clone() });

@@ -1,4 +1,5 @@
-//! The loss of each batch as bars, the latest at the right, scaled between the smallest and the largest that are seen.
+//! The loss of each batch, or the norm of its gradient, as bars, the latest at the right, scaled between the smallest and
+//! the largest that are seen.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
@@ -7,38 +8,47 @@ use ratatui::widgets::{Sparkline, SparklineBar};
 
 use super::panel;
 use crate::format;
-use crate::tui::app::App;
+use crate::tui::app::{App, Bars};
 use crate::tui::layout::{Areas, Panel, SCALE_WIDTH, Scroll};
 
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let theme = app.ui.theme;
-    let losses = app.run.losses.values();
+    let (title, series) = match app.ui.bars {
+        Bars::BatchLoss => ("Batch loss", &app.run.losses),
+        Bars::GradientNorm => ("Gradient norm", &app.run.gradient_norms),
+    };
+    let values = series.values();
     let scroll = app.scroll(Panel::BatchLoss);
-    let visible = scroll.visible(losses.len(), areas.page_of(Panel::BatchLoss));
+    let visible = scroll.visible(values.len(), areas.page_of(Panel::BatchLoss));
     let mut note = Vec::new();
     if scroll != Scroll::Latest {
         let [first, last] = [visible.start + 1, visible.end].map(|step| format::count(step as u64));
         note.push(Span::styled(format!("steps {first}–{last}, "), theme.warning()));
         note.push(Span::styled("end: back to the latest", theme.warning()));
-    } else if let (Some(smoothed), Some(last)) = (app.run.losses.smoothed(), losses.last()) {
+    } else if let (Some(smoothed), Some(last)) = (series.smoothed(), values.last()) {
         note.extend([
             Span::styled("smoothed ", theme.faint()),
             Span::styled(format!("{smoothed:.4}"), theme.train()),
             Span::styled("  last ", theme.faint()),
             Span::raw(format!("{last:.4}")),
         ]);
+        if let (Bars::BatchLoss, Some(norm)) = (app.ui.bars, app.run.gradient_norms.smoothed()) {
+            note.splice(0..0, [Span::styled("gradient ", theme.faint()), Span::raw(figure(norm)), Span::raw("  ")]);
+        }
+    } else if app.ui.bars == Bars::GradientNorm && app.run.step > 0 {
+        note.push(Span::styled("this log has no gradient norms", theme.faint()));
     }
-    let inner = panel(app, areas, areas.batch_loss, Some(Panel::BatchLoss), "Batch loss", Line::from(note), frame);
+    let inner = panel(app, areas, areas.batch_loss, Some(Panel::BatchLoss), title, Line::from(note), frame);
 
-    let seen = &losses[visible];
-    let finite = || seen.iter().copied().filter(|loss| loss.is_finite());
+    let seen = &values[visible];
+    let finite = || seen.iter().copied().filter(|value| value.is_finite());
     let (low, high) =
-        finite().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), loss| (low.min(loss), high.max(loss)));
+        finite().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     if low > high {
         return;
     }
     let [labels, bars] = Layout::horizontal([Constraint::Length(SCALE_WIDTH), Constraint::Fill(1)]).areas(inner);
-    let label = |loss: f32| Line::styled(format!("{loss:>6.3}"), theme.faint());
+    let label = |value: f32| Line::styled(format!("{:>6}", figure(value.into())), theme.faint());
     let mut rows = labels.rows();
     if let Some(top) = rows.next() {
         frame.render_widget(label(high), top);
@@ -46,12 +56,34 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     if let Some(bottom) = rows.next_back() {
         frame.render_widget(label(low), bottom);
     }
-    // Eighths of a row; the smallest loss keeps one, so that it is seen.
+    // Eighths of a row; the smallest keeps one, so that it is seen.
     let levels = u64::from(bars.height) * 8;
-    let level = |loss: f32| {
-        let share = if high > low { (loss - low) / (high - low) } else { 0.5 };
+    let level = |value: f32| {
+        let share = if high > low { (value - low) / (high - low) } else { 0.5 };
         1 + (share * (levels - 1) as f32).round() as u64
     };
-    let data = seen.iter().map(|&loss| SparklineBar::from(loss.is_finite().then(|| level(loss))));
+    let data = seen.iter().map(|&value| SparklineBar::from(value.is_finite().then(|| level(value))));
     frame.render_widget(Sparkline::default().data(data).max(levels).style(theme.bars()), bars);
+}
+
+/// In at most six columns, unless the number is enormous.
+fn figure(value: f64) -> String {
+    match value.abs() {
+        0.0..10.0 => format!("{value:.3}"),
+        10.0..100.0 => format!("{value:.2}"),
+        100.0..1e6 => format!("{value:.0}"),
+        _ => format!("{value:.0e}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_fit_beside_the_bars() {
+        let figures = [0.0, 1.5, 12.345, 999.6, 123_456.0, 1e9].map(figure);
+        assert_eq!(figures, ["0.000", "1.500", "12.35", "1000", "123456", "1e9"]);
+        assert!(figures.iter().all(|figure| figure.len() <= 6));
+    }
 }

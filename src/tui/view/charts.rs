@@ -1,5 +1,5 @@
-//! Loss and accuracy over epochs. Test is the line with dots, single batches are faint points; the best epoch and changes
-//! of the learning rate have marks.
+//! Loss and accuracy over epochs. Test is the line with dots, single batches are faint points; the best epoch, changes of
+//! the learning rate and alarms have marks.
 //!
 //! On ratatui's canvas, because its chart draws each series over the one before: lines that share a cell would hide each
 //! other.
@@ -13,6 +13,7 @@ use ratatui::widgets::canvas::{self, Canvas, Context};
 
 use super::panel;
 use crate::run::event::EpochDone;
+use crate::run::state::Weight;
 use crate::tui::app::App;
 use crate::tui::layout::{Areas, Density, SCALE_WIDTH};
 
@@ -30,6 +31,8 @@ struct Series {
     /// Learning-rate changes, in epochs.
     raised: Vec<f64>,
     lowered: Vec<f64>,
+    /// In epochs.
+    alarms: Vec<(f64, Weight)>,
 }
 
 pub fn render_loss(app: &App, areas: &Areas, frame: &mut Frame) {
@@ -45,6 +48,7 @@ pub fn render_loss(app: &App, areas: &Areas, frame: &mut Frame) {
         best: Points::new(),
         raised: changes(true),
         lowered: changes(false),
+        alarms: alarms(app),
     };
     let legend = legend(app, &series, 4);
     let inner = panel(app, areas, areas.loss, None, "Loss", legend, frame);
@@ -61,6 +65,7 @@ pub fn render_accuracy(app: &App, areas: &Areas, frame: &mut Frame) {
         train: over_epochs(app, |epoch| epoch.train_accuracy, app.run.open_epoch.train_accuracy()),
         test: over_epochs(app, |epoch| epoch.test_accuracy, None),
         best: app.run.best().map(|best| (end_of(app, best), best.test_accuracy)).into_iter().collect(),
+        alarms: alarms(app),
         ..Series::default()
     };
     let title = if areas.density == Density::Compact { "Acc %" } else { "Accuracy %" };
@@ -76,6 +81,12 @@ pub fn render_accuracy(app: &App, areas: &Areas, frame: &mut Frame) {
 
 fn steps_per_epoch(app: &App) -> f64 {
     app.run.started.as_ref().map_or(1.0, |started| started.steps_per_epoch.max(1) as f64)
+}
+
+/// Those of steps that still count.
+fn alarms(app: &App) -> Vec<(f64, Weight)> {
+    let alarms = app.run.alarms.iter().filter(|alarm| alarm.step <= app.run.step);
+    alarms.map(|alarm| (alarm.step as f64 / steps_per_epoch(app), alarm.kind.weight())).collect()
 }
 
 /// Where an epoch ended, in epochs.
@@ -158,6 +169,10 @@ fn plot(app: &App, area: Rect, series: &Series, scale: &Scale, frame: &mut Frame
     }
     for &(x, y) in &series.best {
         mark(x, y, "★", theme.best());
+    }
+    for &(x, weight) in &series.alarms {
+        let style = if weight == Weight::Alarm { theme.alarm() } else { theme.pending() };
+        mark(x, scale.low, "!", style);
     }
     for &x in &series.raised {
         mark(x, scale.high(), "▲", theme.pending());

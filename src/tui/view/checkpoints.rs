@@ -26,6 +26,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         let reason = match saved.reason {
             CheckpointReason::Interval => "on schedule",
             CheckpointReason::Epoch => "end of epoch",
+            CheckpointReason::Rollback => "gone back",
             CheckpointReason::Command => "asked for",
             CheckpointReason::End => "end of run",
         };

@@ -9,7 +9,7 @@ use super::row;
 use crate::format;
 use crate::run::event::Outcome;
 use crate::run::lock::Liveness;
-use crate::run::state::Phase;
+use crate::run::state::{Phase, Weight};
 use crate::tui::app::{App, PauseIntent};
 use crate::tui::layout::{Areas, Density};
 
@@ -74,6 +74,11 @@ fn phase(app: &App) -> Line<'static> {
         (format!("{glyph} {}", app.run.phase), style)
     };
     let mut spans = Vec::new();
+    let alarms = app.run.alarms.iter().filter(|alarm| alarm.kind.weight() == Weight::Alarm).count();
+    if alarms > 0 {
+        let word = if alarms == 1 { "alarm" } else { "alarms" };
+        spans.push(Span::styled(format!("! {alarms} {word}: a  "), theme.alarm()));
+    }
     if pending.checkpoint {
         spans.push(Span::styled("saving…  ", theme.pending()));
     }

@@ -19,7 +19,7 @@ pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
         }
     }
     if app.ui.page() == Screen::Dashboard {
-        rows.push(("★ ▲▼".to_owned(), "the best epoch; the learning rate was raised, lowered"));
+        rows.push(("★ ▲▼ !".to_owned(), "the best epoch; learning rate raised, lowered; alarm"));
     }
     let keys_width = rows.iter().map(|(keys, _)| Line::raw(keys).width()).max().unwrap_or(0);
     let lines: Vec<Line> = rows

@@ -51,6 +51,7 @@ fn change_line(app: &App, density: Density, change: Option<&LearningRateChange>)
             match change.reason {
                 LearningRateReason::Plateau => "plateau",
                 LearningRateReason::Command => "by hand",
+                LearningRateReason::Rollback => "diverged",
             },
         ),
     };

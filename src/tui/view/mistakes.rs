@@ -36,7 +36,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Plac
         let is_chosen = number == chosen;
         let mut mistake = mistake.clone();
         if is_chosen {
-            mistake.caption.insert_str(0, "▸");
+            mistake.caption.insert(0, '▸');
         }
         tile(app, &mistake, slot, if is_chosen { theme.strong() } else { theme.faint() }, frame, placed);
     }

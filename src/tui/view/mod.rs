@@ -1,5 +1,6 @@
 //! The screen, one panel a file. Every `render` takes (app, areas, frame) and draws what `App` says, no more.
 
+mod alarms;
 mod batch_loss;
 mod charts;
 mod checkpoints;
@@ -47,13 +48,14 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
         Screen::Inside => inside::render_in(app, &areas, areas.page(), frame, &mut placed),
         Screen::Mistakes => mistakes::render(app, &areas, frame, &mut placed),
         Screen::Classes => classes::render(app, &areas, frame),
-        Screen::Dashboard | Screen::Help | Screen::ConfirmStop => {
+        Screen::Dashboard | Screen::Help | Screen::Alarms | Screen::Diverged | Screen::ConfirmStop => {
             render_dashboard(app, &areas, frame, &mut placed);
         }
     }
     footer::render(app, &areas, frame);
     match app.ui.screen {
-        Screen::Dashboard => {}
+        Screen::Dashboard | Screen::Diverged => {}
+        Screen::Alarms => alarms::render(app, screen, frame),
         Screen::Inside | Screen::Mistakes | Screen::Classes => events::render_message(app, areas.message(), frame),
         Screen::Help => help::render(app, screen, frame),
         Screen::ConfirmStop => confirm::render(app, screen, frame),

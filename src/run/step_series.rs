@@ -1,24 +1,24 @@
-//! Every batch loss of a run, with the two views of it that stay cheap however long the run gets: a smoothed value and
-//! a curve of bounded size.
+//! A number for every step of a run, with the two views of it that stay cheap however long the run gets: a smoothed value
+//! and a curve of bounded size.
 
-/// Weight of the past in the smoothed loss: it follows the last fifty or so batches.
+/// Weight of the past in the smoothed value: it follows the last fifty or so batches.
 const SMOOTHING: f64 = 0.98;
 /// The curve is halved when it has this many points: more than any screen has columns.
 const CURVE_POINTS: usize = 2048;
 
-/// Batch losses; the loss of step `n` is at index `n - 1`, NaN where the log lacks it.
+/// Such as batch losses; the one of step `n` is at index `n - 1`, NaN where the log lacks it.
 #[derive(Clone, Debug, Default)]
-pub struct Losses {
+pub struct StepSeries {
     values: Vec<f32>,
     average: MovingAverage,
     curve: Curve,
 }
 
-impl Losses {
-    pub fn push(&mut self, loss: f32) {
-        self.values.push(loss);
-        self.average.push(loss);
-        self.curve.push(loss);
+impl StepSeries {
+    pub fn push(&mut self, value: f32) {
+        self.values.push(value);
+        self.average.push(value);
+        self.curve.push(value);
     }
 
     /// Forgets the steps after `steps`.
@@ -27,8 +27,8 @@ impl Losses {
             let mut values = std::mem::take(&mut self.values);
             values.truncate(steps);
             *self = Self::default();
-            for loss in values {
-                self.push(loss);
+            for value in values {
+                self.push(value);
             }
         }
     }
@@ -46,12 +46,12 @@ impl Losses {
         self.values.is_empty()
     }
 
-    /// Exponential moving average of the batch losses.
+    /// Exponential moving average.
     pub fn smoothed(&self) -> Option<f64> {
         self.average.value()
     }
 
-    /// The whole run as at most 2048 means of equally many steps: (number of the last step in it, mean loss).
+    /// The whole run as at most 2048 means of equally many steps: (number of the last step in it, mean).
     pub fn curve(&self) -> impl Iterator<Item = (f64, f64)> {
         self.curve.points()
     }
@@ -65,9 +65,9 @@ struct MovingAverage {
 }
 
 impl MovingAverage {
-    fn push(&mut self, loss: f32) {
-        if loss.is_finite() {
-            self.sum = self.sum * SMOOTHING + f64::from(loss) * (1.0 - SMOOTHING);
+    fn push(&mut self, value: f32) {
+        if value.is_finite() {
+            self.sum = self.sum * SMOOTHING + f64::from(value) * (1.0 - SMOOTHING);
             self.weight = self.weight * SMOOTHING + (1.0 - SMOOTHING);
         }
     }
@@ -84,9 +84,9 @@ struct Sum {
 }
 
 impl Sum {
-    fn push(&mut self, loss: f32) {
-        if loss.is_finite() {
-            self.total += f64::from(loss);
+    fn push(&mut self, value: f32) {
+        if value.is_finite() {
+            self.total += f64::from(value);
             self.count += 1;
         }
     }
@@ -113,8 +113,8 @@ impl Default for Curve {
 }
 
 impl Curve {
-    fn push(&mut self, loss: f32) {
-        self.open.push(loss);
+    fn push(&mut self, value: f32) {
+        self.open.push(value);
         self.open_steps += 1;
         if self.open_steps < self.stride {
             return;
@@ -141,34 +141,34 @@ impl Curve {
 mod tests {
     use super::*;
 
-    fn losses(values: impl IntoIterator<Item = f32>) -> Losses {
-        let mut losses = Losses::default();
-        values.into_iter().for_each(|loss| losses.push(loss));
-        losses
+    fn series(values: impl IntoIterator<Item = f32>) -> StepSeries {
+        let mut series = StepSeries::default();
+        values.into_iter().for_each(|value| series.push(value));
+        series
     }
 
     #[test]
-    fn the_smoothed_loss_starts_at_the_first_loss_and_ignores_gaps() {
-        assert_eq!(Losses::default().smoothed(), None);
-        assert!((losses([2.5]).smoothed().unwrap() - 2.5).abs() < 1e-9);
-        let smoothed = losses([2.0, f32::NAN, 1.0]).smoothed().unwrap();
+    fn the_smoothed_value_starts_at_the_first_and_ignores_gaps() {
+        assert_eq!(StepSeries::default().smoothed(), None);
+        assert!((series([2.5]).smoothed().unwrap() - 2.5).abs() < 1e-9);
+        let smoothed = series([2.0, f32::NAN, 1.0]).smoothed().unwrap();
         assert!((smoothed - (2.0 * 0.98 + 1.0) / 1.98).abs() < 1e-9, "{smoothed}");
     }
 
     #[test]
     fn the_curve_stays_bounded_and_keeps_the_mean() {
-        let losses = losses((0..1_000_000).map(|step| (step % 4) as f32));
-        let points: Vec<_> = losses.curve().collect();
+        let series = series((0..1_000_000).map(|step| (step % 4) as f32));
+        let points: Vec<_> = series.curve().collect();
         assert!((CURVE_POINTS / 2..CURVE_POINTS).contains(&points.len()), "{}", points.len());
-        assert!(points.iter().all(|&(_, loss)| (loss - 1.5).abs() < 1e-9));
+        assert!(points.iter().all(|&(_, mean)| (mean - 1.5).abs() < 1e-9));
         assert!(points.last().unwrap().0 > 999_000.0);
     }
 
     #[test]
     fn truncating_equals_never_having_pushed() {
-        let mut long = losses((0..5000).map(|step| step as f32));
+        let mut long = series((0..5000).map(|step| step as f32));
         long.truncate(3000);
-        let short = losses((0..3000).map(|step| step as f32));
+        let short = series((0..3000).map(|step| step as f32));
         assert_eq!(long.values(), short.values());
         assert_eq!(long.smoothed(), short.smoothed());
         assert!(long.curve().eq(short.curve()));

@@ -1,0 +1,65 @@
+//! Channels whose ReLU never fires: what they once told the network is lost.
+
+use super::latch::{Latch, Level};
+
+/// Channels of a block that are named.
+const NAMED: usize = 8;
+
+#[derive(Debug)]
+pub struct DeadChannels {
+    channels: usize,
+    latch: Latch,
+}
+
+impl DeadChannels {
+    /// So many of the network are alarming.
+    pub fn new(channels: usize) -> Self {
+        Self { channels, latch: Latch::default() }
+    }
+
+    /// Takes the dead channels of each block, from 0; gives what to say if they are alarming.
+    pub fn see(&mut self, dead: &[Vec<usize>]) -> Option<String> {
+        let level = match dead.iter().map(Vec::len).sum() {
+            0 => Level::Calm,
+            count if count >= self.channels => Level::Alarming,
+            _ => Level::Uneasy,
+        };
+        self.latch.raises(level).then(|| {
+            let blocks = dead.iter().enumerate().filter(|(_, channels)| !channels.is_empty());
+            let blocks: Vec<String> = blocks.map(|(block, channels)| describe(block, channels)).collect();
+            format!("never fired in the evaluation: {} (alarms.dead_channels)", blocks.join("; "))
+        })
+    }
+}
+
+fn describe(block: usize, channels: &[usize]) -> String {
+    let named: Vec<String> = channels.iter().take(NAMED).map(usize::to_string).collect();
+    let more = match channels.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let word = if channels.len() == 1 { "channel" } else { "channels" };
+    format!("block {}, {word} {}{more}", block + 1, named.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_named_once_until_all_fire_again() {
+        let mut detector = DeadChannels::new(2);
+        let none = [vec![], vec![], vec![]];
+        let one = [vec![], vec![3], vec![]];
+        let many = [vec![4], vec![], (0..10).collect()];
+        assert_eq!((detector.see(&none), detector.see(&one)), (None, None));
+        let told = detector.see(&many).expect("an alarm");
+        assert!(
+            told.contains("block 1, channel 4; block 3, channels 0, 1, 2, 3, 4, 5, 6, 7 and 2 more (alarms"),
+            "{told}"
+        );
+        assert_eq!((detector.see(&many), detector.see(&one), detector.see(&many)), (None, None, None));
+        detector.see(&none);
+        assert!(detector.see(&many).is_some());
+    }
+}

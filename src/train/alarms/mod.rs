@@ -1,0 +1,147 @@
+//! What is wrong with a run, or may be, and does not end it. Each detector takes numbers and no clock, and speaks up once
+//! until what it saw has passed. They know only what this trainer has seen: one that takes up the run begins anew.
+
+mod dead_channels;
+mod disk_nearly_full;
+mod gradient_spike;
+mod latch;
+mod overfitting;
+mod plateau;
+mod throughput_collapse;
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+
+use self::dead_channels::DeadChannels;
+use self::disk_nearly_full::DiskNearlyFull;
+use self::gradient_spike::GradientSpike;
+use self::latch::{Latch, Level};
+use self::overfitting::Overfitting;
+use self::plateau::Plateau;
+use self::throughput_collapse::ThroughputCollapse;
+use super::recorder::StepResult;
+use crate::config::{Config, ScheduleKind};
+use crate::run::dir::RunDir;
+use crate::run::event::{AlarmKind, EpochDone};
+
+/// Training time between two looks at the disk within an epoch.
+const DISK_INTERVAL_SECS: f64 = 30.0;
+/// The room below which a disk is nearly full, if the configuration does not say: for so many checkpoints, and this much.
+const CHECKPOINTS_OF_ROOM: u64 = 3;
+const LEAST_ROOM: u64 = 1 << 30;
+
+/// What there is to say.
+pub type Raised = Vec<(AlarmKind, String)>;
+
+/// The detectors that the configuration asks for.
+pub struct Alarms {
+    dir: RunDir,
+    gradient_spike: Option<GradientSpike>,
+    dead_channels: Option<DeadChannels>,
+    overfitting: Option<Overfitting>,
+    plateau: Option<Plateau>,
+    throughput_collapse: Option<ThroughputCollapse>,
+    disk_nearly_full: Option<DiskNearlyFull>,
+    secs_since_disk: f64,
+    /// A checkpoint, a probe could not be saved.
+    unsaved: HashMap<AlarmKind, Latch>,
+}
+
+impl Alarms {
+    pub fn new(config: &Config, dir: &RunDir, checkpoint_bytes: u64) -> Self {
+        let (alarms, schedule) = (&config.alarms, &config.schedule);
+        let floor = (schedule.kind == ScheduleKind::Plateau && schedule.min_learning_rate > 0.0)
+            .then_some(schedule.min_learning_rate);
+        let room = alarms.disk_free_bytes.unwrap_or(LEAST_ROOM.max(CHECKPOINTS_OF_ROOM * checkpoint_bytes));
+        Self {
+            dir: dir.clone(),
+            gradient_spike: (alarms.gradient_spike > 0.0).then(|| GradientSpike::new(alarms.gradient_spike)),
+            dead_channels: (alarms.dead_channels > 0).then(|| DeadChannels::new(alarms.dead_channels)),
+            overfitting: (alarms.overfitting_epochs > 0).then(|| Overfitting::new(alarms.overfitting_epochs)),
+            plateau: (alarms.plateau_epochs > 0)
+                .then(|| Plateau::new(alarms.plateau_epochs, schedule.threshold, floor)),
+            throughput_collapse: (alarms.throughput_collapse > 0.0)
+                .then(|| ThroughputCollapse::new(alarms.throughput_collapse)),
+            disk_nearly_full: (room > 0).then(|| DiskNearlyFull::new(room)),
+            // Before the first step already.
+            secs_since_disk: DISK_INTERVAL_SECS,
+            unsaved: HashMap::new(),
+        }
+    }
+
+    pub fn after_step(&mut self, step: &StepResult) -> Raised {
+        let mut raised = Raised::new();
+        say(&mut raised, AlarmKind::GradientSpike, &mut self.gradient_spike, |alarm| alarm.see(step.gradient_norm));
+        say(&mut raised, AlarmKind::ThroughputCollapse, &mut self.throughput_collapse, |alarm| {
+            alarm.see(step.examples, step.train_secs)
+        });
+        self.secs_since_disk += step.train_secs;
+        if self.secs_since_disk >= DISK_INTERVAL_SECS {
+            self.look_at_disk(&mut raised);
+        }
+        raised
+    }
+
+    /// `dead`: the channels of each block that did not fire in the epoch's evaluation; `learning_rate`: of the next epoch.
+    pub fn after_epoch(&mut self, epoch: &EpochDone, dead: &[Vec<usize>], learning_rate: f64) -> Raised {
+        let mut raised = Raised::new();
+        say(&mut raised, AlarmKind::DeadChannels, &mut self.dead_channels, |alarm| alarm.see(dead));
+        say(&mut raised, AlarmKind::Overfitting, &mut self.overfitting, |alarm| {
+            alarm.see(epoch.train_loss, epoch.test_loss)
+        });
+        say(&mut raised, AlarmKind::Plateau, &mut self.plateau, |alarm| alarm.see(epoch.test_loss, learning_rate));
+        self.look_at_disk(&mut raised);
+        raised
+    }
+
+    /// Whether a checkpoint or probe could be saved: the next failure in a row is no news.
+    pub fn after_saving<T>(&mut self, kind: AlarmKind, saved: Result<T>) -> Raised {
+        let latch = self.unsaved.entry(kind).or_default();
+        match saved {
+            Ok(_) => {
+                latch.raises(Level::Calm);
+                Raised::new()
+            }
+            Err(error) => {
+                tracing::error!("{error:#}");
+                let raised = latch.raises(Level::Alarming).then(|| (kind, format!("{error:#}")));
+                raised.into_iter().collect()
+            }
+        }
+    }
+
+    fn look_at_disk(&mut self, raised: &mut Raised) {
+        self.secs_since_disk = 0.0;
+        if self.disk_nearly_full.is_none() {
+            return;
+        }
+        match self.dir.free_bytes() {
+            Ok(free) => say(raised, AlarmKind::DiskNearlyFull, &mut self.disk_nearly_full, |alarm| alarm.see(free)),
+            Err(error) => tracing::warn!("cannot tell how much room {} has: {error}", self.dir.path().display()),
+        }
+    }
+}
+
+fn say<D>(raised: &mut Raised, kind: AlarmKind, detector: &mut Option<D>, see: impl FnOnce(&mut D) -> Option<String>) {
+    raised.extend(detector.as_mut().and_then(see).map(|message| (kind, message)));
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_to_save_is_told_once_until_one_succeeds() {
+        let mut alarms = Alarms::new(&Config::default(), &RunDir::at("/nowhere"), 1);
+        let failed = || Err::<(), _>(anyhow!("no space").context("checkpoint"));
+        let mut save = |kind, saved| alarms.after_saving(kind, saved);
+        assert_eq!(save(AlarmKind::Checkpoint, failed()), [(AlarmKind::Checkpoint, "checkpoint: no space".to_owned())]);
+        assert!(save(AlarmKind::Checkpoint, failed()).is_empty());
+        assert_eq!(save(AlarmKind::Probe, failed()).len(), 1, "a probe is something else");
+        assert!(save(AlarmKind::Checkpoint, Ok(())).is_empty());
+        assert_eq!(save(AlarmKind::Checkpoint, failed()).len(), 1);
+    }
+}

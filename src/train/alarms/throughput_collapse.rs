@@ -1,0 +1,94 @@
+//! Training is much slower than it was.
+
+use std::collections::VecDeque;
+
+use super::latch::{Latch, Level};
+
+/// Training time that one speed is taken over: shorter lulls are no collapse.
+const WINDOW_SECS: f64 = 30.0;
+/// Speeds whose median is the usual one, and the fewest that are.
+const MEMORY: usize = 20;
+const FEW: usize = 3;
+
+#[derive(Debug)]
+pub struct ThroughputCollapse {
+    share: f64,
+    examples: u64,
+    secs: f64,
+    /// Pictures a second.
+    usual: VecDeque<f64>,
+    latch: Latch,
+}
+
+impl ThroughputCollapse {
+    /// Less than this share of the usual speed is alarming.
+    pub fn new(share: f64) -> Self {
+        Self { share, examples: 0, secs: 0.0, usual: VecDeque::new(), latch: Latch::default() }
+    }
+
+    /// Takes the pictures and seconds of a step; gives what to say if training has become slow.
+    pub fn see(&mut self, examples: u64, secs: f64) -> Option<String> {
+        self.examples += examples;
+        self.secs += secs;
+        if self.secs < WINDOW_SECS {
+            return None;
+        }
+        let speed = self.examples as f64 / self.secs;
+        (self.examples, self.secs) = (0, 0.0);
+        let level = match self.median() {
+            Some(usual) if speed < self.share * usual => Level::Alarming,
+            Some(usual) if speed < (1.0 + self.share) / 2.0 * usual => Level::Uneasy,
+            _ => Level::Calm,
+        };
+        // A collapse must not become what is usual.
+        if level == Level::Calm {
+            if self.usual.len() == MEMORY {
+                self.usual.pop_front();
+            }
+            self.usual.push_back(speed);
+        }
+        let usual = self.median()?;
+        self.latch.raises(level).then(|| {
+            let percent = 100.0 * speed / usual;
+            format!(
+                "{speed:.0} images/s, {percent:.0} % of the {usual:.0} that were usual (alarms.throughput_collapse)"
+            )
+        })
+    }
+
+    fn median(&self) -> Option<f64> {
+        let mut speeds: Vec<f64> = self.usual.iter().copied().collect();
+        let middle = speeds.len() / 2;
+        (speeds.len() >= FEW).then(|| *speeds.select_nth_unstable_by(middle, f64::total_cmp).1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Steps of 64 pictures, each of so many seconds, for two minutes.
+    fn train(detector: &mut ThroughputCollapse, secs: f64) -> Vec<String> {
+        (0..(120.0 / secs) as usize).filter_map(|_| detector.see(64, secs)).collect()
+    }
+
+    #[test]
+    fn it_is_told_once_until_training_is_fast_again() {
+        let mut detector = ThroughputCollapse::new(0.4);
+        assert!(train(&mut detector, 0.02).is_empty());
+        let told = train(&mut detector, 0.1);
+        assert!(told.len() == 1 && told[0].starts_with("640 images/s, 20 % of the 3200"), "{told:?}");
+        assert!(train(&mut detector, 0.1).is_empty());
+        assert!(train(&mut detector, 0.02).is_empty());
+        assert_eq!(train(&mut detector, 0.1).len(), 1);
+    }
+
+    #[test]
+    fn a_lull_or_a_slow_beginning_is_no_collapse() {
+        let mut detector = ThroughputCollapse::new(0.4);
+        assert!(train(&mut detector, 0.1).is_empty());
+        assert!(train(&mut detector, 0.02).is_empty());
+        assert_eq!(detector.see(64, 5.0), None);
+        assert!(train(&mut detector, 0.03).is_empty());
+    }
+}
