@@ -79,7 +79,8 @@ pub fn with_gradients(
     Ok((y, variables.iter().map(of).collect()))
 }
 
-/// Whether `f` and its gradients in f32 equal those in f64, which `f` composes of candle's operations, within 1e-5.
+/// Whether `f` and its gradients in f32 equal those in f64, which `f` composes of candle's operations, within 1e-5, or where
+/// that is more within what numbers 3e-6 away have: a saturated softmax makes of a little rounding more.
 ///
 /// Each gradient is measured against the greatest norm that it has for several gradients of the output: for one alone, its
 /// terms can cancel to nothing but their rounding; and at least against a tenth of the greatest norm of all, as one that
@@ -111,14 +112,17 @@ pub fn equals_f64(
     }
     let floor = 0.1 * scales.iter().copied().fold(0.0, f64::max);
     scales.iter_mut().for_each(|scale| *scale = scale.max(floor));
+    let mut changes = vec![0.0; scales.len()];
     for (seed, sign) in [(200, NEAR), (200, -NEAR), (300, NEAR), (300, -NEAR)] {
         let mut near = exact.clone();
         for (place, argument) in (seed..).zip(&mut near).skip(inexact.start) {
             let change = double(&tensor(real(place, argument.elem_count()), argument.dims()))?;
             *argument = (&*argument * ((change * sign)? + 1.0)?)?;
         }
-        for ((near, gradient), scale) in with_f64(&near, 0)?.1.iter().zip(&gradients).zip(&scales) {
-            if norm(&(near - gradient)?)? > 1e-3 * scale {
+        let nearby = with_f64(&near, 0)?.1;
+        for (((near, gradient), scale), change) in nearby.iter().zip(&gradients).zip(&scales).zip(&mut changes) {
+            *change = norm(&(near - gradient)?)?.max(*change);
+            if *change > 1e-3 * scale {
                 return Err(TestCaseError::reject("rounding decides"));
             }
         }
@@ -127,9 +131,9 @@ pub fn equals_f64(
     let (ours, our_gradients) = with_gradients(arguments, &output_gradient(0), &f)?;
     let error = norm(&(double(&ours)? - &expected)?)? / norm(&expected)?;
     prop_assert!(error <= TOLERANCE, "the output: {error:.1e}");
-    for (place, ((ours, expected), scale)) in our_gradients.iter().zip(&gradients).zip(&scales).enumerate() {
-        let error = norm(&(double(ours)? - expected)?)?;
-        prop_assert!(error <= TOLERANCE * scale, "gradient {place}: {error:.1e} of {scale:.1e}");
+    for (place, (ours, expected)) in our_gradients.iter().zip(&gradients).enumerate() {
+        let (error, scale) = (norm(&(double(ours)? - expected)?)?, scales[place]);
+        prop_assert!(error <= (TOLERANCE * scale).max(changes[place]), "gradient {place}: {error:.1e} of {scale:.1e}");
     }
     Ok(())
 }
