@@ -9,7 +9,7 @@ use super::{Map, predicted};
 use crate::data::loader::evaluation_batch;
 use crate::data::{Dataset, SIDE};
 use crate::model::{Cnn, Inside, Layer};
-use crate::run::probe::{ACTIVE, ClassCam, MAPS, Probe, ProbedPicture, cam_classes};
+use crate::run::probe::{ACTIVE, ClassCam, MAPS, Probe, ProbedPicture, Reason, cam_classes};
 
 /// The pinned pictures and the mistakes of a dataset, by their numbers, through a network that has taken `step` steps.
 /// Changes nothing of the network, and draws no random number.
@@ -39,9 +39,14 @@ pub fn probe(
     {
         bail!("the logits of test picture {index} are not finite")
     }
-    let classes: Vec<(usize, usize)> =
-        logits.iter().zip(&chosen.labels).map(|(logits, &label)| (predicted(logits), label.into())).collect();
-    let mut cams = class_cams(cnn, &inside, &classes)?.into_iter();
+    let reasons = (0..).map(|number| if number < pinned.len() { Reason::Pinned } else { Reason::Mistake });
+    let shown: Vec<Shown> = logits
+        .iter()
+        .zip(&chosen.labels)
+        .zip(reasons)
+        .map(|((logits, &label), reason)| Shown { reason, predicted: predicted(logits), true_class: label.into() })
+        .collect();
+    let mut cams = class_cams(cnn, &inside, &shown)?.into_iter();
 
     let mut pictures = Vec::with_capacity(chosen.len());
     for (number, (logits, index)) in logits.into_iter().zip(indices).enumerate() {
@@ -66,13 +71,22 @@ pub fn probe(
     Ok(Probe { epoch, step, pictures, mistakes })
 }
 
-/// The heat maps of each picture, from its predicted and its true class. The last layer has those of every class; the way
-/// back goes on from some of them to the layers before it.
-fn class_cams(cnn: &Cnn, inside: &Inside, classes: &[(usize, usize)]) -> Result<Vec<Vec<ClassCam>>> {
-    let mut cams = vec![vec![]; classes.len()];
+/// What decides which heat maps a picture has.
+struct Shown {
+    reason: Reason,
+    predicted: usize,
+    true_class: usize,
+}
+
+/// The heat maps of each picture. The last layer has most; the way back goes on from some of them to the layers before it.
+fn class_cams(cnn: &Cnn, inside: &Inside, shown: &[Shown]) -> Result<Vec<Vec<ClassCam>>> {
+    let mut cams = vec![vec![]; shown.len()];
     let mut later: Option<(Rows, Tensor)> = None;
     for layer in Layer::ALL.into_iter().rev() {
-        let rows = Rows::of(layer, classes);
+        let rows = Rows::of(layer, shown);
+        if rows.pictures.is_empty() {
+            break;
+        }
         let output = rows.select(inside.output(layer))?;
         let gradients = match later {
             None => logit_gradients(cnn, layer, &output, &rows.classes)?,
@@ -96,11 +110,10 @@ struct Rows {
 }
 
 impl Rows {
-    fn of(layer: Layer, classes: &[(usize, usize)]) -> Self {
+    fn of(layer: Layer, shown: &[Shown]) -> Self {
         let mut rows = Self { pictures: vec![], classes: vec![] };
-        for (picture, &(predicted, truth)) in classes.iter().enumerate() {
-            let mut classes = cam_classes(layer.index(), predicted, truth);
-            classes.dedup();
+        for (picture, shown) in shown.iter().enumerate() {
+            let classes = cam_classes(layer.index(), shown.reason, shown.predicted, shown.true_class);
             rows.pictures.extend(std::iter::repeat_n(picture, classes.len()));
             rows.classes.extend(classes);
         }
@@ -158,14 +171,14 @@ mod tests {
         let cnn = network(AttentionKind::Se)?;
         let (_, test) = sample::read().expect("the sample");
         let before = cnn.weights().to_safetensors().expect("bytes");
-        let probe = probe(&cnn, &test, &[7], &[12, 499], &Device::Cpu, 3, 96)?;
+        let probe = probe(&cnn, &test, &[7, 499], &[12], &Device::Cpu, 3, 96)?;
         assert_eq!(cnn.weights().to_safetensors().expect("bytes"), before);
-        assert_eq!((probe.epoch, probe.step, probe.pictures.len(), probe.mistakes.len()), (3, 96, 1, 2));
+        assert_eq!((probe.epoch, probe.step, probe.pictures.len(), probe.mistakes.len()), (3, 96, 2, 1));
 
         let batch = evaluation_batch(&test, 499..500);
         let x = Tensor::from_vec(batch.pictures, (1, SIDE, SIDE, 3), &Device::Cpu)?;
         let expected = cnn.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?.concat();
-        let last = &probe.mistakes[1];
+        let last = &probe.pictures[1];
         let inside = cnn.look_inside(&x)?;
         let mut shown = 0;
         for (layer, class) in Layer::ALL.into_iter().flat_map(|layer| (0..10).map(move |class| (layer, class))) {
@@ -179,6 +192,9 @@ mod tests {
         }
         let of_others = if last.predicted() == usize::from(last.true_class) { 1 } else { 2 };
         assert_eq!((shown, last.cams.len()), (10 + 2 * of_others, shown));
+        let mistake = &probe.mistakes[0];
+        let classes = cam_classes(2, Reason::Mistake, mistake.predicted(), mistake.true_class.into());
+        assert!(mistake.cams.len() == classes.len() && classes.iter().all(|&class| mistake.cam(2, class).is_some()));
         assert!(last.logits.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5));
         assert_eq!((last.index, u32::from(last.true_class)), (499, batch.labels[0]));
         assert_eq!(last.planes, test.picture(499));

@@ -13,8 +13,8 @@
 //! | `pictures` | u8 (N, 3, 32, 32) | as in the dataset |
 //! | `logits` | f32 (N, 10) | |
 //! | `convL.maps` | u8 (N, K, H, W) | output of `conv1`, `conv2`, `conv3`, before batch normalisation |
-//! | `conv1.gradcam`, `conv2.gradcam` | u8 (N, 2, H, W) | Grad-CAM for the predicted and for the true class, not normalised |
-//! | `conv3.gradcam` | u8 (N, 10, H, W) | for each class |
+//! | `convL.gradcam` | u8 (R, H, W) | Grad-CAM, not normalised |
+//! | `convL.gradcam.of` | u32 (R, 2) | of which picture, by its place here from 0, and for which class |
 //! | `conv3.active` | u8 (N, 3, H, W) | the channels with the greatest mean |
 //! | `conv3.active.channels` | u32 (N, 3) | their numbers |
 //! | `convL.gates` | u8 (N, C) | of the block's channels; absent without such attention |
@@ -22,7 +22,10 @@
 //! | `conv3.pairs` | u8 (N, H · W, H, W) | how much each place, row by row, looks at all; absent without non-local attention |
 //!
 //! and, for each that is quantised, `NAME.scale` and `NAME.offset`, f32, with a number for each map or list of gates: (N, K),
-//! (N, 2), (N, 10), (N, 3), (N, H · W) or (N). Its one metadata entry, `taper_probe`, is the format's version.
+//! (R), (N, 3), (N, H · W) or (N). Its one metadata entry, `taper_probe`, is the format's version.
+//!
+//! Of a pinned picture there are heat maps of `conv3` for every class, and of the others for the predicted and the true one; of
+//! a mistake, of `conv3` for these two alone: they cost the training most of the probe.
 //!
 //! The mistakes are the most confident wrong test pictures of the evaluation that the probe follows. A probe by command in
 //! the middle of an epoch follows none, and has none.
@@ -71,7 +74,7 @@ pub struct ProbedPicture {
     pub logits: Vec<f32>,
     /// The first channels of `conv1`, `conv2` and `conv3`, at most [`MAPS`] of each.
     pub maps: [Vec<Map>; 3],
-    /// For each layer the classes that [`cam_classes`] names.
+    /// For each layer the classes that [`cam_classes`] names, in the order of the layers.
     pub cams: Vec<ClassCam>,
     /// Channel and map, the most active first; at most [`ACTIVE`].
     pub active: Vec<(u32, Map)>,
@@ -105,10 +108,24 @@ impl ProbedPicture {
     }
 }
 
-/// The classes for which a probe holds heat maps of a layer, from 0: of `conv3` all, of the others the predicted and the
-/// true one.
-pub fn cam_classes(layer: usize, predicted: usize, true_class: usize) -> Vec<usize> {
-    if layer + 1 == LAYERS.len() { (0..CLASSES.len()).collect() } else { vec![predicted, true_class] }
+/// Why a probe holds a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Pinned,
+    Mistake,
+}
+
+/// The classes for which a probe holds heat maps of a layer, from 0.
+pub fn cam_classes(layer: usize, reason: Reason, predicted: usize, true_class: usize) -> Vec<usize> {
+    let is_last = layer + 1 == LAYERS.len();
+    let mut classes = match reason {
+        Reason::Pinned if is_last => (0..CLASSES.len()).collect(),
+        Reason::Mistake if !is_last => vec![],
+        Reason::Pinned | Reason::Mistake => vec![predicted, true_class],
+    };
+    // Predicted right, the two are one.
+    classes.dedup();
+    classes
 }
 
 /// What keeps bytes from being a probe.
@@ -120,15 +137,13 @@ pub enum ProbeError {
     Version(String),
     #[error("no probe: {0} is missing or has another type or shape")]
     Tensor(String),
-    #[error("picture {index} has no heat map of {layer} for class {class}")]
-    NoCam { index: usize, layer: &'static str, class: usize },
 }
 
 impl Probe {
     /// As the bytes of a file. Equal probes give equal bytes.
     ///
     /// # Errors
-    /// The pictures do not have layers of the same sizes, or lack a heat map.
+    /// The pictures do not have layers of the same sizes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ProbeError> {
         let count = self.pictures.len() + self.mistakes.len();
         let mut file = Writer::default();
@@ -143,7 +158,7 @@ impl Probe {
         file.add("logits", Dtype::F32, vec![count, CLASSES.len()], logits);
         for (layer, name) in LAYERS.into_iter().enumerate() {
             file.add_maps(&format!("{name}.maps"), count, self.each(|picture| picture.maps[layer].iter()));
-            file.add_maps(&format!("{name}.gradcam"), count, self.cams(layer)?);
+            self.add_cams(&mut file, layer, &format!("{name}.gradcam"));
             if let Some(gates) = self.of_every(|picture| picture.gates[layer].as_deref()) {
                 let channels = gates.first().map_or(0, |gates| gates.len());
                 file.add_quantised(&format!("{name}.gates"), vec![count], vec![channels], &gates);
@@ -193,12 +208,10 @@ impl Probe {
             return Err(wrong("logits"));
         }
         let maps = in_layers(|_, layer| file.dequantised(&format!("{layer}.maps"), count, 2))?;
-        let cams = in_layers(|number, layer| {
-            let name = format!("{layer}.gradcam");
-            let cams = file.dequantised(&name, count, 2)?;
-            let expected = cam_classes(number, 0, 0).len();
-            if cams.each(count) == expected { Ok(cams) } else { Err(wrong(&name)) }
-        })?;
+        let mut cams = vec![vec![]; count];
+        for (layer, name) in LAYERS.into_iter().enumerate() {
+            file.read_cams(layer, &format!("{name}.gradcam"), &mut cams)?;
+        }
         let gates = in_layers(|_, layer| file.one_each(&format!("{layer}.gates"), count, 1))?;
         let places = in_layers(|_, layer| file.one_each(&format!("{layer}.places"), count, 2))?;
         let pairs = file.has("conv3.pairs").then(|| file.dequantised("conv3.pairs", count, 2)).transpose()?;
@@ -215,29 +228,18 @@ impl Probe {
             let active_maps = active.maps(number, count);
             let channels = channels.iter().skip(number * active_maps.len()).copied();
             let logits = &logits[number * CLASSES.len()..][..CLASSES.len()];
-            let true_class = true_classes[number];
-            let mut picture = ProbedPicture {
+            ProbedPicture {
                 index: usize::try_from(indices[number]).unwrap_or(usize::MAX),
-                true_class,
+                true_class: true_classes[number],
                 planes: planes[number * PICTURE_BYTES..][..PICTURE_BYTES].to_vec(),
                 logits: logits.to_vec(),
                 maps: maps.each_ref().map(|maps| maps.maps(number, count)),
-                cams: vec![],
+                cams: cams[number].clone(),
                 active: channels.zip(active_maps).collect(),
                 gates: gates.each_ref().map(|gates| gates.as_ref().map(|gates| gates.groups[number].clone())),
                 places: places.each_ref().map(|places| places.as_ref().map(|places| places.map(number))),
                 pairs: pairs.as_ref().map(|pairs| pairs.maps(number, count)),
-            };
-            for (layer, cams) in cams.iter().enumerate() {
-                let classes = cam_classes(layer, predicted(logits), true_class.into());
-                for (class, map) in classes.into_iter().zip(cams.maps(number, count)) {
-                    // Predicted right, the two classes are one.
-                    if picture.cam(layer, class).is_none() {
-                        picture.cams.push(ClassCam { layer, class: class as u8, map });
-                    }
-                }
             }
-            picture
         };
         Ok(Self {
             epoch: one("epoch")?,
@@ -267,15 +269,17 @@ impl Probe {
     }
 
     /// The heat maps of a layer, of one picture after another.
-    fn cams(&self, layer: usize) -> Result<Vec<&Map>, ProbeError> {
-        let mut cams = vec![];
-        for picture in self.every_picture() {
-            for class in cam_classes(layer, picture.predicted(), picture.true_class.into()) {
-                let missing = ProbeError::NoCam { index: picture.index, layer: LAYERS[layer], class };
-                cams.push(picture.cam(layer, class).ok_or(missing)?);
-            }
-        }
-        Ok(cams)
+    fn add_cams(&self, file: &mut Writer, layer: usize, name: &str) {
+        let of_layer = |cam: &&ClassCam| cam.layer == layer;
+        let cams: Vec<(u32, &ClassCam)> = (0..)
+            .zip(self.every_picture())
+            .flat_map(|(number, picture)| picture.cams.iter().filter(of_layer).map(move |cam| (number, cam)))
+            .collect();
+        let Some((_, first)) = cams.first() else { return };
+        let maps: Vec<&[f32]> = cams.iter().map(|(_, cam)| cam.map.values.as_slice()).collect();
+        file.add_quantised(name, vec![cams.len()], shape(&first.map), &maps);
+        let of = cams.iter().flat_map(|(number, cam)| [*number, cam.class.into()]).flat_map(u32::to_le_bytes);
+        file.add(&format!("{name}.of"), Dtype::U32, vec![cams.len(), 2], of);
     }
 }
 
@@ -413,6 +417,28 @@ impl<'a> Reader<'a> {
         Ok(Dequantised { width: shape[shape.len() - 1], length, groups: groups.collect() })
     }
 
+    /// The heat maps of a layer, if it has any, to those of each picture.
+    fn read_cams(&self, layer: usize, name: &str, of_pictures: &mut [Vec<ClassCam>]) -> Result<(), ProbeError> {
+        if !self.has(name) {
+            return Ok(());
+        }
+        let of = format!("{name}.of");
+        let wrong = || ProbeError::Tensor(of.clone());
+        let words = self.words(&of, Dtype::U32)?.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word));
+        let words: Vec<u32> = words.collect();
+        let rows = words.as_chunks().0;
+        let cams = self.dequantised(name, rows.len(), 2)?;
+        if cams.groups.len() != rows.len() {
+            return Err(wrong());
+        }
+        for (row, &[picture, class]) in rows.iter().enumerate() {
+            let of_picture = of_pictures.get_mut(picture as usize).ok_or_else(wrong)?;
+            let class = u8::try_from(class).ok().filter(|&class| usize::from(class) < CLASSES.len());
+            of_picture.push(ClassCam { layer, class: class.ok_or_else(wrong)?, map: cams.map(row) });
+        }
+        Ok(())
+    }
+
     /// With one group for each picture, where the file has it.
     fn one_each(&self, name: &str, count: usize, inner: usize) -> Result<Option<Dequantised>, ProbeError> {
         let read = self.has(name).then(|| self.dequantised(name, count, inner)).transpose()?;
@@ -449,8 +475,8 @@ mod tests {
         let picture = |number: usize| {
             let logits = numbers(number, 10);
             let cams = (0..3).flat_map(|layer| {
-                let mut classes = cam_classes(layer, predicted(&logits), number);
-                classes.dedup();
+                let reason = if number < 3 { Reason::Pinned } else { Reason::Mistake };
+                let classes = cam_classes(layer, reason, predicted(&logits), number);
                 classes.into_iter().map(move |class| (layer, class))
             });
             let cam = |(layer, class): (usize, usize)| ClassCam {
@@ -544,18 +570,18 @@ mod tests {
     }
 
     #[test]
-    fn a_heat_map_for_each_class_of_the_last_layer_and_for_the_predicted_and_the_true_of_the_others() {
-        let mut probe = Probe::from_bytes(&probe(Attends::Nothing).to_bytes().unwrap()).unwrap();
-        for picture in probe.every_picture() {
-            let (predicted, truth) = (picture.predicted(), usize::from(picture.true_class));
-            for class in 0..10 {
-                let is_shown = class == predicted || class == truth;
-                assert_eq!([0, 1, 2].map(|layer| picture.cam(layer, class).is_some()), [is_shown, is_shown, true]);
+    fn the_heat_maps_that_are_kept() {
+        let read = Probe::from_bytes(&probe(Attends::Nothing).to_bytes().unwrap()).unwrap();
+        let kept = |picture: &ProbedPicture, class| [0, 1, 2].map(|layer| picture.cam(layer, class).is_some());
+        for class in 0..10 {
+            let is_shown = |picture: &ProbedPicture| [picture.predicted(), picture.true_class.into()].contains(&class);
+            for picture in &read.pictures {
+                assert_eq!(kept(picture, class), [is_shown(picture), is_shown(picture), true]);
+            }
+            for mistake in &read.mistakes {
+                assert_eq!(kept(mistake, class), [false, false, is_shown(mistake)]);
             }
         }
-        probe.mistakes[1].cams.retain(|cam| cam.layer != 2 || cam.class != 7);
-        let error = probe.to_bytes().unwrap_err().to_string();
-        assert_eq!(error, "picture 40 has no heat map of conv3 for class 7");
     }
 
     #[test]
