@@ -34,6 +34,8 @@ use crate::tui::picture::{self, Images, Means, Protocol};
 
 /// Feature maps that are shown unless told.
 const MAPS: usize = 9;
+/// As many as the narrowest of the usual terminals has room for, and a power of two as channels are.
+const BARS_IN_LINE: usize = 64;
 
 pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     let layer: Layer = args.layer.parse().map_err(|error| UsageError(format!("--layer {}: {error}", args.layer)))?;
@@ -295,7 +297,9 @@ impl Insight {
         }
         match (&self.gates, view) {
             (Some(gates), View::Attention) => {
-                lines.push(format!("gates of the {} channels of {}:", gates.len(), self.layer));
+                lines.push(format!("gates of the {} channels of {}, a full bar is 1:", gates.len(), self.layer));
+                let rows = gates.chunks(BARS_IN_LINE).zip((0..).step_by(BARS_IN_LINE));
+                lines.extend(rows.map(|(gates, first)| format!("{first:>5}  {}", bars(gates))));
                 lines.extend(gates.chunks(8).enumerate().map(|(row, gates)| {
                     gates.iter().fold(format!("{:>5}", 8 * row), |mut line, gate| {
                         write!(line, "  {gate:.4}").expect("a string takes everything");
@@ -345,6 +349,12 @@ fn looks_at_line((x, y): Pixel, (column, row): Pixel, map: &Map) -> String {
     let (most_column, most_row) = (most % width, most / width);
     let place = format!("pixel {x},{y}, place {column},{row} of {width} x {height}");
     format!("{place}: looks most at place {most_column},{most_row}, with {share:.1} % of its attention")
+}
+
+/// Of each number from 0 to 1 a bar in eighths of a line.
+fn bars(values: &[f32]) -> String {
+    const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    values.iter().map(|value| BARS[(8.0 * value.clamp(0.0, 1.0)).round() as usize]).collect()
 }
 
 fn method_name(method: Method) -> &'static str {
@@ -425,6 +435,11 @@ mod tests {
             looks_at_line((31, 9), (3, 0), &map),
             "pixel 31,9, place 3,0 of 4 x 2: looks most at place 2,1, with 60.0 % of its attention"
         );
+    }
+
+    #[test]
+    fn gates_are_bars() {
+        assert_eq!(bars(&[0.0, 0.125, 0.5, 0.99, 1.0, 2.0, -1.0]), " ▁▄███ ");
     }
 
     #[test]

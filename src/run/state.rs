@@ -21,6 +21,8 @@ const NOTES: usize = 500;
 const RECENT_SECS: f64 = 15.0;
 /// Epochs whose confusion matrix and mistakes are kept: the last ones.
 pub const DETAILED_EPOCHS: usize = 200;
+/// A live trainer has something to say every ten seconds, but while it evaluates.
+const LONGEST_SILENCE_MS: u64 = 10 * 60 * 1000;
 /// A log that lacks more steps than this in a row is not believed: the hole is closed instead of filled.
 const LONGEST_GAP: usize = 1_000_000;
 
@@ -209,9 +211,10 @@ impl RunState {
     /// Folds one event in.
     pub fn apply(&mut self, record: &Record) {
         let now = record.time_ms;
-        // Between two trainers nobody spends time; a clock that was set back adds none either.
+        // Between two trainers nobody spends time; a clock that was set back adds none either, and one set forward little.
         if self.phase.is_active() && !matches!(record.event, Event::RunStarted(_)) && self.started.is_some() {
-            self.active_ms = self.active_ms.saturating_add(now.saturating_sub(self.last_activity_ms));
+            let silence_ms = now.saturating_sub(self.last_activity_ms).min(LONGEST_SILENCE_MS);
+            self.active_ms = self.active_ms.saturating_add(silence_ms);
         }
         self.last_activity_ms = now;
         match &record.event {

@@ -186,9 +186,7 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                     Err(_) => break Departure::HungUp,
                 };
                 app.ui.cell = picture::cell_size();
-                if terminal.is_lost() {
-                    bail!("a thread of the dashboard panicked");
-                }
+                terminal.ensure_held()?;
                 match terminal.draw(&app) {
                     Ok(None) => frames.drawn(),
                     Ok(Some(fault)) => {
@@ -213,6 +211,7 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                 None => bail!("the thread that reads the log ended"),
             },
             _ = second.tick() => {
+                terminal.ensure_held()?;
                 // crossterm does not report a terminal that is gone: its reader spins on the end of file.
                 if rustix::termios::tcgetattr(std::io::stdout()).is_err() {
                     break Departure::HungUp;

@@ -5,6 +5,7 @@ use std::panic;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::bail;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
@@ -70,9 +71,13 @@ impl TerminalGuard {
         }
     }
 
+    /// # Errors
     /// Another thread panicked, gave the terminal back and has said why.
-    pub fn is_lost(&self) -> bool {
-        !self.suspended && !TAKEN.load(Ordering::SeqCst)
+    pub fn ensure_held(&self) -> anyhow::Result<()> {
+        if !self.suspended && !TAKEN.load(Ordering::SeqCst) {
+            bail!("a thread of the dashboard panicked");
+        }
+        Ok(())
     }
 
     /// Gives what is wrong with the pictures, if anything.

@@ -88,10 +88,15 @@ impl Dir {
 
     /// `taper` in such a terminal of 120 x 40, with characters of 8 x 16 pixels.
     pub fn terminal_of(&self, kind: Kind, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Terminal {
-        let size = PtySize { rows: 40, cols: 120, pixel_width: 120 * 8, pixel_height: 40 * 16 };
-        let pty = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_taper"));
         command.args(args);
+        self.in_terminal(kind, command)
+    }
+
+    /// Any program, likewise.
+    pub fn in_terminal(&self, kind: Kind, mut command: CommandBuilder) -> Terminal {
+        let size = PtySize { rows: 40, cols: 120, pixel_width: 120 * 8, pixel_height: 40 * 16 };
+        let pty = native_pty_system().openpty(size).unwrap();
         command.cwd(self.dir.path());
         command.env("TERM", "xterm-256color");
         for name in ["TAPER_RUNS_DIR", "TAPER_LOG", "TAPER_IMAGES", "RUST_BACKTRACE"] {

@@ -72,6 +72,28 @@ fn only_the_last_epochs_keep_their_confusion_matrix_and_mistakes() {
     }
 }
 
+#[test]
+fn a_clock_that_jumps_breaks_no_order_and_no_estimate() {
+    const HOUR_MS: u64 = 3_600_000;
+    let mut records = drain(&mut Follower::new(fixture("training")), 1 << 20);
+    let sound = fold(&records);
+    let now = |state: &RunState| state.last_activity_ms;
+    let a_third = records.len() / 3;
+    // Back by an hour, and later on forward by a week.
+    records[a_third..].iter_mut().for_each(|record| record.time_ms -= HOUR_MS);
+    records[2 * a_third..].iter_mut().for_each(|record| record.time_ms += 168 * HOUR_MS);
+    let jumped = fold(&records);
+    assert_eq!((jumped.step, jumped.losses.len(), jumped.epochs.len()), (sound.step, sound.losses.len(), 13));
+    assert_eq!(jumped.remaining_secs(), sound.remaining_secs());
+    assert_eq!(jumped.images_per_sec(), sound.images_per_sec());
+    let texts = |state: &RunState| state.notes.iter().map(|note| note.text.clone()).collect::<Vec<_>>();
+    assert_eq!(texts(&jumped), texts(&sound));
+    let difference = jumped.active_secs(now(&jumped)) - sound.active_secs(now(&sound));
+    assert!(difference.abs() <= 600.0, "{difference} s");
+    // A dashboard whose clock is behind the trainer's.
+    assert!(jumped.active_secs(0) >= 0.0 && jumped.wall_secs(0) >= 0.0);
+}
+
 fn paused(step: u64) -> Event {
     Event::Paused { step }
 }

@@ -19,5 +19,6 @@ mod kills;
 mod pictures;
 mod pytorch;
 mod screen;
+mod soak;
 mod terminal_faults;
 mod training;

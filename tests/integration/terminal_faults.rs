@@ -2,12 +2,17 @@
 //! back.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use portable_pty::CommandBuilder;
 use rustix::process::{Signal, kill_process};
 use taper::run::lock::{Liveness, liveness};
+use taper::tui::picture::Images;
+use taper::tui::{self, Attachment};
 
-use crate::binary::{Dir, TINY, Terminal, eventually, wait_for_steps};
+use crate::binary::{Dir, Kind, TINY, Terminal, eventually, wait_for_steps};
 
 fn attached(dir: &Dir) -> Terminal {
     let terminal = dir.terminal(["train", "--name", "far", "--epochs", "100000"].into_iter().chain(TINY));
@@ -25,6 +30,44 @@ fn trainer_goes_on(dir: &Dir) {
 fn state_of(terminal: &Terminal) -> char {
     let stat = fs::read_to_string(format!("/proc/{}/stat", terminal.pid().as_raw_nonzero())).expect("a process");
     stat.rsplit_once(") ").and_then(|(_, fields)| fields.chars().next()).expect("a state")
+}
+
+/// Set in the process that [`a_panic_gives_the_terminal_back`] starts.
+const PANICS: &str = "TAPER_TEST_PANICS";
+
+/// The dashboard of a run whose trainer cannot be asked without a panic, the second time.
+fn panicking_dashboard() {
+    let asked = AtomicUsize::new(0);
+    let attachment = Attachment {
+        name: "far".into(),
+        events: "no-events.jsonl".into(),
+        probes: "no-probes".into(),
+        images: Images::Blocks,
+        send: Arc::new(|_| Err("there is no trainer".into())),
+        liveness: Arc::new(move || match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => Liveness::Live,
+            _ => panic!("a fault that was put in"),
+        }),
+    };
+    let error = tui::run(attachment).expect_err("a panic");
+    assert!(error.to_string().contains("panicked"), "{error:#}");
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back() {
+    if std::env::var_os(PANICS).is_some() {
+        return panicking_dashboard();
+    }
+    let dir = Dir::new();
+    // This very test, in a terminal.
+    let mut command = CommandBuilder::new(std::env::current_exe().expect("a path"));
+    command.args(["terminal_faults::a_panic_gives_the_terminal_back", "--exact", "--nocapture"]);
+    command.env(PANICS, "1");
+    let mut terminal = dir.in_terminal(Kind::Mute, command);
+    eventually("the terminal is taken", || terminal.is_taken().then_some(()));
+    eventually("the terminal is given back", || (!terminal.is_taken()).then_some(()));
+    terminal.wait_for("a fault that was put in");
+    assert!(terminal.wait().success(), "{}", terminal.contents());
 }
 
 #[test]

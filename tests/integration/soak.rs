@@ -1,0 +1,102 @@
+//! A long run with pauses, probes, checkpoints and dashboards that come and go: nothing grows but the log.
+//!
+//! 1 000 steps by default; `TAPER_SOAK=100000 cargo test --test integration -- soak` takes half an hour.
+
+use std::fs;
+
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rustix::process::Pid;
+use taper::run::control::Control;
+use taper::run::event::Event;
+use taper::run::lock::{Liveness, liveness};
+
+use crate::binary::{Dir, Terminal, eventually, records, steps};
+use crate::follow::fold;
+
+/// What of a process could grow.
+#[derive(Clone, Copy, Debug)]
+struct Usage {
+    resident_kb: u64,
+    open_files: usize,
+}
+
+impl Usage {
+    fn of(pid: Pid) -> Self {
+        let process = format!("/proc/{}", pid.as_raw_nonzero());
+        let status = fs::read_to_string(format!("{process}/status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let resident_kb = resident.trim().trim_end_matches(" kB").parse().unwrap();
+        Self { resident_kb, open_files: fs::read_dir(format!("{process}/fd")).unwrap().count() }
+    }
+
+    /// The curves of a dashboard grow by eight bytes a step, in steps of twice as much; all else stays.
+    fn assert_flat(self, since: Self, steps: u64, what: &str) {
+        let most_kb = since.resident_kb + since.resident_kb / 10 + 8_192 + 32 * steps / 1024;
+        assert!(self.resident_kb <= most_kb, "{what}: {since:?}, then {self:?}");
+        assert!(self.open_files <= since.open_files + 2, "{what}: {since:?}, then {self:?}");
+    }
+}
+
+/// What someone may do meanwhile.
+fn disturb(dir: &Dir, random: &mut ChaCha8Rng, visitor: &mut Option<Terminal>) {
+    let command = ["pause", "checkpoint", "probe", "attach", "leave"].choose(random).expect("some");
+    match *command {
+        "pause" => {
+            dir.command(["pause", "far"]).succeed();
+            dir.command(["resume", "far"]).succeed();
+        }
+        "attach" => {
+            let terminal = dir.terminal(["attach", "far"]);
+            terminal.wait_for("far");
+            *visitor = Some(terminal);
+        }
+        // A window that is closed.
+        "leave" => *visitor = None,
+        command => {
+            dir.command([command, "far"]).succeed();
+        }
+    }
+}
+
+#[test]
+fn a_long_run_grows_by_its_log_alone() {
+    let goal: u64 = std::env::var("TAPER_SOAK").map_or(1000, |steps| steps.parse().expect("TAPER_SOAK: a number"));
+    let mut random = ChaCha8Rng::seed_from_u64(goal);
+    let dir = Dir::new();
+    let run = dir.start("far");
+    let trainer = Pid::from_raw(Control::read(&run).expect("a live trainer").pid as i32).expect("a process");
+    let dashboard = dir.terminal(["attach", "far"]);
+    dashboard.wait_for("● training");
+    let mut visitor = None;
+    let mut warm = None;
+    loop {
+        let done = steps(&run);
+        if warm.is_none() && done >= goal / 4 {
+            warm = Some((done, Usage::of(trainer), Usage::of(dashboard.pid())));
+        }
+        if done >= goal {
+            break;
+        }
+        disturb(&dir, &mut random, &mut visitor);
+        let more = random.random_range(1..=(goal / 4).min(1000));
+        eventually("the run takes steps", || (steps(&run) >= (done + more).min(goal)).then_some(()));
+    }
+    let (warm_steps, trainer_then, dashboard_then) = warm.expect("a quarter comes before the whole");
+    assert_eq!(liveness(&run), Liveness::Live);
+    let done = steps(&run) - warm_steps;
+    Usage::of(trainer).assert_flat(trainer_then, done, "the trainer");
+    Usage::of(dashboard.pid()).assert_flat(dashboard_then, done, "the dashboard");
+    dir.command(["stop", "far"]).succeed();
+
+    let records = records(&run);
+    let state = fold(&records);
+    assert_eq!(state.losses.len() as u64, state.step, "each step once");
+    let of_steps = records.iter().filter(|record| matches!(record.event, Event::StepsDone(_))).count();
+    let log_bytes = fs::metadata(run.events()).expect("a log").len();
+    let others = (records.len() - of_steps) as u64;
+    println!("{} steps, {log_bytes} bytes of log, trainer {trainer_then:?}, dashboard {dashboard_then:?}", state.step);
+    // Two numbers a step, 400 bytes around those of a tenth of a second, and 2 kB at most for what else happens.
+    assert!(log_bytes <= 50 * state.step + 400 * of_steps as u64 + 2048 * others, "{log_bytes} bytes");
+}
