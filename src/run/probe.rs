@@ -46,7 +46,8 @@ pub const ACTIVE: usize = 3;
 /// Mistakes that it holds at most.
 pub const MISTAKES: usize = 12;
 
-const LAYERS: [&str; 3] = ["conv1", "conv2", "conv3"];
+/// That are looked into.
+pub const LAYERS: [&str; 3] = ["conv1", "conv2", "conv3"];
 const VERSION_KEY: &str = "taper_probe";
 const VERSION: &str = "1";
 

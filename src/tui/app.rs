@@ -6,7 +6,7 @@ use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
 use ratatui::layout::{Rect, Size};
 
 use super::inspector::{Inspector, Loaded, Moment, ProbeKey, Subject, View};
-use super::keys::{self, Action, Screen};
+use super::keys::{self, Action, Look, Screen};
 use super::layout::{Areas, Direction, Panel, Scroll, With, alarm_list};
 use super::picture::Means;
 use super::theme::Theme;
@@ -14,7 +14,7 @@ use super::view::gallery_columns;
 use crate::cells::Palette;
 use crate::run::event::{Command, EpochDone, Event, Record};
 use crate::run::lock::Liveness;
-use crate::run::state::{Alarm, Phase, RunState, Weight};
+use crate::run::state::{Alarm, Phase, Probe, RunState, Weight};
 
 /// A press of `+` or `-` multiplies or divides the learning rate by this.
 const LEARNING_RATE_FACTOR: f64 = 2.0;
@@ -306,21 +306,8 @@ impl App {
                 self.ui.pending.probe |= effect.is_some();
                 effect
             }
-            Action::OpenInside
-            | Action::OpenMistakes
-            | Action::OpenClasses
-            | Action::OpenMistake
-            | Action::NextPicture
-            | Action::PreviousPicture
-            | Action::ShowLayer(_)
-            | Action::NextView
-            | Action::NextClass
-            | Action::PreviousClass
-            | Action::Earlier
-            | Action::Later
-            | Action::Enlarge
-            | Action::Choose(_) => {
-                self.inspect(action);
+            Action::Inspect(look) => {
+                self.inspect(look);
                 None
             }
             Action::Leave => Some(Effect::Leave),
@@ -450,13 +437,16 @@ impl App {
         let inspector = &self.ui.inspector;
         let up_to = self.inspected_probe()?;
         let looks_at_mistakes = self.ui.page() == Screen::Mistakes || matches!(inspector.subject, Subject::Mistake(_));
-        let follows_an_evaluation = |step: u64| self.run.epochs.iter().any(|epoch| epoch.step == step);
-        let wanted = match looks_at_mistakes {
-            true => self.run.probes[..=up_to].iter().rev().find(|probe| follows_an_evaluation(probe.saved.step))?,
-            false => &self.run.probes[up_to],
-        };
+        let up_to = &self.run.probes[..=up_to];
+        let wanted = if looks_at_mistakes { self.last_with_mistakes(up_to) } else { up_to.last() }?;
         let key = ProbeKey { file: wanted.saved.file.clone(), time_ms: wanted.time_ms };
         (inspector.loaded().is_none_or(|loaded| loaded.key != key)).then_some(key)
+    }
+
+    /// The last of these that follows an evaluation.
+    pub fn last_with_mistakes<'a>(&self, probes: &'a [Probe]) -> Option<&'a Probe> {
+        let evaluated = |step: u64| self.run.epochs.iter().any(|epoch| epoch.step == step);
+        probes.iter().rev().find(|probe| evaluated(probe.saved.step))
     }
 
     /// The number of the probe that is looked at.
@@ -480,14 +470,14 @@ impl App {
         }
     }
 
-    fn inspect(&mut self, action: Action) {
+    fn inspect(&mut self, look: Look) {
         let inspector = &mut self.ui.inspector;
-        match action {
-            Action::OpenInside => self.ui.open(Screen::Inside),
-            Action::OpenMistakes if self.ui.behind.contains(&Screen::Mistakes) => self.ui.dismiss(),
-            Action::OpenMistakes => self.ui.open(Screen::Mistakes),
-            Action::OpenClasses => self.ui.open(Screen::Classes),
-            Action::OpenMistake => {
+        match look {
+            Look::OpenInside => self.ui.open(Screen::Inside),
+            Look::OpenMistakes if self.ui.behind.contains(&Screen::Mistakes) => self.ui.dismiss(),
+            Look::OpenMistakes => self.ui.open(Screen::Mistakes),
+            Look::OpenClasses => self.ui.open(Screen::Classes),
+            Look::OpenMistake => {
                 let Some(step) = inspector.probe().filter(|probe| !probe.mistakes.is_empty()).map(|probe| probe.step)
                 else {
                     return;
@@ -498,17 +488,16 @@ impl App {
                 inspector.look_at(Subject::Mistake(inspector.chosen_mistake), View::GradCam);
                 self.ui.open(Screen::Inside);
             }
-            Action::NextPicture => inspector.step_picture(1),
-            Action::PreviousPicture => inspector.step_picture(-1),
-            Action::ShowLayer(layer) => inspector.set_layer(layer),
-            Action::NextView => inspector.next_view(),
-            Action::NextClass => inspector.step_class(1),
-            Action::PreviousClass => inspector.step_class(-1),
-            Action::Earlier => self.scrub(-1),
-            Action::Later => self.scrub(1),
-            Action::Enlarge => inspector.toggle_enlarged(),
-            Action::Choose(direction) => self.choose(direction),
-            _ => unreachable!("{action:?} is not about what is inspected"),
+            Look::NextPicture => inspector.step_picture(1),
+            Look::PreviousPicture => inspector.step_picture(-1),
+            Look::ShowLayer(layer) => inspector.set_layer(layer),
+            Look::NextView => inspector.next_view(),
+            Look::NextClass => inspector.step_class(1),
+            Look::PreviousClass => inspector.step_class(-1),
+            Look::Earlier => self.scrub(-1),
+            Look::Later => self.scrub(1),
+            Look::Enlarge => inspector.toggle_enlarged(),
+            Look::Choose(direction) => self.choose(direction),
         }
     }
 

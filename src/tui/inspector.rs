@@ -7,12 +7,13 @@ use image::RgbImage;
 use crate::data::{CLASSES, SIDE};
 use crate::explain::drawing::Drawing;
 use crate::explain::{Map, confidences};
-use crate::run::probe::{Probe, ProbedPicture};
+use crate::run::probe::{LAYERS, Probe, ProbedPicture};
 
-pub const LAYERS: [&str; 3] = ["conv1", "conv2", "conv3"];
-/// Of the two tiles of a heat map, of a tile alone, of several: pixels for each of the picture's. On a link with room for
+/// Pixels for each of the picture's: of a picture and its heat map, of a tile alone, of several. On a link with room for
 /// 60 kB a refresh, the protocol that takes most has 11 000 pixels.
-const SCALES: [u32; 3] = [2, 3, 1];
+const PAIR_SCALE: u32 = 2;
+const ALONE_SCALE: u32 = 3;
+const MANY_SCALE: u32 = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
@@ -282,9 +283,9 @@ impl Inspector {
         let drawings = self.picture().map(|(picture, ..)| (picture.planes.clone(), self.drawings(picture)));
         self.tiles = drawings.map_or(vec![], |(planes, drawings)| {
             let scale = match (self.enlarged, drawings.len()) {
-                (Some(_), _) => SCALES[1],
-                (None, ..=2) => SCALES[0],
-                (None, _) => SCALES[2],
+                (Some(_), _) => ALONE_SCALE,
+                (None, ..=2) => PAIR_SCALE,
+                (None, _) => MANY_SCALE,
             };
             let drawn = drawings.into_iter();
             drawn.map(|(caption, drawing)| Tile { caption, picture: drawing.draw(&planes, scale) }).collect()
@@ -295,7 +296,7 @@ impl Inspector {
                 let percent = 100.0 * confidences(&mistake.logits)[predicted];
                 Tile {
                     caption: format!("{} {percent:.0}%", CLASSES[predicted]),
-                    picture: Drawing::Picture.draw(&mistake.planes, SCALES[2]),
+                    picture: Drawing::Picture.draw(&mistake.planes, MANY_SCALE),
                 }
             };
             probe.mistakes.iter().map(tile).collect()

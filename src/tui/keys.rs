@@ -41,6 +41,19 @@ pub enum Action {
     Move(Direction),
     /// Batch losses or gradient norms.
     ToggleGradient,
+    Inspect(Look),
+    ProbeNow,
+    ShowAlarms,
+    ShowHelp,
+    /// Back to what lies under it.
+    Dismiss,
+    Leave,
+    Suspend,
+}
+
+/// What to look at inside the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
     OpenInside,
     OpenMistakes,
     OpenClasses,
@@ -55,16 +68,9 @@ pub enum Action {
     PreviousClass,
     Earlier,
     Later,
-    ProbeNow,
     Enlarge,
     /// To the tile, the place or the mistake that lies there.
     Choose(Direction),
-    ShowAlarms,
-    ShowHelp,
-    /// Back to what lies under it.
-    Dismiss,
-    Leave,
-    Suspend,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +155,7 @@ pub const BINDINGS: &[Binding] = {
     use Action::*;
     use Direction::*;
     use KeyCode as K;
+    use Look::*;
     use Screen::*;
     &[
         binding(OTHER_PAGES, &[Key::plain(K::Esc), Key::plain(K::Backspace)], Dismiss, "back", "back"),
@@ -184,52 +191,58 @@ pub const BINDINGS: &[Binding] = {
         binding(
             &[Dashboard],
             &[Key::char('i'), Key::plain(K::Enter)],
-            OpenInside,
+            Inspect(OpenInside),
             "inside",
             "look inside the network, on the whole screen",
         ),
-        binding(&[Inside], &[Key::char('n')], NextPicture, "picture", "another picture"),
-        binding(&[Dashboard], &[Key::char('n')], NextPicture, "", "inside: another picture"),
-        binding(INSIDE, &[Key::char('N')], PreviousPicture, "", ""),
-        binding(&[Inside], &[Key::char('v')], NextView, "view", "feature maps, Grad-CAM or attention"),
-        binding(&[Dashboard], &[Key::char('v')], NextView, "", "inside: feature maps, Grad-CAM or attention"),
-        binding(&[Inside], &[Key::char('1')], ShowLayer(0), "2 3 layer", "which convolution"),
-        binding(&[Dashboard], &[Key::char('1')], ShowLayer(0), "", "inside: which convolution"),
-        binding(INSIDE, &[Key::char('2')], ShowLayer(1), "", ""),
-        binding(INSIDE, &[Key::char('3')], ShowLayer(2), "", ""),
-        binding(&[Inside], &[Key::char('x')], NextClass, "class", "Grad-CAM for another class"),
-        binding(&[Dashboard], &[Key::char('x')], NextClass, "", "inside: Grad-CAM for another class"),
-        binding(INSIDE, &[Key::char('X')], PreviousClass, "", ""),
-        binding(OTHER_PAGES, &[Key::char('[')], Earlier, "] time", "back and forth in training time"),
-        binding(&[Dashboard], &[Key::char('[')], Earlier, "", "inside: back and forth in training time"),
-        binding(PAGES, &[Key::char(']')], Later, "", ""),
+        binding(&[Inside], &[Key::char('n')], Inspect(NextPicture), "picture", "another picture"),
+        binding(&[Dashboard], &[Key::char('n')], Inspect(NextPicture), "", "inside: another picture"),
+        binding(INSIDE, &[Key::char('N')], Inspect(PreviousPicture), "", ""),
+        binding(&[Inside], &[Key::char('v')], Inspect(NextView), "view", "feature maps, Grad-CAM or attention"),
+        binding(&[Dashboard], &[Key::char('v')], Inspect(NextView), "", "inside: feature maps, Grad-CAM or attention"),
+        binding(&[Inside], &[Key::char('1')], Inspect(ShowLayer(0)), "2 3 layer", "which convolution"),
+        binding(&[Dashboard], &[Key::char('1')], Inspect(ShowLayer(0)), "", "inside: which convolution"),
+        binding(INSIDE, &[Key::char('2')], Inspect(ShowLayer(1)), "", ""),
+        binding(INSIDE, &[Key::char('3')], Inspect(ShowLayer(2)), "", ""),
+        binding(&[Inside], &[Key::char('x')], Inspect(NextClass), "class", "Grad-CAM for another class"),
+        binding(&[Dashboard], &[Key::char('x')], Inspect(NextClass), "", "inside: Grad-CAM for another class"),
+        binding(INSIDE, &[Key::char('X')], Inspect(PreviousClass), "", ""),
+        binding(OTHER_PAGES, &[Key::char('[')], Inspect(Earlier), "] time", "back and forth in training time"),
+        binding(&[Dashboard], &[Key::char('[')], Inspect(Earlier), "", "inside: back and forth in training time"),
+        binding(PAGES, &[Key::char(']')], Inspect(Later), "", ""),
         binding(&[Inside], &[Key::char('P')], ProbeNow, "probe", "ask the trainer for a probe now"),
         binding(&[Dashboard], &[Key::char('P')], ProbeNow, "", "inside: ask the trainer for a probe now"),
-        binding(&[Inside], &[Key::char('z')], Enlarge, "enlarge", "one picture alone, or all again"),
+        binding(&[Inside], &[Key::char('z')], Inspect(Enlarge), "enlarge", "one picture alone, or all again"),
         binding(
             &[Inside],
             &[Key::plain(K::Left), Key::char('h')],
-            Choose(Left),
+            Inspect(Choose(Left)),
             "",
             "which alone; which place attends",
         ),
-        binding(&[Inside], &[Key::plain(K::Right), Key::char('l')], Choose(Right), "", ""),
-        binding(&[Inside], &[Key::plain(K::Up), Key::char('k')], Choose(Up), "", ""),
-        binding(&[Inside], &[Key::plain(K::Down), Key::char('j')], Choose(Down), "", ""),
-        binding(&[Mistakes], &[Key::plain(K::Enter)], OpenMistake, "look", "look at it with its Grad-CAM"),
-        binding(&[Mistakes], &[Key::plain(K::Left), Key::char('h')], Choose(Left), "", "another mistake"),
-        binding(&[Mistakes], &[Key::plain(K::Right), Key::char('l')], Choose(Right), "", ""),
-        binding(&[Mistakes], &[Key::plain(K::Up), Key::char('k')], Choose(Up), "", ""),
-        binding(&[Mistakes], &[Key::plain(K::Down), Key::char('j')], Choose(Down), "", ""),
+        binding(&[Inside], &[Key::plain(K::Right), Key::char('l')], Inspect(Choose(Right)), "", ""),
+        binding(&[Inside], &[Key::plain(K::Up), Key::char('k')], Inspect(Choose(Up)), "", ""),
+        binding(&[Inside], &[Key::plain(K::Down), Key::char('j')], Inspect(Choose(Down)), "", ""),
+        binding(&[Mistakes], &[Key::plain(K::Enter)], Inspect(OpenMistake), "look", "look at it with its Grad-CAM"),
+        binding(&[Mistakes], &[Key::plain(K::Left), Key::char('h')], Inspect(Choose(Left)), "", "another mistake"),
+        binding(&[Mistakes], &[Key::plain(K::Right), Key::char('l')], Inspect(Choose(Right)), "", ""),
+        binding(&[Mistakes], &[Key::plain(K::Up), Key::char('k')], Inspect(Choose(Up)), "", ""),
+        binding(&[Mistakes], &[Key::plain(K::Down), Key::char('j')], Inspect(Choose(Down)), "", ""),
         binding(
             &[Inside],
             &[Key::char('m')],
-            OpenMistakes,
+            Inspect(OpenMistakes),
             "mistakes",
             "the most confident mistakes of the last epoch",
         ),
-        binding(&[Dashboard], &[Key::char('m')], OpenMistakes, "", "the most confident mistakes of an epoch"),
-        binding(&[Dashboard], &[Key::char('C')], OpenClasses, "", "the classes: accuracies and confusion matrix"),
+        binding(&[Dashboard], &[Key::char('m')], Inspect(OpenMistakes), "", "the most confident mistakes of an epoch"),
+        binding(
+            &[Dashboard],
+            &[Key::char('C')],
+            Inspect(OpenClasses),
+            "",
+            "the classes: accuracies and confusion matrix",
+        ),
         binding(
             &[Dashboard],
             &[Key::char('g')],

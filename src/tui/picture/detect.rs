@@ -28,8 +28,7 @@ pub struct Detected {
 /// The terminal is gone.
 pub fn detect(wanted: Images) -> io::Result<Detected> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-    choose(wanted, has_terminal, &variable, ask, viuer_draws)
+    choose(wanted, has_terminal(), &variable, ask, viuer_draws)
 }
 
 /// The same, of a terminal that is not in raw mode.
@@ -37,14 +36,17 @@ pub fn detect(wanted: Images) -> io::Result<Detected> {
 /// # Errors
 /// The terminal is gone, or does not take another mode.
 pub fn detect_in_shell(wanted: Images) -> io::Result<Detected> {
-    let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-    if !has_terminal {
+    if !has_terminal() {
         return detect(wanted);
     }
     enable_raw_mode()?;
     let detected = detect(wanted);
     disable_raw_mode()?;
     detected
+}
+
+fn has_terminal() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
 /// What viuer makes of the terminal is settled by its first question, and asked with the first picture if not before.

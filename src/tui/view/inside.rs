@@ -19,6 +19,7 @@ use crate::tui::picture::{Means, Placed};
 
 /// A heading and bars for the gates of channels.
 const GATES_ROWS: u16 = 3;
+pub const PICTURES_ARE_OFF: &str = "Pictures are off (--images off).";
 
 /// Beside the charts.
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Placed>) {
@@ -52,7 +53,7 @@ pub fn render_in(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, placed
 fn why_not(app: &App) -> Option<String> {
     let inspector = &app.ui.inspector;
     if app.ui.means == Means::Nothing {
-        return Some("Pictures are off (--images off).".to_owned());
+        return Some(PICTURES_ARE_OFF.to_owned());
     }
     if app.run.probes.is_empty() {
         let ended = matches!(app.run.phase, Phase::Ended(_)) || app.trainer_died();
@@ -63,13 +64,14 @@ fn why_not(app: &App) -> Option<String> {
         }
         .to_owned());
     }
-    match inspector.loaded() {
+    not_loaded(app).or_else(|| inspector.picture().is_none().then(|| "This probe has no such picture.".to_owned()))
+}
+
+/// Why the probe is not there, if it is not.
+pub fn not_loaded(app: &App) -> Option<String> {
+    match app.ui.inspector.loaded() {
         None => Some("reading the probe…".to_owned()),
-        Some(loaded) => match &loaded.probe {
-            Err(error) => Some(error.clone()),
-            Ok(_) if inspector.picture().is_none() => Some("This probe has no such picture.".to_owned()),
-            Ok(_) => None,
-        },
+        Some(loaded) => loaded.probe.as_ref().err().cloned(),
     }
 }
 

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
 
-use super::inside::classes_line;
+use super::inside::{PICTURES_ARE_OFF, classes_line, not_loaded};
 use super::panel;
 use super::picture::{Slot, slots, tile};
 use crate::tui::app::App;
@@ -57,18 +57,11 @@ fn arranged(app: &App, area: Rect) -> Vec<Slot> {
 
 fn why_not(app: &App) -> Option<String> {
     if app.ui.means == Means::Nothing {
-        return Some("Pictures are off (--images off).".to_owned());
+        return Some(PICTURES_ARE_OFF.to_owned());
     }
-    let evaluated = |step: u64| app.run.epochs.iter().any(|epoch| epoch.step == step);
-    if !app.run.probes.iter().any(|probe| evaluated(probe.saved.step)) {
+    if app.last_with_mistakes(&app.run.probes).is_none() {
         return Some("No epoch has a probe yet: the mistakes come with the first.".to_owned());
     }
-    match app.ui.inspector.loaded() {
-        None => Some("reading the probe…".to_owned()),
-        Some(loaded) => match &loaded.probe {
-            Err(error) => Some(error.clone()),
-            Ok(probe) if probe.mistakes.is_empty() => Some("No mistakes are known here.".to_owned()),
-            Ok(_) => None,
-        },
-    }
+    let has_none = || app.ui.inspector.gallery().is_empty();
+    not_loaded(app).or_else(|| has_none().then(|| "No mistakes are known here.".to_owned()))
 }
