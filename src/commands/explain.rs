@@ -26,7 +26,7 @@ use crate::explain::feature_maps::{choose, feature_maps};
 use crate::explain::grad_cam::{Method, at_input, grad_cam};
 use crate::explain::{Map, confidences, predicted};
 use crate::failure::UsageError;
-use crate::model::attention::Attended;
+use crate::model::attention::AttentionWeights;
 use crate::model::{Cnn, Layer};
 use crate::nearest::nearest;
 use crate::run::dir::RunsDir;
@@ -181,8 +181,8 @@ impl Insight {
             View::GradcamPlusPlus => Method::GradCamPlusPlus,
             View::Maps | View::Gradcam | View::Attention => Method::GradCam,
         };
-        let cam = grad_cam(cnn, layer, inside.output(layer), &[class], method)?.remove(0);
-        let Attended { gates, map, pairs, .. } = inside.attended(layer);
+        let cam = grad_cam(cnn, &inside, layer, &[(0, class)], method)?.remove(0);
+        let AttentionWeights { gates, map, pairs } = inside.attention(layer);
         let width = inside.output(layer).dim(2)?;
         Ok(Self {
             layer,

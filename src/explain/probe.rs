@@ -1,14 +1,15 @@
 //! What the network makes of a few pictures at one step of its training, to be saved with the run.
 
 use candle_core::{Device, Result, Tensor, bail};
+use rayon::prelude::*;
 
 use super::attention_map::{gates, pairs, places};
 use super::feature_maps::{Channels, choose, feature_maps};
-use super::grad_cam::{Method, heat_maps, logit_gradients};
+use super::grad_cam::{Method, heat_map};
 use super::{Map, predicted};
 use crate::data::loader::evaluation_batch;
 use crate::data::{Dataset, SIDE};
-use crate::model::{Cnn, Inside, Layer};
+use crate::model::{Cnn, Inside, Layer, WayBack};
 use crate::run::probe::{ACTIVE, ClassCam, MAPS, Probe, ProbedPicture, Reason, cam_classes};
 
 /// The pinned pictures and the mistakes of a dataset, by their numbers, through a network that has taken `step` steps.
@@ -48,22 +49,23 @@ pub fn probe(
         .collect();
     let mut cams = class_cams(cnn, &inside, &shown)?.into_iter();
 
+    let outputs = in_layers(|layer| inside.output(layer).to_device(&Device::Cpu))?;
+    let maps: Vec<Maps> =
+        (0..indices.len()).into_par_iter().map(|number| Maps::of(&outputs, number)).collect::<Result<_>>()?;
+
     let mut pictures = Vec::with_capacity(chosen.len());
-    for (number, (logits, index)) in logits.into_iter().zip(indices).enumerate() {
-        let mut third = feature_maps(inside.output(Layer::Conv3), number)?;
-        let active = choose(&third, Channels::Active, ACTIVE);
-        third.truncate(MAPS);
-        let attended_pairs = inside.attended(Layer::Conv3).pairs.as_ref();
+    for (number, ((logits, index), Maps { first, active })) in logits.into_iter().zip(indices).zip(maps).enumerate() {
+        let attended_pairs = inside.attention(Layer::Conv3).pairs.as_ref();
         pictures.push(ProbedPicture {
             index,
             true_class: chosen.labels[number],
             planes: chosen.picture(number).to_vec(),
             logits,
-            maps: [first_maps(&inside, Layer::Conv1, number)?, first_maps(&inside, Layer::Conv2, number)?, third],
+            maps: first,
             cams: cams.next().unwrap_or_default(),
-            active: active.into_iter().map(|chosen| (chosen.channel as u32, chosen.map)).collect(),
-            gates: in_layers(|layer| inside.attended(layer).gates.as_ref().map(|all| gates(all, number)).transpose())?,
-            places: in_layers(|layer| inside.attended(layer).map.as_ref().map(|all| places(all, number)).transpose())?,
+            active,
+            gates: in_layers(|layer| inside.attention(layer).gates.as_ref().map(|all| gates(all, number)).transpose())?,
+            places: in_layers(|layer| inside.attention(layer).map.as_ref().map(|all| places(all, number)).transpose())?,
             pairs: attended_pairs.map(|all| pairs(all, number, inside.output(Layer::Conv3).dim(2)?)).transpose()?,
         });
     }
@@ -81,71 +83,57 @@ struct Shown {
 /// The heat maps of each picture. The last layer has most; the way back goes on from some of them to the layers before it.
 fn class_cams(cnn: &Cnn, inside: &Inside, shown: &[Shown]) -> Result<Vec<Vec<ClassCam>>> {
     let mut cams = vec![vec![]; shown.len()];
-    let mut later: Option<(Rows, Tensor)> = None;
-    for layer in Layer::ALL.into_iter().rev() {
-        let rows = Rows::of(layer, shown);
-        if rows.pictures.is_empty() {
-            break;
-        }
-        let output = rows.select(inside.output(layer))?;
-        let gradients = match later {
-            None => logit_gradients(cnn, layer, &output, &rows.classes)?,
-            Some((of_later, gradients)) => cnn.gradient_before(layer, &output, &rows.among(&of_later, &gradients)?)?,
-        };
-        let maps = heat_maps(&output, &gradients, Method::GradCam)?;
-        for ((map, &class), &picture) in maps.into_iter().zip(&rows.classes).zip(&rows.pictures) {
+    let mut rows = rows(Layer::Conv3, shown);
+    let mut way_back = Some(WayBack::of_logits(cnn, inside, &rows)?);
+    while let Some(way) = way_back.filter(|_| !rows.is_empty()) {
+        let layer = way.layer();
+        let (_, _, width, channels) = inside.output(layer).dims4()?;
+        let maps = way.map_rows(|output, gradient| heat_map(output, gradient, width, channels, Method::GradCam))?;
+        for (map, &(picture, class)) in maps.into_iter().zip(&rows) {
             cams[picture].push(ClassCam { layer: layer.index(), class: class as u8, map });
         }
-        later = Some((rows, gradients));
+        let Some(before) = layer.index().checked_sub(1) else { break };
+        let further = self::rows(Layer::ALL[before], shown);
+        let among: Vec<usize> =
+            rows.iter().enumerate().filter(|(_, row)| further.contains(row)).map(|(place, _)| place).collect();
+        rows = among.iter().map(|&place| rows[place]).collect();
+        way_back = way.before(&among)?;
     }
     // In the order of the layers, as a file has them.
     cams.iter_mut().for_each(|cams| cams.sort_by_key(|cam| cam.layer));
     Ok(cams)
 }
 
-/// A picture and a class in each: heat maps that are computed together.
-struct Rows {
-    pictures: Vec<usize>,
-    classes: Vec<usize>,
+/// A picture and a class of each heat map of a layer.
+fn rows(layer: Layer, shown: &[Shown]) -> Vec<(usize, usize)> {
+    let of_picture = |(picture, shown): (usize, &Shown)| {
+        let classes = cam_classes(layer.index(), shown.reason, shown.predicted, shown.true_class);
+        classes.into_iter().map(move |class| (picture, class))
+    };
+    shown.iter().enumerate().flat_map(of_picture).collect()
 }
 
-impl Rows {
-    fn of(layer: Layer, shown: &[Shown]) -> Self {
-        let mut rows = Self { pictures: vec![], classes: vec![] };
-        for (picture, shown) in shown.iter().enumerate() {
-            let classes = cam_classes(layer.index(), shown.reason, shown.predicted, shown.true_class);
-            rows.pictures.extend(std::iter::repeat_n(picture, classes.len()));
-            rows.classes.extend(classes);
-        }
-        rows
-    }
-
-    /// Of each row its picture's, from those of all pictures.
-    fn select(&self, of_pictures: &Tensor) -> Result<Tensor> {
-        select(of_pictures, &self.pictures)
-    }
-
-    /// Of each row its own, from those of `others`, which has these rows too.
-    fn among(&self, others: &Self, of_others: &Tensor) -> Result<Tensor> {
-        let keys = |rows: &Self| rows.pictures.iter().copied().zip(rows.classes.iter().copied()).collect::<Vec<_>>();
-        let of_others_keys = keys(others);
-        let places: Option<Vec<usize>> =
-            keys(self).iter().map(|key| of_others_keys.iter().position(|other| other == key)).collect();
-        match places {
-            Some(places) => select(of_others, &places),
-            None => bail!("a layer has a heat map that the one after it lacks"),
-        }
-    }
+/// Of one picture.
+struct Maps {
+    /// The first of each convolution.
+    first: [Vec<Map>; 3],
+    /// The most active channels of the last one.
+    active: Vec<(u32, Map)>,
 }
 
-fn select(from: &Tensor, places: &[usize]) -> Result<Tensor> {
-    let places: Vec<u32> = places.iter().map(|&place| place as u32).collect();
-    from.index_select(&Tensor::new(places.as_slice(), from.device())?, 0)
-}
-
-fn first_maps(inside: &Inside, layer: Layer, picture: usize) -> Result<Vec<Map>> {
-    let output = inside.output(layer);
-    feature_maps(&output.narrow(3, 0, output.dim(3)?.min(MAPS))?, picture)
+impl Maps {
+    /// From the convolutions' outputs for all pictures, (N, H, W, C) each, on the CPU.
+    fn of(outputs: &[Tensor; 3], picture: usize) -> Result<Self> {
+        let [conv1, conv2, conv3] = outputs;
+        let first = |output: &Tensor| feature_maps(&output.narrow(3, 0, output.dim(3)?.min(MAPS))?, picture);
+        let mut third = feature_maps(conv3, picture)?;
+        let active = choose(&third, Channels::Active, ACTIVE);
+        third.truncate(MAPS);
+        Ok(Self {
+            first: [first(conv1)?, first(conv2)?, third],
+            active: active.into_iter().map(|chosen| (chosen.channel as u32, chosen.map)).collect(),
+        })
+    }
 }
 
 fn in_layers<T>(of: impl Fn(Layer) -> Result<T>) -> Result<[T; 3]> {
@@ -183,8 +171,7 @@ mod tests {
         let mut shown = 0;
         for (layer, class) in Layer::ALL.into_iter().flat_map(|layer| (0..10).map(move |class| (layer, class))) {
             let Some(cam) = last.cam(layer.index(), class) else { continue };
-            let output = inside.output(layer);
-            let expected = grad_cam(&cnn, layer, output, &[class], Method::GradCam)?.remove(0);
+            let expected = grad_cam(&cnn, &inside, layer, &[(0, class)], Method::GradCam)?.remove(0);
             let bound = 1e-4 * expected.range().1;
             let mut pairs = cam.values.iter().zip(&expected.values);
             assert!(pairs.all(|(a, b)| (a - b).abs() <= bound), "{layer}, class {class}");

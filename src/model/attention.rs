@@ -82,6 +82,12 @@ pub struct Projection {
 pub struct Attended {
     /// Before the pool, (N, H, W, C).
     pub output: Tensor,
+    pub weights: AttentionWeights,
+}
+
+/// How much a block attends to what.
+#[derive(Default)]
+pub struct AttentionWeights {
     /// Of the channels, (N, C), between 0 and 1.
     pub gates: Option<Tensor>,
     /// Of the places, (N, H, W), between 0 and 1.
@@ -90,16 +96,11 @@ pub struct Attended {
     pub pairs: Option<Tensor>,
 }
 
-impl Attended {
+impl AttentionWeights {
     /// Without the way back.
     pub fn detach(&self) -> Self {
         let detached = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::detach);
-        Self {
-            output: self.output.detach(),
-            gates: detached(&self.gates),
-            map: detached(&self.map),
-            pairs: detached(&self.pairs),
-        }
+        Self { gates: detached(&self.gates), map: detached(&self.map), pairs: detached(&self.pairs) }
     }
 }
 
@@ -151,21 +152,21 @@ impl Attention {
         let gated = |gates: ChannelGates| -> Result<Attended> {
             let gates = gates.gates(&x.mean((1, 2))?)?;
             let output = x.broadcast_mul(&gates.unsqueeze(1)?.unsqueeze(1)?)?;
-            Ok(Attended { output, gates: Some(gates), map: None, pairs: None })
+            Ok(Attended { output, weights: AttentionWeights { gates: Some(gates), ..Default::default() } })
         };
         let spatially = |gates: SpatialGates| -> Result<Attended> {
             let ops::SpatiallyAttended { output, gates, map } = gates.attend(x)?;
-            Ok(Attended { output, gates, map: Some(map), pairs: None })
+            Ok(Attended { output, weights: AttentionWeights { gates, map: Some(map), pairs: None } })
         };
         match self {
-            Self::None => Ok(Attended { output: x.clone(), gates: None, map: None, pairs: None }),
+            Self::None => Ok(Attended { output: x.clone(), weights: AttentionWeights::default() }),
             Self::SqueezeExcitation(module) => gated(module.gates()),
             Self::Efficient(module) => gated(module.gates()),
             Self::Spatial(module) => spatially(module.gates()),
             Self::Cbam(module) => spatially(module.gates()),
             Self::NonLocal(module) => {
                 let ops::NonLocallyAttended { output, pairs } = module.projections().attend(x)?;
-                Ok(Attended { output, gates: None, map: None, pairs: Some(pairs) })
+                Ok(Attended { output, weights: AttentionWeights { pairs: Some(pairs), ..Default::default() } })
             }
         }
     }

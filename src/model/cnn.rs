@@ -16,7 +16,7 @@ use crate::data::{CLASSES, SIDE};
 use crate::ops;
 use crate::random::{Purpose, stream};
 pub use fired::FiredChannels;
-pub use inside::{Inside, Layer, UnknownLayer};
+pub use inside::{Inside, Layer, UnknownLayer, WayBack};
 
 /// Weight of a batch in the running estimates.
 const MOMENTUM: f64 = 0.1;

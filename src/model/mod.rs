@@ -6,4 +6,4 @@ pub mod flops;
 mod init;
 pub mod weights;
 
-pub use cnn::{Cnn, FiredChannels, Inside, Layer, Mode, UnknownLayer};
+pub use cnn::{Cnn, FiredChannels, Inside, Layer, Mode, UnknownLayer, WayBack};

@@ -37,9 +37,27 @@ pub fn conv2d_input_gradient(output_gradient: &Tensor, weight: &Tensor, padding:
     let Some(padding) = (kernel - 1).checked_sub(padding) else {
         bail!("a convolution with a kernel of {:?} and padding {padding}", weight.shape())
     };
-    let turned = weight.transpose(0, 1)?.contiguous()?.flip(&[2, 3])?;
     let bias = Tensor::zeros(channels, weight.dtype(), weight.device())?;
-    conv2d(output_gradient, &turned, &bias, 1, padding)
+    conv2d(output_gradient, &turned(weight)?, &bias, 1, padding)
+}
+
+/// A kernel (O, C, K, K) turned around, (C, O, K, K).
+fn turned(weight: &Tensor) -> Result<Tensor> {
+    if !has_f32_kernel(weight) {
+        return weight.transpose(0, 1)?.contiguous()?.flip(&[2, 3]);
+    }
+    let (outputs, channels, height, width) = weight.dims4()?;
+    let area = height * width;
+    let turned = with_elements(weight, |weight: &[f32]| {
+        let mut turned = vec![0.0; weight.len()];
+        for (place, taps) in weight.chunks_exact(area).enumerate() {
+            let (output, channel) = (place / channels, place % channels);
+            let turned = &mut turned[(channel * outputs + output) * area..][..area];
+            turned.iter_mut().zip(taps.iter().rev()).for_each(|(turned, &tap)| *turned = tap);
+        }
+        Ok(turned)
+    })?;
+    Tensor::from_vec(turned, (channels, outputs, height, width), weight.device())
 }
 
 /// The sizes of a convolution of `x` (N, H, W, C) with `weight` (O, C, K, K).

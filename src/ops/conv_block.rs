@@ -8,6 +8,7 @@
 //! at 0 is 0.
 
 mod gates;
+mod open;
 mod picture;
 mod rectified;
 
@@ -30,6 +31,7 @@ use super::tape::{apply3, is_differentiable};
 pub use gates::ChannelGates;
 pub(super) use gates::squeeze_and_excite;
 use gates::{GateKind, Gates, PictureGates, PictureGatesGradient};
+pub use open::OpenBlock;
 pub(super) use picture::rectified;
 use picture::{
     DEAD, GateGradient, GradientTerms, Maxima, Moments, Normalisation, gradient_sums, normalise_and_pool,
@@ -93,9 +95,13 @@ pub fn conv_block_evaluate(
         let y = batch_norm_evaluate(&y, parameters.norm_weight, parameters.norm_bias, mean, variance)?;
         return finish(&y, parameters.ending);
     }
+    apply(x, parameters, Statistics::Running(running(mean, variance)?))
+}
+
+/// Running estimates (O).
+fn running(mean: &Tensor, variance: &Tensor) -> Result<ChannelStatistics> {
     let of_channels = |values: &Tensor| values.to_dtype(DType::F64)?.to_vec1::<f64>();
-    let running = ChannelStatistics { count: 0.0, mean: of_channels(mean)?, variance: of_channels(variance)? };
-    apply(x, parameters, Statistics::Running(running))
+    Ok(ChannelStatistics { count: 0.0, mean: of_channels(mean)?, variance: of_channels(variance)? })
 }
 
 /// The convolution alone, (N, O, H, W), for what follows it apart.
@@ -124,18 +130,17 @@ fn apply(x: &Tensor, parameters: BlockParameters, statistics: Statistics) -> Res
         bail!("pictures of {} x {} pixels are too small to pool", geometry.height, geometry.width)
     }
     let (x, weight, wants_x) = (x.contiguous()?, weight.contiguous()?, is_differentiable(x));
-    let mut of_channels = vec![bias, norm_weight, norm_bias];
+    let of_channels = [bias, norm_weight, norm_bias];
     let gates = match ending {
         Ending::Rectified => {
             let block = RectifiedBlock { geometry, statistics, wants_x, kept: Mutex::new(None) };
             return apply3(&x, &weight, &join(&of_channels)?, block);
         }
         Ending::Pool => None,
-        Ending::GateAndPool(gates) => {
-            of_channels.extend(gates.weights());
-            Some(gates.kind())
-        }
+        Ending::GateAndPool(gates) => Some(gates),
     };
+    let of_channels = of_channels.into_iter().chain(gates.iter().flat_map(ChannelGates::weights)).collect::<Vec<_>>();
+    let gates = gates.as_ref().map(ChannelGates::kind);
     let block = ConvBlock { geometry, gates, statistics, wants_x, kept: Mutex::new(None) };
     apply3(&x, &weight, &join(&of_channels)?, block)
 }
@@ -251,13 +256,12 @@ struct ConvBlock {
     statistics: Statistics,
     /// Whether the gradient of the input is needed.
     wants_x: bool,
-    kept: Mutex<Option<Kept>>,
+    /// With the convolution's output, (N, H, W, O).
+    kept: Mutex<Option<(Buffer, Kept)>>,
 }
 
-/// What the backward pass needs of the forward pass.
+/// What the way back to the convolution's output needs of the way there.
 struct Kept {
-    /// The convolution's output, (N, H, W, O).
-    y: Buffer,
     pooled: Pooled,
     /// Of each picture; none without gates.
     gates: Vec<PictureGates>,
@@ -281,8 +285,24 @@ impl ConvBlock {
     }
 
     /// The output, and what a backward pass needs.
-    fn forward_and_keep(&self, x: &[f32], weight: &[f32], of_channels: &OfChannels) -> Result<(Vec<f32>, Kept)> {
+    fn forward_and_keep(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        of_channels: &OfChannels,
+    ) -> Result<(Vec<f32>, (Buffer, Kept))> {
         let (y, normalisation) = self.statistics.convolve(self.geometry, x, weight, of_channels)?;
+        let (out, kept) = self.pool_and_keep(&y, &normalisation, of_channels.gates)?;
+        Ok((out, (y, kept)))
+    }
+
+    /// What becomes of the convolution's output `y` (N, H, W, O), and what the way back to it needs.
+    fn pool_and_keep(
+        &self,
+        y: &[f32],
+        normalisation: &Normalisation,
+        gates: Option<Gates>,
+    ) -> Result<(Vec<f32>, Kept)> {
         let elements = y.len() / self.geometry.out_picture() * self.pooled_picture();
         let mut out = vec![0.0; elements];
         let mut pooled = Pooled { places: vec![DEAD; elements], values: Buffer::stale(elements) };
@@ -295,9 +315,9 @@ impl ConvBlock {
                 simd::vectorized(
                     #[inline(always)]
                     || {
-                        normalise_and_pool(y, self.geometry.width, &normalisation, Maxima { out, places, values });
-                        of_channels.gates.map(|gates| {
-                            let gates = gates.of_picture(y, &normalisation);
+                        normalise_and_pool(y, self.geometry.width, normalisation, Maxima { out, places, values });
+                        gates.map(|gates| {
+                            let gates = gates.of_picture(y, normalisation);
                             gates::apply(out, &gates.gates);
                             gates
                         })
@@ -305,7 +325,7 @@ impl ConvBlock {
                 )
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok((out, Kept { y, pooled, gates: gates.into_iter().flatten().collect() }))
+        Ok((out, Kept { pooled, gates: gates.into_iter().flatten().collect() }))
     }
 
     /// The output alone: evaluation needs neither the convolution's output nor the places of the maxima.
@@ -419,8 +439,8 @@ impl CustomOp3 for ConvBlock {
             if kept.is_none() {
                 *kept = Some(self.forward_and_keep(x, weight, &of_channels)?.1);
             }
-            let kept = kept.as_ref().expect("kept just now");
-            self.backward(kept, x, weight, &of_channels, gradient)
+            let (y, kept) = kept.as_ref().expect("kept just now");
+            self.backward(y, kept, x, weight, &of_channels, gradient)
         })
     }
 }
@@ -467,6 +487,7 @@ struct GradientSums {
 impl ConvBlock {
     fn backward(
         &self,
+        y: &[f32],
         kept: &Kept,
         x: &[f32],
         weight: &[f32],
@@ -475,8 +496,12 @@ impl ConvBlock {
     ) -> Result<BlockGradients> {
         let channels = self.geometry.outputs;
         let normalisation = of_channels.normalisation(self.statistics.known());
-        let pooled = &kept.pooled;
-        let of_pictures = self.sum_gradient(kept, gradient, of_channels, &normalisation)?;
+        let pooled_picture = self.pooled_picture();
+        let of_pictures: Vec<GradientSums> = gradient
+            .par_chunks_exact(pooled_picture)
+            .enumerate()
+            .map(|(number, gradient)| self.gradient_sums(kept, number, gradient, &normalisation, of_channels.gates))
+            .collect::<Result<_>>()?;
         let plain = total(of_pictures.iter().map(|sums| sums.plain.as_slice()), channels);
         let with_centred = total(of_pictures.iter().map(|sums| sums.with_centred.as_slice()), channels);
         let (terms, mut d_of_channels) = self.statistics.gradients(of_channels, &normalisation, &plain, &with_centred);
@@ -484,55 +509,61 @@ impl ConvBlock {
             let gradients = of_pictures.iter().filter_map(|sums| sums.gates.as_ref());
             d_of_channels.extend(gates.weight_gradients(kept.gates.iter().zip(gradients)));
         }
-
-        let (picture, pooled_picture) = (self.geometry.out_picture(), self.pooled_picture());
         let gradients = Convolution::new(self.geometry)?.gradients(x, weight, self.wants_x, |number, dy| {
-            let y = &kept.y[number * picture..][..picture];
-            let places = &pooled.places[number * pooled_picture..][..pooled_picture];
             let gradient = &gradient[number * pooled_picture..][..pooled_picture];
-            let gates = kept.gates.get(number).zip(of_pictures[number].gates.as_ref());
-            let gate_gradient = gates.map(|(kept, gradient)| GateGradient {
-                gates: &kept.gates,
-                shares: &gradient.shares,
-                normalisation: &normalisation,
-            });
-            simd::vectorized(
-                #[inline(always)]
-                || output_gradient(y, self.geometry.width, &terms, gradient, places, gate_gradient, dy),
-            )
+            let of_gates = of_pictures[number].gates.as_ref();
+            self.output_gradient(y, kept, number, gradient, &terms, &normalisation, of_gates, dy)
         })?;
         Ok(BlockGradients { x: gradients.x, weight: gradients.weight, of_channels: d_of_channels })
     }
 
-    fn sum_gradient(
+    /// Of picture `number`, from the gradient of what the block makes of it.
+    fn gradient_sums(
         &self,
         kept: &Kept,
+        number: usize,
         gradient: &[f32],
-        of_channels: &OfChannels,
         normalisation: &Normalisation,
-    ) -> Result<Vec<GradientSums>> {
-        let pooled = &kept.pooled;
-        let pictures = gradient
-            .par_chunks_exact(self.pooled_picture())
-            .zip(pooled.places.par_chunks_exact(self.pooled_picture()))
-            .zip(pooled.values.par_chunks_exact(self.pooled_picture()))
-            .enumerate();
-        pictures
-            .map(|(number, ((gradient, places), values))| {
-                simd::vectorized(
-                    #[inline(always)]
-                    || {
-                        let (mut plain, mut with_centred) =
-                            gradient_sums(gradient, places, values, &normalisation.mean);
-                        let gates = of_channels.gates.zip(kept.gates.get(number)).map(|(gates, kept)| {
-                            let pixels = self.geometry.out_pixels();
-                            gates.backward(kept, normalisation, pixels, &mut plain, &mut with_centred)
-                        });
-                        GradientSums { plain, with_centred, gates }
-                    },
-                )
-            })
-            .collect()
+        gates: Option<Gates>,
+    ) -> Result<GradientSums> {
+        let maxima = number * self.pooled_picture()..(number + 1) * self.pooled_picture();
+        let (places, values) = (&kept.pooled.places[maxima.clone()], &kept.pooled.values[maxima]);
+        simd::vectorized(
+            #[inline(always)]
+            || {
+                let (mut plain, mut with_centred) = gradient_sums(gradient, places, values, &normalisation.mean);
+                let gates = gates.zip(kept.gates.get(number)).map(|(gates, kept)| {
+                    gates.backward(kept, normalisation, self.geometry.out_pixels(), &mut plain, &mut with_centred)
+                });
+                GradientSums { plain, with_centred, gates }
+            },
+        )
+    }
+
+    /// Writes to `dy` the gradient of the convolution's output for picture `number`, from that of what the block makes of it.
+    #[expect(clippy::too_many_arguments, reason = "all that both passes know of a picture")]
+    fn output_gradient(
+        &self,
+        y: &[f32],
+        kept: &Kept,
+        number: usize,
+        gradient: &[f32],
+        terms: &GradientTerms,
+        normalisation: &Normalisation,
+        of_gates: Option<&PictureGatesGradient>,
+        dy: &mut [f32],
+    ) -> Result<()> {
+        let y = &y[number * dy.len()..][..dy.len()];
+        let places = &kept.pooled.places[number * gradient.len()..][..gradient.len()];
+        let gate_gradient = kept.gates.get(number).zip(of_gates).map(|(kept, gradient)| GateGradient {
+            gates: &kept.gates,
+            shares: &gradient.shares,
+            normalisation,
+        });
+        simd::vectorized(
+            #[inline(always)]
+            || output_gradient(y, self.geometry.width, terms, gradient, places, gate_gradient, dy),
+        )
     }
 }
 
@@ -558,7 +589,7 @@ mod tests {
     use super::*;
     use crate::ops::reference::{bits_on_threads, equals_f64, real, relative_error, tensor, whole, with_gradients};
 
-    fn parameters(arguments: &[Tensor]) -> BlockParameters<'_> {
+    pub(super) fn parameters(arguments: &[Tensor]) -> BlockParameters<'_> {
         let [_, weight, bias, norm_weight, norm_bias, gates @ ..] = arguments else { unreachable!("five arguments") };
         let ending = match gates {
             [reduce, expand] => Ending::GateAndPool(ChannelGates::SqueezeExcitation { reduce, expand }),
@@ -569,7 +600,7 @@ mod tests {
     }
 
     /// The arguments of a block whose convolution is exact, so that ties are.
-    fn arguments(shape: [usize; 4], outputs: usize, kernel: usize) -> Vec<Tensor> {
+    pub(super) fn arguments(shape: [usize; 4], outputs: usize, kernel: usize) -> Vec<Tensor> {
         let channels = shape[3];
         vec![
             tensor(whole(1, shape.iter().product()), &shape),
@@ -581,7 +612,7 @@ mod tests {
     }
 
     #[derive(Clone, Copy, Debug)]
-    enum TestGates {
+    pub(super) enum TestGates {
         None,
         /// To so many.
         Squeeze(usize),
@@ -598,7 +629,7 @@ mod tests {
     }
 
     /// Adds the weights of the gates.
-    fn with_gates(mut arguments: Vec<Tensor>, outputs: usize, gates: TestGates) -> Vec<Tensor> {
+    pub(super) fn with_gates(mut arguments: Vec<Tensor>, outputs: usize, gates: TestGates) -> Vec<Tensor> {
         match gates {
             TestGates::None => {}
             TestGates::Squeeze(squeezed) => {

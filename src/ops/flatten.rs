@@ -1,6 +1,7 @@
 //! From channels-last pictures to vectors in PyTorch's order.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
 
 use super::real::{elements, has_f32_kernel, with_elements};
 use super::tape::apply1;
@@ -13,6 +14,17 @@ pub fn flatten_planes(x: &Tensor) -> Result<Tensor> {
         return apply1(&x.contiguous()?, FlattenPlanes { pixels: height * width, channels });
     }
     x.permute((0, 3, 1, 2))?.contiguous()?.reshape((pictures, channels * height * width))
+}
+
+/// The way back, from vectors (N, C · H · W) to pictures (N, H, W, C).
+pub fn unflatten_planes(y: &Tensor, height: usize, width: usize) -> Result<Tensor> {
+    let (pictures, elements) = y.dims2()?;
+    let (pixels, channels) = (height * width, elements / (height * width));
+    if has_f32_kernel(y) {
+        let x = with_elements(y, |y: &[f32]| Ok(transposed(y, channels, pixels)))?;
+        return Tensor::from_vec(x, (pictures, height, width, channels), y.device());
+    }
+    y.reshape((pictures, channels, height, width))?.permute((0, 2, 3, 1))?.contiguous()
 }
 
 struct FlattenPlanes {
@@ -39,13 +51,13 @@ impl CustomOp1 for FlattenPlanes {
 /// Each matrix (rows, columns) of `x` as (columns, rows).
 fn transposed(x: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let mut y = vec![0.0; x.len()];
-    for (y, x) in y.chunks_exact_mut(rows * columns).zip(x.chunks_exact(rows * columns)) {
+    y.par_chunks_exact_mut(rows * columns).zip(x.par_chunks_exact(rows * columns)).for_each(|(y, x)| {
         for (row, x) in x.chunks_exact(columns).enumerate() {
             for (column, &x) in x.iter().enumerate() {
                 y[column * rows + row] = x;
             }
         }
-    }
+    });
     y
 }
 
@@ -66,6 +78,10 @@ mod tests {
         let gradients = (flatten_planes(&variable)? * &weight)?.sum_all()?.backward()?;
         let expected = weight.reshape((2, 5, 3, 4))?.permute((0, 2, 3, 1))?.flatten_all()?.to_vec1::<f32>()?;
         assert_eq!(gradients.get(&variable).expect("a gradient").flatten_all()?.to_vec1::<f32>()?, expected);
+        for x in [x.clone(), x.to_dtype(DType::F64)?] {
+            let back = unflatten_planes(&flatten_planes(&x)?, 3, 4)?;
+            assert_eq!((back - &x)?.abs()?.sum_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?, 0.0);
+        }
         Ok(())
     }
 

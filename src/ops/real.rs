@@ -84,6 +84,7 @@ pub fn sum_lanes<T: Real>(len: usize, f: impl Fn(usize) -> T) -> T {
     total
 }
 
+/// The sum of the products of two rows of equal length.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(a.len(), |i| a[i] * b[i])
 }

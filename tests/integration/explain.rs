@@ -59,7 +59,7 @@ fn grad_cam_is_that_of_pytorch_grad_cam() -> Result<()> {
                 for class in 0..10 {
                     let key = format!("{layer}.{name}.{class}");
                     let Some(expected) = reference.get(&format!("{key}.layer")) else { continue };
-                    let cam = &grad_cam(&cnn, layer, inside.output(layer), &[class], method)?[0];
+                    let cam = &grad_cam(&cnn, &inside, layer, &[(0, class)], method)?[0];
                     let at_layer = difference(&cam.values, expected)?;
                     let normalised = match reference.get(&key) {
                         Some(expected) => difference(&at_input(cam, SIDE, SIDE).values, expected)?,
@@ -98,7 +98,7 @@ fn layers_attention_and_logits_are_those_of_pytorch() -> Result<()> {
             assert!(difference(&first_rows, &reference[&format!("{layer}.first_row")])? < 1e-5, "{layer}");
             let active: Vec<f64> = attention_maps(&maps, CHANNELS).iter().map(|chosen| chosen.channel as f64).collect();
             assert_eq!(active, values(&reference[&format!("{layer}.active")])?, "{layer}");
-            let attended = inside.attended(layer);
+            let attended = inside.attention(layer);
             let width = inside.output(layer).dim(2)?;
             let gates = attended.gates.as_ref().map(|all| gates(all, 0)).transpose()?;
             let places = attended.map.as_ref().map(|all| places(all, 0)).transpose()?.map(|map| map.values);

@@ -3,14 +3,17 @@
 //! "The output of a layer" is that of the convolution itself, before batch normalisation: what a PyTorch forward hook on
 //! `conv3` gives, and what `pytorch-grad-cam` takes for its target layer.
 
+mod way_back;
+
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::{Result, Tensor, Var, bail};
+use candle_core::{Result, Tensor};
 
-use super::{Block, Cnn, Linear, Mode};
-use crate::model::attention::Attended;
+use super::{Block, Cnn};
+use crate::model::attention::{Attended, AttentionWeights};
 use crate::ops;
+pub use way_back::WayBack;
 
 /// A convolution, by its name in the `state_dict`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,17 +64,24 @@ impl FromStr for Layer {
     }
 }
 
-/// What the network makes of pictures on the way to its logits. No gradient passes through it.
+/// What the network makes of pictures on the way to its logits. No gradient passes through it; [`WayBack`] gives those of
+/// the logits.
 pub struct Inside {
     blocks: [BlockInside; 3],
-    /// (N, 10)
+    /// The last feature map, (N, H, W, C),
+    features: Tensor,
+    /// what the head makes of it before dropout, (N, hidden),
+    hidden: Tensor,
+    /// and the logits, (N, 10).
     pub logits: Tensor,
 }
 
 struct BlockInside {
     /// (N, H, W, C)
     convolved: Tensor,
-    attended: Attended,
+    attention: AttentionWeights,
+    /// Where a kernel does what follows the convolution.
+    open: Option<ops::OpenBlock>,
 }
 
 impl Inside {
@@ -81,8 +91,8 @@ impl Inside {
     }
 
     /// What the block of that layer attended to.
-    pub fn attended(&self, layer: Layer) -> &Attended {
-        &self.blocks[layer.index()].attended
+    pub fn attention(&self, layer: Layer) -> &AttentionWeights {
+        &self.blocks[layer.index()].attention
     }
 }
 
@@ -96,45 +106,26 @@ impl Cnn {
         let mut x = x.clone();
         let mut look = |block: &Block| -> Result<BlockInside> {
             let convolved = block.convolve(&x)?.detach();
-            let attended = block.attend(&convolved)?.detach();
-            x = ops::pool_whole_windows(&attended.output)?;
-            Ok(BlockInside { convolved, attended })
+            let (inside, output) = match block.open(&convolved)? {
+                Some(open) => {
+                    let attention = AttentionWeights { gates: open.gates.clone(), ..AttentionWeights::default() };
+                    let output = open.output.clone();
+                    (BlockInside { convolved, attention, open: Some(open) }, output)
+                }
+                None => {
+                    let Attended { output, weights } = block.attend(&convolved)?;
+                    let output = ops::pool_whole_windows(&output.detach())?;
+                    (BlockInside { convolved, attention: weights.detach(), open: None }, output)
+                }
+            };
+            x = output;
+            Ok(inside)
         };
         let [first, second, third] = &self.blocks;
         let blocks = [look(first)?, look(second)?, look(third)?];
-        let logits = self.head(&x, Mode::Evaluate)?.detach();
-        Ok(Inside { blocks, logits })
-    }
-
-    /// From the output of a convolution (N, H, W, C), through the rest of the network, to the logits (N, 10);
-    /// differentiable in that output.
-    ///
-    /// # Errors
-    /// Those of the operations.
-    pub fn logits_from(&self, layer: Layer, output: &Tensor) -> Result<Tensor> {
-        let (through, after) = self.blocks[layer.index()..].split_first().expect("every layer has its block");
-        let x = through.finish(output)?;
-        let x = after.iter().try_fold(x, |x, block| block.finish(&block.convolve(&x)?))?;
-        // Of constants: the gradient of the hidden layer's weight costs more than all the rest.
-        let linear = |layer: &Linear, x: &Tensor| ops::linear(x, &layer.weight.detach(), &layer.bias.detach());
-        linear(&self.fc2, &ops::relu(&linear(&self.fc1, &ops::flatten_planes(&x)?)?)?)
-    }
-
-    /// The gradient of anything by the output of a convolution (N, H, W, C), from its gradient by that of the next.
-    ///
-    /// # Errors
-    /// There is no next convolution, or those of the operations.
-    pub fn gradient_before(&self, layer: Layer, output: &Tensor, next_gradient: &Tensor) -> Result<Tensor> {
-        let Some([block, next]) = self.blocks[layer.index()..].first_chunk() else {
-            bail!("no convolution follows {layer}")
-        };
-        let finished_gradient = next.convolve_back(next_gradient)?;
-        let output = Var::from_tensor(output)?;
-        let product = block.finish(&output)?.mul(&finished_gradient)?.sum_all()?;
-        match product.backward()?.remove(&output) {
-            Some(gradient) => gradient.contiguous(),
-            None => bail!("no gradient reaches {layer}"),
-        }
+        let hidden = ops::relu(&self.fc1.forward(&ops::flatten_planes(&x)?)?)?.detach();
+        let logits = self.fc2.forward(&hidden)?.detach();
+        Ok(Inside { blocks, features: x, hidden, logits })
     }
 }
 
@@ -144,13 +135,13 @@ impl Block {
         ops::conv2d(x, &self.conv_weight.detach(), &self.conv_bias.detach(), 1, self.padding()?)
     }
 
-    /// From the gradient of the convolution's output (N, H, W, C) to that of its input (N, H, W, inputs).
-    fn convolve_back(&self, gradient: &Tensor) -> Result<Tensor> {
-        ops::conv2d_input_gradient(gradient, &self.conv_weight.detach(), self.padding()?)
-    }
-
     fn padding(&self) -> Result<usize> {
         Ok(self.conv_weight.dim(2)? / 2)
+    }
+
+    /// What follows the convolution's output (N, H, W, C), by a kernel, where there is one.
+    fn open(&self, convolved: &Tensor) -> Result<Option<ops::OpenBlock>> {
+        ops::OpenBlock::new(convolved, self.parameters(), &self.running_mean, &self.running_variance)
     }
 
     /// From the convolution's output (N, H, W, C) to before the pool.
@@ -165,7 +156,7 @@ impl Block {
         )?)
     }
 
-    /// From the convolution's output (N, H, W, C) to the block's, (N, H / 2, W / 2, C).
+    /// From the convolution's output (N, H, W, C) to the block's, (N, H / 2, W / 2, C); differentiable in that output.
     fn finish(&self, convolved: &Tensor) -> Result<Tensor> {
         ops::pool_whole_windows(&self.attend(convolved)?.output)
     }
@@ -177,9 +168,10 @@ mod tests {
 
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
-    use crate::ops::gradient_check::{assert_gradient, normal};
+    use crate::model::Mode;
+    use crate::ops::gradient_check::{assert_gradient, close, normal};
 
-    fn network(attention: AttentionKind) -> Cnn {
+    pub(super) fn network(attention: AttentionKind) -> Cnn {
         let config = ModelConfig { channels: [16, 16, 32], hidden: 24, attention, ..ModelConfig::default() };
         let cnn = Cnn::new(&config, 3, &Device::Cpu).expect("a network");
         // Running estimates that do something.
@@ -200,24 +192,33 @@ mod tests {
             let x = normal(1, &[5, 32, 32, 3]).to_dtype(DType::F32)?;
             let expected = cnn.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?;
             let inside = cnn.look_inside(&x)?;
-            let mut logits = vec![inside.logits.clone()];
-            for layer in Layer::ALL {
-                logits.push(cnn.logits_from(layer, inside.output(layer))?);
-                let Attended { gates, map, pairs, .. } = inside.attended(layer);
-                let shapes = [gates, map, pairs].map(|shown| shown.as_ref().map(|shown| shown.dims().to_vec()));
-                assert_eq!(shapes, attended_shapes(attention, layer), "{attention:?}, {layer}");
+            for (ours, expected) in inside.logits.to_vec2::<f32>()?.concat().iter().zip(expected.concat()) {
+                assert!((ours - expected).abs() < 1e-5, "{attention:?}: {ours} and {expected}");
             }
-            for logits in logits {
-                for (ours, expected) in logits.to_vec2::<f32>()?.concat().iter().zip(expected.concat()) {
-                    assert!((ours - expected).abs() < 1e-5, "{attention:?}: {ours} and {expected}");
+            for layer in Layer::ALL {
+                let AttentionWeights { gates, map, pairs } = inside.attention(layer);
+                let shapes = [gates, map, pairs].map(|shown| shown.as_ref().map(|shown| shown.dims().to_vec()));
+                assert_eq!(shapes, attention_shapes(attention, layer), "{attention:?}, {layer}");
+                // Other devices have no kernel for what follows a convolution.
+                let Some(open) = &inside.blocks[layer.index()].open else { continue };
+                let Attended { output, weights } = cnn.blocks[layer.index()].attend(inside.output(layer))?;
+                close_in_f64(&ops::pool_whole_windows(&output)?, &open.output)?;
+                assert_eq!(weights.gates.is_some(), open.gates.is_some());
+                for (composed, ours) in weights.gates.iter().zip(&open.gates) {
+                    close_in_f64(composed, ours)?;
                 }
             }
         }
         Ok(())
     }
 
+    fn close_in_f64(a: &Tensor, b: &Tensor) -> Result<()> {
+        close(&a.to_dtype(DType::F64)?, &b.to_dtype(DType::F64)?, 1e-5);
+        Ok(())
+    }
+
     /// Of gates, map and pairs of five pictures.
-    fn attended_shapes(attention: AttentionKind, layer: Layer) -> [Option<Vec<usize>>; 3] {
+    fn attention_shapes(attention: AttentionKind, layer: Layer) -> [Option<Vec<usize>>; 3] {
         let (channels, side) = [(16, 32), (16, 16), (32, 8)][layer.index()];
         let (gates, map) = (vec![5, channels], vec![5, side, side]);
         match attention {

@@ -1,0 +1,181 @@
+//! A block in evaluation mode, open behind its convolution: for whoever looks at the convolution's output, and asks what
+//! changes with it. By the kernels of training, without the convolution's own gradients.
+
+use std::sync::Mutex;
+
+use candle_core::{Result, Tensor, bail};
+use rayon::prelude::*;
+
+use super::{BlockParameters, ChannelGates, ConvBlock, Ending, Kept, OfChannels, Statistics, running};
+use crate::ops::buffer::Buffer;
+use crate::ops::geometry::Geometry;
+use crate::ops::join::join;
+use crate::ops::real::{has_f32_kernel, with_elements};
+
+pub struct OpenBlock {
+    /// Its output, (N, H / 2, W / 2, O).
+    pub output: Tensor,
+    /// Of the channels, (N, O), if it has them.
+    pub gates: Option<Tensor>,
+    /// The convolution's output, (N, H, W, O).
+    convolved: Tensor,
+    block: ConvBlock,
+    of_channels: Vec<f32>,
+    kept: Kept,
+}
+
+impl OpenBlock {
+    /// What a block with running estimates `mean` and `variance` (O) makes of its convolution's output (N, H, W, O). None
+    /// where no kernel does that: of other types, on other devices, and of a block that ends before its pool.
+    ///
+    /// # Errors
+    /// The pictures are too small to pool.
+    pub fn new(
+        convolved: &Tensor,
+        parameters: BlockParameters,
+        mean: &Tensor,
+        variance: &Tensor,
+    ) -> Result<Option<Self>> {
+        let gates = match parameters.ending {
+            Ending::Pool => None,
+            Ending::GateAndPool(gates) => Some(gates),
+            Ending::Rectified => return Ok(None),
+        };
+        if !has_f32_kernel(convolved) {
+            return Ok(None);
+        }
+        let (pictures, height, width, outputs) = convolved.dims4()?;
+        if height < 2 || width < 2 {
+            bail!("pictures of {height} x {width} pixels are too small to pool")
+        }
+        let (_, channels, kernel, _) = parameters.weight.dims4()?;
+        let geometry = Geometry { height, width, channels, outputs, kernel, stride: 1, padding: kernel / 2 };
+        let block = ConvBlock {
+            geometry,
+            gates: gates.as_ref().map(ChannelGates::kind),
+            statistics: Statistics::Running(running(mean, variance)?),
+            wants_x: false,
+            kept: Mutex::new(None),
+        };
+        let joined: Vec<&Tensor> = [parameters.bias, parameters.norm_weight, parameters.norm_bias]
+            .into_iter()
+            .chain(gates.iter().flat_map(ChannelGates::weights))
+            .collect();
+        let of_channels = join(&joined)?.to_vec1::<f32>()?;
+        let (output, kept) = with_elements(convolved, |y| {
+            let of_channels = block.of_channels(&of_channels);
+            block.pool_and_keep(y, &of_channels.normalisation(block.statistics.known()), of_channels.gates)
+        })?;
+        let device = convolved.device();
+        let gates = gates.map(|_| {
+            let gates: Vec<f32> = kept.gates.iter().flat_map(|of_picture| of_picture.gates.iter().copied()).collect();
+            Tensor::from_vec(gates, (pictures, outputs), device)
+        });
+        Ok(Some(Self {
+            output: Tensor::from_vec(output, (pictures, height / 2, width / 2, outputs), device)?,
+            gates: gates.transpose()?,
+            convolved: convolved.clone(),
+            block,
+            of_channels,
+            kept,
+        }))
+    }
+
+    /// From gradients (rows, H / 2, W / 2, O) of anything by the block's output, each for one of the pictures, to those by
+    /// the convolution's output, (H, W, O): what `f` makes of each, given its row, while it is in the cache.
+    ///
+    /// # Errors
+    /// The gradients do not fit, or there is no such picture.
+    pub fn gradients<T: Send>(
+        &self,
+        pictures: &[usize],
+        output_gradients: &Tensor,
+        f: impl Fn(usize, &[f32]) -> T + Sync,
+    ) -> Result<Vec<T>> {
+        let count = self.convolved.dim(0)?;
+        let fits =
+            output_gradients.dims()[1..] == self.output.dims()[1..] && output_gradients.dim(0)? == pictures.len();
+        if !fits || pictures.iter().any(|&picture| picture >= count) {
+            bail!("gradients of {:?} by {:?}, of pictures {pictures:?}", output_gradients.shape(), self.output.shape())
+        }
+        let of_channels: OfChannels = self.block.of_channels(&self.of_channels);
+        let normalisation = of_channels.normalisation(self.block.statistics.known());
+        // Running estimates are constants: the sums over the batch do not matter.
+        let zeros = vec![0.0; self.block.geometry.outputs];
+        let (terms, _) = self.block.statistics.gradients(&of_channels, &normalisation, &zeros, &zeros);
+        with_elements(&self.convolved, |y| {
+            with_elements(output_gradients, |gradients: &[f32]| {
+                let rows = gradients.par_chunks_exact(self.block.pooled_picture()).zip(pictures).enumerate();
+                rows.map_init(
+                    || Buffer::stale(self.block.geometry.out_picture()),
+                    |dy, (row, (gradient, &picture))| {
+                        let sums = self.block.gradient_sums(
+                            &self.kept,
+                            picture,
+                            gradient,
+                            &normalisation,
+                            of_channels.gates,
+                        )?;
+                        self.block.output_gradient(
+                            y,
+                            &self.kept,
+                            picture,
+                            gradient,
+                            &terms,
+                            &normalisation,
+                            sums.gates.as_ref(),
+                            dy,
+                        )?;
+                        Ok(f(row, dy))
+                    },
+                )
+                .collect()
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::conv_block::tests::{TestGates, arguments, parameters, with_gates};
+    use crate::ops::reference::{real, tensor, with_gradients};
+    use crate::ops::{conv_block_evaluate, conv2d};
+
+    #[test]
+    fn is_the_block_and_its_gradient_that_of_the_blocks_input() -> Result<()> {
+        for gates in [TestGates::None, TestGates::Squeeze(3), TestGates::Efficient(3)] {
+            // The convolution passes each channel on, so that the gradients of its output and its input are the same.
+            let channels = 5;
+            let mut arguments = with_gates(arguments([3, 6, 7, channels], channels, 1), channels, gates);
+            let identity = (0..channels * channels).map(|place| f32::from(u8::from(place % (channels + 1) == 0)));
+            arguments[1] = tensor(identity.collect(), &[channels, channels, 1, 1]);
+            arguments[2] = arguments[2].zeros_like()?;
+            let mean = tensor(real(7, channels), &[channels]);
+            let variance = ((tensor(real(8, channels), &[channels]) + 2.0)? * 50.0)?;
+            let gradient = tensor(real(6, 3 * 3 * 3 * channels), &[3, 3, 3, channels]);
+            let (expected, gradients) = with_gradients(&arguments[..1], &gradient, |x| {
+                conv_block_evaluate(&x[0], parameters(&arguments), &mean, &variance)
+            })?;
+
+            let convolved = conv2d(&arguments[0], &arguments[1], &arguments[2], 1, 0)?;
+            let open = OpenBlock::new(&convolved, parameters(&arguments), &mean, &variance)?.expect("a kernel");
+            let numbers = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+            assert_eq!(numbers(&open.output)?, numbers(&expected)?, "{gates:?}");
+            assert_eq!(open.gates.is_some(), !matches!(gates, TestGates::None));
+
+            // Rows in another order, and one picture twice.
+            let (pictures, rows) = ([2, 0, 2, 1], Tensor::new(&[2u32, 0, 2, 1], convolved.device())?);
+            let ours = open.gradients(&pictures, &gradient.index_select(&rows, 0)?, |_, dy| dy.to_vec())?;
+            for (ours, picture) in ours.iter().zip(pictures) {
+                let expected = numbers(&gradients[0].get(picture)?)?;
+                let greatest = expected.iter().fold(0f32, |greatest, value| greatest.max(value.abs()));
+                let error = ours.iter().zip(&expected).fold(0f32, |error, (a, b)| error.max((a - b).abs()));
+                assert!(greatest > 0.0 && error <= 1e-6 * greatest, "{gates:?}: {error} of {greatest}");
+            }
+            assert!(open.gradients(&[3], &gradient.narrow(0, 0, 1)?, |_, _| ()).is_err(), "no such picture");
+            assert!(open.gradients(&[0, 1], &gradient, |_, _| ()).is_err(), "three rows");
+        }
+        Ok(())
+    }
+}
