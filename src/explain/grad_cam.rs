@@ -8,7 +8,7 @@ use candle_core::Result;
 
 use super::Map;
 use crate::model::{Cnn, Inside, Layer, WayBack};
-use crate::ops::dot;
+use crate::ops::{channel_sums, weighted_channels};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -27,16 +27,22 @@ pub fn grad_cam(cnn: &Cnn, inside: &Inside, layer: Layer, rows: &[(usize, usize)
         way = way.before(&all)?.expect("a layer that is not the last is before another");
     }
     let (_, _, width, channels) = inside.output(layer).dims4()?;
-    way.map_rows(|output, gradient| heat_map(output, gradient, width, channels, method))
+    let maps = way.map_rows(|output, gradient| heat_map(output, gradient, width, channels, method))?;
+    maps.into_iter().collect()
 }
 
 /// From a layer's output for a picture and the gradient of a logit by it, both (H, W, C).
-pub fn heat_map(output: &[f32], gradient: &[f32], width: usize, channels: usize, method: Method) -> Map {
+///
+/// # Errors
+/// The SIMD path that the environment asks for is not to be had.
+pub fn heat_map(output: &[f32], gradient: &[f32], width: usize, channels: usize, method: Method) -> Result<Map> {
     let weights = match method {
-        Method::GradCam => mean_gradients(gradient, channels),
-        Method::GradCamPlusPlus => weighted_gradients(output, gradient, channels),
+        Method::GradCam => mean_gradients(gradient, channels)?,
+        Method::GradCamPlusPlus => weighted_gradients(output, gradient, channels)?,
     };
-    Map::new(width, output.chunks_exact(channels).map(|pixel| dot(pixel, &weights).max(0.0)).collect())
+    let mut sums = weighted_channels(output, &weights)?;
+    sums.iter_mut().for_each(|sum| *sum = sum.max(0.0));
+    Ok(Map::new(width, sums))
 }
 
 /// At the size of the picture, min-max normalised to [0, 1]: before it is enlarged bilinearly, and again after.
@@ -51,16 +57,16 @@ fn scaled(cam: &Map) -> Map {
 }
 
 /// α of each channel, from the gradient (pixels, channels).
-fn mean_gradients(gradient: &[f32], channels: usize) -> Vec<f32> {
+fn mean_gradients(gradient: &[f32], channels: usize) -> Result<Vec<f32>> {
     let pixels = (gradient.len() / channels) as f32;
-    sums(gradient, channels).into_iter().map(|sum| sum / pixels).collect()
+    Ok(channel_sums(gradient, channels)?.into_iter().map(|sum| sum / pixels).collect())
 }
 
 /// Σ α · relu(dy/dA) with α = g² / (2 g² + ΣA · g³), of each channel, from output and gradient (pixels, channels).
-fn weighted_gradients(output: &[f32], gradient: &[f32], channels: usize) -> Vec<f32> {
+fn weighted_gradients(output: &[f32], gradient: &[f32], channels: usize) -> Result<Vec<f32>> {
     /// As `pytorch-grad-cam` has it.
     const EPSILON: f32 = 1e-6;
-    let totals = sums(output, channels);
+    let totals = channel_sums(output, channels)?;
     let mut weights = vec![0.0; channels];
     for pixel in gradient.chunks_exact(channels) {
         for ((weight, &total), &gradient) in weights.iter_mut().zip(&totals).zip(pixel) {
@@ -70,16 +76,7 @@ fn weighted_gradients(output: &[f32], gradient: &[f32], channels: usize) -> Vec<
             }
         }
     }
-    weights
-}
-
-/// Over the pixels, of each channel.
-fn sums(values: &[f32], channels: usize) -> Vec<f32> {
-    let mut sums = vec![0.0; channels];
-    for pixel in values.chunks_exact(channels) {
-        sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
-    }
-    sums
+    Ok(weights)
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ fn class_cams(cnn: &Cnn, inside: &Inside, shown: &[Shown]) -> Result<Vec<Vec<Cla
         let (_, _, width, channels) = inside.output(layer).dims4()?;
         let maps = way.map_rows(|output, gradient| heat_map(output, gradient, width, channels, Method::GradCam))?;
         for (map, &(picture, class)) in maps.into_iter().zip(&rows) {
-            cams[picture].push(ClassCam { layer: layer.index(), class: class as u8, map });
+            cams[picture].push(ClassCam { layer: layer.index(), class: class as u8, map: map? });
         }
         let Some(before) = layer.index().checked_sub(1) else { break };
         let further = self::rows(Layer::ALL[before], shown);

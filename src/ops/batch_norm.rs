@@ -51,8 +51,8 @@ pub fn batch_norm_evaluate(
 ) -> Result<Tensor> {
     let (scale, shift) = evaluation_scale(weight, bias, mean, variance)?;
     if x.device().is_cpu() {
-        let of_channels = |values: Tensor| values.to_dtype(DType::F64)?.to_vec1::<f64>();
-        return apply1(&x.contiguous()?, ScaleChannels { scale: of_channels(scale)?, shift: of_channels(shift)? });
+        let (scale, shift) = (of_channels(&scale)?, of_channels(&shift)?);
+        return apply1(&x.contiguous()?, ScaleChannels { scale, shift });
     }
     x.broadcast_mul(&per_channel(&scale)?)?.broadcast_add(&per_channel(&shift)?)
 }
@@ -62,6 +62,11 @@ pub fn evaluation_scale(weight: &Tensor, bias: &Tensor, mean: &Tensor, variance:
     let scale = weight.detach().div(&(variance.detach() + EPSILON)?.sqrt()?)?;
     let shift = bias.detach().sub(&mean.detach().mul(&scale)?)?;
     Ok((scale, shift))
+}
+
+/// The numbers of a tensor (C).
+pub fn of_channels(values: &Tensor) -> Result<Vec<f64>> {
+    values.to_dtype(DType::F64)?.to_vec1()
 }
 
 fn per_channel(values: &Tensor) -> Result<Tensor> {

@@ -14,10 +14,10 @@ mod rectified;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::batch_norm::{BatchStatistics, EPSILON, batch_norm_evaluate, batch_norm_train};
+use super::batch_norm::{BatchStatistics, EPSILON, batch_norm_evaluate, batch_norm_train, of_channels};
 use super::buffer::Buffer;
 use super::conv::{conv2d, geometry};
 use super::convolution::Convolution;
@@ -100,7 +100,6 @@ pub fn conv_block_evaluate(
 
 /// Running estimates (O).
 fn running(mean: &Tensor, variance: &Tensor) -> Result<ChannelStatistics> {
-    let of_channels = |values: &Tensor| values.to_dtype(DType::F64)?.to_vec1::<f64>();
     Ok(ChannelStatistics { count: 0.0, mean: of_channels(mean)?, variance: of_channels(variance)? })
 }
 
@@ -584,6 +583,7 @@ fn merge(pictures: &[Moments], pixels: usize, channels: usize) -> ChannelStatist
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
     use proptest::prelude::*;
 
     use super::*;

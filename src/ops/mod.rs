@@ -20,6 +20,7 @@
 mod adam;
 mod batch_norm;
 mod buffer;
+mod channels;
 mod conv;
 mod conv_block;
 mod convolution;
@@ -49,6 +50,7 @@ mod winograd;
 
 pub use adam::AdamStep;
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
+pub use channels::{channel_sums, weighted_channels};
 pub use conv::{conv2d, conv2d_input_gradient};
 pub use conv_block::{BlockParameters, ChannelGates, Ending, OpenBlock, conv_block_evaluate, conv_block_train};
 pub use cross_entropy::cross_entropy;
@@ -59,7 +61,7 @@ pub use linear::linear;
 pub use non_local::{NonLocal, NonLocallyAttended, Projection, attend_pairs_and_pool};
 pub use norm::norm;
 pub use pool::{max_pool_2x2, pool_whole_windows};
-pub use real::{dot, with_elements};
+pub use real::with_elements;
 pub use rectify::normalise_and_rectify;
 pub use relu::relu;
 pub use spatial::{SpatialGates, SpatiallyAttended, attend_places_and_pool};

@@ -63,6 +63,7 @@ pub fn sum_rows(matrix: &[f32], columns: usize) -> Vec<f32> {
 
 /// The sum of `f(i)` over a row, in eight independent lanes so that the compiler may use vectors, in an order that is
 /// always the same.
+#[inline(always)]
 pub fn sum_lanes<T: Real>(len: usize, f: impl Fn(usize) -> T) -> T {
     const LANES: usize = 8;
     let mut lanes = [T::zero(); LANES];
@@ -85,6 +86,7 @@ pub fn sum_lanes<T: Real>(len: usize, f: impl Fn(usize) -> T) -> T {
 }
 
 /// The sum of the products of two rows of equal length.
+#[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(a.len(), |i| a[i] * b[i])
 }

@@ -2,10 +2,10 @@
 //! looked into.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
-use super::batch_norm::evaluation_scale;
+use super::batch_norm::{evaluation_scale, of_channels};
 use super::real::{Real, elements, for_real, with_elements};
 use super::relu::relu;
 use super::tape::apply1;
@@ -21,8 +21,7 @@ pub fn normalise_and_rectify(
 ) -> Result<Tensor> {
     let (scale, shift) = evaluation_scale(weight, bias, mean, variance)?;
     if x.device().is_cpu() {
-        let of_channels = |values: Tensor| values.to_dtype(DType::F64)?.to_vec1::<f64>();
-        return apply1(&x.contiguous()?, Rectify { scale: of_channels(scale)?, shift: of_channels(shift)? });
+        return apply1(&x.contiguous()?, Rectify { scale: of_channels(&scale)?, shift: of_channels(&shift)? });
     }
     composed(x, &scale, &shift)
 }
