@@ -11,6 +11,7 @@
 
 mod client;
 mod connection;
+mod pace;
 
 use std::collections::VecDeque;
 use std::io;
@@ -33,6 +34,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 pub use client::{SendError, send};
 use connection::Connection;
+use pace::Pace;
 
 use super::control::Control;
 use super::dir::RunDir;
@@ -44,6 +46,9 @@ pub const MAX_LINE_BYTES: usize = 64 << 10;
 /// As many clients are served at once. For one more, the first to come of those that wait for no answer leaves; where all
 /// of them wait, it waits too.
 pub const MAX_CONNECTIONS: usize = 16;
+/// As many wait in the system's queue to be attended to, each for a turn of those before it; further ones are connected
+/// when there is room in it.
+const QUEUE: i32 = 64;
 
 /// A command on its way to the trainer, which answers when it is carried out.
 #[derive(Debug)]
@@ -98,6 +103,7 @@ pub fn bind(dir: &RunDir) -> Result<ControlListener> {
         _ => {}
     }
     let listener = StdUnixListener::bind(&socket).with_context(|| format!("control socket {}", socket.display()))?;
+    rustix::net::listen(&listener, QUEUE).context("control socket")?;
     listener.set_nonblocking(true).context("control socket")?;
     let bound = ControlListener { listener, socket: socket.clone(), control: dir.control() };
     Control::own(socket).write(dir).with_context(|| dir.control().display().to_string())?;
@@ -105,6 +111,9 @@ pub fn bind(dir: &RunDir) -> Result<ControlListener> {
 }
 
 /// Takes requests and passes them on until `shutdown`; then lets the requests under way be answered, for a moment.
+///
+/// Clients are attended to at a pace. Newcomers have one of their own, and each brings its first line: those who hold a
+/// connection and send without end do not hold up a single command.
 ///
 /// Must run in a tokio runtime.
 pub async fn serve(
@@ -115,6 +124,7 @@ pub async fn serve(
     const ANSWER_TIME: Duration = Duration::from_secs(2);
     let accepting = UnixListener::from_std(listener.listener.try_clone()?)?;
     let mut places = Places::default();
+    let (newcomers, lines) = (Pace::new(), Arc::new(Pace::new()));
     let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
 
@@ -136,8 +146,13 @@ pub async fn serve(
             Some(_) = connections.join_next() => continue,
             () = places.answered.notified() => continue,
         };
+        tokio::select! {
+            () = &mut shutdown => break,
+            () = newcomers.turn() => {}
+        }
         let waits = Waits { waits: Arc::default(), answered: places.answered.clone() };
-        let task = connections.spawn(handle(Connection::new(stream), requests.clone(), closed.clone(), waits.clone()));
+        let connection = Connection::new(stream, lines.clone());
+        let task = connections.spawn(handle(connection, requests.clone(), closed.clone(), waits.clone()));
         places.take(Place { task, waits });
     }
 
