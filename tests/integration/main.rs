@@ -16,6 +16,7 @@ mod follow;
 mod hostile;
 mod inside;
 mod kills;
+mod mount;
 mod pictures;
 mod pytorch;
 mod screen;

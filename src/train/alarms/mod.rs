@@ -24,6 +24,7 @@ use super::recorder::StepResult;
 use crate::config::{Config, ScheduleKind};
 use crate::run::dir::RunDir;
 use crate::run::event::{AlarmKind, EpochDone};
+use crate::run::log::Room;
 
 /// Training time between two looks at the disk within an epoch.
 const DISK_INTERVAL_SECS: f64 = 30.0;
@@ -70,14 +71,15 @@ impl Alarms {
         }
     }
 
-    pub fn after_step(&mut self, step: &StepResult) -> Raised {
+    /// `room`: a log that is short of it is reason enough to look at the disk.
+    pub fn after_step(&mut self, step: &StepResult, room: Room) -> Raised {
         let mut raised = Raised::new();
         say(&mut raised, AlarmKind::GradientSpike, &mut self.gradient_spike, |alarm| alarm.see(step.gradient_norm));
         say(&mut raised, AlarmKind::ThroughputCollapse, &mut self.throughput_collapse, |alarm| {
             alarm.see(step.examples, step.train_secs)
         });
         self.secs_since_disk += step.train_secs;
-        if self.secs_since_disk >= DISK_INTERVAL_SECS {
+        if self.secs_since_disk >= DISK_INTERVAL_SECS || room == Room::Short {
             self.look_at_disk(&mut raised);
         }
         raised
@@ -132,6 +134,7 @@ mod tests {
     use anyhow::anyhow;
 
     use super::*;
+    use crate::run::step_time::StepTime;
 
     #[test]
     fn a_failure_to_save_is_told_once_until_one_succeeds() {
@@ -143,5 +146,32 @@ mod tests {
         assert_eq!(save(AlarmKind::Probe, failed()).len(), 1, "a probe is something else");
         assert!(save(AlarmKind::Checkpoint, Ok(())).is_empty());
         assert_eq!(save(AlarmKind::Checkpoint, failed()).len(), 1);
+    }
+
+    fn step_raises_disk(alarms: &mut Alarms, room: Room) -> bool {
+        let step = StepResult {
+            epoch: 1,
+            step: 1,
+            loss: 1.0,
+            gradient_norm: 1.0,
+            correct: 0,
+            examples: 64,
+            time: StepTime::default(),
+            train_secs: 0.01,
+        };
+        alarms.after_step(&step, room).iter().any(|(kind, _)| *kind == AlarmKind::DiskNearlyFull)
+    }
+
+    #[test]
+    fn the_disk_is_looked_at_before_the_first_step_and_at_once_when_the_log_is_short_of_room() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut config = Config::default();
+        config.alarms.disk_free_bytes = Some(1 << 60);
+        let mut alarms = Alarms::new(&config, &RunDir::at(dir.path()), 1);
+        assert!(step_raises_disk(&mut alarms, Room::Reserved), "before the first step");
+        alarms = Alarms::new(&config, &RunDir::at(dir.path()), 1);
+        alarms.secs_since_disk = 0.0;
+        assert!(!step_raises_disk(&mut alarms, Room::Reserved), "not yet");
+        assert!(step_raises_disk(&mut alarms, Room::Short));
     }
 }
