@@ -70,6 +70,12 @@ impl Dir {
         }
     }
 
+    /// Its small disk takes nothing more, from when nobody writes to it.
+    pub fn make_read_only(&self) {
+        let mount = self.mount.as_ref().expect("a disk of its own");
+        eventually("nobody writes", || mount.make_read_only().ok());
+    }
+
     /// `taper` with these arguments, as whoever is on the disk executes it.
     fn argv(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Vec<OsString> {
         let taper = OsStr::new(env!("CARGO_BIN_EXE_taper"));

@@ -19,6 +19,7 @@ mod kills;
 mod mount;
 mod pictures;
 mod pytorch;
+mod read_only;
 mod screen;
 mod soak;
 mod terminal_faults;

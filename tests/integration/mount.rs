@@ -3,8 +3,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::geteuid;
 
@@ -39,8 +41,10 @@ impl Mount {
     fn try_at(folder: &Path, mebibytes: u32) -> Result<Self, String> {
         let kind = if geteuid().is_root() { Namespace::OfRoot } else { Namespace::OfUser };
         // The trainer takes its user for root there, and would share a folder for sockets with the true one.
-        if kind == Namespace::OfUser && Path::new(ROOTS_SOCKETS).exists() {
-            return Err(format!("{ROOTS_SOCKETS} is there"));
+        if kind == Namespace::OfUser
+            && std::fs::metadata(ROOTS_SOCKETS).is_ok_and(|found| found.uid() != geteuid().as_raw())
+        {
+            return Err(format!("{ROOTS_SOCKETS} belongs to another user"));
         }
         let mut unshare = Command::new("unshare");
         if kind == Namespace::OfUser {
@@ -53,6 +57,7 @@ impl Mount {
         let mut line = String::new();
         let said = BufReader::new(keeper.stdout.take().expect("a pipe")).read_line(&mut line);
         if said.is_ok() && line == "mounted\n" {
+            MOUNTS.fetch_add(1, Ordering::SeqCst);
             return Ok(Self { folder: folder.to_owned(), keeper, kind });
         }
         let output = keeper.wait_with_output().map_err(|error| error.to_string())?;
@@ -77,13 +82,22 @@ impl Mount {
         argv.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         argv
     }
+
+    /// Fails as long as somebody has a file open for writing.
+    pub fn make_read_only(&self) -> Result<(), String> {
+        let folder = self.folder.as_os_str();
+        let argv = self.enter(OsStr::new("mount"), [OsStr::new("-o"), OsStr::new("remount,ro"), folder]);
+        let output = Command::new(&argv[0]).args(&argv[1..]).output().expect("nsenter");
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
-        if self.kind == Namespace::OfUser {
+        let is_last = MOUNTS.fetch_sub(1, Ordering::SeqCst) == 1;
+        if self.kind == Namespace::OfUser && is_last {
             // Ours, and empty.
             let _ = std::fs::remove_dir(ROOTS_SOCKETS);
         }
@@ -91,6 +105,9 @@ impl Drop for Mount {
 }
 
 const ROOTS_SOCKETS: &str = "/tmp/taper-0";
+
+/// Of this process.
+static MOUNTS: AtomicUsize = AtomicUsize::new(0);
 
 /// Says that a test is left out, and why; where `CI` is set it fails.
 pub fn skip(reason: &str) {
