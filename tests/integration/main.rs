@@ -10,6 +10,7 @@ mod data;
 mod detach;
 mod disk;
 mod divergence;
+mod durability;
 mod exactness;
 mod explain;
 mod follow;
