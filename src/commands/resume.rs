@@ -11,6 +11,7 @@ use crate::failure::UsageError;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{Command, Outcome};
 use crate::run::lock::{Liveness, RunLock, check_writable, liveness};
+use crate::run::replay::replay;
 use crate::run::spawn;
 use crate::run::state::Phase;
 
@@ -58,7 +59,7 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
 }
 
 fn check_that_something_is_left(run: &RunDir, config: &Config, shell: &Shell) -> Result<(), anyhow::Error> {
-    let state = watch::read_state(run)?;
+    let state = replay(run)?;
     let Some(started) = state.started.as_ref() else { return Ok(()) };
     let total_steps = config.train.total_steps(started.steps_per_epoch);
     let is_complete = state.phase == Phase::Ended(Outcome::Completed) && state.step >= total_steps;
