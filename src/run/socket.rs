@@ -29,12 +29,13 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 pub use client::{SendError, send};
 use connection::Connection;
-use pace::Pace;
+use pace::{Pace, Slumber};
 
 use super::control::Control;
 use super::dir::RunDir;
@@ -110,12 +111,18 @@ pub fn bind(dir: &RunDir) -> Result<ControlListener> {
     Ok(bound)
 }
 
+/// The runtime for [`serve`], on the thread that calls it, which no client can wake without end.
+pub fn runtime() -> io::Result<Runtime> {
+    let slumber = Slumber::new();
+    Builder::new_current_thread().enable_all().on_thread_unpark(move || slumber.sleep_on()).build()
+}
+
 /// Takes requests and passes them on until `shutdown`; then lets the requests under way be answered, for a moment.
 ///
 /// Clients are attended to at a pace. Newcomers have one of their own, and each brings its first line: those who hold a
 /// connection and send without end do not hold up a single command.
 ///
-/// Must run in a tokio runtime.
+/// Must run in a tokio runtime, such as [`runtime`].
 pub async fn serve(
     listener: ControlListener,
     requests: mpsc::Sender<Request>,

@@ -14,7 +14,7 @@ use taper::run::control::Control;
 use taper::run::dir::RunDir;
 use taper::run::event::Command;
 use taper::run::lock::RunLock;
-use taper::run::socket::{MAX_CONNECTIONS, MAX_LINE_BYTES, Reply, Request, SendError, bind, send, serve};
+use taper::run::socket::{MAX_CONNECTIONS, MAX_LINE_BYTES, Reply, Request, SendError, bind, runtime, send, serve};
 
 use crate::binary::{Dir, wait_for_steps};
 
@@ -39,8 +39,7 @@ impl Served {
         thread::spawn(move || received.into_iter().for_each(trainer));
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let server = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(listener, requests, async {
+            runtime().unwrap().block_on(serve(listener, requests, async {
                 let _ = stopped.await;
             }))
         });
@@ -332,7 +331,7 @@ fn a_flood_of_lines_is_attended_to_at_a_pace_and_a_newcomer_at_once() {
     flooding.write(&PAUSE.repeat(FLOOD));
     assert_eq!(count.recv_timeout(Duration::from_secs(30)), Ok(Command::Pause));
     assert_eq!(send(&served.run(), Command::Probe).unwrap(), Reply::Done { message: "Probe".into() });
-    // All of them would take ten seconds.
+    // All of them would take twenty seconds.
     let before = count.try_iter().filter(|command| *command == Command::Pause).count();
     assert!(before < FLOOD / 2, "{before} of the flood came first");
     flooding.done();

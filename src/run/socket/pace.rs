@@ -1,25 +1,32 @@
 //! The pace at which clients are attended to: however many they are and whatever they send, they cost the machine little
 //! that is to train.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
-use tokio::time::sleep;
+/// What clients get: so many turns at once after a calm, for a key or a command is never to wait, and 100 a second where
+/// there are always some who want one.
+const TURNS: Rate = Rate { burst: 64, interval: Duration::from_millis(10) };
+/// How often the thread wakes. Whatever a client sends wakes it, though it be nobody's turn, and on a core that is busy
+/// with something else that costs more than the turn.
+const WAKES: Rate = Rate { burst: 256, interval: Duration::from_millis(50) };
 
-/// So many turns are to be had at once after a calm: a key or a command never waits.
-const BURST: u32 = 64;
-/// Between two turns where there are always some who want one: 200 a second.
-const INTERVAL: Duration = Duration::from_millis(5);
+#[derive(Clone, Copy)]
+struct Rate {
+    burst: u32,
+    /// Between two where the burst is used up.
+    interval: Duration,
+}
 
 /// Gives turns in the order in which they are asked for.
 pub(super) struct Pace {
     /// Locked by whoever has the next turn; the others queue up for the lock, and tokio's queue is a fair one.
-    budget: Mutex<Budget>,
+    budget: tokio::sync::Mutex<Budget>,
 }
 
 impl Pace {
     pub fn new() -> Self {
-        Self { budget: Mutex::new(Budget::whole(Instant::now())) }
+        Self { budget: tokio::sync::Mutex::new(Budget::new(TURNS, Instant::now())) }
     }
 
     /// Returns when it is the caller's turn. May be cancelled; a turn that was waited for is spent then.
@@ -27,25 +34,47 @@ impl Pace {
         let mut budget = self.budget.lock().await;
         let wait = budget.spend(Instant::now());
         if !wait.is_zero() {
-            sleep(wait).await;
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// Has a thread sleep on instead of waking for every byte.
+pub(super) struct Slumber {
+    budget: Mutex<Budget>,
+}
+
+impl Slumber {
+    pub fn new() -> Self {
+        Self { budget: Mutex::new(Budget::new(WAKES, Instant::now())) }
+    }
+
+    /// To be called by the thread that has just woken.
+    pub fn sleep_on(&self) {
+        let wait = self.budget.lock().unwrap_or_else(PoisonError::into_inner).spend(Instant::now());
+        if !wait.is_zero() {
+            std::thread::sleep(wait);
         }
     }
 }
 
 /// What is left of the burst, told by when it will be whole again.
 struct Budget {
+    rate: Rate,
     whole_at: Instant,
 }
 
 impl Budget {
-    fn whole(now: Instant) -> Self {
-        Self { whole_at: now }
+    /// A whole one.
+    fn new(rate: Rate, now: Instant) -> Self {
+        Self { rate, whole_at: now }
     }
 
-    /// Spends one turn; returns how long after `now` it comes.
+    /// Spends one; returns how long after `now` it may be had.
     fn spend(&mut self, now: Instant) -> Duration {
-        self.whole_at = self.whole_at.max(now) + INTERVAL;
-        (self.whole_at - now).saturating_sub(BURST * INTERVAL)
+        let Rate { burst, interval } = self.rate;
+        self.whole_at = self.whole_at.max(now) + interval;
+        (self.whole_at - now).saturating_sub(burst * interval)
     }
 }
 
@@ -57,10 +86,13 @@ mod tests {
 
     use super::*;
 
+    const BURST: u32 = TURNS.burst;
+    const INTERVAL: Duration = TURNS.interval;
+
     #[test]
     fn a_burst_is_free_and_then_turns_come_at_intervals() {
         let start = Instant::now();
-        let mut budget = Budget::whole(start);
+        let mut budget = Budget::new(TURNS, start);
         let waits: Vec<Duration> = (0..BURST + 3).map(|_| budget.spend(start)).collect();
         let (free, paced) = waits.split_at(BURST as usize);
         assert!(free.iter().all(Duration::is_zero));
@@ -70,7 +102,7 @@ mod tests {
     #[test]
     fn whoever_keeps_the_pace_never_waits_and_a_calm_gives_one_burst_back() {
         let mut now = Instant::now();
-        let mut budget = Budget::whole(now);
+        let mut budget = Budget::new(TURNS, now);
         for _ in 0..1000 {
             assert_eq!(budget.spend(now), Duration::ZERO);
             now += INTERVAL;
@@ -131,5 +163,16 @@ mod tests {
             }
             pace.turn().await;
         });
+    }
+
+    #[test]
+    fn a_thread_that_is_woken_without_end_sleeps_on() {
+        const FURTHER: u32 = 3;
+        let slumber = Slumber::new();
+        let started = Instant::now();
+        for _ in 0..WAKES.burst + FURTHER {
+            slumber.sleep_on();
+        }
+        assert!(started.elapsed() >= FURTHER * WAKES.interval);
     }
 }
