@@ -10,7 +10,8 @@ use crate::config::{Config, Override};
 use crate::failure::UsageError;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{Command, Outcome};
-use crate::run::lock::{Liveness, RunLock, liveness};
+use crate::run::lock::{Liveness, RunLock, check_writable, liveness};
+use crate::run::replay::replay;
 use crate::run::spawn;
 use crate::run::state::Phase;
 
@@ -40,6 +41,7 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
         spawn::take_threads(config.run.threads).context("cannot start anew")?;
     }
     check_that_something_is_left(&run, &config, &shell)?;
+    check_writable(&run)?;
     if !extension.is_empty() {
         // Of two at once, the later must not change the file under the trainer of the earlier.
         let _lock = RunLock::acquire(&run)?;
@@ -57,7 +59,7 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
 }
 
 fn check_that_something_is_left(run: &RunDir, config: &Config, shell: &Shell) -> Result<(), anyhow::Error> {
-    let state = watch::read_state(run)?;
+    let state = replay(run)?;
     let Some(started) = state.started.as_ref() else { return Ok(()) };
     let total_steps = config.train.total_steps(started.steps_per_epoch);
     let is_complete = state.phase == Phase::Ended(Outcome::Completed) && state.step >= total_steps;

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::watch::read_state;
 use super::{Shell, say};
 use crate::cli::RunsArgs;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::lock::{Liveness, liveness};
+use crate::run::replay::replay;
 use crate::run::state::{Phase, Summary};
 
 /// A run in the table, and in `--json`.
@@ -50,7 +50,7 @@ fn row(run: &RunDir) -> Result<Row> {
         Liveness::Dead => (false, None),
         Liveness::Elsewhere { host } => (true, Some(host)),
     };
-    let state = read_state(run)?;
+    let state = replay(run)?;
     Ok(Row { name: run.name(), path: run.path().display().to_string(), live, host, summary: state.summary() })
 }
 

@@ -12,7 +12,7 @@ use crate::failure::FAILURE;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{EpochDone, Outcome};
 use crate::run::lock::liveness;
-use crate::run::log::{FollowError, Follower};
+use crate::run::replay::replay;
 use crate::run::socket::{Reply, send};
 use crate::run::state::RunState;
 use crate::tui::picture::Images;
@@ -112,7 +112,7 @@ fn print_how_to_return(runs: &RunsDir, run: &RunDir) -> Result<()> {
 
 /// How a run ended, its best result and where that lies.
 pub fn print_result(run: &RunDir) -> Result<()> {
-    let state = read_state(run)?;
+    let state = replay(run)?;
     let end = state.end_message.as_deref().unwrap_or("its log has no end");
     say(format!("Run {}: {} at step {}, {end}", run.name(), state.phase, state.step))?;
     if let Some(best) = state.best() {
@@ -132,19 +132,4 @@ pub fn print_result(run: &RunDir) -> Result<()> {
 fn checkpoint_of(run: &RunDir, state: &RunState, step: u64) -> Option<PathBuf> {
     let at_step = state.checkpoints.iter().rev().filter(|checkpoint| checkpoint.saved.step == step);
     at_step.map(|checkpoint| run.checkpoints().join(&checkpoint.saved.name)).find(|path| path.is_dir())
-}
-
-/// Everything that the run's log tells. Lines that are no events are left out.
-pub fn read_state(run: &RunDir) -> Result<RunState> {
-    const BYTES: usize = 1 << 20;
-    let mut state = RunState::default();
-    let mut log = Follower::new(run.events());
-    loop {
-        match log.read(BYTES) {
-            Ok(records) if records.is_empty() => return Ok(state),
-            Ok(records) => records.iter().for_each(|record| state.apply(record)),
-            Err(FollowError::Malformed { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }

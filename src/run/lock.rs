@@ -70,6 +70,11 @@ pub enum LockError {
     Live { run: String, holder: Option<Holder> },
     #[error("the trainer of run {run} is on host {host}; if it is not running there any more, remove {control}")]
     Elsewhere { run: String, host: String, control: String },
+    #[error(
+        "{path}: {source}; a run is trained only where it can be written to: make {dir} writable, or copy it elsewhere and \
+         resume the copy"
+    )]
+    NotWritable { path: String, source: io::Error, dir: String },
     #[error("{path}: {source}")]
     Io { path: String, source: io::Error },
 }
@@ -94,9 +99,7 @@ impl Drop for RunLock {
 impl RunLock {
     /// Takes the run, unless a trainer has it.
     pub fn acquire(dir: &RunDir) -> Result<Self, LockError> {
-        let io = |source| LockError::Io { path: dir.lock().display().to_string(), source };
-        let file =
-            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(dir.lock()).map_err(io)?;
+        let file = open(dir)?;
         // Whoever asks for the liveness holds a shared lock for a moment.
         let patience = Instant::now() + PATIENCE;
         let refusal = loop {
@@ -107,7 +110,7 @@ impl RunLock {
                 }
                 Err(TryLockError::WouldBlock) => break held(dir),
                 Err(TryLockError::Error(error)) if lacks_flock(&error) => break by_control(dir),
-                Err(TryLockError::Error(error)) => return Err(io(error)),
+                Err(TryLockError::Error(source)) => return Err(io_error(dir, source)),
             }
         };
         match refusal {
@@ -126,6 +129,26 @@ impl RunLock {
             tracing::warn!("lock: {error}");
         }
         Self { file }
+    }
+}
+
+/// Whether a trainer could take the run, apart from one that has it: says in advance what [`RunLock::acquire`] would.
+pub fn check_writable(dir: &RunDir) -> Result<(), LockError> {
+    open(dir).map(drop)
+}
+
+fn open(dir: &RunDir) -> Result<File, LockError> {
+    let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(dir.lock());
+    opened.map_err(|source| io_error(dir, source))
+}
+
+fn io_error(dir: &RunDir, source: io::Error) -> LockError {
+    let path = dir.lock().display().to_string();
+    match source.kind() {
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            LockError::NotWritable { path, source, dir: dir.path().display().to_string() }
+        }
+        _ => LockError::Io { path, source },
     }
 }
 

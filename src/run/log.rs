@@ -3,6 +3,8 @@
 //! A line counts once its newline is there. A torn last line is normal: a reader waits for the rest of it, and the next
 //! trainer cuts it off. Readers therefore never keep bytes of an incomplete line, they read them again.
 
+mod reserve;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
@@ -10,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::event::{Event, FORMAT_VERSION, Record};
+use reserve::Reserve;
+pub use reserve::Room;
 
 /// The writing end; the holder of the run's lock has the only one.
 #[derive(Debug)]
@@ -19,6 +23,13 @@ pub struct EventLog {
     len: u64,
     /// Part of a line may stand behind them.
     torn: bool,
+    reserve: Reserve,
+}
+
+impl Drop for EventLog {
+    fn drop(&mut self) {
+        self.reserve.release(&self.file, self.len);
+    }
 }
 
 impl EventLog {
@@ -30,7 +41,7 @@ impl EventLog {
         if len < size {
             file.set_len(len)?;
         }
-        Ok(Self { file, len, torn: false })
+        Ok(Self { file, len, torn: false, reserve: Reserve::new() })
     }
 
     /// Appends `event`, stamped with the present time.
@@ -44,6 +55,7 @@ impl EventLog {
     pub fn write(&mut self, record: &Record) -> io::Result<()> {
         // A full disk may have taken a part: without the cut, this line would end that broken one.
         self.cut()?;
+        self.reserve.refill(&self.file, self.len);
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         self.torn = true;
@@ -60,9 +72,15 @@ impl EventLog {
     fn cut(&mut self) -> io::Result<()> {
         if self.torn {
             self.file.set_len(self.len)?;
+            self.reserve.is_gone();
             self.torn = false;
         }
         Ok(())
+    }
+
+    /// Whether there is room for more.
+    pub fn room(&self) -> Room {
+        self.reserve.room()
     }
 
     /// Returns when what was appended would survive a loss of power.

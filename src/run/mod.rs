@@ -7,6 +7,7 @@ pub mod event;
 pub mod lock;
 pub mod log;
 pub mod probe;
+pub mod replay;
 pub mod socket;
 pub mod spawn;
 pub mod state;

@@ -11,6 +11,7 @@
 
 mod client;
 mod connection;
+mod pace;
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,11 +29,13 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 pub use client::{SendError, send};
 use connection::Connection;
+use pace::{Pace, Slumber};
 
 use super::control::Control;
 use super::dir::RunDir;
@@ -44,6 +47,9 @@ pub const MAX_LINE_BYTES: usize = 64 << 10;
 /// As many clients are served at once. For one more, the first to come of those that wait for no answer leaves; where all
 /// of them wait, it waits too.
 pub const MAX_CONNECTIONS: usize = 16;
+/// As many wait in the system's queue to be attended to, each for a turn of those before it; further ones are connected
+/// when there is room in it.
+const QUEUE: i32 = 64;
 
 /// A command on its way to the trainer, which answers when it is carried out.
 #[derive(Debug)]
@@ -98,15 +104,25 @@ pub fn bind(dir: &RunDir) -> Result<ControlListener> {
         _ => {}
     }
     let listener = StdUnixListener::bind(&socket).with_context(|| format!("control socket {}", socket.display()))?;
+    rustix::net::listen(&listener, QUEUE).context("control socket")?;
     listener.set_nonblocking(true).context("control socket")?;
     let bound = ControlListener { listener, socket: socket.clone(), control: dir.control() };
     Control::own(socket).write(dir).with_context(|| dir.control().display().to_string())?;
     Ok(bound)
 }
 
+/// The runtime for [`serve`], on the thread that calls it, which no client can wake without end.
+pub fn runtime() -> io::Result<Runtime> {
+    let slumber = Slumber::new();
+    Builder::new_current_thread().enable_all().on_thread_unpark(move || slumber.sleep_on()).build()
+}
+
 /// Takes requests and passes them on until `shutdown`; then lets the requests under way be answered, for a moment.
 ///
-/// Must run in a tokio runtime.
+/// Clients are attended to at a pace. Newcomers have one of their own, and each brings its first line: those who hold a
+/// connection and send without end do not hold up a single command.
+///
+/// Must run in a tokio runtime, such as [`runtime`].
 pub async fn serve(
     listener: ControlListener,
     requests: mpsc::Sender<Request>,
@@ -115,6 +131,7 @@ pub async fn serve(
     const ANSWER_TIME: Duration = Duration::from_secs(2);
     let accepting = UnixListener::from_std(listener.listener.try_clone()?)?;
     let mut places = Places::default();
+    let (newcomers, lines) = (Pace::new(), Arc::new(Pace::new()));
     let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
 
@@ -136,8 +153,13 @@ pub async fn serve(
             Some(_) = connections.join_next() => continue,
             () = places.answered.notified() => continue,
         };
+        tokio::select! {
+            () = &mut shutdown => break,
+            () = newcomers.turn() => {}
+        }
         let waits = Waits { waits: Arc::default(), answered: places.answered.clone() };
-        let task = connections.spawn(handle(Connection::new(stream), requests.clone(), closed.clone(), waits.clone()));
+        let connection = Connection::new(stream, lines.clone());
+        let task = connections.spawn(handle(connection, requests.clone(), closed.clone(), waits.clone()));
         places.take(Place { task, waits });
     }
 

@@ -88,7 +88,7 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
             session.state.step = number;
             session.state.batches_done += 1;
             session.state.epoch_so_far.add(&result);
-            let raised = alarms.after_step(&result);
+            let raised = alarms.after_step(&result, recorder.room());
             recorder.step(result);
             raise_all(session, raised, recorder)?;
             let every_steps = session.config.checkpoint.every_steps;

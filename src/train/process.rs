@@ -46,7 +46,7 @@ pub fn run(
 ) -> Result<Ending> {
     let _lock = RunLock::acquire(dir)?;
     dir.remove_unfinished().with_context(|| dir.path().display().to_string())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
+    let runtime = socket::runtime().context("tokio runtime")?;
     runtime.block_on(async {
         let listener = socket::bind(dir)?;
         let mut interrupt = signal(SignalKind::interrupt())?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::backlog::{Backlog, Kept};
 use crate::run::event::{AlarmKind, Event, Record, StepsDone};
-use crate::run::log::{EventLog, now_ms};
+use crate::run::log::{EventLog, Room, now_ms};
 use crate::run::step_time::StepTime;
 
 /// At most ten lines of steps a second.
@@ -114,6 +114,11 @@ impl Recorder {
                 self.alarm(relief(kept, time));
             }
         }
+    }
+
+    /// Whether the log has room for more.
+    pub fn room(&self) -> Room {
+        self.log.room()
     }
 
     /// Events that the log could not take to this day; to be asked when the run has ended.

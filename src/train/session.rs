@@ -16,6 +16,7 @@ use crate::model::Cnn;
 use crate::run::control;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
+use crate::run::replay::replay;
 
 pub struct Session {
     pub dir: RunDir,
@@ -107,11 +108,22 @@ impl Session {
         Ok((session, started))
     }
 
-    /// The detectors of the configuration, which have seen nothing yet.
+    /// The detectors of the configuration, which have seen the epochs up to here.
     pub fn alarms(&self) -> Alarms {
         // f32, with the two moments of Adam beside each.
         let checkpoint_bytes = 12 * self.cnn.weights().parameter_count() as u64;
-        Alarms::new(&self.config, &self.dir, checkpoint_bytes)
+        let mut alarms = Alarms::new(&self.config, &self.dir, checkpoint_bytes);
+        if self.state.epoch > 1 {
+            match replay(&self.dir) {
+                Ok(mut logged) => {
+                    // A rollback may not be in the log yet, if the disk is full.
+                    logged.epochs.retain(|epoch| epoch.step <= self.state.step);
+                    alarms.take_up(&logged.epochs, self.state.learning_rate);
+                }
+                Err(error) => tracing::warn!("the alarms count epochs anew: {error}"),
+            }
+        }
+        alarms
     }
 
     pub fn steps_per_epoch(&self) -> u64 {

@@ -4,6 +4,7 @@ use std::fs;
 
 use candle_core::{Device, Tensor};
 use taper::model::weights::{deserialize, serialize};
+use taper::run::dir::RunDir;
 use taper::run::event::{AlarmKind, Event, Record};
 
 use crate::binary::{Dir, TINY, records};
@@ -12,11 +13,15 @@ use crate::binary::{Dir, TINY, records};
 fn alarms(dir: &Dir, name: &str, further: &[&str]) -> Vec<(AlarmKind, u64, String)> {
     let args = ["train", "--no-tui", "--name", name];
     dir.command(args.iter().chain(&TINY).chain(further)).succeed();
+    raised(&dir.run(name))
+}
+
+fn raised(run: &RunDir) -> Vec<(AlarmKind, u64, String)> {
     let alarm = |event| match event {
         Event::AlarmRaised { kind, step, message } => Some((kind, step, message)),
         _ => None,
     };
-    records(&dir.run(name)).into_iter().filter_map(|record| alarm(record.event)).collect()
+    records(run).into_iter().filter_map(|record| alarm(record.event)).collect()
 }
 
 #[test]
@@ -28,6 +33,27 @@ fn a_full_disk_is_foretold_once() {
     let disk: Vec<_> = alarms.iter().filter(|(kind, ..)| *kind == AlarmKind::DiskNearlyFull).collect();
     assert!(disk.len() == 1 && disk[0].1 == 1, "{alarms:?}");
     assert!(disk[0].2.contains("are free where the run lies"), "{alarms:?}");
+}
+
+#[test]
+fn epochs_are_counted_across_trainers() {
+    let dir = Dir::new();
+    // Nothing but half the loss is better.
+    let rare = ["--set", "alarms.plateau_epochs=3", "--set", "schedule.threshold=0.5"];
+    let plateaus = |alarms: Vec<(AlarmKind, u64, String)>| -> Vec<(u64, String)> {
+        let of_kind = alarms.into_iter().filter(|(kind, ..)| *kind == AlarmKind::Plateau);
+        of_kind.map(|(_, step, message)| (step, message)).collect()
+    };
+    let uninterrupted = plateaus(alarms(&dir, "whole", &[&["--epochs", "5"][..], &rare].concat()));
+    assert!(
+        matches!(uninterrupted.as_slice(), [(128, message)] if message.contains("for 3 epochs")),
+        "{uninterrupted:?}"
+    );
+    alarms(&dir, "parts", &[&["--epochs", "2"][..], &rare].concat());
+    for epochs in ["3", "4", "5"] {
+        dir.command(["resume", "parts", "--no-tui", "--epochs", epochs]).succeed();
+    }
+    assert_eq!(plateaus(raised(&dir.run("parts"))), uninterrupted);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The real binary, as a shell and as a terminal run it: a temporary [`Dir`] of runs, a [`TestCommand`], a [`Terminal`].
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -15,6 +15,8 @@ use taper::run::control::Control;
 use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{Event, Record};
 use taper::run::log::Follower;
+
+use crate::mount::Mount;
 
 /// Far more than anything here takes, on a machine that is busy with other things.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -45,16 +47,42 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 /// A working directory with `runs/` in it. Dropped, it ends every trainer that is left.
 pub struct Dir {
+    /// A disk of its own.
+    mount: Option<Mount>,
     dir: tempfile::TempDir,
 }
 
 impl Dir {
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self { mount: None, dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// On a disk of that size; None where no test can have one.
+    pub fn on_small_disk(mebibytes: u32) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        Some(Self { mount: Some(Mount::at(dir.path(), mebibytes)?), dir })
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        match &self.mount {
+            Some(mount) => mount.seen().join(name),
+            None => self.dir.path().join(name),
+        }
+    }
+
+    /// Its small disk takes nothing more, from when nobody writes to it.
+    pub fn make_read_only(&self) {
+        let mount = self.mount.as_ref().expect("a disk of its own");
+        eventually("nobody writes", || mount.make_read_only().ok());
+    }
+
+    /// `taper` with these arguments, as whoever is on the disk executes it.
+    fn argv(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Vec<OsString> {
+        let taper = OsStr::new(env!("CARGO_BIN_EXE_taper"));
+        match &self.mount {
+            Some(mount) => mount.enter(taper, args),
+            None => std::iter::once(taper.to_owned()).chain(args.into_iter().map(|arg| arg.as_ref().into())).collect(),
+        }
     }
 
     pub fn runs(&self) -> RunsDir {
@@ -67,8 +95,9 @@ impl Dir {
 
     /// `taper` with these arguments, in this directory.
     pub fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> TestCommand {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_taper"));
-        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        let argv = self.argv(args);
+        let mut command = Command::new(&argv[0]);
+        command.args(&argv[1..]).current_dir(self.dir.path()).stdin(Stdio::null());
         for name in ["TAPER_RUNS_DIR", "TAPER_LOG", "RUST_BACKTRACE"] {
             command.env_remove(name);
         }
@@ -88,8 +117,9 @@ impl Dir {
 
     /// `taper` in such a terminal of 120 x 40, with characters of 8 x 16 pixels.
     pub fn terminal_of(&self, kind: Kind, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Terminal {
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_taper"));
-        command.args(args);
+        let argv = self.argv(args);
+        let mut command = CommandBuilder::new(&argv[0]);
+        command.args(&argv[1..]);
         self.in_terminal(kind, command)
     }
 

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use taper::run::control::Control;
 use taper::run::dir::RunDir;
 use taper::run::event::Command;
 use taper::run::lock::RunLock;
-use taper::run::socket::{MAX_CONNECTIONS, MAX_LINE_BYTES, Reply, Request, SendError, bind, send, serve};
+use taper::run::socket::{MAX_CONNECTIONS, MAX_LINE_BYTES, Reply, Request, SendError, bind, runtime, send, serve};
 
 use crate::binary::{Dir, wait_for_steps};
 
@@ -38,8 +39,7 @@ impl Served {
         thread::spawn(move || received.into_iter().for_each(trainer));
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let server = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(listener, requests, async {
+            runtime().unwrap().block_on(serve(listener, requests, async {
                 let _ = stopped.await;
             }))
         });
@@ -320,6 +320,67 @@ fn a_server_that_babbles_is_no_trainer() {
 }
 
 #[test]
+fn a_flood_of_lines_is_attended_to_at_a_pace_and_a_newcomer_at_once() {
+    const FLOOD: usize = 2000;
+    let (counted, count) = mpsc::channel();
+    let served = Served::by(move |request| {
+        let _ = counted.send(request.command);
+        let _ = request.reply.send(Reply::Done { message: format!("{:?}", request.command) });
+    });
+    let mut flooding = served.connect();
+    flooding.write(&PAUSE.repeat(FLOOD));
+    assert_eq!(count.recv_timeout(Duration::from_secs(30)), Ok(Command::Pause));
+    assert_eq!(send(&served.run(), Command::Probe).unwrap(), Reply::Done { message: "Probe".into() });
+    // All of them would take twenty seconds.
+    let before = count.try_iter().filter(|command| *command == Command::Pause).count();
+    assert!(before < FLOOD / 2, "{before} of the flood came first");
+    flooding.done();
+}
+
+#[test]
+fn a_line_without_end_is_cut_off_whoever_comes_with_one() {
+    let served = Served::obedient();
+    for _ in 0..20 {
+        let mut client = served.connect();
+        client.stream.get_ref().set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+        let block = [b'x'; 1 << 16];
+        // A gigabyte, were it taken.
+        let taken = (0..1 << 14).take_while(|_| client.stream.get_mut().write_all(&block).is_ok()).count();
+        // What the system keeps of a connection is some hundred kilobytes.
+        assert!(taken < 32, "{taken} blocks");
+    }
+    assert_eq!(send(&served.run(), Command::Pause).unwrap(), Reply::Done { message: "Pause".into() });
+}
+
+/// A thousand clients at once, each up to something else; whatever is not taken is left, for the trainer closes on whoever
+/// misbehaves.
+fn crowd(socket: &Path) -> Vec<UnixStream> {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let misbehave = |number| {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        match number % 5 {
+            0 => {
+                let mut bytes = vec![0; 1 << 16];
+                random.fill_bytes(&mut bytes);
+                let _ = stream.write_all(&bytes);
+            }
+            1 => drop(stream.write_all(&PAUSE[..10])),
+            2 => while stream.write(&[b'x'; 1 << 16]).is_ok() {},
+            // Asks, and does not read.
+            3 => {
+                let many = b"{\"version\":1,\"command\":{\"name\":\"resume\"}}\n".repeat(1000);
+                while stream.write(&many).is_ok() {}
+            }
+            // Says nothing.
+            _ => {}
+        }
+        stream
+    };
+    (0..1000).map(misbehave).collect()
+}
+
+#[test]
 fn a_trainer_under_a_storm_of_clients_obeys_the_good_one_and_keeps_its_memory() {
     let dir = Dir::new();
     let run = dir.start("far");
@@ -330,34 +391,13 @@ fn a_trainer_under_a_storm_of_clients_obeys_the_good_one_and_keeps_its_memory() 
     };
     wait_for_steps(&run, 50);
     let before = resident_pages();
-    let mut random = ChaCha8Rng::seed_from_u64(1);
-    let mut crowd = Vec::new();
-    for number in 0..200 {
-        let mut stream = UnixStream::connect(&control.socket).unwrap();
-        stream.set_nonblocking(true).unwrap();
-        // Whatever is not taken is left: the trainer closes on whoever misbehaves.
-        match number % 4 {
-            0 => {
-                let mut bytes = vec![0; 1 << 16];
-                random.fill_bytes(&mut bytes);
-                let _ = stream.write_all(&bytes);
-            }
-            1 => drop(stream.write_all(&PAUSE[..10])),
-            2 => while stream.write(&[b'x'; 1 << 16]).is_ok() {},
-            // Asks, and does not read.
-            _ => {
-                while stream
-                    .write(b"{\"version\":1,\"command\":{\"name\":\"resume\"}}\n".repeat(1000).as_slice())
-                    .is_ok()
-                {}
-            }
-        }
-        crowd.push(stream);
-        if number % 20 == 19 {
-            assert!(dir.command(["pause", "far"]).succeed().contains("paused at step "));
-            assert!(dir.command(["resume", "far"]).succeed().contains(" step "));
-        }
+    let socket = control.socket.clone();
+    let storm = thread::spawn(move || crowd(&socket));
+    while !storm.is_finished() {
+        assert!(dir.command(["pause", "far"]).succeed().contains("paused at step "));
+        assert!(dir.command(["resume", "far"]).succeed().contains(" step "));
     }
+    let crowd = storm.join().unwrap();
     wait_for_steps(&run, 50);
     let grown = resident_pages().saturating_sub(before) * rustix::param::page_size() as u64;
     assert!(grown < 64 << 20, "{} MiB", grown >> 20);

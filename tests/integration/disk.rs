@@ -1,13 +1,18 @@
-//! A disk that takes nothing more, played by the limit on the size of files: training goes on, and nothing is lost.
+//! A disk that takes nothing more, a small one or played by the limit on the size of files: training goes on, and nothing is
+//! lost.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use taper::run::control::Control;
 use taper::run::dir::RunDir;
-use taper::run::event::Event;
+use taper::run::event::{AlarmKind, Event};
 use taper::run::log::torn_bytes;
 use taper::train::checkpoint;
 
-use crate::binary::{Dir, TINY, eventually, records, wait_for_event, wait_for_steps};
+use crate::binary::{Dir, TINY, eventually, records, steps, wait_for_event, wait_for_steps};
 use crate::follow::fold;
 
 /// No file of the run's trainer can grow beyond that many bytes.
@@ -75,6 +80,83 @@ fn on_a_full_disk_training_goes_on_and_the_log_is_whole_when_there_is_space_agai
     assert!(state.losses.values().iter().all(|loss| loss.is_finite()));
     let times: Vec<u64> = records(&run).iter().map(|record| record.time_ms).collect();
     assert!(times.is_sorted());
+}
+
+/// Takes the rest of the disk, to the last block.
+fn fill(file: &Path) {
+    let mut filler = File::options().create(true).append(true).open(file).expect("a file");
+    let full = loop {
+        if let Err(error) = filler.write_all(&[1; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::StorageFull, "{full}");
+    assert_eq!(free_blocks(file), 0);
+}
+
+fn free_blocks(file: &Path) -> u64 {
+    rustix::fs::statvfs(file).expect("a file system").f_bavail
+}
+
+#[test]
+fn on_a_small_disk_that_fills_the_dashboard_hears_of_it_at_once_and_nothing_is_lost() {
+    let Some(dir) = Dir::on_small_disk(24) else { return };
+    let train = ["train", "--detach", "--epochs", "100000", "--name", "far", "--set", "checkpoint.every_steps=5"];
+    let alarm = ["--set", "alarms.disk_free_bytes=100000"];
+    dir.command(train.into_iter().chain(alarm).chain(TINY)).succeed();
+    let run = dir.run("far");
+    wait_for_event(&run, "a checkpoint", |event| matches!(event, Event::CheckpointSaved(_)).then_some(()));
+    let mut terminal = dir.terminal(["attach", "far"]);
+    terminal.wait_for("far");
+
+    // The log has a reserve.
+    dir.command(["pause"]).succeed();
+    assert_eq!(alarms(&run, ""), 0);
+    let filler = dir.path("filler");
+    fill(&filler);
+    let saved = checkpoint::latest(&run).expect("readable").expect("one").state.step;
+    dir.command(["resume", "far"]).succeed();
+    let alarm_of = |kind| {
+        move |event: &Event| match event {
+            Event::AlarmRaised { kind: of, message, .. } if *of == kind => Some(message.clone()),
+            _ => None,
+        }
+    };
+    let message = wait_for_event(&run, "an alarm", alarm_of(AlarmKind::Checkpoint));
+    assert!(message.contains("No space left on device"), "{message}");
+    wait_for_event(&run, "an alarm", alarm_of(AlarmKind::DiskNearlyFull));
+    terminal.keys("a");
+    terminal.wait_for("No space left on device");
+    terminal.wait_for("are free where the run lies");
+    wait_for_steps(&run, 100);
+    assert_eq!(free_blocks(&filler), 0);
+    assert_eq!(alarms(&run, "the event log cannot be written"), 0);
+    assert_eq!(checkpoint::latest(&run).expect("readable").expect("one").state.step, saved);
+
+    // It is used up.
+    dir.command(["pause"]).succeed();
+    let log = File::options().write(true).open(run.events()).expect("a log");
+    log.set_len(log.metadata().expect("a log").len()).expect("without what lies behind its end");
+    fill(&filler);
+    let before = reached(&dir);
+    eventually("the run goes on", || (reached(&dir) > before + 100).then_some(()));
+    assert_eq!((free_blocks(&filler), torn_bytes(&run.events()).expect("a log")), (0, 0));
+    assert_eq!(checkpoint::latest(&run).expect("readable").expect("one").state.step, saved);
+    assert_eq!(alarms(&run, "the event log cannot be written"), 0, "not yet in the log");
+
+    std::fs::remove_file(&filler).expect("space");
+    terminal.wait_for("the event log can be written again");
+    let goal = steps(&run);
+    wait_for_event(&run, "a later checkpoint", |event| match event {
+        Event::CheckpointSaved(saved) => (saved.step > goal).then_some(()),
+        _ => None,
+    });
+    dir.command(["stop"]).succeed();
+    assert_eq!(alarms(&run, "the event log cannot be written (No space left on device"), 1);
+    assert_eq!(alarms(&run, "none was lost"), 1);
+    let (state, saved) = (fold(&records(&run)), checkpoint::latest(&run).expect("readable").expect("one").state);
+    assert_eq!((state.losses.len() as u64, state.step), (saved.step, saved.step));
+    assert!(state.losses.values().iter().all(|loss| loss.is_finite()));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What is wrong with a run, or may be, and does not end it. Each detector takes numbers and no clock, and speaks up once
-//! until what it saw has passed. They know only what this trainer has seen: one that takes up the run begins anew.
+//! until what it saw has passed. Those that count epochs go on with what the log says of the trainers before; the others
+//! know only what this one has seen.
 
 mod dead_channels;
 mod disk_nearly_full;
@@ -24,6 +25,7 @@ use super::recorder::StepResult;
 use crate::config::{Config, ScheduleKind};
 use crate::run::dir::RunDir;
 use crate::run::event::{AlarmKind, EpochDone};
+use crate::run::log::Room;
 
 /// Training time between two looks at the disk within an epoch.
 const DISK_INTERVAL_SECS: f64 = 30.0;
@@ -70,14 +72,24 @@ impl Alarms {
         }
     }
 
-    pub fn after_step(&mut self, step: &StepResult) -> Raised {
+    /// Takes the epochs of the trainers before this one, so that counting goes on; what they said is not said again.
+    /// `learning_rate`: of the epoch after the last of them.
+    pub fn take_up(&mut self, epochs: &[EpochDone], learning_rate: f64) {
+        let learning_rates = epochs.iter().skip(1).map(|next| next.learning_rate).chain([learning_rate]);
+        for (epoch, learning_rate) in epochs.iter().zip(learning_rates) {
+            self.count(epoch, learning_rate);
+        }
+    }
+
+    /// `room`: a log that is short of it is reason enough to look at the disk.
+    pub fn after_step(&mut self, step: &StepResult, room: Room) -> Raised {
         let mut raised = Raised::new();
         say(&mut raised, AlarmKind::GradientSpike, &mut self.gradient_spike, |alarm| alarm.see(step.gradient_norm));
         say(&mut raised, AlarmKind::ThroughputCollapse, &mut self.throughput_collapse, |alarm| {
             alarm.see(step.examples, step.train_secs)
         });
         self.secs_since_disk += step.train_secs;
-        if self.secs_since_disk >= DISK_INTERVAL_SECS {
+        if self.secs_since_disk >= DISK_INTERVAL_SECS || room == Room::Short {
             self.look_at_disk(&mut raised);
         }
         raised
@@ -87,11 +99,18 @@ impl Alarms {
     pub fn after_epoch(&mut self, epoch: &EpochDone, dead: &[Vec<usize>], learning_rate: f64) -> Raised {
         let mut raised = Raised::new();
         say(&mut raised, AlarmKind::DeadChannels, &mut self.dead_channels, |alarm| alarm.see(dead));
+        raised.extend(self.count(epoch, learning_rate));
+        self.look_at_disk(&mut raised);
+        raised
+    }
+
+    /// What is counted in epochs.
+    fn count(&mut self, epoch: &EpochDone, learning_rate: f64) -> Raised {
+        let mut raised = Raised::new();
         say(&mut raised, AlarmKind::Overfitting, &mut self.overfitting, |alarm| {
             alarm.see(epoch.train_loss, epoch.test_loss)
         });
         say(&mut raised, AlarmKind::Plateau, &mut self.plateau, |alarm| alarm.see(epoch.test_loss, learning_rate));
-        self.look_at_disk(&mut raised);
         raised
     }
 
@@ -132,6 +151,7 @@ mod tests {
     use anyhow::anyhow;
 
     use super::*;
+    use crate::run::step_time::StepTime;
 
     #[test]
     fn a_failure_to_save_is_told_once_until_one_succeeds() {
@@ -143,5 +163,81 @@ mod tests {
         assert_eq!(save(AlarmKind::Probe, failed()).len(), 1, "a probe is something else");
         assert!(save(AlarmKind::Checkpoint, Ok(())).is_empty());
         assert_eq!(save(AlarmKind::Checkpoint, failed()).len(), 1);
+    }
+
+    fn epoch(number: u64, train_loss: f64, test_loss: f64) -> EpochDone {
+        EpochDone {
+            epoch: number,
+            step: 10 * number,
+            train_loss,
+            train_accuracy: 50.0,
+            test_loss,
+            test_accuracy: 50.0,
+            learning_rate: 1e-3,
+            elapsed_secs: 1.0,
+            evaluation_secs: 0.1,
+            best: false,
+            confusion: None,
+            mistakes: vec![],
+        }
+    }
+
+    #[test]
+    fn whoever_takes_up_a_run_counts_on_and_says_nothing_twice() {
+        let mut config = Config::default();
+        (config.alarms.overfitting_epochs, config.alarms.plateau_epochs) = (3, 4);
+        config.alarms.disk_free_bytes = Some(0);
+        let epochs: Vec<EpochDone> =
+            (0..9).map(|number| epoch(1 + number, 2.0 - 0.1 * number as f64, 1.0 + 0.1 * number as f64)).collect();
+        let new = || Alarms::new(&config, &RunDir::at("/nowhere"), 1);
+        let mut whole = new();
+        let of_epoch: Vec<Raised> = epochs.iter().map(|epoch| whole.after_epoch(epoch, &[], 1e-3)).collect();
+        let kinds: Vec<Vec<AlarmKind>> =
+            of_epoch.iter().map(|raised| raised.iter().map(|(kind, _)| *kind).collect()).collect();
+        assert_eq!((&kinds[3], &kinds[4]), (&vec![AlarmKind::Overfitting], &vec![AlarmKind::Plateau]));
+        for seen in 0..epochs.len() {
+            let mut later = new();
+            later.take_up(&epochs[..seen], 1e-3);
+            let after: Vec<Raised> = epochs[seen..].iter().map(|epoch| later.after_epoch(epoch, &[], 1e-3)).collect();
+            assert_eq!(after, of_epoch[seen..], "after {seen} epochs");
+        }
+    }
+
+    #[test]
+    fn the_floor_of_the_schedule_is_told_once_though_it_was_reached_before() {
+        let mut config = Config::default();
+        config.schedule.min_learning_rate = 1e-4;
+        config.alarms.disk_free_bytes = Some(0);
+        let epochs = [epoch(1, 2.0, 1.0), EpochDone { learning_rate: 1e-4, ..epoch(2, 1.9, 0.9) }];
+        let mut alarms = Alarms::new(&config, &RunDir::at("/nowhere"), 1);
+        alarms.take_up(&epochs, 1e-4);
+        assert_eq!(alarms.after_epoch(&epoch(3, 1.8, 0.8), &[], 1e-4), []);
+    }
+
+    fn step_raises_disk(alarms: &mut Alarms, room: Room) -> bool {
+        let step = StepResult {
+            epoch: 1,
+            step: 1,
+            loss: 1.0,
+            gradient_norm: 1.0,
+            correct: 0,
+            examples: 64,
+            time: StepTime::default(),
+            train_secs: 0.01,
+        };
+        alarms.after_step(&step, room).iter().any(|(kind, _)| *kind == AlarmKind::DiskNearlyFull)
+    }
+
+    #[test]
+    fn the_disk_is_looked_at_before_the_first_step_and_at_once_when_the_log_is_short_of_room() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut config = Config::default();
+        config.alarms.disk_free_bytes = Some(1 << 60);
+        let mut alarms = Alarms::new(&config, &RunDir::at(dir.path()), 1);
+        assert!(step_raises_disk(&mut alarms, Room::Reserved), "before the first step");
+        alarms = Alarms::new(&config, &RunDir::at(dir.path()), 1);
+        alarms.secs_since_disk = 0.0;
+        assert!(!step_raises_disk(&mut alarms, Room::Reserved), "not yet");
+        assert!(step_raises_disk(&mut alarms, Room::Short));
     }
 }
