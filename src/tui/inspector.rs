@@ -357,7 +357,7 @@ impl Inspector {
                 }
                 if let ([(caption, _)], None) = (all.as_mut_slice(), &picture.gates[layer]) {
                     // Said instead of shown.
-                    *caption = format!("picture (nothing in {} attends)", LAYERS[layer]);
+                    *caption = format!("nothing in {} attends", LAYERS[layer]);
                 }
             }
         }
@@ -459,7 +459,7 @@ mod tests {
         assert_eq!(captions(&inspector)[4], "0,5 looks at");
         assert_eq!(inspector.tiles()[4].picture.get_pixel(2, 22), &image::Rgb([255; 3]));
         inspector.set_layer(0);
-        assert_eq!(captions(&inspector), ["picture (nothing in conv1 attends)"]);
+        assert_eq!(captions(&inspector), ["nothing in conv1 attends"]);
         inspector.set_layer(2);
         inspector.next_view();
         assert_eq!(captions(&inspector).len(), 10);
