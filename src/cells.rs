@@ -2,6 +2,8 @@
 
 use image::{Rgb, RgbImage};
 
+use crate::explain::colour::Ink;
+
 /// The colours that a terminal shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Palette {
@@ -22,6 +24,14 @@ impl Palette {
         match variable("COLORTERM").as_deref() {
             Some("truecolor" | "24bit") if variable("STY").is_none() => Self::TrueColour,
             _ => Self::Colours256,
+        }
+    }
+
+    /// What a picture should be made with to be seen by it.
+    pub fn ink(self) -> Ink {
+        match self {
+            Self::TrueColour | Self::Colours256 => Ink::Colours,
+            Self::Shades => Ink::Greys,
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::data::loader::evaluation_batch;
 use crate::data::{self, CLASSES, Dataset, SIDE};
 use crate::explain::attention_map::{self, attention_maps};
+use crate::explain::colour::Ink;
 use crate::explain::drawing::Drawing;
 use crate::explain::feature_maps::{choose, feature_maps};
 use crate::explain::grad_cam::{Method, at_input, grad_cam};
@@ -391,14 +392,21 @@ fn titles(tiles: &[Tile]) -> String {
 fn print_by(protocol: Protocol, tiles: &[Tile], columns: u16) -> Result<()> {
     /// Pixels for each of the picture's: smooth enough, and little enough for a slow link.
     const SCALE: u32 = 2;
-    let side = (SIDE as u16).min(columns);
+    let (side, cell) = ((SIDE as u16).min(columns), picture::cell_size());
+    let size = Size::new(side, rows_of_square(side, cell));
     for row in tiles.chunks(tile::beside(columns.into())) {
         say(tile::titles(row, side.into()))?;
-        let pictures: Vec<RgbImage> = row.iter().map(|tile| tile.draw(SCALE)).collect();
-        let size = Size::new(side, side / 2);
-        picture::print_row(protocol, &pictures, size, tile::GAP as u16, picture::cell_size()).context("stdout")?;
+        let pictures: Vec<RgbImage> = row.iter().map(|tile| tile.draw(SCALE, Ink::Colours)).collect();
+        picture::print_row(protocol, &pictures, size, tile::GAP as u16, cell).context("stdout")?;
     }
     Ok(())
+}
+
+/// As many as make a square of so many columns, the nearest; with characters of this size in pixels, or of the usual shape.
+fn rows_of_square(columns: u16, cell: Option<Size>) -> u16 {
+    let Size { width, height } = cell.unwrap_or(Size::new(1, 2));
+    let pixels = u32::from(columns) * u32::from(width);
+    ((pixels + u32::from(height) / 2) / u32::from(height)).max(1) as u16
 }
 
 /// Returns the paths.
@@ -406,7 +414,9 @@ fn write_pictures(folder: &Path, tiles: &[Tile], scale: u32) -> Result<Vec<Strin
     std::fs::create_dir_all(folder).with_context(|| format!("--png: cannot create the folder {}", folder.display()))?;
     let write = |tile: &Tile| {
         let path = folder.join(format!("{}.png", tile.file));
-        tile.draw(scale).save(&path).with_context(|| format!("--png: cannot write {}", path.display()))?;
+        tile.draw(scale, Ink::Colours)
+            .save(&path)
+            .with_context(|| format!("--png: cannot write {}", path.display()))?;
         Ok(path.display().to_string())
     };
     tiles.iter().map(write).collect()
@@ -435,6 +445,14 @@ mod tests {
             looks_at_line((31, 9), (3, 0), &map),
             "pixel 31,9, place 3,0 of 4 x 2: looks most at place 2,1, with 60.0 % of its attention"
         );
+    }
+
+    #[test]
+    fn a_picture_is_square_whatever_shape_characters_have() {
+        assert_eq!(rows_of_square(32, None), 16);
+        assert_eq!(rows_of_square(32, Some(Size::new(8, 16))), 16);
+        assert_eq!(rows_of_square(32, Some(Size::new(8, 19))), 13);
+        assert_eq!(rows_of_square(1, Some(Size::new(8, 30))), 1);
     }
 
     #[test]

@@ -9,6 +9,18 @@ use crate::data::SIDE;
 /// How much of an overlay is the heat map, as in the study.
 pub const OVERLAY_ALPHA: f32 = 0.5;
 
+/// What a picture is made with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ink {
+    #[default]
+    Colours,
+    /// Brightness alone: the colours of jet would be no scale.
+    Greys,
+}
+
+/// The same without colours, where the picture must not be taken for heat.
+const GREY_OVERLAY_ALPHA: f32 = 0.75;
+
 /// A picture of the dataset from its planes R, G and B.
 pub fn picture(planes: &[u8]) -> RgbImage {
     let (red, rest) = planes.split_at(SIDE * SIDE);
@@ -29,12 +41,16 @@ pub fn viridis_picture(map: &Map, side: u32) -> RgbImage {
     coloured(map, side, viridis)
 }
 
-/// The jet of a heat map over a square picture, which may be larger than the map.
-pub fn overlay(picture: &RgbImage, heat: &Map) -> RgbImage {
-    let mut blended = coloured(heat, picture.width(), jet);
+/// The jet of a heat map over a square picture, which may be larger than the map; in greys the hottest is white.
+pub fn overlay(picture: &RgbImage, heat: &Map, ink: Ink) -> RgbImage {
+    let (colour, alpha) = match ink {
+        Ink::Colours => (jet as fn(f32) -> Rgb<u8>, OVERLAY_ALPHA),
+        Ink::Greys => (grey as fn(f32) -> Rgb<u8>, GREY_OVERLAY_ALPHA),
+    };
+    let mut blended = coloured(heat, picture.width(), colour);
     for (heat, picture) in blended.pixels_mut().zip(picture.pixels()) {
         for (heat, &picture) in heat.0.iter_mut().zip(&picture.0) {
-            let mixed = OVERLAY_ALPHA * f32::from(*heat) + (1.0 - OVERLAY_ALPHA) * f32::from(picture);
+            let mixed = alpha * f32::from(*heat) + (1.0 - alpha) * f32::from(picture);
             *heat = mixed.round() as u8;
         }
     }
@@ -63,6 +79,11 @@ fn jet(value: f32) -> Rgb<u8> {
     Rgb([channel(3.0), channel(2.0), channel(1.0)])
 }
 
+/// Of a value from 0 to 1: from black to white.
+fn grey(value: f32) -> Rgb<u8> {
+    Rgb([(255.0 * value).round() as u8; 3])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,7 +108,7 @@ mod tests {
     #[test]
     fn an_overlay_is_half_picture_half_heat() {
         let white = RgbImage::from_pixel(2, 2, Rgb([255; 3]));
-        let blended = overlay(&white, &Map::new(2, vec![0.0, 1.0, 1.0, 1.0]));
+        let blended = overlay(&white, &Map::new(2, vec![0.0, 1.0, 1.0, 1.0]), Ink::Colours);
         assert_eq!((blended.get_pixel(0, 0), blended.get_pixel(1, 1)), (&Rgb([128, 128, 192]), &Rgb([192, 128, 128])));
     }
 

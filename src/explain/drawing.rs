@@ -3,7 +3,7 @@
 use image::{Rgb, RgbImage};
 
 use super::Map;
-use super::colour::{enlarged, overlay, picture, viridis_picture};
+use super::colour::{Ink, enlarged, overlay, picture, viridis_picture};
 use crate::data::SIDE;
 
 #[derive(Clone, Debug)]
@@ -19,14 +19,14 @@ pub enum Drawing {
 
 impl Drawing {
     /// Of the picture with these planes R, G and B, with `scale` pixels for each of its own, in both directions.
-    pub fn draw(&self, planes: &[u8], scale: u32) -> RgbImage {
+    pub fn draw(&self, planes: &[u8], scale: u32, ink: Ink) -> RgbImage {
         let picture = || enlarged(&picture(planes), scale);
         match self {
             Drawing::Picture => picture(),
             Drawing::Map(map) => viridis_picture(map, SIDE as u32 * scale),
-            Drawing::Heat(heat) => overlay(&picture(), heat),
+            Drawing::Heat(heat) => overlay(&picture(), heat, ink),
             Drawing::HeatOfPixel(heat, (x, y)) => {
-                let mut drawn = overlay(&picture(), heat);
+                let mut drawn = overlay(&picture(), heat, ink);
                 let (left, top) = (*x as u32 * scale, *y as u32 * scale);
                 for (x, y) in (top..top + scale).flat_map(|y| (left..left + scale).map(move |x| (x, y))) {
                     drawn.put_pixel(x, y, Rgb([255; 3]));
@@ -44,10 +44,23 @@ mod tests {
     #[test]
     fn the_pixel_that_looks_is_white() {
         let heat = Map::new(2, vec![0.0, 1.0, 2.0, 3.0]);
-        let drawn = Drawing::HeatOfPixel(heat, (5, 31)).draw(&[200; 3 * SIDE * SIDE], 3);
+        let drawn = Drawing::HeatOfPixel(heat, (5, 31)).draw(&[200; 3 * SIDE * SIDE], 3, Ink::Colours);
         let white = drawn.enumerate_pixels().filter(|(.., pixel)| pixel.0 == [255; 3]).map(|(x, y, _)| (x, y));
         let expected: Vec<(u32, u32)> = (93..96).flat_map(|y| (15..18).map(move |x| (x, y))).collect();
         assert_eq!(white.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn without_colours_the_hottest_place_is_the_brightest() {
+        let heat = Drawing::Heat(Map::new(2, vec![0.0, 0.3, 0.6, 1.0]));
+        let brightness = |ink, x, y| {
+            let [r, g, b] = heat.draw(&[100; 3 * SIDE * SIDE], 1, ink).get_pixel(x, y).0.map(u32::from);
+            299 * r + 587 * g + 114 * b
+        };
+        let places = [(0, 0), (31, 0), (0, 31), (31, 31)];
+        let greys = places.map(|(x, y)| brightness(Ink::Greys, x, y));
+        assert!(greys.is_sorted() && greys[0] > 0 && greys[3] > 200_000, "{greys:?}");
+        assert!(!places.map(|(x, y)| brightness(Ink::Colours, x, y)).is_sorted(), "jet is no scale of brightness");
     }
 
     #[test]
@@ -55,7 +68,7 @@ mod tests {
         let map = || Map::new(2, vec![0.0, 1.0, 2.0, 3.0]);
         let of_pixel = Drawing::HeatOfPixel(map(), (31, 31));
         for drawing in [Drawing::Picture, Drawing::Map(map()), Drawing::Heat(map()), of_pixel] {
-            assert_eq!(drawing.draw(&[200; 3 * SIDE * SIDE], 3).dimensions(), (96, 96));
+            assert_eq!(drawing.draw(&[200; 3 * SIDE * SIDE], 3, Ink::Colours).dimensions(), (96, 96));
         }
     }
 }

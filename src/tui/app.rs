@@ -246,6 +246,13 @@ impl App {
         self.run.phase == Phase::Paused && self.run.divergence.is_some() && !self.trainer_died()
     }
 
+    pub fn draw_pictures_by(&mut self, means: Means) {
+        self.ui.means = means;
+        if let Means::Cells(palette) = means {
+            self.ui.inspector.set_ink(palette.ink());
+        }
+    }
+
     pub fn handle_key(&mut self, event: KeyEvent) -> Option<Effect> {
         if event.kind != KeyEventKind::Press {
             return None;
@@ -473,10 +480,9 @@ impl App {
     fn inspect(&mut self, look: Look) {
         let inspector = &mut self.ui.inspector;
         match look {
-            Look::OpenInside => self.ui.open(Screen::Inside),
-            Look::OpenMistakes if self.ui.behind.contains(&Screen::Mistakes) => self.ui.dismiss(),
-            Look::OpenMistakes => self.ui.open(Screen::Mistakes),
-            Look::OpenClasses => self.ui.open(Screen::Classes),
+            Look::OpenInside => self.ui.show(Screen::Inside),
+            Look::OpenMistakes => self.ui.show(Screen::Mistakes),
+            Look::OpenClasses => self.ui.show(Screen::Classes),
             Look::OpenMistake => {
                 let Some(step) = inspector.probe().filter(|probe| !probe.mistakes.is_empty()).map(|probe| probe.step)
                 else {
@@ -605,6 +611,16 @@ impl Ui {
 
     fn open(&mut self, screen: Screen) {
         self.behind.push(std::mem::replace(&mut self.screen, screen));
+    }
+
+    /// A page: over what is seen, or back to it where it lies under that.
+    fn show(&mut self, page: Screen) {
+        if !self.behind.contains(&page) {
+            return self.open(page);
+        }
+        while self.screen != page {
+            self.dismiss();
+        }
     }
 
     fn dismiss(&mut self) {

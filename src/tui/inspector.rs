@@ -5,6 +5,7 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use crate::data::{CLASSES, SIDE};
+use crate::explain::colour::Ink;
 use crate::explain::drawing::Drawing;
 use crate::explain::{Map, confidences};
 use crate::run::probe::{LAYERS, Probe, ProbedPicture};
@@ -91,6 +92,7 @@ pub struct Inspector {
     pub enlarged: Option<usize>,
     /// The mistake that is chosen in the gallery, from 0.
     pub chosen_mistake: usize,
+    ink: Ink,
     loaded: Option<Loaded>,
     tiles: Vec<Tile>,
     gallery: Vec<Tile>,
@@ -107,6 +109,7 @@ impl Default for Inspector {
             place: None,
             enlarged: None,
             chosen_mistake: 0,
+            ink: Ink::default(),
             loaded: None,
             tiles: vec![],
             gallery: vec![],
@@ -132,6 +135,11 @@ impl Inspector {
             Some(step) if next + 1 < count => Moment::Step(step),
             _ => Moment::Newest,
         };
+    }
+
+    pub fn set_ink(&mut self, ink: Ink) {
+        self.ink = ink;
+        self.compose();
     }
 
     pub fn load(&mut self, loaded: Loaded) {
@@ -201,7 +209,11 @@ impl Inspector {
         let next = (number as isize + by).rem_euclid(count as isize) as usize;
         self.subject = match self.subject {
             Subject::Pinned(_) => Subject::Pinned(next),
-            Subject::Mistake(_) => Subject::Mistake(next),
+            Subject::Mistake(_) => {
+                // Back in the gallery it is the one that is chosen.
+                self.chosen_mistake = next;
+                Subject::Mistake(next)
+            }
         };
         self.compose();
     }
@@ -288,7 +300,7 @@ impl Inspector {
                 (None, _) => MANY_SCALE,
             };
             let drawn = drawings.into_iter();
-            drawn.map(|(caption, drawing)| Tile { caption, picture: drawing.draw(&planes, scale) }).collect()
+            drawn.map(|(caption, drawing)| Tile { caption, picture: drawing.draw(&planes, scale, self.ink) }).collect()
         });
         self.gallery = self.probe().map_or(vec![], |probe| {
             let tile = |mistake: &ProbedPicture| {
@@ -296,7 +308,7 @@ impl Inspector {
                 let percent = 100.0 * confidences(&mistake.logits)[predicted];
                 Tile {
                     caption: format!("{} {percent:.0}%", CLASSES[predicted]),
-                    picture: Drawing::Picture.draw(&mistake.planes, MANY_SCALE),
+                    picture: Drawing::Picture.draw(&mistake.planes, MANY_SCALE, self.ink),
                 }
             };
             probe.mistakes.iter().map(tile).collect()
@@ -306,7 +318,7 @@ impl Inspector {
     /// What there is to see of a picture, itself first.
     fn drawings(&self, picture: &ProbedPicture) -> Vec<(String, Drawing)> {
         let layer = self.layer;
-        let mut all = vec![("the picture".into(), Drawing::Picture)];
+        let mut all = vec![("picture".into(), Drawing::Picture)];
         let is_same = |map: &Map| map.range().0 == map.range().1;
         let dead = |map: &Map| if is_same(map) { " (all equal)" } else { "" };
         match self.view {
@@ -342,6 +354,10 @@ impl Inspector {
                     let pixel = ((2 * column + 1) * SIDE / (2 * width), (2 * row + 1) * SIDE / (2 * height));
                     let heat = Drawing::HeatOfPixel(pairs[place].clone(), pixel);
                     all.push((format!("{column},{row} looks at"), heat));
+                }
+                if let ([(caption, _)], None) = (all.as_mut_slice(), &picture.gates[layer]) {
+                    // Said instead of shown.
+                    *caption = format!("nothing in {} attends", LAYERS[layer]);
                 }
             }
         }
@@ -432,16 +448,19 @@ mod tests {
     #[test]
     fn every_view_shows_the_picture_and_what_explains_it() {
         let mut inspector = inspector();
-        assert_eq!(captions(&inspector), ["the picture", "speaks for dog"]);
+        assert_eq!(captions(&inspector), ["picture", "speaks for dog"]);
         inspector.set_layer(1);
         assert_eq!(captions(&inspector)[1], "not saved for dog");
         inspector.set_layer(2);
         inspector.next_view();
-        assert_eq!(captions(&inspector), ["the picture", "channel 0", "channel 1", "channel 2", "4,4 looks at"]);
+        assert_eq!(captions(&inspector), ["picture", "channel 0", "channel 1", "channel 2", "4,4 looks at"]);
         assert_eq!(inspector.gates().map(<[f32]>::len), Some(128));
         assert!(inspector.step_place(-9, 1));
         assert_eq!(captions(&inspector)[4], "0,5 looks at");
         assert_eq!(inspector.tiles()[4].picture.get_pixel(2, 22), &image::Rgb([255; 3]));
+        inspector.set_layer(0);
+        assert_eq!(captions(&inspector), ["nothing in conv1 attends"]);
+        inspector.set_layer(2);
         inspector.next_view();
         assert_eq!(captions(&inspector).len(), 10);
         assert!(!inspector.step_place(1, 0), "no attention is shown");
@@ -453,7 +472,7 @@ mod tests {
         inspector.toggle_enlarged();
         assert_eq!(captions(&inspector), ["speaks for dog"]);
         inspector.step_tile(1);
-        assert_eq!(captions(&inspector), ["the picture"]);
+        assert_eq!(captions(&inspector), ["picture"]);
         assert_eq!(inspector.tiles()[0].picture.width(), 96);
         inspector.toggle_enlarged();
         assert_eq!(captions(&inspector).len(), 2);
@@ -481,7 +500,8 @@ mod tests {
         assert_eq!(captions, ["dog 69%"; 2]);
         inspector.look_at(Subject::Mistake(1), View::GradCam);
         assert_eq!(inspector.picture().map(|(picture, ..)| picture.index), Some(41));
+        inspector.chosen_mistake = 1;
         inspector.step_picture(1);
-        assert_eq!(inspector.subject, Subject::Mistake(0));
+        assert_eq!((inspector.subject, inspector.chosen_mistake), (Subject::Mistake(0), 0));
     }
 }

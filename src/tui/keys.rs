@@ -235,9 +235,15 @@ pub const BINDINGS: &[Binding] = {
             "mistakes",
             "the most confident mistakes of the last epoch",
         ),
-        binding(&[Dashboard], &[Key::char('m')], Inspect(OpenMistakes), "", "the most confident mistakes of an epoch"),
         binding(
-            &[Dashboard],
+            &[Dashboard, Classes],
+            &[Key::char('m')],
+            Inspect(OpenMistakes),
+            "",
+            "the most confident mistakes of an epoch",
+        ),
+        binding(
+            &[Dashboard, Inside, Mistakes],
             &[Key::char('C')],
             Inspect(OpenClasses),
             "",

@@ -128,7 +128,7 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
     let (mut terminal, detected) = TerminalGuard::enter(attachment.images).context("cannot take the terminal")?;
     let mut terminal_events = EventStream::new();
     let mut app = App::new(attachment.name, terminal.size()?, Theme::from_env(), TimeZone::system());
-    app.ui.means = detected.means;
+    app.draw_pictures_by(detected.means);
     if detected.is_second_best {
         let text = format!("pictures are drawn as {}: {}", detected.means, detected.why);
         app.ui.message = Some(Message { weight: Weight::Info, text });

@@ -132,8 +132,13 @@ impl Dir {
         for name in ["TAPER_RUNS_DIR", "TAPER_LOG", "TAPER_IMAGES", "RUST_BACKTRACE"] {
             command.env_remove(name);
         }
-        for name in ["TMUX", "STY", "NO_COLOR", "TERM_PROGRAM", "LC_TERMINAL", "KONSOLE_VERSION"] {
+        for name in ["TMUX", "STY", "NO_COLOR", "COLORTERM", "TERM_PROGRAM", "LC_TERMINAL", "KONSOLE_VERSION"] {
             command.env_remove(name);
+        }
+        match kind {
+            Kind::Iterm2 => command.env("TERM_PROGRAM", "iTerm.app"),
+            Kind::TrueColour => command.env("COLORTERM", "truecolor"),
+            Kind::Mute | Kind::Plain | Kind::Kitty | Kind::Sixel => {}
         }
         let child = pty.slave.spawn_command(command).unwrap();
         let mut reader = pty.master.try_clone_reader().unwrap();
@@ -177,7 +182,11 @@ pub enum Kind {
     Mute,
     /// That it is a terminal, no more.
     Plain,
+    /// The same; of its colours its environment tells.
+    TrueColour,
     Kitty,
+    /// As one with sixel; of its own pictures its environment tells.
+    Iterm2,
     Sixel,
 }
 
@@ -199,8 +208,8 @@ impl Kind {
             } else if question.starts_with(ATTRIBUTES) {
                 match self {
                     Kind::Mute => {}
-                    Kind::Plain | Kind::Kitty => answer(b"\x1b[?62;c"),
-                    Kind::Sixel => answer(b"\x1b[?63;1;2;4;22c"),
+                    Kind::Plain | Kind::TrueColour | Kind::Kitty => answer(b"\x1b[?62;c"),
+                    Kind::Iterm2 | Kind::Sixel => answer(b"\x1b[?63;1;2;4;22c"),
                 }
                 done += start + ATTRIBUTES.len();
             } else if GRAPHICS.starts_with(question) || ATTRIBUTES.starts_with(question) {

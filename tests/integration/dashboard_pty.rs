@@ -1,11 +1,12 @@
 //! The real binary in a real terminal: the dashboard comes up, obeys keys, is left and come back to.
 
+use portable_pty::CommandBuilder;
 use rustix::process::{Signal, kill_process};
 use taper::run::control::Control;
 use taper::run::event::{Command, Event, Outcome};
 use taper::run::lock::{Liveness, liveness};
 
-use crate::binary::{Dir, TINY, Terminal, eventually, wait_for_end_of, wait_for_event, wait_for_steps};
+use crate::binary::{Dir, Kind, TINY, Terminal, eventually, text, wait_for_end_of, wait_for_event, wait_for_steps};
 
 /// `taper train` in a terminal, with a run called `far` that goes on for as long as a test may take.
 fn train(dir: &Dir) -> Terminal {
@@ -139,4 +140,27 @@ fn without_a_command_it_trains() {
     terminal.keys("q");
     assert!(terminal.wait().success());
     terminal.wait_for("goes on training without you");
+}
+
+#[test]
+fn a_terminal_without_an_alternate_screen_shows_the_dashboard_alone() {
+    let dir = Dir::new();
+    dir.command(["train", "--no-tui", "--name", "done", "--epochs", "1"].into_iter().chain(TINY)).succeed();
+    let mut shell = CommandBuilder::new("sh");
+    shell.args(["-c", "seq 100 140; exec \"$0\" attach done", env!("CARGO_BIN_EXE_taper")]);
+    let mut terminal = dir.in_terminal(Kind::Mute, shell);
+    // As GNU screen does by default, and Linux's console.
+    let shown_without = |terminal: &Terminal| {
+        let received = text(&terminal.received()).replace("\x1b[?1049h", "").replace("\x1b[?1049l", "");
+        let mut screen = vt100::Parser::new(40, 120, 0);
+        screen.process(received.as_bytes());
+        screen.screen().contents()
+    };
+    terminal.wait_for("✓ completed");
+    eventually("the dashboard alone", || (shown_without(&terminal) == terminal.contents()).then_some(()));
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+    terminal.wait_for("Run done: completed");
+    let left = shown_without(&terminal);
+    assert!(left.starts_with("Run done: completed") && !left.contains("Batch loss"), "{left}");
 }

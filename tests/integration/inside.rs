@@ -70,7 +70,7 @@ fn load(screen: &mut Screen) {
 /// The dashboard of a run with two probes.
 fn screen(width: u16, height: u16, means: Means) -> Screen {
     let mut screen = Screen::new("training", width, height);
-    screen.app.ui.means = means;
+    screen.app.draw_pictures_by(means);
     screen.app.update(Update::Records(vec![saved(12, 384), saved(13, 416)]));
     load(&mut screen);
     screen

@@ -1,4 +1,7 @@
-//! Pictures in real pseudo-terminals that answer like kitty, like xterm with sixel, like a plain terminal, or not at all.
+//! Pictures in real pseudo-terminals that answer like kitty, like iTerm2, like xterm with sixel, like a plain terminal, or
+//! not at all.
+
+use std::ops::Range;
 
 use taper::run::event::{Command, Event};
 
@@ -8,7 +11,9 @@ const BEGIN_FRAME: &[u8] = b"\x1b[?2026h";
 const END_FRAME: &[u8] = b"\x1b[?2026l";
 const KITTY_PICTURE: &[u8] = b"\x1b_Gf=32,a=T,";
 const KITTY_DELETE: &[u8] = b"\x1b_Ga=d,";
+const ITERM2_PICTURE: &[u8] = b"\x1b]1337;File=";
 const SIXEL_PICTURE: &[u8] = b"\x1bP";
+const HALF_BLOCK: &[u8] = "▀".as_bytes();
 /// What the issue allows a refresh over a slow link.
 const MOST_BYTES: usize = 60_000;
 
@@ -30,6 +35,12 @@ fn places(bytes: &[u8], part: &[u8]) -> Vec<usize> {
 
 fn count(terminal: &Terminal, part: &[u8]) -> usize {
     places(&terminal.received(), part).len()
+}
+
+/// The bytes of the greatest frame.
+fn greatest_frame(received: &[u8]) -> usize {
+    let frames = places(received, BEGIN_FRAME).into_iter().zip(places(received, END_FRAME));
+    frames.map(|(begin, end)| end - begin).max().unwrap()
 }
 
 /// Waits until so many pictures were drawn since `before`, in whole frames.
@@ -80,10 +91,203 @@ fn every_refresh_of_kitty_fits_a_slow_link_and_none_comes_without_a_change() {
         terminal.keys(key);
         wait_for_pictures(&terminal, KITTY_PICTURE, before);
     }
-    let received = terminal.received();
-    let frames = places(&received, BEGIN_FRAME).into_iter().zip(places(&received, END_FRAME));
-    let greatest = frames.map(|(begin, end)| end - begin).max().unwrap();
+    let greatest = greatest_frame(&terminal.received());
     assert!((10_000..MOST_BYTES).contains(&greatest), "{greatest} bytes");
+}
+
+/// Presses keys, one after the other, and waits until each has done what it should; gives the bytes of the greatest frame.
+fn greatest_after(terminal: &mut Terminal, keys: &[(&str, &str)]) -> usize {
+    let from = terminal.received().len();
+    for (key, shown) in keys {
+        terminal.keys(key);
+        terminal.wait_for(shown);
+    }
+    wait_for_pictures(terminal, HALF_BLOCK, 0);
+    greatest_frame(&terminal.received()[from..])
+}
+
+#[test]
+fn every_refresh_of_half_blocks_fits_a_slow_link_and_none_comes_without_a_change() {
+    let dir = Dir::new();
+    let mut terminal = attach(&dir, Kind::TrueColour, &[]);
+    wait_for_pictures(&terminal, HALF_BLOCK, 0);
+    // What a new probe, a class or a layer draws anew is one picture of 54 x 27 cells.
+    let lines: Vec<usize> = terminal.contents().lines().map(|line| line.matches('▀').count()).collect();
+    assert_eq!(lines.iter().filter(|&&cells| cells == 2 * 54).count(), 27);
+    let refresh = greatest_after(
+        &mut terminal,
+        &[
+            ("[", "epoch 2  "),
+            ("[", "epoch 1  "),
+            ("x", "for the true class"),
+            ("x", "speaks for airplane"),
+            ("x", "speaks for automobile"),
+            ("]", "epoch 2  "),
+        ],
+    );
+    assert!((30_000..MOST_BYTES).contains(&refresh), "{refresh} bytes");
+    // And so is one alone.
+    terminal.keys("z");
+    let alone = greatest_after(
+        &mut terminal,
+        &[
+            ("n", "picture 2/8"),
+            ("n", "picture 3/8"),
+            ("\x1b[D", " picture  "),
+            ("n", "picture 4/8"),
+            ("n", "picture 5/8"),
+        ],
+    );
+    assert!((30_000..MOST_BYTES).contains(&alone), "{alone} bytes");
+
+    // Frames without another picture.
+    let drawn = count(&terminal, HALF_BLOCK);
+    terminal.keys("s");
+    terminal.wait_for("the run has ended");
+    terminal.keys("1");
+    terminal.wait_for("of conv1");
+    eventually("the message goes", || (!terminal.contents().contains("the run has ended")).then_some(()));
+    assert_eq!(count(&terminal, HALF_BLOCK), drawn);
+
+    // The panel beside the charts.
+    terminal.keys("z\x7f");
+    terminal.wait_for("Batch loss");
+    terminal.resize(50, 200);
+    terminal.wait_for("picture 5/8");
+    let panel = greatest_after(
+        &mut terminal,
+        &[
+            ("n", "picture 6/8"),
+            ("v", "attention of conv1"),
+            ("3", "attention of conv3"),
+            ("n", "picture 7/8"),
+            ("v", "maps of conv3"),
+            ("1", "maps of conv1"),
+            ("n", "picture 8/8"),
+            ("v", "Grad-CAM of conv1"),
+            ("n", "picture 1/8"),
+        ],
+    );
+    assert!((20_000..MOST_BYTES).contains(&panel), "{panel} bytes");
+    println!("{refresh} bytes of a refresh, {alone} of a picture alone, {panel} in the panel");
+}
+
+/// A picture by iTerm2's protocol.
+struct Inline {
+    /// In what was received.
+    place: Range<usize>,
+    columns: usize,
+    rows: usize,
+    picture: image::DynamicImage,
+}
+
+fn inline_pictures(received: &[u8]) -> Vec<Inline> {
+    let whole = |start: usize| {
+        let sequence = &received[start + ITERM2_PICTURE.len()..];
+        let length = sequence.iter().position(|&byte| byte == 7)?;
+        let (arguments, data) = std::str::from_utf8(&sequence[..length]).unwrap().split_once(':').unwrap();
+        let argument = |name: &str| {
+            let mut pairs = arguments.split(';').filter_map(|argument| argument.split_once('='));
+            pairs.find(|(key, _)| *key == name).unwrap_or_else(|| panic!("no {name} in {arguments}")).1
+        };
+        assert_eq!(argument("inline"), "1", "or it would be a download");
+        let file = from_base64(data);
+        assert_eq!(argument("size"), file.len().to_string());
+        Some(Inline {
+            place: start..start + ITERM2_PICTURE.len() + length + 1,
+            columns: argument("width").parse().unwrap(),
+            rows: argument("height").parse().unwrap(),
+            picture: image::load_from_memory(&file).unwrap(),
+        })
+    };
+    places(received, ITERM2_PICTURE).into_iter().filter_map(whole).collect()
+}
+
+fn from_base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |byte: u8| DIGITS.iter().position(|&digit| digit == byte).expect("a digit of base64") as u32;
+    assert_eq!(text.len() % 4, 0);
+    let digits: Vec<u32> = text.trim_end_matches('=').bytes().map(digit).collect();
+    let bytes = digits.chunks(4).flat_map(|group| {
+        let bits = group.iter().enumerate().fold(0, |bits, (place, digit)| bits | digit << (18 - 6 * place));
+        bits.to_be_bytes().into_iter().skip(1).take(group.len() - 1)
+    });
+    bytes.collect()
+}
+
+/// For a cell that a picture lies in.
+const OF_PICTURE: &str = "¤";
+
+/// What a terminal of 120 x 40 shows in which a picture lies in cells, until something else is written there.
+fn replayed(received: &[u8]) -> String {
+    let mut terminal = vt100::Parser::new(40, 120, 0);
+    let mut done = 0;
+    for Inline { place, columns, rows, .. } in inline_pictures(received) {
+        terminal.process(&received[done..place.start]);
+        let (top, left) = terminal.screen().cursor_position();
+        for row in top..top + rows as u16 {
+            let cells = format!("\x1b[{};{}H{}", row + 1, left + 1, OF_PICTURE.repeat(columns));
+            terminal.process(cells.as_bytes());
+        }
+        done = place.end;
+    }
+    terminal.process(&received[done..]);
+    terminal.screen().contents()
+}
+
+/// Waits until the terminal shows so many cells of pictures, in whole frames; gives what it shows.
+fn wait_for_cells(terminal: &Terminal, cells: usize) -> String {
+    eventually("pictures have so many cells", || {
+        let received = terminal.received();
+        let shown = replayed(&received);
+        let is_whole = places(&received, BEGIN_FRAME).len() == places(&received, END_FRAME).len();
+        (is_whole && shown.matches(OF_PICTURE).count() == cells).then_some(shown)
+    })
+}
+
+#[test]
+fn iterm2_shows_pictures_and_is_left_without_any() {
+    let dir = Dir::new();
+    let mut terminal = attach(&dir, Kind::Iterm2, &[]);
+    wait_for_pictures(&terminal, ITERM2_PICTURE, 1);
+    assert_eq!((count(&terminal, KITTY_PICTURE), count(&terminal, SIXEL_PICTURE)), (0, 0));
+    let pictures = inline_pictures(&terminal.received());
+    let sizes: Vec<_> = pictures.iter().map(|inline| (inline.picture.width(), inline.picture.height())).collect();
+    assert_eq!(sizes, [(64, 64); 2], "native: the terminal scales them");
+    // Characters are twice as high as wide.
+    assert!(pictures.iter().all(|inline| inline.columns == 2 * inline.rows && inline.rows > 20));
+    let of_two = 2 * pictures[0].columns * pictures[0].rows;
+    let shown = wait_for_cells(&terminal, of_two);
+    assert!(shown.contains("speaks for") && shown.contains("esc back"), "{shown}");
+    let last_row = shown.lines().last().unwrap();
+    assert!(!last_row.contains(OF_PICTURE), "a picture there would scroll the screen");
+
+    // Other pictures of the same places, and others in their place.
+    terminal.keys("n");
+    wait_for_pictures(&terminal, ITERM2_PICTURE, 3);
+    wait_for_cells(&terminal, of_two);
+    terminal.keys("v");
+    wait_for_pictures(&terminal, ITERM2_PICTURE, 4 + 4);
+    let all = inline_pictures(&terminal.received());
+    let of_attention: usize = all[4..].iter().map(|inline| inline.columns * inline.rows).sum();
+    wait_for_cells(&terminal, of_attention);
+
+    // Under what lies over the page there are none, neither in cells nor, as Konsole has them, between cells and text.
+    let deleted = count(&terminal, KITTY_DELETE);
+    terminal.keys("?");
+    let shown = wait_for_cells(&terminal, 0);
+    assert!(shown.contains("this help"), "{shown}");
+    assert!(count(&terminal, KITTY_DELETE) > deleted);
+    terminal.keys("?");
+    wait_for_cells(&terminal, of_attention);
+    let greatest = greatest_frame(&terminal.received());
+    assert!((10_000..MOST_BYTES).contains(&greatest), "{greatest} bytes");
+
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+    terminal.wait_for("Run done: completed");
+    let shown = replayed(&terminal.received());
+    assert!(!shown.contains(OF_PICTURE) && shown.contains("Run done: completed"), "{shown}");
 }
 
 #[test]
@@ -169,6 +373,8 @@ fn doctor_says_how_pictures_are_drawn_and_why() {
     let dir = Dir::new();
     for (kind, said) in [
         (Kind::Kitty, "kitty graphics: the terminal says that it knows it"),
+        (Kind::Iterm2, "iTerm2 inline images: by TERM_PROGRAM"),
+        (Kind::TrueColour, "half blocks in true colour: the terminal knows none of"),
         (Kind::Sixel, "sixel: the terminal says that it knows it"),
         (Kind::Plain, "half blocks in 256 colours: the terminal knows none of"),
         (Kind::Mute, "half blocks in 256 colours: the terminal does not answer"),

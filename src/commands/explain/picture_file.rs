@@ -55,6 +55,13 @@ fn decode(bytes: &[u8]) -> Result<PictureFile, String> {
     let mut decoder = reader.into_decoder().map_err(|error| complaint(&error))?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let (width, height) = decoder.dimensions();
+    // Not every decoder keeps to the limit, and a file of a hundred bytes may tell of any size.
+    if decoder.total_bytes() > MAX_BYTES {
+        return Err(too_large(&format!("{width} x {height} pixels")));
+    }
+    if is_cut(bytes, format) {
+        return Err(complaint_of("the end of the JPEG data is missing"));
+    }
     let colours = decoder.original_color_type();
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| complaint(&error))?;
 
@@ -88,10 +95,18 @@ fn decode(bytes: &[u8]) -> Result<PictureFile, String> {
 fn complaint(error: &ImageError) -> String {
     let text = error.to_string().replace('\n', " ");
     match error {
-        ImageError::Limits(_) => format!("{text}: it needs more than {} MiB; make it smaller", MAX_BYTES >> 20),
+        ImageError::Limits(_) => too_large(&text),
         ImageError::Unsupported(_) => format!("{text}; save it as {FORMATS}"),
-        _ => format!("it cannot be read, is it whole? {text}"),
+        _ => complaint_of(&text),
     }
+}
+
+fn complaint_of(fault: &str) -> String {
+    format!("it cannot be read, is it whole? {fault}")
+}
+
+fn too_large(what: &str) -> String {
+    format!("{what}: it needs more than {} MiB; make it smaller", MAX_BYTES >> 20)
 }
 
 fn format_name(format: ImageFormat) -> String {
@@ -114,18 +129,35 @@ fn is_animated(bytes: &[u8], format: ImageFormat) -> bool {
 
 /// Whether a JPEG's start-of-frame segment tells of four components. The decoder gives RGB, and does not say so.
 fn is_cmyk(bytes: &[u8], format: ImageFormat) -> bool {
+    let mut segments = jpeg_segments(bytes, format);
+    segments.find(|(marker, _)| matches!(marker, 0xC0..=0xC3)).is_some_and(|(_, segment)| segment.get(5) == Some(&4))
+}
+
+/// Whether a JPEG has no end-of-image marker after the start of its data, where no other byte can look like one. The
+/// decoder shows what is missing as grey.
+fn is_cut(bytes: &[u8], format: ImageFormat) -> bool {
+    const START_OF_SCAN: u8 = 0xDA;
+    const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
+    let scan = jpeg_segments(bytes, format).find(|&(marker, _)| marker == START_OF_SCAN);
+    format == ImageFormat::Jpeg && !scan.is_some_and(|(_, rest)| rest.windows(2).any(|pair| pair == END_OF_IMAGE))
+}
+
+/// The marker of each segment of a JPEG up to its data, and the bytes from the segment's contents on.
+fn jpeg_segments(bytes: &[u8], format: ImageFormat) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = match format {
         ImageFormat::Jpeg => bytes.get(2..).unwrap_or_default(),
-        _ => return false,
+        _ => &[],
     };
-    while let [0xFF, marker, high, low, segment @ ..] = rest {
-        let length = usize::from(*high) << 8 | usize::from(*low);
-        if matches!(marker, 0xC0..=0xC3) {
-            return segment.get(5) == Some(&4);
+    std::iter::from_fn(move || {
+        // A marker may have any number of 0xFF before it.
+        while let [0xFF, 0xFF, ..] = rest {
+            rest = &rest[1..];
         }
+        let [0xFF, marker, high, low, contents @ ..] = rest else { return None };
+        let length = usize::from(*high) << 8 | usize::from(*low);
         rest = rest.get(2 + length..).unwrap_or_default();
-    }
-    false
+        Some((*marker, contents))
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +199,16 @@ mod tests {
     /// Red on the left, blue on the right.
     fn halves(width: u32, height: u32) -> DynamicImage {
         RgbImage::from_fn(width, height, |x, _| if x < width / 2 { Rgb([255, 0, 0]) } else { Rgb([0, 0, 255]) }).into()
+    }
+
+    /// Less than fifty bytes that tell of a picture of 17 GB.
+    fn vast_gif() -> Vec<u8> {
+        let side = u16::MAX.to_le_bytes();
+        let mut bytes = b"GIF89a".to_vec();
+        bytes.extend([side, side].concat());
+        bytes.extend([0x80, 0, 0, 0, 0, 0, 255, 255, 255]);
+        bytes.extend([&[0x2c, 0, 0, 0, 0], [side, side].concat().as_slice(), &[0, 2, 2, 0x4c, 1, 0, 0x3b]].concat());
+        bytes
     }
 
     #[test]
@@ -244,6 +286,8 @@ mod tests {
         };
         let mut cut = encoded(&halves(64, 64), ImageFormat::Png);
         cut.truncate(60);
+        let mut cut_jpeg = encoded(&halves(64, 64), ImageFormat::Jpeg);
+        cut_jpeg.truncate(cut_jpeg.len() * 9 / 10);
         let cases = [
             (folder.path().to_owned(), "it is a folder; give a picture file"),
             (
@@ -253,6 +297,8 @@ mod tests {
             (file("empty.png", b""), "the file is empty"),
             (file("text.png", b"not a picture at all"), "it is no picture that taper reads: PNG, JPEG, "),
             (file("cut.png", &cut), "it cannot be read, is it whole? "),
+            (file("cut.jpg", &cut_jpeg), "it cannot be read, is it whole? the end of the JPEG data is missing"),
+            (file("vast.gif", &vast_gif()), "65535 x 65535 pixels: it needs more than 1024 MiB; make it smaller"),
             (file("other.qoi", b"qoif\0\0\0\x01\0\0\0\x01\x03\0aaaaaaaaaaaaaaaa"), "save it as PNG, JPEG"),
         ];
         for (path, complaint) in cases {

@@ -6,6 +6,7 @@ use image::imageops::{FilterType, resize};
 use super::ansi;
 use crate::cells::Palette;
 use crate::data::SIDE;
+use crate::explain::colour::Ink;
 use crate::explain::drawing::Drawing;
 
 /// Columns between two pictures.
@@ -24,8 +25,8 @@ pub struct Tile {
 
 impl Tile {
     /// With `scale` pixels for each of the picture's, in both directions.
-    pub fn draw(&self, scale: u32) -> RgbImage {
-        self.drawing.draw(&self.picture, scale)
+    pub fn draw(&self, scale: u32, ink: Ink) -> RgbImage {
+        self.drawing.draw(&self.picture, scale, ink)
     }
 }
 
@@ -36,7 +37,7 @@ pub fn lines(tiles: &[Tile], columns: usize, palette: Palette) -> Vec<String> {
     for row in tiles.chunks(beside(columns)) {
         lines.push(titles(row, side));
         let drawn: Vec<Vec<String>> =
-            row.iter().map(|tile| ansi::lines(&fitted(tile.draw(1), side), palette)).collect();
+            row.iter().map(|tile| ansi::lines(&fitted(tile.draw(1, palette.ink()), side), palette)).collect();
         let height = drawn.iter().map(Vec::len).max().unwrap_or(0);
         for line in 0..height {
             let parts: Vec<&str> = drawn.iter().map(|tile| tile[line].as_str()).collect();

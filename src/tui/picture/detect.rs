@@ -91,10 +91,13 @@ fn choose(
         return found(cells, "TERM is dumb", is_second_best);
     }
     let Answer { answered, kitty, sixel, typed } = ask()?;
+    // Of the variables that viuer goes by. `KONSOLE_VERSION` reaches whatever terminal is started from Konsole; one that knows
+    // these pictures knows kitty's.
+    let names_itself = ["TERM_PROGRAM", "LC_TERMINAL"].iter().any(|name| variable(name).is_some());
     let speaks = |protocol| match protocol {
         Protocol::Kitty => answered && kitty && viuer_draws(protocol),
         // By its environment: there is no question to ask.
-        Protocol::Iterm2 => viuer_draws(protocol),
+        Protocol::Iterm2 => viuer_draws(protocol) && (names_itself || wanted == Images::Iterm),
         Protocol::Sixel => answered && sixel && viuer_draws(protocol),
     };
     let candidates: &[Protocol] = match wanted {
@@ -144,7 +147,8 @@ mod tests {
         let variable =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let is_iterm = variable("TERM_PROGRAM").is_some_and(|program| program == "iTerm.app");
-        let draws = |protocol| protocol != Protocol::Iterm2 || is_iterm;
+        let is_konsole = variable("KONSOLE_VERSION").is_some();
+        let draws = |protocol| protocol != Protocol::Iterm2 || is_iterm || is_konsole;
         choose(wanted, true, &variable, || Ok(answer.expect("must not be asked")), draws).unwrap()
     }
 
@@ -156,6 +160,16 @@ mod tests {
         assert_eq!(means(XTERM, &[("TERM_PROGRAM", "iTerm.app")]), Means::Protocol(Protocol::Iterm2));
         assert_eq!(means(PLAIN, &[("COLORTERM", "truecolor")]), Means::Cells(Palette::TrueColour));
         assert_eq!(means(MUTE, &[]), Means::Cells(Palette::Colours256));
+    }
+
+    #[test]
+    fn a_terminal_that_was_started_from_konsole_is_not_taken_for_it() {
+        let from_konsole = &[("KONSOLE_VERSION", "221203")];
+        let means = |wanted, answer| chosen(wanted, from_konsole, Some(answer)).means;
+        assert_eq!(means(Images::Auto, XTERM), Means::Protocol(Protocol::Sixel));
+        assert_eq!(means(Images::Auto, PLAIN), Means::Cells(Palette::Colours256));
+        assert_eq!(means(Images::Auto, KITTY), Means::Protocol(Protocol::Kitty), "Konsole itself");
+        assert_eq!(means(Images::Iterm, KITTY), Means::Protocol(Protocol::Iterm2));
     }
 
     #[test]

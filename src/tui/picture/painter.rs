@@ -21,8 +21,9 @@ const SIXEL_WIDTH: u32 = 1000;
 /// Sixel terminals have as many colours; with more, viuer dithers.
 const SIXEL_COLOURS: usize = 256;
 
-/// Pictures of kitty's protocol may be on the screen: they stay there until they are deleted.
-static KITTY_DRAWN: AtomicBool = AtomicBool::new(false);
+/// Pictures may be on the screen. Those of kitty's protocol stay there until they are deleted; Konsole keeps those of any
+/// protocol, whatever is written over them, and deletes them likewise.
+static DRAWN: AtomicBool = AtomicBool::new(false);
 
 /// A picture and the cells that it fills.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,21 +47,27 @@ impl Painter {
     }
 
     /// Before the frame is drawn: keeps ratatui from the cells under pictures that are shown. Those under new ones are
-    /// drawn once more, empty; those that are released are drawn anew, which erases a sixel picture.
+    /// drawn once more, empty; those that are released are drawn anew, whatever was there before the picture, which erases
+    /// it where it lies in the cells.
     pub fn reserve(&mut self, placed: &[Placed], buffer: &mut Buffer) {
         if buffer.area != self.screen {
             // ratatui has cleared the screen, and with it the pictures.
             self.screen = buffer.area;
             self.shown.clear();
         }
-        for new in placed {
-            let area = new.area.intersection(buffer.area);
-            let is_shown = self.shown.iter().any(|shown| shown.area == new.area);
-            for position in area.positions() {
+        let areas = |placed: &[Placed]| placed.iter().map(|placed| placed.area).collect::<Vec<_>>();
+        let (shown, wanted) = (areas(&self.shown), areas(placed));
+        for released in shown.iter().filter(|area| !wanted.contains(area)) {
+            for position in released.intersection(buffer.area).positions() {
+                buffer[position].set_diff_option(CellDiffOption::AlwaysUpdate);
+            }
+        }
+        for area in &wanted {
+            let is_shown = shown.contains(area);
+            let option = if is_shown { CellDiffOption::Skip } else { CellDiffOption::AlwaysUpdate };
+            for position in area.intersection(buffer.area).positions() {
                 buffer[position].reset();
-                if is_shown {
-                    buffer[position].set_diff_option(CellDiffOption::Skip);
-                }
+                buffer[position].set_diff_option(option);
             }
         }
     }
@@ -77,9 +84,7 @@ impl Painter {
         forget()?;
         let mut fault = None;
         for Placed { area, picture } in &placed {
-            if self.protocol == Protocol::Kitty {
-                KITTY_DRAWN.store(true, Ordering::SeqCst);
-            }
+            DRAWN.store(true, Ordering::SeqCst);
             match print(self.protocol, picture, area.as_size(), Corner::OfScreen { x: area.x, y: area.y }, cell) {
                 Ok(()) => {}
                 Err(ViuError::Io(error)) => return Err(error),
@@ -176,8 +181,9 @@ fn print(
 /// # Errors
 /// The terminal is gone.
 pub fn forget() -> io::Result<()> {
-    if KITTY_DRAWN.swap(false, Ordering::SeqCst) {
-        // All that are visible, with their data, and without a reply.
+    if DRAWN.swap(false, Ordering::SeqCst) {
+        // All that are visible, with their data, and without a reply. A terminal that does not know this ignores it, as it
+        // did the question.
         let mut out = stdout().lock();
         out.write_all(b"\x1b_Ga=d,d=A,q=2\x1b\\")?;
         out.flush()?;
@@ -221,8 +227,12 @@ mod tests {
         Placed { area: Rect::new(x, 1, 4, 2), picture: RgbImage::from_pixel(32, 32, Rgb([grey; 3])) }
     }
 
+    fn cells_with(buffer: &Buffer, option: CellDiffOption) -> Vec<u16> {
+        (0..buffer.area.width).filter(|&x| buffer[(x, 1)].diff_option == option).collect()
+    }
+
     fn skipped(buffer: &Buffer) -> Vec<u16> {
-        (0..buffer.area.width).filter(|&x| buffer[(x, 1)].diff_option == CellDiffOption::Skip).collect()
+        cells_with(buffer, CellDiffOption::Skip)
     }
 
     #[test]
@@ -239,6 +249,19 @@ mod tests {
         let mut larger = Buffer::empty(Rect::new(0, 0, 30, 5));
         painter.reserve(&[placed(2, 0)], &mut larger);
         assert!(skipped(&larger).is_empty() && painter.shown.is_empty());
+    }
+
+    #[test]
+    fn the_cells_that_a_picture_leaves_are_drawn_though_they_were_empty_before_it() {
+        let screen = Rect::new(0, 0, 20, 5);
+        let mut painter = Painter::new(Protocol::Iterm2);
+        let (mut before, mut after) = (Buffer::empty(screen), Buffer::empty(screen));
+        painter.reserve(&[placed(2, 0)], &mut before);
+        painter.shown = vec![placed(2, 0)];
+        painter.reserve(&[placed(4, 0)], &mut after);
+        assert_eq!(cells_with(&after, CellDiffOption::AlwaysUpdate), [2, 3, 4, 5, 6, 7]);
+        let drawn: Vec<u16> = before.diff(&after).into_iter().filter(|(_, y, _)| *y == 1).map(|(x, ..)| x).collect();
+        assert_eq!(drawn, [2, 3, 4, 5, 6, 7]);
     }
 
     #[test]

@@ -56,15 +56,21 @@ fn why_not(app: &App) -> Option<String> {
         return Some(PICTURES_ARE_OFF.to_owned());
     }
     if app.run.probes.is_empty() {
-        let ended = matches!(app.run.phase, Phase::Ended(_)) || app.trainer_died();
-        return Some(match ended {
-            true => "This run has saved no probe: there is nothing to look at. taper explain looks into its checkpoints.",
-            false => "No probe yet: the trainer saves one after every epoch, unless probe.every says otherwise. \
-                      P asks for one now.",
-        }
-        .to_owned());
+        let yet = "No probe yet: the trainer saves one after every epoch, unless probe.every says otherwise. \
+                   P asks for one now.";
+        return Some(no_probe_line(app, "probe", yet));
     }
     not_loaded(app).or_else(|| inspector.picture().is_none().then(|| "This probe has no such picture.".to_owned()))
+}
+
+/// Of a run that may still save such a probe, `yet`.
+pub fn no_probe_line(app: &App, kind: &str, yet: &str) -> String {
+    match matches!(app.run.phase, Phase::Ended(_)) || app.trainer_died() {
+        true => format!(
+            "This run has saved no {kind}: there is nothing to look at. taper explain looks into its checkpoints."
+        ),
+        false => yet.to_owned(),
+    }
 }
 
 /// Why the probe is not there, if it is not.

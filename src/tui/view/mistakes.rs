@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
 
-use super::inside::{PICTURES_ARE_OFF, classes_line, not_loaded};
+use super::inside::{PICTURES_ARE_OFF, classes_line, no_probe_line, not_loaded};
 use super::panel;
 use super::picture::{Slot, slots, tile};
 use crate::tui::app::App;
@@ -60,7 +60,8 @@ fn why_not(app: &App) -> Option<String> {
         return Some(PICTURES_ARE_OFF.to_owned());
     }
     if app.last_with_mistakes(&app.run.probes).is_none() {
-        return Some("No epoch has a probe yet: the mistakes come with the first.".to_owned());
+        let yet = "No epoch has a probe yet: the mistakes come with the first.";
+        return Some(no_probe_line(app, "probe of an epoch", yet));
     }
     let has_none = || app.ui.inspector.gallery().is_empty();
     not_loaded(app).or_else(|| has_none().then(|| "No mistakes are known here.".to_owned()))

@@ -1,5 +1,7 @@
 //! Pictures in a frame: cells where they are drawn by characters, else room for them.
 
+use std::cmp::Reverse;
+
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 use ratatui::Frame;
@@ -38,7 +40,10 @@ pub fn slots(area: Rect, count: usize, cell: Option<Size>) -> Vec<Slot> {
         let width = u32::from(height) * u32::from(cell.height) / u32::from(cell.width);
         Some((columns, rows, Size { width: width as u16, height }))
     };
-    let best = (1..=count as u16).filter_map(arrangement).max_by_key(|(columns, _, size)| (size.height, *columns));
+    // Of equally large ones that with the fewest gaps.
+    let by_merit =
+        |&(columns, rows, size): &(u16, u16, Size)| (size.height, Reverse(columns * rows - count as u16), columns);
+    let best = (1..=count as u16).filter_map(arrangement).max_by_key(by_merit);
     let Some((columns, rows, size)) = best.filter(|(.., size)| size.width >= NARROWEST && size.height > 0) else {
         return vec![];
     };
@@ -88,8 +93,29 @@ fn colour(colour: Colour) -> Color {
 
 /// Draws a tile into its slot.
 pub fn tile(app: &App, tile: &Tile, slot: Slot, style: Style, frame: &mut Frame, placed: &mut Vec<Placed>) {
-    frame.render_widget(Line::styled(tile.caption.clone(), style), slot.caption);
+    frame.render_widget(Line::styled(shortened(&tile.caption, slot.caption.width.into()), style), slot.caption);
     place(app, &tile.picture, slot.picture, frame, placed);
+}
+
+/// In so many columns: without what is in parentheses, or with less of what comes before the last word. That tells one tile
+/// from another: a class, the number of a channel, a share.
+fn shortened(caption: &str, width: usize) -> String {
+    const LEAST_BEFORE: usize = 2;
+    let length = |text: &str| text.chars().count();
+    let start = |text: &str, width: usize| text.chars().take(width).collect::<String>();
+    if length(caption) <= width {
+        return caption.to_owned();
+    }
+    let caption = caption.split(" (").next().unwrap_or(caption);
+    if length(caption) <= width {
+        return caption.to_owned();
+    }
+    match caption.rsplit_once(' ') {
+        Some((before, last)) if length(last) + 2 + LEAST_BEFORE <= width => {
+            format!("{}… {last}", start(before, width - length(last) - 2).trim_end())
+        }
+        _ => format!("{}…", start(caption, width.saturating_sub(1))),
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +139,33 @@ mod tests {
         assert_eq!(sizes(54, 27, 10), [(12, 6); 10]);
         assert_eq!(sizes(200, 20, 3), [(38, 19); 3]);
         assert!(sizes(10, 1, 2).is_empty() && sizes(0, 0, 4).is_empty() && sizes(9, 9, 0).is_empty());
+    }
+
+    #[test]
+    fn no_more_gaps_than_need_be() {
+        let columns = |count| {
+            let slots = slots(Rect::new(0, 0, 80, 40), count, None);
+            slots.iter().filter(|slot| slot.picture.y == slots[0].picture.y).count()
+        };
+        assert_eq!([2, 4, 5, 6].map(columns), [2, 2, 3, 3]);
+    }
+
+    #[test]
+    fn a_caption_that_is_cut_keeps_what_tells_it_from_another() {
+        for (caption, width, shown) in [
+            ("airplane 76%", 12, "airplane 76%"),
+            ("airplane 76%", 10, "airpl… 76%"),
+            ("▸airplane 76%", 10, "▸airp… 76%"),
+            ("channel 104", 10, "chann… 104"),
+            ("channel 3 (all equal)", 12, "channel 3"),
+            ("channel 104 (all equal)", 10, "chann… 104"),
+            ("nothing speaks for automobile", 24, "nothing spea… automobile"),
+            ("speaks for automobile", 12, "speaks for …"),
+            ("picture", 4, "pic…"),
+            ("picture", 0, "…"),
+        ] {
+            assert_eq!(shortened(caption, width), shown);
+        }
     }
 
     #[test]
