@@ -101,6 +101,7 @@ fn the_doctor_finds_a_run_whole_and_names_every_damage() {
     let (said, _) = doctor(&dir, &[]);
     assert!(said.contains(&probe.display().to_string()), "{said}");
 
+    let config = fs::read_to_string(run.config()).expect("the configuration");
     let log = fs::read_to_string(run.events()).expect("the log");
     let mut lines: Vec<&str> = log.lines().collect();
     lines[2] = "{\"time_ms\":1,";
@@ -114,7 +115,15 @@ fn the_doctor_finds_a_run_whole_and_names_every_damage() {
     assert!(said.contains("the last line is torn, 12 bytes of it are there"), "{said}");
 
     fs::write(run.control(), "rubbish").expect("written");
-    fs::write(run.config(), "[model]\nhidden = 0\n").expect("written");
+    let (first_line, others) = config.split_once('\n').expect("lines");
+    fs::write(run.config(), config.replace("seed = 0", "seed = 1")).expect("written");
+    let (said, _) = doctor(&dir, &[]);
+    assert!(
+        said.contains("config            DAMAGED") && said.contains("it is not what its first line says"),
+        "{said}"
+    );
+    assert!(first_line.contains("delete this line if you change something"), "{first_line}");
+    fs::write(run.config(), others.replace("hidden = 8", "hidden = 0")).expect("written");
     let (said, _) = doctor(&dir, &[]);
     assert!(said.contains("config            DAMAGED") && said.contains("model.hidden = 0: must be"), "{said}");
     assert!(said.contains("control           DAMAGED"), "{said}");
@@ -152,6 +161,7 @@ fn a_checkpoint_of_another_network_is_told_with_every_tensor_that_does_not_fit()
     let dir = Dir::new();
     let run = trained(&dir);
     let config = fs::read_to_string(run.config()).expect("a configuration");
+    let (_, config) = config.split_once('\n').expect("lines after the checksum");
     fs::write(run.config(), config.replace("hidden = 8", "hidden = 9")).expect("written");
     let (said, whole) = doctor(&dir, &[]);
     assert!(!whole && said.contains("fc1.weight: shape [8, 64], expected [9, 64]; fc1.bias: shape [8]"), "{said}");

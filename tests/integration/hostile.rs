@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use taper::config::Config;
 use taper::data::cifar::parse_records;
 use taper::run::control::Control;
-use taper::run::dir::RunDir;
+use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
 use taper::run::lock::{Holder, Liveness, liveness};
 use taper::run::log::{FollowError, Follower};
@@ -86,6 +86,35 @@ fn every_changed_bit_of_a_log_with_checksums_is_told_and_no_wrong_record_is_give
         assert_eq!(errors.is_empty(), at == log.len() - 1, "bit {bit} of byte {at}");
         log[at] ^= 1 << bit;
     }
+}
+
+#[test]
+fn every_byte_of_a_runs_configuration_may_be_changed_or_cut_off_and_no_other_is_loaded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = Config::load(None, &[]).expect("the defaults");
+    let run = RunsDir::at(folder.path()).create(Some("run"), &whole).expect("a run");
+    let bytes = fs::read(run.config()).expect("its configuration");
+    assert_eq!(Config::load(Some(&run.config()), &[]), Ok(whole.clone()));
+    let refused = |damaged: &[u8], what: String| {
+        fs::write(run.config(), damaged).expect("written");
+        match Config::load(Some(&run.config()), &[]) {
+            Err(error) => assert!(error.to_string().contains("config.toml"), "{what}: {error}"),
+            // A letter in the words of the first line.
+            Ok(config) => assert_eq!(config, whole, "{what}"),
+        }
+    };
+    let mut damaged = bytes.clone();
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            damaged[at] ^= 1 << bit;
+            refused(&damaged, format!("bit {bit} of byte {at}"));
+            damaged[at] = bytes[at];
+        }
+        fs::write(run.config(), &bytes[..at]).expect("written");
+        let error = Config::load(Some(&run.config()), &[]).expect_err("it is cut off").to_string();
+        assert!(error.contains("config.toml: it "), "cut off at {at}: {error}");
+    }
+    refused(&[&bytes[..], b"x"].concat(), "one byte more".into());
 }
 
 /// A number such as a file may hold and a program may trip over.
