@@ -74,7 +74,7 @@ impl std::error::Error for ConfigError {}
 
 impl Config {
     /// The default, changed by what `file` says, changed by what the command line says. Every path in the result is
-    /// absolute.
+    /// absolute. A file with the first line of [`Config::to_toml_with_checksum`] must be as it was written.
     pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Self, ConfigError> {
         let mut settings = Settings::default();
         if let Some(path) = file {

@@ -13,6 +13,7 @@ mod divergence;
 mod exactness;
 mod explain;
 mod follow;
+mod fuzz_corpus;
 mod hostile;
 mod inside;
 mod kills;
