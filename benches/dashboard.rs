@@ -1,7 +1,5 @@
 //! What a long run costs the dashboard: a frame, and attaching. `cargo bench --bench dashboard`
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use divan::Bencher;
@@ -9,9 +7,9 @@ use jiff::tz::TimeZone;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
 use ratatui::{Frame, Terminal};
-use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
+use taper::run::event::{EpochDone, Event, FORMAT_VERSION, Record, RunStarted, StepsDone};
 use taper::run::lock::Liveness;
-use taper::run::log::Follower;
+use taper::run::log::{EventLog, Follower};
 use taper::tui::app::{App, Update};
 use taper::tui::theme::Theme;
 use taper::tui::view;
@@ -62,18 +60,16 @@ fn app() -> App {
 }
 
 fn write(path: &Path, steps_per_line: u64) {
-    let mut file = BufWriter::new(File::create(path).expect("a log"));
+    let mut log = EventLog::open(path).expect("a log");
     for record in records(steps_per_line) {
-        serde_json::to_writer(&mut file, &record).expect("a line");
-        file.write_all(b"\n").expect("a line");
+        log.write(&record).expect("a line");
     }
-    file.flush().expect("a log");
 }
 
 /// A run of a million steps, an epoch's end after every 782.
 fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
     let started = RunStarted {
-        version: 1,
+        version: FORMAT_VERSION,
         run: "long".into(),
         model: "cnn 32-64-128".into(),
         parameters: 1_147_914,

@@ -2,6 +2,7 @@
 //!
 //! Defaults are the study's. The resolved configuration is written to the run directory and suffices to repeat it.
 
+mod checksum;
 mod load;
 mod validate;
 

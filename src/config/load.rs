@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::Config;
+use super::checksum::{is_unchanged, with_checksum};
 use super::validate::{RULES, Rule, broken};
 use crate::nearest::nearest;
 
@@ -73,7 +74,7 @@ impl std::error::Error for ConfigError {}
 
 impl Config {
     /// The default, changed by what `file` says, changed by what the command line says. Every path in the result is
-    /// absolute.
+    /// absolute. A file with the first line of [`Config::to_toml_with_checksum`] must be as it was written.
     pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Self, ConfigError> {
         let mut settings = Settings::default();
         if let Some(path) = file {
@@ -88,6 +89,11 @@ impl Config {
     /// As the configuration file that repeats it.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a validated configuration has a TOML form")
+    }
+
+    /// As [`Config::to_toml`], with a first line that tells [`Config::load`] whether the rest was changed.
+    pub fn to_toml_with_checksum(&self) -> String {
+        with_checksum(&self.to_toml())
     }
 }
 
@@ -104,10 +110,21 @@ impl Settings {
     fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError::one(format!("{name}: {error}")))?;
+        if !is_unchanged(&text) {
+            return Err(ConfigError::one(format!(
+                "{name}: it is not what its first line says: it was damaged, or changed by hand; if you changed it, delete \
+                 that line, else copy the configuration of another run like it"
+            )));
+        }
         let table: Table = toml::from_str(&text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             ConfigError::one(format!("{name}: line {line}: {}", error.message().replace('\n', "; ")))
         })?;
+        if table.is_empty() {
+            return Err(ConfigError::one(format!(
+                "{name}: it sets nothing: it was cut off, or is not the file you mean; the defaults need no file"
+            )));
+        }
         for (section, value) in table {
             match value {
                 Value::Table(keys) if is_section(&section) => {

@@ -6,8 +6,8 @@ pub mod augment;
 pub mod cifar;
 pub mod fetch;
 pub mod loader;
-mod npm;
-mod pickle;
+pub mod npm;
+pub mod pickle;
 pub mod sample;
 
 use anyhow::{Context, Result, bail, ensure};

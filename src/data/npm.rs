@@ -62,7 +62,11 @@ fn sprite_name(batch: &str) -> String {
     format!("{batch}.png")
 }
 
-fn read_labels(json: &[u8]) -> Result<Vec<u8>> {
+/// The labels of a list of numbers.
+///
+/// # Errors
+/// The entry that is no label.
+pub fn read_labels(json: &[u8]) -> Result<Vec<u8>> {
     let labels: Vec<i64> = serde_json::from_slice(json)?;
     let label = |(index, label)| check_label(label).map_err(|problem| anyhow!("entry {index}: {problem}"));
     labels.into_iter().enumerate().map(label).collect()

@@ -67,17 +67,19 @@ impl Weights {
     }
 
     fn take(&self, bytes: &[u8]) -> anyhow::Result<()> {
-        assign(bytes, self.named().map(|(name, var)| (name.to_owned(), var)))
+        Ok(assign(find(bytes, self.named().map(|(name, var)| (name.to_owned(), var)))?)?)
     }
 }
 
-/// Gives each variable the tensor of its name in the bytes of a safetensors file. What is missing there, what is too much,
-/// and what has another shape or type is listed in one error, and then nothing is changed. A missing
-/// `num_batches_tracked` is no error.
-pub fn assign<'a>(bytes: &[u8], variables: impl IntoIterator<Item = (String, &'a Var)>) -> anyhow::Result<()> {
+/// For each variable, in their order, the tensor of its name in the bytes of a safetensors file. What is missing there, what
+/// is too much, and what has another shape or type is listed in one error. A missing `num_batches_tracked` is no error.
+pub fn find<'a>(
+    bytes: &[u8],
+    variables: impl IntoIterator<Item = (String, &'a Var)>,
+) -> anyhow::Result<Vec<(&'a Var, Tensor)>> {
     let mut found = deserialize(bytes, &Device::Cpu)?;
     let mut wrong = vec![];
-    let mut taken = vec![];
+    let mut fitting = vec![];
     for (name, var) in variables {
         match found.remove(&name) {
             None if name.ends_with("num_batches_tracked") => {}
@@ -88,17 +90,19 @@ pub fn assign<'a>(bytes: &[u8], variables: impl IntoIterator<Item = (String, &'a
             Some(tensor) if tensor.dtype() != var.dtype() => {
                 wrong.push(format!("{name}: type {:?}, expected {:?}", tensor.dtype(), var.dtype()));
             }
-            Some(tensor) => taken.push((var, tensor)),
+            Some(tensor) => fitting.push((var, tensor)),
         }
     }
     wrong.extend(found.keys().map(|name| format!("{name}: not a tensor of this network")));
     if !wrong.is_empty() {
         bail!("{}", wrong.join("; "))
     }
-    for (var, tensor) in taken {
-        var.set(&tensor.to_device(var.device())?)?;
-    }
-    Ok(())
+    Ok(fitting)
+}
+
+/// Gives each variable its tensor.
+pub fn assign(found: Vec<(&Var, Tensor)>) -> Result<()> {
+    found.into_iter().try_for_each(|(var, tensor)| var.set(&tensor.to_device(var.device())?))
 }
 
 /// Named tensors as the bytes of a safetensors file.

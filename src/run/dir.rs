@@ -161,7 +161,7 @@ impl RunsDir {
             },
             None => create_named_by_time(&runs, config.model.short_name()).map_err(io)?,
         };
-        let written = run.write_atomically(&run.config(), config.to_toml().as_bytes());
+        let written = run.write_atomically(&run.config(), config.to_toml_with_checksum().as_bytes());
         if let Err(error) = written.and_then(|()| run.sync()).and_then(|()| File::open(&runs)?.sync_all()) {
             // It is ours, and holds nothing.
             let _ = std::fs::remove_dir_all(run.path());

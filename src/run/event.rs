@@ -10,8 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::confusion::Confusion;
 use super::step_time::StepTime;
 
-/// Version of the event log and of the control protocol; in the first event and in every request.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of the event log, in the first event of each trainer.
+pub const FORMAT_VERSION: u32 = 2;
+/// The first whose every line has a checksum.
+pub const FORMAT_WITH_CHECKSUMS: u32 = 2;
 
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -3,6 +3,7 @@
 //! A line counts once its newline is there. A torn last line is normal: a reader waits for the rest of it, and the next
 //! trainer cuts it off. Readers therefore never keep bytes of an incomplete line, they read them again.
 
+mod line;
 mod reserve;
 
 use std::fs::{File, OpenOptions};
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::event::{Event, FORMAT_VERSION, Record};
+use line::{Fault, LineReader};
 use reserve::Reserve;
 pub use reserve::Room;
 
@@ -56,8 +58,7 @@ impl EventLog {
         // A full disk may have taken a part: without the cut, this line would end that broken one.
         self.cut()?;
         self.reserve.refill(&self.file, self.len);
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
+        let line = line::to_bytes(record)?;
         self.torn = true;
         if let Err(error) = self.file.write_all(&line) {
             // Tried again before the next line.
@@ -127,7 +128,7 @@ pub enum FollowError {
     Malformed { path: PathBuf, line: u64, offset: u64, reason: String },
     /// Final: reading again gives the same error.
     #[error(
-        "{path}: line {line} is of log format {found}, this taper reads format {FORMAT_VERSION}: use the taper that made the run",
+        "{path}: line {line} is of log format {found}, this taper reads formats 1 to {FORMAT_VERSION}: use the taper that made the run",
         path = .path.display()
     )]
     Version { path: PathBuf, line: u64, found: u64 },
@@ -145,13 +146,15 @@ pub struct Follower {
     offset: u64,
     /// Lines before `offset`.
     lines: u64,
+    reader: LineReader,
     buffer: Vec<u8>,
 }
 
 impl Follower {
     /// Follows the log at `path`, which need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), file: None, offset: 0, lines: 0, buffer: Vec::new() }
+        let reader = LineReader::default();
+        Self { path: path.into(), file: None, offset: 0, lines: 0, reader, buffer: Vec::new() }
     }
 
     /// The next records, from at most `max_bytes` of the file (more only where a single line is longer). Empty: there
@@ -200,7 +203,7 @@ impl Follower {
         let buffer = std::mem::take(&mut self.buffer);
         let mut outcome = Ok(());
         for line in buffer[..len].split_inclusive(|&byte| byte == b'\n') {
-            match parse(line) {
+            match self.reader.parse(line) {
                 Ok(Some(record)) => records.push(record),
                 Ok(None) => {}
                 // What came before the fault is given first; the next call meets the fault at once.
@@ -227,42 +230,4 @@ impl Follower {
         self.buffer = buffer;
         outcome.map(|()| records)
     }
-}
-
-enum Fault {
-    Version(u64),
-    Malformed(String),
-}
-
-/// `None`: an event of a kind that is not known here.
-fn parse(line: &[u8]) -> Result<Option<Record>, Fault> {
-    match serde_json::from_slice::<Record>(line) {
-        Ok(Record { event: Event::RunStarted(started), .. }) if started.version != FORMAT_VERSION => {
-            Err(Fault::Version(started.version.into()))
-        }
-        Ok(record) => Ok(Some(record)),
-        Err(error) => explain(line, error),
-    }
-}
-
-/// Tells a newer taper's event from a broken line.
-fn explain(line: &[u8], error: serde_json::Error) -> Result<Option<Record>, Fault> {
-    let malformed = |reason: String| Err(Fault::Malformed(reason));
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) else {
-        return malformed(error.to_string());
-    };
-    let Some(kind) = value.get("event").and_then(|kind| kind.as_str()) else {
-        return malformed("it has no `event`".to_owned());
-    };
-    // Another format may have other fields, so its first line need not parse to be recognised.
-    if let (Event::RUN_STARTED, Some(found)) = (kind, value.get("version").and_then(|version| version.as_u64()))
-        && found != u64::from(FORMAT_VERSION)
-    {
-        return Err(Fault::Version(found));
-    }
-    // serde has no structured form of this error. It also covers a command of a newer taper.
-    if error.to_string().starts_with("unknown variant") {
-        return Ok(None);
-    }
-    malformed(error.to_string())
 }

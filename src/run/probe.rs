@@ -20,6 +20,7 @@
 //! | `convL.gates` | u8 (N, C) | of the block's channels; absent without such attention |
 //! | `convL.places` | u8 (N, H, W) | how much the block attends to each place; absent without such attention |
 //! | `conv3.pairs` | u8 (N, H · W, H, W) | how much each place, row by row, looks at all; absent without non-local attention |
+//! | `sha256` | u8 (32) | of all the other tensors, by their names: `NAME TYPE [SHAPE]`, a newline, the bytes; older probes lack it |
 //!
 //! and, for each that is quantised, `NAME.scale` and `NAME.offset`, f32, with a number for each map or list of gates: (N, K),
 //! (R), (N, 3), (N, H · W) or (N). Its one metadata entry, `taper_probe`, is the format's version.
@@ -34,6 +35,7 @@ use std::collections::HashMap;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::data::{CLASSES, PICTURE_BYTES, SIDE};
@@ -50,6 +52,8 @@ pub const MISTAKES: usize = 12;
 pub const LAYERS: [&str; 3] = ["conv1", "conv2", "conv3"];
 const VERSION_KEY: &str = "taper_probe";
 const VERSION: &str = "1";
+/// A tensor and no metadata: those are written in any order, and equal probes would not give equal bytes.
+const CHECKSUM: &str = "sha256";
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
@@ -136,6 +140,8 @@ pub enum ProbeError {
     Safetensors(#[from] safetensors::SafeTensorError),
     #[error("a probe of version {0}, this taper reads {VERSION}")]
     Version(String),
+    #[error("it is damaged: its SHA-256 is not the one that it names")]
+    Changed,
     #[error("no probe: {0} is missing or has another type or shape")]
     Tensor(String),
 }
@@ -190,6 +196,7 @@ impl Probe {
             return Err(ProbeError::Version(version));
         }
         let file = Reader(SafeTensors::deserialize(bytes)?);
+        file.check()?;
         let wrong = |name: &str| ProbeError::Tensor(name.into());
         let one = |name: &str| file.u64s(name)?.first().copied().ok_or_else(|| wrong(name));
         let indices = file.u64s("indices")?;
@@ -336,7 +343,12 @@ impl Writer {
         self.add(&format!("{name}.offset"), Dtype::F32, outer, offsets);
     }
 
-    fn finish(self) -> Result<Vec<u8>, ProbeError> {
+    fn finish(mut self) -> Result<Vec<u8>, ProbeError> {
+        let parts = self.tensors.iter();
+        let checksum = checksum(
+            parts.map(|(name, dtype, shape, bytes)| (name.as_str(), *dtype, shape.as_slice(), bytes.as_slice())),
+        );
+        self.add(CHECKSUM, Dtype::U8, vec![checksum.len()], checksum);
         let views = self
             .tensors
             .iter()
@@ -345,6 +357,18 @@ impl Writer {
         let about = HashMap::from([(VERSION_KEY.to_owned(), VERSION.to_owned())]);
         Ok(safetensors::serialize(views, Some(about))?)
     }
+}
+
+/// Of tensors in any order.
+fn checksum<'a>(tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], &'a [u8])>) -> Vec<u8> {
+    let mut tensors: Vec<_> = tensors.collect();
+    tensors.sort_unstable_by_key(|(name, ..)| *name);
+    let mut hash = Sha256::new();
+    for (name, dtype, shape, bytes) in tensors {
+        hash.update(format!("{name} {dtype:?} {shape:?}\n"));
+        hash.update(bytes);
+    }
+    hash.finalize().to_vec()
 }
 
 struct Reader<'a>(SafeTensors<'a>);
@@ -375,6 +399,17 @@ impl Dequantised {
 }
 
 impl<'a> Reader<'a> {
+    /// Compares the checksum, if there is one.
+    fn check(&self) -> Result<(), ProbeError> {
+        if !self.has(CHECKSUM) {
+            return Ok(());
+        }
+        let tensors = self.0.tensors();
+        let others = tensors.iter().filter(|(name, _)| name != CHECKSUM);
+        let found = checksum(others.map(|(name, view)| (name.as_str(), view.dtype(), view.shape(), view.data())));
+        if self.words(CHECKSUM, Dtype::U8)? == found { Ok(()) } else { Err(ProbeError::Changed) }
+    }
+
     fn has(&self, name: &str) -> bool {
         self.0.tensor(name).is_ok()
     }
@@ -601,6 +636,21 @@ mod tests {
         assert_eq!(error.to_string(), "no probe: indices is missing or has another type or shape");
     }
 
+    /// As older versions of taper wrote it.
+    fn without_checksum(bytes: &[u8]) -> Vec<u8> {
+        let tensors = SafeTensors::deserialize(bytes).unwrap().tensors();
+        let about = HashMap::from([(VERSION_KEY.to_owned(), VERSION.to_owned())]);
+        safetensors::serialize(tensors.into_iter().filter(|(name, _)| name != CHECKSUM), Some(about)).unwrap()
+    }
+
+    #[test]
+    fn an_older_probe_without_a_checksum_is_read() {
+        let bytes = probe(Attends::Nothing).to_bytes().unwrap();
+        let older = without_checksum(&bytes);
+        assert!(older.len() < bytes.len());
+        assert_eq!(Probe::from_bytes(&older).unwrap(), Probe::from_bytes(&bytes).unwrap());
+    }
+
     /// With another first byte in a tensor.
     fn changed(bytes: &[u8], tensor: &str, first: u8) -> Vec<u8> {
         let file = SafeTensors::deserialize(bytes).unwrap();
@@ -612,7 +662,7 @@ mod tests {
 
     #[test]
     fn numbers_that_cannot_be_are_named() {
-        let bytes = probe(Attends::ChannelsAndPlaces).to_bytes().unwrap();
+        let bytes = without_checksum(&probe(Attends::ChannelsAndPlaces).to_bytes().unwrap());
         for (tensor, first) in [("pinned", 6), ("true_classes", 10)] {
             let error = Probe::from_bytes(&changed(&bytes, tensor, first)).unwrap_err().to_string();
             assert_eq!(error, format!("no probe: {tensor} is missing or has another type or shape"));
@@ -622,9 +672,25 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_byte_is_an_error_or_the_same_probe() {
+        let mut bytes = probe(Attends::ChannelsAndPlaces).to_bytes().unwrap();
+        let whole = Probe::from_bytes(&bytes).unwrap();
+        let header = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
+        for place in (0..header).chain((header..bytes.len()).step_by(997)).chain(bytes.len() - 40..bytes.len()) {
+            bytes[place] ^= 1 << (place % 8);
+            match Probe::from_bytes(&bytes) {
+                Err(error) => assert!(place < header || matches!(error, ProbeError::Changed), "{place}: {error}"),
+                // Such as a letter in the name of the checksum.
+                Ok(read) => assert!(place < header && read == whole, "{place}"),
+            }
+            bytes[place] ^= 1 << (place % 8);
+        }
+    }
+
+    #[test]
     fn a_damaged_header_is_no_panic() {
         for attends in [Attends::ChannelsAndPlaces, Attends::Pairs] {
-            let mut bytes = probe(attends).to_bytes().unwrap();
+            let mut bytes = without_checksum(&probe(attends).to_bytes().unwrap());
             let header = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
             for place in (0..header).step_by(3) {
                 let was = bytes[place];

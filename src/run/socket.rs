@@ -39,9 +39,11 @@ use pace::{Pace, Slumber};
 
 use super::control::Control;
 use super::dir::RunDir;
-use super::event::{Command, FORMAT_VERSION};
+use super::event::Command;
 use crate::config::LEARNING_RATES;
 
+/// In every request.
+pub const PROTOCOL_VERSION: u32 = 1;
 /// The longest request, with its newline.
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 /// As many clients are served at once. For one more, the first to come of those that wait for no answer leaves; where all
@@ -281,14 +283,15 @@ struct Line<C> {
     command: C,
 }
 
-fn parse(line: &[u8]) -> Result<Command, String> {
+/// The command in a line that a client sent; else what to answer.
+pub fn parse(line: &[u8]) -> Result<Command, String> {
     const EXAMPLE: &str = r#"{"version":1,"command":{"name":"pause"}}"#;
     // The version first: a later one may word its commands otherwise.
     let line: Line<serde_json::Value> = serde_json::from_slice(line)
         .and_then(|object| Line::deserialize(serde_json::Value::Object(object)))
         .map_err(|error| format!("not a request: {error}; such as {EXAMPLE}"))?;
-    if line.version != FORMAT_VERSION {
-        return Err(format!("the request is of version {}, this trainer speaks {FORMAT_VERSION}", line.version));
+    if line.version != PROTOCOL_VERSION {
+        return Err(format!("the request is of version {}, this trainer speaks {PROTOCOL_VERSION}", line.version));
     }
     let command = serde_json::from_value(line.command).map_err(|error| format!("not a command: {error}"))?;
     if let Command::SetLearningRate { learning_rate } = command

@@ -20,11 +20,12 @@ use super::schedule::Plateau;
 use crate::config::BestBy;
 use crate::model::Cnn;
 use crate::run::dir::RunDir;
-use crate::run::event::{CheckpointReason, CheckpointSaved, FORMAT_VERSION};
+use crate::run::event::{CheckpointReason, CheckpointSaved};
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
+const STATE_VERSION: u32 = 1;
 
 /// Where training is, apart from weights and moments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,8 +137,8 @@ impl StateFile {
     /// the checksum can be that of the file without itself.
     fn parse(json: &[u8]) -> Result<Self> {
         let mut file: Self = serde_json::from_slice(json).context("it is damaged")?;
-        if file.version != FORMAT_VERSION {
-            bail!("it has version {}, this taper reads {FORMAT_VERSION}", file.version)
+        if file.version != STATE_VERSION {
+            bail!("it has version {}, this taper reads {STATE_VERSION}", file.version)
         }
         if let Some(own_sha256) = file.own_sha256.take()
             && own_sha256 != hex_sha256(&serde_json::to_vec_pretty(&file)?)
@@ -146,6 +147,14 @@ impl StateFile {
         }
         Ok(file)
     }
+}
+
+/// What the bytes of a `state.json` say.
+///
+/// # Errors
+/// They are damaged, or of another version.
+pub fn parse_state(json: &[u8]) -> Result<TrainState> {
+    Ok(StateFile::parse(json)?.state)
 }
 
 /// The checkpoints of a run.
@@ -182,7 +191,7 @@ impl Checkpoints {
         let started = Instant::now();
         let files = [(MODEL, cnn.weights().to_safetensors()?), (OPTIMIZER, adam.to_safetensors()?)];
         let sha256 = files.iter().map(|(file, bytes)| ((*file).to_owned(), hex_sha256(bytes))).collect();
-        let state_file = StateFile { version: FORMAT_VERSION, state: state.clone(), sha256, own_sha256: None };
+        let state_file = StateFile { version: STATE_VERSION, state: state.clone(), sha256, own_sha256: None };
         let json = state_file.into_json()?;
         let bytes = files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + json.len();
 

@@ -1,12 +1,13 @@
 //! Adam over the parameters of a network, with its state by parameter name.
 
+use std::iter::once;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor, Var};
 
 use crate::config::OptimizerConfig;
-use crate::model::weights::{Weights, assign, serialize};
+use crate::model::weights::{Weights, assign, find, serialize};
 use crate::ops::tape::Gradients;
 use crate::ops::{AdamStep, norm};
 
@@ -76,15 +77,18 @@ impl Adam {
     /// Takes the state from the bytes of `file`, or lists everything that is wrong with them and changes nothing.
     pub fn load(&mut self, bytes: &[u8], file: &Path) -> Result<()> {
         let inner = || {
-            let steps = Var::new(0i64, &Device::Cpu)?;
+            let step = Var::new(0i64, &Device::Cpu)?;
             let moments = self.slots.iter().flat_map(|slot| {
                 [
                     (format!("exp_avg.{}", slot.name), &slot.first_moment),
                     (format!("exp_avg_sq.{}", slot.name), &slot.second_moment),
                 ]
             });
-            assign(bytes, moments.chain([("step".to_owned(), &steps)]))?;
-            u64::try_from(steps.to_scalar::<i64>()?).context("step is negative")
+            let found = find(bytes, once(("step".to_owned(), &step)).chain(moments))?;
+            let (_, step) = found.first().expect("as many are found as are looked for");
+            let steps = u64::try_from(step.to_scalar::<i64>()?).context("step is negative")?;
+            assign(found)?;
+            anyhow::Ok(steps)
         };
         self.steps = inner().with_context(|| format!("cannot take the optimizer's state in {}", file.display()))?;
         Ok(())
@@ -125,6 +129,13 @@ mod tests {
         ] {
             assert!(error.contains(part), "{part} in {error}");
         }
+        assert!(adam.to_safetensors()? == whole);
+
+        let mut tensors = deserialize(&whole, &Device::Cpu)?;
+        tensors.insert("step".into(), Tensor::new(-1i64, &Device::Cpu)?);
+        tensors.insert("exp_avg.fc2.bias".into(), Tensor::ones(10, DType::F32, &Device::Cpu)?);
+        let error = adam.load(&serialize(tensors)?, Path::new("negative")).expect_err("no step is negative");
+        assert!(format!("{error:#}").contains("negative: step is negative"), "{error:#}");
         assert!(adam.to_safetensors()? == whole);
         Ok(())
     }

@@ -97,20 +97,34 @@ fn the_doctor_finds_a_run_whole_and_names_every_damage() {
     assert!(said.contains("is not the one in state.json") && said.contains("taper resume passes over it"), "{said}");
 
     let probe = fs::read_dir(run.probes()).expect("probes").next().expect("one").expect("an entry").path();
-    fs::write(&probe, "no tensors").expect("written");
+    let middle = fs::metadata(&probe).expect("a probe").len() as usize / 2;
+    flip(&probe, middle);
     let (said, _) = doctor(&dir, &[]);
-    assert!(said.contains(&probe.display().to_string()), "{said}");
+    assert!(said.contains(&format!("{}: it is damaged: its SHA-256 is not", probe.display())), "{said}");
 
+    let config = fs::read_to_string(run.config()).expect("the configuration");
     let log = fs::read_to_string(run.events()).expect("the log");
     let mut lines: Vec<&str> = log.lines().collect();
     lines[2] = "{\"time_ms\":1,";
+    let other_loss = lines[3].replace("\"examples\":", "\"examples\":1");
+    assert_ne!(lines[3], other_loss);
+    lines[3] = &other_loss;
     fs::write(run.events(), lines.join("\n") + "\n{\"time_ms\":2").expect("written");
     let (said, _) = doctor(&dir, &[]);
     assert!(said.contains("events.jsonl: line 3 (byte ") && said.contains("the line is passed over"), "{said}");
+    assert!(said.contains("line 4 (byte ") && said.contains("its checksum does not match"), "{said}");
     assert!(said.contains("the last line is torn, 12 bytes of it are there"), "{said}");
 
     fs::write(run.control(), "rubbish").expect("written");
-    fs::write(run.config(), "[model]\nhidden = 0\n").expect("written");
+    let (first_line, others) = config.split_once('\n').expect("lines");
+    fs::write(run.config(), config.replace("seed = 0", "seed = 1")).expect("written");
+    let (said, _) = doctor(&dir, &[]);
+    assert!(
+        said.contains("config            DAMAGED") && said.contains("it is not what its first line says"),
+        "{said}"
+    );
+    assert!(first_line.contains("delete this line if you change something"), "{first_line}");
+    fs::write(run.config(), others.replace("hidden = 8", "hidden = 0")).expect("written");
     let (said, _) = doctor(&dir, &[]);
     assert!(said.contains("config            DAMAGED") && said.contains("model.hidden = 0: must be"), "{said}");
     assert!(said.contains("control           DAMAGED"), "{said}");
@@ -125,17 +139,18 @@ fn the_doctor_finds_a_run_whole_and_names_every_damage() {
 }
 
 #[test]
-fn a_probe_may_be_cut_or_changed_anywhere_without_a_panic() {
+fn a_probe_may_be_cut_or_changed_anywhere_and_no_other_is_read() {
     let dir = Dir::new();
     let run = trained(&dir);
     let path = fs::read_dir(run.probes()).expect("probes").next().expect("one").expect("an entry").path();
     let mut bytes = fs::read(path).expect("a probe");
-    Probe::from_bytes(&bytes).expect("whole");
-    // All of the header; of the maps, any byte is a map.
+    let whole = Probe::from_bytes(&bytes).expect("whole");
+    // All of the header, and some of the maps.
     let header = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("eight")) as usize;
-    for at in 0..header {
+    for at in (0..header).chain((header..bytes.len()).step_by(97)) {
         bytes[at] ^= 1 << (at % 8);
-        let _ = Probe::from_bytes(&bytes);
+        // What is read is what was written: a letter in the name of the checksum is no other probe.
+        assert!(Probe::from_bytes(&bytes).map_or(true, |read| at < header && read == whole), "byte {at}");
         bytes[at] ^= 1 << (at % 8);
     }
     for length in (0..bytes.len()).step_by(97) {
@@ -148,6 +163,7 @@ fn a_checkpoint_of_another_network_is_told_with_every_tensor_that_does_not_fit()
     let dir = Dir::new();
     let run = trained(&dir);
     let config = fs::read_to_string(run.config()).expect("a configuration");
+    let (_, config) = config.split_once('\n').expect("lines after the checksum");
     fs::write(run.config(), config.replace("hidden = 8", "hidden = 9")).expect("written");
     let (said, whole) = doctor(&dir, &[]);
     assert!(!whole && said.contains("fc1.weight: shape [8, 64], expected [9, 64]; fc1.bias: shape [8]"), "{said}");

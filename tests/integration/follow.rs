@@ -292,13 +292,13 @@ fn an_alarm_of_an_older_or_a_later_kind_is_an_alarm() {
 #[test]
 fn another_format_is_refused_for_good() {
     // Another format may share no field with ours but these.
-    let log = Log::with(line(1) + "{\"time_ms\":1,\"event\":\"run_started\",\"version\":2}\n");
+    let log = Log::with(line(1) + "{\"time_ms\":1,\"event\":\"run_started\",\"version\":3}\n");
     let mut follower = Follower::new(&log.path);
     assert_eq!(steps(&follower.read(1000).unwrap()), [1]);
     for _ in 0..2 {
         let error = follower.read(1000).unwrap_err();
-        assert!(matches!(error, FollowError::Version { line: 2, found: 2, .. }), "{error:?}");
-        assert!(error.to_string().contains("is of log format 2, this taper reads format 1"), "{error}");
+        assert!(matches!(error, FollowError::Version { line: 2, found: 3, .. }), "{error:?}");
+        assert!(error.to_string().contains("is of log format 3, this taper reads formats 1 to 2"), "{error}");
     }
 }
 
@@ -324,5 +324,6 @@ fn records_survive_the_log() {
         assert!(records.iter().map(|record| &record.event).eq(again.iter().map(|record| &record.event)), "{name}");
         let lines = fs::read_to_string(&log.path).unwrap();
         assert!(lines.lines().all(|line| line.starts_with("{\"time_ms\":") && line.contains(",\"event\":\"")));
+        assert!(lines.lines().all(|line| line.contains(",\"crc32\":")), "{lines}");
     }
 }

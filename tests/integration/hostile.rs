@@ -1,46 +1,22 @@
 //! Files with arbitrary or changed bytes: an error that names the file, or what stands before the damage; never a panic.
-//! (`cargo fuzz` needs a nightly compiler. These are property tests instead, a few thousand cases each.)
+//! (What cargo fuzz makes of the same readers: `tests/fuzz`.)
 
 use std::fs;
-use std::path::Path;
 
 use proptest::prelude::*;
 use taper::config::Config;
 use taper::data::cifar::parse_records;
 use taper::run::control::Control;
-use taper::run::dir::RunDir;
+use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
 use taper::run::lock::{Holder, Liveness, liveness};
-use taper::run::log::{FollowError, Follower};
 use taper::run::state::RunState;
 
 use crate::follow::{fixture, fold};
+use crate::fuzz_corpus::targets::{look_at, read};
 
-/// Every record of a log, and every error on the way.
-fn read(path: &Path) -> (Vec<Record>, Vec<FollowError>) {
-    let (mut records, mut errors) = (vec![], vec![]);
-    let mut follower = Follower::new(path);
-    loop {
-        match follower.read(1 << 16) {
-            Ok(more) if more.is_empty() => return (records, errors),
-            Ok(more) => records.extend(more),
-            Err(error) => {
-                let is_final = !matches!(error, FollowError::Malformed { .. });
-                errors.push(error);
-                if is_final {
-                    return (records, errors);
-                }
-            }
-        }
-    }
-}
-
-/// Everything that a view asks of a run.
-fn look_at(state: &RunState) {
-    let _ = (state.summary(), state.best(), state.steps_in_epoch(), state.open_epoch_loss(), state.probe_share());
-    let _ = (state.active_secs(u64::MAX), state.wall_secs(0), state.step_time(), state.recent_step_time());
-    let _ = (state.losses.curve().count(), state.losses.smoothed());
-}
+/// Bytes of a log that are read at once.
+const WINDOW: usize = 1 << 16;
 
 #[test]
 fn every_byte_of_a_log_may_be_changed_and_the_lines_before_it_are_given() {
@@ -48,13 +24,13 @@ fn every_byte_of_a_log_may_be_changed_and_the_lines_before_it_are_given() {
     let path = folder.path().join("events.jsonl");
     for name in ["first_epoch", "continued", "paused"] {
         let mut log = fs::read(fixture(name)).expect("a log");
-        let whole = read(&fixture(name)).0;
+        let whole = read(&fixture(name), WINDOW).0;
         for at in 0..log.len() {
             let bit = 1 << (at % 8);
             log[at] ^= bit;
             fs::write(&path, &log).expect("written");
             log[at] ^= bit;
-            let (records, errors) = read(&path);
+            let (records, errors) = read(&path, WINDOW);
             let before = log[..at].iter().filter(|&&byte| byte == b'\n').count();
             assert!(records.len() >= before.min(whole.len()), "{name}, byte {at}");
             assert_eq!(records[..before.min(whole.len())], whole[..before.min(whole.len())], "{name}, byte {at}");
@@ -65,6 +41,56 @@ fn every_byte_of_a_log_may_be_changed_and_the_lines_before_it_are_given() {
             look_at(&fold(&records));
         }
     }
+}
+
+#[test]
+fn every_changed_bit_of_a_log_with_checksums_is_told_and_no_wrong_record_is_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("events.jsonl");
+    let mut log = fs::read(fixture("checksums")).expect("a log");
+    let (whole, none) = read(&fixture("checksums"), WINDOW);
+    assert!(none.is_empty() && whole.len() == 12);
+    for (at, bit) in (0..log.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        log[at] ^= 1 << bit;
+        fs::write(&path, &log).expect("written");
+        let (records, errors) = read(&path, WINDOW);
+        let line = log[..at].iter().filter(|&&byte| byte == b'\n').count();
+        // The changed line is lost, or both that were joined by the loss of a newline: then the last one waits for its own.
+        let lost = if log[at] ^ (1 << bit) == b'\n' { 2 } else { 1 };
+        let kept: Vec<_> = whole.iter().take(line).chain(whole.iter().skip(line + lost)).cloned().collect();
+        assert_eq!(records, kept, "bit {bit} of byte {at}");
+        assert_eq!(errors.is_empty(), at == log.len() - 1, "bit {bit} of byte {at}");
+        log[at] ^= 1 << bit;
+    }
+}
+
+#[test]
+fn every_byte_of_a_runs_configuration_may_be_changed_or_cut_off_and_no_other_is_loaded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = Config::load(None, &[]).expect("the defaults");
+    let run = RunsDir::at(folder.path()).create(Some("run"), &whole).expect("a run");
+    let bytes = fs::read(run.config()).expect("its configuration");
+    assert_eq!(Config::load(Some(&run.config()), &[]), Ok(whole.clone()));
+    let refused = |damaged: &[u8], what: String| {
+        fs::write(run.config(), damaged).expect("written");
+        match Config::load(Some(&run.config()), &[]) {
+            Err(error) => assert!(error.to_string().contains("config.toml"), "{what}: {error}"),
+            // A letter in the words of the first line.
+            Ok(config) => assert_eq!(config, whole, "{what}"),
+        }
+    };
+    let mut damaged = bytes.clone();
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            damaged[at] ^= 1 << bit;
+            refused(&damaged, format!("bit {bit} of byte {at}"));
+            damaged[at] = bytes[at];
+        }
+        fs::write(run.config(), &bytes[..at]).expect("written");
+        let error = Config::load(Some(&run.config()), &[]).expect_err("it is cut off").to_string();
+        assert!(error.contains("config.toml: it "), "cut off at {at}: {error}");
+    }
+    refused(&[&bytes[..], b"x"].concat(), "one byte more".into());
 }
 
 /// A number such as a file may hold and a program may trip over.
@@ -152,7 +178,7 @@ proptest! {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("events.jsonl");
         fs::write(&path, &bytes).expect("written");
-        let (records, errors) = read(&path);
+        let (records, errors) = read(&path, WINDOW);
         prop_assert_eq!(records.len() + errors.len(), bytes.iter().filter(|&&byte| byte == b'\n').count());
     }
 

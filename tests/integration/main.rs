@@ -14,6 +14,7 @@ mod durability;
 mod exactness;
 mod explain;
 mod follow;
+mod fuzz_corpus;
 mod hostile;
 mod inside;
 mod kills;

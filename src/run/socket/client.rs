@@ -8,9 +8,9 @@ use thiserror::Error;
 
 use super::super::control::Control;
 use super::super::dir::RunDir;
-use super::super::event::{Command, FORMAT_VERSION};
+use super::super::event::Command;
 use super::super::lock::{Holder, Liveness, liveness};
-use super::{Line, MAX_LINE_BYTES, Reply};
+use super::{Line, MAX_LINE_BYTES, PROTOCOL_VERSION, Reply};
 
 /// A command is answered when it is done, and a slow machine may first have to end a step or an evaluation.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
@@ -73,7 +73,7 @@ fn is_closed(error: &io::Error) -> bool {
 fn exchange(stream: &mut UnixStream, command: Command) -> io::Result<Reply> {
     stream.set_read_timeout(Some(ANSWER_TIME))?;
     stream.set_write_timeout(Some(ANSWER_TIME))?;
-    let mut line = serde_json::to_vec(&Line { version: FORMAT_VERSION, command })?;
+    let mut line = serde_json::to_vec(&Line { version: PROTOCOL_VERSION, command })?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = Vec::new();

@@ -1,0 +1,155 @@
+//! A line of the event log: a record as JSON, of whose fields the last is the checksum of the bytes before it.
+
+use super::super::event::{Event, FORMAT_VERSION, FORMAT_WITH_CHECKSUMS, Record};
+
+const CHECKSUM_FIELD: &[u8] = b",\"crc32\":";
+const NO_CHECKSUM: &str = "it lacks the checksum that the lines of this log have";
+
+/// With its newline.
+pub fn to_bytes(record: &Record) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(record)?;
+    line.pop();
+    let checksum = crc32fast::hash(&line);
+    line.extend_from_slice(CHECKSUM_FIELD);
+    line.extend_from_slice(checksum.to_string().as_bytes());
+    line.extend_from_slice(b"}\n");
+    Ok(line)
+}
+
+/// Why a line gives no record.
+pub enum Fault {
+    /// Of a format that is not known here.
+    Version(u64),
+    Malformed(String),
+}
+
+/// Reads the lines of a log in their order.
+#[derive(Debug, Default)]
+pub struct LineReader {
+    /// From the first line on that has a checksum, every line must have one. An older log has none, until a trainer of
+    /// this version takes up its run.
+    checksums: bool,
+}
+
+impl LineReader {
+    /// `None`: an event of a kind that is not known here.
+    pub fn parse(&mut self, line: &[u8]) -> Result<Option<Record>, Fault> {
+        match split_checksum(line) {
+            Some((content, checksum)) if crc32fast::hash(content) == checksum => self.checksums = true,
+            Some(_) => {
+                return Err(Fault::Malformed("its checksum does not match: the line was changed".to_owned()));
+            }
+            None if self.checksums => return Err(Fault::Malformed(NO_CHECKSUM.to_owned())),
+            None => {}
+        }
+        match serde_json::from_slice::<Record>(line) {
+            Ok(Record { event: Event::RunStarted(started), .. }) if !is_known(started.version.into()) => {
+                Err(Fault::Version(started.version.into()))
+            }
+            Ok(Record { event: Event::RunStarted(started), .. })
+                if started.version >= FORMAT_WITH_CHECKSUMS && !self.checksums =>
+            {
+                self.checksums = true;
+                Err(Fault::Malformed(NO_CHECKSUM.to_owned()))
+            }
+            Ok(record) => Ok(Some(record)),
+            Err(error) => explain(line, error),
+        }
+    }
+}
+
+/// The bytes that the checksum of a line is of, and the checksum.
+fn split_checksum(line: &[u8]) -> Option<(&[u8], u32)> {
+    let fields = line.strip_suffix(b"}\n")?;
+    let digits = fields.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (rest, digits) = fields.split_at(fields.len() - digits);
+    let content = rest.strip_suffix(CHECKSUM_FIELD)?;
+    Some((content, str::from_utf8(digits).ok()?.parse().ok()?))
+}
+
+fn is_known(version: u64) -> bool {
+    (1..=u64::from(FORMAT_VERSION)).contains(&version)
+}
+
+/// Tells a newer taper's event from a broken line.
+fn explain(line: &[u8], error: serde_json::Error) -> Result<Option<Record>, Fault> {
+    let malformed = |reason: String| Err(Fault::Malformed(reason));
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) else {
+        return malformed(error.to_string());
+    };
+    let Some(kind) = value.get("event").and_then(|kind| kind.as_str()) else {
+        return malformed("it has no `event`".to_owned());
+    };
+    // Another format may have other fields, so its first line need not parse to be recognised.
+    if let (Event::RUN_STARTED, Some(found)) = (kind, value.get("version").and_then(|version| version.as_u64()))
+        && !is_known(found)
+    {
+        return Err(Fault::Version(found));
+    }
+    // serde has no structured form of this error. It also covers a command of a newer taper.
+    if error.to_string().starts_with("unknown variant") {
+        return Ok(None);
+    }
+    malformed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paused(step: u64) -> Record {
+        Record { time_ms: 5, event: Event::Paused { step } }
+    }
+
+    fn reason(outcome: Result<Option<Record>, Fault>) -> String {
+        match outcome {
+            Err(Fault::Malformed(reason)) => reason,
+            Err(Fault::Version(version)) => panic!("version {version}"),
+            Ok(record) => panic!("{record:?}"),
+        }
+    }
+
+    #[test]
+    fn a_line_ends_in_the_checksum_of_what_stands_before_it() {
+        let line = to_bytes(&paused(7)).unwrap();
+        // By Python: zlib.crc32(b'{"time_ms":5,"event":"paused","step":7')
+        let expected = "{\"time_ms\":5,\"event\":\"paused\",\"step\":7,\"crc32\":1198100521}\n";
+        assert_eq!(String::from_utf8(line.clone()).unwrap(), expected);
+        assert!(matches!(LineReader::default().parse(&line), Ok(Some(record)) if record == paused(7)));
+    }
+
+    #[test]
+    fn every_changed_bit_and_every_missing_byte_is_noticed_where_checksums_are_expected() {
+        let whole = to_bytes(&paused(7)).unwrap();
+        let mut reader = LineReader::default();
+        assert!(reader.parse(&whole).is_ok());
+        for at in 0..whole.len() {
+            let mut missing = whole.clone();
+            missing.remove(at);
+            reason(reader.parse(&missing));
+            for bit in 0..8 {
+                let mut changed = whole.clone();
+                changed[at] ^= 1 << bit;
+                reason(reader.parse(&changed));
+            }
+        }
+    }
+
+    #[test]
+    fn lines_without_a_checksum_are_taken_until_the_first_that_has_one() {
+        let plain = [&serde_json::to_vec(&paused(1)).unwrap()[..], b"\n"].concat();
+        let mut reader = LineReader::default();
+        assert!(matches!(reader.parse(&plain), Ok(Some(_))));
+        assert!(matches!(reader.parse(&to_bytes(&paused(2)).unwrap()), Ok(Some(_))));
+        assert_eq!(reason(reader.parse(&plain)), NO_CHECKSUM);
+    }
+
+    #[test]
+    fn a_start_that_promises_checksums_must_have_one() {
+        let start = include_str!("../../../tests/fixtures/logs/checksums.jsonl").lines().next().unwrap();
+        let (content, _) = start.rsplit_once(",\"crc32\"").unwrap();
+        let mut reader = LineReader::default();
+        assert_eq!(reason(reader.parse(format!("{content}}}\n").as_bytes())), NO_CHECKSUM);
+        assert_eq!(reason(reader.parse(b"{\"time_ms\":1,\"event\":\"paused\",\"step\":1}\n")), NO_CHECKSUM);
+    }
+}
