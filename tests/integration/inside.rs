@@ -160,6 +160,8 @@ fn without_a_probe_or_with_a_broken_one_it_says_why() {
     let mut ended = Screen::new("completed", 120, 40);
     keys(&mut ended, "i");
     assert!(ended.text().contains("This run has saved no probe"));
+    keys(&mut ended, "m");
+    assert!(ended.text().contains("This run has saved no probe of an epoch"));
     let mut broken = Screen::new("training", 120, 40);
     broken.app.update(Update::Records(vec![saved(13, 416)]));
     let key = broken.app.wanted_probe().unwrap();
@@ -188,6 +190,27 @@ fn the_gallery_of_mistakes_opens_one_and_is_come_back_to() {
     load(&mut screen);
     keys(&mut screen, "i");
     assert!(screen.line_with("epoch 13").contains("picture 1/3"), "what was looked at before is looked at again");
+}
+
+#[test]
+fn mistakes_and_classes_are_reached_from_every_page_and_lead_back() {
+    let mut screen = screen(80, 24, SHADES);
+    keys(&mut screen, "iCm");
+    assert!(screen.text().contains("The most confident mistakes"));
+    screen.press(KeyCode::Enter);
+    load(&mut screen);
+    assert!(screen.text().contains("mistake 1/12"));
+    // Back to what lies under it, not over it once more.
+    keys(&mut screen, "nC");
+    assert!(screen.text().contains("Classes"));
+    screen.press(KeyCode::Esc);
+    load(&mut screen);
+    assert!(screen.text().contains("picture 1/3"), "{}", screen.text());
+    screen.press(KeyCode::Esc);
+    assert!(screen.text().contains("Batch loss"));
+    keys(&mut screen, "m");
+    assert!(screen.line_with("▸").contains("▸dog"), "{}", screen.text());
+    assert!(screen.text().contains("2 of 12"), "the one that was looked at last is chosen");
 }
 
 #[test]

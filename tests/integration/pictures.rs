@@ -37,10 +37,11 @@ fn count(terminal: &Terminal, part: &[u8]) -> usize {
     places(&terminal.received(), part).len()
 }
 
-/// The bytes of the greatest frame.
+/// The bytes of the greatest of the frames that begin in what was received.
 fn greatest_frame(received: &[u8]) -> usize {
-    let frames = places(received, BEGIN_FRAME).into_iter().zip(places(received, END_FRAME));
-    frames.map(|(begin, end)| end - begin).max().unwrap()
+    let ends = places(received, END_FRAME);
+    let bytes = |begin: usize| ends.iter().find(|&&end| end > begin).map(|end| end - begin);
+    places(received, BEGIN_FRAME).into_iter().filter_map(bytes).max().unwrap()
 }
 
 /// Waits until so many pictures were drawn since `before`, in whole frames.
