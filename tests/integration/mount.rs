@@ -86,7 +86,8 @@ impl Mount {
     /// Fails as long as somebody has a file open for writing.
     pub fn make_read_only(&self) -> Result<(), String> {
         let folder = self.folder.as_os_str();
-        let argv = self.enter(OsStr::new("mount"), [OsStr::new("-o"), OsStr::new("remount,ro"), folder]);
+        // With `bind` the mount is changed and not the tmpfs, some of whose options no user may repeat.
+        let argv = self.enter(OsStr::new("mount"), [OsStr::new("-o"), OsStr::new("remount,bind,ro"), folder]);
         let output = Command::new(&argv[0]).args(&argv[1..]).output().expect("nsenter");
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
     }
