@@ -309,7 +309,8 @@ fn quantised(values: &[f32]) -> (impl Iterator<Item = u8>, f32, f32) {
     let (low, high) = bounds.unwrap_or_default();
     let scale = (high - low) / 255.0;
     let per_unit = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    (values.iter().map(move |&value| ((value - low) * per_unit).round() as u8), scale, low)
+    // Rounded: none is below 0, and `round` is a call for each.
+    (values.iter().map(move |&value| ((value - low) * per_unit + 0.5) as u8), scale, low)
 }
 
 #[derive(Default)]
