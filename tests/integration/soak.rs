@@ -1,6 +1,6 @@
 //! A long run with pauses, probes, checkpoints and dashboards that come and go: nothing grows but the log.
 //!
-//! 1 000 steps by default; `TAPER_SOAK=100000 cargo test --test integration -- soak` takes half an hour.
+//! 1 000 steps by default; `TAPER_SOAK=100000 cargo test --test integration -- soak` takes forty minutes.
 
 use std::fs;
 
