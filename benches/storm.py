@@ -22,6 +22,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -300,6 +301,8 @@ def main():
 
 
 if __name__ == "__main__":
+    # The run must not outlive this script, also where a time limit ends it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         main()
     except CannotMeasure as error:
