@@ -45,9 +45,7 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
     if !extension.is_empty() {
         // Of two at once, the later must not change the file under the trainer of the earlier.
         let _lock = RunLock::acquire(&run)?;
-        let path = run.config();
-        let written = run.write_atomically(&path, config.to_toml_with_checksum().as_bytes()).and_then(|()| run.sync());
-        written.with_context(|| path.display().to_string())?;
+        run.write_config(&config).with_context(|| run.config().display().to_string())?;
     }
     match watch {
         Watch::Foreground => in_foreground(&run, config),

@@ -1,8 +1,5 @@
 //! The study's network: three blocks of convolution, batch normalisation, ReLU, attention if any and max-pool, then two
 //! linear layers.
-//!
-//! It comes in two halves, `features` and `head`: candle's `backward` discards the gradients of intermediate results, so
-//! whoever wants the gradient at the last feature map makes it a variable between the two.
 
 mod fired;
 mod inside;
@@ -77,13 +74,13 @@ impl Cnn {
     }
 
     /// Normalised pictures (N, 32, 32, 3) to the last feature map (N, 4, 4, channels).
-    pub fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+    fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         self.blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x, mode))
     }
 
     /// The last feature map (N, 4, 4, channels) to logits (N, 10).
-    pub fn head(&self, features: &Tensor, mode: Mode) -> Result<Tensor> {
-        let hidden = ops::relu(&self.fc1.forward(&ops::flatten_planes(features)?)?)?;
+    fn head(&self, features: &Tensor, mode: Mode) -> Result<Tensor> {
+        let hidden = self.hidden(features)?;
         let hidden = match mode {
             Mode::Train { seed, step } => {
                 ops::dropout(&hidden, self.dropout, &mut stream(seed, Purpose::Dropout, 0, step))?
@@ -91,6 +88,11 @@ impl Cnn {
             Mode::Evaluate => hidden,
         };
         self.fc2.forward(&hidden)
+    }
+
+    /// The last feature map (N, 4, 4, channels) to the hidden layer before dropout, (N, hidden).
+    fn hidden(&self, features: &Tensor) -> Result<Tensor> {
+        ops::relu(&self.fc1.forward(&ops::flatten_planes(features)?)?)
     }
 }
 

@@ -51,6 +51,22 @@ pub struct BlockParameters<'a> {
     pub ending: Ending<'a>,
 }
 
+impl<'a> BlockParameters<'a> {
+    fn gates(&self) -> Option<ChannelGates<'a>> {
+        match self.ending {
+            Ending::GateAndPool(gates) => Some(gates),
+            Ending::Pool | Ending::Rectified => None,
+        }
+    }
+
+    /// Those beside the convolution's weight, in the order of [`OfChannels`].
+    fn of_channels(&self) -> Vec<&'a Tensor> {
+        let gates = self.gates();
+        let of_gates = gates.iter().flat_map(ChannelGates::weights);
+        [self.bias, self.norm_weight, self.norm_bias].into_iter().chain(of_gates).collect()
+    }
+}
+
 /// What follows a block's ReLU.
 #[derive(Clone, Copy)]
 pub enum Ending<'a> {
@@ -123,25 +139,20 @@ fn finish(y: &Tensor, ending: Ending) -> Result<Tensor> {
 }
 
 fn apply(x: &Tensor, parameters: BlockParameters, statistics: Statistics) -> Result<Tensor> {
-    let BlockParameters { weight, bias, norm_weight, norm_bias, ending } = parameters;
+    let weight = parameters.weight;
     let geometry = geometry(x, weight, 1, weight.dim(2)? / 2)?;
     if geometry.height < 2 || geometry.width < 2 {
         bail!("pictures of {} x {} pixels are too small to pool", geometry.height, geometry.width)
     }
     let (x, weight, wants_x) = (x.contiguous()?, weight.contiguous()?, is_differentiable(x));
-    let of_channels = [bias, norm_weight, norm_bias];
-    let gates = match ending {
-        Ending::Rectified => {
-            let block = RectifiedBlock { geometry, statistics, wants_x, kept: Mutex::new(None) };
-            return apply3(&x, &weight, &join(&of_channels)?, block);
-        }
-        Ending::Pool => None,
-        Ending::GateAndPool(gates) => Some(gates),
-    };
-    let of_channels = of_channels.into_iter().chain(gates.iter().flat_map(ChannelGates::weights)).collect::<Vec<_>>();
-    let gates = gates.as_ref().map(ChannelGates::kind);
+    let of_channels = join(&parameters.of_channels())?;
+    if matches!(parameters.ending, Ending::Rectified) {
+        let block = RectifiedBlock { geometry, statistics, wants_x, kept: Mutex::new(None) };
+        return apply3(&x, &weight, &of_channels, block);
+    }
+    let gates = parameters.gates().as_ref().map(ChannelGates::kind);
     let block = ConvBlock { geometry, gates, statistics, wants_x, kept: Mutex::new(None) };
-    apply3(&x, &weight, &join(&of_channels)?, block)
+    apply3(&x, &weight, &of_channels, block)
 }
 
 /// Mean and biased variance of each channel.

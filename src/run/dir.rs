@@ -77,6 +77,13 @@ impl RunDir {
         Ok(())
     }
 
+    /// Returns when the configuration would survive a loss of power. To be called by whoever holds the run's lock, or has just
+    /// made its directory.
+    pub fn write_config(&self, config: &Config) -> io::Result<()> {
+        self.write_atomically(&self.config(), config.to_toml_with_checksum().as_bytes())?;
+        self.sync()
+    }
+
     /// Removes what a killed process left of [`RunDir::write_atomically`]: call it as the holder of the run's lock.
     pub fn remove_unfinished(&self) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.path)? {
@@ -161,8 +168,7 @@ impl RunsDir {
             },
             None => create_named_by_time(&runs, config.model.short_name()).map_err(io)?,
         };
-        let written = run.write_atomically(&run.config(), config.to_toml_with_checksum().as_bytes());
-        if let Err(error) = written.and_then(|()| run.sync()).and_then(|()| File::open(&runs)?.sync_all()) {
+        if let Err(error) = run.write_config(config).and_then(|()| File::open(&runs)?.sync_all()) {
             // It is ours, and holds nothing.
             let _ = std::fs::remove_dir_all(run.path());
             return Err(io(error));

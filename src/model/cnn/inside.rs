@@ -123,7 +123,7 @@ impl Cnn {
         };
         let [first, second, third] = &self.blocks;
         let blocks = [look(first)?, look(second)?, look(third)?];
-        let hidden = ops::relu(&self.fc1.forward(&ops::flatten_planes(&x)?)?)?.detach();
+        let hidden = self.hidden(&x)?.detach();
         let logits = self.fc2.forward(&hidden)?.detach();
         Ok(Inside { blocks, features: x, hidden, logits })
     }

@@ -36,14 +36,10 @@ impl OpenBlock {
         mean: &Tensor,
         variance: &Tensor,
     ) -> Result<Option<Self>> {
-        let gates = match parameters.ending {
-            Ending::Pool => None,
-            Ending::GateAndPool(gates) => Some(gates),
-            Ending::Rectified => return Ok(None),
-        };
-        if !has_f32_kernel(convolved) {
+        if matches!(parameters.ending, Ending::Rectified) || !has_f32_kernel(convolved) {
             return Ok(None);
         }
+        let gates = parameters.gates();
         let (pictures, height, width, outputs) = convolved.dims4()?;
         if height < 2 || width < 2 {
             bail!("pictures of {height} x {width} pixels are too small to pool")
@@ -57,11 +53,7 @@ impl OpenBlock {
             wants_x: false,
             kept: Mutex::new(None),
         };
-        let joined: Vec<&Tensor> = [parameters.bias, parameters.norm_weight, parameters.norm_bias]
-            .into_iter()
-            .chain(gates.iter().flat_map(ChannelGates::weights))
-            .collect();
-        let of_channels = join(&joined)?.to_vec1::<f32>()?;
+        let of_channels = join(&parameters.of_channels())?.to_vec1::<f32>()?;
         let (output, kept) = with_elements(convolved, |y| {
             let of_channels = block.of_channels(&of_channels);
             block.pool_and_keep(y, &of_channels.normalisation(block.statistics.known()), of_channels.gates)

@@ -120,7 +120,7 @@ mod tests {
         let (through, after) = cnn.blocks[layer.index()..].split_first().expect("every layer has its block");
         let x = through.finish(output)?;
         let x = after.iter().try_fold(x, |x, block| block.finish(&block.convolve(&x)?))?;
-        cnn.fc2.forward(&ops::relu(&cnn.fc1.forward(&ops::flatten_planes(&x)?)?)?)
+        cnn.fc2.forward(&cnn.hidden(&x)?)
     }
 
     #[test]
