@@ -1,4 +1,4 @@
-//! The loader's work on one core, a picture and a batch: `cargo bench --bench augment`.
+//! The loader's work on one core, an image and a batch: `cargo bench --bench augment`.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use divan::{Bencher, black_box};
 use taper::config::AugmentConfig;
 use taper::data::augment::{Augmentation, Jitter};
 use taper::data::loader::{EpochPlan, evaluation_batch, train_batches};
-use taper::data::{Dataset, PICTURE_BYTES, sample};
+use taper::data::{Dataset, IMAGE_BYTES, sample};
 
 /// Of the study.
 const BATCH: usize = 64;
@@ -19,19 +19,19 @@ fn main() {
     divan::main();
 }
 
-fn pictures() -> Dataset {
+fn images() -> Dataset {
     let (train, _) = sample::read().expect("the sample is built in");
     train
 }
 
-/// Applies one augmentation after the other, each to another picture.
+/// Applies one augmentation after the other, each to another image.
 fn apply(bencher: Bencher, augmentations: &[Augmentation]) {
-    let pictures = pictures();
-    let mut work = augmentations.iter().cycle().zip((0..pictures.len()).cycle());
-    let mut augmented = [0; PICTURE_BYTES];
+    let images = images();
+    let mut work = augmentations.iter().cycle().zip((0..images.len()).cycle());
+    let mut augmented = [0; IMAGE_BYTES];
     bencher.bench_local(|| {
         if let Some((augmentation, index)) = work.next() {
-            black_box(augmentation).apply(pictures.picture(index), &mut augmented);
+            black_box(augmentation).apply(images.image(index), &mut augmented);
         }
         black_box(augmented[0])
     });
@@ -45,7 +45,7 @@ fn draw(bencher: Bencher) {
 }
 
 #[divan::bench]
-fn picture(bencher: Bencher) {
+fn image(bencher: Bencher) {
     let config = AugmentConfig::default();
     let draws: Vec<_> = (0..1000).map(|index| Augmentation::draw(&config, 0, 1, index)).collect();
     apply(bencher, &draws);
@@ -73,15 +73,15 @@ fn jitter(bencher: Bencher, jitter: Jitter) {
 
 #[divan::bench]
 fn normalised_batch(bencher: Bencher) {
-    let pictures = pictures();
-    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| evaluation_batch(&pictures, 0..BATCH));
+    let images = images();
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| evaluation_batch(&images, 0..BATCH));
 }
 
 /// By one thread of the loader, with its start and its end.
 #[divan::bench]
 fn augmented_batch(bencher: Bencher) {
     let indices: Vec<_> = (0..BATCH).collect();
-    let dataset = Arc::new(pictures().select(&indices));
+    let dataset = Arc::new(images().select(&indices));
     let plan = EpochPlan {
         seed: 0,
         epoch: 1,

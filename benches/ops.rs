@@ -3,11 +3,11 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use divan::Bencher;
-use taper::ops::{self, AdamStep, BlockParameters, Ending, NonLocal, Projection, SpatialGates};
+use taper::ops::{self, AdamStep, BlockParameters, Epilogue, NonLocal, Projection, SpatialGates};
 
 const BATCH: usize = 64;
 
-/// Side of the picture, channels in, channels out.
+/// Side of the image, channels in, channels out.
 const BLOCKS: [(usize, usize, usize); 3] = [(32, 3, 32), (16, 32, 64), (8, 64, 128)];
 
 /// Inputs and outputs.
@@ -49,7 +49,7 @@ impl Block {
 
     fn parameters(&self) -> BlockParameters<'_> {
         let [bias, norm_weight, norm_bias] = &self.of_channels;
-        BlockParameters { weight: &self.weight, bias, norm_weight, norm_bias, ending: Ending::Pool }
+        BlockParameters { weight: &self.weight, bias, norm_weight, norm_bias, epilogue: Epilogue::Pool }
     }
 
     fn train(&self) -> Result<Tensor> {
@@ -114,18 +114,18 @@ impl Places {
 
     fn pooled(&self) -> Result<Tensor> {
         let [reduce, expand, kernel] = &self.weights;
-        ops::attend_places_and_pool(&self.x, SpatialGates { channels: Some([reduce, expand]), kernel })
+        ops::attend_positions_and_pool(&self.x, SpatialGates { channels: Some([reduce, expand]), kernel })
     }
 }
 
 #[divan::bench(args = BLOCKS)]
-fn attend_places_forward(bencher: Bencher, sizes: (usize, usize, usize)) {
+fn attend_positions_forward(bencher: Bencher, sizes: (usize, usize, usize)) {
     let places = Places::new(sizes);
     forward(bencher, || places.pooled());
 }
 
 #[divan::bench(args = BLOCKS)]
-fn attend_places_backward(bencher: Bencher, sizes: (usize, usize, usize)) {
+fn attend_positions_backward(bencher: Bencher, sizes: (usize, usize, usize)) {
     let places = Places::new(sizes);
     backward(bencher, || places.pooled());
 }

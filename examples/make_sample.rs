@@ -33,7 +33,7 @@ fn main() -> Result<()> {
     for (name, whole, per_class) in [("train.bin", train, TRAIN_PER_CLASS), ("test.bin", test, TEST_PER_CLASS)] {
         let part = first_of_each_class(&whole, per_class);
         std::fs::write(to.join(name), cifar::to_records(&part)).with_context(|| format!("writing {name}"))?;
-        println!("{}  {name}  {} pictures", cifar::sha256(&part), part.len());
+        println!("{}  {name}  {} images", cifar::sha256(&part), part.len());
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::data::fetch::FetchFrom;
 use crate::explain::feature_maps::Channels;
 use crate::run::spawn::TRAINER_COMMAND;
-use crate::tui::picture::Images;
+use crate::terminal_image::Images;
 
 /// Trains CIFAR-10 classifiers under a live dashboard that you can leave and come back to.
 ///
@@ -58,7 +58,7 @@ Environment:
   TAPER_RUNS_DIR  where the runs lie, as --runs-dir
   TAPER_LOG       what goes to a run's trainer.log, such as debug; info if unset
   TAPER_SIMD      the CPU kernels' instructions: avx512, avx2 or portable; the widest if unset
-  NO_COLOR        a dashboard without colours, and pictures as shaded characters"
+  NO_COLOR        a dashboard without colours, and images as shaded characters"
 );
 
 #[derive(Debug, Subcommand)]
@@ -73,7 +73,7 @@ pub enum Command {
     Pause(LiveRun),
     /// Save a live run now
     Checkpoint(LiveRun),
-    /// Have a live run save what it sees in its pinned pictures now
+    /// Have a live run save what it sees in its pinned images now
     Probe(LiveRun),
     /// Take a diverged run back to its last good checkpoint, with half the learning rate
     Rollback(LiveRun),
@@ -85,7 +85,7 @@ pub enum Command {
     SetLr(SetLrArgs),
     /// Go on with a run: paused, stopped, or dead
     Resume(ResumeArgs),
-    /// Evaluate a checkpoint on the test pictures
+    /// Evaluate a checkpoint on the test images
     Eval(EvalArgs),
     /// Look inside the network: feature maps, Grad-CAM, attention
     Explain(ExplainArgs),
@@ -157,10 +157,10 @@ pub struct Watching {
     pub drawing: Drawing,
 }
 
-/// How a terminal shows pictures.
+/// How a terminal shows images.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Drawing {
-    /// How pictures are drawn: auto, kitty, iterm, sixel, blocks (characters) or off
+    /// How images are drawn: auto, kitty, iterm, sixel, blocks (characters) or off
     #[arg(long, value_name = "HOW", value_enum, default_value_t, env = "TAPER_IMAGES", hide_possible_values = true)]
     pub images: Images,
 }
@@ -242,19 +242,19 @@ pub struct EvalArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A layer is what its convolution gives, before batch normalisation. A file is resized to 32 x 32.
-Without a terminal, titles and numbers are printed, and no pictures.
+Without a terminal, titles and numbers are printed, and no images.
 
 Examples:
   taper explain baseline --image 7                       why this class: Grad-CAM of conv3
   taper explain baseline --image 7 --class true --view gradcam++
   taper explain baseline --image cat.jpg --layer conv1 --view maps --channels active
   taper explain runs/baseline/checkpoints/e0012-s009384 --image 7 --view attention
-  taper explain baseline --image 7 --png pictures --scale 16 --raw cam.safetensors")]
+  taper explain baseline --image 7 --png images --scale 16 --raw cam.safetensors")]
 pub struct ExplainArgs {
     /// A run, whose best checkpoint is taken, or the folder of a checkpoint
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub target: String,
-    /// The number of one of the run's test pictures, from 0, or a picture file
+    /// The number of one of the run's test images, from 0, or an image file
     #[arg(long, value_name = "N|FILE", allow_hyphen_values = true)]
     pub image: String,
     /// conv1, conv2 or conv3
@@ -269,17 +269,17 @@ pub struct ExplainArgs {
     /// Which feature maps are shown
     #[arg(long, value_enum, default_value = "first")]
     pub channels: ChannelChoice,
-    /// A pixel of the 32 x 32 picture, from 0,0: what its place looks at, where conv3 has non-local attention; in the
+    /// A pixel of the 32 x 32 image, from 0,0: what its place looks at, where conv3 has non-local attention; in the
     /// attention view [default: 16,16]
     #[arg(long, value_name = "X,Y", allow_hyphen_values = true)]
     pub pixel: Option<String>,
     /// How many channels are shown [default: 9 maps, 3 of attention]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=4096))]
     pub count: Option<u16>,
-    /// Write the pictures into this folder
+    /// Write the images into this folder
     #[arg(long, value_name = "DIR")]
     pub png: Option<PathBuf>,
-    /// Pixels of a PNG for each pixel of the picture, in both directions
+    /// Pixels of a PNG for each pixel of the image, in both directions
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u32).range(1..=64))]
     pub scale: u32,
     /// Write the numbers: cam, cam_layer, maps, logits, and gates, places and pairs if there are any
@@ -298,7 +298,7 @@ pub enum View {
     /// The same, with weighed places
     #[value(name = "gradcam++")]
     GradcamPlusPlus,
-    /// The most active channels over the picture, and what the block attends to
+    /// The most active channels over the image, and what the block attends to
     Attention,
 }
 
@@ -337,7 +337,7 @@ pub struct BenchArgs {
     /// One value of the configuration, such as model.hidden=1024
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
-    /// Pictures a step
+    /// Images a step
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub batch_size: Option<String>,
     /// Steps to measure, after a few to warm up

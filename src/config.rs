@@ -47,7 +47,7 @@ pub struct DataConfig {
     pub dir: PathBuf,
     pub source: DataSource,
     pub shuffle: bool,
-    /// Training pictures held out to judge the run by, instead of the test set; 0 judges by the test set, as the study.
+    /// Training images held out to judge the run by, instead of the test set; 0 judges by the test set, as the study.
     pub validation_examples: usize,
 }
 
@@ -58,7 +58,7 @@ pub enum DataSource {
     Auto,
     /// The full CIFAR-10; not finding it is an error.
     Cifar10,
-    /// The 2 000 + 500 pictures in the binary.
+    /// The 2 000 + 500 images in the binary.
     Sample,
 }
 
@@ -219,7 +219,7 @@ pub struct CheckpointConfig {
 pub struct ProbeConfig {
     /// Epochs between two probes; 0 saves none but those that are asked for.
     pub every: u64,
-    /// Numbers of the test pictures that are probed, from 0.
+    /// Numbers of the test images that are probed, from 0.
     pub images: Vec<usize>,
 }
 

@@ -14,19 +14,21 @@
 //! * Intent and fact differ: a key sets "pausing", only the event sets "paused".
 //! * [`train`] and [`explain`] know no terminal; [`tui`] knows no candle.
 
-pub mod cells;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod data;
 pub mod explain;
-pub mod failure;
 pub mod format;
+pub mod metrics;
 pub mod model;
-pub mod nearest;
 pub mod ops;
-pub mod progress;
+pub mod optim;
 pub mod random;
+pub mod render;
 pub mod run;
+pub mod schedule;
+pub mod simd;
+pub mod terminal_image;
 pub mod train;
 pub mod tui;

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use taper::cli::Cli;
-use taper::{commands, failure};
+use taper::commands::{self, failure};
 
 fn main() -> ExitCode {
     match commands::run(Cli::parse()) {

@@ -17,7 +17,7 @@ pub enum Purpose {
     Dropout = 5,
 }
 
-/// The stream of random numbers for one thing: a picture of an epoch, the mask of a step, a parameter.
+/// The stream of random numbers for one thing: an image of an epoch, the mask of a step, a parameter.
 pub fn stream(seed: u64, purpose: Purpose, epoch: u64, index: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     for (bytes, word) in key.chunks_exact_mut(8).zip([seed, purpose as u64, epoch, index]) {

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{last_activity, named_or_live, watch};
 use crate::cli::AttachArgs;
-use crate::failure::UsageError;
+use crate::commands::failure::UsageError;
 use crate::run::dir::RunsDir;
 
 pub fn attach(runs: &RunsDir, args: &AttachArgs) -> Result<u8> {

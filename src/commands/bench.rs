@@ -14,9 +14,9 @@ use crate::config::{AttentionKind, Config};
 use crate::data::SIDE;
 use crate::format;
 use crate::model::flops;
-use crate::ops::simd::{self, SimdPath};
 use crate::run::spawn;
 use crate::run::step_time::{Breakdown, Part};
+use crate::simd::{self, SimdPath};
 use crate::train::device;
 use crate::train::measure::{Bench, EVALUATION_BATCHES, LOADED_BATCHES, PEAK_SIDE, WARM_UP_STEPS};
 
@@ -44,9 +44,9 @@ struct Report {
     images_per_sec: f64,
     eval_batch_size: usize,
     eval_images_per_sec: f64,
-    /// Of one picture alone.
+    /// Of one image alone.
     latency_ms: f64,
-    /// To augment and normalise a training picture, on one core.
+    /// To augment and normalise a training image, on one core.
     loading_us_per_image: f64,
     /// By the definition of the operations, whatever algorithm computes them.
     gflop_per_step: f64,
@@ -70,9 +70,9 @@ struct Cost {
     model: String,
     parameters: usize,
     step_ms: f64,
-    /// Of one picture alone.
+    /// Of one image alone.
     latency_ms: f64,
-    /// Of each picture of an evaluation batch, the preparation included.
+    /// Of each image of an evaluation batch, the preparation included.
     batch_latency_ms: f64,
 }
 
@@ -102,7 +102,7 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
     let device = device::open(&config.run.device)?;
     let is_cpu = device.is_cpu();
     let described = device::describe(&device);
-    let flops = flops::per_picture(&config.model, SIDE);
+    let flops = flops::per_image(&config.model, SIDE);
     let (batch_size, eval_batch_size) = (config.train.batch_size, config.train.eval_batch_size);
     let has_attention = config.model.attention != AttentionKind::None;
     let mut plain = config.clone();
@@ -173,7 +173,7 @@ struct Measured {
     taken: Vec<Breakdown>,
     /// Seconds of each evaluation batch,
     evaluated: Vec<f64>,
-    /// and of each single picture.
+    /// and of each single image.
     classified: Vec<f64>,
 }
 
@@ -241,7 +241,7 @@ impl Report {
                 self.percent_of_sgemm
             ),
             format!(
-                "evaluation  {} images/s at batch {}; one picture alone in {:.3} ms",
+                "evaluation  {} images/s at batch {}; one image alone in {:.3} ms",
                 count(self.eval_images_per_sec),
                 self.eval_batch_size,
                 self.latency_ms
@@ -282,11 +282,8 @@ impl Comparison {
             ratio(|cost| cost.batch_latency_ms),
         ];
         vec![
-            "what attention costs, beside the plain network in turns; a picture alone, and each of a batch:".to_owned(),
-            row(
-                "",
-                ["parameters", "step ms", "1 picture ms", &format!("{eval_batch_size}, each ms")].map(str::to_owned),
-            ),
+            "what attention costs, beside the plain network in turns; an image alone, and each of a batch:".to_owned(),
+            row("", ["parameters", "step ms", "1 image ms", &format!("{eval_batch_size}, each ms")].map(str::to_owned)),
             cost(configured),
             cost(plain),
             row("ratio", ratios),

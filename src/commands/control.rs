@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 
 use super::{named_or_live, say};
 use crate::cli::SetLrArgs;
+use crate::commands::failure::UsageError;
 use crate::config::LEARNING_RATES;
-use crate::failure::UsageError;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Command;
 use crate::run::socket::{Reply, SendError, send};

@@ -69,11 +69,11 @@ fn inspect_to(out: &mut impl Write, config: &DataConfig, edition: &Edition) -> R
     for ((name, batch), published) in BATCHES.into_iter().zip(in_use.read_batches(edition)).zip(&edition.batch_sha256) {
         match &batch {
             Ok(batch) if cifar::sha256(batch) == *published => {
-                writeln!(out, "{name:<14} {} pictures, checksum right", batch.len())?;
+                writeln!(out, "{name:<14} {} images, checksum right", batch.len())?;
             }
             Ok(batch) => {
                 faults += 1;
-                writeln!(out, "{name:<14} {} pictures, NOT the published ones: wrong checksum", batch.len())?;
+                writeln!(out, "{name:<14} {} images, NOT the published ones: wrong checksum", batch.len())?;
             }
             Err(error) => {
                 faults += 1;
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(told.matches("in use ").count(), 1);
         assert!(told.contains("cifar-10-batches-bin (folder of binary batches)"), "{told}");
         assert_eq!(told.matches("not used").count(), 5);
-        assert_eq!(told.matches("4 pictures, checksum right").count(), 6);
+        assert_eq!(told.matches("4 images, checksum right").count(), 6);
         assert!(told.contains("all                 20       4"), "{told}");
         assert!(told.contains("mean") && told.contains("std"), "{told}");
     }
@@ -159,7 +159,7 @@ mod tests {
         assert!(outcome.unwrap_err().to_string().starts_with("3 of 6 batches"));
         assert!(told.contains("data_batch_2.bin: byte 99: the file ends here"), "{told}");
         assert!(told.contains("data_batch_4.bin: there is no such file"), "{told}");
-        assert!(told.contains("test_batch     4 pictures, NOT the published ones"), "{told}");
+        assert!(told.contains("test_batch     4 images, NOT the published ones"), "{told}");
         assert_eq!(told.matches("checksum right").count(), 3);
     }
 

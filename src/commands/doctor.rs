@@ -11,14 +11,14 @@ use anyhow::Result;
 
 use super::say;
 use crate::cli::DoctorArgs;
+use crate::commands::failure;
 use crate::config::Config;
 use crate::data;
-use crate::failure;
-use crate::ops::simd;
 use crate::run::dir::RunsDir;
 use crate::run::lock::has_flock;
+use crate::simd;
+use crate::terminal_image::{self, Detected, Images};
 use crate::train::device;
-use crate::tui::picture::{self, Detected, Images};
 
 pub fn doctor(runs: &RunsDir, args: &DoctorArgs) -> Result<u8> {
     match &args.run {
@@ -36,7 +36,7 @@ fn describe_machine(runs: &RunsDir, images: Images) -> Result<u8> {
         ("data", describe_data(&config)),
         ("runs", describe_runs(runs)),
         ("terminal", describe_terminal()),
-        ("pictures", describe_pictures(images)),
+        ("images", describe_images(images)),
         ("logout", describe_logout()),
     ];
     for (subject, finding) in findings {
@@ -100,7 +100,7 @@ fn describe_data(config: &Config) -> String {
         Ok(source) => {
             let notice = source.notice.map_or(String::new(), |notice| format!("; {notice}"));
             let (train, test) = (source.train.len(), source.test.len());
-            format!("{} ({}), {train} + {test} pictures{notice}", source.name, source.origin)
+            format!("{} ({}), {train} + {test} images{notice}", source.name, source.origin)
         }
         Err(error) => failure::describe(&error),
     }
@@ -146,9 +146,9 @@ fn describe_terminal() -> String {
 }
 
 /// Asks the terminal as the dashboard does.
-fn describe_pictures(images: Images) -> String {
-    match picture::detect_in_shell(images) {
-        Ok(Detected { means, why, .. }) => format!("{means}: {why}"),
+fn describe_images(images: Images) -> String {
+    match terminal_image::detect_in_shell(images) {
+        Ok(Detected { backend, why, .. }) => format!("{backend}: {why}"),
         Err(error) => error.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! `taper eval`: how well a checkpoint does on the pictures that its run is judged by.
+//! `taper eval`: how well a checkpoint does on the images that its run is judged by.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::say;
 use crate::cli::EvalArgs;
+use crate::commands::failure::UsageError;
 use crate::config::Config;
 use crate::data::{self, CLASSES};
-use crate::failure::UsageError;
+use crate::metrics::Confusion;
 use crate::model::Cnn;
-use crate::run::confusion::Confusion;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::device;
@@ -24,11 +24,12 @@ struct Report {
     checkpoint: String,
     step: u64,
     data: String,
-    examples: u64,
+    #[serde(rename = "examples")]
+    samples: u64,
     loss: f64,
     /// Percent.
     accuracy: f64,
-    /// Pictures by true class, and in each row by predicted class.
+    /// Images by true class, and in each row by predicted class.
     confusion: Confusion,
 }
 
@@ -42,8 +43,8 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
         writeln!(out).context("stdout")?;
     } else {
         say(format!(
-            "{} {}: loss {:.4}, accuracy {:.2} % on {} test pictures of {}",
-            report.run, report.checkpoint, report.loss, report.accuracy, report.examples, report.data
+            "{} {}: loss {:.4}, accuracy {:.2} % on {} test images of {}",
+            report.run, report.checkpoint, report.loss, report.accuracy, report.samples, report.data
         ))?;
         for line in class_lines(&report.confusion) {
             say(line)?;
@@ -90,14 +91,14 @@ fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Re
         checkpoint: checkpoint.name(),
         step: checkpoint.state.step,
         data: source.name,
-        examples: evaluation.examples(),
+        samples: evaluation.samples(),
         loss: evaluation.mean_loss(),
         accuracy: evaluation.accuracy(),
         confusion: evaluation.confusion().clone(),
     })
 }
 
-/// A line for each class that there are pictures of.
+/// A line for each class that there are images of.
 fn class_lines(confusion: &Confusion) -> Vec<String> {
     let mut lines = vec![];
     for (class, name) in CLASSES.iter().enumerate() {

@@ -1,7 +1,7 @@
-//! `taper explain`: what the network of a checkpoint sees in a picture, printed, as PNG, and as numbers.
+//! `taper explain`: what the network of a checkpoint sees in an image, printed, as PNG, and as numbers.
 
 mod ansi;
-mod picture_file;
+mod image_file;
 mod tile;
 
 use std::collections::HashMap;
@@ -17,21 +17,22 @@ use ratatui::layout::Size;
 use self::tile::Tile;
 use super::say;
 use crate::cli::{ExplainArgs, View};
+use crate::commands::failure::UsageError;
 use crate::config::Config;
 use crate::data::loader::evaluation_batch;
 use crate::data::{self, CLASSES, Dataset, SIDE};
 use crate::explain::attention_map::{self, attention_maps};
-use crate::explain::colour::Ink;
-use crate::explain::drawing::Drawing;
 use crate::explain::feature_maps::{choose, feature_maps};
 use crate::explain::grad_cam::{Method, at_input, grad_cam};
-use crate::explain::{Map, confidences, predicted};
-use crate::failure::UsageError;
+use crate::metrics::{confidences, predicted};
 use crate::model::attention::AttentionWeights;
 use crate::model::{Cnn, Layer};
-use crate::nearest::nearest;
+use crate::render::Drawing;
+use crate::render::Map;
+use crate::render::colour_map::ColourMode;
 use crate::run::dir::RunsDir;
-use crate::tui::picture::{self, Images, Means, Protocol};
+use crate::terminal_image::nearest::nearest;
+use crate::terminal_image::{self, ImageBackend, Images, Protocol};
 
 /// Feature maps that are shown unless told.
 const MAPS: usize = 9;
@@ -45,7 +46,7 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     let (run, checkpoint) = super::eval::find(runs, &args.target)?;
     let config = Config::load(Some(&run.config()), &[])?;
     let input = Input::open(&args.image, &config)?;
-    // One picture is nothing for the CPU, whatever the run was trained on.
+    // One image is nothing for the CPU, whatever the run was trained on.
     let cnn = Cnn::new(&config.model, config.run.seed, &Device::Cpu)?;
     checkpoint.load_weights(&cnn)?;
 
@@ -62,7 +63,7 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     say(insight.title(&input))?;
     print(&tiles, &insight.numbers(args.view, pixel, &tiles), args.drawing.images)?;
     if let Some(folder) = &args.png {
-        for path in write_pictures(folder, &tiles, args.scale)? {
+        for path in write_images(folder, &tiles, args.scale)? {
             say(format!("wrote {path}"))?;
         }
     }
@@ -73,7 +74,7 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// Of a picture, in both directions from 0.
+/// Of an image, in both directions from 0.
 type Pixel = (usize, usize);
 
 /// Whose map is shown unless told.
@@ -84,7 +85,7 @@ fn parse_pixel(text: &str) -> Result<Pixel, UsageError> {
     numbers.filter(|&(x, y): &Pixel| x < SIDE && y < SIDE).ok_or_else(|| {
         let last = SIDE - 1;
         UsageError(format!(
-            "--pixel {text}: must be X,Y, a column and a row of the picture from 0 to {last}, such as 16,16"
+            "--pixel {text}: must be X,Y, a column and a row of the image from 0 to {last}, such as 16,16"
         ))
     })
 }
@@ -114,7 +115,7 @@ fn parse_class(text: &str) -> Result<Class, UsageError> {
     }
 }
 
-/// The picture that is explained.
+/// The image that is explained.
 struct Input {
     /// R, G and B, each row by row.
     planes: Vec<u8>,
@@ -124,22 +125,22 @@ struct Input {
 }
 
 impl Input {
-    /// The test picture of that number, or the file of that name.
+    /// The test image of that number, or the file of that name.
     fn open(image: &str, config: &Config) -> Result<Self> {
         if image.is_empty() || !image.bytes().all(|byte| byte.is_ascii_digit()) {
-            let picture_file::PictureFile { planes, description } = picture_file::read(Path::new(image))?;
+            let image_file::ImageFile { planes, description } = image_file::read(Path::new(image))?;
             return Ok(Self { planes, label: None, description: format!("{image}, {description}") });
         }
         let source = data::open(&config.data, config.run.seed)?;
         let count = source.test.len();
         let number = image.parse().ok().filter(|&number: &usize| number < count).ok_or_else(|| {
             let last = count - 1;
-            UsageError(format!("--image {image}: {} has {count} test pictures, numbers 0 to {last}", source.name))
+            UsageError(format!("--image {image}: {} has {count} test images, numbers 0 to {last}", source.name))
         })?;
         Ok(Self {
-            planes: source.test.picture(number).to_vec(),
+            planes: source.test.image(number).to_vec(),
             label: Some(source.test.labels[number].into()),
-            description: format!("test picture {number} of {count}, {}", source.name),
+            description: format!("test image {number} of {count}, {}", source.name),
         })
     }
 }
@@ -156,9 +157,9 @@ struct Insight {
     /// At the size of the layer.
     cam: Map,
     gates: Option<Vec<f32>>,
-    /// How much the block attends to each place.
-    places: Option<Map>,
-    /// How much each place, row by row, looks at all of them.
+    /// How much the block attends to each position.
+    positions: Option<Map>,
+    /// How much each position, row by row, looks at all of them.
     pairs: Option<Vec<Map>>,
 }
 
@@ -166,9 +167,9 @@ impl Insight {
     fn gain(cnn: &Cnn, input: &Input, layer: Layer, class: Class, view: View) -> Result<Self> {
         let mut one = Dataset::default();
         one.push(0, &input.planes);
-        let x = Tensor::from_vec(evaluation_batch(&one, 0..1).pictures, (1, SIDE, SIDE, 3), &Device::Cpu)?;
-        let inside = cnn.look_inside(&x)?;
-        let logits = inside.logits.to_vec2::<f32>()?.concat();
+        let x = Tensor::from_vec(evaluation_batch(&one, 0..1).images, (1, SIDE, SIDE, 3), &Device::Cpu)?;
+        let trace = cnn.trace(&x)?;
+        let logits = trace.logits.to_vec2::<f32>()?.concat();
         let class = match (class, input.label) {
             (Class::Predicted, _) => predicted(&logits),
             (Class::Chosen(class), _) => class,
@@ -182,18 +183,18 @@ impl Insight {
             View::GradcamPlusPlus => Method::GradCamPlusPlus,
             View::Maps | View::Gradcam | View::Attention => Method::GradCam,
         };
-        let cam = grad_cam(cnn, &inside, layer, &[(0, class)], method)?.remove(0);
-        let AttentionWeights { gates, map, pairs } = inside.attention(layer);
-        let width = inside.output(layer).dim(2)?;
+        let cam = grad_cam(cnn, &trace, layer, &[(0, class)], method)?.remove(0);
+        let AttentionWeights { gates, map, pairs } = trace.attention(layer);
+        let width = trace.output(layer).dim(2)?;
         Ok(Self {
             layer,
             class,
             method,
             logits,
-            maps: feature_maps(inside.output(layer), 0)?,
+            maps: feature_maps(trace.output(layer), 0)?,
             cam,
             gates: gates.as_ref().map(|gates| attention_map::gates(gates, 0)).transpose()?,
-            places: map.as_ref().map(|map| attention_map::places(map, 0)).transpose()?,
+            positions: map.as_ref().map(|map| attention_map::positions(map, 0)).transpose()?,
             pairs: pairs.as_ref().map(|pairs| attention_map::pairs(pairs, 0, width)).transpose()?,
         })
     }
@@ -210,7 +211,7 @@ impl Insight {
         )
     }
 
-    /// The place of the layer that holds a pixel, and what it looks at.
+    /// The position of the layer that holds a pixel, and what it looks at.
     fn looks_at(&self, (x, y): Pixel) -> Option<(Pixel, &Map)> {
         let pairs = self.pairs.as_ref()?;
         let first = pairs.first()?;
@@ -218,18 +219,18 @@ impl Insight {
         Some(((column, row), pairs.get(row * first.width + column)?))
     }
 
-    /// The picture, and what the view shows of it.
+    /// The image, and what the view shows of it.
     fn tiles(&self, input: &Input, pixel: Pixel, args: &ExplainArgs) -> Vec<Tile> {
         let layer = self.layer;
         let mut tiles = vec![Tile {
             channel: None,
-            title: "the picture".into(),
-            file: "picture".into(),
-            picture: input.planes.clone(),
-            drawing: Drawing::Picture,
+            title: "the image".into(),
+            file: "image".into(),
+            image: input.planes.clone(),
+            drawing: Drawing::Image,
         }];
         let mut add = |channel, title, file, drawing| {
-            tiles.push(Tile { channel, title, file, picture: input.planes.clone(), drawing });
+            tiles.push(Tile { channel, title, file, image: input.planes.clone(), drawing });
         };
         match args.view {
             View::Maps => {
@@ -250,9 +251,9 @@ impl Insight {
                     let file = format!("{layer}-attention-{channel:03}");
                     add(Some(channel), format!("{layer}, channel {channel}"), file, Drawing::Heat(chosen.map));
                 }
-                if let Some(places) = &self.places {
+                if let Some(positions) = &self.positions {
                     let title = format!("{layer}, what its block attends to");
-                    add(None, title, format!("{layer}-attention-places"), Drawing::Heat(places.clone()));
+                    add(None, title, format!("{layer}-attention-places"), Drawing::Heat(positions.clone()));
                 }
                 if let Some((_, map)) = self.looks_at(pixel) {
                     let (x, y) = pixel;
@@ -289,12 +290,12 @@ impl Insight {
                 });
             }
         }
-        if let (Some(places), View::Attention) = (&self.places, view) {
-            let (low, high) = places.range();
-            lines.push(format!("places: mean {:.4}, from {low:.4} to {high:.4}", places.mean()));
+        if let (Some(positions), View::Attention) = (&self.positions, view) {
+            let (low, high) = positions.range();
+            lines.push(format!("places: mean {:.4}, from {low:.4} to {high:.4}", positions.mean()));
         }
-        if let (Some((place, map)), View::Attention) = (self.looks_at(pixel), view) {
-            lines.push(looks_at_line(pixel, place, map));
+        if let (Some((position, map)), View::Attention) = (self.looks_at(pixel), view) {
+            lines.push(looks_at_line(pixel, position, map));
         }
         match (&self.gates, view) {
             (Some(gates), View::Attention) => {
@@ -326,8 +327,8 @@ impl Insight {
         if let Some(gates) = &self.gates {
             tensors.push(("gates", Tensor::from_slice(gates, gates.len(), &Device::Cpu)?));
         }
-        if let Some(places) = &self.places {
-            tensors.push(("places", of_map(places)?));
+        if let Some(positions) = &self.positions {
+            tensors.push(("places", of_map(positions)?));
         }
         if let Some(pairs) = &self.pairs {
             let pairs = pairs.iter().map(of_map).collect::<candle_core::Result<Vec<_>>>()?;
@@ -348,8 +349,8 @@ fn looks_at_line((x, y): Pixel, (column, row): Pixel, map: &Map) -> String {
     let most = (1..map.values.len()).fold(0, |most, at| if map.values[at] > map.values[most] { at } else { most });
     let (width, height, share) = (map.width, map.height(), 100.0 * map.values[most]);
     let (most_column, most_row) = (most % width, most / width);
-    let place = format!("pixel {x},{y}, place {column},{row} of {width} x {height}");
-    format!("{place}: looks most at place {most_column},{most_row}, with {share:.1} % of its attention")
+    let position = format!("pixel {x},{y}, position {column},{row} of {width} x {height}");
+    format!("{position}: looks most at position {most_column},{most_row}, with {share:.1} % of its attention")
 }
 
 /// Of each number from 0 to 1 a bar in eighths of a line.
@@ -365,18 +366,18 @@ fn method_name(method: Method) -> &'static str {
     }
 }
 
-/// The pictures, where there is a terminal, else their titles; and the numbers.
+/// The images, where there is a terminal, else their titles; and the numbers.
 fn print(tiles: &[Tile], numbers: &[String], images: Images) -> Result<()> {
     if io::stdout().is_terminal() {
         let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| size.ws_col.max(1));
-        let detected = picture::detect_in_shell(images)?;
+        let detected = terminal_image::detect_in_shell(images)?;
         if detected.is_second_best {
-            say(format!("pictures are drawn as {}: {}", detected.means, detected.why))?;
+            say(format!("images are drawn as {}: {}", detected.backend, detected.why))?;
         }
-        match detected.means {
-            Means::Cells(palette) => tile::lines(tiles, columns.into(), palette).iter().try_for_each(say)?,
-            Means::Protocol(protocol) => print_by(protocol, tiles, columns)?,
-            Means::Nothing => say(titles(tiles))?,
+        match detected.backend {
+            ImageBackend::Cells(palette) => tile::lines(tiles, columns.into(), palette).iter().try_for_each(say)?,
+            ImageBackend::Protocol(protocol) => print_by(protocol, tiles, columns)?,
+            ImageBackend::Nothing => say(titles(tiles))?,
         }
     } else {
         say(titles(tiles))?;
@@ -390,14 +391,14 @@ fn titles(tiles: &[Tile]) -> String {
 
 /// Each under its title, as large as with half blocks, by the terminal's own means.
 fn print_by(protocol: Protocol, tiles: &[Tile], columns: u16) -> Result<()> {
-    /// Pixels for each of the picture's: smooth enough, and little enough for a slow link.
+    /// Pixels for each of the image's: smooth enough, and little enough for a slow link.
     const SCALE: u32 = 2;
-    let (side, cell) = ((SIDE as u16).min(columns), picture::cell_size());
+    let (side, cell) = ((SIDE as u16).min(columns), terminal_image::cell_size());
     let size = Size::new(side, rows_of_square(side, cell));
     for row in tiles.chunks(tile::beside(columns.into())) {
         say(tile::titles(row, side.into()))?;
-        let pictures: Vec<RgbImage> = row.iter().map(|tile| tile.draw(SCALE, Ink::Colours)).collect();
-        picture::print_row(protocol, &pictures, size, tile::GAP as u16, cell).context("stdout")?;
+        let images: Vec<RgbImage> = row.iter().map(|tile| tile.draw(SCALE, ColourMode::Colours)).collect();
+        terminal_image::print_row(protocol, &images, size, tile::GAP as u16, cell).context("stdout")?;
     }
     Ok(())
 }
@@ -410,11 +411,11 @@ fn rows_of_square(columns: u16, cell: Option<Size>) -> u16 {
 }
 
 /// Returns the paths.
-fn write_pictures(folder: &Path, tiles: &[Tile], scale: u32) -> Result<Vec<String>> {
+fn write_images(folder: &Path, tiles: &[Tile], scale: u32) -> Result<Vec<String>> {
     std::fs::create_dir_all(folder).with_context(|| format!("--png: cannot create the folder {}", folder.display()))?;
     let write = |tile: &Tile| {
         let path = folder.join(format!("{}.png", tile.file));
-        tile.draw(scale, Ink::Colours)
+        tile.draw(scale, ColourMode::Colours)
             .save(&path)
             .with_context(|| format!("--png: cannot write {}", path.display()))?;
         Ok(path.display().to_string())
@@ -427,7 +428,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pixel_is_two_numbers_within_the_picture() {
+    fn a_pixel_is_two_numbers_within_the_image() {
         assert_eq!((parse_pixel("0,31").unwrap(), parse_pixel("7, 8").unwrap()), ((0, 31), (7, 8)));
         for wrong in ["", "3", "3,", "32,0", "0,32", "-1,4", "1,2,3", "a,b"] {
             let error = parse_pixel(wrong).unwrap_err().to_string();
@@ -443,12 +444,12 @@ mod tests {
         let map = Map::new(4, vec![0.01, 0.02, 0.02, 0.05, 0.1, 0.1, 0.6, 0.1]);
         assert_eq!(
             looks_at_line((31, 9), (3, 0), &map),
-            "pixel 31,9, place 3,0 of 4 x 2: looks most at place 2,1, with 60.0 % of its attention"
+            "pixel 31,9, position 3,0 of 4 x 2: looks most at position 2,1, with 60.0 % of its attention"
         );
     }
 
     #[test]
-    fn a_picture_is_square_whatever_shape_characters_have() {
+    fn an_image_is_square_whatever_shape_characters_have() {
         assert_eq!(rows_of_square(32, None), 16);
         assert_eq!(rows_of_square(32, Some(Size::new(8, 16))), 16);
         assert_eq!(rows_of_square(32, Some(Size::new(8, 19))), 13);

@@ -8,6 +8,8 @@ mod data;
 mod doctor;
 mod eval;
 mod explain;
+pub mod failure;
+pub mod progress;
 mod resume;
 mod runs;
 mod train;
@@ -21,8 +23,8 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 
 use crate::cli::{Cli, Command, DEFAULT_RUNS_DIR, DataCommand};
+use crate::commands::failure::UsageError;
 use crate::config::{Config, ConfigError, DataConfig, Override};
-use crate::failure::UsageError;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Command as Order;
 use crate::run::lock::{Liveness, liveness};

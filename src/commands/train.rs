@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 use super::configuration;
 use super::watch::{self, Watch};
 use crate::cli::TrainArgs;
+use crate::commands::failure;
+use crate::commands::progress::Printer;
 use crate::config::Config;
-use crate::failure;
-use crate::progress::Printer;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Outcome;
 use crate::run::spawn::{self, Handshake, SpawnError};
-use crate::train::process::{self, Ending};
+use crate::train::process::{self, ExitReason};
 
 pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     let options = [
@@ -49,10 +49,10 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
 pub fn in_foreground(run: &RunDir, config: Config) -> Result<u8> {
     spawn::trace_to_log(run).with_context(|| run.trainer_log().display().to_string())?;
     let mut printer = Printer::new();
-    let ending = process::run(run, config, move |record| printer.print(record), || {})?;
+    let exit_reason = process::run(run, config, move |record| printer.print(record), || {})?;
     // The result is for whoever still reads.
     let _ = watch::print_result(run);
-    Ok(exit_code(ending))
+    Ok(exit_code(exit_reason))
 }
 
 /// The process that `spawn` starts: trains without a terminal, and answers for itself by log and exit code.
@@ -80,7 +80,7 @@ pub fn trainer_process(run: &RunDir) -> u8 {
         )
     });
     match trained {
-        Ok(ending) => exit_code(ending),
+        Ok(exit_reason) => exit_code(exit_reason),
         Err(error) => {
             tracing::error!("{}", failure::describe(&error));
             let code = failure::exit_code(&error);
@@ -92,10 +92,10 @@ pub fn trainer_process(run: &RunDir) -> u8 {
     }
 }
 
-fn exit_code(ending: Ending) -> u8 {
-    match ending {
-        Ending::Outcome(Outcome::Completed | Outcome::Stopped) => 0,
-        Ending::Outcome(Outcome::Interrupted | Outcome::Failed) => failure::FAILURE,
-        Ending::Signal(signal) => 128 + signal as u8,
+fn exit_code(exit_reason: ExitReason) -> u8 {
+    match exit_reason {
+        ExitReason::Outcome(Outcome::Completed | Outcome::Stopped) => 0,
+        ExitReason::Outcome(Outcome::Interrupted | Outcome::Failed) => failure::FAILURE,
+        ExitReason::Signal(signal) => 128 + signal as u8,
     }
 }

@@ -8,14 +8,14 @@ use anyhow::Result;
 
 use super::{Shell, say};
 use crate::cli::Watching;
-use crate::failure::FAILURE;
+use crate::commands::failure::FAILURE;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{EpochDone, Outcome};
 use crate::run::lock::liveness;
 use crate::run::replay::replay;
 use crate::run::socket::{Reply, send};
 use crate::run::state::RunState;
-use crate::tui::picture::Images;
+use crate::terminal_image::Images;
 use crate::tui::{self, Attachment, Departure};
 
 /// How a run is watched.

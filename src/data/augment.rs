@@ -1,4 +1,4 @@
-//! The study's random transforms of a training picture, to the byte as torchvision does them on PIL images of u8.
+//! The study's random transforms of a training image, to the byte as torchvision does them on PIL images of u8.
 //!
 //! What is drawn ([`Augmentation`]) is kept apart from what is done to the pixels ([`Augmentation::apply`]), so that the
 //! pixels can be compared with torchvision's under the same draw. Sources: torchvision 0.24 `transforms/transforms.py`
@@ -15,21 +15,21 @@ use rand::seq::SliceRandom;
 use self::colour::{Planes, adjust_brightness, adjust_contrast, adjust_saturation, shift_hue};
 use super::{PLANE, SIDE};
 use crate::config::AugmentConfig;
-use crate::ops::simd::{self, SimdPath};
 use crate::random::{Purpose, stream};
+use crate::simd::{self, SimdPath};
 
-/// What is done to one picture, in this order: crop, flip, jitter, rotate.
+/// What is done to one image, in this order: crop, flip, jitter, rotate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Augmentation {
-    /// Column of the picture, in pixels, where the crop begins: below 0 it lies in the zero padding.
+    /// Column of the image, in pixels, where the crop begins: below 0 it lies in the zero padding.
     pub crop_left: i32,
     /// Likewise the row.
     pub crop_top: i32,
-    /// Left and right change places.
+    /// Left and right change positions.
     pub flip: bool,
     /// In the order of application.
     pub jitter: [Option<Jitter>; 4],
-    /// Counterclockwise, about the centre; nearest neighbour, zeros where the picture does not reach.
+    /// Counterclockwise, about the centre; nearest neighbour, zeros where the image does not reach.
     pub angle_degrees: f32,
 }
 
@@ -44,7 +44,7 @@ pub enum Jitter {
 }
 
 impl Augmentation {
-    /// Draws for picture `index` of the dataset in an epoch: a function of nothing but the arguments.
+    /// Draws for image `index` of the dataset in an epoch: a function of nothing but the arguments.
     pub fn draw(config: &AugmentConfig, seed: u64, epoch: u64, index: u64) -> Self {
         let mut rng = stream(seed, Purpose::Augment, epoch, index);
         let padding = i32::try_from(config.crop_padding).unwrap_or(i32::MAX);
@@ -69,7 +69,7 @@ impl Augmentation {
         Self { crop_left, crop_top, flip, jitter, angle_degrees }
     }
 
-    /// Transforms `src` into `dst`, both `PICTURE_BYTES` long: planes R, G, B.
+    /// Transforms `src` into `dst`, both `IMAGE_BYTES` long: planes R, G, B.
     pub fn apply(&self, src: &[u8], dst: &mut [u8]) {
         // The bytes are the same on every path; one that cannot be taken is reported by the network's kernels.
         self.apply_on(simd::chosen().unwrap_or(SimdPath::Portable), src, dst);
@@ -80,7 +80,7 @@ impl Augmentation {
     }
 }
 
-/// One picture: the kernel of [`Augmentation::apply`].
+/// One image: the kernel of [`Augmentation::apply`].
 struct Apply<'a> {
     augmentation: &'a Augmentation,
     src: &'a [u8],
@@ -93,42 +93,42 @@ impl WithSimd for Apply<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Self { augmentation, src, dst } = self;
-        let mut picture = crop(src, augmentation.crop_left, augmentation.crop_top);
+        let mut image = crop(src, augmentation.crop_left, augmentation.crop_top);
         if augmentation.flip {
-            flip(&mut picture);
+            flip(&mut image);
         }
         for jitter in augmentation.jitter.iter().flatten() {
             match *jitter {
-                Jitter::Brightness(factor) => adjust_brightness(&mut picture, factor),
-                Jitter::Contrast(factor) => adjust_contrast(&mut picture, factor),
-                Jitter::Saturation(factor) => adjust_saturation(&mut picture, factor),
-                Jitter::Hue(turns) => shift_hue(&mut picture, turns),
+                Jitter::Brightness(factor) => adjust_brightness(&mut image, factor),
+                Jitter::Contrast(factor) => adjust_contrast(&mut image, factor),
+                Jitter::Saturation(factor) => adjust_saturation(&mut image, factor),
+                Jitter::Hue(turns) => shift_hue(&mut image, turns),
             }
         }
-        rotate(&picture, dst, augmentation.angle_degrees);
+        rotate(&image, dst, augmentation.angle_degrees);
     }
 }
 
 #[inline(always)]
 fn crop(src: &[u8], left: i32, top: i32) -> Planes {
-    let mut picture = [[0; PLANE]; 3];
+    let mut image = [[0; PLANE]; 3];
     let (rows, columns) = (covered(top), covered(left));
     if columns.is_empty() {
-        return picture;
+        return image;
     }
     let from = |to: usize, shift: i32| (to as i32 + shift) as usize;
     let first = from(columns.start, left);
-    for (src, dst) in src.chunks_exact(PLANE).zip(&mut picture) {
+    for (src, dst) in src.chunks_exact(PLANE).zip(&mut image) {
         for y in rows.clone() {
             let src = &src[from(y, top) * SIDE..][..SIDE];
             let dst = &mut dst[y * SIDE..][..SIDE];
             dst[columns.clone()].copy_from_slice(&src[first..][..columns.len()]);
         }
     }
-    picture
+    image
 }
 
-/// The rows or columns of a crop that lie in the picture and not in its padding.
+/// The rows or columns of a crop that lie in the image and not in its padding.
 fn covered(shift: i32) -> std::ops::Range<usize> {
     let side = SIDE as i32;
     let inside = |position: i32| position.clamp(0, side) as usize;
@@ -136,29 +136,29 @@ fn covered(shift: i32) -> std::ops::Range<usize> {
 }
 
 #[inline(always)]
-fn flip(picture: &mut Planes) {
-    for row in picture.as_flattened_mut().as_chunks_mut::<SIDE>().0 {
+fn flip(image: &mut Planes) {
+    for row in image.as_flattened_mut().as_chunks_mut::<SIDE>().0 {
         row.reverse();
     }
 }
 
-/// `Image.rotate` with nearest neighbour, about the centre of the picture.
+/// `Image.rotate` with nearest neighbour, about the centre of the image.
 #[inline(always)]
 fn rotate(src: &Planes, dst: &mut [u8], degrees: f32) {
     if degrees == 0.0 {
         dst.copy_from_slice(src.as_flattened());
         return;
     }
-    let (places, masks) = rotation_sources(degrees);
+    let (positions, masks) = rotation_sources(degrees);
     for (src, dst) in src.iter().zip(dst.chunks_exact_mut(PLANE)) {
-        for ((dst, &place), mask) in dst.iter_mut().zip(&places).zip(&masks) {
+        for ((dst, &position), mask) in dst.iter_mut().zip(&positions).zip(&masks) {
             // The remainder changes only what the mask removes, and spares a check of the bounds.
-            *dst = src[usize::from(place) % PLANE] & mask;
+            *dst = src[usize::from(position) % PLANE] & mask;
         }
     }
 }
 
-/// Where in its plane each pixel of the rotated picture comes from, and a mask that is 0 where that is outside: Pillow's
+/// Where in its plane each pixel of the rotated image comes from, and a mask that is 0 where that is outside: Pillow's
 /// fixed-point `affine_fixed`.
 #[inline(always)]
 fn rotation_sources(degrees: f32) -> ([u16; PLANE], [u8; PLANE]) {
@@ -174,26 +174,26 @@ fn rotation_sources(degrees: f32) -> ([u16; PLANE], [u8; PLANE]) {
     let first_y = fixed((sin * centre - cos * centre + centre) + -sin * 0.5 + cos * 0.5);
 
     let side = SIDE as i32;
-    let (mut places, mut masks) = ([0; PLANE], [0; PLANE]);
-    let rows = places.as_chunks_mut::<SIDE>().0.iter_mut().zip(masks.as_chunks_mut::<SIDE>().0);
-    for (row, (places, masks)) in (0..).zip(rows) {
+    let (mut positions, mut masks) = ([0; PLANE], [0; PLANE]);
+    let rows = positions.as_chunks_mut::<SIDE>().0.iter_mut().zip(masks.as_chunks_mut::<SIDE>().0);
+    for (row, (positions, masks)) in (0..).zip(rows) {
         let (row_x, row_y) = (first_x + row * row_step_x, first_y + row * row_step_y);
-        for (column, (place, mask)) in (0..).zip(places.iter_mut().zip(masks)) {
+        for (column, (position, mask)) in (0..).zip(positions.iter_mut().zip(masks)) {
             let (x, y) = ((row_x + column * step_x) >> 16, (row_y + column * step_y) >> 16);
             let inside = (0..side).contains(&x) & (0..side).contains(&y);
-            *place = (y * side + x) as u16;
+            *position = (y * side + x) as u16;
             *mask = if inside { u8::MAX } else { 0 };
         }
     }
-    (places, masks)
+    (positions, masks)
 }
 
 #[cfg(test)]
 mod tests {
     use super::colour::{LANES, hsv_to_rgb, rgb_to_hsv};
     use super::*;
-    use crate::data::{PICTURE_BYTES, sample};
-    use crate::ops::simd::run_on;
+    use crate::data::{IMAGE_BYTES, sample};
+    use crate::simd::run_on;
     use proptest::prelude::*;
     use serde::Deserialize;
     use sha2::{Digest, Sha256};
@@ -239,17 +239,17 @@ mod tests {
     }
 
     #[test]
-    fn pictures_equal_those_of_torchvision_to_the_byte() {
+    fn images_equal_those_of_torchvision_to_the_byte() {
         let (train, _) = sample::read().unwrap();
         let expected = include_bytes!("../../tests/fixtures/augment/expected.bin");
         let cases = fixture().cases;
-        assert_eq!(expected.len(), cases.len() * PICTURE_BYTES);
-        let mut augmented = [0; PICTURE_BYTES];
-        for (case, expected) in cases.iter().zip(expected.chunks_exact(PICTURE_BYTES)) {
+        assert_eq!(expected.len(), cases.len() * IMAGE_BYTES);
+        let mut augmented = [0; IMAGE_BYTES];
+        for (case, expected) in cases.iter().zip(expected.chunks_exact(IMAGE_BYTES)) {
             for path in paths() {
-                case.augmentation().apply_on(path, train.picture(case.index), &mut augmented);
+                case.augmentation().apply_on(path, train.image(case.index), &mut augmented);
                 let different = augmented.iter().zip(expected).filter(|(ours, theirs)| ours != theirs).count();
-                assert_eq!(different, 0, "of {PICTURE_BYTES} bytes in {case:?} by {path}");
+                assert_eq!(different, 0, "of {IMAGE_BYTES} bytes in {case:?} by {path}");
             }
         }
     }
@@ -318,17 +318,17 @@ mod tests {
         assert_eq!(hash(reference::hsv_to_rgb), fixture.hsv_to_rgb_sha256);
     }
 
-    /// Photographs, noise, flat pictures, greys, black and white.
-    fn picture() -> impl Strategy<Value = Vec<u8>> {
+    /// Photographs, noise, flat images, greys, black and white.
+    fn image() -> impl Strategy<Value = Vec<u8>> {
         let (photographs, _) = sample::read().expect("the sample is built in");
         let flat = |[r, g, b]: [u8; 3]| [[r; PLANE], [g; PLANE], [b; PLANE]].as_flattened().to_vec();
         prop_oneof![
-            (0..photographs.len()).prop_map(move |index| photographs.picture(index).to_vec()),
-            prop::collection::vec(any::<u8>(), PICTURE_BYTES),
+            (0..photographs.len()).prop_map(move |index| photographs.image(index).to_vec()),
+            prop::collection::vec(any::<u8>(), IMAGE_BYTES),
             any::<[u8; 3]>().prop_map(flat),
             prop::collection::vec(any::<u8>(), PLANE).prop_map(|plane| plane.repeat(3)),
-            prop::collection::vec(prop_oneof![Just(0), Just(255)], PICTURE_BYTES),
-            prop_oneof![Just(0), Just(255)].prop_map(|value| vec![value; PICTURE_BYTES]),
+            prop::collection::vec(prop_oneof![Just(0), Just(255)], IMAGE_BYTES),
+            prop_oneof![Just(0), Just(255)].prop_map(|value| vec![value; IMAGE_BYTES]),
         ]
     }
 
@@ -362,11 +362,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_path_gives_the_bytes_of_the_reference(src in picture(), augmentation in augmentation()) {
-            let mut expected = [0; PICTURE_BYTES];
+        fn every_path_gives_the_bytes_of_the_reference(src in image(), augmentation in augmentation()) {
+            let mut expected = [0; IMAGE_BYTES];
             reference::apply(&augmentation, &src, &mut expected);
             for path in paths() {
-                let mut augmented = [0; PICTURE_BYTES];
+                let mut augmented = [0; IMAGE_BYTES];
                 augmentation.apply_on(path, &src, &mut augmented);
                 prop_assert!(augmented == expected, "{path}");
             }
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_drawn_for_by_seed_epoch_and_index() {
+    fn an_image_is_drawn_for_by_seed_epoch_and_index() {
         let config = AugmentConfig::default();
         let draw = |seed, epoch, index| Augmentation::draw(&config, seed, epoch, index);
         assert_eq!(draw(1, 2, 3), draw(1, 2, 3));
@@ -428,10 +428,10 @@ mod tests {
             ..AugmentConfig::default()
         };
         let (train, _) = sample::read().unwrap();
-        let mut augmented = [0; PICTURE_BYTES];
+        let mut augmented = [0; IMAGE_BYTES];
         for index in 0..20 {
-            Augmentation::draw(&config, 0, 1, index as u64).apply(train.picture(index), &mut augmented);
-            assert!(augmented == *train.picture(index));
+            Augmentation::draw(&config, 0, 1, index as u64).apply(train.image(index), &mut augmented);
+            assert!(augmented == *train.image(index));
         }
     }
 
@@ -445,9 +445,9 @@ mod tests {
             contrast: f32::INFINITY,
             ..AugmentConfig::default()
         };
-        let mut augmented = [0; PICTURE_BYTES];
+        let mut augmented = [0; IMAGE_BYTES];
         for index in 0..100 {
-            Augmentation::draw(&config, 0, 1, index).apply(&[100; PICTURE_BYTES], &mut augmented);
+            Augmentation::draw(&config, 0, 1, index).apply(&[100; IMAGE_BYTES], &mut augmented);
         }
     }
 }

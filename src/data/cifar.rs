@@ -13,9 +13,9 @@ use std::rc::Rc;
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
-use super::{CLASSES, Dataset, PICTURE_BYTES, pickle};
+use super::{CLASSES, Dataset, IMAGE_BYTES, pickle};
 
-/// The files of every layout, without their extension: five of training pictures, one of test pictures.
+/// The files of every layout, without their extension: five of training images, one of test images.
 pub const BATCHES: [&str; 6] =
     ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"];
 
@@ -23,8 +23,8 @@ pub const BATCHES: [&str; 6] =
 pub const LAYOUT_NAMES: [&str; 4] =
     ["cifar-10-batches-bin", "cifar-10-batches-py", "cifar-10-binary.tar.gz", "cifar-10-python.tar.gz"];
 
-/// Bytes of a record of the binary layout: the label, then the picture.
-pub const RECORD_BYTES: usize = 1 + PICTURE_BYTES;
+/// Bytes of a record of the binary layout: the label, then the image.
+pub const RECORD_BYTES: usize = 1 + IMAGE_BYTES;
 
 /// A pickled batch is 31 MB. No more than this is read of what claims to be one.
 const MAX_BATCH_BYTES: u64 = 64 << 20;
@@ -32,7 +32,7 @@ const MAX_BATCH_BYTES: u64 = 64 << 20;
 /// What the published files hold.
 #[derive(Clone, Debug)]
 pub struct Edition {
-    pub pictures_per_batch: usize,
+    pub images_per_batch: usize,
     /// SHA-256 of each of [`BATCHES`] as a file of the binary layout.
     pub batch_sha256: [String; 6],
 }
@@ -41,15 +41,15 @@ impl Edition {
     /// The names of the batches that differ from what was published, in a training set and a test set that were read
     /// whole. The files have no checksums of their own: a changed pixel shows nowhere else.
     pub fn changed(&self, train: &Dataset, test: &Dataset) -> Vec<&'static str> {
-        let found = (0..5).map(|batch| (train, batch * self.pictures_per_batch)).chain([(test, 0)]);
-        let hashes = found.map(|(dataset, start)| sha256_of(dataset, start..start + self.pictures_per_batch));
+        let found = (0..5).map(|batch| (train, batch * self.images_per_batch)).chain([(test, 0)]);
+        let hashes = found.map(|(dataset, start)| sha256_of(dataset, start..start + self.images_per_batch));
         let published = self.batch_sha256.iter().zip(BATCHES);
         hashes.zip(published).filter(|(hash, (known, _))| hash != *known).map(|(_, (_, batch))| batch).collect()
     }
 
     pub fn cifar10() -> Self {
         Self {
-            pictures_per_batch: 10_000,
+            images_per_batch: 10_000,
             batch_sha256: [
                 "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
                 "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
@@ -180,7 +180,7 @@ impl Found {
     }
 
     fn read_edition(&self, edition: &Edition) -> Result<(Dataset, Dataset), ReadError> {
-        let mut train = Dataset::with_capacity(5 * edition.pictures_per_batch);
+        let mut train = Dataset::with_capacity(5 * edition.images_per_batch);
         let mut batches = self.read_batches(edition).into_iter();
         for batch in batches.by_ref().take(5) {
             train.append(&batch?);
@@ -194,11 +194,11 @@ impl Found {
         match self.layout {
             Layout::BinaryFolder => BATCHES.map(|batch| {
                 let file = self.path.join(file_name(batch, self.layout));
-                parse_records(&file.display().to_string(), &read_file(&file)?, edition.pictures_per_batch)
+                parse_records(&file.display().to_string(), &read_file(&file)?, edition.images_per_batch)
             }),
             Layout::PythonFolder => BATCHES.map(|batch| {
                 let file = self.path.join(file_name(batch, self.layout));
-                pickle::parse_batch(&file.display().to_string(), &read_file(&file)?, edition.pictures_per_batch)
+                pickle::parse_batch(&file.display().to_string(), &read_file(&file)?, edition.images_per_batch)
             }),
             Layout::Archive => read_archive(&self.path, edition),
         }
@@ -214,23 +214,23 @@ impl Found {
     }
 }
 
-/// Reads `pictures` records of the binary layout; `file` is for the error.
+/// Reads `images` records of the binary layout; `file` is for the error.
 ///
 /// # Errors
 /// Too few or too many bytes, or a label that is none.
-pub fn parse_records(file: &str, bytes: &[u8], pictures: usize) -> Result<Dataset, ReadError> {
+pub fn parse_records(file: &str, bytes: &[u8], images: usize) -> Result<Dataset, ReadError> {
     let damaged =
         |offset: usize, problem: String| ReadError::Damaged { file: file.into(), offset: offset as u64, problem };
-    let expected = pictures * RECORD_BYTES;
+    let expected = images * RECORD_BYTES;
     if bytes.len() < expected {
-        let problem = format!("the file ends here, but {pictures} pictures take {expected} bytes");
+        let problem = format!("the file ends here, but {images} images take {expected} bytes");
         return Err(damaged(bytes.len(), problem));
     }
     if bytes.len() > expected {
-        let problem = format!("the file should end here, after {pictures} pictures: this is not a CIFAR-10 batch");
+        let problem = format!("the file should end here, after {images} images: this is not a CIFAR-10 batch");
         return Err(damaged(expected, problem));
     }
-    let mut dataset = Dataset::with_capacity(pictures);
+    let mut dataset = Dataset::with_capacity(images);
     for (index, record) in bytes.chunks_exact(RECORD_BYTES).enumerate() {
         check_label(record[0].into()).map_err(|problem| damaged(index * RECORD_BYTES, problem))?;
         dataset.push(record[0], &record[1..]);
@@ -251,11 +251,11 @@ pub fn sha256(dataset: &Dataset) -> String {
     sha256_of(dataset, 0..dataset.len())
 }
 
-fn sha256_of(dataset: &Dataset, pictures: Range<usize>) -> String {
+fn sha256_of(dataset: &Dataset, images: Range<usize>) -> String {
     let mut hash = Sha256::new();
-    for index in pictures {
+    for index in images {
         hash.update([dataset.labels[index]]);
-        hash.update(dataset.picture(index));
+        hash.update(dataset.image(index));
     }
     format!("{:x}", hash.finalize())
 }
@@ -265,7 +265,7 @@ pub fn to_records(dataset: &Dataset) -> Vec<u8> {
     let mut records = Vec::with_capacity(dataset.len() * RECORD_BYTES);
     for (index, &label) in dataset.labels.iter().enumerate() {
         records.push(label);
-        records.extend_from_slice(dataset.picture(index));
+        records.extend_from_slice(dataset.image(index));
     }
     records
 }
@@ -403,10 +403,8 @@ fn read_archive(path: &Path, edition: &Edition) -> [Result<Dataset, ReadError>; 
             let (index, layout) = batch_of(member).expect("only batches are wanted");
             let name = format!("{file}: {member}");
             batches[index] = Some(match layout {
-                Layout::BinaryFolder => parse_records(&name, &bytes, edition.pictures_per_batch),
-                Layout::PythonFolder | Layout::Archive => {
-                    pickle::parse_batch(&name, &bytes, edition.pictures_per_batch)
-                }
+                Layout::BinaryFolder => parse_records(&name, &bytes, edition.images_per_batch),
+                Layout::PythonFolder | Layout::Archive => pickle::parse_batch(&name, &bytes, edition.images_per_batch),
             });
             Ok(())
         },
@@ -440,7 +438,7 @@ fn batch_of(member: &str) -> Option<(usize, Layout)> {
     Some((BATCHES.iter().position(|&batch| batch == stem)?, layout))
 }
 
-/// A tiny edition of four pictures to a batch, in every layout.
+/// A tiny edition of four images to a batch, in every layout.
 #[cfg(test)]
 pub(crate) mod tiny {
     use std::fs;
@@ -455,18 +453,18 @@ pub(crate) mod tiny {
 
     pub fn edition() -> Edition {
         let sha256 = |batch| sha256(&parse_records("", &records(batch), 4).unwrap());
-        Edition { pictures_per_batch: 4, batch_sha256: std::array::from_fn(sha256) }
+        Edition { images_per_batch: 4, batch_sha256: std::array::from_fn(sha256) }
     }
 
     /// The labels tell the batches apart.
-    fn label(batch: usize, picture: usize) -> u8 {
-        ((batch + picture) % 10) as u8
+    fn label(batch: usize, image: usize) -> u8 {
+        ((batch + image) % 10) as u8
     }
 
     pub fn records(batch: usize) -> Vec<u8> {
         let mut records = RECORDS.to_vec();
-        for picture in 0..4 {
-            records[picture * RECORD_BYTES] = label(batch, picture);
+        for image in 0..4 {
+            records[image * RECORD_BYTES] = label(batch, image);
         }
         records
     }
@@ -474,8 +472,8 @@ pub(crate) mod tiny {
     pub fn pickled(batch: usize) -> Vec<u8> {
         let mut pickle = PICKLE.to_vec();
         let labels = 2 + pickle.windows(5).position(|window| window == b"(K\x06K\x09").unwrap();
-        for picture in 0..4 {
-            pickle[labels + 2 * picture] = label(batch, picture);
+        for image in 0..4 {
+            pickle[labels + 2 * image] = label(batch, image);
         }
         pickle
     }
@@ -515,7 +513,7 @@ pub(crate) mod tiny {
         tar_gz(&files)
     }
 
-    /// A batch as a PNG, one picture a row; the published ones are 1024 pixels wide.
+    /// A batch as a PNG, one image a row; the published ones are 1024 pixels wide.
     pub fn sprite(batch: usize, width: usize) -> Vec<u8> {
         let records = records(batch);
         let mut pixels = vec![];
@@ -534,7 +532,7 @@ pub(crate) mod tiny {
 
     pub fn npm_members() -> Vec<(String, Vec<u8>)> {
         let labels = |batches: Range<usize>| {
-            let labels: Vec<u8> = batches.flat_map(|batch| (0..4).map(move |picture| label(batch, picture))).collect();
+            let labels: Vec<u8> = batches.flat_map(|batch| (0..4).map(move |image| label(batch, image))).collect();
             serde_json::to_vec(&labels).unwrap()
         };
         let mut members = vec![("package/package.json".to_string(), b"{}".to_vec())];
@@ -581,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn every_layout_holds_the_same_pictures_in_the_same_order() {
+    fn every_layout_holds_the_same_images_in_the_same_order() {
         let dir = tempfile::tempdir().unwrap();
         tiny::write_all_layouts(dir.path());
         let found = find_all(dir.path()).unwrap();
@@ -634,7 +632,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_picture_is_told_by_the_name_of_its_batch() {
+    fn a_changed_image_is_told_by_the_name_of_its_batch() {
         let dir = tempfile::tempdir().unwrap();
         let edition = tiny::edition();
         tiny::write_folder(dir.path(), Layout::BinaryFolder);
@@ -761,9 +759,9 @@ mod tests {
             fs::write(&file, &changed).unwrap();
             // A few bits of the compressed stream mean nothing.
             match read(&file, Layout::Archive) {
-                Ok(pictures) => {
+                Ok(images) => {
                     fs::write(&file, &whole).unwrap();
-                    prop_assert!(pictures == read(&file, Layout::Archive).unwrap());
+                    prop_assert!(images == read(&file, Layout::Archive).unwrap());
                 }
                 Err(_) => prop_assert!(byte != 0),
             }

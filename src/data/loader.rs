@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use rand::seq::SliceRandom;
 
 use super::augment::Augmentation;
-use super::{Dataset, PICTURE_BYTES, PLANE};
+use super::{Dataset, IMAGE_BYTES, PLANE};
 use crate::config::AugmentConfig;
 use crate::random::{Purpose, stream};
 
@@ -40,9 +40,9 @@ const fn normalised() -> [[f32; 256]; 3] {
     table
 }
 
-/// `dst` is channels last, `picture` is planes.
-fn normalise(picture: &[u8], dst: &mut [f32]) {
-    let (r, rest) = picture.split_at(PLANE);
+/// `dst` is channels last, `image` is planes.
+fn normalise(image: &[u8], dst: &mut [f32]) {
+    let (r, rest) = image.split_at(PLANE);
     let (g, b) = rest.split_at(PLANE);
     let [red, green, blue] = &NORMALISED;
     for (((pixel, &r), &g), &b) in dst.as_chunks_mut().0.iter_mut().zip(r).zip(g).zip(b) {
@@ -53,21 +53,21 @@ fn normalise(picture: &[u8], dst: &mut [f32]) {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// N x 32 x 32 x 3, normalised: channels last, R, G and B of a pixel beside each other.
-    pub pictures: Vec<f32>,
+    pub images: Vec<f32>,
     /// N, below 10.
     pub labels: Vec<u32>,
 }
 
 impl Batch {
-    fn with_capacity(examples: usize) -> Self {
-        Self { pictures: Vec::with_capacity(examples * PICTURE_BYTES), labels: Vec::with_capacity(examples) }
+    fn with_capacity(samples: usize) -> Self {
+        Self { images: Vec::with_capacity(samples * IMAGE_BYTES), labels: Vec::with_capacity(samples) }
     }
 
-    fn push(&mut self, label: u8, picture: &[u8]) {
+    fn push(&mut self, label: u8, image: &[u8]) {
         self.labels.push(label.into());
-        let start = self.pictures.len();
-        self.pictures.resize(start + PICTURE_BYTES, 0.0);
-        normalise(picture, &mut self.pictures[start..]);
+        let start = self.images.len();
+        self.images.resize(start + IMAGE_BYTES, 0.0);
+        normalise(image, &mut self.images[start..]);
     }
 }
 
@@ -116,7 +116,7 @@ pub fn train_batches_here(dataset: Arc<Dataset>, plan: EpochPlan) -> impl Iterat
 pub fn evaluation_batch(dataset: &Dataset, range: Range<usize>) -> Batch {
     let mut batch = Batch::with_capacity(range.len());
     for index in range {
-        batch.push(dataset.labels[index], dataset.picture(index));
+        batch.push(dataset.labels[index], dataset.image(index));
     }
     batch
 }
@@ -145,15 +145,15 @@ impl Epoch {
         let start = number * self.plan.batch_size;
         let indices = &self.order[start..self.order.len().min(start + self.plan.batch_size)];
         let mut batch = Batch::with_capacity(indices.len());
-        let mut augmented = [0; PICTURE_BYTES];
+        let mut augmented = [0; IMAGE_BYTES];
         for &index in indices {
-            let mut picture = self.dataset.picture(index);
+            let mut image = self.dataset.image(index);
             if self.plan.augment.enabled {
                 Augmentation::draw(&self.plan.augment, self.plan.seed, self.plan.epoch, index as u64)
-                    .apply(picture, &mut augmented);
-                picture = &augmented;
+                    .apply(image, &mut augmented);
+                image = &augmented;
             }
-            batch.push(self.dataset.labels[index], picture);
+            batch.push(self.dataset.labels[index], image);
         }
         batch
     }
@@ -228,11 +228,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Picture i is filled with i, so that a batch without augmentation tells its indices.
-    fn dataset(examples: usize) -> Arc<Dataset> {
+    /// Image i is filled with i, so that a batch without augmentation tells its indices.
+    fn dataset(samples: usize) -> Arc<Dataset> {
         let mut dataset = Dataset::default();
-        for index in 0..examples {
-            dataset.push((index % 10) as u8, &[index as u8; PICTURE_BYTES]);
+        for index in 0..samples {
+            dataset.push((index % 10) as u8, &[index as u8; IMAGE_BYTES]);
         }
         Arc::new(dataset)
     }
@@ -247,30 +247,28 @@ mod tests {
 
     fn indices(batches: impl Iterator<Item = Batch>) -> Vec<u8> {
         let byte = |&x: &f32| NORMALISED[0].iter().position(|&y| y == x).unwrap() as u8;
-        batches
-            .flat_map(|batch| batch.pictures.chunks(PICTURE_BYTES).map(|p| byte(&p[0])).collect::<Vec<_>>())
-            .collect()
+        batches.flat_map(|batch| batch.images.chunks(IMAGE_BYTES).map(|p| byte(&p[0])).collect::<Vec<_>>()).collect()
     }
 
     #[test]
     fn bytes_are_scaled_to_one_and_normalised_by_channel() {
         let batch = evaluation_batch(&dataset(200), 51..53);
         assert_eq!(batch.labels, [1, 2]);
-        assert_eq!(batch.pictures.len(), 2 * PICTURE_BYTES);
-        assert_eq!(batch.pictures[0], (51.0 / 255.0 - 0.4914) / 0.2023);
-        assert_eq!(batch.pictures[1], (51.0 / 255.0 - 0.4822) / 0.1994);
-        assert_eq!(batch.pictures[PICTURE_BYTES + 2], (52.0 / 255.0 - 0.4465) / 0.2010);
+        assert_eq!(batch.images.len(), 2 * IMAGE_BYTES);
+        assert_eq!(batch.images[0], (51.0 / 255.0 - 0.4914) / 0.2023);
+        assert_eq!(batch.images[1], (51.0 / 255.0 - 0.4822) / 0.1994);
+        assert_eq!(batch.images[IMAGE_BYTES + 2], (52.0 / 255.0 - 0.4465) / 0.2010);
     }
 
     #[test]
     fn the_channels_of_a_pixel_lie_beside_each_other() {
         let mut dataset = Dataset::default();
-        let picture: Vec<u8> = (0..PICTURE_BYTES).map(|at| (at / PLANE * 100 + at % 97) as u8).collect();
-        dataset.push(0, &picture);
+        let image: Vec<u8> = (0..IMAGE_BYTES).map(|at| (at / PLANE * 100 + at % 97) as u8).collect();
+        dataset.push(0, &image);
         let batch = evaluation_batch(&dataset, 0..1);
-        for (at, &normalised) in batch.pictures.iter().enumerate() {
+        for (at, &normalised) in batch.images.iter().enumerate() {
             let (pixel, channel) = (at / 3, at % 3);
-            assert_eq!(normalised, NORMALISED[channel][usize::from(picture[channel * PLANE + pixel])]);
+            assert_eq!(normalised, NORMALISED[channel][usize::from(image[channel * PLANE + pixel])]);
         }
     }
 
@@ -330,22 +328,22 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
-        fn the_order_is_a_permutation(examples in 0..250usize, batch_size in 1..80usize, seed: u64, epoch: u64) {
-            let batches = train_batches(dataset(examples), EpochPlan { seed, epoch, ..plain(batch_size) });
+        fn the_order_is_a_permutation(samples in 0..250usize, batch_size in 1..80usize, seed: u64, epoch: u64) {
+            let batches = train_batches(dataset(samples), EpochPlan { seed, epoch, ..plain(batch_size) });
             let mut order = indices(batches);
             order.sort_unstable();
-            prop_assert_eq!(order, (0..examples).map(|i| i as u8).collect::<Vec<_>>());
+            prop_assert_eq!(order, (0..samples).map(|i| i as u8).collect::<Vec<_>>());
         }
 
         #[test]
         fn the_bytes_do_not_depend_on_threads_nor_on_where_the_epoch_is_entered(
-            examples in 1..60usize, batch_size in 1..20usize, first_batch in 0..10usize
+            samples in 1..60usize, batch_size in 1..20usize, first_batch in 0..10usize
         ) {
-            let whole: Vec<_> = train_batches_on(1, dataset(examples), plan(batch_size)).collect();
-            let threads: Vec<_> = train_batches_on(3, dataset(examples), plan(batch_size)).collect();
+            let whole: Vec<_> = train_batches_on(1, dataset(samples), plan(batch_size)).collect();
+            let threads: Vec<_> = train_batches_on(3, dataset(samples), plan(batch_size)).collect();
             prop_assert!(whole == threads);
             let tail: Vec<_> =
-                train_batches_on(2, dataset(examples), EpochPlan { first_batch, ..plan(batch_size) }).collect();
+                train_batches_on(2, dataset(samples), EpochPlan { first_batch, ..plan(batch_size) }).collect();
             prop_assert!(whole[first_batch.min(whole.len())..] == tail);
         }
     }

@@ -16,22 +16,22 @@ use rand::seq::SliceRandom;
 use crate::config::{DataConfig, DataSource};
 use crate::random::{Purpose, stream};
 
-/// Width and height of a picture, in pixels.
+/// Width and height of an image, in pixels.
 pub const SIDE: usize = 32;
 /// Pixels of one plane.
 pub const PLANE: usize = SIDE * SIDE;
-/// Bytes of a picture: planes R, G, B, each row by row.
-pub const PICTURE_BYTES: usize = 3 * PLANE;
+/// Bytes of an image: planes R, G, B, each row by row.
+pub const IMAGE_BYTES: usize = 3 * PLANE;
 /// In the order of the labels.
 pub const CLASSES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
-/// Labelled pictures, as u8, in file order.
+/// Labelled images, as u8, in file order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dataset {
-    /// `PICTURE_BYTES` for each picture.
-    pub pictures: Vec<u8>,
-    /// One for each picture, below 10.
+    /// `IMAGE_BYTES` for each image.
+    pub images: Vec<u8>,
+    /// One for each image, below 10.
     pub labels: Vec<u8>,
 }
 
@@ -43,8 +43,8 @@ pub struct ChannelStatistics {
 }
 
 impl Dataset {
-    pub fn with_capacity(examples: usize) -> Self {
-        Self { pictures: Vec::with_capacity(examples * PICTURE_BYTES), labels: Vec::with_capacity(examples) }
+    pub fn with_capacity(samples: usize) -> Self {
+        Self { images: Vec::with_capacity(samples * IMAGE_BYTES), labels: Vec::with_capacity(samples) }
     }
 
     pub fn len(&self) -> usize {
@@ -55,34 +55,34 @@ impl Dataset {
         self.labels.is_empty()
     }
 
-    /// The planes R, G, B of picture `index`.
-    pub fn picture(&self, index: usize) -> &[u8] {
-        &self.pictures[index * PICTURE_BYTES..][..PICTURE_BYTES]
+    /// The planes R, G, B of image `index`.
+    pub fn image(&self, index: usize) -> &[u8] {
+        &self.images[index * IMAGE_BYTES..][..IMAGE_BYTES]
     }
 
-    /// Adds a picture, `PICTURE_BYTES` long, at the end.
-    pub fn push(&mut self, label: u8, picture: &[u8]) {
-        debug_assert_eq!(picture.len(), PICTURE_BYTES);
+    /// Adds an image, `IMAGE_BYTES` long, at the end.
+    pub fn push(&mut self, label: u8, image: &[u8]) {
+        debug_assert_eq!(image.len(), IMAGE_BYTES);
         self.labels.push(label);
-        self.pictures.extend_from_slice(picture);
+        self.images.extend_from_slice(image);
     }
 
-    /// Adds the pictures of `other` at the end.
+    /// Adds the images of `other` at the end.
     pub fn append(&mut self, other: &Self) {
         self.labels.extend_from_slice(&other.labels);
-        self.pictures.extend_from_slice(&other.pictures);
+        self.images.extend_from_slice(&other.images);
     }
 
-    /// The pictures at `indices`, in that order.
+    /// The images at `indices`, in that order.
     pub fn select(&self, indices: &[usize]) -> Self {
         let mut chosen = Self::with_capacity(indices.len());
         for &index in indices {
-            chosen.push(self.labels[index], self.picture(index));
+            chosen.push(self.labels[index], self.image(index));
         }
         chosen
     }
 
-    /// Pictures of each class.
+    /// Images of each class.
     pub fn class_counts(&self) -> [usize; CLASSES.len()] {
         let mut counts = [0; CLASSES.len()];
         for &label in &self.labels {
@@ -91,12 +91,12 @@ impl Dataset {
         counts
     }
 
-    /// Over all pixels, with the population's standard deviation, as published for CIFAR-10; NaN without pictures.
+    /// Over all pixels, with the population's standard deviation, as published for CIFAR-10; NaN without images.
     pub fn channel_statistics(&self) -> ChannelStatistics {
         let mut sums = [0u64; 3];
         let mut squares = [0u64; 3];
-        for picture in self.pictures.chunks_exact(PICTURE_BYTES) {
-            for (channel, plane) in picture.chunks_exact(PLANE).enumerate() {
+        for image in self.images.chunks_exact(IMAGE_BYTES) {
+            for (channel, plane) in image.chunks_exact(PLANE).enumerate() {
                 sums[channel] += plane.iter().map(|&x| u64::from(x)).sum::<u64>();
                 squares[channel] += plane.iter().map(|&x| u64::from(x) * u64::from(x)).sum::<u64>();
             }
@@ -153,7 +153,7 @@ pub fn open(config: &DataConfig, seed: u64) -> Result<Source> {
                 _ => format!("no CIFAR-10 under {}", config.dir.display()),
             };
             let notice = format!(
-                "bundled sample of {} + {} pictures ({reason}); `taper data fetch` gets all 60000",
+                "bundled sample of {} + {} images ({reason}); `taper data fetch` gets all 60000",
                 train.len(),
                 test.len()
             );
@@ -175,22 +175,22 @@ fn find(config: &DataConfig) -> Result<Option<cifar::Found>> {
     }
 }
 
-/// Replaces the test set by `examples` pictures drawn from the training set; both parts keep the file order.
-fn hold_out(source: &mut Source, examples: usize, seed: u64) -> Result<()> {
+/// Replaces the test set by `samples` images drawn from the training set; both parts keep the file order.
+fn hold_out(source: &mut Source, samples: usize, seed: u64) -> Result<()> {
     let total = source.train.len();
     ensure!(
-        examples < total,
-        "data.validation_examples = {examples} leaves nothing of the {total} training pictures: choose fewer"
+        samples < total,
+        "data.validation_examples = {samples} leaves nothing of the {total} training images: choose fewer"
     );
     let mut indices: Vec<usize> = (0..total).collect();
     indices.shuffle(&mut stream(seed, Purpose::ValidationSplit, 0, 0));
-    let (held_out, kept) = indices.split_at_mut(examples);
+    let (held_out, kept) = indices.split_at_mut(samples);
     held_out.sort_unstable();
     kept.sort_unstable();
     source.test = source.train.select(held_out);
     source.train = source.train.select(kept);
 
-    let split = format!("judged by {examples} held-out training pictures, not by the test set");
+    let split = format!("judged by {samples} held-out training images, not by the test set");
     source.notice = Some(match source.notice.take() {
         Some(notice) => format!("{notice}; {split}"),
         None => split,
@@ -251,13 +251,13 @@ mod tests {
         };
         let first = split(1);
         assert_eq!((first.train.len(), first.test.len()), (1700, 300));
-        assert!(first.notice.unwrap().contains("300 held-out training pictures"));
+        assert!(first.notice.unwrap().contains("300 held-out training images"));
         assert_eq!(first.test, split(1).test);
         assert_ne!(first.test, split(2).test);
 
-        let mut all: Vec<&[u8]> = (0..1700).map(|i| first.train.picture(i)).collect();
-        all.extend((0..300).map(|i| first.test.picture(i)));
-        let mut expected: Vec<&[u8]> = (0..2000).map(|i| whole.train.picture(i)).collect();
+        let mut all: Vec<&[u8]> = (0..1700).map(|i| first.train.image(i)).collect();
+        all.extend((0..300).map(|i| first.test.image(i)));
+        let mut expected: Vec<&[u8]> = (0..2000).map(|i| whole.train.image(i)).collect();
         all.sort_unstable();
         expected.sort_unstable();
         assert!(all == expected);
@@ -273,10 +273,10 @@ mod tests {
     #[test]
     fn channel_statistics_are_those_of_the_population() {
         let mut dataset = Dataset::default();
-        let mut picture = [0; PICTURE_BYTES];
-        picture[..PLANE / 2].fill(255);
-        picture[PLANE..2 * PLANE].fill(51);
-        dataset.push(4, &picture);
+        let mut image = [0; IMAGE_BYTES];
+        image[..PLANE / 2].fill(255);
+        image[PLANE..2 * PLANE].fill(51);
+        dataset.push(4, &image);
         let statistics = dataset.channel_statistics();
         assert_eq!(statistics.mean, [0.5, 0.2, 0.0]);
         assert!((statistics.std[0] - 0.5).abs() < 1e-12 && statistics.std[1] < 1e-7 && statistics.std[2] == 0.0);

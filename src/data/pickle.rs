@@ -8,16 +8,16 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::cifar::{ReadError, check_label};
-use super::{Dataset, PICTURE_BYTES};
+use super::{Dataset, IMAGE_BYTES};
 
-/// Reads a batch of `pictures` pictures; `file` is for the error.
+/// Reads a batch of `images` images; `file` is for the error.
 ///
 /// # Errors
 /// Anything that the original batches do not hold, with the byte where it stands.
-pub fn parse_batch(file: &str, bytes: &[u8], pictures: usize) -> Result<Dataset, ReadError> {
+pub fn parse_batch(file: &str, bytes: &[u8], images: usize) -> Result<Dataset, ReadError> {
     Machine { bytes, at: 0, nodes: vec![], stack: vec![], marks: vec![], memo: HashMap::new() }
         .run()
-        .and_then(|(nodes, root)| Batch { bytes, nodes: &nodes, root }.dataset(pictures))
+        .and_then(|(nodes, root)| Batch { bytes, nodes: &nodes, root }.dataset(images))
         .map_err(|Fault { offset, problem }| ReadError::Damaged { file: file.into(), offset: offset as u64, problem })
 }
 
@@ -360,10 +360,10 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    fn dataset(&self, pictures: usize) -> Result<Dataset, Fault> {
-        let labels = self.labels(pictures)?;
-        let pictures = self.pictures(pictures)?;
-        Ok(Dataset { pictures, labels })
+    fn dataset(&self, images: usize) -> Result<Dataset, Fault> {
+        let labels = self.labels(images)?;
+        let images = self.images(images)?;
+        Ok(Dataset { images, labels })
     }
 
     fn entry(&self, key: &str) -> Result<&Node, Fault> {
@@ -378,13 +378,13 @@ impl Batch<'_> {
         }
     }
 
-    fn labels(&self, pictures: usize) -> Result<Vec<u8>, Fault> {
+    fn labels(&self, images: usize) -> Result<Vec<u8>, Fault> {
         let node = self.entry("labels")?;
         let Value::List(items) = &node.value else {
             return fault(node.offset, "the labels are no list");
         };
-        if items.len() != pictures {
-            return fault(node.offset, format!("{} labels for {pictures} pictures", items.len()));
+        if items.len() != images {
+            return fault(node.offset, format!("{} labels for {images} images", items.len()));
         }
         let label = |&item: &Index| {
             let node = &self.nodes[item];
@@ -396,18 +396,18 @@ impl Batch<'_> {
         items.iter().map(label).collect()
     }
 
-    fn pictures(&self, pictures: usize) -> Result<Vec<u8>, Fault> {
+    fn images(&self, images: usize) -> Result<Vec<u8>, Fault> {
         let node = self.entry("data")?;
         let Value::Array(array) = &node.value else {
-            return fault(node.offset, "the pictures are no numpy array");
+            return fault(node.offset, "the images are no numpy array");
         };
-        if array.rows != pictures as i64 || array.columns != PICTURE_BYTES as i64 {
+        if array.rows != images as i64 || array.columns != IMAGE_BYTES as i64 {
             let shape = format!("{} x {}", array.rows, array.columns);
-            return fault(node.offset, format!("the array is {shape}, but should be {pictures} x {PICTURE_BYTES}"));
+            return fault(node.offset, format!("the array is {shape}, but should be {images} x {IMAGE_BYTES}"));
         }
         let data = &self.bytes[array.data.clone()];
-        if data.len() != pictures * PICTURE_BYTES {
-            let problem = format!("{} bytes for {pictures} pictures of {PICTURE_BYTES}", data.len());
+        if data.len() != images * IMAGE_BYTES {
+            let problem = format!("{} bytes for {images} images of {IMAGE_BYTES}", data.len());
             return fault(array.data.start, problem);
         }
         Ok(match array.order {
@@ -415,7 +415,7 @@ impl Batch<'_> {
             Order::Fortran => {
                 let mut rows = vec![0; data.len()];
                 for (index, value) in rows.iter_mut().enumerate() {
-                    *value = data[index % PICTURE_BYTES * pictures + index / PICTURE_BYTES];
+                    *value = data[index % IMAGE_BYTES * images + index / IMAGE_BYTES];
                 }
                 rows
             }
@@ -429,7 +429,7 @@ mod tests {
     use crate::data::cifar::parse_records;
     use proptest::prelude::*;
 
-    // Made by tests/fixtures/cifar/make.py: four pictures, as the originals are pickled.
+    // Made by tests/fixtures/cifar/make.py: four images, as the originals are pickled.
     const PICKLE: &[u8] = include_bytes!("../../tests/fixtures/cifar/batch.pickle");
     const FORTRAN: &[u8] = include_bytes!("../../tests/fixtures/cifar/batch_fortran.pickle");
     const RECORDS: &[u8] = include_bytes!("../../tests/fixtures/cifar/batch.bin");
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn both_memory_orders_hold_the_pictures_of_the_binary_batch() {
+    fn both_memory_orders_hold_the_images_of_the_binary_batch() {
         let expected = parse_records("b", RECORDS, 4).unwrap();
         assert!(parse_batch("b", PICKLE, 4).unwrap() == expected);
         assert!(parse_batch("b", FORTRAN, 4).unwrap() == expected);

@@ -1,13 +1,13 @@
 //! The bundled sample of CIFAR-10, embedded in the binary, so that taper trains on a machine without any data.
 //!
-//! `examples/make_sample.rs` makes the files.
+//! `samples/make_sample.rs` makes the files.
 
 use anyhow::{Context, Result};
 
 use super::cifar::{RECORD_BYTES, parse_records};
 use super::{CLASSES, Dataset};
 
-/// The sample holds this many pictures of each class of the training set.
+/// The sample holds this many images of each class of the training set.
 pub const TRAIN_PER_CLASS: usize = 200;
 /// And this many of each class of the test set.
 pub const TEST_PER_CLASS: usize = 50;
@@ -15,7 +15,7 @@ pub const TEST_PER_CLASS: usize = 50;
 static TRAIN: &[u8] = include_bytes!("../../data/sample/train.bin");
 static TEST: &[u8] = include_bytes!("../../data/sample/test.bin");
 
-/// The training set and the test set: 2 000 and 500 pictures.
+/// The training set and the test set: 2 000 and 500 images.
 ///
 /// # Errors
 /// The binary was built with files that are not the sample.
@@ -27,7 +27,7 @@ pub fn read() -> Result<(Dataset, Dataset)> {
     Ok((part("data/sample/train.bin", TRAIN, TRAIN_PER_CLASS)?, part("data/sample/test.bin", TEST, TEST_PER_CLASS)?))
 }
 
-/// The first `per_class` pictures of each class, in the order of `dataset`.
+/// The first `per_class` images of each class, in the order of `dataset`.
 pub fn first_of_each_class(dataset: &Dataset, per_class: usize) -> Dataset {
     let mut taken = [0; CLASSES.len()];
     let chosen: Vec<usize> = (0..dataset.len())
@@ -58,10 +58,10 @@ mod tests {
     fn the_first_of_each_class_are_taken_in_order() {
         let mut dataset = Dataset::default();
         for (index, label) in [3, 1, 3, 3, 1, 0].into_iter().enumerate() {
-            dataset.push(label, &[index as u8; super::super::PICTURE_BYTES]);
+            dataset.push(label, &[index as u8; super::super::IMAGE_BYTES]);
         }
         let chosen = first_of_each_class(&dataset, 2);
         assert_eq!(chosen.labels, [3, 1, 3, 1, 0]);
-        assert_eq!((0..5).map(|i| chosen.picture(i)[0]).collect::<Vec<_>>(), [0, 1, 2, 4, 5]);
+        assert_eq!((0..5).map(|i| chosen.image(i)[0]).collect::<Vec<_>>(), [0, 1, 2, 4, 5]);
     }
 }

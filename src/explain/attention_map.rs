@@ -2,13 +2,13 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::Map;
 use super::feature_maps::{ChannelMap, Channels, choose};
+use crate::render::Map;
 
 /// Channels of the study's heat map.
 pub const CHANNELS: usize = 3;
 
-/// The study's heat map: of the maps of one picture those with the greatest mean, each min-max normalised. The study takes
+/// The study's heat map: of the maps of one image those with the greatest mean, each min-max normalised. The study takes
 /// [`CHANNELS`] of `conv3`.
 pub fn attention_maps(maps: &[Map], count: usize) -> Vec<ChannelMap> {
     let mut chosen = choose(maps, Channels::Active, count);
@@ -18,30 +18,30 @@ pub fn attention_maps(maps: &[Map], count: usize) -> Vec<ChannelMap> {
     chosen
 }
 
-/// What a block multiplies its channels by for one picture, (C) numbers between 0 and 1, from those of all (N, C).
+/// What a block multiplies its channels by for one image, (C) numbers between 0 and 1, from those of all (N, C).
 ///
 /// # Errors
-/// There is no such picture.
-pub fn gates(gates: &Tensor, picture: usize) -> Result<Vec<f32>> {
-    gates.get(picture)?.to_dtype(DType::F32)?.to_vec1()
+/// There is no such image.
+pub fn gates(gates: &Tensor, image: usize) -> Result<Vec<f32>> {
+    gates.get(image)?.to_dtype(DType::F32)?.to_vec1()
 }
 
-/// How much a block attends to each place of one picture, between 0 and 1, from the maps of all (N, H, W).
+/// How much a block attends to each position of one image, between 0 and 1, from the maps of all (N, H, W).
 ///
 /// # Errors
-/// There is no such picture.
-pub fn places(maps: &Tensor, picture: usize) -> Result<Map> {
-    let map = maps.get(picture)?;
+/// There is no such image.
+pub fn positions(maps: &Tensor, image: usize) -> Result<Map> {
+    let map = maps.get(image)?;
     Ok(Map::new(map.dim(1)?, map.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?))
 }
 
-/// How much each place of one picture, row by row, looks at every other, from those of all (N, H · W, H · W), with `width`
-/// places in a row.
+/// How much each position of one image, row by row, looks at every other, from those of all (N, H · W, H · W), with `width`
+/// positions in a row.
 ///
 /// # Errors
-/// There is no such picture.
-pub fn pairs(pairs: &Tensor, picture: usize, width: usize) -> Result<Vec<Map>> {
-    let rows = pairs.get(picture)?.to_dtype(DType::F32)?.to_vec2()?;
+/// There is no such image.
+pub fn pairs(pairs: &Tensor, image: usize, width: usize) -> Result<Vec<Map>> {
+    let rows = pairs.get(image)?.to_dtype(DType::F32)?.to_vec2()?;
     Ok(rows.into_iter().map(|values| Map::new(width, values)).collect())
 }
 
@@ -60,11 +60,11 @@ mod tests {
     }
 
     #[test]
-    fn places_are_of_the_picture() -> Result<()> {
+    fn places_are_of_the_image() -> Result<()> {
         let all = Tensor::new(&[[[0.1f32, 0.2, 0.3]], [[0.4, 0.5, 0.6]]], &Device::Cpu)?;
-        let map = places(&all, 1)?;
+        let map = positions(&all, 1)?;
         assert_eq!((map.width, map.height(), map.values), (3, 1, vec![0.4, 0.5, 0.6]));
-        assert!(places(&all, 2).is_err());
+        assert!(positions(&all, 2).is_err());
         Ok(())
     }
 
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn gates_are_of_the_picture() -> Result<()> {
+    fn gates_are_of_the_image() -> Result<()> {
         let all = Tensor::new(&[[0.1f32, 0.2], [0.3, 0.4]], &Device::Cpu)?;
         assert_eq!(gates(&all, 1)?, [0.3, 0.4]);
         assert!(gates(&all, 2).is_err());

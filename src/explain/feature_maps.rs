@@ -1,8 +1,8 @@
-//! What a convolution gives for one picture: a map for each of its channels.
+//! What a convolution gives for one image: a map for each of its channels.
 
 use candle_core::{DType, Result, Tensor};
 
-use super::Map;
+use crate::render::Map;
 
 /// A map, and the channel that it is of, from 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,17 +16,17 @@ pub struct ChannelMap {
 pub enum Channels {
     /// In their order.
     First,
-    /// Those with the greatest mean over the picture, the greatest first; of equals the earlier.
+    /// Those with the greatest mean over the image, the greatest first; of equals the earlier.
     Active,
 }
 
-/// The maps of one picture of a layer's output (N, H, W, C), in the order of the channels.
+/// The maps of one image of a layer's output (N, H, W, C), in the order of the channels.
 ///
 /// # Errors
-/// There is no such picture.
-pub fn feature_maps(output: &Tensor, picture: usize) -> Result<Vec<Map>> {
+/// There is no such image.
+pub fn feature_maps(output: &Tensor, image: usize) -> Result<Vec<Map>> {
     let (_, _, width, channels) = output.dims4()?;
-    let planes = output.get(picture)?.permute((2, 0, 1))?.reshape((channels, ()))?.to_dtype(DType::F32)?;
+    let planes = output.get(image)?.permute((2, 0, 1))?.reshape((channels, ()))?.to_dtype(DType::F32)?;
     Ok(planes.to_vec2()?.into_iter().map(|values| Map::new(width, values)).collect())
 }
 
@@ -48,9 +48,9 @@ mod tests {
 
     #[test]
     fn each_channel_has_its_plane() -> Result<()> {
-        // Two pictures of 2 x 3 pixels with two channels: the value tells picture, pixel and channel.
+        // Two images of 2 x 3 pixels with two channels: the value tells image, pixel and channel.
         let values: Vec<f32> =
-            (0..24).map(|place| (place / 12 * 100 + place / 2 % 6 * 10 + place % 2) as f32).collect();
+            (0..24).map(|position| (position / 12 * 100 + position / 2 % 6 * 10 + position % 2) as f32).collect();
         let output = Tensor::from_vec(values, (2, 2, 3, 2), &Device::Cpu)?;
         let maps = feature_maps(&output, 1)?;
         assert_eq!(maps[0], Map::new(3, vec![100.0, 110.0, 120.0, 130.0, 140.0, 150.0]));

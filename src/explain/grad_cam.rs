@@ -1,14 +1,14 @@
-//! Which places of a picture speak for a class.
+//! Which positions of an image speak for a class.
 //!
 //! Grad-CAM (Selvaraju et al. 2017, section 3): L = relu(Σₖ αₖ Aᵏ), with Aᵏ channel k of a convolution's output and αₖ the
-//! mean over the picture of the gradient of the class's logit by it. Grad-CAM++ (Chattopadhay et al. 2018, equation 19)
-//! weighs the places of that gradient, and leaves out those where it is negative. As `pytorch-grad-cam` has them.
+//! mean over the image of the gradient of the class's logit by it. Grad-CAM++ (Chattopadhay et al. 2018, equation 19)
+//! weighs the positions of that gradient, and leaves out those where it is negative. As `pytorch-grad-cam` has them.
 
 use candle_core::Result;
 
-use super::Map;
-use crate::model::{Cnn, Inside, Layer, WayBack};
+use crate::model::{Cnn, ForwardTrace, Layer, LogitGradients};
 use crate::ops::{channel_sums, weighted_channels};
+use crate::render::Map;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -16,22 +16,28 @@ pub enum Method {
     GradCamPlusPlus,
 }
 
-/// Heat maps at the size of the layer, not normalised: for each row a picture of `inside` and a class.
+/// Heat maps at the size of the layer, not normalised: for each row an image of `trace` and a class.
 ///
 /// # Errors
-/// There is no such picture or class.
-pub fn grad_cam(cnn: &Cnn, inside: &Inside, layer: Layer, rows: &[(usize, usize)], method: Method) -> Result<Vec<Map>> {
+/// There is no such image or class.
+pub fn grad_cam(
+    cnn: &Cnn,
+    trace: &ForwardTrace,
+    layer: Layer,
+    rows: &[(usize, usize)],
+    method: Method,
+) -> Result<Vec<Map>> {
     let all: Vec<usize> = (0..rows.len()).collect();
-    let mut way = WayBack::of_logits(cnn, inside, rows)?;
+    let mut way = LogitGradients::of_logits(cnn, trace, rows)?;
     while way.layer() != layer {
         way = way.before(&all)?.expect("a layer that is not the last is before another");
     }
-    let (_, _, width, channels) = inside.output(layer).dims4()?;
+    let (_, _, width, channels) = trace.output(layer).dims4()?;
     let maps = way.map_rows(|output, gradient| heat_map(output, gradient, width, channels, method))?;
     maps.into_iter().collect()
 }
 
-/// From a layer's output for a picture and the gradient of a logit by it, both (H, W, C).
+/// From a layer's output for an image and the gradient of a logit by it, both (H, W, C).
 ///
 /// # Errors
 /// The SIMD path that the environment asks for is not to be had.
@@ -45,7 +51,7 @@ pub fn heat_map(output: &[f32], gradient: &[f32], width: usize, channels: usize,
     Ok(Map::new(width, sums))
 }
 
-/// At the size of the picture, min-max normalised to [0, 1]: before it is enlarged bilinearly, and again after.
+/// At the size of the image, min-max normalised to [0, 1]: before it is enlarged bilinearly, and again after.
 pub fn at_input(cam: &Map, width: usize, height: usize) -> Map {
     scaled(&scaled(cam).resized(width, height))
 }
@@ -95,16 +101,16 @@ mod tests {
     }
 
     #[test]
-    fn pictures_together_are_pictures_alone() -> Result<()> {
+    fn images_together_are_images_alone() -> Result<()> {
         let (cnn, x) = network();
-        let inside = cnn.look_inside(&x)?;
+        let trace = cnn.trace(&x)?;
         for layer in Layer::ALL {
             for method in [Method::GradCam, Method::GradCamPlusPlus] {
                 let rows = [(0, 4), (1, 0), (2, 9)];
-                let together = grad_cam(&cnn, &inside, layer, &rows, method)?;
-                for ((picture, class), together) in rows.into_iter().zip(together) {
-                    let inside = cnn.look_inside(&x.narrow(0, picture, 1)?)?;
-                    let alone = grad_cam(&cnn, &inside, layer, &[(0, class)], method)?;
+                let together = grad_cam(&cnn, &trace, layer, &rows, method)?;
+                for ((image, class), together) in rows.into_iter().zip(together) {
+                    let trace = cnn.trace(&x.narrow(0, image, 1)?)?;
+                    let alone = grad_cam(&cnn, &trace, layer, &[(0, class)], method)?;
                     let high = alone[0].range().1;
                     for (a, b) in together.values.iter().zip(&alone[0].values) {
                         assert!((a - b).abs() <= 1e-4 * high.max(1e-6), "{layer} {method:?}: {a} and {b}");
@@ -116,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_sized_map_fills_0_to_1_and_nothing_stays_nothing() {
+    fn the_image_sized_map_fills_0_to_1_and_nothing_stays_nothing() {
         let cam = at_input(&Map::new(2, vec![0.0, 1.0, 2.0, 8.0]), 32, 32);
         let (low, high) = cam.range();
         assert!(cam.values.len() == 1024 && low == 0.0 && (high - 1.0).abs() < 1e-6, "{low} to {high}");

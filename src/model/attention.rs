@@ -1,20 +1,20 @@
 //! Attention modules: what a block makes more or less of, learned with the rest.
 //!
 //! All are between a block's ReLU and its pool. Gates of channels are positive and commute with the pool, so they are a part
-//! of the block's operation; what attends to places does not, and follows it.
+//! of the block's operation; what attends to positions does not, and follows it.
 
 use candle_core::{DType, Result, Tensor};
 
 use super::weights::Builder;
 use crate::config::AttentionKind;
-use crate::ops::{self, ChannelGates, Ending, SpatialGates};
+use crate::ops::{self, ChannelGates, Epilogue, SpatialGates};
 
 /// Channels of a block for each of the squeeze.
 pub const REDUCTION: usize = 16;
 /// Side of the kernel of spatial attention (Woo et al. 2018, section 3.1).
 const SPATIAL_KERNEL: usize = 7;
-/// The block that has the non-local module: the last, whose pictures have 8 x 8 = 64 places. A map of all pairs of places
-/// has 4 096 numbers there, and would have 65 536 in the second block and 1 048 576 in the first, of each picture.
+/// The block that has the non-local module: the last, whose images have 8 x 8 = 64 positions. A map of all pairs of positions
+/// has 4 096 numbers there, and would have 65 536 in the second block and 1 048 576 in the first, of each image.
 pub const NON_LOCAL_BLOCK: usize = 3;
 
 /// What a block attends to.
@@ -27,7 +27,7 @@ pub enum Attention {
     NonLocal(NonLocal),
 }
 
-/// Squeeze-and-excitation (Hu et al. 2018, section 3): a gate for each channel from the means of all of them,
+/// SqueezeExcite-and-excitation (Hu et al. 2018, section 3): a gate for each channel from the means of all of them,
 /// s = σ(E relu(R z)).
 pub struct SqueezeExcitation {
     /// R, (C / 16, C)
@@ -43,21 +43,21 @@ pub struct EfficientChannelAttention {
     pub kernel: Tensor,
 }
 
-/// Spatial attention (Woo et al. 2018, section 3.1): a gate for each place from the mean and the greatest of its channels,
+/// Spatial attention (Woo et al. 2018, section 3.1): a gate for each position from the mean and the greatest of its channels,
 /// and of those of its neighbours, s = σ(w ∗ [mean; max]).
 pub struct SpatialAttention {
     /// (1, 2, 7, 7)
     pub kernel: Tensor,
 }
 
-/// The convolutional block attention module (CBAM, Woo et al. 2018, section 3): channels, and then places.
+/// The convolutional block attention module (CBAM, Woo et al. 2018, section 3): channels, and then positions.
 pub struct Cbam {
     /// Of the means and of the greatest of the channels: s = σ(E relu(R mean) + E relu(R max)).
     pub channels: SqueezeExcitation,
-    pub places: SpatialAttention,
+    pub positions: SpatialAttention,
 }
 
-/// The non-local block (Wang et al. 2018, section 3, embedded Gaussian): each place looks at all others,
+/// The non-local block (Wang et al. 2018, section 3, embedded Gaussian): each position looks at all others,
 /// y = x + W softmax(θ(x) φ(x)ᵀ) g(x). In the last block alone: see [`NON_LOCAL_BLOCK`].
 ///
 /// W and its bias begin as zeros (section 3.3), so the network begins as the plain one.
@@ -90,9 +90,9 @@ pub struct Attended {
 pub struct AttentionWeights {
     /// Of the channels, (N, C), between 0 and 1.
     pub gates: Option<Tensor>,
-    /// Of the places, (N, H, W), between 0 and 1.
+    /// Of the positions, (N, H, W), between 0 and 1.
     pub map: Option<Tensor>,
-    /// (N, H · W, H · W): how much each place, row by row, looks at every other; each row sums to 1.
+    /// (N, H · W, H · W): how much each position, row by row, looks at every other; each row sums to 1.
     pub pairs: Option<Tensor>,
 }
 
@@ -118,7 +118,7 @@ impl Attention {
             AttentionKind::Spatial => Self::Spatial(SpatialAttention::new(builder, number)?),
             AttentionKind::Cbam => {
                 let channels = SqueezeExcitation::new(builder, number, channels)?;
-                Self::Cbam(Cbam { channels, places: SpatialAttention::new(builder, number)? })
+                Self::Cbam(Cbam { channels, positions: SpatialAttention::new(builder, number)? })
             }
             AttentionKind::NonLocal if number == NON_LOCAL_BLOCK => {
                 Self::NonLocal(NonLocal::new(builder, number, channels)?)
@@ -128,12 +128,12 @@ impl Attention {
     }
 
     /// What follows the ReLU in the block's operation.
-    pub(super) fn ending(&self) -> Ending<'_> {
+    pub(super) fn epilogue(&self) -> Epilogue<'_> {
         match self {
-            Self::None => Ending::Pool,
-            Self::SqueezeExcitation(module) => Ending::GateAndPool(module.gates()),
-            Self::Efficient(module) => Ending::GateAndPool(module.gates()),
-            Self::Spatial(_) | Self::Cbam(_) | Self::NonLocal(_) => Ending::Rectified,
+            Self::None => Epilogue::Pool,
+            Self::SqueezeExcitation(module) => Epilogue::GateAndPool(module.gates()),
+            Self::Efficient(module) => Epilogue::GateAndPool(module.gates()),
+            Self::Spatial(_) | Self::Cbam(_) | Self::NonLocal(_) => Epilogue::Relu,
         }
     }
 
@@ -141,13 +141,13 @@ impl Attention {
     pub(super) fn after_block(&self, y: Tensor) -> Result<Tensor> {
         match self {
             Self::None | Self::SqueezeExcitation(_) | Self::Efficient(_) => Ok(y),
-            Self::Spatial(module) => ops::attend_places_and_pool(&y, module.gates()),
-            Self::Cbam(module) => ops::attend_places_and_pool(&y, module.gates()),
+            Self::Spatial(module) => ops::attend_positions_and_pool(&y, module.gates()),
+            Self::Cbam(module) => ops::attend_positions_and_pool(&y, module.gates()),
             Self::NonLocal(module) => ops::attend_pairs_and_pool(&y, module.projections()),
         }
     }
 
-    /// What becomes of a rectified feature map `x` (N, H, W, C), by candle's operations: slower, and shows what it attends to.
+    /// What becomes of a activated feature map `x` (N, H, W, C), by candle's operations: slower, and shows what it attends to.
     pub fn attend(&self, x: &Tensor) -> Result<Attended> {
         let gated = |gates: ChannelGates| -> Result<Attended> {
             let gates = gates.gates(&x.mean((1, 2))?)?;
@@ -208,7 +208,7 @@ impl SpatialAttention {
 impl Cbam {
     fn gates(&self) -> SpatialGates<'_> {
         let SqueezeExcitation { reduce, expand } = &self.channels;
-        SpatialGates { channels: Some([reduce, expand]), ..self.places.gates() }
+        SpatialGates { channels: Some([reduce, expand]), ..self.positions.gates() }
     }
 }
 

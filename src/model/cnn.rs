@@ -1,8 +1,8 @@
 //! The study's network: three blocks of convolution, batch normalisation, ReLU, attention if any and max-pool, then two
 //! linear layers.
 
-mod fired;
-mod inside;
+mod active_channels;
+mod trace;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
@@ -12,8 +12,8 @@ use crate::config::{AttentionKind, ModelConfig};
 use crate::data::{CLASSES, SIDE};
 use crate::ops;
 use crate::random::{Purpose, stream};
-pub use fired::FiredChannels;
-pub use inside::{Inside, Layer, UnknownLayer, WayBack};
+pub use active_channels::ActiveChannels;
+pub use trace::{ForwardTrace, Layer, LogitGradients, UnknownLayer};
 
 /// Weight of a batch in the running estimates.
 const MOMENTUM: f64 = 0.1;
@@ -68,12 +68,12 @@ impl Cnn {
         format!("cnn{attention} {}", channels.join("-"))
     }
 
-    /// Normalised pictures (N, 32, 32, 3) to logits (N, 10).
+    /// Normalised images (N, 32, 32, 3) to logits (N, 10).
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         self.head(&self.features(x, mode)?, mode)
     }
 
-    /// Normalised pictures (N, 32, 32, 3) to the last feature map (N, 4, 4, channels).
+    /// Normalised images (N, 32, 32, 3) to the last feature map (N, 4, 4, channels).
     fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         self.blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x, mode))
     }
@@ -139,7 +139,7 @@ impl Block {
             bias: &self.conv_bias,
             norm_weight: &self.norm_weight,
             norm_bias: &self.norm_bias,
-            ending: self.attention.ending(),
+            epilogue: self.attention.epilogue(),
         }
     }
 
@@ -199,7 +199,7 @@ mod tests {
         Cnn::new(&config, 0, &Device::Cpu).expect("a network")
     }
 
-    fn pictures() -> Tensor {
+    fn images() -> Tensor {
         normal(1, &[5, 32, 32, 3]).to_dtype(DType::F32).expect("f32")
     }
 
@@ -219,17 +219,17 @@ mod tests {
     fn evaluation_changes_nothing_and_training_moves_the_running_estimates() -> Result<()> {
         let cnn = tiny();
         let before = cnn.weights().to_safetensors().expect("bytes");
-        let logits = cnn.forward(&pictures(), Mode::Evaluate)?;
+        let logits = cnn.forward(&images(), Mode::Evaluate)?;
         assert_eq!(logits.dims(), [5, 10]);
         assert_eq!(cnn.weights().to_safetensors().expect("bytes"), before);
-        cnn.forward(&pictures(), Mode::Train { seed: 0, step: 1 })?;
+        cnn.forward(&images(), Mode::Train { seed: 0, step: 1 })?;
         assert_ne!(cnn.weights().to_safetensors().expect("bytes"), before);
         Ok(())
     }
 
     #[test]
-    fn a_picture_is_evaluated_alike_in_every_batch() -> Result<()> {
-        let (cnn, x) = (tiny(), pictures());
+    fn an_image_is_evaluated_alike_in_every_batch() -> Result<()> {
+        let (cnn, x) = (tiny(), images());
         let together = cnn.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?;
         for (i, together) in together.iter().enumerate() {
             let alone = cnn.forward(&x.narrow(0, i, 1)?, Mode::Evaluate)?.to_vec2::<f32>()?;
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn every_parameter_has_a_gradient() -> Result<()> {
         let cnn = tiny();
-        let logits = cnn.forward(&pictures(), Mode::Train { seed: 0, step: 1 })?;
+        let logits = cnn.forward(&images(), Mode::Train { seed: 0, step: 1 })?;
         let loss = ops::cross_entropy(&logits, &Tensor::new(&[1u32, 2, 3, 4, 5], &Device::Cpu)?)?;
         let gradients = loss.backward()?;
         for (name, parameter) in &cnn.weights().parameters {
@@ -267,10 +267,10 @@ mod tests {
     fn the_gradients_of_a_block_are_finite_differences() {
         let values =
             [normal(1, &[2, 4, 4, 2]), normal(2, &[3, 2, 3, 3]), normal(3, &[3]), normal(4, &[3]), normal(5, &[3])];
-        // Value `place` is the variable, the others are constants.
-        let forward = |place: usize, value: &Tensor, mode: Mode| -> Result<Tensor> {
+        // Value `position` is the variable, the others are constants.
+        let forward = |position: usize, value: &Tensor, mode: Mode| -> Result<Tensor> {
             let mut values = values.clone();
-            values[place] = value.clone();
+            values[position] = value.clone();
             let [x, conv_weight, conv_bias, norm_weight, norm_bias] = values;
             let block = Block {
                 conv_weight,
@@ -284,12 +284,12 @@ mod tests {
             };
             block.forward(&x, mode)
         };
-        for (place, value) in values.iter().enumerate() {
-            assert_gradient(value, |value| forward(place, value, Mode::Train { seed: 0, step: 1 }));
+        for (position, value) in values.iter().enumerate() {
+            assert_gradient(value, |value| forward(position, value, Mode::Train { seed: 0, step: 1 }));
         }
-        // In evaluation mode what explains a decision differentiates the picture, or the convolution.
-        for (place, value) in values.iter().enumerate().take(3) {
-            assert_gradient(value, |value| forward(place, value, Mode::Evaluate));
+        // In evaluation mode what explains a decision differentiates the image, or the convolution.
+        for (position, value) in values.iter().enumerate().take(3) {
+            assert_gradient(value, |value| forward(position, value, Mode::Evaluate));
         }
     }
 }

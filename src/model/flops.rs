@@ -6,16 +6,16 @@ use crate::config::{AttentionKind, ModelConfig};
 use crate::data::CLASSES;
 use crate::model::attention::NON_LOCAL_BLOCK;
 
-/// Operations for one picture.
+/// Operations for one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flops {
     pub forward: u64,
-    /// Forward, and the gradients of weights and inputs; of the pictures themselves there is none.
+    /// Forward, and the gradients of weights and inputs; of the images themselves there is none.
     pub training: u64,
 }
 
-/// Of a picture with sides of `side` pixels.
-pub fn per_picture(config: &ModelConfig, side: usize) -> Flops {
+/// Of an image with sides of `side` pixels.
+pub fn per_image(config: &ModelConfig, side: usize) -> Flops {
     let [first, second, third] = config.channels.map(|channels| channels as u64);
     let (side, hidden, classes) = (side as u64, config.hidden as u64, CLASSES.len() as u64);
     let convolution = |inputs: u64, outputs: u64, side: u64| 2 * 3 * 3 * inputs * outputs * side * side;
@@ -31,13 +31,13 @@ pub fn per_picture(config: &ModelConfig, side: usize) -> Flops {
     Flops { forward, training: 3 * forward - first_convolution }
 }
 
-/// Of the last block, whose pictures have sides of `side` pixels: four projections, the comparison of all pairs of places and
+/// Of the last block, whose images have sides of `side` pixels: four projections, the comparison of all pairs of positions and
 /// the sums over them.
 fn attention(config: &ModelConfig, side: u64) -> u64 {
     let channels = config.channels[NON_LOCAL_BLOCK - 1] as u64;
-    let (inner, places) = (channels / 2, side * side);
+    let (inner, positions) = (channels / 2, side * side);
     match config.attention {
-        AttentionKind::NonLocal => 4 * 2 * channels * inner * places + 2 * 2 * inner * places * places,
+        AttentionKind::NonLocal => 4 * 2 * channels * inner * positions + 2 * 2 * inner * positions * positions,
         _ => 0,
     }
 }
@@ -48,17 +48,17 @@ mod tests {
     use crate::data::SIDE;
 
     #[test]
-    fn the_studys_network_takes_4_255_gflop_for_a_step_of_64_pictures() {
-        let flops = per_picture(&ModelConfig::default(), SIDE);
+    fn the_studys_network_takes_4_255_gflop_for_a_step_of_64_images() {
+        let flops = per_image(&ModelConfig::default(), SIDE);
         assert_eq!(flops, Flops { forward: 22_751_232, training: 66_484_224 });
         assert_eq!((flops.training * 64 + 500_000) / 1_000_000, 4255);
     }
 
     #[test]
-    fn the_non_local_block_takes_four_projections_and_two_products_of_places() {
+    fn the_non_local_block_takes_four_projections_and_two_products_of_positions() {
         let plain = ModelConfig::default();
         let config = ModelConfig { attention: AttentionKind::NonLocal, ..plain.clone() };
-        let more = per_picture(&config, SIDE).forward - per_picture(&plain, SIDE).forward;
+        let more = per_image(&config, SIDE).forward - per_image(&plain, SIDE).forward;
         assert_eq!(more, 4 * 2 * 128 * 64 * 64 + 2 * 2 * 64 * 64 * 64);
     }
 }

@@ -6,4 +6,4 @@ pub mod flops;
 mod init;
 pub mod weights;
 
-pub use cnn::{Cnn, FiredChannels, Inside, Layer, Mode, UnknownLayer, WayBack};
+pub use cnn::{ActiveChannels, Cnn, ForwardTrace, Layer, LogitGradients, Mode, UnknownLayer};

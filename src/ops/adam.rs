@@ -6,8 +6,8 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
-use super::real::with_elements;
-use super::simd;
+use super::float::with_elements;
+use crate::simd;
 
 /// Elements handled by one task.
 const TASK_ELEMENTS: usize = 1 << 15;

@@ -5,7 +5,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
-use super::real::{Real, elements, for_real, sum_lanes, with_elements};
+use super::float::{Float, elements, for_real, sum_lanes, with_elements};
 use super::tape::{apply1, apply3};
 
 /// Added to the variance.
@@ -74,10 +74,10 @@ fn per_channel(values: &Tensor) -> Result<Tensor> {
 }
 
 fn composed_train(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<(Tensor, BatchStatistics)> {
-    let (pictures, channels, height, width) = x.dims4()?;
-    let count = (pictures * height * width) as f64;
+    let (images, channels, height, width) = x.dims4()?;
+    let count = (images * height * width) as f64;
     let mean_of = |x: &Tensor| -> Result<Tensor> {
-        x.transpose(0, 1)?.contiguous()?.reshape((channels, pictures * height * width))?.mean(1)
+        x.transpose(0, 1)?.contiguous()?.reshape((channels, images * height * width))?.mean(1)
     };
     let mean = mean_of(x)?;
     let centred = x.broadcast_sub(&per_channel(&mean)?)?;
@@ -93,30 +93,30 @@ fn composed_train(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<(Tensor,
 
 #[derive(Clone, Copy)]
 struct Sizes {
-    pictures: usize,
+    images: usize,
     channels: usize,
     pixels: usize,
 }
 
 impl Sizes {
     fn new(x: &Shape) -> Result<Self> {
-        let (pictures, channels, height, width) = x.dims4()?;
-        Ok(Self { pictures, channels, pixels: height * width })
+        let (images, channels, height, width) = x.dims4()?;
+        Ok(Self { images, channels, pixels: height * width })
     }
 
     /// Elements of a channel.
     fn count(self) -> usize {
-        self.pictures * self.pixels
+        self.images * self.pixels
     }
 
-    /// The planes of a channel, one for each picture.
+    /// The planes of a channel, one for each image.
     fn planes<T>(self, x: &[T], channel: usize) -> impl Iterator<Item = &[T]> {
         x.chunks_exact(self.pixels).skip(channel).step_by(self.channels)
     }
 }
 
 /// Mean and biased variance of each channel; planes are summed in T, their sums in f64.
-fn statistics<T: Real>(sizes: Sizes, x: &[T]) -> (Vec<f64>, Vec<f64>) {
+fn statistics<T: Float>(sizes: Sizes, x: &[T]) -> (Vec<f64>, Vec<f64>) {
     (0..sizes.channels)
         .into_par_iter()
         .map(|channel| {
@@ -133,7 +133,7 @@ fn statistics<T: Real>(sizes: Sizes, x: &[T]) -> (Vec<f64>, Vec<f64>) {
 }
 
 /// `x * scale + shift`, plane by plane.
-fn scale_planes<T: Real>(sizes: Sizes, x: &[T], scale: impl Fn(usize) -> (T, T) + Sync) -> Vec<T> {
+fn scale_planes<T: Float>(sizes: Sizes, x: &[T], scale: impl Fn(usize) -> (T, T) + Sync) -> Vec<T> {
     let mut y = vec![T::zero(); x.len()];
     let planes = y.par_chunks_exact_mut(sizes.pixels).zip(x.par_chunks_exact(sizes.pixels)).enumerate();
     planes.for_each(|(plane, (y, x))| {
@@ -198,7 +198,7 @@ impl CustomOp3 for NormaliseBatch {
 
 impl NormaliseBatch {
     /// Of x, weight and bias. With x̂ the normalised x: dx = w / σ · (dy − mean(dy) − x̂ · mean(dy · x̂)).
-    fn gradients<T: Real>(&self, sizes: Sizes, x: &[T], dy: &[T], weight: &[T]) -> (Vec<T>, Vec<T>, Vec<T>) {
+    fn gradients<T: Float>(&self, sizes: Sizes, x: &[T], dy: &[T], weight: &[T]) -> (Vec<T>, Vec<T>, Vec<T>) {
         let sums: Vec<(f64, f64)> = (0..sizes.channels)
             .into_par_iter()
             .map(|channel| {

@@ -1,12 +1,12 @@
-//! Convolution of channels-last pictures with any kernel, stride and padding.
+//! Convolution of channels-last images with any kernel, stride and padding.
 //!
 //! The gradient of an input that nobody differentiates (the first layer's) is not computed.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::convolution::Convolution;
+use super::float::{elements, has_f32_kernel, sum_rows, with_elements};
 use super::geometry::Geometry;
-use super::real::{elements, has_f32_kernel, sum_rows, with_elements};
 use super::tape::{apply3, is_differentiable};
 
 /// `x` (N, H, W, C) with `weight` (O, C, K, K) and `bias` (O), `padding` zeros on each side: (N, OH, OW, O).
@@ -28,7 +28,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: usize, padding
 }
 
 /// The gradient of [`conv2d`]'s input (N, H, W, C), at stride 1, from that of its output (N, OH, OW, O): a convolution too,
-/// with the kernel turned around. As quick as the way there, and needs nothing of it.
+/// with the kernel flipped around. As quick as the way there, and needs nothing of it.
 ///
 /// # Errors
 /// The sizes do not fit.
@@ -38,26 +38,26 @@ pub fn conv2d_input_gradient(output_gradient: &Tensor, weight: &Tensor, padding:
         bail!("a convolution with a kernel of {:?} and padding {padding}", weight.shape())
     };
     let bias = Tensor::zeros(channels, weight.dtype(), weight.device())?;
-    conv2d(output_gradient, &turned(weight)?, &bias, 1, padding)
+    conv2d(output_gradient, &flipped(weight)?, &bias, 1, padding)
 }
 
-/// A kernel (O, C, K, K) turned around, (C, O, K, K).
-fn turned(weight: &Tensor) -> Result<Tensor> {
+/// A kernel (O, C, K, K) flipped around, (C, O, K, K).
+fn flipped(weight: &Tensor) -> Result<Tensor> {
     if !has_f32_kernel(weight) {
         return weight.transpose(0, 1)?.contiguous()?.flip(&[2, 3]);
     }
     let (outputs, channels, height, width) = weight.dims4()?;
     let area = height * width;
-    let turned = with_elements(weight, |weight: &[f32]| {
-        let mut turned = vec![0.0; weight.len()];
-        for (place, taps) in weight.chunks_exact(area).enumerate() {
-            let (output, channel) = (place / channels, place % channels);
-            let turned = &mut turned[(channel * outputs + output) * area..][..area];
-            turned.iter_mut().zip(taps.iter().rev()).for_each(|(turned, &tap)| *turned = tap);
+    let flipped = with_elements(weight, |weight: &[f32]| {
+        let mut flipped = vec![0.0; weight.len()];
+        for (position, taps) in weight.chunks_exact(area).enumerate() {
+            let (output, channel) = (position / channels, position % channels);
+            let flipped = &mut flipped[(channel * outputs + output) * area..][..area];
+            flipped.iter_mut().zip(taps.iter().rev()).for_each(|(flipped, &tap)| *flipped = tap);
         }
-        Ok(turned)
+        Ok(flipped)
     })?;
-    Tensor::from_vec(turned, (channels, outputs, height, width), weight.device())
+    Tensor::from_vec(flipped, (channels, outputs, height, width), weight.device())
 }
 
 /// The sizes of a convolution of `x` (N, H, W, C) with `weight` (O, C, K, K).
@@ -98,10 +98,10 @@ impl CustomOp3 for Conv2d {
         let geometry = self.geometry;
         let convolution = Convolution::new(geometry)?;
         let (x, bias) = (elements::<f32>(x, x_layout)?, elements::<f32>(bias, bias_layout)?);
-        let pictures = x_layout.dims()[0];
-        let mut y = vec![0.0; pictures * geometry.out_picture()];
+        let images = x_layout.dims()[0];
+        let mut y = vec![0.0; images * geometry.out_image()];
         convolution.forward_batch(x, elements(weight, weight_layout)?, bias, &mut y, |_| Ok(()))?;
-        let shape = (pictures, geometry.out_height(), geometry.out_width(), geometry.outputs);
+        let shape = (images, geometry.out_height(), geometry.out_width(), geometry.outputs);
         Ok((CpuStorage::F32(y), Shape::from(shape)))
     }
 
@@ -116,8 +116,8 @@ impl CustomOp3 for Conv2d {
         let geometry = self.geometry;
         let convolution = Convolution::new(geometry)?;
         let (gradients, db) = with_elements(dy, |dy: &[f32]| {
-            let output_gradient = |picture: usize, out: &mut [f32]| {
-                out.copy_from_slice(&dy[picture * geometry.out_picture()..][..geometry.out_picture()]);
+            let output_gradient = |image: usize, out: &mut [f32]| {
+                out.copy_from_slice(&dy[image * geometry.out_image()..][..geometry.out_image()]);
                 Ok(())
             };
             let gradients = with_elements(x, |x: &[f32]| {
@@ -142,28 +142,28 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn output_and_gradients_are_the_definition((pictures, g) in convolutions()) {
-            let x = real(1, pictures * g.picture());
+        fn output_and_gradients_are_the_definition((images, g) in convolutions()) {
+            let x = real(1, images * g.image());
             let weight = real(2, g.outputs * g.taps());
             let bias = real(3, g.outputs);
-            let dy = real(4, pictures * g.out_picture());
+            let dy = real(4, images * g.out_image());
             let double = |values: &[f32]| -> Vec<f64> { values.iter().map(|&value| value.into()).collect() };
-            let mut y: Vec<f64> = (0..dy.len()).map(|place| bias[place % g.outputs].into()).collect();
+            let mut y: Vec<f64> = (0..dy.len()).map(|position| bias[position % g.outputs].into()).collect();
             let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; weight.len()], vec![0.0; bias.len()]);
             let (x64, w64, dy64) = (double(&x), double(&weight), double(&dy));
-            for_products(pictures, &g, |y_place, x_place, w_place| {
-                y[y_place] += x64[x_place] * w64[w_place];
-                dx[x_place] += dy64[y_place] * w64[w_place];
-                dw[w_place] += dy64[y_place] * x64[x_place];
+            for_products(images, &g, |y_position, x_position, w_position| {
+                y[y_position] += x64[x_position] * w64[w_position];
+                dx[x_position] += dy64[y_position] * w64[w_position];
+                dw[w_position] += dy64[y_position] * x64[x_position];
             });
-            dy64.iter().enumerate().for_each(|(place, dy)| db[place % g.outputs] += dy);
+            dy64.iter().enumerate().for_each(|(position, dy)| db[position % g.outputs] += dy);
 
             let arguments = [
-                tensor(x, &[pictures, g.height, g.width, g.channels]),
+                tensor(x, &[images, g.height, g.width, g.channels]),
                 tensor(weight, &[g.outputs, g.channels, g.kernel, g.kernel]),
                 tensor(bias, &[g.outputs]),
             ];
-            let dy = tensor(dy, &[pictures, g.out_height(), g.out_width(), g.outputs]);
+            let dy = tensor(dy, &[images, g.out_height(), g.out_width(), g.outputs]);
             let (ours, gradients) = with_gradients(&arguments, &dy, |arguments| {
                 conv2d(&arguments[0], &arguments[1], &arguments[2], g.stride, g.padding)
             }).unwrap();

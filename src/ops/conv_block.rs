@@ -1,16 +1,16 @@
-//! Convolution → batch normalisation → ReLU → 2 × 2 max-pool as one operation, on channels-last pictures.
+//! Convolution → batch normalisation → ReLU → 2 × 2 max-pool as one operation, on channels-last images.
 //!
 //! Apart, the three that follow the convolution cost as much as it does, all of it memory traffic. Together they read its
-//! output once: for each maximum they keep its place and the value there, and the gradient of the convolution's output
-//! exists for one picture at a time, in the cache, where the convolution's gradients consume it.
+//! output once: for each maximum they keep its position and the value there, and the gradient of the convolution's output
+//! exists for one image at a time, in the cache, where the convolution's gradients consume it.
 //!
 //! Batch normalisation (Ioffe and Szegedy 2015) as PyTorch's; where maxima tie the first takes the gradient; ReLU's gradient
 //! at 0 is 0.
 
 mod gates;
-mod open;
-mod picture;
-mod rectified;
+mod kernel;
+mod relu_output;
+mod trace;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -18,26 +18,26 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::batch_norm::{BatchStatistics, EPSILON, batch_norm_evaluate, batch_norm_train, of_channels};
-use super::buffer::Buffer;
+use super::concat::concat;
 use super::conv::{conv2d, geometry};
 use super::convolution::Convolution;
+use super::float::{elements, has_f32_kernel, with_elements};
 use super::geometry::Geometry;
-use super::join::join;
 use super::pool::pool_whole_windows;
-use super::real::{elements, has_f32_kernel, with_elements};
+use super::pooled_buffer::PooledBuffer;
 use super::relu::relu;
-use super::simd;
 use super::tape::{apply3, is_differentiable};
+use crate::simd;
 pub use gates::ChannelGates;
 pub(super) use gates::squeeze_and_excite;
-use gates::{GateKind, Gates, PictureGates, PictureGatesGradient};
-pub use open::OpenBlock;
-pub(super) use picture::rectified;
-use picture::{
-    DEAD, GateGradient, GradientTerms, Maxima, Moments, Normalisation, gradient_sums, normalise_and_pool,
-    normalise_and_pool_only, output_gradient, rectified_means_only,
+use gates::{GateKind, Gates, ImageGates, ImageGatesGradient};
+pub(super) use kernel::activated;
+use kernel::{
+    DEAD, GateGradient, GradientTerms, Maxima, Moments, Normalisation, activated_means_only, gradient_sums,
+    normalise_and_pool, normalise_and_pool_only, output_gradient,
 };
-use rectified::RectifiedBlock;
+use relu_output::ReluBlock;
+pub use trace::BlockTrace;
 
 /// The parameters of a block.
 #[derive(Clone, Copy)]
@@ -48,14 +48,14 @@ pub struct BlockParameters<'a> {
     pub bias: &'a Tensor,
     pub norm_weight: &'a Tensor,
     pub norm_bias: &'a Tensor,
-    pub ending: Ending<'a>,
+    pub epilogue: Epilogue<'a>,
 }
 
 impl<'a> BlockParameters<'a> {
     fn gates(&self) -> Option<ChannelGates<'a>> {
-        match self.ending {
-            Ending::GateAndPool(gates) => Some(gates),
-            Ending::Pool | Ending::Rectified => None,
+        match self.epilogue {
+            Epilogue::GateAndPool(gates) => Some(gates),
+            Epilogue::Pool | Epilogue::Relu => None,
         }
     }
 
@@ -69,20 +69,20 @@ impl<'a> BlockParameters<'a> {
 
 /// What follows a block's ReLU.
 #[derive(Clone, Copy)]
-pub enum Ending<'a> {
+pub enum Epilogue<'a> {
     Pool,
     /// Attention to channels, and the pool. A gate is positive, so it commutes with the maximum, and is applied after the
     /// pool, to a quarter of the numbers.
     GateAndPool(ChannelGates<'a>),
     /// Nothing: the block gives (N, H, W, O).
-    Rectified,
+    Relu,
 }
 
 /// `x` (N, H, W, C) through a block that normalises with the statistics of the batch: (N, H / 2, W / 2, O), if it is pooled.
 pub fn conv_block_train(x: &Tensor, parameters: BlockParameters) -> Result<(Tensor, BatchStatistics)> {
     if !has_f32_kernel(x) {
         let (y, statistics) = batch_norm_train(&planes(x, parameters)?, parameters.norm_weight, parameters.norm_bias)?;
-        return Ok((finish(&y, parameters.ending)?, statistics));
+        return Ok((finish(&y, parameters.epilogue)?, statistics));
     }
     let measured = Arc::new(OnceLock::new());
     let output = apply(x, parameters, Statistics::OfBatch(Arc::clone(&measured)))?;
@@ -109,7 +109,7 @@ pub fn conv_block_evaluate(
     if !has_f32_kernel(x) {
         let y = planes(x, parameters)?;
         let y = batch_norm_evaluate(&y, parameters.norm_weight, parameters.norm_bias, mean, variance)?;
-        return finish(&y, parameters.ending);
+        return finish(&y, parameters.epilogue);
     }
     apply(x, parameters, Statistics::Running(running(mean, variance)?))
 }
@@ -126,14 +126,14 @@ fn planes(x: &Tensor, parameters: BlockParameters) -> Result<Tensor> {
 }
 
 /// From `y` (N, O, H, W).
-fn finish(y: &Tensor, ending: Ending) -> Result<Tensor> {
-    let rectified = relu(y)?.permute((0, 2, 3, 1))?.contiguous()?;
-    match ending {
-        Ending::Rectified => Ok(rectified),
-        Ending::Pool => pool_whole_windows(&rectified),
-        Ending::GateAndPool(gates) => {
-            let gates = gates.gates(&rectified.mean((1, 2))?)?;
-            pool_whole_windows(&rectified.broadcast_mul(&gates.unsqueeze(1)?.unsqueeze(1)?)?)
+fn finish(y: &Tensor, epilogue: Epilogue) -> Result<Tensor> {
+    let activated = relu(y)?.permute((0, 2, 3, 1))?.contiguous()?;
+    match epilogue {
+        Epilogue::Relu => Ok(activated),
+        Epilogue::Pool => pool_whole_windows(&activated),
+        Epilogue::GateAndPool(gates) => {
+            let gates = gates.gates(&activated.mean((1, 2))?)?;
+            pool_whole_windows(&activated.broadcast_mul(&gates.unsqueeze(1)?.unsqueeze(1)?)?)
         }
     }
 }
@@ -142,12 +142,12 @@ fn apply(x: &Tensor, parameters: BlockParameters, statistics: Statistics) -> Res
     let weight = parameters.weight;
     let geometry = geometry(x, weight, 1, weight.dim(2)? / 2)?;
     if geometry.height < 2 || geometry.width < 2 {
-        bail!("pictures of {} x {} pixels are too small to pool", geometry.height, geometry.width)
+        bail!("images of {} x {} pixels are too small to pool", geometry.height, geometry.width)
     }
     let (x, weight, wants_x) = (x.contiguous()?, weight.contiguous()?, is_differentiable(x));
-    let of_channels = join(&parameters.of_channels())?;
-    if matches!(parameters.ending, Ending::Rectified) {
-        let block = RectifiedBlock { geometry, statistics, wants_x, kept: Mutex::new(None) };
+    let of_channels = concat(&parameters.of_channels())?;
+    if matches!(parameters.epilogue, Epilogue::Relu) {
+        let block = ReluBlock { geometry, statistics, wants_x, kept: Mutex::new(None) };
         return apply3(&x, &weight, &of_channels, block);
     }
     let gates = parameters.gates().as_ref().map(ChannelGates::kind);
@@ -186,10 +186,10 @@ impl Statistics {
         x: &[f32],
         weight: &[f32],
         of_channels: &OfChannels,
-    ) -> Result<(Buffer, Normalisation)> {
+    ) -> Result<(PooledBuffer, Normalisation)> {
         let channels = geometry.outputs;
         let measures = matches!(self, Self::OfBatch(_));
-        let mut y = Buffer::stale(x.len() / geometry.picture() * geometry.out_picture());
+        let mut y = PooledBuffer::stale(x.len() / geometry.image() * geometry.out_image());
         let moments = Convolution::new(geometry)?.forward_batch(x, weight, of_channels.bias, &mut y, |y| {
             if measures {
                 simd::vectorized(
@@ -251,11 +251,11 @@ impl Statistics {
     }
 }
 
-/// Over the pictures in order, so that the number of threads does not change the rounding.
-fn total<'a>(pictures: impl Iterator<Item = &'a [f32]>, channels: usize) -> Vec<f64> {
+/// Over the images in order, so that the number of threads does not change the rounding.
+fn total<'a>(images: impl Iterator<Item = &'a [f32]>, channels: usize) -> Vec<f64> {
     let mut total = vec![0.0; channels];
-    for of_picture in pictures {
-        total.iter_mut().zip(of_picture).for_each(|(total, &sum)| *total += f64::from(sum));
+    for of_image in images {
+        total.iter_mut().zip(of_image).for_each(|(total, &sum)| *total += f64::from(sum));
     }
     total
 }
@@ -267,26 +267,26 @@ struct ConvBlock {
     /// Whether the gradient of the input is needed.
     wants_x: bool,
     /// With the convolution's output, (N, H, W, O).
-    kept: Mutex<Option<(Buffer, Kept)>>,
+    kept: Mutex<Option<(PooledBuffer, Kept)>>,
 }
 
 /// What the way back to the convolution's output needs of the way there.
 struct Kept {
     pooled: Pooled,
-    /// Of each picture; none without gates.
-    gates: Vec<PictureGates>,
+    /// Of each image; none without gates.
+    gates: Vec<ImageGates>,
 }
 
 /// Of each maximum, (N, H / 2, W / 2, O):
 struct Pooled {
-    /// its place in its window, row by row, or [`DEAD`];
-    places: Vec<u8>,
+    /// its position in its window, row by row, or [`DEAD`];
+    positions: Vec<u8>,
     /// the convolution's output there.
-    values: Buffer,
+    values: PooledBuffer,
 }
 
 impl ConvBlock {
-    fn pooled_picture(&self) -> usize {
+    fn pooled_image(&self) -> usize {
         (self.geometry.height / 2) * (self.geometry.width / 2) * self.geometry.outputs
     }
 
@@ -300,7 +300,7 @@ impl ConvBlock {
         x: &[f32],
         weight: &[f32],
         of_channels: &OfChannels,
-    ) -> Result<(Vec<f32>, (Buffer, Kept))> {
+    ) -> Result<(Vec<f32>, (PooledBuffer, Kept))> {
         let (y, normalisation) = self.statistics.convolve(self.geometry, x, weight, of_channels)?;
         let (out, kept) = self.pool_and_keep(&y, &normalisation, of_channels.gates)?;
         Ok((out, (y, kept)))
@@ -313,21 +313,21 @@ impl ConvBlock {
         normalisation: &Normalisation,
         gates: Option<Gates>,
     ) -> Result<(Vec<f32>, Kept)> {
-        let elements = y.len() / self.geometry.out_picture() * self.pooled_picture();
+        let elements = y.len() / self.geometry.out_image() * self.pooled_image();
         let mut out = vec![0.0; elements];
-        let mut pooled = Pooled { places: vec![DEAD; elements], values: Buffer::stale(elements) };
+        let mut pooled = Pooled { positions: vec![DEAD; elements], values: PooledBuffer::stale(elements) };
         let gates = out
-            .par_chunks_exact_mut(self.pooled_picture())
-            .zip(pooled.places.par_chunks_exact_mut(self.pooled_picture()))
-            .zip(pooled.values.par_chunks_exact_mut(self.pooled_picture()))
-            .zip(y.par_chunks_exact(self.geometry.out_picture()))
-            .map(|(((out, places), values), y)| {
+            .par_chunks_exact_mut(self.pooled_image())
+            .zip(pooled.positions.par_chunks_exact_mut(self.pooled_image()))
+            .zip(pooled.values.par_chunks_exact_mut(self.pooled_image()))
+            .zip(y.par_chunks_exact(self.geometry.out_image()))
+            .map(|(((out, positions), values), y)| {
                 simd::vectorized(
                     #[inline(always)]
                     || {
-                        normalise_and_pool(y, self.geometry.width, normalisation, Maxima { out, places, values });
+                        normalise_and_pool(y, self.geometry.width, normalisation, Maxima { out, positions, values });
                         gates.map(|gates| {
-                            let gates = gates.of_picture(y, normalisation);
+                            let gates = gates.of_image(y, normalisation);
                             gates::apply(out, &gates.gates);
                             gates
                         })
@@ -338,7 +338,7 @@ impl ConvBlock {
         Ok((out, Kept { pooled, gates: gates.into_iter().flatten().collect() }))
     }
 
-    /// The output alone: evaluation needs neither the convolution's output nor the places of the maxima.
+    /// The output alone: evaluation needs neither the convolution's output nor the positions of the maxima.
     fn forward_only(
         &self,
         running: &ChannelStatistics,
@@ -349,25 +349,25 @@ impl ConvBlock {
         let normalisation = of_channels.normalisation(running);
         let convolution = Convolution::new(self.geometry)?;
         let weight = convolution.pack_weight(weight)?;
-        let at_once = convolution.pictures_at_once();
-        let (picture, out_picture) = (self.geometry.picture(), self.geometry.out_picture());
-        let mut pooled = vec![0.0; x.len() / picture * self.pooled_picture()];
-        let groups = pooled.par_chunks_mut(at_once * self.pooled_picture()).zip(x.par_chunks(at_once * picture));
+        let at_once = convolution.images_at_once();
+        let (image, out_image) = (self.geometry.image(), self.geometry.out_image());
+        let mut pooled = vec![0.0; x.len() / image * self.pooled_image()];
+        let groups = pooled.par_chunks_mut(at_once * self.pooled_image()).zip(x.par_chunks(at_once * image));
         groups.try_for_each_init(
-            || (Buffer::zeros(at_once * self.geometry.padded_len()), Buffer::stale(at_once * out_picture)),
+            || (PooledBuffer::zeros(at_once * self.geometry.padded_len()), PooledBuffer::stale(at_once * out_image)),
             |(padded, y), (pooled, x)| {
-                let y = &mut y[..x.len() / picture * out_picture];
+                let y = &mut y[..x.len() / image * out_image];
                 self.geometry.pad(x, padded);
                 convolution.forward(padded, &weight, of_channels.bias, y)?;
-                let pictures = y.chunks_exact(out_picture).zip(pooled.chunks_exact_mut(self.pooled_picture()));
-                for (y, pooled) in pictures {
+                let images = y.chunks_exact(out_image).zip(pooled.chunks_exact_mut(self.pooled_image()));
+                for (y, pooled) in images {
                     simd::vectorized(
                         #[inline(always)]
                         || {
                             normalise_and_pool_only(y, self.geometry.width, &normalisation, pooled);
                             if let Some(gates) = of_channels.gates {
                                 let mut means = vec![0.0; self.geometry.outputs];
-                                rectified_means_only(y, &normalisation, &mut means);
+                                activated_means_only(y, &normalisation, &mut means);
                                 gates::apply(pooled, &gates.of_means(&means));
                             }
                         },
@@ -431,7 +431,7 @@ impl CustomOp3 for ConvBlock {
             }
         };
         let Geometry { height, width, outputs, .. } = self.geometry;
-        let shape = Shape::from((out.len() / self.pooled_picture(), height / 2, width / 2, outputs));
+        let shape = Shape::from((out.len() / self.pooled_image(), height / 2, width / 2, outputs));
         Ok((CpuStorage::F32(out), shape))
     }
 
@@ -485,13 +485,13 @@ impl BlockGradients {
     }
 }
 
-/// Over the maxima of a picture, of each channel, and after its gates:
+/// Over the maxima of an image, of each channel, and after its gates:
 struct GradientSums {
     /// the sum of the gradient,
     plain: Vec<f32>,
     /// and of its product with the convolution's output less its mean.
     with_centred: Vec<f32>,
-    gates: Option<PictureGatesGradient>,
+    gates: Option<ImageGatesGradient>,
 }
 
 impl ConvBlock {
@@ -506,28 +506,28 @@ impl ConvBlock {
     ) -> Result<BlockGradients> {
         let channels = self.geometry.outputs;
         let normalisation = of_channels.normalisation(self.statistics.known());
-        let pooled_picture = self.pooled_picture();
-        let of_pictures: Vec<GradientSums> = gradient
-            .par_chunks_exact(pooled_picture)
+        let pooled_image = self.pooled_image();
+        let of_images: Vec<GradientSums> = gradient
+            .par_chunks_exact(pooled_image)
             .enumerate()
             .map(|(number, gradient)| self.gradient_sums(kept, number, gradient, &normalisation, of_channels.gates))
             .collect::<Result<_>>()?;
-        let plain = total(of_pictures.iter().map(|sums| sums.plain.as_slice()), channels);
-        let with_centred = total(of_pictures.iter().map(|sums| sums.with_centred.as_slice()), channels);
+        let plain = total(of_images.iter().map(|sums| sums.plain.as_slice()), channels);
+        let with_centred = total(of_images.iter().map(|sums| sums.with_centred.as_slice()), channels);
         let (terms, mut d_of_channels) = self.statistics.gradients(of_channels, &normalisation, &plain, &with_centred);
         if let Some(gates) = of_channels.gates {
-            let gradients = of_pictures.iter().filter_map(|sums| sums.gates.as_ref());
+            let gradients = of_images.iter().filter_map(|sums| sums.gates.as_ref());
             d_of_channels.extend(gates.weight_gradients(kept.gates.iter().zip(gradients)));
         }
         let gradients = Convolution::new(self.geometry)?.gradients(x, weight, self.wants_x, |number, dy| {
-            let gradient = &gradient[number * pooled_picture..][..pooled_picture];
-            let of_gates = of_pictures[number].gates.as_ref();
+            let gradient = &gradient[number * pooled_image..][..pooled_image];
+            let of_gates = of_images[number].gates.as_ref();
             self.output_gradient(y, kept, number, gradient, &terms, &normalisation, of_gates, dy)
         })?;
         Ok(BlockGradients { x: gradients.x, weight: gradients.weight, of_channels: d_of_channels })
     }
 
-    /// Of picture `number`, from the gradient of what the block makes of it.
+    /// Of image `number`, from the gradient of what the block makes of it.
     fn gradient_sums(
         &self,
         kept: &Kept,
@@ -536,12 +536,12 @@ impl ConvBlock {
         normalisation: &Normalisation,
         gates: Option<Gates>,
     ) -> Result<GradientSums> {
-        let maxima = number * self.pooled_picture()..(number + 1) * self.pooled_picture();
-        let (places, values) = (&kept.pooled.places[maxima.clone()], &kept.pooled.values[maxima]);
+        let maxima = number * self.pooled_image()..(number + 1) * self.pooled_image();
+        let (positions, values) = (&kept.pooled.positions[maxima.clone()], &kept.pooled.values[maxima]);
         simd::vectorized(
             #[inline(always)]
             || {
-                let (mut plain, mut with_centred) = gradient_sums(gradient, places, values, &normalisation.mean);
+                let (mut plain, mut with_centred) = gradient_sums(gradient, positions, values, &normalisation.mean);
                 let gates = gates.zip(kept.gates.get(number)).map(|(gates, kept)| {
                     gates.backward(kept, normalisation, self.geometry.out_pixels(), &mut plain, &mut with_centred)
                 });
@@ -550,8 +550,8 @@ impl ConvBlock {
         )
     }
 
-    /// Writes to `dy` the gradient of the convolution's output for picture `number`, from that of what the block makes of it.
-    #[expect(clippy::too_many_arguments, reason = "all that both passes know of a picture")]
+    /// Writes to `dy` the gradient of the convolution's output for image `number`, from that of what the block makes of it.
+    #[expect(clippy::too_many_arguments, reason = "all that both passes know of an image")]
     fn output_gradient(
         &self,
         y: &[f32],
@@ -560,11 +560,11 @@ impl ConvBlock {
         gradient: &[f32],
         terms: &GradientTerms,
         normalisation: &Normalisation,
-        of_gates: Option<&PictureGatesGradient>,
+        of_gates: Option<&ImageGatesGradient>,
         dy: &mut [f32],
     ) -> Result<()> {
         let y = &y[number * dy.len()..][..dy.len()];
-        let places = &kept.pooled.places[number * gradient.len()..][..gradient.len()];
+        let positions = &kept.pooled.positions[number * gradient.len()..][..gradient.len()];
         let gate_gradient = kept.gates.get(number).zip(of_gates).map(|(kept, gradient)| GateGradient {
             gates: &kept.gates,
             shares: &gradient.shares,
@@ -572,20 +572,20 @@ impl ConvBlock {
         });
         simd::vectorized(
             #[inline(always)]
-            || output_gradient(y, self.geometry.width, terms, gradient, places, gate_gradient, dy),
+            || output_gradient(y, self.geometry.width, terms, gradient, positions, gate_gradient, dy),
         )
     }
 }
 
-/// The moments of pictures of equal size put together (Chan et al. 1979), in order.
-fn merge(pictures: &[Moments], pixels: usize, channels: usize) -> ChannelStatistics {
-    let count = (pictures.len() * pixels) as f64;
+/// The moments of images of equal size put together (Chan et al. 1979), in order.
+fn merge(images: &[Moments], pixels: usize, channels: usize) -> ChannelStatistics {
+    let count = (images.len() * pixels) as f64;
     let mut merged = ChannelStatistics { count, mean: vec![0.0; channels], variance: vec![0.0; channels] };
     for channel in 0..channels {
-        let means = || pictures.iter().map(|picture| f64::from(picture.mean[channel]));
-        let mean = means().sum::<f64>() / pictures.len() as f64;
-        let within: f64 = pictures.iter().map(|picture| f64::from(picture.squares[channel])).sum();
-        let between: f64 = means().map(|of_picture| (of_picture - mean) * (of_picture - mean)).sum();
+        let means = || images.iter().map(|image| f64::from(image.mean[channel]));
+        let mean = means().sum::<f64>() / images.len() as f64;
+        let within: f64 = images.iter().map(|image| f64::from(image.squares[channel])).sum();
+        let between: f64 = means().map(|of_image| (of_image - mean) * (of_image - mean)).sum();
         merged.mean[channel] = mean;
         merged.variance[channel] = (within + between * pixels as f64) / count;
     }
@@ -602,12 +602,12 @@ mod tests {
 
     pub(super) fn parameters(arguments: &[Tensor]) -> BlockParameters<'_> {
         let [_, weight, bias, norm_weight, norm_bias, gates @ ..] = arguments else { unreachable!("five arguments") };
-        let ending = match gates {
-            [reduce, expand] => Ending::GateAndPool(ChannelGates::SqueezeExcitation { reduce, expand }),
-            [kernel] => Ending::GateAndPool(ChannelGates::Efficient { kernel }),
-            _ => Ending::Pool,
+        let epilogue = match gates {
+            [reduce, expand] => Epilogue::GateAndPool(ChannelGates::SqueezeExcitation { reduce, expand }),
+            [kernel] => Epilogue::GateAndPool(ChannelGates::Efficient { kernel }),
+            _ => Epilogue::Pool,
         };
-        BlockParameters { weight, bias, norm_weight, norm_bias, ending }
+        BlockParameters { weight, bias, norm_weight, norm_bias, epilogue }
     }
 
     /// The arguments of a block whose convolution is exact, so that ties are.
@@ -626,7 +626,7 @@ mod tests {
     pub(super) enum TestGates {
         None,
         /// To so many.
-        Squeeze(usize),
+        SqueezeExcite(usize),
         /// With so many taps.
         Efficient(usize),
     }
@@ -634,7 +634,7 @@ mod tests {
     fn gates() -> impl Strategy<Value = TestGates> {
         prop_oneof![
             Just(TestGates::None),
-            (1..4usize).prop_map(TestGates::Squeeze),
+            (1..4usize).prop_map(TestGates::SqueezeExcite),
             (0..3usize).prop_map(|half| TestGates::Efficient(2 * half + 1)),
         ]
     }
@@ -643,7 +643,7 @@ mod tests {
     pub(super) fn with_gates(mut arguments: Vec<Tensor>, outputs: usize, gates: TestGates) -> Vec<Tensor> {
         match gates {
             TestGates::None => {}
-            TestGates::Squeeze(squeezed) => {
+            TestGates::SqueezeExcite(squeezed) => {
                 arguments.push(tensor(real(9, squeezed * outputs), &[squeezed, outputs]));
                 arguments.push(tensor(real(10, squeezed * outputs), &[outputs, squeezed]));
             }
@@ -685,8 +685,8 @@ mod tests {
     }
 
     /// The parameters of a block without a pool.
-    fn rectified(arguments: &[Tensor]) -> BlockParameters<'_> {
-        BlockParameters { ending: Ending::Rectified, ..parameters(arguments) }
+    fn activated(arguments: &[Tensor]) -> BlockParameters<'_> {
+        BlockParameters { epilogue: Epilogue::Relu, ..parameters(arguments) }
     }
 
     proptest! {
@@ -694,14 +694,14 @@ mod tests {
         #[test]
         fn without_a_pool_it_equals_the_separate_operations((shape, outputs, kernel) in shapes()) {
             let arguments = arguments(shape, outputs, kernel);
-            equals_f64(&arguments, 3.., |arguments| Ok(conv_block_train(&arguments[0], rectified(arguments))?.0))?;
+            equals_f64(&arguments, 3.., |arguments| Ok(conv_block_train(&arguments[0], activated(arguments))?.0))?;
             let mean = tensor(real(7, outputs), &[outputs]);
             let variance = (tensor(real(8, outputs), &[outputs]) + 2.0).unwrap();
             equals_f64(&arguments[..3], 3.., |variables| {
                 let dtype = variables[0].dtype();
                 let constants: Vec<Tensor> = arguments[3..].iter().map(|t| t.to_dtype(dtype)).collect::<Result<_>>()?;
                 let all = [variables, &constants].concat();
-                conv_block_evaluate(&all[0], rectified(&all), &mean.to_dtype(dtype)?, &variance.to_dtype(dtype)?)
+                conv_block_evaluate(&all[0], activated(&all), &mean.to_dtype(dtype)?, &variance.to_dtype(dtype)?)
             })?;
         }
     }
@@ -731,7 +731,7 @@ mod tests {
                 bias: &zero,
                 norm_weight: &one,
                 norm_bias: &zero,
-                ending: Ending::Pool,
+                epilogue: Epilogue::Pool,
             };
             conv_block_evaluate(&x[0], parameters, &zero, &of_one(1.0))
         };
@@ -758,7 +758,7 @@ mod tests {
     #[test]
     fn no_bit_depends_on_the_number_of_threads() -> Result<()> {
         let shape = [21, 8, 8, 5];
-        let arguments = with_gates(arguments(shape, 20, 3), 20, TestGates::Squeeze(2));
+        let arguments = with_gates(arguments(shape, 20, 3), 20, TestGates::SqueezeExcite(2));
         let x = tensor(real(9, shape.iter().product()), &shape);
         let gradient = tensor(real(6, 21 * 4 * 4 * 20), &[21, 4, 4, 20]);
         let arguments: Vec<Tensor> = std::iter::once(&x).chain(&arguments[1..]).cloned().collect();

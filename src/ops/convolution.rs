@@ -1,24 +1,24 @@
-//! A convolution of one picture and its two gradients, on slices, as [`Product`]s. What a batch makes of them is in
+//! A convolution of one image and its two gradients, on slices, as [`Product`]s. What a batch makes of them is in
 //! [`super::conv`] and [`super::conv_block`].
 //!
-//! Pictures are channels-last, (H, W, C), so that the C numbers of a pixel, and the C · K numbers of a row of a window, are
+//! Images are channels-last, (H, W, C), so that the C numbers of a pixel, and the C · K numbers of a row of a window, are
 //! consecutive. Weights come in PyTorch's order, (O, C, K, K), and are packed once a call.
 
 use rayon::prelude::*;
 
-use super::buffer::{Buffer, pieces};
 use super::geometry::Geometry;
+use super::pooled_buffer::{PooledBuffer, pieces};
 use super::product::{Initial, Level, Product, panel_columns};
 use super::winograd::Winograd;
 
 /// Pixels whose gradient stays in the first-level cache while every tap of the kernel is summed over them.
 const CACHED_PIXELS: usize = 128;
 
-/// The gradient of a weight is summed within this many groups of pictures, which is as many as threads can share, and then
+/// The gradient of a weight is summed within this many groups of images, which is as many as threads can share, and then
 /// over the groups in order: so the number of threads does not change the rounding.
 const GROUPS: usize = 16;
 
-/// What a batch of pictures has to do with the gradient of its convolution.
+/// What a batch of images has to do with the gradient of its convolution.
 pub struct Gradients {
     /// (N, H, W, C), where it was wanted.
     pub x: Option<Vec<f32>>,
@@ -26,13 +26,13 @@ pub struct Gradients {
     pub weight: Vec<f32>,
 }
 
-/// The tables that the pictures of a batch share.
+/// The tables that the images of a batch share.
 pub struct Convolution {
     geometry: Geometry,
     panel_columns: usize,
-    /// Where the window of each output pixel begins in the padded picture.
+    /// Where the window of each output pixel begins in the padded image.
     window_starts: Vec<usize>,
-    /// Where each tap (row, column, channel of the kernel) of the first window is in the padded picture.
+    /// Where each tap (row, column, channel of the kernel) of the first window is in the padded image.
     tap_starts: Vec<usize>,
     /// Where the window of each input pixel begins in the spread gradient.
     gradient_starts: Vec<usize>,
@@ -47,8 +47,8 @@ impl Convolution {
         let Geometry { height, width, channels, outputs, kernel, stride, padding } = geometry;
         assert!(padding < kernel && kernel <= height.min(width) + 2 * padding && stride > 0, "{geometry:?}");
         let grid = |rows: usize, columns: usize, row_step: usize, column_step: usize| {
-            let places = (0..rows).flat_map(move |y| (0..columns).map(move |x| y * row_step + x * column_step));
-            places.collect::<Vec<usize>>()
+            let positions = (0..rows).flat_map(move |y| (0..columns).map(move |x| y * row_step + x * column_step));
+            positions.collect::<Vec<usize>>()
         };
         let padded_row = (width + 2 * padding) * channels;
         Ok(Self {
@@ -61,9 +61,9 @@ impl Convolution {
         })
     }
 
-    /// Pictures that [`Convolution::forward`] is quickest with at once.
-    pub fn pictures_at_once(&self) -> usize {
-        self.winograd.as_ref().map_or(1, Winograd::pictures_at_once)
+    /// Images that [`Convolution::forward`] is quickest with at once.
+    pub fn images_at_once(&self) -> usize {
+        self.winograd.as_ref().map_or(1, Winograd::images_at_once)
     }
 
     /// The weight (O, C, K, K) as [`Convolution::forward`] takes it: panels of output channels, each (K, K, C, panel
@@ -71,7 +71,7 @@ impl Convolution {
     ///
     /// # Errors
     /// The SIMD path that the environment asks for is not to be had.
-    pub fn pack_weight(&self, weight: &[f32]) -> candle_core::Result<Buffer> {
+    pub fn pack_weight(&self, weight: &[f32]) -> candle_core::Result<PooledBuffer> {
         if let Some(winograd) = &self.winograd {
             return winograd.pack_weight(weight);
         }
@@ -81,9 +81,9 @@ impl Convolution {
         Ok(self.packed(outputs, area, channels, weight))
     }
 
-    /// The weight for the gradient of the input: panels of input channels, each (K, K, O, panel columns), the kernel turned
+    /// The weight for the gradient of the input: panels of input channels, each (K, K, O, panel columns), the kernel flipped
     /// half around.
-    fn pack_turned_weight(&self, weight: &[f32]) -> Buffer {
+    fn pack_flipped_weight(&self, weight: &[f32]) -> PooledBuffer {
         let Geometry { channels, outputs, kernel, .. } = self.geometry;
         let area = kernel * kernel;
         let weight =
@@ -97,9 +97,9 @@ impl Convolution {
         area: usize,
         depth: usize,
         weight: impl Fn(usize, usize, usize) -> f32 + Sync,
-    ) -> Buffer {
+    ) -> PooledBuffer {
         let width = self.panel_columns;
-        let mut panels = Buffer::zeros(columns.div_ceil(width) * area * depth * width);
+        let mut panels = PooledBuffer::zeros(columns.div_ceil(width) * area * depth * width);
         panels.par_chunks_exact_mut(area * depth * width).enumerate().for_each(|(number, panel)| {
             let first = number * width;
             for (row, values) in panel.chunks_exact_mut(width).enumerate() {
@@ -112,7 +112,7 @@ impl Convolution {
     }
 
     /// `y` (N, OH, OW, O) of a batch `x` (N, H, W, C), the weight (O, C, K, K) and the bias (O); and what `then` makes of
-    /// the output of each picture while it is in the cache.
+    /// the output of each image while it is in the cache.
     pub fn forward_batch<T: Send>(
         &self,
         x: &[f32],
@@ -122,36 +122,35 @@ impl Convolution {
         then: impl Fn(&mut [f32]) -> candle_core::Result<T> + Sync,
     ) -> candle_core::Result<Vec<T>> {
         let weight = self.pack_weight(weight)?;
-        let (at_once, out_picture) = (self.pictures_at_once(), self.geometry.out_picture());
-        let groups = y.par_chunks_mut(at_once * out_picture).zip(x.par_chunks(at_once * self.geometry.picture()));
+        let (at_once, out_image) = (self.images_at_once(), self.geometry.out_image());
+        let groups = y.par_chunks_mut(at_once * out_image).zip(x.par_chunks(at_once * self.geometry.image()));
         let results: Vec<Vec<T>> = groups
             .map_init(
-                || Buffer::zeros(at_once * self.geometry.padded_len()),
+                || PooledBuffer::zeros(at_once * self.geometry.padded_len()),
                 |padded, (y, x)| {
                     self.geometry.pad(x, padded);
                     self.forward(padded, &weight, bias, y)?;
-                    y.chunks_exact_mut(out_picture).map(&then).collect::<candle_core::Result<_>>()
+                    y.chunks_exact_mut(out_image).map(&then).collect::<candle_core::Result<_>>()
                 },
             )
             .collect::<candle_core::Result<_>>()?;
         Ok(results.into_iter().flatten().collect())
     }
 
-    /// `y` (n, OH, OW, O) of n padded pictures, at most [`Convolution::pictures_at_once`], one after another, the packed
+    /// `y` (n, OH, OW, O) of n padded images, at most [`Convolution::images_at_once`], one after another, the packed
     /// weight and the bias (O).
     pub fn forward(&self, padded: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) -> candle_core::Result<()> {
         if let Some(winograd) = &self.winograd {
             return winograd.forward(padded, weight, bias, y);
         }
-        let pictures =
-            y.chunks_exact_mut(self.geometry.out_picture()).zip(padded.chunks_exact(self.geometry.padded_len()));
-        for (y, padded) in pictures {
-            self.forward_picture(padded, weight, bias, y)?;
+        let images = y.chunks_exact_mut(self.geometry.out_image()).zip(padded.chunks_exact(self.geometry.padded_len()));
+        for (y, padded) in images {
+            self.forward_image(padded, weight, bias, y)?;
         }
         Ok(())
     }
 
-    fn forward_picture(&self, padded: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) -> candle_core::Result<()> {
+    fn forward_image(&self, padded: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) -> candle_core::Result<()> {
         let Geometry { channels, outputs, kernel, .. } = self.geometry;
         let width = self.panel_columns;
         Product {
@@ -186,7 +185,7 @@ impl Convolution {
         }
     }
 
-    /// Adds the gradient of the weight to `dw` (K, K, C, O), from a padded picture and the gradient of its output in panels.
+    /// Adds the gradient of the weight to `dw` (K, K, C, O), from a padded image and the gradient of its output in panels.
     fn add_weight_gradient(&self, padded: &[f32], panels: &[f32], dw: &mut [f32]) -> candle_core::Result<()> {
         let Geometry { channels, outputs, stride, .. } = self.geometry;
         let (out_height, out_width) = (self.geometry.out_height(), self.geometry.out_width());
@@ -218,7 +217,7 @@ impl Convolution {
     }
 
     /// The gradients of a batch `x` (N, H, W, C), given a function that writes the gradient of the output (OH, OW, O) of
-    /// one picture, by its number: it is made where it is used, while it is in the cache.
+    /// one image, by its number: it is made where it is used, while it is in the cache.
     pub fn gradients(
         &self,
         x: &[f32],
@@ -230,28 +229,28 @@ impl Convolution {
             return winograd.gradients(x, weight, wants_x, output_gradient);
         }
         let geometry = self.geometry;
-        let turned = if wants_x { self.pack_turned_weight(weight) } else { Buffer::default() };
-        let group = (x.len() / geometry.picture()).div_ceil(GROUPS).max(1);
-        let x_groups = x.par_chunks(group * geometry.picture());
-        let mut partial = Buffer::zeros(x_groups.len() * weight.len());
+        let flipped = if wants_x { self.pack_flipped_weight(weight) } else { PooledBuffer::default() };
+        let group = (x.len() / geometry.image()).div_ceil(GROUPS).max(1);
+        let x_groups = x.par_chunks(group * geometry.image());
+        let mut partial = PooledBuffer::zeros(x_groups.len() * weight.len());
         let mut dx = vec![0.0; if wants_x { x.len() } else { 0 }];
-        let dx_group = if wants_x { group * geometry.picture() } else { 0 };
+        let dx_group = if wants_x { group * geometry.image() } else { 0 };
         let dx_groups = pieces(&mut dx, dx_group, x_groups.len());
         let groups = partial.par_chunks_exact_mut(weight.len()).zip(x_groups).zip(dx_groups).enumerate();
         groups.try_for_each(|(number, ((dw, x), dx))| {
-            let mut padded = Buffer::zeros(self.geometry.padded_len());
-            let mut dy = Buffer::stale(geometry.out_picture());
-            let mut panels = Buffer::zeros(self.gradient_panels_len());
-            let mut spread = Buffer::zeros(if wants_x { self.spread_len() } else { 0 });
-            let mut dx = dx.chunks_exact_mut(geometry.picture());
-            for (place, x) in x.chunks_exact(geometry.picture()).enumerate() {
-                output_gradient(number * group + place, &mut dy)?;
+            let mut padded = PooledBuffer::zeros(self.geometry.padded_len());
+            let mut dy = PooledBuffer::stale(geometry.out_image());
+            let mut panels = PooledBuffer::zeros(self.gradient_panels_len());
+            let mut spread = PooledBuffer::zeros(if wants_x { self.spread_len() } else { 0 });
+            let mut dx = dx.chunks_exact_mut(geometry.image());
+            for (position, x) in x.chunks_exact(geometry.image()).enumerate() {
+                output_gradient(number * group + position, &mut dy)?;
                 self.geometry.pad(x, &mut padded);
                 self.pack_gradient(&dy, &mut panels);
                 self.add_weight_gradient(&padded, &panels, dw)?;
                 if let Some(dx) = dx.next() {
                     self.spread(&dy, &mut spread);
-                    self.input_gradient(&spread, &turned, dx)?;
+                    self.input_gradient(&spread, &flipped, dx)?;
                 }
             }
             Ok::<(), candle_core::Error>(())
@@ -305,7 +304,7 @@ impl Convolution {
         }
     }
 
-    /// The gradient of the input (H, W, C) from a spread gradient and the turned weight.
+    /// The gradient of the input (H, W, C) from a spread gradient and the flipped weight.
     fn input_gradient(&self, spread: &[f32], weight: &[f32], dx: &mut [f32]) -> candle_core::Result<()> {
         let Geometry { channels, outputs, kernel, .. } = self.geometry;
         let width = self.panel_columns;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use super::real::{elements, has_f32_kernel, with_elements};
+use super::float::{elements, has_f32_kernel, with_elements};
 use super::tape::apply2;
 
 /// Mean softmax cross-entropy of `logits` (N, classes) against `labels` (N), u32.
@@ -37,16 +37,16 @@ impl CustomOp2 for CrossEntropy {
         labels: &CpuStorage,
         labels_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (examples, classes) = logits_layout.shape().dims2()?;
+        let (samples, classes) = logits_layout.shape().dims2()?;
         let CpuStorage::U32(labels) = labels else {
             bail!("the labels of a cross-entropy are {:?}, expected U32", labels.dtype())
         };
         let Some((start, end)) = labels_layout.contiguous_offsets() else { bail!("labels that are not contiguous") };
         let labels = &labels[start..end];
-        if labels.len() != examples {
-            bail!("{examples} rows of logits, {} labels", labels.len())
+        if labels.len() != samples {
+            bail!("{samples} rows of logits, {} labels", labels.len())
         }
-        let mut gradient = Vec::with_capacity(examples * classes);
+        let mut gradient = Vec::with_capacity(samples * classes);
         let mut sum = 0.0;
         for (logits, &label) in elements::<f32>(logits, logits_layout)?.chunks_exact(classes).zip(labels) {
             let Some(&of_label) = logits.get(label as usize) else { bail!("label {label} of {classes} classes") };
@@ -57,11 +57,11 @@ impl CustomOp2 for CrossEntropy {
             sum += total.ln() - f64::from(of_label - greatest);
             gradient.extend(exponentials().enumerate().map(|(class, exponential)| {
                 let target = if class == label as usize { 1.0 } else { 0.0 };
-                ((exponential / total - target) / examples as f64) as f32
+                ((exponential / total - target) / samples as f64) as f32
             }));
         }
         *self.gradient.lock().unwrap_or_else(PoisonError::into_inner) = gradient;
-        Ok((CpuStorage::F32(vec![(sum / examples as f64) as f32]), Shape::from(())))
+        Ok((CpuStorage::F32(vec![(sum / samples as f64) as f32]), Shape::from(())))
     }
 
     fn bwd(

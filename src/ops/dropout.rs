@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rand::RngCore;
 
-use super::real::{elements, has_f32_kernel, with_elements};
+use super::float::{elements, has_f32_kernel, with_elements};
 use super::tape::apply1;
 
 /// Zeroes each element of `x` with `probability`, below 1, and scales the others by `1 / (1 - probability)`.

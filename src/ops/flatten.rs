@@ -1,30 +1,30 @@
-//! From channels-last pictures to vectors in PyTorch's order.
+//! From channels-last images to vectors in PyTorch's order.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::real::{elements, has_f32_kernel, with_elements};
+use super::float::{elements, has_f32_kernel, with_elements};
 use super::tape::apply1;
 
 /// `x` (N, H, W, C) as vectors (N, C · H · W), planes one after another: what PyTorch's `flatten(1)` makes of (N, C, H, W),
 /// so that a linear layer's weight is the same there and here.
 pub fn flatten_planes(x: &Tensor) -> Result<Tensor> {
-    let (pictures, height, width, channels) = x.dims4()?;
+    let (images, height, width, channels) = x.dims4()?;
     if has_f32_kernel(x) {
         return apply1(&x.contiguous()?, FlattenPlanes { pixels: height * width, channels });
     }
-    x.permute((0, 3, 1, 2))?.contiguous()?.reshape((pictures, channels * height * width))
+    x.permute((0, 3, 1, 2))?.contiguous()?.reshape((images, channels * height * width))
 }
 
-/// The way back, from vectors (N, C · H · W) to pictures (N, H, W, C).
+/// The way back, from vectors (N, C · H · W) to images (N, H, W, C).
 pub fn unflatten_planes(y: &Tensor, height: usize, width: usize) -> Result<Tensor> {
-    let (pictures, elements) = y.dims2()?;
+    let (images, elements) = y.dims2()?;
     let (pixels, channels) = (height * width, elements / (height * width));
     if has_f32_kernel(y) {
         let x = with_elements(y, |y: &[f32]| Ok(transposed(y, channels, pixels)))?;
-        return Tensor::from_vec(x, (pictures, height, width, channels), y.device());
+        return Tensor::from_vec(x, (images, height, width, channels), y.device());
     }
-    y.reshape((pictures, channels, height, width))?.permute((0, 2, 3, 1))?.contiguous()
+    y.reshape((images, channels, height, width))?.permute((0, 2, 3, 1))?.contiguous()
 }
 
 struct FlattenPlanes {

@@ -1,4 +1,4 @@
-//! The sizes of a convolution of channels-last pictures, (H, W, C).
+//! The sizes of a convolution of channels-last images, (H, W, C).
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
@@ -21,8 +21,8 @@ impl Geometry {
         (self.width + 2 * self.padding - self.kernel) / self.stride + 1
     }
 
-    /// Elements of one picture of the input.
-    pub fn picture(&self) -> usize {
+    /// Elements of one image of the input.
+    pub fn image(&self) -> usize {
         self.height * self.width * self.channels
     }
 
@@ -30,8 +30,8 @@ impl Geometry {
         self.out_height() * self.out_width()
     }
 
-    /// Elements of one picture of the output.
-    pub fn out_picture(&self) -> usize {
+    /// Elements of one image of the output.
+    pub fn out_image(&self) -> usize {
         self.out_pixels() * self.outputs
     }
 
@@ -44,28 +44,28 @@ impl Geometry {
         (self.width + 2 * self.padding) * self.channels
     }
 
-    /// Elements of a padded picture.
+    /// Elements of a padded image.
     pub fn padded_len(&self) -> usize {
         (self.height + 2 * self.padding) * self.padded_row()
     }
 
-    /// Copies pictures to the middles of as many in `padded`, whose borders are 0 already.
-    pub fn pad(&self, pictures: &[f32], padded: &mut [f32]) {
-        let pictures = pictures.chunks_exact(self.picture());
-        for (padded, picture) in padded.chunks_exact_mut(self.padded_len()).zip(pictures) {
+    /// Copies images to the middles of as many in `padded`, whose borders are 0 already.
+    pub fn pad(&self, images: &[f32], padded: &mut [f32]) {
+        let images = images.chunks_exact(self.image());
+        for (padded, image) in padded.chunks_exact_mut(self.padded_len()).zip(images) {
             let rows = padded.chunks_exact_mut(self.padded_row()).skip(self.padding);
-            for (padded, row) in rows.zip(picture.chunks_exact(self.width * self.channels)) {
+            for (padded, row) in rows.zip(image.chunks_exact(self.width * self.channels)) {
                 padded[self.padding * self.channels..][..row.len()].copy_from_slice(row);
             }
         }
     }
 
-    /// The way back: copies the middles of padded pictures to as many in `pictures`.
-    pub fn crop(&self, padded: &[f32], pictures: &mut [f32]) {
-        let pictures = pictures.chunks_exact_mut(self.picture());
-        for (padded, picture) in padded.chunks_exact(self.padded_len()).zip(pictures) {
+    /// The way back: copies the middles of padded images to as many in `images`.
+    pub fn crop(&self, padded: &[f32], images: &mut [f32]) {
+        let images = images.chunks_exact_mut(self.image());
+        for (padded, image) in padded.chunks_exact(self.padded_len()).zip(images) {
             let rows = padded.chunks_exact(self.padded_row()).skip(self.padding);
-            for (padded, row) in rows.zip(picture.chunks_exact_mut(self.width * self.channels)) {
+            for (padded, row) in rows.zip(image.chunks_exact_mut(self.width * self.channels)) {
                 row.copy_from_slice(&padded[self.padding * self.channels..][..row.len()]);
             }
         }

@@ -6,9 +6,9 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::buffer::Buffer;
+use super::float::{elements, has_f32_kernel, sum_rows, with_elements};
+use super::pooled_buffer::PooledBuffer;
 use super::product::{Initial, Level, Product, panel_columns};
-use super::real::{elements, has_f32_kernel, sum_rows, with_elements};
 use super::tape::{apply3, is_differentiable};
 
 /// Outputs that one task takes.
@@ -20,7 +20,7 @@ const TASK_OUTPUTS: usize = 32;
 /// The sizes do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if has_f32_kernel(x) {
-        let ((examples, inputs), (outputs, weight_inputs)) = (x.dims2()?, weight.dims2()?);
+        let ((samples, inputs), (outputs, weight_inputs)) = (x.dims2()?, weight.dims2()?);
         if inputs != weight_inputs {
             bail!("a linear layer of {:?} with a weight of {:?}", x.shape(), weight.shape())
         }
@@ -28,19 +28,14 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
             &x.contiguous()?,
             &weight.contiguous()?,
             &bias.contiguous()?,
-            Linear {
-                examples,
-                inputs,
-                outputs,
-                wants_parameters: is_differentiable(weight) || is_differentiable(bias),
-            },
+            Linear { samples, inputs, outputs, wants_parameters: is_differentiable(weight) || is_differentiable(bias) },
         );
     }
     x.matmul(&weight.t()?)?.broadcast_add(bias)
 }
 
 struct Linear {
-    examples: usize,
+    samples: usize,
     inputs: usize,
     outputs: usize,
     /// Whether the gradients of weight and bias are needed.
@@ -62,7 +57,7 @@ impl CustomOp3 for Linear {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let y = self.forward(elements(x, x_layout)?, elements(weight, weight_layout)?, elements(bias, bias_layout)?)?;
-        Ok((CpuStorage::F32(y), Shape::from((self.examples, self.outputs))))
+        Ok((CpuStorage::F32(y), Shape::from((self.samples, self.outputs))))
     }
 
     fn bwd(
@@ -96,11 +91,11 @@ impl CustomOp3 for Linear {
 }
 
 impl Linear {
-    /// Panels of examples: the weight's rows are the left operand, and the product is y transposed.
+    /// Panels of samples: the weight's rows are the left operand, and the product is y transposed.
     fn forward(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Result<Vec<f32>> {
-        let &Self { examples, inputs, outputs, .. } = self;
+        let &Self { samples, inputs, outputs, .. } = self;
         let width = panel_columns()?;
-        let mut panels = Buffer::zeros(examples.div_ceil(width) * inputs * width);
+        let mut panels = PooledBuffer::zeros(samples.div_ceil(width) * inputs * width);
         panels.par_chunks_exact_mut(inputs * width).zip(x.par_chunks(width * inputs)).for_each(|(panel, x)| {
             for (column, x) in x.chunks_exact(inputs).enumerate() {
                 for (row, &x) in panel.chunks_exact_mut(width).zip(x) {
@@ -108,8 +103,8 @@ impl Linear {
                 }
             }
         });
-        let mut transposed = Buffer::stale(outputs * examples);
-        transposed.par_chunks_mut(TASK_OUTPUTS * examples).zip(weight.par_chunks(TASK_OUTPUTS * inputs)).try_for_each(
+        let mut transposed = PooledBuffer::stale(outputs * samples);
+        transposed.par_chunks_mut(TASK_OUTPUTS * samples).zip(weight.par_chunks(TASK_OUTPUTS * inputs)).try_for_each(
             |(out, weight)| {
                 let starts: Vec<usize> = (0..weight.len()).step_by(inputs).collect();
                 Product {
@@ -120,16 +115,16 @@ impl Linear {
                     terms: one_level(inputs, 1, width),
                     initial: Initial::Zero,
                     out,
-                    out_step: examples,
-                    columns: examples,
+                    out_step: samples,
+                    columns: samples,
                 }
                 .compute()
             },
         )?;
-        let mut y = vec![0.0; examples * outputs];
-        for (example, y) in y.chunks_exact_mut(outputs).enumerate() {
+        let mut y = vec![0.0; samples * outputs];
+        for (sample, y) in y.chunks_exact_mut(outputs).enumerate() {
             for (output, y) in y.iter_mut().enumerate() {
-                *y = transposed[output * examples + example] + bias[output];
+                *y = transposed[output * samples + sample] + bias[output];
             }
         }
         Ok(y)
@@ -137,12 +132,12 @@ impl Linear {
 
     /// (N, I), a panel of inputs at a time.
     fn input_gradient(&self, weight: &[f32], dy: &[f32]) -> Result<Vec<f32>> {
-        let &Self { examples, inputs, outputs, .. } = self;
+        let &Self { samples, inputs, outputs, .. } = self;
         let width = panel_columns()?;
-        let starts: Vec<usize> = (0..examples).map(|example| example * outputs).collect();
-        let mut panels = Buffer::stale(inputs.div_ceil(width) * examples * width);
-        panels.par_chunks_exact_mut(examples * width).enumerate().try_for_each_init(
-            || Buffer::zeros(outputs * width),
+        let starts: Vec<usize> = (0..samples).map(|sample| sample * outputs).collect();
+        let mut panels = PooledBuffer::stale(inputs.div_ceil(width) * samples * width);
+        panels.par_chunks_exact_mut(samples * width).enumerate().try_for_each_init(
+            || PooledBuffer::zeros(outputs * width),
             |panel, (number, out)| {
                 let first = number * width;
                 let columns = width.min(inputs - first);
@@ -161,10 +156,10 @@ impl Linear {
                 .compute()
             },
         )?;
-        let mut dx = vec![0.0; examples * inputs];
-        dx.par_chunks_exact_mut(inputs).enumerate().for_each(|(example, dx)| {
-            for (dx, panel) in dx.chunks_mut(width).zip(panels.chunks_exact(examples * width)) {
-                dx.copy_from_slice(&panel[example * width..][..dx.len()]);
+        let mut dx = vec![0.0; samples * inputs];
+        dx.par_chunks_exact_mut(inputs).enumerate().for_each(|(sample, dx)| {
+            for (dx, panel) in dx.chunks_mut(width).zip(panels.chunks_exact(samples * width)) {
+                dx.copy_from_slice(&panel[sample * width..][..dx.len()]);
             }
         });
         Ok(dx)
@@ -172,10 +167,10 @@ impl Linear {
 
     /// (O, I)
     fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Result<Vec<f32>> {
-        let &Self { examples, inputs, outputs, .. } = self;
+        let &Self { samples, inputs, outputs, .. } = self;
         let width = panel_columns()?;
-        let mut panels = Buffer::zeros(inputs.div_ceil(width) * examples * width);
-        panels.par_chunks_exact_mut(examples * width).enumerate().for_each(|(number, panel)| {
+        let mut panels = PooledBuffer::zeros(inputs.div_ceil(width) * samples * width);
+        panels.par_chunks_exact_mut(samples * width).enumerate().for_each(|(number, panel)| {
             let first = number * width;
             pack_columns(x, inputs, first, width.min(inputs - first), width, panel);
         });
@@ -187,8 +182,8 @@ impl Linear {
                 left: dy,
                 starts: &starts,
                 panels: &panels,
-                panel_len: examples * width,
-                terms: one_level(examples, outputs, width),
+                panel_len: samples * width,
+                terms: one_level(samples, outputs, width),
                 initial: Initial::Zero,
                 out: dw,
                 out_step: inputs,
@@ -226,15 +221,15 @@ mod tests {
             let (x, weight, bias, dy) = (real(1, n * i), real(2, o * i), real(3, o), real(4, n * o));
             let mut y = vec![0.0; n * o];
             let (mut dx, mut dw, mut db) = (vec![0.0; n * i], vec![0.0; o * i], vec![0.0; o]);
-            for example in 0..n {
+            for sample in 0..n {
                 for output in 0..o {
-                    let d = f64::from(dy[example * o + output]);
-                    y[example * o + output] += f64::from(bias[output]);
+                    let d = f64::from(dy[sample * o + output]);
+                    y[sample * o + output] += f64::from(bias[output]);
                     db[output] += d;
                     for input in 0..i {
-                        let (x, w) = (f64::from(x[example * i + input]), f64::from(weight[output * i + input]));
-                        y[example * o + output] += x * w;
-                        dx[example * i + input] += d * w;
+                        let (x, w) = (f64::from(x[sample * i + input]), f64::from(weight[output * i + input]));
+                        y[sample * o + output] += x * w;
+                        dx[sample * i + input] += d * w;
                         dw[output * i + input] += d * x;
                     }
                 }

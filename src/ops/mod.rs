@@ -11,57 +11,56 @@
 //! included; `spatial` and `non_local` follow a block that ends before its pool. The only `unsafe` is in the inner loop of
 //! `product`.
 //!
-//! The sums of a gradient are taken over a fixed number of groups of pictures, and in order, so no result depends on how
+//! The sums of a gradient are taken over a fixed number of groups of images, and in order, so no result depends on how
 //! many threads computed it. It does depend on the path: on whether it has a fused multiply-add, and on the channels that
 //! fill its vectors, for which alone there is `winograd`.
 //!
 //! Training differentiates with a [`tape`] instead of candle, which makes zeros and a sum for each gradient.
 
+mod active_channels;
 mod adam;
 mod batch_norm;
-mod buffer;
 mod channels;
+mod concat;
 mod conv;
 mod conv_block;
 mod convolution;
 mod cross_entropy;
 mod dropout;
-mod fired;
 mod flatten;
+mod float;
 mod geometry;
+mod global_norm;
 #[cfg(test)]
 pub(crate) mod gradient_check;
-mod join;
 mod linear;
 mod non_local;
-mod norm;
+mod normalise_relu;
 mod pool;
+mod pooled_buffer;
 mod product;
-mod real;
-mod rectify;
 #[cfg(test)]
 mod reference;
 mod relu;
-pub mod simd;
 mod spatial;
-mod squeeze;
+mod squeeze_excite;
 pub mod tape;
 mod winograd;
 
+pub use active_channels::mark_active;
 pub use adam::AdamStep;
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
 pub use channels::{channel_sums, weighted_channels};
 pub use conv::{conv2d, conv2d_input_gradient};
-pub use conv_block::{BlockParameters, ChannelGates, Ending, OpenBlock, conv_block_evaluate, conv_block_train};
+pub use conv_block::{BlockParameters, BlockTrace, ChannelGates, Epilogue, conv_block_evaluate, conv_block_train};
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
-pub use fired::mark_fired;
 pub use flatten::{flatten_planes, unflatten_planes};
+pub use float::with_elements;
+pub use global_norm::global_norm;
 pub use linear::linear;
 pub use non_local::{NonLocal, NonLocallyAttended, Projection, attend_pairs_and_pool};
-pub use norm::norm;
+pub use normalise_relu::normalise_and_relu;
 pub use pool::{max_pool_2x2, pool_whole_windows};
-pub use real::with_elements;
-pub use rectify::normalise_and_rectify;
 pub use relu::relu;
-pub use spatial::{SpatialGates, SpatiallyAttended, attend_places_and_pool};
+pub use spatial::{SpatialGates, SpatiallyAttended, attend_positions_and_pool};

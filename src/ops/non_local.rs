@@ -1,23 +1,23 @@
-//! The non-local block (Wang et al. 2018, section 3), embedded Gaussian: each place of a feature map looks at all of them,
+//! The non-local block (Wang et al. 2018, section 3), embedded Gaussian: each position of a feature map looks at all of them,
 //! y = x + W softmax(θ(x) φ(x)ᵀ) g(x), with θ, φ, g and W convolutions of 1 x 1.
 //!
-//! The map of a picture has as many numbers as pairs of places: it is for where these are few.
+//! The map of an image has as many numbers as pairs of positions: it is for where these are few.
 
-mod picture;
+mod kernel;
 
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::buffer::Buffer;
+use super::concat::{concat, concat_as};
 use super::conv::conv2d;
-use super::join::{join, join_as};
+use super::float::{elements, has_f32_kernel, with_elements};
 use super::pool::pool_whole_windows;
-use super::real::{elements, has_f32_kernel, with_elements};
-use super::simd;
+use super::pooled_buffer::PooledBuffer;
 use super::tape::{apply1, apply2};
-use picture::Size;
+use crate::simd;
+use kernel::Size;
 
 /// A convolution of 1 x 1.
 #[derive(Clone, Copy)]
@@ -49,17 +49,18 @@ pub struct NonLocal<'a> {
 pub struct NonLocallyAttended {
     /// Like the input, (N, H, W, C).
     pub output: Tensor,
-    /// (N, H · W, H · W): how much each place, row by row, looks at every other; each row of the map sums to 1.
+    /// (N, H · W, H · W): how much each position, row by row, looks at every other; each row of the map sums to 1.
     pub pairs: Tensor,
 }
 
 impl NonLocal<'_> {
     /// Of a feature map `x` (N, H, W, C), by candle's operations.
     pub fn attend(&self, x: &Tensor) -> Result<NonLocallyAttended> {
-        let (pictures, height, width, _) = x.dims4()?;
-        let of_places = |projection: Projection| projection.of(x)?.reshape((pictures, height * width, ()));
-        let pairs = softmax(&of_places(self.theta)?.matmul(&of_places(self.phi)?.transpose(1, 2)?.contiguous()?)?)?;
-        let seen = pairs.matmul(&of_places(self.g)?)?.reshape((pictures, height, width, ()))?;
+        let (images, height, width, _) = x.dims4()?;
+        let of_positions = |projection: Projection| projection.of(x)?.reshape((images, height * width, ()));
+        let pairs =
+            softmax(&of_positions(self.theta)?.matmul(&of_positions(self.phi)?.transpose(1, 2)?.contiguous()?)?)?;
+        let seen = pairs.matmul(&of_positions(self.g)?)?.reshape((images, height, width, ()))?;
         Ok(NonLocallyAttended { output: (x + self.out.of(&seen)?)?, pairs })
     }
 }
@@ -85,18 +86,18 @@ pub fn attend_pairs_and_pool(x: &Tensor, weights: NonLocal) -> Result<Tensor> {
     }
     // θ, φ and g as one convolution.
     let size = Size { positions: height * width, channels: theta.dim(0)? };
-    let weight = join_as(&[theta, phi, g], &[3 * size.channels, channels, 1, 1])?;
-    let bias = join(&[weights.theta.bias, weights.phi.bias, weights.g.bias])?;
+    let weight = concat_as(&[theta, phi, g], &[3 * size.channels, channels, 1, 1])?;
+    let bias = concat(&[weights.theta.bias, weights.phi.bias, weights.g.bias])?;
     let compared = conv2d(x, &weight, &bias, 1, 0)?;
     let seen = apply1(&compared, AttendPairs { size, pairs: Mutex::new(None) })?;
-    apply2(&x.contiguous()?, &weights.out.of(&seen)?, AddAndPool { places: Mutex::new(vec![]) })
+    apply2(&x.contiguous()?, &weights.out.of(&seen)?, AddAndPool { positions: Mutex::new(vec![]) })
 }
 
 /// softmax(θ φᵀ) g, (N, H, W, D), of θ, φ and g one after another, (N, H, W, 3 D).
 struct AttendPairs {
     size: Size,
     /// The maps, which the backward pass needs.
-    pairs: Mutex<Option<Buffer>>,
+    pairs: Mutex<Option<PooledBuffer>>,
 }
 
 impl CustomOp1 for AttendPairs {
@@ -105,16 +106,16 @@ impl CustomOp1 for AttendPairs {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (pictures, height, width, _) = layout.shape().dims4()?;
+        let (images, height, width, _) = layout.shape().dims4()?;
         let x = elements::<f32>(x, layout)?;
-        let mut out = vec![0.0; pictures * self.size.picture()];
-        let mut pairs = Buffer::stale(pictures * self.size.map());
-        out.par_chunks_exact_mut(self.size.picture())
+        let mut out = vec![0.0; images * self.size.image()];
+        let mut pairs = PooledBuffer::stale(images * self.size.map());
+        out.par_chunks_exact_mut(self.size.image())
             .zip(pairs.par_chunks_exact_mut(self.size.map()))
-            .zip(x.par_chunks_exact(3 * self.size.picture()))
-            .try_for_each(|((out, pairs), x)| picture::forward(self.size, x, pairs, out))?;
+            .zip(x.par_chunks_exact(3 * self.size.image()))
+            .try_for_each(|((out, pairs), x)| kernel::forward(self.size, x, pairs, out))?;
         *self.pairs.lock().unwrap_or_else(PoisonError::into_inner) = Some(pairs);
-        Ok((CpuStorage::F32(out), Shape::from((pictures, height, width, self.size.channels))))
+        Ok((CpuStorage::F32(out), Shape::from((images, height, width, self.size.channels))))
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
@@ -124,12 +125,12 @@ impl CustomOp1 for AttendPairs {
         with_elements(x, |x: &[f32]| {
             with_elements(gradient, |gradient: &[f32]| {
                 let sources = x
-                    .par_chunks_exact(3 * self.size.picture())
+                    .par_chunks_exact(3 * self.size.image())
                     .zip(pairs.par_chunks_exact(self.size.map()))
-                    .zip(gradient.par_chunks_exact(self.size.picture()));
-                dx.par_chunks_exact_mut(3 * self.size.picture())
+                    .zip(gradient.par_chunks_exact(self.size.image()));
+                dx.par_chunks_exact_mut(3 * self.size.image())
                     .zip(sources)
-                    .try_for_each(|(dx, ((x, pairs), gradient))| picture::backward(self.size, x, pairs, gradient, dx))
+                    .try_for_each(|(dx, ((x, pairs), gradient))| kernel::backward(self.size, x, pairs, gradient, dx))
             })
         })?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
@@ -138,8 +139,8 @@ impl CustomOp1 for AttendPairs {
 
 /// The pool of a sum of two feature maps (N, H, W, C).
 struct AddAndPool {
-    /// Of each maximum, its place in its window.
-    places: Mutex<Vec<u8>>,
+    /// Of each maximum, its position in its window.
+    positions: Mutex<Vec<u8>>,
 }
 
 impl CustomOp2 for AddAndPool {
@@ -154,36 +155,36 @@ impl CustomOp2 for AddAndPool {
         b: &CpuStorage,
         b_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (pictures, height, width, channels) = a_layout.shape().dims4()?;
+        let (images, height, width, channels) = a_layout.shape().dims4()?;
         let (a, b) = (elements::<f32>(a, a_layout)?, elements::<f32>(b, b_layout)?);
-        let (picture, pooled) = (height * width * channels, (height / 2) * (width / 2) * channels);
-        let mut out = vec![0.0; pictures * pooled];
-        let mut places = vec![0; out.len()];
+        let (image, pooled) = (height * width * channels, (height / 2) * (width / 2) * channels);
+        let mut out = vec![0.0; images * pooled];
+        let mut positions = vec![0; out.len()];
         out.par_chunks_exact_mut(pooled)
-            .zip(places.par_chunks_exact_mut(pooled))
-            .zip(a.par_chunks_exact(picture).zip(b.par_chunks_exact(picture)))
-            .try_for_each(|((out, places), (a, b))| {
+            .zip(positions.par_chunks_exact_mut(pooled))
+            .zip(a.par_chunks_exact(image).zip(b.par_chunks_exact(image)))
+            .try_for_each(|((out, positions), (a, b))| {
                 simd::vectorized(
                     #[inline(always)]
-                    || picture::add_and_pool(a, b, [width, channels], out, places),
+                    || kernel::add_and_pool(a, b, [width, channels], out, positions),
                 )
             })?;
-        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = places;
-        Ok((CpuStorage::F32(out), Shape::from((pictures, height / 2, width / 2, channels))))
+        *self.positions.lock().unwrap_or_else(PoisonError::into_inner) = positions;
+        Ok((CpuStorage::F32(out), Shape::from((images, height / 2, width / 2, channels))))
     }
 
     fn bwd(&self, a: &Tensor, _b: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (_, height, width, channels) = a.dims4()?;
-        let (picture, pooled) = (height * width * channels, (height / 2) * (width / 2) * channels);
-        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let (image, pooled) = (height * width * channels, (height / 2) * (width / 2) * channels);
+        let positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
         let mut dx = vec![0.0; a.elem_count()];
         with_elements(gradient, |gradient: &[f32]| {
-            dx.par_chunks_exact_mut(picture)
-                .zip(gradient.par_chunks_exact(pooled).zip(places.par_chunks_exact(pooled)))
-                .try_for_each(|(dx, (gradient, places))| {
+            dx.par_chunks_exact_mut(image)
+                .zip(gradient.par_chunks_exact(pooled).zip(positions.par_chunks_exact(pooled)))
+                .try_for_each(|(dx, (gradient, positions))| {
                     simd::vectorized(
                         #[inline(always)]
-                        || picture::unpool(gradient, places, [width, channels], dx),
+                        || kernel::unpool(gradient, positions, [width, channels], dx),
                     )
                 })
         })?;
@@ -210,8 +211,8 @@ mod tests {
     }
 
     /// The shapes of x and of the weights and biases.
-    fn shapes([pictures, height, width, channels]: [usize; 4], inner: usize) -> Vec<Vec<usize>> {
-        let mut shapes = vec![vec![pictures, height, width, channels]];
+    fn shapes([images, height, width, channels]: [usize; 4], inner: usize) -> Vec<Vec<usize>> {
+        let mut shapes = vec![vec![images, height, width, channels]];
         for (outputs, inputs) in [(inner, channels), (inner, channels), (inner, channels), (channels, inner)] {
             shapes.extend([vec![outputs, inputs, 1, 1], vec![outputs]]);
         }
@@ -237,10 +238,10 @@ mod tests {
     fn the_gradients_are_finite_differences() {
         let values: Vec<Tensor> =
             (1..).zip(shapes([2, 4, 3, 4], 3)).map(|(seed, shape)| normal(seed, &shape)).collect();
-        for place in 0..values.len() {
-            assert_gradient(&values[place], |value| {
+        for position in 0..values.len() {
+            assert_gradient(&values[position], |value| {
                 let mut values = values.clone();
-                values[place] = value.clone();
+                values[position] = value.clone();
                 Ok(weights(&values[1..]).attend(&values[0])?.output)
             });
         }

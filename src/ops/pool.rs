@@ -5,14 +5,14 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, WithDType, bail};
 use rayon::prelude::*;
 
-use super::real::{Real, elements, for_real, with_elements};
+use super::float::{Float, elements, for_real, with_elements};
 use super::tape::apply1;
 
 /// `x` (N, C, H, W), H and W even: (N, C, H / 2, W / 2).
 pub fn max_pool_2x2(x: &Tensor) -> Result<Tensor> {
     let (_, _, height, width) = x.dims4()?;
     if height % 2 != 0 || width % 2 != 0 {
-        bail!("a 2 x 2 pool of pictures of {width} x {height} pixels: the sides must be even")
+        bail!("a 2 x 2 pool of images of {width} x {height} pixels: the sides must be even")
     }
     if x.device().is_cpu() { apply1(&x.contiguous()?, MaxPool2x2) } else { composed(x) }
 }
@@ -21,7 +21,7 @@ pub fn max_pool_2x2(x: &Tensor) -> Result<Tensor> {
 pub fn pool_whole_windows(x: &Tensor) -> Result<Tensor> {
     let (_, height, width, channels) = x.dims4()?;
     if height < 2 || width < 2 {
-        bail!("a 2 x 2 pool of pictures of {width} x {height} pixels: no window fits")
+        bail!("a 2 x 2 pool of images of {width} x {height} pixels: no window fits")
     }
     if x.device().is_cpu() {
         return apply1(&x.contiguous()?, PoolWholeWindows { height, width, channels });
@@ -39,11 +39,11 @@ fn pool_planes(x: &Tensor) -> Result<Tensor> {
 
 /// Gathers the first maximum of each window: candle's gradient of `gather` is right.
 fn composed(x: &Tensor) -> Result<Tensor> {
-    let (pictures, channels, height, width) = x.dims4()?;
+    let (images, channels, height, width) = x.dims4()?;
     let windows = x
-        .reshape((pictures * channels, height / 2, 2, width / 2, 2))?
+        .reshape((images * channels, height / 2, 2, width / 2, 2))?
         .permute((0, 1, 3, 2, 4))?
-        .reshape((pictures, channels, height / 2, width / 2, 4))?
+        .reshape((images, channels, height / 2, width / 2, 4))?
         .contiguous()?;
     let first_maximum = windows.detach().argmax_keepdim(D::Minus1)?;
     windows.gather(&first_maximum, D::Minus1)?.squeeze(D::Minus1)
@@ -57,8 +57,8 @@ impl CustomOp1 for MaxPool2x2 {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (pictures, channels, height, width) = layout.shape().dims4()?;
-        let shape = Shape::from((pictures, channels, height / 2, width / 2));
+        let (images, channels, height, width) = layout.shape().dims4()?;
+        let shape = Shape::from((images, channels, height / 2, width / 2));
         for_real!(x.dtype(), self.name(), T => {
             Ok((T::to_cpu_storage_owned(forward::<T>(width, elements(x, layout)?)), shape))
         })
@@ -76,7 +76,7 @@ impl CustomOp1 for MaxPool2x2 {
 /// all of them are the rows of one tall plane.
 const TASK_ROW_PAIRS: usize = 256;
 
-fn forward<T: Real>(width: usize, x: &[T]) -> Vec<T> {
+fn forward<T: Float>(width: usize, x: &[T]) -> Vec<T> {
     let mut y = vec![T::zero(); x.len() / 4];
     let tasks = y.par_chunks_mut(TASK_ROW_PAIRS * width / 2).zip(x.par_chunks(TASK_ROW_PAIRS * 2 * width));
     tasks.for_each(|(y, x)| {
@@ -90,22 +90,22 @@ fn forward<T: Real>(width: usize, x: &[T]) -> Vec<T> {
     y
 }
 
-fn input_gradient<T: Real>(width: usize, x: &[T], dy: &[T]) -> Vec<T> {
+fn input_gradient<T: Float>(width: usize, x: &[T], dy: &[T]) -> Vec<T> {
     let mut dx = vec![T::zero(); x.len()];
     let sources = x.par_chunks(TASK_ROW_PAIRS * 2 * width).zip(dy.par_chunks(TASK_ROW_PAIRS * width / 2));
     dx.par_chunks_mut(TASK_ROW_PAIRS * 2 * width).zip(sources).for_each(|(dx, (x, dy))| {
         let rows = dx.chunks_exact_mut(2 * width).zip(x.chunks_exact(2 * width));
         for ((dx, x), dy) in rows.zip(dy.chunks_exact(width / 2)) {
             for (column, &dy) in dy.iter().enumerate() {
-                let place = first_maximum(window(x, width, column));
-                dx[place / 2 * width + 2 * column + place % 2] = dy;
+                let position = first_maximum(window(x, width, column));
+                dx[position / 2 * width + 2 * column + position % 2] = dy;
             }
         }
     });
     dx
 }
 
-/// Of channels-last pictures.
+/// Of channels-last images.
 #[derive(Clone, Copy)]
 struct PoolWholeWindows {
     height: usize,
@@ -122,26 +122,26 @@ impl PoolWholeWindows {
         self.width / 2 * self.channels
     }
 
-    fn picture(self) -> usize {
+    fn image(self) -> usize {
         self.height * self.row()
     }
 
-    fn pooled_picture(self) -> usize {
+    fn pooled_image(self) -> usize {
         self.height / 2 * self.pooled_row()
     }
 
-    /// Where element `place` of a row of windows comes from, in two rows of the picture.
-    fn sources(self, place: usize) -> [usize; 4] {
-        let first = place / self.channels * 2 * self.channels + place % self.channels;
+    /// Where element `position` of a row of windows comes from, in two rows of the image.
+    fn sources(self, position: usize) -> [usize; 4] {
+        let first = position / self.channels * 2 * self.channels + position % self.channels;
         [first, first + self.channels, first + self.row(), first + self.row() + self.channels]
     }
 
-    fn forward<T: Real>(self, x: &[T]) -> Vec<T> {
-        let mut y = vec![T::zero(); x.len() / self.picture() * self.pooled_picture()];
-        y.par_chunks_mut(self.pooled_picture()).zip(x.par_chunks(self.picture())).for_each(|(y, x)| {
+    fn forward<T: Float>(self, x: &[T]) -> Vec<T> {
+        let mut y = vec![T::zero(); x.len() / self.image() * self.pooled_image()];
+        y.par_chunks_mut(self.pooled_image()).zip(x.par_chunks(self.image())).for_each(|(y, x)| {
             for (y, rows) in y.chunks_exact_mut(self.pooled_row()).zip(x.chunks_exact(2 * self.row())) {
-                for (place, y) in y.iter_mut().enumerate() {
-                    let window = self.sources(place).map(|source| rows[source]);
+                for (position, y) in y.iter_mut().enumerate() {
+                    let window = self.sources(position).map(|source| rows[source]);
                     *y = window[first_maximum(window)];
                 }
             }
@@ -149,14 +149,14 @@ impl PoolWholeWindows {
         y
     }
 
-    fn input_gradient<T: Real>(self, x: &[T], dy: &[T]) -> Vec<T> {
+    fn input_gradient<T: Float>(self, x: &[T], dy: &[T]) -> Vec<T> {
         let mut dx = vec![T::zero(); x.len()];
-        let pictures = x.par_chunks(self.picture()).zip(dy.par_chunks(self.pooled_picture()));
-        dx.par_chunks_mut(self.picture()).zip(pictures).for_each(|(dx, (x, dy))| {
+        let images = x.par_chunks(self.image()).zip(dy.par_chunks(self.pooled_image()));
+        dx.par_chunks_mut(self.image()).zip(images).for_each(|(dx, (x, dy))| {
             let rows = dx.chunks_exact_mut(2 * self.row()).zip(x.chunks_exact(2 * self.row()));
             for ((dx, x), dy) in rows.zip(dy.chunks_exact(self.pooled_row())) {
-                for (place, &dy) in dy.iter().enumerate() {
-                    let sources = self.sources(place);
+                for (position, &dy) in dy.iter().enumerate() {
+                    let sources = self.sources(position);
                     dx[sources[first_maximum(sources.map(|source| x[source]))]] = dy;
                 }
             }
@@ -171,8 +171,8 @@ impl CustomOp1 for PoolWholeWindows {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let pictures = layout.shape().dims4()?.0;
-        let shape = Shape::from((pictures, self.height / 2, self.width / 2, self.channels));
+        let images = layout.shape().dims4()?.0;
+        let shape = Shape::from((images, self.height / 2, self.width / 2, self.channels));
         for_real!(x.dtype(), self.name(), T => {
             Ok((T::to_cpu_storage_owned(self.forward::<T>(elements(x, layout)?)), shape))
         })
@@ -191,12 +191,12 @@ fn window<T: Copy>(rows: &[T], width: usize, column: usize) -> [T; 4] {
     [top[2 * column], top[2 * column + 1], bottom[2 * column], bottom[2 * column + 1]]
 }
 
-/// The place of the first maximum; NaN counts as the greatest, so that it is seen in the output.
-fn first_maximum<T: Real>(window: [T; 4]) -> usize {
+/// The position of the first maximum; NaN counts as the greatest, so that it is seen in the output.
+fn first_maximum<T: Float>(window: [T; 4]) -> usize {
     let mut best = 0;
-    for place in 1..4 {
-        if window[place] > window[best] || (window[place].is_nan() && !window[best].is_nan()) {
-            best = place;
+    for position in 1..4 {
+        if window[position] > window[best] || (window[position].is_nan() && !window[best].is_nan()) {
+            best = position;
         }
     }
     best

@@ -5,11 +5,11 @@
 //! into panels, as wide as a tile of sums that stays in registers (Goto and van de Geijn 2008).
 //!
 //! A sum is taken over its terms in order, so a result depends neither on the number of threads nor on the tiling. It does
-//! depend on whether the path of [`super::simd`] has a fused multiply-add.
+//! depend on whether the path of [`crate::simd`] has a fused multiply-add.
 
 use pulp::{Simd, WithSimd};
 
-use super::simd;
+use crate::simd;
 
 /// Vectors in a row of a tile.
 const TILE_VECTORS: usize = 2;
@@ -240,7 +240,7 @@ mod tests {
 
     use super::*;
     use crate::ops::reference::real;
-    use crate::ops::simd::{SimdPath, run_on};
+    use crate::simd::{SimdPath, run_on};
 
     /// A product with random steps: of rows that overlap, of columns that fill no panel, or several.
     #[derive(Clone, Debug)]
@@ -301,12 +301,12 @@ mod tests {
         });
         for (row, &start) in starts.iter().enumerate() {
             for column in 0..out_step {
-                let place = row * out_step + column;
+                let position = row * out_step + column;
                 if column >= columns {
-                    assert_eq!(out[place], before[place], "beyond the columns");
+                    assert_eq!(out[position], before[position], "beyond the columns");
                     continue;
                 }
-                let initial = [0.0, of_columns[column], before[place]][case.initial];
+                let initial = [0.0, of_columns[column], before[position]][case.initial];
                 let mut sum = f64::from(initial);
                 let mut magnitude = sum.abs();
                 for i in 0..outer {
@@ -319,8 +319,12 @@ mod tests {
                     }
                 }
                 let bound = (outer * inner + 1) as f64 * f64::from(f32::EPSILON) * magnitude;
-                let error = (f64::from(out[place]) - sum).abs();
-                assert!(error <= bound, "row {row}, column {column}: {} is not {sum} within {bound:.1e}", out[place]);
+                let error = (f64::from(out[position]) - sum).abs();
+                assert!(
+                    error <= bound,
+                    "row {row}, column {column}: {} is not {sum} within {bound:.1e}",
+                    out[position]
+                );
             }
         }
     }

@@ -26,29 +26,29 @@ pub fn tensor(values: Vec<f32>, shape: &[usize]) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).expect("as many values as the shape has")
 }
 
-/// Pictures, and a convolution of them.
+/// Images, and a convolution of them.
 pub fn convolutions() -> impl Strategy<Value = (usize, Geometry)> {
     let sizes = (1..5usize, 1..12usize, 1..12usize, 1..20usize, 1..40usize);
     (sizes, 1..6usize, 1..4usize, 0..5usize).prop_filter_map(
         "the kernel fits",
-        |((pictures, height, width, channels, outputs), kernel, stride, padding)| {
+        |((images, height, width, channels, outputs), kernel, stride, padding)| {
             let fits = padding < kernel && kernel <= height.min(width) + 2 * padding;
-            fits.then_some((pictures, Geometry { height, width, channels, outputs, kernel, stride, padding }))
+            fits.then_some((images, Geometry { height, width, channels, outputs, kernel, stride, padding }))
         },
     )
 }
 
-/// Calls `f` with the places in y (N, OH, OW, O), x (N, H, W, C) and weight (O, C, K, K) of every product of a convolution.
-pub fn for_products(pictures: usize, g: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
-    let outputs = (0..pictures * g.out_pixels() * g.outputs).map(|y| (y, y % g.outputs, y / g.outputs));
+/// Calls `f` with the positions in y (N, OH, OW, O), x (N, H, W, C) and weight (O, C, K, K) of every product of a convolution.
+pub fn for_products(images: usize, g: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
+    let outputs = (0..images * g.out_pixels() * g.outputs).map(|y| (y, y % g.outputs, y / g.outputs));
     for (y, output, out_pixel) in outputs {
-        let (picture, out_pixel) = (out_pixel / g.out_pixels(), out_pixel % g.out_pixels());
+        let (image, out_pixel) = (out_pixel / g.out_pixels(), out_pixel % g.out_pixels());
         for tap in 0..g.taps() {
             let (channel, tap_y, tap_x) = (tap / (g.kernel * g.kernel), tap / g.kernel % g.kernel, tap % g.kernel);
             let row = (out_pixel / g.out_width() * g.stride + tap_y).wrapping_sub(g.padding);
             let column = (out_pixel % g.out_width() * g.stride + tap_x).wrapping_sub(g.padding);
             if row < g.height && column < g.width {
-                let pixel = (picture * g.height + row) * g.width + column;
+                let pixel = (image * g.height + row) * g.width + column;
                 f(y, pixel * g.channels + channel, output * g.taps() + tap);
             }
         }
@@ -115,8 +115,8 @@ pub fn equals_f64(
     let mut changes = vec![0.0; scales.len()];
     for (seed, sign) in [(200, NEAR), (200, -NEAR), (300, NEAR), (300, -NEAR)] {
         let mut near = exact.clone();
-        for (place, argument) in (seed..).zip(&mut near).skip(inexact.start) {
-            let change = double(&tensor(real(place, argument.elem_count()), argument.dims()))?;
+        for (position, argument) in (seed..).zip(&mut near).skip(inexact.start) {
+            let change = double(&tensor(real(position, argument.elem_count()), argument.dims()))?;
             *argument = (&*argument * ((change * sign)? + 1.0)?)?;
         }
         let nearby = with_f64(&near, 0)?.1;
@@ -131,9 +131,12 @@ pub fn equals_f64(
     let (ours, our_gradients) = with_gradients(arguments, &output_gradient(0), &f)?;
     let error = norm(&(double(&ours)? - &expected)?)? / norm(&expected)?;
     prop_assert!(error <= TOLERANCE, "the output: {error:.1e}");
-    for (place, (ours, expected)) in our_gradients.iter().zip(&gradients).enumerate() {
-        let (error, scale) = (norm(&(double(ours)? - expected)?)?, scales[place]);
-        prop_assert!(error <= (TOLERANCE * scale).max(changes[place]), "gradient {place}: {error:.1e} of {scale:.1e}");
+    for (position, (ours, expected)) in our_gradients.iter().zip(&gradients).enumerate() {
+        let (error, scale) = (norm(&(double(ours)? - expected)?)?, scales[position]);
+        prop_assert!(
+            error <= (TOLERANCE * scale).max(changes[position]),
+            "gradient {position}: {error:.1e} of {scale:.1e}"
+        );
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
-use super::real::{Real, elements, for_real, with_elements};
+use super::float::{Float, elements, for_real, with_elements};
 use super::tape::apply1;
 
 /// `x` of any shape.
@@ -41,7 +41,7 @@ impl CustomOp1 for Relu {
 }
 
 /// 0 where the gates are 0 or less, else the values: a NaN is seen.
-fn where_positive<T: Real>(gates: &[T], values: &[T]) -> Vec<T> {
+fn where_positive<T: Float>(gates: &[T], values: &[T]) -> Vec<T> {
     let mut out = vec![T::zero(); gates.len()];
     out.par_chunks_mut(TASK_ELEMENTS)
         .zip(gates.par_chunks(TASK_ELEMENTS).zip(values.par_chunks(TASK_ELEMENTS)))

@@ -1,10 +1,10 @@
-//! Attention to places, and before it to channels if wanted, and the pool that follows, on channels-last pictures: the
+//! Attention to positions, and before it to channels if wanted, and the pool that follows, on channels-last images: the
 //! convolutional block attention module and its spatial half (Woo et al. 2018, section 3.1).
 //!
-//! Channels: s = σ(E relu(R mean) + E relu(R max)), of the means and the greatest of each channel. Places: σ(w ∗ [mean; max]),
-//! of the mean and the greatest over the channels at each place. As in PyTorch's pools, the first of equals is the greatest.
+//! Channels: s = σ(E relu(R mean) + E relu(R max)), of the means and the greatest of each channel. Positions: σ(w ∗ [mean; max]),
+//! of the mean and the greatest over the channels at each position. As in PyTorch's pools, the first of equals is the greatest.
 
-mod picture;
+mod kernel;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,14 +12,14 @@ use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail}
 use candle_nn::ops::sigmoid;
 use rayon::prelude::*;
 
+use super::concat::concat;
 use super::conv_block::squeeze_and_excite;
-use super::join::join;
+use super::float::{elements, has_f32_kernel, with_elements};
 use super::pool::pool_whole_windows;
-use super::real::{elements, has_f32_kernel, with_elements};
-use super::simd;
-use super::squeeze::Squeeze;
+use super::squeeze_excite::SqueezeExcite;
 use super::tape::apply2;
-use picture::{KERNEL, Kept, Size, Weights};
+use crate::simd;
+use kernel::{KERNEL, Kept, Size, Weights};
 
 /// The weights of spatial attention.
 #[derive(Clone, Copy)]
@@ -36,22 +36,22 @@ pub struct SpatiallyAttended {
     pub output: Tensor,
     /// Of the channels, (N, C), between 0 and 1, where there are any.
     pub gates: Option<Tensor>,
-    /// Of the places, (N, H, W), between 0 and 1.
+    /// Of the positions, (N, H, W), between 0 and 1.
     pub map: Tensor,
 }
 
 impl SpatialGates<'_> {
     /// Of a feature map `x` (N, H, W, C), by candle's operations.
     pub fn attend(&self, x: &Tensor) -> Result<SpatiallyAttended> {
-        let (pictures, height, width, channels) = x.dims4()?;
+        let (images, height, width, channels) = x.dims4()?;
         let (gates, gated) = match self.channels {
             None => (None, x.clone()),
             Some([reduce, expand]) => {
-                let planes = x.reshape((pictures, height * width, channels))?.transpose(1, 2)?.contiguous()?;
+                let planes = x.reshape((images, height * width, channels))?.transpose(1, 2)?.contiguous()?;
                 let of_mean = squeeze_and_excite(&planes.mean(2)?, reduce, expand)?;
                 let of_greatest = squeeze_and_excite(&greatest(&planes)?, reduce, expand)?;
                 let gates = sigmoid(&(of_mean + of_greatest)?)?;
-                let gated = x.broadcast_mul(&gates.reshape((pictures, 1, 1, channels))?)?;
+                let gated = x.broadcast_mul(&gates.reshape((images, 1, 1, channels))?)?;
                 (Some(gates), gated)
             }
         };
@@ -67,14 +67,14 @@ fn greatest(x: &Tensor) -> Result<Tensor> {
     x.gather(&x.detach().argmax_keepdim(D::Minus1)?, D::Minus1)?.squeeze(D::Minus1)
 }
 
-/// A rectified feature map `x` (N, H, W, C) attended to and pooled 2 x 2, (N, H / 2, W / 2, C).
+/// A activated feature map `x` (N, H, W, C) attended to and pooled 2 x 2, (N, H / 2, W / 2, C).
 ///
 /// # Errors
 /// The sizes do not fit.
-pub fn attend_places_and_pool(x: &Tensor, gates: SpatialGates) -> Result<Tensor> {
+pub fn attend_positions_and_pool(x: &Tensor, gates: SpatialGates) -> Result<Tensor> {
     let (_, height, width, channels) = x.dims4()?;
     if gates.kernel.dims() != [1, 2, KERNEL, KERNEL] || height < 2 || width < 2 {
-        bail!("spatial attention to {height} x {width} places with a kernel of {:?}", gates.kernel.shape())
+        bail!("spatial attention to {height} x {width} positions with a kernel of {:?}", gates.kernel.shape())
     }
     if !has_f32_kernel(x) {
         return pool_whole_windows(&gates.attend(x)?.output);
@@ -82,32 +82,32 @@ pub fn attend_places_and_pool(x: &Tensor, gates: SpatialGates) -> Result<Tensor>
     let size = Size { height, width, channels };
     let mut weights = vec![gates.kernel];
     weights.extend(gates.channels.into_iter().flatten());
-    apply2(&x.contiguous()?, &join(&weights)?, AttendPlacesAndPool { size, kept: Mutex::new(vec![]) })
+    apply2(&x.contiguous()?, &concat(&weights)?, AttendPositionsAndPool { size, kept: Mutex::new(vec![]) })
 }
 
-struct AttendPlacesAndPool {
+struct AttendPositionsAndPool {
     size: Size,
-    /// Of each picture, what the backward pass needs of the forward pass.
+    /// Of each image, what the backward pass needs of the forward pass.
     kept: Mutex<Vec<Kept>>,
 }
 
-impl AttendPlacesAndPool {
+impl AttendPositionsAndPool {
     /// The kernel comes first, then the weights of the gates of the channels, if any.
     fn weights<'a>(&self, joined: &'a [f32]) -> Weights<'a> {
         let (kernel, rest) = joined.split_at(2 * KERNEL * KERNEL);
-        Weights { kernel, channels: (!rest.is_empty()).then(|| Squeeze::split(rest)) }
+        Weights { kernel, channels: (!rest.is_empty()).then(|| SqueezeExcite::split(rest)) }
     }
 
     fn forward(&self, x: &[f32], weights: &Weights) -> Result<(Vec<f32>, Vec<Kept>)> {
-        let (picture, pooled) = (self.size.picture(), self.size.pooled());
-        let mut out = vec![0.0; x.len() / picture * pooled];
+        let (image, pooled) = (self.size.image(), self.size.pooled());
+        let mut out = vec![0.0; x.len() / image * pooled];
         let kept = out
             .par_chunks_exact_mut(pooled)
-            .zip(x.par_chunks_exact(picture))
+            .zip(x.par_chunks_exact(image))
             .map(|(out, x)| {
                 simd::vectorized(
                     #[inline(always)]
-                    || picture::forward(self.size, weights, x, out),
+                    || kernel::forward(self.size, weights, x, out),
                 )
             })
             .collect::<Result<_>>()?;
@@ -116,31 +116,31 @@ impl AttendPlacesAndPool {
 
     /// The gradients of `x` and of the weights.
     fn backward(&self, kept: &[Kept], x: &[f32], weights: &Weights, gradient: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
-        let (picture, pooled) = (self.size.picture(), self.size.pooled());
+        let (image, pooled) = (self.size.image(), self.size.pooled());
         let mut dx = vec![0.0; x.len()];
-        let of_pictures: Vec<Vec<f32>> = dx
-            .par_chunks_exact_mut(picture)
-            .zip(x.par_chunks_exact(picture))
+        let of_images: Vec<Vec<f32>> = dx
+            .par_chunks_exact_mut(image)
+            .zip(x.par_chunks_exact(image))
             .zip(gradient.par_chunks_exact(pooled).zip(kept))
             .map(|((dx, x), (gradient, kept))| {
                 simd::vectorized(
                     #[inline(always)]
-                    || picture::backward(self.size, weights, kept, x, gradient, dx),
+                    || kernel::backward(self.size, weights, kept, x, gradient, dx),
                 )
             })
             .collect::<Result<_>>()?;
         // In order, so that the number of threads does not change the rounding.
         let mut d_weights = vec![0.0; weights.len()];
-        for of_picture in of_pictures {
-            d_weights.iter_mut().zip(of_picture).for_each(|(sum, value)| *sum += value);
+        for of_image in of_images {
+            d_weights.iter_mut().zip(of_image).for_each(|(sum, value)| *sum += value);
         }
         Ok((dx, d_weights))
     }
 }
 
-impl CustomOp2 for AttendPlacesAndPool {
+impl CustomOp2 for AttendPositionsAndPool {
     fn name(&self) -> &'static str {
-        "attend_places_and_pool"
+        "attend_positions_and_pool"
     }
 
     fn cpu_fwd(
@@ -195,11 +195,11 @@ mod tests {
     }
 
     fn pooled(arguments: &[Tensor]) -> Result<Tensor> {
-        attend_places_and_pool(&arguments[0], gates(&arguments[1..]))
+        attend_positions_and_pool(&arguments[0], gates(&arguments[1..]))
     }
 
-    fn arguments([pictures, height, width, channels]: [usize; 4], squeezed: usize) -> Vec<Tensor> {
-        let shape = [pictures, height, width, channels];
+    fn arguments([images, height, width, channels]: [usize; 4], squeezed: usize) -> Vec<Tensor> {
+        let shape = [images, height, width, channels];
         let mut arguments = vec![
             tensor(real(1, shape.iter().product()), &shape),
             tensor(real(2, 2 * KERNEL * KERNEL), &[1, 2, KERNEL, KERNEL]),
@@ -228,14 +228,14 @@ mod tests {
             if squeezed > 0 {
                 values.extend([normal(3, &[squeezed, 6]), normal(4, &[6, squeezed])]);
             }
-            for place in 0..values.len() {
+            for position in 0..values.len() {
                 let with = |value: &Tensor| {
                     let mut values = values.clone();
-                    values[place] = value.clone();
+                    values[position] = value.clone();
                     values
                 };
-                assert_gradient(&values[place], |value| pooled(&with(value)));
-                assert_gradient(&values[place], |value| {
+                assert_gradient(&values[position], |value| pooled(&with(value)));
+                assert_gradient(&values[position], |value| {
                     let values = with(value);
                     Ok(gates(&values[1..]).attend(&values[0])?.output)
                 });
@@ -267,7 +267,10 @@ mod tests {
         for shape in [[1, 2, 3, 3], [1, 1, 7, 7], [1, 2, 7, 5], [2, 2, 7, 7]] {
             let kernel = tensor(real(2, shape.iter().product()), &shape);
             let x = tensor(real(1, 48), &[1, 4, 4, 3]);
-            assert!(attend_places_and_pool(&x, SpatialGates { channels: None, kernel: &kernel }).is_err(), "{shape:?}");
+            assert!(
+                attend_positions_and_pool(&x, SpatialGates { channels: None, kernel: &kernel }).is_err(),
+                "{shape:?}"
+            );
         }
     }
 }

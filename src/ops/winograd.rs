@@ -1,7 +1,7 @@
 //! 3 × 3 convolution and its gradients with 36 multiplications where the definition has 144: F(4 × 4, 3 × 3) of Winograd's
 //! algorithms (Lavin and Gray 2016, section 4).
 //!
-//! Tiles of 6 × 6 pixels, four apart, are transformed, multiplied place by place with the transformed kernel, over all
+//! Tiles of 6 × 6 pixels, four apart, are transformed, multiplied position by position with the transformed kernel, over all
 //! channels, which makes 36 matrix products, and transformed to 4 × 4 pixels of the output: y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A.
 //! What is linear in each of y, g and d gives both gradients from the same three transforms, transposed:
 //! dg = Gᵀ [(A dy Aᵀ) ⊙ (Bᵀ d B)] G and dd = B [(A dy Aᵀ) ⊙ (G g Gᵀ)] Bᵀ.
@@ -10,13 +10,13 @@ mod transforms;
 
 use rayon::prelude::*;
 
-use super::buffer::{Buffer, pieces};
 use super::convolution::Gradients;
 use super::geometry::Geometry;
+use super::pooled_buffer::{PooledBuffer, pieces};
 use super::product::{Initial, Level, Product, panel_columns};
-use super::simd;
+use crate::simd;
 use transforms::{
-    AddInputGradient, KernelGradient, Matrices, Output, PLACES, STEP, Tiling, TransformGradient, TransformInput,
+    AddInputGradient, KernelGradient, Matrices, Output, POSITIONS, STEP, Tiling, TransformGradient, TransformInput,
     TransformKernel,
 };
 
@@ -24,23 +24,23 @@ use transforms::{
 const TILES_AT_ONCE: usize = 32;
 /// Groups of so many tiles whose products are summed before the sum is stored.
 const GROUPS_AT_ONCE: usize = 4;
-/// Pictures whose transforms exist at a time for the gradient of the weight.
-const GRADIENT_PICTURES: usize = 64;
+/// Images whose transforms exist at a time for the gradient of the weight.
+const GRADIENT_IMAGES: usize = 64;
 
-/// Elements between the matrices of consecutive places, a cache line of the widest vectors: sizes are powers of two, and
-/// without it all places of a tile would compete for the same few lines of the first-level cache.
+/// Elements between the matrices of consecutive positions, a cache line of the widest vectors: sizes are powers of two, and
+/// without it all positions of a tile would compete for the same few lines of the first-level cache.
 const PLACE_GAP: usize = 16;
 
-/// Elements of a place's matrix of `tiles` and `channels`, and of the gap behind it.
-fn place_len(tiles: usize, channels: usize) -> usize {
+/// Elements of a position's matrix of `tiles` and `channels`, and of the gap behind it.
+fn position_len(tiles: usize, channels: usize) -> usize {
     tiles * channels + PLACE_GAP
 }
 
 pub struct Winograd {
     geometry: Geometry,
     panel_columns: usize,
-    pictures_at_once: usize,
-    /// Where the row of each tile begins in a panel of transformed pictures,
+    images_at_once: usize,
+    /// Where the row of each tile begins in a panel of transformed images,
     panel_starts: Vec<usize>,
     /// and in the transformed gradient of the output.
     gradient_starts: Vec<usize>,
@@ -60,31 +60,31 @@ impl Winograd {
         let applies = (kernel, stride, padding) == (3, 1, 1)
             && [height, width].iter().all(|side| side.is_multiple_of(STEP))
             && [channels, outputs].iter().all(|channels| channels.is_multiple_of(panel_columns));
-        let pictures_at_once = (TILES_AT_ONCE * STEP * STEP / (height * width)).max(1);
-        let tiles = pictures_at_once * height * width / (STEP * STEP);
+        let images_at_once = (TILES_AT_ONCE * STEP * STEP / (height * width)).max(1);
+        let tiles = images_at_once * height * width / (STEP * STEP);
         Ok(applies.then(|| Self {
             geometry,
             panel_columns,
-            pictures_at_once,
+            images_at_once,
             panel_starts: (0..tiles).map(|tile| tile * panel_columns).collect(),
             gradient_starts: (0..tiles).map(|tile| tile * outputs).collect(),
             output_starts: (0..outputs).collect(),
         }))
     }
 
-    /// Pictures that one call of [`Winograd::forward`] may have, and is quickest with.
-    pub fn pictures_at_once(&self) -> usize {
-        self.pictures_at_once
+    /// Images that one call of [`Winograd::forward`] may have, and is quickest with.
+    pub fn images_at_once(&self) -> usize {
+        self.images_at_once
     }
 
-    /// The transformed weight (O, C, 3, 3): panels of output channels, each (places, C, panel columns).
-    pub fn pack_weight(&self, weight: &[f32]) -> candle_core::Result<Buffer> {
+    /// The transformed weight (O, C, 3, 3): panels of output channels, each (positions, C, panel columns).
+    pub fn pack_weight(&self, weight: &[f32]) -> candle_core::Result<PooledBuffer> {
         let Geometry { channels, outputs, .. } = self.geometry;
         self.packed(weight, [outputs, channels], [channels * 9, 9])
     }
 
-    /// For the gradient of the input: panels of input channels, each (places, O, panel columns).
-    fn pack_turned_weight(&self, weight: &[f32]) -> candle_core::Result<Buffer> {
+    /// For the gradient of the input: panels of input channels, each (positions, O, panel columns).
+    fn pack_flipped_weight(&self, weight: &[f32]) -> candle_core::Result<PooledBuffer> {
         let Geometry { channels, outputs, .. } = self.geometry;
         self.packed(weight, [channels, outputs], [9, channels * 9])
     }
@@ -94,26 +94,26 @@ impl Winograd {
         weight: &[f32],
         [columns, depths]: [usize; 2],
         [column_step, depth_step]: [usize; 2],
-    ) -> candle_core::Result<Buffer> {
+    ) -> candle_core::Result<PooledBuffer> {
         let width = self.panel_columns;
-        let mut panels = Buffer::stale(columns * PLACES * depths);
-        panels.par_chunks_exact_mut(PLACES * depths * width).enumerate().try_for_each(|(number, panel)| {
+        let mut panels = PooledBuffer::stale(columns * POSITIONS * depths);
+        panels.par_chunks_exact_mut(POSITIONS * depths * width).enumerate().try_for_each(|(number, panel)| {
             let kernels = &weight[number * width * column_step..];
             simd::dispatch(TransformKernel { kernels, column_step, depth_step, columns: width, depths, panel })
         })?;
         Ok(panels)
     }
 
-    /// Convolves as many pictures as `y` (n, H, W, O) holds, at most [`Winograd::pictures_at_once`]: `padded` pictures
+    /// Convolves as many images as `y` (n, H, W, O) holds, at most [`Winograd::images_at_once`]: `padded` images
     /// with the packed weight, plus the bias (O).
     pub fn forward(&self, padded: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) -> candle_core::Result<()> {
         let Geometry { channels, outputs, .. } = self.geometry;
         let width = self.panel_columns;
         let tiles = y.len() / (STEP * STEP * outputs);
-        let mut transformed = Buffer::stale(PLACES * place_len(tiles, channels));
+        let mut transformed = PooledBuffer::stale(POSITIONS * position_len(tiles, channels));
         self.transform_input(padded, tiles, &mut transformed)?;
-        let mut products = Buffer::stale(PLACES * place_len(tiles, width));
-        let panels = weight.chunks_exact(PLACES * channels * width).zip(bias.chunks_exact(width));
+        let mut products = PooledBuffer::stale(POSITIONS * position_len(tiles, width));
+        let panels = weight.chunks_exact(POSITIONS * channels * width).zip(bias.chunks_exact(width));
         for (number, (panel, bias)) in panels.enumerate() {
             let terms = [
                 Level { count: channels / width, left_step: tiles * width, panel_step: width * width },
@@ -133,7 +133,7 @@ impl Winograd {
     }
 
     /// The gradients of a batch `x` (N, H, W, C), given a function that writes the gradient of the output (H, W, O) of one
-    /// picture, by its number.
+    /// image, by its number.
     pub fn gradients(
         &self,
         x: &[f32],
@@ -142,71 +142,71 @@ impl Winograd {
         output_gradient: impl Fn(usize, &mut [f32]) -> candle_core::Result<()> + Sync,
     ) -> candle_core::Result<Gradients> {
         let Geometry { channels, outputs, .. } = self.geometry;
-        let turned = if wants_x { Some(self.pack_turned_weight(weight)?) } else { None };
+        let flipped = if wants_x { Some(self.pack_flipped_weight(weight)?) } else { None };
         let mut dx = vec![0.0; if wants_x { x.len() } else { 0 }];
-        let mut places = Buffer::zeros(PLACES * outputs * channels);
-        let group = self.pictures_at_once;
-        let chunk = GRADIENT_PICTURES.next_multiple_of(group) * self.geometry.picture();
+        let mut positions = PooledBuffer::zeros(POSITIONS * outputs * channels);
+        let group = self.images_at_once;
+        let chunk = GRADIENT_IMAGES.next_multiple_of(group) * self.geometry.image();
         let group_tiles = self.panel_starts.len();
         for (number, x) in x.chunks(chunk).enumerate() {
             let start = number * chunk;
             let tiles = x.len() / (STEP * STEP * channels);
-            let gaps = tiles.div_ceil(group_tiles) * PLACES * PLACE_GAP;
-            let mut transformed_x = Buffer::stale(PLACES * tiles * channels + gaps);
-            let mut transformed_dy = Buffer::stale(PLACES * tiles * outputs + gaps);
+            let gaps = tiles.div_ceil(group_tiles) * POSITIONS * PLACE_GAP;
+            let mut transformed_x = PooledBuffer::stale(POSITIONS * tiles * channels + gaps);
+            let mut transformed_dy = PooledBuffer::stale(POSITIONS * tiles * outputs + gaps);
             let dx = if wants_x { &mut dx[start..start + x.len()] } else { &mut [] };
-            let dx_len = if wants_x { group * self.geometry.picture() } else { 0 };
+            let dx_len = if wants_x { group * self.geometry.image() } else { 0 };
             let groups = x
-                .par_chunks(group * self.geometry.picture())
-                .zip(transformed_x.par_chunks_mut(PLACES * place_len(group_tiles, channels)))
-                .zip(transformed_dy.par_chunks_mut(PLACES * place_len(group_tiles, outputs)))
+                .par_chunks(group * self.geometry.image())
+                .zip(transformed_x.par_chunks_mut(POSITIONS * position_len(group_tiles, channels)))
+                .zip(transformed_dy.par_chunks_mut(POSITIONS * position_len(group_tiles, outputs)))
                 .zip(pieces(dx, dx_len, tiles.div_ceil(group_tiles)));
-            let first_picture = start / self.geometry.picture();
+            let first_image = start / self.geometry.image();
             groups.enumerate().try_for_each_init(
-                || Buffer::zeros(group * self.geometry.padded_len()),
+                || PooledBuffer::zeros(group * self.geometry.padded_len()),
                 |padded, (number, (((x, transformed_x), transformed_dy), dx))| {
                     let tiles = x.len() / (STEP * STEP * channels);
                     self.geometry.pad(x, padded);
                     self.transform_input(padded, tiles, transformed_x)?;
-                    let mut dy = Buffer::stale(x.len() / channels * outputs);
-                    for (place, dy) in dy.chunks_exact_mut(self.geometry.out_picture()).enumerate() {
-                        output_gradient(first_picture + number * group + place, dy)?;
+                    let mut dy = PooledBuffer::stale(x.len() / channels * outputs);
+                    for (position, dy) in dy.chunks_exact_mut(self.geometry.out_image()).enumerate() {
+                        output_gradient(first_image + number * group + position, dy)?;
                     }
                     self.transform_gradient(&dy, tiles, transformed_dy)?;
                     drop(dy);
-                    match &turned {
-                        Some(turned) => self.input_gradient(transformed_dy, turned, tiles, dx),
+                    match &flipped {
+                        Some(flipped) => self.input_gradient(transformed_dy, flipped, tiles, dx),
                         None => Ok(()),
                     }
                 },
             )?;
-            self.add_weight_gradient(&transformed_x, &transformed_dy, &mut places)?;
+            self.add_weight_gradient(&transformed_x, &transformed_dy, &mut positions)?;
         }
         let mut dw = vec![0.0; weight.len()];
         dw.par_chunks_exact_mut(channels * 9).enumerate().try_for_each(|(output, gradient)| {
-            let places = &places[output * channels..];
-            simd::dispatch(KernelGradient { places, place_step: outputs * channels, gradient })
+            let positions = &positions[output * channels..];
+            simd::dispatch(KernelGradient { positions, position_step: outputs * channels, gradient })
         })?;
         Ok(Gradients { x: wants_x.then_some(dx), weight: dw })
     }
 
-    /// `dx` (n, H, W, C) of n pictures, from their transformed gradients of the output.
+    /// `dx` (n, H, W, C) of n images, from their transformed gradients of the output.
     fn input_gradient(
         &self,
         transformed_dy: &[f32],
-        turned: &[f32],
+        flipped: &[f32],
         tiles: usize,
         dx: &mut [f32],
     ) -> candle_core::Result<()> {
         let Geometry { channels, outputs, .. } = self.geometry;
         let width = self.panel_columns;
-        let mut products = Buffer::stale(PLACES * place_len(tiles, width));
-        let mut padded = Buffer::zeros(dx.len() / self.geometry.picture() * self.geometry.padded_len());
+        let mut products = PooledBuffer::stale(POSITIONS * position_len(tiles, width));
+        let mut padded = PooledBuffer::zeros(dx.len() / self.geometry.image() * self.geometry.padded_len());
         let terms = [
             Level { count: 1, left_step: 0, panel_step: 0 },
             Level { count: outputs, left_step: 1, panel_step: width },
         ];
-        for (number, panel) in turned.chunks_exact(PLACES * outputs * width).enumerate() {
+        for (number, panel) in flipped.chunks_exact(POSITIONS * outputs * width).enumerate() {
             self.multiply(transformed_dy, &self.gradient_starts[..tiles], panel, terms, &mut products)?;
             simd::dispatch(AddInputGradient {
                 products: &products,
@@ -220,7 +220,7 @@ impl Winograd {
         Ok(())
     }
 
-    /// The product of each place's matrix with its part of a panel of the weight.
+    /// The product of each position's matrix with its part of a panel of the weight.
     fn multiply(
         &self,
         left: &[f32],
@@ -230,8 +230,8 @@ impl Winograd {
         products: &mut [f32],
     ) -> candle_core::Result<()> {
         let width = self.panel_columns;
-        let places = left.chunks_exact(left.len() / PLACES).zip(panel.chunks_exact(panel.len() / PLACES));
-        for ((left, panels), out) in places.zip(products.chunks_exact_mut(place_len(starts.len(), width))) {
+        let positions = left.chunks_exact(left.len() / POSITIONS).zip(panel.chunks_exact(panel.len() / POSITIONS));
+        for ((left, panels), out) in positions.zip(products.chunks_exact_mut(position_len(starts.len(), width))) {
             Product {
                 left,
                 starts,
@@ -248,32 +248,33 @@ impl Winograd {
         Ok(())
     }
 
-    /// Adds the products of transformed gradients and pictures to `places` (places, O, C): one place is one task, whose
+    /// Adds the products of transformed gradients and images to `positions` (positions, O, C): one position is one task, whose
     /// sums go over all tiles in order.
     fn add_weight_gradient(
         &self,
         transformed_x: &[f32],
         transformed_dy: &[f32],
-        places: &mut [f32],
+        positions: &mut [f32],
     ) -> candle_core::Result<()> {
         let Geometry { channels, outputs, .. } = self.geometry;
         let width = self.panel_columns;
         let group_tiles = self.panel_starts.len();
-        let (x_group, dy_group) = (PLACES * place_len(group_tiles, channels), PLACES * place_len(group_tiles, outputs));
-        places.par_chunks_exact_mut(outputs * channels).enumerate().try_for_each(|(place, sums)| {
+        let (x_group, dy_group) =
+            (POSITIONS * position_len(group_tiles, channels), POSITIONS * position_len(group_tiles, outputs));
+        positions.par_chunks_exact_mut(outputs * channels).enumerate().try_for_each(|(position, sums)| {
             let blocks = transformed_x.chunks(GROUPS_AT_ONCE * x_group);
             for (x, dy) in blocks.zip(transformed_dy.chunks(GROUPS_AT_ONCE * dy_group)) {
                 let whole = x.len() / x_group;
-                let rest = ((x.len() - whole * x_group) / PLACES).saturating_sub(PLACE_GAP) / channels;
+                let rest = ((x.len() - whole * x_group) / POSITIONS).saturating_sub(PLACE_GAP) / channels;
                 // The last group of all may have fewer tiles.
                 for (first, groups, tiles) in [(0, whole, group_tiles), (whole, 1, rest)] {
                     if groups * tiles == 0 {
                         continue;
                     }
                     Product {
-                        left: &dy[first * dy_group + place * place_len(tiles, outputs)..],
+                        left: &dy[first * dy_group + position * position_len(tiles, outputs)..],
                         starts: &self.output_starts,
-                        panels: &x[first * x_group + place * place_len(tiles, channels)..],
+                        panels: &x[first * x_group + position * position_len(tiles, channels)..],
                         panel_len: tiles * width,
                         terms: [
                             Level { count: groups, left_step: dy_group, panel_step: x_group },
@@ -300,7 +301,7 @@ impl Winograd {
             transformed,
             matrices: Matrices {
                 tiles,
-                place: place_len(tiles, channels),
+                position: position_len(tiles, channels),
                 panel: tiles * width,
                 tile: width,
                 panel_channels: width,
@@ -318,7 +319,7 @@ impl Winograd {
             transformed,
             matrices: Matrices {
                 tiles,
-                place: place_len(tiles, outputs),
+                position: position_len(tiles, outputs),
                 panel: 0,
                 tile: outputs,
                 panel_channels: outputs,
@@ -327,13 +328,20 @@ impl Winograd {
         })
     }
 
-    /// The products of a panel, (places, tiles, panel columns).
+    /// The products of a panel, (positions, tiles, panel columns).
     fn products(&self, tiles: usize) -> Matrices {
         let width = self.panel_columns;
-        Matrices { tiles, place: place_len(tiles, width), panel: 0, tile: width, panel_channels: width, panels: 1 }
+        Matrices {
+            tiles,
+            position: position_len(tiles, width),
+            panel: 0,
+            tile: width,
+            panel_channels: width,
+            panels: 1,
+        }
     }
 
-    /// Of pictures with a border.
+    /// Of images with a border.
     fn tiling(&self, channels: usize, border: usize) -> Tiling {
         let Geometry { height, width, .. } = self.geometry;
         let row = (width + 2 * border) * channels;
@@ -342,7 +350,7 @@ impl Winograd {
             tile_columns: width / STEP,
             pixel: channels,
             row,
-            picture: (height + 2 * border) * row,
+            image: (height + 2 * border) * row,
         }
     }
 }
@@ -357,29 +365,29 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
-        /// Of sizes that it applies to, on every path: pictures that fill a call and that do not.
+        /// Of sizes that it applies to, on every path: images that fill a call and that do not.
         #[test]
-        fn is_the_definition(pictures in 1..19usize, tile_rows in 1..4usize, tile_columns in 1..4usize, wide in 0..2usize) {
+        fn is_the_definition(images in 1..19usize, tile_rows in 1..4usize, tile_columns in 1..4usize, wide in 0..2usize) {
             let (height, width) = (4 * tile_rows, 4 * tile_columns);
             let (channels, outputs) = ([32, 64][wide], [64, 32][wide]);
             let g = Geometry { height, width, channels, outputs, kernel: 3, stride: 1, padding: 1 };
             prop_assert!(Winograd::new(g).unwrap().is_some());
-            let (x, weight, bias) = (real(1, pictures * g.picture()), real(2, outputs * g.taps()), real(3, outputs));
-            let dy = real(4, pictures * g.out_picture());
-            let mut y: Vec<f64> = (0..dy.len()).map(|place| bias[place % outputs].into()).collect();
+            let (x, weight, bias) = (real(1, images * g.image()), real(2, outputs * g.taps()), real(3, outputs));
+            let dy = real(4, images * g.out_image());
+            let mut y: Vec<f64> = (0..dy.len()).map(|position| bias[position % outputs].into()).collect();
             let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; weight.len()]);
-            for_products(pictures, &g, |y_place, x_place, w_place| {
-                let w = f64::from(weight[w_place]);
-                y[y_place] += f64::from(x[x_place]) * w;
-                dx[x_place] += f64::from(dy[y_place]) * w;
-                dw[w_place] += f64::from(dy[y_place]) * f64::from(x[x_place]);
+            for_products(images, &g, |y_position, x_position, w_position| {
+                let w = f64::from(weight[w_position]);
+                y[y_position] += f64::from(x[x_position]) * w;
+                dx[x_position] += f64::from(dy[y_position]) * w;
+                dw[w_position] += f64::from(dy[y_position]) * f64::from(x[x_position]);
             });
             let arguments = [
-                tensor(x, &[pictures, height, width, channels]),
+                tensor(x, &[images, height, width, channels]),
                 tensor(weight, &[outputs, channels, 3, 3]),
                 tensor(bias, &[outputs]),
             ];
-            let dy = tensor(dy, &[pictures, height, width, outputs]);
+            let dy = tensor(dy, &[images, height, width, outputs]);
             let f = |arguments: &[candle_core::Tensor]| conv2d(&arguments[0], &arguments[1], &arguments[2], 1, 1);
             let (ours, gradients) = with_gradients(&arguments, &dy, f).unwrap();
             for (ours, expected) in [(&ours, &y), (&gradients[0], &dx), (&gradients[1], &dw)] {

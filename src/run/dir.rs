@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::config::Config;
-use crate::nearest::nearest;
+use crate::terminal_image::nearest::nearest;
 
 /// How the names of files begin that are not in place yet.
 const UNFINISHED: &str = ".unfinished-";

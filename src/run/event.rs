@@ -7,8 +7,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::confusion::Confusion;
 use super::step_time::StepTime;
+use crate::metrics::Confusion;
 
 /// Version of the event log, in the first event of each trainer.
 pub const FORMAT_VERSION: u32 = 2;
@@ -154,8 +154,10 @@ pub struct RunStarted {
     pub data_origin: String,
     /// Something the user should know about the data, such as how to get the rest.
     pub notice: Option<String>,
-    pub train_examples: u64,
-    pub test_examples: u64,
+    #[serde(rename = "train_examples")]
+    pub train_samples: u64,
+    #[serde(rename = "test_examples")]
+    pub test_samples: u64,
     pub epochs: u64,
     pub batch_size: u64,
     pub steps_per_epoch: u64,
@@ -181,9 +183,10 @@ pub struct StepsDone {
     /// Euclidean norm of the gradient of each, over all parameters. Older logs lack it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gradient_norms: Vec<f32>,
-    /// Pictures of these steps that were classified right, and all of them.
+    /// Images of these steps that were classified right, and all of them.
     pub correct: u64,
-    pub examples: u64,
+    #[serde(rename = "examples")]
+    pub samples: u64,
     /// Time spent in these steps, without pauses, evaluation and saving.
     pub train_secs: f64,
     /// Where it went, in microseconds; what is left of it went elsewhere. Older logs lack it.
@@ -197,9 +200,9 @@ pub struct EpochDone {
     pub step: u64,
     /// Mean of the epoch's batch losses.
     pub train_loss: f64,
-    /// Percent, over the augmented pictures as they were trained on.
+    /// Percent, over the augmented images as they were trained on.
     pub train_accuracy: f64,
-    /// Mean over the pictures, in evaluation mode.
+    /// Mean over the images, in evaluation mode.
     pub test_loss: f64,
     /// Percent.
     pub test_accuracy: f64,
@@ -211,10 +214,10 @@ pub struct EpochDone {
     pub evaluation_secs: f64,
     /// The best so far, by `train.best`.
     pub best: bool,
-    /// Of the test pictures. Older logs lack it.
+    /// Of the test images. Older logs lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Confusion>,
-    /// The most confident wrong test pictures, the most confident first, of equals the earlier; at most
+    /// The most confident wrong test images, the most confident first, of equals the earlier; at most
     /// [`super::probe::MISTAKES`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mistakes: Vec<Prediction>,
@@ -252,7 +255,7 @@ pub enum AlarmKind {
     EventLog,
     /// A checkpoint could not be saved, or was damaged and passed over.
     Checkpoint,
-    /// A probe could not be saved, or lacks pictures.
+    /// A probe could not be saved, or lacks images.
     Probe,
     /// Of a log that does not say, or of a later version.
     #[default]
@@ -290,7 +293,7 @@ pub struct CheckpointSaved {
     pub save_secs: f64,
 }
 
-/// What the network makes of the pinned test pictures.
+/// What the network makes of the pinned test images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbeSaved {
     /// That was trained last.
@@ -301,13 +304,14 @@ pub struct ProbeSaved {
     pub bytes: u64,
     /// Computing and writing it: what it cost the training.
     pub elapsed_secs: f64,
-    pub pictures: Vec<Prediction>,
+    #[serde(rename = "pictures")]
+    pub images: Vec<Prediction>,
 }
 
-/// What the network takes a test picture for.
+/// What the network takes a test image for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// Number of the test picture, from 0.
+    /// Number of the test image, from 0.
     pub index: u64,
     pub true_class: u64,
     pub predicted_class: u64,

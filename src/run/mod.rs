@@ -1,6 +1,5 @@
 //! A run on disk: its directory, its event log, the fold of that log, and the way to its trainer.
 
-pub mod confusion;
 pub mod control;
 pub mod dir;
 pub mod event;

@@ -1,34 +1,34 @@
-//! A probe: what the network made of a few pictures at one step, as `probes/e0012-s009384.safetensors`.
+//! A probe: what the network made of a few images at one step, as `probes/e0012-s009384.safetensors`.
 //!
 //! Maps are quantised: each has a scale and an offset of its own, and `value = offset + scale * byte`, within half a scale
-//! of what it was. With N pictures, the pinned ones and after them the mistakes, K = the first nine channels (all, where
-//! there are fewer), C channels in a layer, and layers of H x W places, the file holds
+//! of what it was. With N images, the pinned ones and after them the mistakes, K = the first nine channels (all, where
+//! there are fewer), C channels in a layer, and layers of H x W positions, the file holds
 //!
 //! | tensor | type and shape | |
 //! |---|---|---|
 //! | `epoch`, `step` | u64 (1) | trained so far |
-//! | `pinned` | u64 (1) | how many of the pictures are pinned |
-//! | `indices` | u64 (N) | numbers of the test pictures |
+//! | `pinned` | u64 (1) | how many of the images are pinned |
+//! | `indices` | u64 (N) | numbers of the test images |
 //! | `true_classes` | u8 (N) | |
-//! | `pictures` | u8 (N, 3, 32, 32) | as in the dataset |
+//! | `images` | u8 (N, 3, 32, 32) | as in the dataset |
 //! | `logits` | f32 (N, 10) | |
 //! | `convL.maps` | u8 (N, K, H, W) | output of `conv1`, `conv2`, `conv3`, before batch normalisation |
 //! | `convL.gradcam` | u8 (R, H, W) | Grad-CAM, not normalised |
-//! | `convL.gradcam.of` | u32 (R, 2) | of which picture, by its place here from 0, and for which class |
+//! | `convL.gradcam.of` | u32 (R, 2) | of which image, by its position here from 0, and for which class |
 //! | `conv3.active` | u8 (N, 3, H, W) | the channels with the greatest mean |
 //! | `conv3.active.channels` | u32 (N, 3) | their numbers |
 //! | `convL.gates` | u8 (N, C) | of the block's channels; absent without such attention |
-//! | `convL.places` | u8 (N, H, W) | how much the block attends to each place; absent without such attention |
-//! | `conv3.pairs` | u8 (N, H · W, H, W) | how much each place, row by row, looks at all; absent without non-local attention |
+//! | `convL.positions` | u8 (N, H, W) | how much the block attends to each position; absent without such attention |
+//! | `conv3.pairs` | u8 (N, H · W, H, W) | how much each position, row by row, looks at all; absent without non-local attention |
 //! | `sha256` | u8 (32) | of all the other tensors, by their names: `NAME TYPE [SHAPE]`, a newline, the bytes; older probes lack it |
 //!
 //! and, for each that is quantised, `NAME.scale` and `NAME.offset`, f32, with a number for each map or list of gates: (N, K),
 //! (R), (N, 3), (N, H · W) or (N). Its one metadata entry, `taper_probe`, is the format's version.
 //!
-//! Of a pinned picture there are heat maps of `conv3` for every class, and of the others for the predicted and the true one; of
+//! Of a pinned image there are heat maps of `conv3` for every class, and of the others for the predicted and the true one; of
 //! a mistake, of `conv3` for these two alone: they cost the training most of the probe.
 //!
-//! The mistakes are the most confident wrong test pictures of the evaluation that the probe follows. A probe by command in
+//! The mistakes are the most confident wrong test images of the evaluation that the probe follows. A probe by command in
 //! the middle of an epoch follows none, and has none.
 
 use std::collections::HashMap;
@@ -38,8 +38,9 @@ use safetensors::tensor::{Dtype, TensorView};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::data::{CLASSES, PICTURE_BYTES, SIDE};
-use crate::explain::{Map, predicted};
+use crate::data::{CLASSES, IMAGE_BYTES, SIDE};
+use crate::metrics::predicted;
+use crate::render::Map;
 
 /// Maps of each layer that a probe holds.
 pub const MAPS: usize = 9;
@@ -61,16 +62,16 @@ pub struct Probe {
     pub epoch: u64,
     /// Optimizer steps taken.
     pub step: u64,
-    /// The pinned pictures. The layers of all pictures have the same sizes, and there is at least one, here or below.
-    pub pictures: Vec<ProbedPicture>,
-    /// The most confident wrong test pictures of the evaluation that this probe follows, the most confident first, at most
+    /// The pinned images. The layers of all images have the same sizes, and there is at least one, here or below.
+    pub images: Vec<ProbedImage>,
+    /// The most confident wrong test images of the evaluation that this probe follows, the most confident first, at most
     /// [`MISTAKES`]; none where it follows none.
-    pub mistakes: Vec<ProbedPicture>,
+    pub mistakes: Vec<ProbedImage>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct ProbedPicture {
-    /// Its number among the test pictures.
+pub struct ProbedImage {
+    /// Its number among the test images.
     pub index: usize,
     pub true_class: u8,
     /// Planes R, G and B, each row by row.
@@ -85,13 +86,13 @@ pub struct ProbedPicture {
     pub active: Vec<(u32, Map)>,
     /// Of each block's channels, where the network has them.
     pub gates: [Option<Vec<f32>>; 3],
-    /// How much each block attends to each place, where the network has spatial attention.
-    pub places: [Option<Map>; 3],
-    /// How much each place of `conv3`, row by row, looks at all of them, where the network has a non-local block.
+    /// How much each block attends to each position, where the network has spatial attention.
+    pub positions: [Option<Map>; 3],
+    /// How much each position of `conv3`, row by row, looks at all of them, where the network has a non-local block.
     pub pairs: Option<Vec<Map>>,
 }
 
-/// Which places speak for a class: Grad-CAM, at the size of the layer, not normalised.
+/// Which positions speak for a class: Grad-CAM, at the size of the layer, not normalised.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassCam {
     /// 0 to 2, for `conv1` to `conv3`.
@@ -100,7 +101,7 @@ pub struct ClassCam {
     pub map: Map,
 }
 
-impl ProbedPicture {
+impl ProbedImage {
     /// The heat map of a layer, from 0, for a class.
     pub fn cam(&self, layer: usize, class: usize) -> Option<&Map> {
         let wanted = |cam: &&ClassCam| cam.layer == layer && usize::from(cam.class) == class;
@@ -113,7 +114,7 @@ impl ProbedPicture {
     }
 }
 
-/// Why a probe holds a picture.
+/// Why a probe holds an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     Pinned,
@@ -150,39 +151,39 @@ impl Probe {
     /// As the bytes of a file. Equal probes give equal bytes.
     ///
     /// # Errors
-    /// The pictures do not have layers of the same sizes.
+    /// The images do not have layers of the same sizes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ProbeError> {
-        let count = self.pictures.len() + self.mistakes.len();
+        let count = self.images.len() + self.mistakes.len();
         let mut file = Writer::default();
         file.add("epoch", Dtype::U64, vec![1], self.epoch.to_le_bytes());
         file.add("step", Dtype::U64, vec![1], self.step.to_le_bytes());
-        file.add("pinned", Dtype::U64, vec![1], (self.pictures.len() as u64).to_le_bytes());
-        file.add("indices", Dtype::U64, vec![count], self.all(|picture| (picture.index as u64).to_le_bytes()));
-        file.add("true_classes", Dtype::U8, vec![count], self.all(|picture| [picture.true_class]));
-        let planes = self.every_picture().flat_map(|picture| picture.planes.iter().copied());
+        file.add("pinned", Dtype::U64, vec![1], (self.images.len() as u64).to_le_bytes());
+        file.add("indices", Dtype::U64, vec![count], self.all(|image| (image.index as u64).to_le_bytes()));
+        file.add("true_classes", Dtype::U8, vec![count], self.all(|image| [image.true_class]));
+        let planes = self.every_image().flat_map(|image| image.planes.iter().copied());
         file.add("pictures", Dtype::U8, vec![count, 3, SIDE, SIDE], planes);
-        let logits = self.every_picture().flat_map(|picture| picture.logits.iter().copied().flat_map(f32::to_le_bytes));
+        let logits = self.every_image().flat_map(|image| image.logits.iter().copied().flat_map(f32::to_le_bytes));
         file.add("logits", Dtype::F32, vec![count, CLASSES.len()], logits);
         for (layer, name) in LAYERS.into_iter().enumerate() {
-            file.add_maps(&format!("{name}.maps"), count, self.each(|picture| picture.maps[layer].iter()));
+            file.add_maps(&format!("{name}.maps"), count, self.each(|image| image.maps[layer].iter()));
             self.add_cams(&mut file, layer, &format!("{name}.gradcam"));
-            if let Some(gates) = self.of_every(|picture| picture.gates[layer].as_deref()) {
+            if let Some(gates) = self.of_every(|image| image.gates[layer].as_deref()) {
                 let channels = gates.first().map_or(0, |gates| gates.len());
                 file.add_quantised(&format!("{name}.gates"), vec![count], vec![channels], &gates);
             }
-            if let Some(places) = self.of_every(|picture| picture.places[layer].as_ref()) {
-                let inner = places.first().map_or(vec![0, 0], |map| shape(map));
-                let places: Vec<&[f32]> = places.iter().map(|map| map.values.as_slice()).collect();
-                file.add_quantised(&format!("{name}.places"), vec![count], inner, &places);
+            if let Some(positions) = self.of_every(|image| image.positions[layer].as_ref()) {
+                let inner = positions.first().map_or(vec![0, 0], |map| shape(map));
+                let positions: Vec<&[f32]> = positions.iter().map(|map| map.values.as_slice()).collect();
+                file.add_quantised(&format!("{name}.places"), vec![count], inner, &positions);
             }
         }
-        if let Some(pairs) = self.of_every(|picture| picture.pairs.as_ref()) {
+        if let Some(pairs) = self.of_every(|image| image.pairs.as_ref()) {
             file.add_maps("conv3.pairs", count, pairs.into_iter().flatten().collect());
         }
-        file.add_maps("conv3.active", count, self.each(|picture| picture.active.iter().map(|(_, map)| map)));
-        let channels = self
-            .all(|picture| picture.active.iter().flat_map(|(channel, _)| channel.to_le_bytes()).collect::<Vec<_>>());
-        let active = self.every_picture().next().map_or(0, |picture| picture.active.len());
+        file.add_maps("conv3.active", count, self.each(|image| image.active.iter().map(|(_, map)| map)));
+        let channels =
+            self.all(|image| image.active.iter().flat_map(|(channel, _)| channel.to_le_bytes()).collect::<Vec<_>>());
+        let active = self.every_image().next().map_or(0, |image| image.active.len());
         file.add("conv3.active.channels", Dtype::U32, vec![count, active], channels);
         file.finish()
     }
@@ -221,7 +222,7 @@ impl Probe {
             file.read_cams(layer, &format!("{name}.gradcam"), &mut cams)?;
         }
         let gates = in_layers(|_, layer| file.one_each(&format!("{layer}.gates"), count, 1))?;
-        let places = in_layers(|_, layer| file.one_each(&format!("{layer}.places"), count, 2))?;
+        let positions = in_layers(|_, layer| file.one_each(&format!("{layer}.places"), count, 2))?;
         let pairs = file.has("conv3.pairs").then(|| file.dequantised("conv3.pairs", count, 2)).transpose()?;
         if pairs.as_ref().is_some_and(|pairs| pairs.each(count) != pairs.length) {
             return Err(wrong("conv3.pairs"));
@@ -232,56 +233,58 @@ impl Probe {
         if channels.len() != active.groups.len() {
             return Err(wrong("conv3.active.channels"));
         }
-        let picture = |number: usize| -> ProbedPicture {
+        let image = |number: usize| -> ProbedImage {
             let active_maps = active.maps(number, count);
             let channels = channels.iter().skip(number * active_maps.len()).copied();
             let logits = &logits[number * CLASSES.len()..][..CLASSES.len()];
-            ProbedPicture {
+            ProbedImage {
                 index: usize::try_from(indices[number]).unwrap_or(usize::MAX),
                 true_class: true_classes[number],
-                planes: planes[number * PICTURE_BYTES..][..PICTURE_BYTES].to_vec(),
+                planes: planes[number * IMAGE_BYTES..][..IMAGE_BYTES].to_vec(),
                 logits: logits.to_vec(),
                 maps: maps.each_ref().map(|maps| maps.maps(number, count)),
                 cams: cams[number].clone(),
                 active: channels.zip(active_maps).collect(),
                 gates: gates.each_ref().map(|gates| gates.as_ref().map(|gates| gates.groups[number].clone())),
-                places: places.each_ref().map(|places| places.as_ref().map(|places| places.map(number))),
+                positions: positions
+                    .each_ref()
+                    .map(|positions| positions.as_ref().map(|positions| positions.map(number))),
                 pairs: pairs.as_ref().map(|pairs| pairs.maps(number, count)),
             }
         };
         Ok(Self {
             epoch: one("epoch")?,
             step: one("step")?,
-            pictures: (0..pinned).map(picture).collect(),
-            mistakes: (pinned..count).map(picture).collect(),
+            images: (0..pinned).map(image).collect(),
+            mistakes: (pinned..count).map(image).collect(),
         })
     }
 
     /// In the order of the file.
-    fn every_picture(&self) -> impl Iterator<Item = &ProbedPicture> {
-        self.pictures.iter().chain(&self.mistakes)
+    fn every_image(&self) -> impl Iterator<Item = &ProbedImage> {
+        self.images.iter().chain(&self.mistakes)
     }
 
-    /// Bytes of every picture, one after another.
-    fn all<B: IntoIterator<Item = u8>>(&self, of: impl Fn(&ProbedPicture) -> B) -> Vec<u8> {
-        self.every_picture().flat_map(of).collect()
+    /// Bytes of every image, one after another.
+    fn all<B: IntoIterator<Item = u8>>(&self, of: impl Fn(&ProbedImage) -> B) -> Vec<u8> {
+        self.every_image().flat_map(of).collect()
     }
 
-    fn each<'a, M: Iterator<Item = &'a Map>>(&'a self, of: impl Fn(&'a ProbedPicture) -> M) -> Vec<&'a Map> {
-        self.every_picture().flat_map(of).collect()
+    fn each<'a, M: Iterator<Item = &'a Map>>(&'a self, of: impl Fn(&'a ProbedImage) -> M) -> Vec<&'a Map> {
+        self.every_image().flat_map(of).collect()
     }
 
-    /// `None` where a picture lacks it, and where there are no pictures.
-    fn of_every<'a, T>(&'a self, of: impl Fn(&'a ProbedPicture) -> Option<T>) -> Option<Vec<T>> {
-        self.every_picture().map(of).collect::<Option<Vec<T>>>().filter(|all| !all.is_empty())
+    /// `None` where an image lacks it, and where there are no images.
+    fn of_every<'a, T>(&'a self, of: impl Fn(&'a ProbedImage) -> Option<T>) -> Option<Vec<T>> {
+        self.every_image().map(of).collect::<Option<Vec<T>>>().filter(|all| !all.is_empty())
     }
 
-    /// The heat maps of a layer, of one picture after another.
+    /// The heat maps of a layer, of one image after another.
     fn add_cams(&self, file: &mut Writer, layer: usize, name: &str) {
         let of_layer = |cam: &&ClassCam| cam.layer == layer;
         let cams: Vec<(u32, &ClassCam)> = (0..)
-            .zip(self.every_picture())
-            .flat_map(|(number, picture)| picture.cams.iter().filter(of_layer).map(move |cam| (number, cam)))
+            .zip(self.every_image())
+            .flat_map(|(number, image)| image.cams.iter().filter(of_layer).map(move |cam| (number, cam)))
             .collect();
         let Some((_, first)) = cams.first() else { return };
         let maps: Vec<&[f32]> = cams.iter().map(|(_, cam)| cam.map.values.as_slice()).collect();
@@ -323,7 +326,7 @@ impl Writer {
         self.tensors.push((name.to_owned(), dtype, shape, bytes.into_iter().collect()));
     }
 
-    /// As many maps of each of `count` pictures.
+    /// As many maps of each of `count` images.
     fn add_maps(&mut self, name: &str, count: usize, maps: Vec<&Map>) {
         let inner = maps.first().map_or(vec![0, 0], |map| shape(map));
         let groups: Vec<&[f32]> = maps.iter().map(|map| map.values.as_slice()).collect();
@@ -387,15 +390,15 @@ impl Dequantised {
         Map::new(self.width, self.groups[group].clone())
     }
 
-    /// Groups of each of `count` pictures.
+    /// Groups of each of `count` images.
     fn each(&self, count: usize) -> usize {
         self.groups.len() / count
     }
 
-    /// Those of one of `count` pictures.
-    fn maps(&self, picture: usize, count: usize) -> Vec<Map> {
+    /// Those of one of `count` images.
+    fn maps(&self, image: usize, count: usize) -> Vec<Map> {
         let each = self.each(count);
-        (picture * each..(picture + 1) * each).map(|group| self.map(group)).collect()
+        (image * each..(image + 1) * each).map(|group| self.map(group)).collect()
     }
 }
 
@@ -434,7 +437,7 @@ impl<'a> Reader<'a> {
         Ok(self.words(name, Dtype::F32)?.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word)).collect())
     }
 
-    /// With groups of so many inner dimensions, of `count` pictures.
+    /// With groups of so many inner dimensions, of `count` images.
     fn dequantised(&self, name: &str, count: usize, inner: usize) -> Result<Dequantised, ProbeError> {
         let wrong = || ProbeError::Tensor(name.into());
         let bytes = self.words(name, Dtype::U8)?;
@@ -454,8 +457,8 @@ impl<'a> Reader<'a> {
         Ok(Dequantised { width: shape[shape.len() - 1], length, groups: groups.collect() })
     }
 
-    /// The heat maps of a layer, if it has any, to those of each picture.
-    fn read_cams(&self, layer: usize, name: &str, of_pictures: &mut [Vec<ClassCam>]) -> Result<(), ProbeError> {
+    /// The heat maps of a layer, if it has any, to those of each image.
+    fn read_cams(&self, layer: usize, name: &str, of_images: &mut [Vec<ClassCam>]) -> Result<(), ProbeError> {
         if !self.has(name) {
             return Ok(());
         }
@@ -468,15 +471,15 @@ impl<'a> Reader<'a> {
         if cams.groups.len() != rows.len() {
             return Err(wrong());
         }
-        for (row, &[picture, class]) in rows.iter().enumerate() {
-            let of_picture = of_pictures.get_mut(picture as usize).ok_or_else(wrong)?;
+        for (row, &[image, class]) in rows.iter().enumerate() {
+            let of_image = of_images.get_mut(image as usize).ok_or_else(wrong)?;
             let class = u8::try_from(class).ok().filter(|&class| usize::from(class) < CLASSES.len());
-            of_picture.push(ClassCam { layer, class: class.ok_or_else(wrong)?, map: cams.map(row) });
+            of_image.push(ClassCam { layer, class: class.ok_or_else(wrong)?, map: cams.map(row) });
         }
         Ok(())
     }
 
-    /// With one group for each picture, where the file has it.
+    /// With one group for each image, where the file has it.
     fn one_each(&self, name: &str, count: usize, inner: usize) -> Result<Option<Dequantised>, ProbeError> {
         let read = self.has(name).then(|| self.dequantised(name, count, inner)).transpose()?;
         if read.as_ref().is_some_and(|read| read.groups.len() != count) {
@@ -492,7 +495,7 @@ mod tests {
 
     /// Numbers in [-1, 2) that look like nothing in particular.
     fn numbers(seed: usize, count: usize) -> Vec<f32> {
-        (0..count).map(|place| ((place * 7919 + seed * 104_729) % 3001) as f32 / 1000.0 - 1.0).collect()
+        (0..count).map(|position| ((position * 7919 + seed * 104_729) % 3001) as f32 / 1000.0 - 1.0).collect()
     }
 
     /// What a network attends to.
@@ -500,16 +503,16 @@ mod tests {
     enum Attends {
         Nothing,
         Channels,
-        ChannelsAndPlaces,
+        ChannelsAndPositions,
         Pairs,
     }
 
-    const ATTENDS: [Attends; 4] = [Attends::Nothing, Attends::Channels, Attends::ChannelsAndPlaces, Attends::Pairs];
+    const ATTENDS: [Attends; 4] = [Attends::Nothing, Attends::Channels, Attends::ChannelsAndPositions, Attends::Pairs];
 
     fn probe(attends: Attends) -> Probe {
         let map = |seed: usize, side: usize| Map::new(side, numbers(seed, side * side));
         let sides = [32, 16, 8];
-        let picture = |number: usize| {
+        let image = |number: usize| {
             let logits = numbers(number, 10);
             let cams = (0..3).flat_map(|layer| {
                 let reason = if number < 3 { Reason::Pinned } else { Reason::Mistake };
@@ -525,34 +528,29 @@ mod tests {
                     map(50 + class, sides[layer])
                 },
             };
-            ProbedPicture {
+            ProbedImage {
                 index: 10 * number,
                 true_class: number as u8,
-                planes: (0..PICTURE_BYTES).map(|place| (place * (number + 3)) as u8).collect(),
+                planes: (0..IMAGE_BYTES).map(|position| (position * (number + 3)) as u8).collect(),
                 cams: cams.map(cam).collect(),
                 logits,
                 maps: sides.map(|side: usize| (0..MAPS).map(|channel| map(channel + number, side)).collect()),
                 active: (0..3).map(|channel| (40 + channel, map(60 + number, 8))).collect(),
                 gates: match attends {
                     Attends::Nothing | Attends::Pairs => [const { None }; 3],
-                    Attends::Channels | Attends::ChannelsAndPlaces => {
+                    Attends::Channels | Attends::ChannelsAndPositions => {
                         [16, 16, 32].map(|channels| Some(numbers(number, channels)))
                     }
                 },
-                places: match attends {
-                    Attends::ChannelsAndPlaces => sides.map(|side| Some(map(70 + number, side))),
+                positions: match attends {
+                    Attends::ChannelsAndPositions => sides.map(|side| Some(map(70 + number, side))),
                     Attends::Nothing | Attends::Channels | Attends::Pairs => [const { None }; 3],
                 },
                 pairs: matches!(attends, Attends::Pairs)
-                    .then(|| (0..64).map(|place| map(80 + place + number, 8)).collect()),
+                    .then(|| (0..64).map(|position| map(80 + position + number, 8)).collect()),
             }
         };
-        Probe {
-            epoch: 12,
-            step: 9384,
-            pictures: (0..3).map(picture).collect(),
-            mistakes: (3..5).map(picture).collect(),
-        }
+        Probe { epoch: 12, step: 9384, images: (0..3).map(image).collect(), mistakes: (3..5).map(image).collect() }
     }
 
     fn assert_close(read: &[f32], written: &[f32]) {
@@ -583,8 +581,8 @@ mod tests {
             let bytes = written.to_bytes().unwrap();
             assert_eq!(bytes, written.to_bytes().unwrap());
             let read = Probe::from_bytes(&bytes).unwrap();
-            assert_eq!((read.epoch, read.step, read.pictures.len(), read.mistakes.len()), (12, 9384, 3, 2));
-            for (read, written) in read.every_picture().zip(written.every_picture()) {
+            assert_eq!((read.epoch, read.step, read.images.len(), read.mistakes.len()), (12, 9384, 3, 2));
+            for (read, written) in read.every_image().zip(written.every_image()) {
                 assert_eq!((read.index, read.true_class), (written.index, written.true_class));
                 assert!(read.planes == written.planes && read.logits == written.logits);
                 assert_maps_close(read.maps.iter().flatten(), written.maps.iter().flatten());
@@ -600,7 +598,7 @@ mod tests {
                 for (read, written) in read.gates.iter().zip(&written.gates) {
                     assert_close(read.as_deref().unwrap_or_default(), written.as_deref().unwrap_or_default());
                 }
-                assert_maps_close(read.places.iter().flatten(), written.places.iter().flatten());
+                assert_maps_close(read.positions.iter().flatten(), written.positions.iter().flatten());
                 assert_maps_close(read.pairs.iter().flatten(), written.pairs.iter().flatten());
             }
         }
@@ -609,11 +607,11 @@ mod tests {
     #[test]
     fn the_heat_maps_that_are_kept() {
         let read = Probe::from_bytes(&probe(Attends::Nothing).to_bytes().unwrap()).unwrap();
-        let kept = |picture: &ProbedPicture, class| [0, 1, 2].map(|layer| picture.cam(layer, class).is_some());
+        let kept = |image: &ProbedImage, class| [0, 1, 2].map(|layer| image.cam(layer, class).is_some());
         for class in 0..10 {
-            let is_shown = |picture: &ProbedPicture| [picture.predicted(), picture.true_class.into()].contains(&class);
-            for picture in &read.pictures {
-                assert_eq!(kept(picture, class), [is_shown(picture), is_shown(picture), true]);
+            let is_shown = |image: &ProbedImage| [image.predicted(), image.true_class.into()].contains(&class);
+            for image in &read.images {
+                assert_eq!(kept(image, class), [is_shown(image), is_shown(image), true]);
             }
             for mistake in &read.mistakes {
                 assert_eq!(kept(mistake, class), [false, false, is_shown(mistake)]);
@@ -655,52 +653,52 @@ mod tests {
     /// With another first byte in a tensor.
     fn changed(bytes: &[u8], tensor: &str, first: u8) -> Vec<u8> {
         let file = SafeTensors::deserialize(bytes).unwrap();
-        let place = file.tensor(tensor).unwrap().data().as_ptr() as usize - bytes.as_ptr() as usize;
+        let position = file.tensor(tensor).unwrap().data().as_ptr() as usize - bytes.as_ptr() as usize;
         let mut changed = bytes.to_vec();
-        changed[place] = first;
+        changed[position] = first;
         changed
     }
 
     #[test]
     fn numbers_that_cannot_be_are_named() {
-        let bytes = without_checksum(&probe(Attends::ChannelsAndPlaces).to_bytes().unwrap());
+        let bytes = without_checksum(&probe(Attends::ChannelsAndPositions).to_bytes().unwrap());
         for (tensor, first) in [("pinned", 6), ("true_classes", 10)] {
             let error = Probe::from_bytes(&changed(&bytes, tensor, first)).unwrap_err().to_string();
             assert_eq!(error, format!("no probe: {tensor} is missing or has another type or shape"));
         }
         let all_pinned = Probe::from_bytes(&changed(&bytes, "pinned", 5)).unwrap();
-        assert_eq!((all_pinned.pictures.len(), all_pinned.mistakes.len()), (5, 0));
+        assert_eq!((all_pinned.images.len(), all_pinned.mistakes.len()), (5, 0));
     }
 
     #[test]
     fn a_changed_byte_is_an_error_or_the_same_probe() {
-        let mut bytes = probe(Attends::ChannelsAndPlaces).to_bytes().unwrap();
+        let mut bytes = probe(Attends::ChannelsAndPositions).to_bytes().unwrap();
         let whole = Probe::from_bytes(&bytes).unwrap();
         let header = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
-        for place in (0..header).chain((header..bytes.len()).step_by(997)).chain(bytes.len() - 40..bytes.len()) {
-            bytes[place] ^= 1 << (place % 8);
+        for position in (0..header).chain((header..bytes.len()).step_by(997)).chain(bytes.len() - 40..bytes.len()) {
+            bytes[position] ^= 1 << (position % 8);
             match Probe::from_bytes(&bytes) {
-                Err(error) => assert!(place < header || matches!(error, ProbeError::Changed), "{place}: {error}"),
+                Err(error) => assert!(position < header || matches!(error, ProbeError::Changed), "{position}: {error}"),
                 // Such as a letter in the name of the checksum.
-                Ok(read) => assert!(place < header && read == whole, "{place}"),
+                Ok(read) => assert!(position < header && read == whole, "{position}"),
             }
-            bytes[place] ^= 1 << (place % 8);
+            bytes[position] ^= 1 << (position % 8);
         }
     }
 
     #[test]
     fn a_damaged_header_is_no_panic() {
-        for attends in [Attends::ChannelsAndPlaces, Attends::Pairs] {
+        for attends in [Attends::ChannelsAndPositions, Attends::Pairs] {
             let mut bytes = without_checksum(&probe(attends).to_bytes().unwrap());
             let header = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
-            for place in (0..header).step_by(3) {
-                let was = bytes[place];
+            for position in (0..header).step_by(3) {
+                let was = bytes[position];
                 for damage in [0, b'0', b'9', was ^ 1] {
-                    bytes[place] = damage;
+                    bytes[position] = damage;
                     // Read or refused.
                     let _ = Probe::from_bytes(&bytes);
                 }
-                bytes[place] = was;
+                bytes[position] = was;
             }
             assert!(Probe::from_bytes(&bytes).is_ok());
         }

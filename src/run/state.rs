@@ -102,7 +102,7 @@ pub struct Alarm {
 /// How much a note wants to be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Weight {
+pub enum Severity {
     Info,
     /// Something went better than ever before, or ended well.
     Good,
@@ -110,8 +110,8 @@ pub enum Weight {
 }
 
 impl AlarmKind {
-    pub fn weight(self) -> Weight {
-        if self == Self::Plateau { Weight::Info } else { Weight::Alarm }
+    pub fn severity(self) -> Severity {
+        if self == Self::Plateau { Severity::Info } else { Severity::Alarm }
     }
 }
 
@@ -119,7 +119,7 @@ impl AlarmKind {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Note {
     pub time_ms: u64,
-    pub weight: Weight,
+    pub severity: Severity,
     pub text: String,
 }
 
@@ -127,16 +127,16 @@ pub struct Note {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct OpenEpoch {
     pub epoch: u64,
-    /// Pictures classified right, of those since the trainer took up this epoch.
+    /// Images classified right, of those since the trainer took up this epoch.
     pub correct: u64,
-    pub examples: u64,
+    pub samples: u64,
     pub train_secs: f64,
 }
 
 impl OpenEpoch {
     /// Percent.
     pub fn train_accuracy(&self) -> Option<f64> {
-        (self.examples > 0).then(|| 100.0 * self.correct as f64 / self.examples as f64)
+        (self.samples > 0).then(|| 100.0 * self.correct as f64 / self.samples as f64)
     }
 }
 
@@ -243,7 +243,7 @@ impl RunState {
                 };
                 self.note(
                     now,
-                    Weight::Info,
+                    Severity::Info,
                     format!(
                         "learning rate {} → {} from step {step} on: {why}",
                         format::learning_rate(*from),
@@ -253,11 +253,11 @@ impl RunState {
             }
             Event::Paused { step } => {
                 self.phase = Phase::Paused;
-                self.note(now, Weight::Info, format!("paused at step {step}"));
+                self.note(now, Severity::Info, format!("paused at step {step}"));
             }
             Event::Resumed { step } => {
                 self.phase = Phase::Training;
-                self.note(now, Weight::Info, format!("resumed at step {step}"));
+                self.note(now, Severity::Info, format!("resumed at step {step}"));
             }
             Event::CheckpointSaved(saved) => {
                 let why = match saved.reason {
@@ -274,7 +274,7 @@ impl RunState {
                     saved.save_secs
                 );
                 self.checkpoints.push(Checkpoint { time_ms: now, saved: saved.clone() });
-                self.note(now, Weight::Info, text);
+                self.note(now, Severity::Info, text);
             }
             Event::ProbeSaved(saved) => self.take_probe(now, saved),
             Event::AlarmRaised { step, kind, message } => {
@@ -282,12 +282,12 @@ impl RunState {
                 if *kind == AlarmKind::Divergence {
                     self.divergence = Some(message.clone());
                 }
-                self.note(now, kind.weight(), format!("step {step}: {message}"));
+                self.note(now, kind.severity(), format!("step {step}: {message}"));
             }
             Event::RolledBack { from_step, to_step, learning_rate } => {
                 self.go_back(*to_step, *learning_rate);
                 self.phase = Phase::Training;
-                self.note(now, Weight::Info, format!("went back from step {from_step} to step {to_step}"));
+                self.note(now, Severity::Info, format!("went back from step {from_step} to step {to_step}"));
             }
             Event::BatchSkipped { epoch, step } => {
                 self.phase = Phase::Training;
@@ -295,7 +295,7 @@ impl RunState {
                 (self.epoch, self.step) = (*epoch, *step);
                 fill(&mut self.losses, usize::try_from(*step).unwrap_or(usize::MAX));
                 fill(&mut self.gradient_norms, usize::try_from(*step).unwrap_or(usize::MAX));
-                self.note(now, Weight::Info, format!("skipped the batch of step {step}"));
+                self.note(now, Severity::Info, format!("skipped the batch of step {step}"));
             }
             Event::CommandReceived { command, .. } => {
                 let text = match command {
@@ -310,7 +310,7 @@ impl RunState {
                         format!("asked for learning rate {}", format::learning_rate(*learning_rate))
                     }
                 };
-                self.note(now, Weight::Info, text);
+                self.note(now, Severity::Info, text);
             }
             Event::SystemSampled { resident_bytes, .. } => self.resident_bytes = Some(*resident_bytes),
             Event::RunEnded { step, outcome, message } => {
@@ -318,11 +318,11 @@ impl RunState {
                 self.step = *step;
                 self.divergence = None;
                 self.end_message = Some(message.clone());
-                let weight = match outcome {
-                    Outcome::Completed | Outcome::Stopped => Weight::Good,
-                    Outcome::Interrupted | Outcome::Failed => Weight::Alarm,
+                let severity = match outcome {
+                    Outcome::Completed | Outcome::Stopped => Severity::Good,
+                    Outcome::Interrupted | Outcome::Failed => Severity::Alarm,
                 };
-                self.note(now, weight, format!("{} at step {step}: {message}", self.phase));
+                self.note(now, severity, format!("{} at step {step}: {message}", self.phase));
             }
         }
     }
@@ -341,7 +341,7 @@ impl RunState {
         self.phase = Phase::Starting;
         self.end_message = None;
         self.recent = RecentSteps::default();
-        self.note(now, Weight::Info, text);
+        self.note(now, Severity::Info, text);
     }
 
     /// Training goes on at a checkpoint of `step`, or at the beginning, with the learning rate that it had there.
@@ -395,11 +395,11 @@ impl RunState {
             self.open_epoch = OpenEpoch { epoch: steps.epoch, ..OpenEpoch::default() };
         }
         self.open_epoch.correct = self.open_epoch.correct.saturating_add(steps.correct);
-        self.open_epoch.examples = self.open_epoch.examples.saturating_add(steps.examples);
+        self.open_epoch.samples = self.open_epoch.samples.saturating_add(steps.samples);
         self.open_epoch.train_secs += steps.train_secs;
         let breakdown = Breakdown {
             steps: steps.losses.len() as f64,
-            examples: steps.examples as f64,
+            samples: steps.samples as f64,
             total_secs: steps.train_secs,
             time: steps.split_us.unwrap_or_default(),
         };
@@ -410,18 +410,18 @@ impl RunState {
     }
 
     fn take_probe(&mut self, now: u64, saved: &ProbeSaved) {
-        let right = saved.pictures.iter().filter(|picture| picture.predicted_class == picture.true_class).count();
+        let right = saved.images.iter().filter(|image| image.predicted_class == image.true_class).count();
         let text = format!(
-            "probe at step {} saved, {} in {:.2} s: {right} of {} pictures right",
+            "probe at step {} saved, {} in {:.2} s: {right} of {} images right",
             saved.step,
             format::bytes(saved.bytes),
             saved.elapsed_secs,
-            saved.pictures.len()
+            saved.images.len()
         );
         self.probe_secs += saved.elapsed_secs;
         self.probes.retain(|probe| probe.saved.file != saved.file);
         self.probes.push(Probe { time_ms: now, saved: saved.clone() });
-        self.note(now, Weight::Info, text);
+        self.note(now, Severity::Info, text);
     }
 
     fn end_epoch(&mut self, now: u64, epoch: &EpochDone) {
@@ -434,20 +434,20 @@ impl RunState {
             let older = &mut self.epochs[older];
             (older.confusion, older.mistakes) = (None, vec![]);
         }
-        let (weight, best) = if epoch.best { (Weight::Good, ", the best so far") } else { (Weight::Info, "") };
+        let (severity, best) = if epoch.best { (Severity::Good, ", the best so far") } else { (Severity::Info, "") };
         let text = format!(
             "epoch {}: test loss {:.4}, test accuracy {:.2} %{best}",
             epoch.epoch, epoch.test_loss, epoch.test_accuracy
         );
-        self.note(now, weight, text);
+        self.note(now, severity, text);
     }
 
-    fn note(&mut self, time_ms: u64, weight: Weight, text: String) {
+    fn note(&mut self, time_ms: u64, severity: Severity, text: String) {
         if self.notes.len() == NOTES {
             self.notes.pop_front();
             self.dropped_notes += 1;
         }
-        self.notes.push_back(Note { time_ms, weight, text });
+        self.notes.push_back(Note { time_ms, severity, text });
     }
 
     /// The best epoch, by `train.best`.
@@ -470,7 +470,7 @@ impl RunState {
         (count > 0).then(|| sum / count as f64)
     }
 
-    /// Pictures trained on per second, recently, pauses and evaluation aside.
+    /// Images trained on per second, recently, pauses and evaluation aside.
     pub fn images_per_sec(&self) -> Option<f64> {
         self.recent.sum.examples_per_sec()
     }

@@ -1,7 +1,7 @@
 //! A number for every step of a run, with the two views of it that stay cheap however long the run gets: a smoothed value
 //! and a curve of bounded size.
 
-/// Weight of the past in the smoothed value: it follows the last fifty or so batches.
+/// Severity of the past in the smoothed value: it follows the last fifty or so batches.
 const SMOOTHING: f64 = 0.98;
 /// The curve is halved when it has this many points: more than any screen has columns.
 const CURVE_POINTS: usize = 2048;

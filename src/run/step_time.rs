@@ -14,7 +14,7 @@ pub enum Part {
     /// The gradients, and waiting for the device until the loss is known.
     Backward,
     Optimizer,
-    /// What remains of the step: freeing its memory, and counting the pictures that were classified right.
+    /// What remains of the step: freeing its memory, and counting the images that were classified right.
     Other,
 }
 
@@ -91,7 +91,7 @@ impl SubAssign for StepTime {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Breakdown {
     pub steps: f64,
-    pub examples: f64,
+    pub samples: f64,
     /// All of the steps' time.
     pub total_secs: f64,
     pub time: StepTime,
@@ -120,14 +120,14 @@ impl Breakdown {
     }
 
     pub fn examples_per_sec(&self) -> Option<f64> {
-        (self.total_secs > 0.0).then(|| self.examples / self.total_secs)
+        (self.total_secs > 0.0).then(|| self.samples / self.total_secs)
     }
 }
 
 impl AddAssign for Breakdown {
     fn add_assign(&mut self, other: Self) {
         self.steps += other.steps;
-        self.examples += other.examples;
+        self.samples += other.samples;
         self.total_secs += other.total_secs;
         self.time += other.time;
     }
@@ -136,7 +136,7 @@ impl AddAssign for Breakdown {
 impl SubAssign for Breakdown {
     fn sub_assign(&mut self, other: Self) {
         self.steps -= other.steps;
-        self.examples -= other.examples;
+        self.samples -= other.samples;
         self.total_secs -= other.total_secs;
         self.time -= other.time;
     }
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn the_parts_are_all_of_a_step() {
         let time = StepTime::from([500_000, 2_000_000, 5_000_000, 1_500_000]);
-        let ten = Breakdown { steps: 10.0, examples: 640.0, total_secs: 10.0, time };
+        let ten = Breakdown { steps: 10.0, samples: 640.0, total_secs: 10.0, time };
         assert_eq!(Part::ALL.map(|part| ten.share(part)), [5.0, 20.0, 50.0, 15.0, 10.0]);
         assert_eq!((ten.secs_per_step(), ten.examples_per_sec()), (Some(1.0), Some(64.0)));
         let rounded = Breakdown { total_secs: 8.999_999, ..ten };
@@ -181,7 +181,7 @@ mod tests {
             backward_secs: f64::MAX,
             optimizer_secs: f64::INFINITY,
         };
-        let nonsense = Breakdown { steps: 1.0, examples: 1.0, total_secs: 1.0, time };
+        let nonsense = Breakdown { steps: 1.0, samples: 1.0, total_secs: 1.0, time };
         assert!(Part::ALL.iter().all(|&part| (0.0..=100.0).contains(&nonsense.share(part))));
     }
 }

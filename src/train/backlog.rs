@@ -123,7 +123,7 @@ fn size(record: &Record) -> usize {
         // With its confusion matrix and mistakes.
         Event::EpochDone(_) => 2048,
         Event::AlarmRaised { message, .. } | Event::RunEnded { message, .. } => message.len(),
-        // Names, and what a few pictures are taken for.
+        // Names, and what a few images are taken for.
         _ => 1024,
     };
     size_of::<Record>() + further
@@ -141,7 +141,7 @@ mod tests {
             losses: vec![1.0; 10],
             gradient_norms: vec![],
             correct: 0,
-            examples: 640,
+            samples: 640,
             train_secs: 0.1,
             split_us: None,
         });

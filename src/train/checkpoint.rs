@@ -14,13 +14,13 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::optimizer::Adam;
 use super::recorder::StepResult;
-use super::schedule::Plateau;
 use crate::config::BestBy;
 use crate::model::Cnn;
+use crate::optim::Adam;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, CheckpointSaved};
+use crate::schedule::Plateau;
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -47,7 +47,8 @@ pub struct TrainState {
 pub struct EpochSoFar {
     pub loss_sum: f64,
     pub correct: u64,
-    pub examples: u64,
+    #[serde(rename = "examples")]
+    pub samples: u64,
     pub train_secs: f64,
     /// Batches that were passed over.
     #[serde(default)]
@@ -58,7 +59,7 @@ impl EpochSoFar {
     pub fn add(&mut self, step: &StepResult) {
         self.loss_sum += f64::from(step.loss);
         self.correct += step.correct;
-        self.examples += step.examples;
+        self.samples += step.samples;
         self.train_secs += step.train_secs;
     }
 }

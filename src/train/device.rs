@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use candle_core::Device;
 
-use crate::ops::simd;
+use crate::simd;
 
 /// `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes CUDA where it is built in and a card answers.
 ///

@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 
-use super::control::Control;
+use super::commands::Control;
 use super::raise;
 use super::recorder::Recorder;
 use super::session::Session;
@@ -36,7 +36,7 @@ impl fmt::Display for Diverged {
 }
 
 /// What was done about it.
-pub enum Remedy {
+pub enum Recovery {
     /// The session is at an earlier step.
     RolledBack,
     /// The session is past the batch.
@@ -56,13 +56,13 @@ impl Divergences {
     ///
     /// # Errors
     /// The run is to end, or there is no way back.
-    pub fn remedy(
+    pub fn recovery(
         &mut self,
         diverged: Diverged,
         session: &mut Session,
         control: &mut Control,
         recorder: &mut Recorder,
-    ) -> Result<Remedy> {
+    ) -> Result<Recovery> {
         let (checkpoint, to_step) = match session.last_good() {
             Some((name, step)) => (format!("the last good checkpoint is {name}"), step),
             None => ("there is no checkpoint before it".to_owned(), 0),
@@ -73,12 +73,12 @@ impl Divergences {
             OnDivergence::Stop => bail!(message),
             OnDivergence::Rollback if self.may_go_back_to(to_step) => {
                 session.roll_back(recorder)?;
-                return Ok(Remedy::RolledBack);
+                return Ok(Recovery::RolledBack);
             }
             OnDivergence::Rollback | OnDivergence::Pause => {}
         }
         recorder.record(Event::Paused { step: session.state.step })?;
-        control.wait_for_remedy(diverged, session, recorder)
+        control.wait_for_recovery(diverged, session, recorder)
     }
 
     /// Counts.

@@ -7,13 +7,13 @@ use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 
 use super::evaluate::{Evaluation, correct};
-use super::optimizer::Adam;
 use super::step::step;
 use super::{plan_of_epoch, to_tensors};
 use crate::config::Config;
 use crate::data::loader::{evaluation_batch, train_batches, train_batches_here};
 use crate::data::{Dataset, sample};
 use crate::model::{Cnn, Mode};
+use crate::optim::Adam;
 use crate::run::step_time::{Breakdown, StepTime};
 
 /// Steps that are taken before the first is counted: memory is touched, caches are filled, the loader is ahead.
@@ -22,8 +22,8 @@ pub const WARM_UP_STEPS: u64 = 5;
 pub const EVALUATION_BATCHES: usize = 10;
 /// Training batches that are made on one core and counted.
 pub const LOADED_BATCHES: usize = 20;
-/// Single pictures that are classified before one is counted, and that are counted.
-const SINGLE_PICTURES: [usize; 2] = [10, 100];
+/// Single images that are classified before one is counted, and that are counted.
+const SINGLE_IMAGES: [usize; 2] = [10, 100];
 /// Rows and columns of the matrices whose product stands for the peak.
 pub const PEAK_SIDE: usize = 1536;
 const PEAK_PRODUCTS: usize = 5;
@@ -39,7 +39,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// The configured network, and as many of the sample's pictures as fill whole batches: some come twice.
+    /// The configured network, and as many of the sample's images as fill whole batches: some come twice.
     pub fn new(config: Config, device: Device) -> Result<Self> {
         let cnn = Cnn::new(&config.model, config.run.seed, &device)?;
         let adam = Adam::new(config.optimizer.clone(), cnn.weights())?;
@@ -74,7 +74,7 @@ impl Bench {
             if number > WARM_UP_STEPS {
                 measured.push(Breakdown {
                     steps: 1.0,
-                    examples: batch.labels.len() as f64,
+                    samples: batch.labels.len() as f64,
                     total_secs: started.elapsed().as_secs_f64(),
                     time: StepTime { data_secs, ..result.time },
                 });
@@ -115,9 +115,9 @@ impl Bench {
         secs.split_off(1)
     }
 
-    /// Seconds that each of some single pictures takes to classify, on the device already.
+    /// Seconds that each of some single images takes to classify, on the device already.
     pub fn classify_one(&self) -> Result<Vec<f64>> {
-        let [warm_up, counted] = SINGLE_PICTURES;
+        let [warm_up, counted] = SINGLE_IMAGES;
         let (x, _) = to_tensors(&evaluation_batch(&self.test_data, 0..1), &self.device)?;
         let mut secs = Vec::new();
         for _ in 0..warm_up + counted {
@@ -148,8 +148,8 @@ impl Bench {
 
 /// The dataset, begun again until the last batch is full.
 fn in_whole_batches(dataset: &Dataset, batch_size: usize) -> Dataset {
-    let examples = dataset.len().next_multiple_of(batch_size);
-    let indices: Vec<usize> = (0..dataset.len()).cycle().take(examples).collect();
+    let samples = dataset.len().next_multiple_of(batch_size);
+    let indices: Vec<usize> = (0..dataset.len()).cycle().take(samples).collect();
     dataset.select(&indices)
 }
 
@@ -160,10 +160,10 @@ mod tests {
     #[test]
     fn every_batch_is_full() {
         let (_, test) = sample::read().expect("the sample");
-        for (batch_size, examples) in [(1, 500), (64, 512), (500, 500), (501, 501), (1200, 1200)] {
+        for (batch_size, samples) in [(1, 500), (64, 512), (500, 500), (501, 501), (1200, 1200)] {
             let filled = in_whole_batches(&test, batch_size);
-            assert_eq!(filled.len(), examples);
-            assert_eq!(filled.labels[examples - 1], test.labels[(examples - 1) % 500]);
+            assert_eq!(filled.len(), samples);
+            assert_eq!(filled.labels[samples - 1], test.labels[(samples - 1) % 500]);
         }
     }
 }

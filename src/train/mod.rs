@@ -3,17 +3,15 @@
 mod alarms;
 mod backlog;
 pub mod checkpoint;
-mod control;
+mod commands;
 pub mod device;
 mod divergence;
 pub mod evaluate;
 pub mod measure;
 mod notify;
-pub mod optimizer;
 mod probe;
 pub mod process;
 mod recorder;
-pub mod schedule;
 mod session;
 mod step;
 
@@ -24,8 +22,8 @@ use candle_core::{Device, Tensor};
 
 use self::alarms::{Alarms, Raised};
 use self::checkpoint::Best;
-use self::control::{Control, Flow};
-use self::divergence::{Diverged, Divergences, Remedy};
+use self::commands::{Control, Flow};
+use self::divergence::{Diverged, Divergences, Recovery};
 use self::evaluate::{Evaluation, correct};
 use self::probe::{missing, save_probe};
 use self::recorder::{Recorder, StepResult};
@@ -64,14 +62,14 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
             let (loss, gradient_norm) = (taken.loss, taken.gradient_norm);
             if !taken.is_finite() {
                 let diverged = Diverged::Batch { step: number, loss, gradient_norm };
-                match divergences.remedy(diverged, session, control, recorder)? {
-                    Remedy::RolledBack => {
+                match divergences.recovery(diverged, session, control, recorder)? {
+                    Recovery::RolledBack => {
                         alarms = session.alarms();
                         checkpoint_or_alarm(session, CheckpointReason::Rollback, &mut alarms, recorder)?;
                         continue 'epochs;
                     }
-                    Remedy::Skipped => continue,
-                    Remedy::End(outcome) => return Ok(outcome),
+                    Recovery::Skipped => continue,
+                    Recovery::End(outcome) => return Ok(outcome),
                 }
             }
 
@@ -81,7 +79,7 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
                 loss,
                 gradient_norm,
                 correct: correct(&taken.logits, &batch.labels)?,
-                examples: batch.labels.len() as u64,
+                samples: batch.labels.len() as u64,
                 time: StepTime { data_secs, ..taken.time },
                 train_secs: started.elapsed().as_secs_f64(),
             };
@@ -114,14 +112,14 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
         }
         if !evaluation.mean_loss().is_finite() {
             let diverged = Diverged::Evaluation { epoch: session.state.epoch, loss: evaluation.mean_loss() };
-            match divergences.remedy(diverged, session, control, recorder)? {
-                Remedy::RolledBack => {
+            match divergences.recovery(diverged, session, control, recorder)? {
+                Recovery::RolledBack => {
                     alarms = session.alarms();
                     checkpoint_or_alarm(session, CheckpointReason::Rollback, &mut alarms, recorder)?;
                 }
                 // Refused: there is none.
-                Remedy::Skipped => {}
-                Remedy::End(outcome) => return Ok(outcome),
+                Recovery::Skipped => {}
+                Recovery::End(outcome) => return Ok(outcome),
             }
             continue;
         }
@@ -147,7 +145,7 @@ fn finish_epoch(
         epoch,
         step: session.state.step,
         train_loss: so_far.loss_sum / (session.steps_per_epoch() - so_far.skipped) as f64,
-        train_accuracy: 100.0 * so_far.correct as f64 / so_far.examples as f64,
+        train_accuracy: 100.0 * so_far.correct as f64 / so_far.samples as f64,
         test_loss,
         test_accuracy,
         learning_rate: session.state.learning_rate,
@@ -218,10 +216,10 @@ fn plan_of_epoch(config: &Config, epoch: u64, first_batch: usize) -> EpochPlan {
     }
 }
 
-/// Pictures (N, 32, 32, 3) and labels (N) on `device`.
+/// Images (N, 32, 32, 3) and labels (N) on `device`.
 fn to_tensors(batch: &Batch, device: &Device) -> candle_core::Result<(Tensor, Tensor)> {
-    let examples = batch.labels.len();
-    let x = Tensor::from_slice(&batch.pictures, (examples, SIDE, SIDE, 3), device)?;
-    let labels = Tensor::from_slice(&batch.labels, examples, device)?;
+    let samples = batch.labels.len();
+    let x = Tensor::from_slice(&batch.images, (samples, SIDE, SIDE, 3), device)?;
+    let labels = Tensor::from_slice(&batch.labels, samples, device)?;
     Ok((x, labels))
 }

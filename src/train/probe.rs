@@ -1,4 +1,4 @@
-//! Saves probes: what the network makes of the pinned test pictures. Training is the same with and without them.
+//! Saves probes: what the network makes of the pinned test images. Training is the same with and without them.
 
 use std::time::Instant;
 
@@ -6,16 +6,16 @@ use anyhow::{Context, Result, bail};
 
 use super::recorder::Recorder;
 use super::session::Session;
-use crate::explain::confidences;
 use crate::explain::probe::probe;
+use crate::metrics::confidences;
 use crate::run::event::{Event, Prediction, ProbeSaved};
 use crate::run::probe::Probe;
 
-/// Saves what the network makes now of its pinned pictures, and of the mistakes of the evaluation before it, over an earlier
+/// Saves what the network makes now of its pinned images, and of the mistakes of the evaluation before it, over an earlier
 /// probe of the same step; returns its name.
 ///
 /// # Errors
-/// None of the pictures is a test picture, the probe cannot be computed, or not be written.
+/// None of the images is a test image, the probe cannot be computed, or not be written.
 pub fn save_probe(session: &Session, mistakes: &[Prediction], recorder: &mut Recorder) -> Result<String> {
     let started = Instant::now();
     let pinned = pinned(session);
@@ -40,19 +40,19 @@ pub fn save_probe(session: &Session, mistakes: &[Prediction], recorder: &mut Rec
         file,
         bytes: bytes.len() as u64,
         elapsed_secs: started.elapsed().as_secs_f64(),
-        pictures: results(&probe),
+        images: results(&probe),
     }))?;
     Ok(name)
 }
 
-/// Says which of the pinned pictures there are not.
+/// Says which of the pinned images there are not.
 pub fn missing(session: &Session) -> Option<String> {
     let count = session.test_data.len();
     let beyond = session.config.probe.images.iter().filter(|&&index| index >= count);
     let beyond: Vec<String> = beyond.map(usize::to_string).collect();
     (!beyond.is_empty()).then(|| {
         format!(
-            "probe.images: {} left out: the run is judged by {count} pictures, numbers 0 to {}",
+            "probe.images: {} left out: the run is judged by {count} images, numbers 0 to {}",
             beyond.join(", "),
             count - 1
         )
@@ -65,14 +65,14 @@ fn pinned(session: &Session) -> Vec<usize> {
 }
 
 fn results(probe: &Probe) -> Vec<Prediction> {
-    let result = |picture: &crate::run::probe::ProbedPicture| {
-        let predicted_class = picture.predicted();
+    let result = |image: &crate::run::probe::ProbedImage| {
+        let predicted_class = image.predicted();
         Prediction {
-            index: picture.index as u64,
-            true_class: picture.true_class.into(),
+            index: image.index as u64,
+            true_class: image.true_class.into(),
             predicted_class: predicted_class as u64,
-            confidence: confidences(&picture.logits)[predicted_class],
+            confidence: confidences(&image.logits)[predicted_class],
         }
     };
-    probe.pictures.iter().map(result).collect()
+    probe.images.iter().map(result).collect()
 }

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::control::{Control, Interrupted};
+use super::commands::{Control, Interrupted};
 use super::notify::Notifier;
 use super::recorder::Recorder;
 use super::session::Session;
@@ -25,7 +25,7 @@ use crate::run::state::Phase;
 
 /// How a trainer process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum ExitReason {
     Outcome(Outcome),
     /// By this signal (SIGINT 2, SIGTERM 15), after a checkpoint.
     Signal(i32),
@@ -43,7 +43,7 @@ pub fn run(
     config: Config,
     reporter: impl FnMut(&Record) + Send + 'static,
     ready: impl FnOnce() + Send + 'static,
-) -> Result<Ending> {
+) -> Result<ExitReason> {
     let _lock = RunLock::acquire(dir)?;
     dir.remove_unfinished().with_context(|| dir.path().display().to_string())?;
     let runtime = socket::runtime().context("tokio runtime")?;
@@ -53,7 +53,7 @@ pub fn run(
         let mut terminate = signal(SignalKind::terminate())?;
         // Taken, so that a hang-up does not end the process; nothing else is done about it.
         let _hang_up = signal(SignalKind::hangup())?;
-        // As well: beyond `ulimit -f` a write then fails, as on a full disk, instead of ending the process.
+        // As well: beyond `ulimit -f` a write then fails, as on a full disk, instead of exit_reason the process.
         let _file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
 
         let (requests, received) = mpsc::channel();
@@ -98,8 +98,8 @@ pub fn run(
         trainer.join().map_err(|_| anyhow!("the trainer thread panicked"))?;
         let outcome = result.context("the trainer thread ended without a word")??;
         Ok(match (outcome, first_signal) {
-            (Outcome::Interrupted, Some(signal)) => Ending::Signal(signal),
-            (outcome, _) => Ending::Outcome(outcome),
+            (Outcome::Interrupted, Some(signal)) => ExitReason::Signal(signal),
+            (outcome, _) => ExitReason::Outcome(outcome),
         })
     })
 }

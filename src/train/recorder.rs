@@ -21,7 +21,7 @@ pub struct StepResult {
     pub loss: f32,
     pub gradient_norm: f32,
     pub correct: u64,
-    pub examples: u64,
+    pub samples: u64,
     pub time: StepTime,
     /// All of the step.
     pub train_secs: f64,
@@ -76,14 +76,14 @@ impl Recorder {
             losses: vec![],
             gradient_norms: vec![],
             correct: 0,
-            examples: 0,
+            samples: 0,
             train_secs: 0.0,
             split_us: Some(StepTime::default()),
         });
         gathered.losses.push(result.loss);
         gathered.gradient_norms.push(result.gradient_norm);
         gathered.correct += result.correct;
-        gathered.examples += result.examples;
+        gathered.samples += result.samples;
         gathered.train_secs += result.train_secs;
         *gathered.split_us.get_or_insert_default() += result.time;
         if self.last_flush.elapsed() >= FLUSH_INTERVAL {

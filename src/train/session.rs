@@ -8,11 +8,11 @@ use candle_core::Device;
 use super::alarms::Alarms;
 use super::checkpoint::{self, Checkpoints, TrainState};
 use super::device;
-use super::optimizer::Adam;
 use super::recorder::Recorder;
 use crate::config::{BestBy, Config, LEARNING_RATES};
 use crate::data::{self, Dataset};
 use crate::model::Cnn;
+use crate::optim::Adam;
 use crate::run::control;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
@@ -93,8 +93,8 @@ impl Session {
             data: source.name,
             data_origin: source.origin,
             notice: source.notice,
-            train_examples: session.train_data.len() as u64,
-            test_examples: session.test_data.len() as u64,
+            train_samples: session.train_data.len() as u64,
+            test_samples: session.test_data.len() as u64,
             epochs: session.config.train.epochs,
             batch_size: session.config.train.batch_size as u64,
             steps_per_epoch: session.steps_per_epoch(),
@@ -118,7 +118,7 @@ impl Session {
                 Ok(mut logged) => {
                     // A rollback may not be in the log yet, if the disk is full.
                     logged.epochs.retain(|epoch| epoch.step <= self.state.step);
-                    alarms.take_up(&logged.epochs, self.state.learning_rate);
+                    alarms.restore(&logged.epochs, self.state.learning_rate);
                 }
                 Err(error) => tracing::warn!("the alarms count epochs anew: {error}"),
             }

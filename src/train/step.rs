@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use candle_core::{Result, Tensor};
 
-use super::optimizer::Adam;
 use crate::model::{Cnn, Mode};
 use crate::ops;
+use crate::optim::Adam;
 use crate::run::step_time::StepTime;
 
 /// What a step gave.
@@ -28,7 +28,7 @@ impl Step {
     }
 }
 
-/// Moves the weights by the gradient of the mean loss of a batch: pictures (N, 32, 32, 3) and labels (N). A loss or
+/// Moves the weights by the gradient of the mean loss of a batch: images (N, 32, 32, 3) and labels (N). A loss or
 /// gradient that is not finite never reaches them, nor the running estimates: all is as it was.
 pub fn step(cnn: &Cnn, adam: &mut Adam, learning_rate: f64, x: &Tensor, labels: &Tensor, mode: Mode) -> Result<Step> {
     // On a compute thread, so that the many short parallel parts of a step need no hand-over to one.

@@ -8,13 +8,13 @@ use ratatui::layout::{Rect, Size};
 use super::inspector::{Inspector, Loaded, Moment, ProbeKey, Subject, View};
 use super::keys::{self, Action, Look, Screen};
 use super::layout::{Areas, Direction, Panel, Scroll, With, alarm_list};
-use super::picture::Means;
 use super::theme::Theme;
 use super::view::gallery_columns;
-use crate::cells::Palette;
 use crate::run::event::{Command, EpochDone, Event, Record};
 use crate::run::lock::Liveness;
-use crate::run::state::{Alarm, Phase, Probe, RunState, Weight};
+use crate::run::state::{Alarm, Phase, Probe, RunState, Severity};
+use crate::terminal_image::ImageBackend;
+use crate::terminal_image::cells::Palette;
 
 /// A press of `+` or `-` multiplies or divides the learning rate by this.
 const LEARNING_RATE_FACTOR: f64 = 2.0;
@@ -43,8 +43,8 @@ pub struct Ui {
     pub size: Size,
     /// Of a character, in pixels, where the terminal tells.
     pub cell: Option<Size>,
-    /// How pictures are drawn.
-    pub means: Means,
+    /// How images are drawn.
+    pub backend: ImageBackend,
     pub screen: Screen,
     /// Those that lie under it.
     behind: Vec<Screen>,
@@ -100,7 +100,7 @@ pub enum PauseIntent {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    pub weight: Weight,
+    pub severity: Severity,
     pub text: String,
 }
 
@@ -140,7 +140,7 @@ impl App {
             ui: Ui {
                 size,
                 cell: None,
-                means: Means::Cells(if theme == Theme::Plain { Palette::Shades } else { Palette::TrueColour }),
+                backend: ImageBackend::Cells(if theme == Theme::Plain { Palette::Shades } else { Palette::TrueColour }),
                 screen: Screen::default(),
                 behind: vec![],
                 inspector: Inspector::default(),
@@ -177,31 +177,31 @@ impl App {
     /// Lines under the header of a screen that is `width` wide: what someone must not miss.
     pub fn notices(&self, width: u16) -> Vec<Message> {
         let mut notices = Vec::new();
-        let mut notice = |weight, text| notices.push(Message { weight, text });
+        let mut notice = |severity, text| notices.push(Message { severity, text });
         if let Some(fault) = &self.log_fault {
-            notice(Weight::Alarm, fault.clone());
+            notice(Severity::Alarm, fault.clone());
         }
-        if let Some(divergence) = self.run.divergence.as_ref().filter(|_| self.awaits_remedy()) {
+        if let Some(divergence) = self.run.divergence.as_ref().filter(|_| self.awaits_recovery()) {
             let stop = keys::bindings(Screen::Dashboard).filter(|binding| binding.action == Action::AskStop);
-            let remedies = keys::bindings(Screen::Diverged).chain(stop);
-            let remedies: Vec<String> =
-                remedies.map(|binding| format!("{} {}", binding.keys[0], binding.label)).collect();
-            notice(Weight::Alarm, divergence.clone());
-            notice(Weight::Alarm, remedies.join(" · "));
+            let recoveries = keys::bindings(Screen::Diverged).chain(stop);
+            let recoveries: Vec<String> =
+                recoveries.map(|binding| format!("{} {}", binding.keys[0], binding.label)).collect();
+            notice(Severity::Alarm, divergence.clone());
+            notice(Severity::Alarm, recoveries.join(" · "));
         }
         if self.trainer_died() {
-            notice(Weight::Alarm, format!("the trainer is gone; to go on: taper resume {}", self.name));
+            notice(Severity::Alarm, format!("the trainer is gone; to go on: taper resume {}", self.name));
         } else if let Some(Liveness::Elsewhere { host }) = &self.liveness
             && !matches!(self.run.phase, Phase::Ended(_))
         {
-            notice(Weight::Info, format!("the trainer is on {host}: to steer it, attach there"));
+            notice(Severity::Info, format!("the trainer is on {host}: to steer it, attach there"));
         }
         if let Some(text) = self.run.started.as_ref().and_then(|started| started.notice.clone()) {
-            notice(Weight::Info, text);
+            notice(Severity::Info, text);
         }
         let width = usize::from(width).saturating_sub(NOTICE_MARGIN);
         let lines = notices.into_iter().flat_map(|notice| {
-            wrap(&notice.text, width).into_iter().map(move |text| Message { weight: notice.weight, text })
+            wrap(&notice.text, width).into_iter().map(move |text| Message { severity: notice.severity, text })
         });
         lines.take(MOST_NOTICE_LINES).collect()
     }
@@ -211,7 +211,7 @@ impl App {
         let with = With {
             notice_lines: self.notices(screen.width).len() as u16,
             step_time: self.run.recent_step_time().is_some(),
-            pictures: self.ui.means != Means::Nothing,
+            images: self.ui.backend != ImageBackend::Nothing,
         };
         Areas::of(screen, with)
     }
@@ -242,14 +242,14 @@ impl App {
     }
 
     /// The run has diverged, and waits to be told how to go on.
-    fn awaits_remedy(&self) -> bool {
+    fn awaits_recovery(&self) -> bool {
         self.run.phase == Phase::Paused && self.run.divergence.is_some() && !self.trainer_died()
     }
 
-    pub fn draw_pictures_by(&mut self, means: Means) {
-        self.ui.means = means;
-        if let Means::Cells(palette) = means {
-            self.ui.inspector.set_ink(palette.ink());
+    pub fn draw_images_by(&mut self, backend: ImageBackend) {
+        self.ui.backend = backend;
+        if let ImageBackend::Cells(palette) = backend {
+            self.ui.inspector.set_colour_mode(palette.colour_mode());
         }
     }
 
@@ -259,8 +259,8 @@ impl App {
         }
         self.ui.message = None;
         let is_page = self.ui.screen == self.ui.page();
-        let remedy = keys::action(Screen::Diverged, &event).filter(|_| is_page && self.awaits_remedy());
-        let action = remedy.or_else(|| keys::action(self.ui.screen, &event))?;
+        let recovery = keys::action(Screen::Diverged, &event).filter(|_| is_page && self.awaits_recovery());
+        let action = recovery.or_else(|| keys::action(self.ui.screen, &event))?;
         match action {
             Action::TogglePause => self.toggle_pause(),
             Action::Checkpoint => {
@@ -396,7 +396,7 @@ impl App {
                 Command::Stop => "stop",
                 Command::SetLearningRate { .. } => "learning rate",
             };
-            self.ui.message = Some(Message { weight: Weight::Alarm, text: format!("{what}: {text}") });
+            self.ui.message = Some(Message { severity: Severity::Alarm, text: format!("{what}: {text}") });
         }
     }
 
@@ -410,7 +410,7 @@ impl App {
             return Some(Effect::Send(command));
         };
         let text = format!("{why_not}; to go on: taper resume {}", self.name);
-        self.ui.message = Some(Message { weight: Weight::Info, text });
+        self.ui.message = Some(Message { severity: Severity::Info, text });
         None
     }
 
@@ -429,7 +429,7 @@ impl App {
     fn scale_learning_rate(&mut self, factor: f64) -> Option<Effect> {
         let Some(present) = self.ui.pending.learning_rate.or(self.run.learning_rate) else {
             let text = "cannot change the learning rate: the trainer has not said it yet".to_owned();
-            self.ui.message = Some(Message { weight: Weight::Info, text });
+            self.ui.message = Some(Message { severity: Severity::Info, text });
             return None;
         };
         let learning_rate = present * factor;
@@ -480,7 +480,7 @@ impl App {
     fn inspect(&mut self, look: Look) {
         let inspector = &mut self.ui.inspector;
         match look {
-            Look::OpenInside => self.ui.show(Screen::Inside),
+            Look::OpenInspector => self.ui.show(Screen::Inspector),
             Look::OpenMistakes => self.ui.show(Screen::Mistakes),
             Look::OpenClasses => self.ui.show(Screen::Classes),
             Look::OpenMistake => {
@@ -492,10 +492,10 @@ impl App {
                 // Or the next epoch would put another mistake in its place.
                 inspector.moment = Moment::Step(step);
                 inspector.look_at(Subject::Mistake(inspector.chosen_mistake), View::GradCam);
-                self.ui.open(Screen::Inside);
+                self.ui.open(Screen::Inspector);
             }
-            Look::NextPicture => inspector.step_picture(1),
-            Look::PreviousPicture => inspector.step_picture(-1),
+            Look::NextImage => inspector.step_image(1),
+            Look::PreviousImage => inspector.step_image(-1),
             Look::ShowLayer(layer) => inspector.set_layer(layer),
             Look::NextView => inspector.next_view(),
             Look::NextClass => inspector.step_class(1),
@@ -526,7 +526,7 @@ impl App {
         } else if inspector.enlarged.is_some() {
             inspector.step_tile(across);
         } else {
-            inspector.step_place(across, down);
+            inspector.step_position(across, down);
         }
     }
 
@@ -592,7 +592,7 @@ impl App {
 /// What of an event is worth calling somebody for.
 fn news(event: &Event) -> Option<String> {
     match event {
-        Event::AlarmRaised { kind, message, .. } if kind.weight() == Weight::Alarm => {
+        Event::AlarmRaised { kind, message, .. } if kind.severity() == Severity::Alarm => {
             Some(format!("{}: {message}", kind.name()))
         }
         Event::RunEnded { step, outcome, message } => {
@@ -625,7 +625,7 @@ impl Ui {
 
     fn dismiss(&mut self) {
         let left = std::mem::replace(&mut self.screen, self.behind.pop().unwrap_or_default());
-        if left == Screen::Inside {
+        if left == Screen::Inspector {
             let inspector = &mut self.inspector;
             let (subject, moment) = self.before_mistake.take().unwrap_or((inspector.subject, inspector.moment));
             inspector.moment = moment;
@@ -666,8 +666,8 @@ mod tests {
             data: "CIFAR-10".into(),
             data_origin: "data".into(),
             notice: None,
-            train_examples: 50_000,
-            test_examples: 10_000,
+            train_samples: 50_000,
+            test_samples: 10_000,
             epochs: 50,
             batch_size: 64,
             steps_per_epoch: 782,
@@ -687,7 +687,7 @@ mod tests {
             losses: vec![2.0; count as usize],
             gradient_norms: vec![],
             correct: 10,
-            examples: 64 * count,
+            samples: 64 * count,
             train_secs: 0.5,
             split_us: None,
         })
@@ -749,7 +749,7 @@ mod tests {
         app.update(Update::Answered { command: Command::Pause, answer: Err("no answer".into()) });
         assert_eq!(app.ui.pending, Pending::default());
         let message = app.ui.message.clone().unwrap();
-        assert_eq!((message.weight, message.text.as_str()), (Weight::Alarm, "pause: no answer"));
+        assert_eq!((message.severity, message.text.as_str()), (Severity::Alarm, "pause: no answer"));
         press(&mut app, KeyCode::Tab);
         assert_eq!(app.ui.message, None, "the next key takes it away");
     }
@@ -814,14 +814,17 @@ mod tests {
         };
         let mut plain = app([]);
         assert_eq!((char(&mut plain, 'r'), char(&mut plain, 'b')), (None, None));
-        let remedies = [
+        let recoveries = [
             ('r', Command::Rollback, Event::RolledBack { from_step: 1, to_step: 0, learning_rate: 0.001 }),
             ('b', Command::SkipBatch, Event::BatchSkipped { epoch: 1, step: 2 }),
         ];
-        for (key, command, event) in remedies {
+        for (key, command, event) in recoveries {
             let mut app = app(diverged());
             let notices = app.notices(80);
-            assert!(notices.len() == 3 && notices.iter().all(|notice| notice.weight == Weight::Alarm), "{notices:?}");
+            assert!(
+                notices.len() == 3 && notices.iter().all(|notice| notice.severity == Severity::Alarm),
+                "{notices:?}"
+            );
             assert!(
                 notices[2].text.starts_with("r go back to it") && notices[2].text.ends_with("s stop"),
                 "{notices:?}"

@@ -1,16 +1,17 @@
-//! What is looked at inside the network: which probe, picture, layer, view and class, and the pictures that shows.
+//! What is looked at inside the network: which probe, image, layer, view and class, and the images that shows.
 
 use std::sync::Arc;
 
 use image::RgbImage;
 
 use crate::data::{CLASSES, SIDE};
-use crate::explain::colour::Ink;
-use crate::explain::drawing::Drawing;
-use crate::explain::{Map, confidences};
-use crate::run::probe::{LAYERS, Probe, ProbedPicture};
+use crate::metrics::confidences;
+use crate::render::Drawing;
+use crate::render::Map;
+use crate::render::colour_map::ColourMode;
+use crate::run::probe::{LAYERS, Probe, ProbedImage};
 
-/// Pixels for each of the picture's: of a picture and its heat map, of a tile alone, of several. On a link with room for
+/// Pixels for each of the image's: of an image and its heat map, of a tile alone, of several. On a link with room for
 /// 60 kB a refresh, the protocol that takes most has 11 000 pixels.
 const PAIR_SCALE: u32 = 2;
 const ALONE_SCALE: u32 = 3;
@@ -41,7 +42,7 @@ pub enum Class {
     Number(usize),
 }
 
-/// Which of a probe's pictures, from 0.
+/// Which of a probe's images, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     Pinned(usize),
@@ -71,11 +72,11 @@ pub struct Loaded {
     pub probe: Result<Arc<Probe>, String>,
 }
 
-/// A picture with a word about it.
+/// An image with a word about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tile {
     pub caption: String,
-    pub picture: RgbImage,
+    pub image: RgbImage,
 }
 
 #[derive(Debug)]
@@ -86,13 +87,13 @@ pub struct Inspector {
     pub layer: usize,
     pub view: View,
     pub class: Class,
-    /// The place of the last layer, row by row, whose map non-local attention shows; the middle unless told.
-    pub place: Option<usize>,
+    /// The position of the last layer, row by row, whose map non-local attention shows; the middle unless told.
+    pub position: Option<usize>,
     /// One tile alone.
     pub enlarged: Option<usize>,
     /// The mistake that is chosen in the gallery, from 0.
     pub chosen_mistake: usize,
-    ink: Ink,
+    colour_mode: ColourMode,
     loaded: Option<Loaded>,
     tiles: Vec<Tile>,
     gallery: Vec<Tile>,
@@ -106,10 +107,10 @@ impl Default for Inspector {
             layer: LAYERS.len() - 1,
             view: View::GradCam,
             class: Class::Predicted,
-            place: None,
+            position: None,
             enlarged: None,
             chosen_mistake: 0,
-            ink: Ink::default(),
+            colour_mode: ColourMode::default(),
             loaded: None,
             tiles: vec![],
             gallery: vec![],
@@ -137,8 +138,8 @@ impl Inspector {
         };
     }
 
-    pub fn set_ink(&mut self, ink: Ink) {
-        self.ink = ink;
+    pub fn set_colour_mode(&mut self, colour_mode: ColourMode) {
+        self.colour_mode = colour_mode;
         self.compose();
     }
 
@@ -155,23 +156,23 @@ impl Inspector {
         self.loaded.as_ref()?.probe.as_deref().ok()
     }
 
-    /// The picture that is looked at, and its number among as many as there are.
-    pub fn picture(&self) -> Option<(&ProbedPicture, usize, usize)> {
+    /// The image that is looked at, and its number among as many as there are.
+    pub fn image(&self) -> Option<(&ProbedImage, usize, usize)> {
         let probe = self.probe()?;
-        let (pictures, number) = match self.subject {
-            Subject::Pinned(number) => (&probe.pictures, number),
+        let (images, number) = match self.subject {
+            Subject::Pinned(number) => (&probe.images, number),
             Subject::Mistake(number) => (&probe.mistakes, number),
         };
-        let number = number.min(pictures.len().checked_sub(1)?);
-        Some((&pictures[number], number, pictures.len()))
+        let number = number.min(images.len().checked_sub(1)?);
+        Some((&images[number], number, images.len()))
     }
 
     /// The number of the class that the heat map is for.
     pub fn class_number(&self) -> Option<usize> {
-        let (picture, ..) = self.picture()?;
+        let (image, ..) = self.image()?;
         Some(match self.class {
-            Class::Predicted => picture.predicted(),
-            Class::True => picture.true_class.into(),
+            Class::Predicted => image.predicted(),
+            Class::True => image.true_class.into(),
             Class::Number(class) => class,
         })
     }
@@ -204,8 +205,8 @@ impl Inspector {
         &self.gallery
     }
 
-    pub fn step_picture(&mut self, by: isize) {
-        let Some((_, number, count)) = self.picture() else { return };
+    pub fn step_image(&mut self, by: isize) {
+        let Some((_, number, count)) = self.image() else { return };
         let next = (number as isize + by).rem_euclid(count as isize) as usize;
         self.subject = match self.subject {
             Subject::Pinned(_) => Subject::Pinned(next),
@@ -268,31 +269,31 @@ impl Inspector {
         }
     }
 
-    /// The place that non-local attention is shown for; whether there is such a thing.
-    pub fn step_place(&mut self, across: isize, down: isize) -> bool {
-        let Some((width, height)) = self.places() else { return false };
-        let present = self.place.unwrap_or(middle(width, height)).min(width * height - 1);
+    /// The position that non-local attention is shown for; whether there is such a thing.
+    pub fn step_position(&mut self, across: isize, down: isize) -> bool {
+        let Some((width, height)) = self.positions() else { return false };
+        let present = self.position.unwrap_or(middle(width, height)).min(width * height - 1);
         let column = (present % width).saturating_add_signed(across).min(width - 1);
         let row = (present / width).saturating_add_signed(down).min(height - 1);
-        self.place = Some(row * width + column);
+        self.position = Some(row * width + column);
         self.compose();
         true
     }
 
-    /// Columns and rows of the places that look at each other, where they are shown.
-    fn places(&self) -> Option<(usize, usize)> {
-        let first = self.picture()?.0.pairs.as_ref()?.first()?;
+    /// Columns and rows of the positions that look at each other, where they are shown.
+    fn positions(&self) -> Option<(usize, usize)> {
+        let first = self.image()?.0.pairs.as_ref()?.first()?;
         (self.view == View::Attention && self.layer + 1 == LAYERS.len()).then(|| (first.width, first.height()))
     }
 
     /// The gates of the layer's channels, where it has such attention and it is shown.
     pub fn gates(&self) -> Option<&[f32]> {
-        let gates = self.picture()?.0.gates[self.layer].as_deref()?;
+        let gates = self.image()?.0.gates[self.layer].as_deref()?;
         (self.view == View::Attention).then_some(gates)
     }
 
     fn compose(&mut self) {
-        let drawings = self.picture().map(|(picture, ..)| (picture.planes.clone(), self.drawings(picture)));
+        let drawings = self.image().map(|(image, ..)| (image.planes.clone(), self.drawings(image)));
         self.tiles = drawings.map_or(vec![], |(planes, drawings)| {
             let scale = match (self.enlarged, drawings.len()) {
                 (Some(_), _) => ALONE_SCALE,
@@ -300,62 +301,66 @@ impl Inspector {
                 (None, _) => MANY_SCALE,
             };
             let drawn = drawings.into_iter();
-            drawn.map(|(caption, drawing)| Tile { caption, picture: drawing.draw(&planes, scale, self.ink) }).collect()
+            drawn
+                .map(|(caption, drawing)| Tile { caption, image: drawing.draw(&planes, scale, self.colour_mode) })
+                .collect()
         });
         self.gallery = self.probe().map_or(vec![], |probe| {
-            let tile = |mistake: &ProbedPicture| {
+            let tile = |mistake: &ProbedImage| {
                 let predicted = mistake.predicted();
                 let percent = 100.0 * confidences(&mistake.logits)[predicted];
                 Tile {
                     caption: format!("{} {percent:.0}%", CLASSES[predicted]),
-                    picture: Drawing::Picture.draw(&mistake.planes, MANY_SCALE, self.ink),
+                    image: Drawing::Image.draw(&mistake.planes, MANY_SCALE, self.colour_mode),
                 }
             };
             probe.mistakes.iter().map(tile).collect()
         });
     }
 
-    /// What there is to see of a picture, itself first.
-    fn drawings(&self, picture: &ProbedPicture) -> Vec<(String, Drawing)> {
+    /// What there is to see of an image, itself first.
+    fn drawings(&self, image: &ProbedImage) -> Vec<(String, Drawing)> {
         let layer = self.layer;
-        let mut all = vec![("picture".into(), Drawing::Picture)];
+        let mut all = vec![("image".into(), Drawing::Image)];
         let is_same = |map: &Map| map.range().0 == map.range().1;
         let dead = |map: &Map| if is_same(map) { " (all equal)" } else { "" };
         match self.view {
             View::Maps => all.extend(
-                picture.maps[layer]
+                image.maps[layer]
                     .iter()
                     .enumerate()
                     .map(|(channel, map)| (format!("channel {channel}{}", dead(map)), Drawing::Map(map.clone()))),
             ),
-            View::GradCam => all.extend(self.class_number().map(|class| match picture.cam(layer, class) {
+            View::GradCam => all.extend(self.class_number().map(|class| match image.cam(layer, class) {
                 Some(cam) if cam.range().1 <= 0.0 => {
                     (format!("nothing speaks for {}", CLASSES[class]), Drawing::Heat(cam.clone()))
                 }
                 Some(cam) => (format!("speaks for {}", CLASSES[class]), Drawing::Heat(cam.clone())),
                 // Said instead of shown.
-                None => (format!("not saved for {}", CLASSES[class]), Drawing::Picture),
+                None => (format!("not saved for {}", CLASSES[class]), Drawing::Image),
             })),
             View::Attention => {
                 if layer + 1 == LAYERS.len() {
                     all.extend(
-                        picture.active.iter().map(|(channel, map)| {
+                        image.active.iter().map(|(channel, map)| {
                             (format!("channel {channel}{}", dead(map)), Drawing::Heat(map.clone()))
                         }),
                     );
                 }
                 all.extend(
-                    picture.places[layer].as_ref().map(|places| ("attends to".into(), Drawing::Heat(places.clone()))),
+                    image.positions[layer]
+                        .as_ref()
+                        .map(|positions| ("attends to".into(), Drawing::Heat(positions.clone()))),
                 );
-                if let (Some((width, height)), Some(pairs)) = (self.places(), &picture.pairs) {
-                    let place = self.place.unwrap_or(middle(width, height)).min(pairs.len() - 1);
-                    let (column, row) = (place % width, place / width);
-                    // In the middle of the place.
+                if let (Some((width, height)), Some(pairs)) = (self.positions(), &image.pairs) {
+                    let position = self.position.unwrap_or(middle(width, height)).min(pairs.len() - 1);
+                    let (column, row) = (position % width, position / width);
+                    // In the middle of the position.
                     let pixel = ((2 * column + 1) * SIDE / (2 * width), (2 * row + 1) * SIDE / (2 * height));
-                    let heat = Drawing::HeatOfPixel(pairs[place].clone(), pixel);
+                    let heat = Drawing::HeatOfPixel(pairs[position].clone(), pixel);
                     all.push((format!("{column},{row} looks at"), heat));
                 }
-                if let ([(caption, _)], None) = (all.as_mut_slice(), &picture.gates[layer]) {
+                if let ([(caption, _)], None) = (all.as_mut_slice(), &image.gates[layer]) {
                     // Said instead of shown.
                     *caption = format!("nothing in {} attends", LAYERS[layer]);
                 }
@@ -372,36 +377,32 @@ fn middle(width: usize, height: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::PICTURE_BYTES;
+    use crate::data::IMAGE_BYTES;
     use crate::run::probe::ClassCam;
 
-    fn picture(index: usize) -> ProbedPicture {
+    fn image(index: usize) -> ProbedImage {
         let map = |side: usize| Map::new(side, (0..side * side).map(|value| value as f32).collect());
         let cam = |layer: usize, class| ClassCam { layer, class, map: map(32 >> layer) };
         let mut logits = vec![0.0; 10];
         logits[5] = 3.0;
-        ProbedPicture {
+        ProbedImage {
             index,
             true_class: 3,
-            planes: vec![index as u8; PICTURE_BYTES],
+            planes: vec![index as u8; IMAGE_BYTES],
             logits,
             maps: [32, 16, 8].map(|side| (0..9).map(|_| map(side)).collect()),
             cams: (0..10).map(|class| cam(2, class)).chain([cam(0, 5), cam(0, 3)]).collect(),
             active: (0..3).map(|channel| (channel, map(8))).collect(),
             gates: [None, None, Some(vec![0.5; 128])],
-            places: [None, None, None],
+            positions: [None, None, None],
             pairs: Some((0..64).map(|_| map(8)).collect()),
         }
     }
 
     fn inspector() -> Inspector {
         let mut inspector = Inspector::default();
-        let probe = Probe {
-            epoch: 1,
-            step: 7,
-            pictures: (0..3).map(picture).collect(),
-            mistakes: vec![picture(40), picture(41)],
-        };
+        let probe =
+            Probe { epoch: 1, step: 7, images: (0..3).map(image).collect(), mistakes: vec![image(40), image(41)] };
         let key = ProbeKey { file: "x".into(), time_ms: 1 };
         inspector.load(Loaded { key, probe: Ok(Arc::new(probe)) });
         inspector
@@ -431,11 +432,11 @@ mod tests {
     }
 
     #[test]
-    fn pictures_and_classes_go_round() {
+    fn images_and_classes_go_round() {
         let mut inspector = inspector();
-        inspector.step_picture(-1);
-        assert_eq!(inspector.picture().map(|(picture, number, count)| (picture.index, number, count)), Some((2, 2, 3)));
-        inspector.step_picture(1);
+        inspector.step_image(-1);
+        assert_eq!(inspector.image().map(|(image, number, count)| (image.index, number, count)), Some((2, 2, 3)));
+        inspector.step_image(1);
         assert_eq!(inspector.subject, Subject::Pinned(0));
         assert_eq!(inspector.class_number(), Some(5));
         inspector.step_class(1);
@@ -446,24 +447,24 @@ mod tests {
     }
 
     #[test]
-    fn every_view_shows_the_picture_and_what_explains_it() {
+    fn every_view_shows_the_image_and_what_explains_it() {
         let mut inspector = inspector();
-        assert_eq!(captions(&inspector), ["picture", "speaks for dog"]);
+        assert_eq!(captions(&inspector), ["image", "speaks for dog"]);
         inspector.set_layer(1);
         assert_eq!(captions(&inspector)[1], "not saved for dog");
         inspector.set_layer(2);
         inspector.next_view();
-        assert_eq!(captions(&inspector), ["picture", "channel 0", "channel 1", "channel 2", "4,4 looks at"]);
+        assert_eq!(captions(&inspector), ["image", "channel 0", "channel 1", "channel 2", "4,4 looks at"]);
         assert_eq!(inspector.gates().map(<[f32]>::len), Some(128));
-        assert!(inspector.step_place(-9, 1));
+        assert!(inspector.step_position(-9, 1));
         assert_eq!(captions(&inspector)[4], "0,5 looks at");
-        assert_eq!(inspector.tiles()[4].picture.get_pixel(2, 22), &image::Rgb([255; 3]));
+        assert_eq!(inspector.tiles()[4].image.get_pixel(2, 22), &image::Rgb([255; 3]));
         inspector.set_layer(0);
         assert_eq!(captions(&inspector), ["nothing in conv1 attends"]);
         inspector.set_layer(2);
         inspector.next_view();
         assert_eq!(captions(&inspector).len(), 10);
-        assert!(!inspector.step_place(1, 0), "no attention is shown");
+        assert!(!inspector.step_position(1, 0), "no attention is shown");
     }
 
     #[test]
@@ -472,8 +473,8 @@ mod tests {
         inspector.toggle_enlarged();
         assert_eq!(captions(&inspector), ["speaks for dog"]);
         inspector.step_tile(1);
-        assert_eq!(captions(&inspector), ["picture"]);
-        assert_eq!(inspector.tiles()[0].picture.width(), 96);
+        assert_eq!(captions(&inspector), ["image"]);
+        assert_eq!(inspector.tiles()[0].image.width(), 96);
         inspector.toggle_enlarged();
         assert_eq!(captions(&inspector).len(), 2);
     }
@@ -483,7 +484,7 @@ mod tests {
         let mut inspector = inspector();
         for _ in 0..3 {
             for enlarged in [false, true] {
-                let pixels: usize = inspector.tiles().iter().map(|tile| tile.picture.pixels().len()).sum();
+                let pixels: usize = inspector.tiles().iter().map(|tile| tile.image.pixels().len()).sum();
                 assert!(pixels <= 11_000, "{:?}: {pixels}", inspector.view);
                 if enlarged == inspector.enlarged.is_some() {
                     inspector.toggle_enlarged();
@@ -499,9 +500,9 @@ mod tests {
         let captions: Vec<&str> = inspector.gallery().iter().map(|tile| tile.caption.as_str()).collect();
         assert_eq!(captions, ["dog 69%"; 2]);
         inspector.look_at(Subject::Mistake(1), View::GradCam);
-        assert_eq!(inspector.picture().map(|(picture, ..)| picture.index), Some(41));
+        assert_eq!(inspector.image().map(|(image, ..)| image.index), Some(41));
         inspector.chosen_mistake = 1;
-        inspector.step_picture(1);
+        inspector.step_image(1);
         assert_eq!((inspector.subject, inspector.chosen_mistake), (Subject::Mistake(0), 0));
     }
 }

@@ -12,7 +12,7 @@ pub enum Screen {
     #[default]
     Dashboard,
     /// What the network sees, as large as the screen.
-    Inside,
+    Inspector,
     /// The gallery of mistakes.
     Mistakes,
     /// The confusion matrix.
@@ -51,16 +51,16 @@ pub enum Action {
     Suspend,
 }
 
-/// What to look at inside the network.
+/// What to look at inspector the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    OpenInside,
+    OpenInspector,
     OpenMistakes,
     OpenClasses,
     /// Look at the mistake that is chosen.
     OpenMistake,
-    NextPicture,
-    PreviousPicture,
+    NextImage,
+    PreviousImage,
     /// From 0.
     ShowLayer(usize),
     NextView,
@@ -143,11 +143,11 @@ const fn binding(
 }
 
 /// Where the trainer can be steered.
-const PAGES: &[Screen] = &[Screen::Dashboard, Screen::Inside, Screen::Mistakes, Screen::Classes];
+const PAGES: &[Screen] = &[Screen::Dashboard, Screen::Inspector, Screen::Mistakes, Screen::Classes];
 /// Those but the dashboard.
-const OTHER_PAGES: &[Screen] = &[Screen::Inside, Screen::Mistakes, Screen::Classes];
-/// Where something inside the network is looked at.
-const INSIDE: &[Screen] = &[Screen::Dashboard, Screen::Inside];
+const OTHER_PAGES: &[Screen] = &[Screen::Inspector, Screen::Mistakes, Screen::Classes];
+/// Where something inspector the network is looked at.
+const INSIDE: &[Screen] = &[Screen::Dashboard, Screen::Inspector];
 const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop];
 
 /// In the order of the footer and of the help.
@@ -191,45 +191,51 @@ pub const BINDINGS: &[Binding] = {
         binding(
             &[Dashboard],
             &[Key::char('i'), Key::plain(K::Enter)],
-            Inspect(OpenInside),
-            "inside",
-            "look inside the network, on the whole screen",
+            Inspect(OpenInspector),
+            "inspector",
+            "look inspector the network, on the whole screen",
         ),
-        binding(&[Inside], &[Key::char('n')], Inspect(NextPicture), "picture", "another picture"),
-        binding(&[Dashboard], &[Key::char('n')], Inspect(NextPicture), "", "inside: another picture"),
-        binding(INSIDE, &[Key::char('N')], Inspect(PreviousPicture), "", ""),
-        binding(&[Inside], &[Key::char('v')], Inspect(NextView), "view", "feature maps, Grad-CAM or attention"),
-        binding(&[Dashboard], &[Key::char('v')], Inspect(NextView), "", "inside: feature maps, Grad-CAM or attention"),
-        binding(&[Inside], &[Key::char('1')], Inspect(ShowLayer(0)), "2 3 layer", "which convolution"),
-        binding(&[Dashboard], &[Key::char('1')], Inspect(ShowLayer(0)), "", "inside: which convolution"),
+        binding(&[Inspector], &[Key::char('n')], Inspect(NextImage), "image", "another image"),
+        binding(&[Dashboard], &[Key::char('n')], Inspect(NextImage), "", "inspector: another image"),
+        binding(INSIDE, &[Key::char('N')], Inspect(PreviousImage), "", ""),
+        binding(&[Inspector], &[Key::char('v')], Inspect(NextView), "view", "feature maps, Grad-CAM or attention"),
+        binding(
+            &[Dashboard],
+            &[Key::char('v')],
+            Inspect(NextView),
+            "",
+            "inspector: feature maps, Grad-CAM or attention",
+        ),
+        binding(&[Inspector], &[Key::char('1')], Inspect(ShowLayer(0)), "2 3 layer", "which convolution"),
+        binding(&[Dashboard], &[Key::char('1')], Inspect(ShowLayer(0)), "", "inspector: which convolution"),
         binding(INSIDE, &[Key::char('2')], Inspect(ShowLayer(1)), "", ""),
         binding(INSIDE, &[Key::char('3')], Inspect(ShowLayer(2)), "", ""),
-        binding(&[Inside], &[Key::char('x')], Inspect(NextClass), "class", "Grad-CAM for another class"),
-        binding(&[Dashboard], &[Key::char('x')], Inspect(NextClass), "", "inside: Grad-CAM for another class"),
+        binding(&[Inspector], &[Key::char('x')], Inspect(NextClass), "class", "Grad-CAM for another class"),
+        binding(&[Dashboard], &[Key::char('x')], Inspect(NextClass), "", "inspector: Grad-CAM for another class"),
         binding(INSIDE, &[Key::char('X')], Inspect(PreviousClass), "", ""),
         binding(OTHER_PAGES, &[Key::char('[')], Inspect(Earlier), "] time", "back and forth in training time"),
-        binding(&[Dashboard], &[Key::char('[')], Inspect(Earlier), "", "inside: back and forth in training time"),
+        binding(&[Dashboard], &[Key::char('[')], Inspect(Earlier), "", "inspector: back and forth in training time"),
         binding(PAGES, &[Key::char(']')], Inspect(Later), "", ""),
-        binding(&[Inside], &[Key::char('P')], ProbeNow, "probe", "ask the trainer for a probe now"),
-        binding(&[Dashboard], &[Key::char('P')], ProbeNow, "", "inside: ask the trainer for a probe now"),
-        binding(&[Inside], &[Key::char('z')], Inspect(Enlarge), "enlarge", "one picture alone, or all again"),
+        binding(&[Inspector], &[Key::char('P')], ProbeNow, "probe", "ask the trainer for a probe now"),
+        binding(&[Dashboard], &[Key::char('P')], ProbeNow, "", "inspector: ask the trainer for a probe now"),
+        binding(&[Inspector], &[Key::char('z')], Inspect(Enlarge), "enlarge", "one image alone, or all again"),
         binding(
-            &[Inside],
+            &[Inspector],
             &[Key::plain(K::Left), Key::char('h')],
             Inspect(Choose(Left)),
             "",
             "which alone; which place attends",
         ),
-        binding(&[Inside], &[Key::plain(K::Right), Key::char('l')], Inspect(Choose(Right)), "", ""),
-        binding(&[Inside], &[Key::plain(K::Up), Key::char('k')], Inspect(Choose(Up)), "", ""),
-        binding(&[Inside], &[Key::plain(K::Down), Key::char('j')], Inspect(Choose(Down)), "", ""),
+        binding(&[Inspector], &[Key::plain(K::Right), Key::char('l')], Inspect(Choose(Right)), "", ""),
+        binding(&[Inspector], &[Key::plain(K::Up), Key::char('k')], Inspect(Choose(Up)), "", ""),
+        binding(&[Inspector], &[Key::plain(K::Down), Key::char('j')], Inspect(Choose(Down)), "", ""),
         binding(&[Mistakes], &[Key::plain(K::Enter)], Inspect(OpenMistake), "look", "look at it with its Grad-CAM"),
         binding(&[Mistakes], &[Key::plain(K::Left), Key::char('h')], Inspect(Choose(Left)), "", "another mistake"),
         binding(&[Mistakes], &[Key::plain(K::Right), Key::char('l')], Inspect(Choose(Right)), "", ""),
         binding(&[Mistakes], &[Key::plain(K::Up), Key::char('k')], Inspect(Choose(Up)), "", ""),
         binding(&[Mistakes], &[Key::plain(K::Down), Key::char('j')], Inspect(Choose(Down)), "", ""),
         binding(
-            &[Inside],
+            &[Inspector],
             &[Key::char('m')],
             Inspect(OpenMistakes),
             "mistakes",
@@ -243,7 +249,7 @@ pub const BINDINGS: &[Binding] = {
             "the most confident mistakes of an epoch",
         ),
         binding(
-            &[Dashboard, Inside, Mistakes],
+            &[Dashboard, Inspector, Mistakes],
             &[Key::char('C')],
             Inspect(OpenClasses),
             "",
@@ -305,7 +311,7 @@ pub fn bindings(screen: Screen) -> impl Iterator<Item = &'static Binding> {
     BINDINGS.iter().filter(move |binding| binding.screens.contains(&screen))
 }
 
-/// What `event` means on `screen`.
+/// What `event` backend on `screen`.
 pub fn action(screen: Screen, event: &KeyEvent) -> Option<Action> {
     bindings(screen).find(|binding| binding.keys.iter().any(|key| key.matches(event))).map(|binding| binding.action)
 }
@@ -316,7 +322,7 @@ mod tests {
 
     const ALL: [Screen; 8] = [
         Screen::Dashboard,
-        Screen::Inside,
+        Screen::Inspector,
         Screen::Mistakes,
         Screen::Classes,
         Screen::Help,
@@ -355,10 +361,11 @@ mod tests {
 
     #[test]
     fn the_keys_of_a_diverged_run_hide_none_of_a_page() {
-        for (remedy, page) in bindings(Screen::Diverged).flat_map(|remedy| PAGES.iter().map(move |page| (remedy, page)))
+        for (recovery, page) in
+            bindings(Screen::Diverged).flat_map(|recovery| PAGES.iter().map(move |page| (recovery, page)))
         {
-            let hidden = bindings(*page).any(|other| other.keys.iter().any(|key| remedy.keys.contains(key)));
-            assert!(!hidden, "{remedy:?} on {page:?}");
+            let hidden = bindings(*page).any(|other| other.keys.iter().any(|key| recovery.keys.contains(key)));
+            assert!(!hidden, "{recovery:?} on {page:?}");
         }
     }
 

@@ -63,7 +63,7 @@ pub struct Areas {
     /// Empty where there is no room.
     pub checkpoints: Rect,
     /// What the network sees; empty where there is no room.
-    pub inside: Rect,
+    pub inspector: Rect,
     pub events: Rect,
     pub footer: Rect,
 }
@@ -73,7 +73,7 @@ pub struct Areas {
 pub struct With {
     pub notice_lines: u16,
     pub step_time: bool,
-    pub pictures: bool,
+    pub images: bool,
 }
 
 impl Areas {
@@ -133,7 +133,7 @@ impl Areas {
             epochs,
             learning_rate,
             checkpoints: Rect::ZERO,
-            inside: Rect::ZERO,
+            inspector: Rect::ZERO,
             events,
             footer,
         }
@@ -173,7 +173,7 @@ impl Areas {
             epochs,
             learning_rate,
             checkpoints: Rect::ZERO,
-            inside: Rect::ZERO,
+            inspector: Rect::ZERO,
             events,
             footer,
         }
@@ -182,14 +182,14 @@ impl Areas {
     /// ```text
     /// header
     /// ╭ batch loss ────────╮╭ epochs ────╮
-    /// ╭ loss ────╮╭ inside ╮│            │
+    /// ╭ loss ────╮╭ inspector ╮│            │
     /// │          ││        │╭ step time ─╮
     /// │          ││        │╭ lr ────────╮
     /// ╭ accuracy ╮│        │╭ checkpoints╮
     /// ╭ events ──────────────────────────╮
     /// footer
     /// ```
-    fn wide(screen: Rect, With { notice_lines, step_time: with_step_time, pictures }: With) -> Self {
+    fn wide(screen: Rect, With { notice_lines, step_time: with_step_time, images }: With) -> Self {
         let [header, notices, body, events, footer] = Layout::vertical([
             Constraint::Length(4),
             Constraint::Length(notice_lines),
@@ -200,10 +200,10 @@ impl Areas {
         .areas(screen);
         let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(82)]).areas(body);
         let [batch_loss, charts] = Layout::vertical([Constraint::Fill(3), Constraint::Fill(8)]).areas(left);
-        let inside_width = left.width.saturating_sub(NARROWEST_CHART).min(WIDEST_INSIDE);
-        let inside_width = if pictures && inside_width >= NARROWEST_INSIDE { inside_width } else { 0 };
-        let [charts, inside] =
-            Layout::horizontal([Constraint::Fill(1), Constraint::Length(inside_width)]).areas(charts);
+        let inspector_width = left.width.saturating_sub(NARROWEST_CHART).min(WIDEST_INSIDE);
+        let inspector_width = if images && inspector_width >= NARROWEST_INSIDE { inspector_width } else { 0 };
+        let [charts, inspector] =
+            Layout::horizontal([Constraint::Fill(1), Constraint::Length(inspector_width)]).areas(charts);
         let [loss, accuracy] = Layout::vertical([Constraint::Fill(1); 2]).areas(charts);
         let [epochs, step_time, learning_rate, checkpoints] = Layout::vertical([
             Constraint::Fill(5),
@@ -223,7 +223,7 @@ impl Areas {
             epochs,
             learning_rate,
             checkpoints,
-            inside,
+            inspector,
             events,
             footer,
         }
@@ -281,7 +281,7 @@ pub fn alarm_list(screen: Rect) -> Rect {
     screen.inner(Margin::new(6, 3))
 }
 
-/// Columns that a chart keeps beside the pictures, and those that pictures are worth.
+/// Columns that a chart keeps beside the images, and those that images are worth.
 const NARROWEST_CHART: u16 = 50;
 const NARROWEST_INSIDE: u16 = 40;
 const WIDEST_INSIDE: u16 = 66;
@@ -339,7 +339,7 @@ mod tests {
         for (width, height) in [(80, 24), (80, 60), (99, 40), (120, 36), (120, 40), (160, 46), (200, 50), (300, 90)] {
             for (notices, with_step_time) in (0..=3).flat_map(|notices| [(notices, false), (notices, true)]) {
                 let screen = Rect::new(0, 0, width, height);
-                let with = With { notice_lines: notices, step_time: with_step_time, pictures: with_step_time };
+                let with = With { notice_lines: notices, step_time: with_step_time, images: with_step_time };
                 let areas = Areas::of(screen, with).unwrap();
                 let all = [
                     areas.header,
@@ -351,7 +351,7 @@ mod tests {
                     areas.epochs,
                     areas.learning_rate,
                     areas.checkpoints,
-                    areas.inside,
+                    areas.inspector,
                     areas.events,
                     areas.footer,
                 ];
@@ -369,11 +369,14 @@ mod tests {
                 assert!(areas.inner(areas.loss).height >= 5, "{width}×{height}");
             }
         }
-        let with = With { notice_lines: 0, step_time: true, pictures: true };
+        let with = With { notice_lines: 0, step_time: true, images: true };
         assert_eq!(Areas::of(Rect::new(0, 0, 79, 24), with), None);
         assert_eq!(Areas::of(Rect::new(0, 0, 80, 23), with), None);
-        let inside = |width, with| Areas::of(Rect::new(0, 0, width, 50), with).unwrap().inside.width;
-        assert_eq!((inside(160, with), inside(171, with), inside(172, with), inside(240, with)), (0, 0, 40, 66));
-        assert_eq!(inside(240, With { pictures: false, ..with }), 0);
+        let inspector = |width, with| Areas::of(Rect::new(0, 0, width, 50), with).unwrap().inspector.width;
+        assert_eq!(
+            (inspector(160, with), inspector(171, with), inspector(172, with), inspector(240, with)),
+            (0, 0, 40, 66)
+        );
+        assert_eq!(inspector(240, With { images: false, ..with }), 0);
     }
 }

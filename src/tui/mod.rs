@@ -8,7 +8,6 @@ pub mod inspector;
 pub mod keys;
 pub mod layout;
 mod notification;
-pub mod picture;
 mod terminal;
 pub mod theme;
 pub mod view;
@@ -33,14 +32,14 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::app::{App, Effect, Message, Update};
 use self::inspector::{Loaded, ProbeKey};
 use self::notification::Notification;
-use self::picture::{Detected, Images};
 use self::terminal::TerminalGuard;
 use self::theme::Theme;
 use crate::run::event::{Command, Outcome};
 use crate::run::lock::Liveness;
 use crate::run::log::{self, FollowError, Follower};
 use crate::run::probe::Probe;
-use crate::run::state::{Phase, Weight};
+use crate::run::state::{Phase, Severity};
+use crate::terminal_image::{self, Detected, Images};
 
 /// The shortest time between two frames.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
@@ -61,7 +60,7 @@ pub struct Attachment {
     pub events: PathBuf,
     /// The folder of probes, likewise.
     pub probes: PathBuf,
-    /// How pictures are wanted.
+    /// How images are wanted.
     pub images: Images,
     /// Sends a command and waits until it is done: what was done, or why not. May block.
     pub send: Arc<dyn Fn(Command) -> Result<String, String> + Send + Sync>,
@@ -128,10 +127,10 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
     let (mut terminal, detected) = TerminalGuard::enter(attachment.images).context("cannot take the terminal")?;
     let mut terminal_events = EventStream::new();
     let mut app = App::new(attachment.name, terminal.size()?, Theme::from_env(), TimeZone::system());
-    app.draw_pictures_by(detected.means);
+    app.draw_images_by(detected.backend);
     if detected.is_second_best {
-        let text = format!("pictures are drawn as {}: {}", detected.means, detected.why);
-        app.ui.message = Some(Message { weight: Weight::Info, text });
+        let text = format!("images are drawn as {}: {}", detected.backend, detected.why);
+        app.ui.message = Some(Message { severity: Severity::Info, text });
     }
     // Pressed while the terminal was asked what it can draw.
     let mut keys: VecDeque<KeyEvent> = typed_keys(&detected).collect();
@@ -185,14 +184,14 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                     Ok(size) => size,
                     Err(_) => break Departure::HungUp,
                 };
-                app.ui.cell = picture::cell_size();
+                app.ui.cell = terminal_image::cell_size();
                 terminal.ensure_held()?;
                 match terminal.draw(&app) {
                     Ok(None) => frames.drawn(),
                     Ok(Some(fault)) => {
                         frames.drawn();
-                        let text = format!("a picture cannot be drawn: {fault}");
-                        app.ui.message = Some(Message { weight: Weight::Alarm, text });
+                        let text = format!("an image cannot be drawn: {fault}");
+                        app.ui.message = Some(Message { severity: Severity::Alarm, text });
                         frames.request(FRAME_INTERVAL);
                     }
                     Err(_) => break Departure::HungUp,

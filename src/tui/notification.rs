@@ -7,7 +7,7 @@ const LONGEST: usize = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notification {
-    /// Inside tmux or screen, which pass no more on, and on a console that shows no notifications.
+    /// Inspector tmux or screen, which pass no more on, and on a console that shows no notifications.
     Bell,
     /// Bell and `OSC 9`: iTerm2, kitty, WezTerm, Windows Terminal. Others ignore it.
     Osc9,

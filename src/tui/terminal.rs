@@ -19,8 +19,8 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::app::App;
 use super::notification::Notification;
-use super::picture::{self, Detected, Images, Means, Painter};
 use super::view;
+use crate::terminal_image::{self, Detected, ImageBackend, Images, Painter};
 
 /// The terminal is ours at the moment.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -29,13 +29,13 @@ static PANIC_HOOK: Once = Once::new();
 /// Holds the terminal; dropping it gives it back.
 pub struct TerminalGuard {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
-    /// Where pictures are not drawn by cells.
+    /// Where images are not drawn by cells.
     painter: Option<Painter>,
     suspended: bool,
 }
 
 impl TerminalGuard {
-    /// Takes the terminal, and finds out how it draws pictures; nothing may read the keyboard yet.
+    /// Takes the terminal, and finds out how it draws images; nothing may read the keyboard yet.
     pub fn enter(images: Images) -> io::Result<(Self, Detected)> {
         PANIC_HOOK.call_once(|| {
             let previous = panic::take_hook();
@@ -46,10 +46,10 @@ impl TerminalGuard {
         });
         take()?;
         let taken = || {
-            let detected = picture::detect(images)?;
-            let painter = match detected.means {
-                Means::Protocol(protocol) => Some(Painter::new(protocol)),
-                Means::Cells(_) | Means::Nothing => None,
+            let detected = terminal_image::detect(images)?;
+            let painter = match detected.backend {
+                ImageBackend::Protocol(protocol) => Some(Painter::new(protocol)),
+                ImageBackend::Cells(_) | ImageBackend::Nothing => None,
             };
             let backend = CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, stdout()));
             Ok((Self { terminal: Terminal::new(backend)?, painter, suspended: false }, detected))
@@ -80,7 +80,7 @@ impl TerminalGuard {
         Ok(())
     }
 
-    /// Gives what is wrong with the pictures, if anything.
+    /// Gives what is wrong with the images, if anything.
     pub fn draw(&mut self, app: &App) -> io::Result<Option<String>> {
         if self.suspended {
             return Ok(None);
@@ -150,7 +150,7 @@ fn take() -> io::Result<()> {
 /// Gives the terminal back, once. There is nothing to do about an error: the terminal may be gone.
 fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        let _ = picture::forget();
+        let _ = terminal_image::forget();
         // Likewise what comes after would lie among the frame.
         let _ = execute!(stdout(), Clear(ClearType::All), MoveTo(0, 0), LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();

@@ -2,7 +2,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::run::state::Weight;
+use crate::run::state::Severity;
 use crate::run::step_time::Part;
 
 /// The terminal's own sixteen colours, so that its light or dark scheme holds; or none, by `NO_COLOR`.
@@ -77,11 +77,11 @@ impl Theme {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    pub fn weight(self, weight: Weight) -> Style {
-        match weight {
-            Weight::Info => Style::new(),
-            Weight::Good => self.best(),
-            Weight::Alarm => self.alarm(),
+    pub fn severity(self, severity: Severity) -> Style {
+        match severity {
+            Severity::Info => Style::new(),
+            Severity::Good => self.best(),
+            Severity::Alarm => self.alarm(),
         }
     }
 }

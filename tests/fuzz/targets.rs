@@ -15,6 +15,7 @@ use taper::data::cifar::{parse_records, to_records};
 use taper::data::npm::read_labels;
 use taper::data::pickle::parse_batch;
 use taper::model::Cnn;
+use taper::optim::Adam;
 use taper::run::event::{Command, Record};
 use taper::run::lock::Liveness;
 use taper::run::log::{FollowError, Follower};
@@ -22,7 +23,6 @@ use taper::run::probe::Probe;
 use taper::run::socket;
 use taper::run::state::RunState;
 use taper::train::checkpoint::parse_state;
-use taper::train::optimizer::Adam;
 use taper::tui::app::{App, Update};
 use taper::tui::theme::Theme;
 use taper::tui::view;
@@ -70,8 +70,8 @@ pub fn config(toml: &[u8]) {
     }
 }
 
-/// A batch of one picture in the binary layout or pickled, or a list of labels, as the first byte says: refused, or a
-/// picture with a label that there is.
+/// A batch of one image in the binary layout or pickled, or a list of labels, as the first byte says: refused, or a
+/// image with a label that there is.
 pub fn cifar(bytes: &[u8]) {
     let Some((kind, batch)) = bytes.split_first() else { return };
     let dataset = match kind % 3 {
@@ -117,8 +117,8 @@ pub fn checkpoint(bytes: &[u8]) {
         }
         _ => {
             if let Ok(probe) = Probe::from_bytes(file) {
-                for picture in probe.pictures.iter().chain(&probe.mistakes) {
-                    let _ = (picture.predicted(), picture.cam(2, picture.true_class.into()));
+                for image in probe.images.iter().chain(&probe.mistakes) {
+                    let _ = (image.predicted(), image.cam(2, image.true_class.into()));
                 }
             }
         }

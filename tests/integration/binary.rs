@@ -175,7 +175,7 @@ impl Dir {
     }
 }
 
-/// How a terminal answers questions about pictures.
+/// How a terminal answers questions about images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Not at all.
@@ -185,7 +185,7 @@ pub enum Kind {
     /// The same; of its colours its environment tells.
     TrueColour,
     Kitty,
-    /// As one with sixel; of its own pictures its environment tells.
+    /// As one with sixel; of its own images its environment tells.
     Iterm2,
     Sixel,
 }

@@ -200,7 +200,7 @@ fn a_checkpoint_is_evaluated_as_its_epoch_was() {
     assert_eq!(evaluated["examples"], 500);
     let path = format!("runs/done/checkpoints/{}", evaluated["checkpoint"].as_str().unwrap());
     let out = dir.command(["eval", &path]).succeed();
-    assert!(out.contains(" on 500 test pictures of CIFAR-10 sample\n  airplane "), "{out}");
+    assert!(out.contains(" on 500 test images of CIFAR-10 sample\n  airplane "), "{out}");
     assert_eq!((out.lines().count(), out.matches(" % of 50").count()), (11, 10), "{out}");
     let rows = evaluated["confusion"].as_array().unwrap();
     let right: u64 = rows.iter().enumerate().map(|(class, row)| row[class].as_u64().unwrap()).sum();

@@ -13,7 +13,7 @@ fn taper_data(arguments: &[&str], dir: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_taper")).arg("data").args(arguments).arg("--dir").arg(dir).output().unwrap()
 }
 
-/// As large as `cifar-10-binary.tar.gz` is unpacked; every picture is a black airplane.
+/// As large as `cifar-10-binary.tar.gz` is unpacked; every image is a black airplane.
 fn write_black_archive(path: &Path) {
     let mut archive = tar::Builder::new(GzEncoder::new(File::create(path).unwrap(), Compression::fast()));
     let batch = vec![0; 10_000 * RECORD_BYTES];
@@ -42,7 +42,7 @@ fn an_archive_of_the_published_size_is_used_and_its_checksums_are_told() {
     let inspected = taper_data(&["inspect"], dir.path());
     assert_eq!(inspected.status.code(), Some(1));
     let told = String::from_utf8(inspected.stdout).unwrap();
-    assert_eq!(told.matches("10000 pictures, NOT the published ones").count(), 6, "{told}");
+    assert_eq!(told.matches("10000 images, NOT the published ones").count(), 6, "{told}");
     assert!(told.contains("airplane         50000   10000"), "{told}");
     let complaint = String::from_utf8(inspected.stderr).unwrap();
     assert!(complaint.starts_with("error: 6 of 6 batches") && complaint.lines().count() == 1, "{complaint}");

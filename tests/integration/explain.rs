@@ -7,12 +7,12 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use taper::config::AttentionKind;
 use taper::data::{SIDE, loader::evaluation_batch};
-use taper::explain::attention_map::{CHANNELS, attention_maps, gates, pairs, places};
+use taper::explain::attention_map::{CHANNELS, attention_maps, gates, pairs, positions};
 use taper::explain::feature_maps::feature_maps;
 use taper::explain::grad_cam::{Method, at_input, grad_cam};
-use taper::explain::{confidences, predicted};
+use taper::metrics::{confidences, predicted};
 use taper::model::weights::deserialize;
-use taper::model::{Cnn, Inside, Layer};
+use taper::model::{Cnn, ForwardTrace, Layer};
 use taper::run::dir::RunDir;
 use taper::run::event::{AlarmKind, EpochDone, Event, ProbeSaved};
 use taper::run::probe::{MISTAKES, Probe};
@@ -21,7 +21,7 @@ use taper::run::state::RunState;
 use crate::binary::{Dir, TINY, records, wait_for_event, wait_for_steps};
 use crate::pytorch::{network, sample, values};
 
-/// The networks that are looked inside, and what PyTorch sees there.
+/// The networks that are looked trace, and what PyTorch sees there.
 const REFERENCES: [(AttentionKind, &[u8]); 4] = [
     (AttentionKind::None, include_bytes!("../fixtures/explain/reference.safetensors")),
     (AttentionKind::Se, include_bytes!("../fixtures/explain/reference_se.safetensors")),
@@ -29,14 +29,14 @@ const REFERENCES: [(AttentionKind, &[u8]); 4] = [
     (AttentionKind::NonLocal, include_bytes!("../fixtures/explain/reference_non-local.safetensors")),
 ];
 
-/// The network, and what it makes of the picture of the reference.
-fn looked_inside(attention: AttentionKind, reference: &BTreeMap<String, Tensor>) -> Result<(Cnn, Inside)> {
-    let number = values(&reference["picture"])?[0] as usize;
+/// The network, and what it makes of the image of the reference.
+fn traced(attention: AttentionKind, reference: &BTreeMap<String, Tensor>) -> Result<(Cnn, ForwardTrace)> {
+    let number = values(&reference["image"])?[0] as usize;
     let batch = evaluation_batch(&sample()?.test, number..number + 1);
-    let x = Tensor::from_vec(batch.pictures, (1, SIDE, SIDE, 3), &Device::Cpu)?;
+    let x = Tensor::from_vec(batch.images, (1, SIDE, SIDE, 3), &Device::Cpu)?;
     let cnn = network(attention)?;
-    let inside = cnn.look_inside(&x)?;
-    Ok((cnn, inside))
+    let trace = cnn.trace(&x)?;
+    Ok((cnn, trace))
 }
 
 /// The greatest difference, relative to the greatest of the expected.
@@ -52,20 +52,20 @@ fn difference(ours: &[f32], expected: &Tensor) -> Result<f64> {
 fn grad_cam_is_that_of_pytorch_grad_cam() -> Result<()> {
     for (attention, bytes) in REFERENCES {
         let reference = deserialize(bytes, &Device::Cpu)?;
-        let (cnn, inside) = looked_inside(attention, &reference)?;
+        let (cnn, trace) = traced(attention, &reference)?;
         let mut checked = 0;
         for layer in Layer::ALL {
             for (method, name) in [(Method::GradCam, "gradcam"), (Method::GradCamPlusPlus, "gradcam++")] {
                 for class in 0..10 {
                     let key = format!("{layer}.{name}.{class}");
                     let Some(expected) = reference.get(&format!("{key}.layer")) else { continue };
-                    let cam = &grad_cam(&cnn, &inside, layer, &[(0, class)], method)?[0];
+                    let cam = &grad_cam(&cnn, &trace, layer, &[(0, class)], method)?[0];
                     let at_layer = difference(&cam.values, expected)?;
                     let normalised = match reference.get(&key) {
                         Some(expected) => difference(&at_input(cam, SIDE, SIDE).values, expected)?,
                         None => 0.0,
                     };
-                    println!("{attention:?} {key}: {at_layer:.1e} at the layer, {normalised:.1e} at the picture");
+                    println!("{attention:?} {key}: {at_layer:.1e} at the layer, {normalised:.1e} at the image");
                     assert!(
                         at_layer <= 1e-3 && normalised <= 1e-3,
                         "{attention:?} {key}: {at_layer:.1e}, {normalised:.1e}"
@@ -83,28 +83,28 @@ fn grad_cam_is_that_of_pytorch_grad_cam() -> Result<()> {
 fn layers_attention_and_logits_are_those_of_pytorch() -> Result<()> {
     for (attention, bytes) in REFERENCES {
         let reference = deserialize(bytes, &Device::Cpu)?;
-        let (_, inside) = looked_inside(attention, &reference)?;
-        let logits = inside.logits.to_vec2::<f32>()?.remove(0);
+        let (_, trace) = traced(attention, &reference)?;
+        let logits = trace.logits.to_vec2::<f32>()?.remove(0);
         assert!(difference(&logits, &reference["logits"])? < 1e-5);
         assert_eq!(predicted(&logits) as f64, {
             let theirs = values(&reference["logits"])?;
             (0..10).max_by(|&a, &b| theirs[a].total_cmp(&theirs[b])).expect("ten") as f64
         });
         for layer in Layer::ALL {
-            let maps = feature_maps(inside.output(layer), 0)?;
+            let maps = feature_maps(trace.output(layer), 0)?;
             let means: Vec<f32> = maps.iter().map(|map| map.mean()).collect();
             let first_rows: Vec<f32> = maps.iter().flat_map(|map| map.values[..map.width].to_vec()).collect();
             assert!(difference(&means, &reference[&format!("{layer}.means")])? < 1e-4, "{layer}");
             assert!(difference(&first_rows, &reference[&format!("{layer}.first_row")])? < 1e-5, "{layer}");
             let active: Vec<f64> = attention_maps(&maps, CHANNELS).iter().map(|chosen| chosen.channel as f64).collect();
             assert_eq!(active, values(&reference[&format!("{layer}.active")])?, "{layer}");
-            let attended = inside.attention(layer);
-            let width = inside.output(layer).dim(2)?;
+            let attended = trace.attention(layer);
+            let width = trace.output(layer).dim(2)?;
             let gates = attended.gates.as_ref().map(|all| gates(all, 0)).transpose()?;
-            let places = attended.map.as_ref().map(|all| places(all, 0)).transpose()?.map(|map| map.values);
+            let positions = attended.map.as_ref().map(|all| positions(all, 0)).transpose()?.map(|map| map.values);
             let pairs = attended.pairs.as_ref().map(|all| pairs(all, 0, width)).transpose()?;
             let pairs = pairs.map(|maps| maps.into_iter().flat_map(|map| map.values).collect::<Vec<f32>>());
-            for (name, ours) in [("gates", gates), ("places", places), ("pairs", pairs)] {
+            for (name, ours) in [("gates", gates), ("places", positions), ("pairs", pairs)] {
                 let expected = reference.get(&format!("{layer}.{name}"));
                 assert_eq!(ours.is_some(), expected.is_some(), "{attention:?} {layer} {name}");
                 if let (Some(ours), Some(expected)) = (ours, expected) {
@@ -127,7 +127,7 @@ fn trained(further: &[&str]) -> Dir {
 }
 
 #[test]
-fn explain_prints_titles_and_numbers_and_writes_pictures_and_arrays() -> Result<()> {
+fn explain_prints_titles_and_numbers_and_writes_images_and_arrays() -> Result<()> {
     let dir = trained(&["--set", "model.channels=[16,16,16]", "--set", "model.attention=se"]);
     let explain = |view: &str, layer: &str| {
         let args = ["explain", "run", "--image", "7", "--view", view, "--layer", layer, "--png", "out", "--scale", "2"];
@@ -137,9 +137,9 @@ fn explain_prints_titles_and_numbers_and_writes_pictures_and_arrays() -> Result<
         [("maps", "conv1", 32, 10), ("gradcam", "conv2", 16, 2), ("attention", "conv3", 8, 4)]
     {
         let out = explain(view, layer);
-        assert!(out.starts_with("run, e0001-s000003: test picture 7 of 500, CIFAR-10 sample\n"), "{out}");
+        assert!(out.starts_with("run, e0001-s000003: test image 7 of 500, CIFAR-10 sample\n"), "{out}");
         assert!(out.contains(&format!("{layer}: true class ")) && out.contains("\nconfidence: "), "{out}");
-        assert!(!out.contains('\u{1b}') && !out.contains('▀'), "no pictures without a terminal: {out}");
+        assert!(!out.contains('\u{1b}') && !out.contains('▀'), "no images without a terminal: {out}");
         let written: Vec<&str> = out.lines().filter_map(|line| line.strip_prefix("wrote out/")).collect();
         assert_eq!(written.len(), files, "{out}");
         for file in written {
@@ -162,7 +162,7 @@ fn explain_shows_what_a_pixel_looks_at_where_there_is_non_local_attention() -> R
     let attention = ["explain", "run", "--image", "7", "--view", "attention"];
     let out = dir.command(attention.iter().chain(&["--pixel", "31,9", "--raw", "raw", "--png", "out"])).succeed();
     assert!(out.contains("; conv3, what 31,9 looks at\n"), "{out}");
-    assert!(out.contains("\npixel 31,9, place 7,2 of 8 x 8: looks most at place "), "{out}");
+    assert!(out.contains("\npixel 31,9, position 7,2 of 8 x 8: looks most at position "), "{out}");
     assert!(out.contains("wrote out/conv3-attention-31-9.png"), "{out}");
     let drawn = image::open(dir.path("out/conv3-attention-31-9.png"))?.into_rgb8();
     assert_eq!((drawn.dimensions(), drawn.get_pixel(31 * 8 + 4, 9 * 8 + 4).0), ((256, 256), [255; 3]));
@@ -171,7 +171,7 @@ fn explain_shows_what_a_pixel_looks_at_where_there_is_non_local_attention() -> R
     for row in values(&raw["pairs"])?.chunks(64) {
         assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-5);
     }
-    assert!(dir.command(attention).succeed().contains("\npixel 16,16, place 4,4 of 8 x 8: "));
+    assert!(dir.command(attention).succeed().contains("\npixel 16,16, position 4,4 of 8 x 8: "));
 
     let shown =
         "what a pixel looks at is shown by --view attention of conv3, of a run with model.attention = non-local";
@@ -182,12 +182,12 @@ fn explain_shows_what_a_pixel_looks_at_where_there_is_non_local_attention() -> R
         assert!(error.contains(&format!("--pixel 3,4: {shown}")), "{error}");
     }
     let error = dir.command(attention.iter().chain(&["--pixel", "3,32"])).fail(2);
-    assert!(error.contains("--pixel 3,32: must be X,Y, a column and a row of the picture from 0 to 31"), "{error}");
+    assert!(error.contains("--pixel 3,32: must be X,Y, a column and a row of the image from 0 to 31"), "{error}");
     Ok(())
 }
 
 #[test]
-fn explain_takes_a_picture_file_and_says_what_it_did() {
+fn explain_takes_a_image_file_and_says_what_it_did() {
     let dir = trained(&[]);
     let wide = image::RgbImage::from_pixel(60, 40, image::Rgb([10, 200, 30]));
     wide.save(dir.path("wide.jpg")).unwrap();
@@ -214,12 +214,12 @@ fn explain_names_what_cannot_be() {
             "--layer conv9: there is no layer \"conv9\": the convolutions are",
         ),
         (&["run", "--image", "7", "--class", "catt"], "--class catt: must be predicted, true, "),
-        (&["run", "--image", "500"], "--image 500: CIFAR-10 sample has 500 test pictures, numbers 0 to 499"),
-        (&["run", "--image", "99999999999999999999"], "has 500 test pictures"),
+        (&["run", "--image", "500"], "--image 500: CIFAR-10 sample has 500 test images, numbers 0 to 499"),
+        (&["run", "--image", "99999999999999999999"], "has 500 test images"),
         (&["run", "--image", "-1"], "--image -1: No such file or directory (os error 2); give the number of"),
         (&["run", "--image", "empty.png"], "--image empty.png: the file is empty"),
-        (&["run", "--image", "folder"], "--image folder: it is a folder; give a picture file"),
-        (&["run", "--image", "runs/run/config.toml"], "it is no picture that taper reads: PNG, JPEG"),
+        (&["run", "--image", "folder"], "--image folder: it is a folder; give an image file"),
+        (&["run", "--image", "runs/run/config.toml"], "it is no image that taper reads: PNG, JPEG"),
         (&["bare", "--image", "7"], "run bare has no checkpoint yet"),
     ];
     for (args, complaint) in cases {
@@ -227,9 +227,9 @@ fn explain_names_what_cannot_be() {
         assert!(error.contains(complaint), "{args:?}: {error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
-    let file = dir.path("picture.png");
+    let file = dir.path("image.png");
     image::RgbImage::new(32, 32).save(&file).unwrap();
-    let error = dir.command(["explain", "run", "--image", "picture.png", "--class", "true"]).fail(2);
+    let error = dir.command(["explain", "run", "--image", "image.png", "--class", "true"]).fail(2);
     assert!(error.contains("of a file the true class is not known"), "{error}");
     for args in [&["--scale", "0"][..], &["--view", "lime"], &["--count", "0"]] {
         dir.command(["explain", "run", "--image", "7"].iter().chain(args)).fail(2);
@@ -299,25 +299,25 @@ fn training_is_the_same_to_the_byte_with_and_without_probes() -> Result<()> {
     let bytes = std::fs::read(with.probes().join(&last.file))?;
     let probe = Probe::from_bytes(&bytes)?;
     assert_eq!((probe.epoch, probe.step, bytes.len() as u64), (3, last.step, last.bytes));
-    assert_eq!(probe.pictures.iter().map(|picture| picture.index).collect::<Vec<_>>(), [3, 1]);
+    assert_eq!(probe.images.iter().map(|image| image.index).collect::<Vec<_>>(), [3, 1]);
     let epoch = epochs(&with).pop().expect("an epoch");
     assert_eq!(epoch.mistakes.len(), MISTAKES);
     assert!(epoch.mistakes.is_sorted_by(|a, b| a.confidence >= b.confidence), "{:?}", epoch.mistakes);
     assert_eq!(probe.mistakes.len(), MISTAKES);
-    for (picture, mistake) in probe.mistakes.iter().zip(&epoch.mistakes) {
-        assert_eq!((picture.index as u64, u64::from(picture.true_class)), (mistake.index, mistake.true_class));
-        assert_eq!(picture.predicted() as u64, mistake.predicted_class);
+    for (image, mistake) in probe.mistakes.iter().zip(&epoch.mistakes) {
+        assert_eq!((image.index as u64, u64::from(image.true_class)), (mistake.index, mistake.true_class));
+        assert_eq!(image.predicted() as u64, mistake.predicted_class);
         assert!(mistake.predicted_class != mistake.true_class);
-        let confidence = confidences(&picture.logits)[picture.predicted()];
+        let confidence = confidences(&image.logits)[image.predicted()];
         assert!((confidence - mistake.confidence).abs() < 1e-4, "{confidence} and {}", mistake.confidence);
     }
     let confusion = epoch.confusion.expect("a confusion matrix");
-    assert_eq!((confusion.examples(), (0..10).map(|class| confusion.examples_of(class)).max()), (500, Some(50)));
+    assert_eq!((confusion.samples(), (0..10).map(|class| confusion.examples_of(class)).max()), (500, Some(50)));
     assert!((100.0 * confusion.correct() as f64 / 500.0 - epoch.test_accuracy).abs() < 1e-9);
-    for (picture, result) in probe.pictures.iter().zip(&last.pictures) {
-        assert_eq!((picture.index as u64, u64::from(picture.true_class)), (result.index, result.true_class));
-        assert_eq!(predicted(&picture.logits) as u64, result.predicted_class);
-        assert!((0.1..=1.0).contains(&result.confidence) && picture.gates.iter().all(Option::is_some));
+    for (image, result) in probe.images.iter().zip(&last.images) {
+        assert_eq!((image.index as u64, u64::from(image.true_class)), (result.index, result.true_class));
+        assert_eq!(predicted(&image.logits) as u64, result.predicted_class);
+        assert!((0.1..=1.0).contains(&result.confidence) && image.gates.iter().all(Option::is_some));
     }
     let mut state = RunState::default();
     records(&with).iter().for_each(|record| state.apply(record));
@@ -336,7 +336,7 @@ fn a_probe_that_fails_raises_an_alarm_and_training_goes_on() -> Result<()> {
         };
         records(&run).into_iter().filter_map(|record| alarm(record.event)).collect::<Vec<_>>()
     };
-    assert_eq!(alarms(), ["probe.images: 700 left out: the run is judged by 500 pictures, numbers 0 to 499"]);
+    assert_eq!(alarms(), ["probe.images: 700 left out: the run is judged by 500 images, numbers 0 to 499"]);
     std::fs::write(run.probes(), "in the way")?;
     dir.command(["resume", "run", "--no-tui", "--max-steps", "100000", "--epochs", "1"]).succeed();
     let alarms = alarms();

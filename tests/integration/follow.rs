@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use taper::run::confusion::Confusion;
+use taper::metrics::Confusion;
 use taper::run::event::{AlarmKind, EpochDone, Event, Prediction, Record};
 use taper::run::log::{EventLog, FollowError, Follower};
 use taper::run::state::{DETAILED_EPOCHS, RunState};
@@ -142,7 +142,7 @@ fn describe(state: &RunState) -> Value {
     let more = json!({
         "losses": state.losses.len(),
         "steps_in_epoch": state.steps_in_epoch(),
-        "open_epoch_examples": state.open_epoch.examples,
+        "open_epoch_examples": state.open_epoch.samples,
         "recent_steps": state.recent_step_time().map(|recent| recent.steps as u64),
         "recent_percents": state.recent_step_time().map(percents),
         "percents": state.step_time().map(percents),

@@ -115,8 +115,8 @@ fn any_event() -> impl Strategy<Value = Event> {
                     data: String::new(),
                     data_origin: String::new(),
                     notice: None,
-                    train_examples: batch_size,
-                    test_examples: 0,
+                    train_samples: batch_size,
+                    test_samples: 0,
                     epochs,
                     batch_size,
                     steps_per_epoch,
@@ -130,14 +130,14 @@ fn any_event() -> impl Strategy<Value = Event> {
             }
         ),
         (number(), number(), proptest::collection::vec(any::<f32>(), 0..5), number(), number(), real()).prop_map(
-            |(epoch, first_step, losses, correct, examples, train_secs)| {
+            |(epoch, first_step, losses, correct, samples, train_secs)| {
                 Event::StepsDone(StepsDone {
                     epoch,
                     first_step,
                     gradient_norms: losses.clone(),
                     losses,
                     correct,
-                    examples,
+                    samples,
                     train_secs,
                     split_us: None,
                 })
@@ -232,7 +232,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_may_be_a_batch_of_pictures(
+    fn any_bytes_may_be_a_batch_of_images(
         bytes in proptest::collection::vec(any::<u8>(), 0..100), label: u8, more in 0usize..3
     ) {
         prop_assert!(parse_records("b.bin", &bytes, 1).unwrap_err().to_string().starts_with("b.bin: byte "));

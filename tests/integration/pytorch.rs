@@ -10,7 +10,7 @@ use taper::data::{self, Dataset, SIDE, loader::evaluation_batch};
 use taper::model::weights::{deserialize, serialize};
 use taper::model::{Cnn, Mode};
 use taper::ops::{cross_entropy, tape};
-use taper::train::optimizer::Adam;
+use taper::optim::Adam;
 
 const BATCH: usize = 64;
 
@@ -79,10 +79,10 @@ pub fn network(attention: AttentionKind) -> Result<Cnn> {
     Ok(cnn)
 }
 
-/// Pictures (64, 32, 32, 3), as the network takes them, and labels of batch `number`, in file order.
+/// Images (64, 32, 32, 3), as the network takes them, and labels of batch `number`, in file order.
 fn batch(dataset: &Dataset, number: usize) -> Result<(Tensor, Tensor)> {
     let batch = evaluation_batch(dataset, number * BATCH..(number + 1) * BATCH);
-    let x = Tensor::from_vec(batch.pictures, (BATCH, SIDE, SIDE, 3), &Device::Cpu)?;
+    let x = Tensor::from_vec(batch.images, (BATCH, SIDE, SIDE, 3), &Device::Cpu)?;
     Ok((x, Tensor::from_vec(batch.labels, BATCH, &Device::Cpu)?))
 }
 

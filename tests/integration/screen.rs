@@ -7,9 +7,9 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
+use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 use taper::run::event::{
     AlarmKind, CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, Record,
@@ -17,8 +17,8 @@ use taper::run::event::{
 };
 use taper::run::lock::Liveness;
 use taper::run::log::Follower;
+use taper::terminal_image::Placed;
 use taper::tui::app::{App, Effect, Update};
-use taper::tui::picture::Placed;
 use taper::tui::theme::Theme;
 use taper::tui::view;
 
@@ -27,7 +27,7 @@ use crate::follow::{drain, fixture};
 pub struct Screen {
     pub app: App,
     pub terminal: Terminal<TestBackend>,
-    /// Pictures that the terminal is to draw over the last frame.
+    /// Images that the terminal is to draw over the last frame.
     pub placed: Vec<Placed>,
 }
 
@@ -294,8 +294,8 @@ fn event() -> impl Strategy<Value = Event> {
                     data: text.clone(),
                     data_origin: text.clone(),
                     notice: yes.then_some(text.clone()),
-                    train_examples: n[1],
-                    test_examples: n[2],
+                    train_samples: n[1],
+                    test_samples: n[2],
                     epochs: n[3],
                     batch_size: n[4],
                     steps_per_epoch: n[5],
@@ -346,7 +346,7 @@ fn event() -> impl Strategy<Value = Event> {
                     losses,
                     gradient_norms: vec![],
                     correct: n[2],
-                    examples: n[3],
+                    samples: n[3],
                     train_secs: r[0],
                     split_us: yes.then_some([n[4], n[5], n[6], n[7]].into()),
                 }),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use portable_pty::CommandBuilder;
 use rustix::process::{Signal, kill_process};
 use taper::run::lock::{Liveness, liveness};
-use taper::tui::picture::Images;
+use taper::terminal_image::Images;
 use taper::tui::{self, Attachment};
 
 use crate::binary::{Dir, Kind, TINY, Terminal, eventually, wait_for_steps};

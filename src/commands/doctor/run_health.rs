@@ -9,9 +9,10 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 
 use super::super::say;
+use crate::commands::failure;
 use crate::config::Config;
-use crate::failure;
 use crate::model::Cnn;
+use crate::optim::Adam;
 use crate::run::control::Control;
 use crate::run::dir::RunDir;
 use crate::run::lock::{Holder, Liveness, RunLock, liveness};
@@ -19,7 +20,6 @@ use crate::run::log::{EventLog, FollowError, Follower, torn_bytes};
 use crate::run::probe::Probe;
 use crate::run::state::RunState;
 use crate::train::checkpoint::{self, Checkpoint};
-use crate::train::optimizer::Adam;
 
 /// Broken lines of the log that are told one by one.
 const LINES: usize = 5;
@@ -251,7 +251,7 @@ fn control(run: &RunDir) -> Finding {
             );
             finding("control", Health::Damaged, text)
         }
-        (None, false) if live => finding("control", Health::Stale, "not there: the trainer is starting or ending"),
+        (None, false) if live => finding("control", Health::Stale, "not there: the trainer is starting or exit_reason"),
         (None, false) => finding("control", Health::Whole, "none: no trainer is live"),
     }
 }

@@ -1,14 +1,14 @@
-//! Pictures as lines of text with control sequences.
+//! Images as lines of text with control sequences.
 
 use std::fmt::Write;
 
 use image::RgbImage;
 
-use crate::cells::{Cell, Colour, Palette, rows};
+use crate::terminal_image::cells::{Cell, Colour, Palette, rows};
 
 /// A line for every two rows of pixels. The colours end with the line.
-pub fn lines(picture: &RgbImage, palette: Palette) -> Vec<String> {
-    rows(picture, palette).map(line).collect()
+pub fn lines(image: &RgbImage, palette: Palette) -> Vec<String> {
+    rows(image, palette).map(line).collect()
 }
 
 /// A colour is set where it changes.
@@ -50,8 +50,8 @@ mod tests {
 
     #[test]
     fn a_colour_is_set_where_it_changes() {
-        let picture = RgbImage::from_fn(3, 2, |x, y| Rgb([if x == 2 { 9 } else { 1 }, y as u8, 0]));
-        let colours = lines(&picture, Palette::TrueColour);
+        let image = RgbImage::from_fn(3, 2, |x, y| Rgb([if x == 2 { 9 } else { 1 }, y as u8, 0]));
+        let colours = lines(&image, Palette::TrueColour);
         assert_eq!(colours, ["\u{1b}[38;2;1;0;0;48;2;1;1;0m▀▀\u{1b}[38;2;9;0;0;48;2;9;1;0m▀\u{1b}[0m"]);
         assert_eq!(lines(&RgbImage::new(4, 3), Palette::Colours256), ["\u{1b}[38;5;16;48;5;16m▀▀▀▀\u{1b}[0m"; 2]);
     }

@@ -1,15 +1,15 @@
-//! A titled picture, to be printed in rows of cells or written as PNG.
+//! A titled image, to be printed in rows of cells or written as PNG.
 
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 
 use super::ansi;
-use crate::cells::Palette;
 use crate::data::SIDE;
-use crate::explain::colour::Ink;
-use crate::explain::drawing::Drawing;
+use crate::render::Drawing;
+use crate::render::colour_map::ColourMode;
+use crate::terminal_image::cells::Palette;
 
-/// Columns between two pictures.
+/// Columns between two images.
 pub const GAP: usize = 2;
 
 pub struct Tile {
@@ -18,15 +18,15 @@ pub struct Tile {
     pub title: String,
     /// Of a PNG, without the extension.
     pub file: String,
-    /// The planes of the picture that is explained.
-    pub picture: Vec<u8>,
+    /// The planes of the image that is explained.
+    pub image: Vec<u8>,
     pub drawing: Drawing,
 }
 
 impl Tile {
-    /// With `scale` pixels for each of the picture's, in both directions.
-    pub fn draw(&self, scale: u32, ink: Ink) -> RgbImage {
-        self.drawing.draw(&self.picture, scale, ink)
+    /// With `scale` pixels for each of the image's, in both directions.
+    pub fn draw(&self, scale: u32, colour_mode: ColourMode) -> RgbImage {
+        self.drawing.draw(&self.image, scale, colour_mode)
     }
 }
 
@@ -37,7 +37,7 @@ pub fn lines(tiles: &[Tile], columns: usize, palette: Palette) -> Vec<String> {
     for row in tiles.chunks(beside(columns)) {
         lines.push(titles(row, side));
         let drawn: Vec<Vec<String>> =
-            row.iter().map(|tile| ansi::lines(&fitted(tile.draw(1, palette.ink()), side), palette)).collect();
+            row.iter().map(|tile| ansi::lines(&fitted(tile.draw(1, palette.colour_mode()), side), palette)).collect();
         let height = drawn.iter().map(Vec::len).max().unwrap_or(0);
         for line in 0..height {
             let parts: Vec<&str> = drawn.iter().map(|tile| tile[line].as_str()).collect();
@@ -47,20 +47,20 @@ pub fn lines(tiles: &[Tile], columns: usize, palette: Palette) -> Vec<String> {
     lines
 }
 
-/// How many pictures fit beside each other.
+/// How many images fit beside each other.
 pub fn beside(columns: usize) -> usize {
     ((columns + GAP) / (SIDE.min(columns) + GAP)).max(1)
 }
 
-/// The titles of pictures beside each other.
+/// The titles of images beside each other.
 pub fn titles(row: &[Tile], side: usize) -> String {
     let titles: Vec<String> = row.iter().map(|tile| format!("{:side$.side$}", tile.title)).collect();
     titles.join(&" ".repeat(GAP)).trim_end().to_owned()
 }
 
-/// In a terminal narrower than the picture.
-fn fitted(picture: RgbImage, side: usize) -> RgbImage {
-    if side == SIDE { picture } else { resize(&picture, side as u32, side as u32, FilterType::Triangle) }
+/// In a terminal narrower than the image.
+fn fitted(image: RgbImage, side: usize) -> RgbImage {
+    if side == SIDE { image } else { resize(&image, side as u32, side as u32, FilterType::Triangle) }
 }
 
 #[cfg(test)]
@@ -68,8 +68,8 @@ mod tests {
     use super::*;
 
     fn tile() -> Tile {
-        let picture = vec![200; 3 * SIDE * SIDE];
-        Tile { channel: None, title: "a title".into(), file: "x".into(), picture, drawing: Drawing::Picture }
+        let image = vec![200; 3 * SIDE * SIDE];
+        Tile { channel: None, title: "a title".into(), file: "x".into(), image, drawing: Drawing::Image }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The changes of colour, to the byte as Pillow does them, in loops that the compiler turns into vectors.
 //!
-//! Everything here is to be inlined into a kernel of [`crate::ops::simd`], whose instructions it then uses. Conversions of
+//! Everything here is to be inlined into a kernel of [`crate::simd`], whose instructions it then uses. Conversions of
 //! colours are one short loop after the other over a few pixels: bytes fill a vector, floats a quarter of one.
 
 use std::array::from_fn;
@@ -16,26 +16,26 @@ pub const LANES: usize = 64;
 pub type Bytes = [u8; LANES];
 
 #[inline(always)]
-pub fn adjust_brightness(picture: &mut Planes, factor: f32) {
-    for value in picture.as_flattened_mut() {
+pub fn adjust_brightness(image: &mut Planes, factor: f32) {
+    for value in image.as_flattened_mut() {
         *value = blend(0, *value, factor);
     }
 }
 
 #[inline(always)]
-pub fn adjust_contrast(picture: &mut Planes, factor: f32) {
-    let [r, g, b] = &*picture;
+pub fn adjust_contrast(image: &mut Planes, factor: f32) {
+    let [r, g, b] = &*image;
     let sum: u32 = r.iter().zip(g).zip(b).map(|((&r, &g), &b)| u32::from(luma(r, g, b))).sum();
     let pixels = PLANE as u32;
     let mean = ((sum + pixels / 2) / pixels) as u8;
-    for value in picture.as_flattened_mut() {
+    for value in image.as_flattened_mut() {
         *value = blend(mean, *value, factor);
     }
 }
 
 #[inline(always)]
-pub fn adjust_saturation(picture: &mut Planes, factor: f32) {
-    let [r, g, b] = picture;
+pub fn adjust_saturation(image: &mut Planes, factor: f32) {
+    let [r, g, b] = image;
     for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
         let grey = luma(*r, *g, *b);
         *r = blend(grey, *r, factor);
@@ -45,10 +45,10 @@ pub fn adjust_saturation(picture: &mut Planes, factor: f32) {
 }
 
 #[inline(always)]
-pub fn shift_hue(picture: &mut Planes, turns: f32) {
+pub fn shift_hue(image: &mut Planes, turns: f32) {
     // Truncated towards zero, then modulo 256: as numpy does it.
     let shift = (f64::from(turns) * 255.0) as i32 as u8;
-    let [r, g, b] = picture.each_mut().map(|plane| plane.as_chunks_mut::<LANES>().0);
+    let [r, g, b] = image.each_mut().map(|plane| plane.as_chunks_mut::<LANES>().0);
     for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
         let [h, s, v] = rgb_to_hsv([r, g, b]);
         let h = h.map(|h| h.wrapping_add(shift));

@@ -1,25 +1,25 @@
 //! The transforms a pixel at a time, in the arithmetic of Pillow's sources: what the vectors are compared with.
 
 use super::{Augmentation, Jitter, covered};
-use crate::data::{PICTURE_BYTES, PLANE, SIDE};
+use crate::data::{IMAGE_BYTES, PLANE, SIDE};
 
 /// As [`Augmentation::apply`].
 pub fn apply(augmentation: &Augmentation, src: &[u8], dst: &mut [u8]) {
-    let mut picture = [0; PICTURE_BYTES];
-    crop_and_flip(augmentation, src, &mut picture);
+    let mut image = [0; IMAGE_BYTES];
+    crop_and_flip(augmentation, src, &mut image);
     for jitter in augmentation.jitter.iter().flatten() {
         match *jitter {
-            Jitter::Brightness(factor) => adjust_brightness(&mut picture, factor),
-            Jitter::Contrast(factor) => adjust_contrast(&mut picture, factor),
-            Jitter::Saturation(factor) => adjust_saturation(&mut picture, factor),
-            Jitter::Hue(turns) => shift_hue(&mut picture, turns),
+            Jitter::Brightness(factor) => adjust_brightness(&mut image, factor),
+            Jitter::Contrast(factor) => adjust_contrast(&mut image, factor),
+            Jitter::Saturation(factor) => adjust_saturation(&mut image, factor),
+            Jitter::Hue(turns) => shift_hue(&mut image, turns),
         }
     }
-    rotate(&picture, dst, augmentation.angle_degrees);
+    rotate(&image, dst, augmentation.angle_degrees);
 }
 
 /// `dst` holds zeros.
-fn crop_and_flip(augmentation: &Augmentation, src: &[u8], dst: &mut [u8; PICTURE_BYTES]) {
+fn crop_and_flip(augmentation: &Augmentation, src: &[u8], dst: &mut [u8; IMAGE_BYTES]) {
     let rows = covered(augmentation.crop_top);
     let columns = covered(augmentation.crop_left);
     let from = |to: usize, shift: i32| (to as i32 + shift) as usize;
@@ -50,30 +50,30 @@ fn luma(r: u8, g: u8, b: u8) -> u8 {
 
 type Planes<'a> = (&'a mut [u8], &'a mut [u8], &'a mut [u8]);
 
-fn planes(picture: &mut [u8; PICTURE_BYTES]) -> Planes<'_> {
-    let (r, rest) = picture.split_at_mut(PLANE);
+fn planes(image: &mut [u8; IMAGE_BYTES]) -> Planes<'_> {
+    let (r, rest) = image.split_at_mut(PLANE);
     let (g, b) = rest.split_at_mut(PLANE);
     (r, g, b)
 }
 
-fn adjust_brightness(picture: &mut [u8; PICTURE_BYTES], factor: f32) {
-    for value in picture {
+fn adjust_brightness(image: &mut [u8; IMAGE_BYTES], factor: f32) {
+    for value in image {
         *value = blend(0, *value, factor);
     }
 }
 
-fn adjust_contrast(picture: &mut [u8; PICTURE_BYTES], factor: f32) {
-    let (r, g, b) = planes(picture);
+fn adjust_contrast(image: &mut [u8; IMAGE_BYTES], factor: f32) {
+    let (r, g, b) = planes(image);
     let sum: u32 = r.iter().zip(&*g).zip(&*b).map(|((&r, &g), &b)| u32::from(luma(r, g, b))).sum();
     let pixels = PLANE as u32;
     let mean = ((sum + pixels / 2) / pixels) as u8;
-    for value in picture {
+    for value in image {
         *value = blend(mean, *value, factor);
     }
 }
 
-fn adjust_saturation(picture: &mut [u8; PICTURE_BYTES], factor: f32) {
-    let (r, g, b) = planes(picture);
+fn adjust_saturation(image: &mut [u8; IMAGE_BYTES], factor: f32) {
+    let (r, g, b) = planes(image);
     for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
         let grey = luma(*r, *g, *b);
         *r = blend(grey, *r, factor);
@@ -82,10 +82,10 @@ fn adjust_saturation(picture: &mut [u8; PICTURE_BYTES], factor: f32) {
     }
 }
 
-fn shift_hue(picture: &mut [u8; PICTURE_BYTES], turns: f32) {
+fn shift_hue(image: &mut [u8; IMAGE_BYTES], turns: f32) {
     // Truncated towards zero, then modulo 256: as numpy does it.
     let shift = (f64::from(turns) * 255.0) as i32 as u8;
-    let (r, g, b) = planes(picture);
+    let (r, g, b) = planes(image);
     for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
         let (h, s, v) = rgb_to_hsv(*r, *g, *b);
         (*r, *g, *b) = hsv_to_rgb(h.wrapping_add(shift), s, v);
@@ -137,8 +137,8 @@ pub fn hsv_to_rgb(h: u8, s: u8, v: u8) -> (u8, u8, u8) {
     }
 }
 
-/// `Image.rotate` with nearest neighbour and its fixed-point `affine_fixed`, about the centre of the picture.
-fn rotate(src: &[u8; PICTURE_BYTES], dst: &mut [u8], degrees: f32) {
+/// `Image.rotate` with nearest neighbour and its fixed-point `affine_fixed`, about the centre of the image.
+fn rotate(src: &[u8; IMAGE_BYTES], dst: &mut [u8], degrees: f32) {
     if degrees == 0.0 {
         dst.copy_from_slice(src);
         return;

@@ -1,12 +1,12 @@
-//! A gate for each channel of a picture from the means of all of them: s = σ(f(z)), with z the means (C).
+//! A gate for each channel of an image from the means of all of them: s = σ(f(z)), with z the means (C).
 
 use candle_core::{Result, Tensor};
 use candle_nn::ops::sigmoid;
 
-use super::picture::{Normalisation, Rectified, rectified_means};
-use crate::ops::real::{add_scaled, dot, sigmoid_and_slope};
+use super::kernel::{Normalisation, Relu, activated_means};
+use crate::ops::float::{add_scaled, dot, sigmoid_and_slope};
 use crate::ops::relu::relu;
-use crate::ops::squeeze::{Squeeze, add_weight_gradients};
+use crate::ops::squeeze_excite::{SqueezeExcite, add_weight_gradients};
 
 /// How the gates come from the means.
 #[derive(Clone, Copy)]
@@ -69,12 +69,12 @@ fn along_channels(z: &Tensor, kernel: &Tensor) -> Result<Tensor> {
 /// The same on slices.
 #[derive(Clone, Copy)]
 pub enum Gates<'a> {
-    SqueezeExcitation(Squeeze<'a>),
+    SqueezeExcitation(SqueezeExcite<'a>),
     Efficient { kernel: &'a [f32] },
 }
 
-/// The gates of a picture, and what the way back needs of them.
-pub struct PictureGates {
+/// The gates of an image, and what the way back needs of them.
+pub struct ImageGates {
     /// The mean of each channel after the ReLU, (C).
     means: Vec<f32>,
     /// (C / r), after the ReLU; empty where nothing is squeezed.
@@ -89,8 +89,8 @@ pub struct PictureGates {
     centred: Vec<f32>,
 }
 
-/// What the gradient of the gates of a picture gives on.
-pub struct PictureGatesGradient {
+/// What the gradient of the gates of an image gives on.
+pub struct ImageGatesGradient {
     /// To each pixel above 0, of each channel.
     pub shares: Vec<f32>,
     /// Before the sigmoid, (C).
@@ -103,21 +103,21 @@ impl<'a> Gates<'a> {
     /// From the weights of gates of that kind, one after another.
     pub fn split(kind: GateKind, weights: &'a [f32]) -> Self {
         match kind {
-            GateKind::SqueezeExcitation => Self::SqueezeExcitation(Squeeze::split(weights)),
+            GateKind::SqueezeExcitation => Self::SqueezeExcitation(SqueezeExcite::split(weights)),
             GateKind::Efficient => Self::Efficient { kernel: weights },
         }
     }
 
-    /// The gates of a picture from the convolution's output `y` (pixels, C).
+    /// The gates of an image from the convolution's output `y` (pixels, C).
     #[inline(always)]
-    pub fn of_picture(&self, y: &[f32], normalisation: &Normalisation) -> PictureGates {
+    pub fn of_image(&self, y: &[f32], normalisation: &Normalisation) -> ImageGates {
         let zeros = || vec![0.0; normalisation.scale.len()];
         let (mut means, mut counts, mut centred) = (zeros(), zeros(), zeros());
-        let rectified = Rectified { means: &mut means, counts: &mut counts, centred: &mut centred };
-        rectified_means(y, normalisation, rectified);
+        let activated = Relu { means: &mut means, counts: &mut counts, centred: &mut centred };
+        activated_means(y, normalisation, activated);
         let (squeezed, excited) = self.excited(&means);
         let (gates, slopes) = excited.into_iter().map(sigmoid_and_slope).unzip();
-        PictureGates { means, squeezed, gates, slopes, counts, centred }
+        ImageGates { means, squeezed, gates, slopes, counts, centred }
     }
 
     /// The gates (C) from the means (C).
@@ -143,16 +143,16 @@ impl<'a> Gates<'a> {
         }
     }
 
-    /// Takes the sums of the gradient over the maxima of a picture of so many pixels, of each channel: plain, and of its
+    /// Takes the sums of the gradient over the maxima of an image of so many pixels, of each channel: plain, and of its
     /// product with the convolution's output less its mean. Leaves there what the gates make of them.
     pub fn backward(
         &self,
-        kept: &PictureGates,
+        kept: &ImageGates,
         normalisation: &Normalisation,
         pixels: usize,
         plain: &mut [f32],
         with_centred: &mut [f32],
-    ) -> PictureGatesGradient {
+    ) -> ImageGatesGradient {
         let Normalisation { scale, shift, .. } = normalisation;
         let channels = plain.len();
         let excited: Vec<f32> = (0..channels)
@@ -168,11 +168,11 @@ impl<'a> Gates<'a> {
             plain[i] = plain[i] * kept.gates[i] + shares[i] * kept.counts[i];
             with_centred[i] = with_centred[i] * kept.gates[i] + shares[i] * kept.centred[i];
         }
-        PictureGatesGradient { shares, excited, squeezed }
+        ImageGatesGradient { shares, excited, squeezed }
     }
 
     /// The gradients of what is squeezed, before its ReLU, and of the means.
-    fn means_gradient(&self, excited: &[f32], kept: &PictureGates) -> (Vec<f32>, Vec<f32>) {
+    fn means_gradient(&self, excited: &[f32], kept: &ImageGates) -> (Vec<f32>, Vec<f32>) {
         match self {
             Self::SqueezeExcitation(squeeze) => {
                 let gradient = squeeze.backward(excited, &kept.squeezed);
@@ -189,13 +189,13 @@ impl<'a> Gates<'a> {
         }
     }
 
-    /// The gradients of the weights, one after another, over the pictures in order.
+    /// The gradients of the weights, one after another, over the images in order.
     pub fn weight_gradients<'p>(
         &self,
-        pictures: impl Iterator<Item = (&'p PictureGates, &'p PictureGatesGradient)>,
+        images: impl Iterator<Item = (&'p ImageGates, &'p ImageGatesGradient)>,
     ) -> Vec<f32> {
         let mut gradients = vec![0.0; self.weights()];
-        for (kept, gradient) in pictures {
+        for (kept, gradient) in images {
             match self {
                 Self::SqueezeExcitation(_) => add_weight_gradients(
                     &mut gradients,

@@ -1,4 +1,4 @@
-//! The transforms of F(4 × 4, 3 × 3), on tiles whose places are vectors of channels.
+//! The transforms of F(4 × 4, 3 × 3), on tiles whose positions are vectors of channels.
 //!
 //! A product of polynomials is evaluated at 0, ±a, ±b and infinity (Toom–Cook): with m(x) = x (x² - a²) (x² - b²), the row
 //! of point p of Bᵀ holds the coefficients of m(x) / (x - p), that of G is (1, p, p²) / Π (p - q) over the other finite
@@ -6,12 +6,12 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::ops::simd::multiply_add;
+use crate::simd::multiply_add;
 
-/// Places of a side of a transformed tile.
+/// Positions of a side of a transformed tile.
 pub const SIDE: usize = 6;
-/// Places of a transformed tile.
-pub const PLACES: usize = SIDE * SIDE;
+/// Positions of a transformed tile.
+pub const POSITIONS: usize = SIDE * SIDE;
 /// Pixels of a side of a tile of the output.
 pub const STEP: usize = 4;
 
@@ -26,14 +26,14 @@ const AT_0: f32 = 1.0 / (A2 * B2);
 const AT_A: f32 = 1.0 / (2.0 * A2 * (A2 - B2));
 const AT_B: f32 = 1.0 / (2.0 * B2 * (B2 - A2));
 
-/// How the tiles of pictures lie in memory: the distance of pixels, rows and pictures.
+/// How the tiles of images lie in memory: the distance of pixels, rows and images.
 #[derive(Clone, Copy)]
 pub struct Tiling {
     pub tile_rows: usize,
     pub tile_columns: usize,
     pub pixel: usize,
     pub row: usize,
-    pub picture: usize,
+    pub image: usize,
 }
 
 impl Tiling {
@@ -41,18 +41,18 @@ impl Tiling {
     #[inline(always)]
     fn corner(&self, tile: usize) -> usize {
         let tiles = self.tile_rows * self.tile_columns;
-        let (picture, tile) = (tile / tiles, tile % tiles);
+        let (image, tile) = (tile / tiles, tile % tiles);
         let (row, column) = (tile / self.tile_columns, tile % self.tile_columns);
-        picture * self.picture + STEP * (row * self.row + column * self.pixel)
+        image * self.image + STEP * (row * self.row + column * self.pixel)
     }
 }
 
-/// How a place's matrix of tiles and channels lies in memory: the distance of places, of panels of channels, and of tiles;
+/// How a position's matrix of tiles and channels lies in memory: the distance of positions, of panels of channels, and of tiles;
 /// the channels of a panel are consecutive.
 #[derive(Clone, Copy)]
 pub struct Matrices {
     pub tiles: usize,
-    pub place: usize,
+    pub position: usize,
     pub panel: usize,
     pub tile: usize,
     pub panel_channels: usize,
@@ -75,7 +75,7 @@ impl Matrices {
     }
 }
 
-/// Bᵀ d B of the 6 × 6 pixels of each tile of padded pictures.
+/// Bᵀ d B of the 6 × 6 pixels of each tile of padded images.
 pub struct TransformInput<'a> {
     pub padded: &'a [f32],
     pub tiling: Tiling,
@@ -94,12 +94,12 @@ impl WithSimd for TransformInput<'_> {
             #[inline(always)]
             |corner, channel, at| {
                 let corner = corner + channel;
-                let places = both_ways::<_, OfInput, _, _>(
+                let positions = both_ways::<_, OfInput, _, _>(
                     simd,
                     #[inline(always)]
                     |y, x| load::<S>(padded, corner + y * tiling.row + x * tiling.pixel),
                 );
-                store_places(&places, transformed, at, matrices.place);
+                store_positions(&positions, transformed, at, matrices.position);
             },
         );
     }
@@ -124,12 +124,12 @@ impl WithSimd for TransformGradient<'_> {
             #[inline(always)]
             |corner, channel, at| {
                 let corner = corner + channel;
-                let places = both_ways::<_, OfOutputGradient, _, _>(
+                let positions = both_ways::<_, OfOutputGradient, _, _>(
                     simd,
                     #[inline(always)]
                     |y, x| load::<S>(gradient, corner + y * tiling.row + x * tiling.pixel),
                 );
-                store_places(&places, transformed, at, matrices.place);
+                store_positions(&positions, transformed, at, matrices.position);
             },
         );
     }
@@ -161,12 +161,12 @@ impl WithSimd for Output<'_> {
                 let pixels = both_ways::<_, OfOutput, _, _>(
                     simd,
                     #[inline(always)]
-                    |y, x| load::<S>(products, at + (SIDE * y + x) * matrices.place),
+                    |y, x| load::<S>(products, at + (SIDE * y + x) * matrices.position),
                 );
                 for (row, pixels) in pixels.into_iter().enumerate() {
                     for (column, pixel) in pixels.into_iter().enumerate() {
-                        let place = corner + row * tiling.row + column * tiling.pixel;
-                        *vector_mut::<S>(y, place) = simd.add_f32s(pixel, bias);
+                        let position = corner + row * tiling.row + column * tiling.pixel;
+                        *vector_mut::<S>(y, position) = simd.add_f32s(pixel, bias);
                     }
                 }
             },
@@ -174,7 +174,7 @@ impl WithSimd for Output<'_> {
     }
 }
 
-/// Adds B m Bᵀ of each tile, from the channel `first` on, to the 6 × 6 pixels of the gradient of padded pictures.
+/// Adds B m Bᵀ of each tile, from the channel `first` on, to the 6 × 6 pixels of the gradient of padded images.
 pub struct AddInputGradient<'a> {
     pub products: &'a [f32],
     pub matrices: Matrices,
@@ -197,7 +197,7 @@ impl WithSimd for AddInputGradient<'_> {
                 let pixels = both_ways::<_, OfInputGradient, _, _>(
                     simd,
                     #[inline(always)]
-                    |y, x| load::<S>(products, at + (SIDE * y + x) * matrices.place),
+                    |y, x| load::<S>(products, at + (SIDE * y + x) * matrices.position),
                 );
                 for (row, pixels) in pixels.into_iter().enumerate() {
                     for (column, pixel) in pixels.into_iter().enumerate() {
@@ -211,7 +211,7 @@ impl WithSimd for AddInputGradient<'_> {
 }
 
 /// G g Gᵀ of kernels of nine taps. Kernel (column, depth) is read at `column * column_step + depth * depth_step`, and its
-/// place p written to `(p * depths + depth) * columns + column`.
+/// position p written to `(p * depths + depth) * columns + column`.
 pub struct TransformKernel<'a> {
     pub kernels: &'a [f32],
     pub column_step: usize,
@@ -237,21 +237,21 @@ impl WithSimd for TransformKernel<'_> {
                         *value = kernels[first + lane * column_step + tap];
                     }
                 }
-                let places = both_ways::<_, OfKernel, _, _>(
+                let positions = both_ways::<_, OfKernel, _, _>(
                     simd,
                     #[inline(always)]
                     |y, x| taps[3 * y + x],
                 );
-                store_places(&places, panel, depth * columns + column, depths * columns);
+                store_positions(&positions, panel, depth * columns + column, depths * columns);
             }
         }
     }
 }
 
-/// Gᵀ m G of a gradient in places, each `place_step` from the one before it: the nine taps of every channel in turn.
+/// Gᵀ m G of a gradient in positions, each `position_step` from the one before it: the nine taps of every channel in turn.
 pub struct KernelGradient<'a> {
-    pub places: &'a [f32],
-    pub place_step: usize,
+    pub positions: &'a [f32],
+    pub position_step: usize,
     pub gradient: &'a mut [f32],
 }
 
@@ -260,12 +260,12 @@ impl WithSimd for KernelGradient<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { places, place_step, gradient } = self;
+        let Self { positions, position_step, gradient } = self;
         for (number, gradient) in gradient.chunks_exact_mut(9 * S::F32_LANES).enumerate() {
             let taps = both_ways::<_, OfKernelGradient, _, _>(
                 simd,
                 #[inline(always)]
-                |y, x| load::<S>(places, (SIDE * y + x) * place_step + number * S::F32_LANES),
+                |y, x| load::<S>(positions, (SIDE * y + x) * position_step + number * S::F32_LANES),
             );
             for (tap, vector) in taps.as_flattened().iter().enumerate() {
                 let lanes = pulp::bytemuck::cast_slice::<_, f32>(std::slice::from_ref(vector));
@@ -484,11 +484,16 @@ fn vector_mut<S: Simd>(values: &mut [f32], at: usize) -> &mut S::f32s {
     &mut S::as_mut_simd_f32s(&mut values[at..at + S::F32_LANES]).0[0]
 }
 
-/// Writes the places of a tile, each `step` from the one before it.
+/// Writes the positions of a tile, each `step` from the one before it.
 #[inline(always)]
-fn store_places<V: Copy + pulp::bytemuck::Pod>(places: &[[V; SIDE]; SIDE], out: &mut [f32], at: usize, step: usize) {
-    for (place, value) in places.as_flattened().iter().enumerate() {
+fn store_positions<V: Copy + pulp::bytemuck::Pod>(
+    positions: &[[V; SIDE]; SIDE],
+    out: &mut [f32],
+    at: usize,
+    step: usize,
+) {
+    for (position, value) in positions.as_flattened().iter().enumerate() {
         let lanes = pulp::bytemuck::cast_slice::<V, f32>(std::slice::from_ref(value));
-        out[at + place * step..][..lanes.len()].copy_from_slice(lanes);
+        out[at + position * step..][..lanes.len()].copy_from_slice(lanes);
     }
 }

@@ -1,6 +1,6 @@
 //! Channels whose ReLU never fires: what they once told the network is lost.
 
-use super::latch::{Latch, Level};
+use super::hysteresis::{Hysteresis, Level};
 
 /// Channels of a block that are named.
 const NAMED: usize = 8;
@@ -8,26 +8,26 @@ const NAMED: usize = 8;
 #[derive(Debug)]
 pub struct DeadChannels {
     channels: usize,
-    latch: Latch,
+    hysteresis: Hysteresis,
 }
 
 impl DeadChannels {
     /// So many of the network are alarming.
     pub fn new(channels: usize) -> Self {
-        Self { channels, latch: Latch::default() }
+        Self { channels, hysteresis: Hysteresis::default() }
     }
 
     /// Takes the dead channels of each block, from 0; gives what to say if they are alarming.
-    pub fn see(&mut self, dead: &[Vec<usize>]) -> Option<String> {
+    pub fn observe(&mut self, dead: &[Vec<usize>]) -> Option<String> {
         let level = match dead.iter().map(Vec::len).sum() {
             0 => Level::Calm,
             count if count >= self.channels => Level::Alarming,
             _ => Level::Uneasy,
         };
-        self.latch.raises(level).then(|| {
+        self.hysteresis.raises(level).then(|| {
             let blocks = dead.iter().enumerate().filter(|(_, channels)| !channels.is_empty());
             let blocks: Vec<String> = blocks.map(|(block, channels)| describe(block, channels)).collect();
-            format!("never fired in the evaluation: {} (alarms.dead_channels)", blocks.join("; "))
+            format!("never active in the evaluation: {} (alarms.dead_channels)", blocks.join("; "))
         })
     }
 }
@@ -52,14 +52,14 @@ mod tests {
         let none = [vec![], vec![], vec![]];
         let one = [vec![], vec![3], vec![]];
         let many = [vec![4], vec![], (0..10).collect()];
-        assert_eq!((detector.see(&none), detector.see(&one)), (None, None));
-        let told = detector.see(&many).expect("an alarm");
+        assert_eq!((detector.observe(&none), detector.observe(&one)), (None, None));
+        let told = detector.observe(&many).expect("an alarm");
         assert!(
             told.contains("block 1, channel 4; block 3, channels 0, 1, 2, 3, 4, 5, 6, 7 and 2 more (alarms"),
             "{told}"
         );
-        assert_eq!((detector.see(&many), detector.see(&one), detector.see(&many)), (None, None, None));
-        detector.see(&none);
-        assert!(detector.see(&many).is_some());
+        assert_eq!((detector.observe(&many), detector.observe(&one), detector.observe(&many)), (None, None, None));
+        detector.observe(&none);
+        assert!(detector.observe(&many).is_some());
     }
 }

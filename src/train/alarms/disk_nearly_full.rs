@@ -1,22 +1,22 @@
 //! Little room is left for checkpoints and the log.
 
-use super::latch::{Latch, Level};
+use super::hysteresis::{Hysteresis, Level};
 use crate::format;
 
 #[derive(Debug)]
 pub struct DiskNearlyFull {
     bytes: u64,
-    latch: Latch,
+    hysteresis: Hysteresis,
 }
 
 impl DiskNearlyFull {
     /// Less than so many free bytes are alarming.
     pub fn new(bytes: u64) -> Self {
-        Self { bytes, latch: Latch::default() }
+        Self { bytes, hysteresis: Hysteresis::default() }
     }
 
     /// Takes the bytes that are free; gives what to say if they are few.
-    pub fn see(&mut self, free: u64) -> Option<String> {
+    pub fn observe(&mut self, free: u64) -> Option<String> {
         let level = if free < self.bytes {
             Level::Alarming
         } else if free < self.bytes.saturating_add(self.bytes / 4) {
@@ -24,7 +24,7 @@ impl DiskNearlyFull {
         } else {
             Level::Calm
         };
-        self.latch.raises(level).then(|| {
+        self.hysteresis.raises(level).then(|| {
             let (free, bytes) = (format::bytes(free), format::bytes(self.bytes));
             format!("{free} are free where the run lies, less than {bytes} (alarms.disk_free_bytes)")
         })
@@ -38,8 +38,8 @@ mod tests {
     #[test]
     fn it_is_told_once_until_there_is_a_quarter_more_room() {
         let mut detector = DiskNearlyFull::new(1000);
-        let told = [5000, 999, 10, 1200, 999, 1250, 999].map(|free| detector.see(free).is_some());
+        let told = [5000, 999, 10, 1200, 999, 1250, 999].map(|free| detector.observe(free).is_some());
         assert_eq!(told, [false, true, false, false, false, false, true]);
-        assert!(DiskNearlyFull::new(u64::MAX).see(5).is_some(), "no threshold overflows");
+        assert!(DiskNearlyFull::new(u64::MAX).observe(5).is_some(), "no threshold overflows");
     }
 }

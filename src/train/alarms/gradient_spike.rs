@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::latch::{Latch, Level};
+use super::hysteresis::{Hysteresis, Level};
 
 /// Steps whose median is the usual norm.
 const MEMORY: usize = 200;
@@ -14,17 +14,17 @@ pub struct GradientSpike {
     factor: f64,
     norms: VecDeque<f32>,
     calm_steps: usize,
-    latch: Latch,
+    hysteresis: Hysteresis,
 }
 
 impl GradientSpike {
     /// `factor` times the median is a spike.
     pub fn new(factor: f64) -> Self {
-        Self { factor, norms: VecDeque::new(), calm_steps: 0, latch: Latch::default() }
+        Self { factor, norms: VecDeque::new(), calm_steps: 0, hysteresis: Hysteresis::default() }
     }
 
     /// Takes the norm of a step; gives what to say if it is alarming.
-    pub fn see(&mut self, norm: f32) -> Option<String> {
+    pub fn observe(&mut self, norm: f32) -> Option<String> {
         let median = (self.norms.len() >= FEW).then(|| self.median()).filter(|&median| median > 0.0);
         if self.norms.len() == MEMORY {
             self.norms.pop_front();
@@ -38,7 +38,7 @@ impl GradientSpike {
             FEW.. => Level::Calm,
             _ => Level::Uneasy,
         };
-        self.latch.raises(level).then(|| {
+        self.hysteresis.raises(level).then(|| {
             format!("the gradient norm is {norm:.3}, {times:.0} times the {median:.3} that were usual (alarms.gradient_spike)")
         })
     }
@@ -59,22 +59,22 @@ mod tests {
         let mut detector = GradientSpike::new(10.0);
         let usual = |step: usize| if step.is_multiple_of(2) { 1.9 } else { 2.1 };
         for step in 0..60 {
-            assert_eq!(detector.see(usual(step)), None);
+            assert_eq!(detector.observe(usual(step)), None);
         }
-        let told = detector.see(45.0).expect("an alarm");
+        let told = detector.observe(45.0).expect("an alarm");
         assert_eq!(told, "the gradient norm is 45.000, 21 times the 2.100 that were usual (alarms.gradient_spike)");
-        assert_eq!((detector.see(50.0), detector.see(2.0), detector.see(30.0)), (None, None, None));
+        assert_eq!((detector.observe(50.0), detector.observe(2.0), detector.observe(30.0)), (None, None, None));
         for step in 0..50 {
-            assert_eq!(detector.see(usual(step)), None);
+            assert_eq!(detector.observe(usual(step)), None);
         }
-        assert!(detector.see(45.0).is_some());
+        assert!(detector.observe(45.0).is_some());
     }
 
     #[test]
     fn too_few_steps_have_no_median_and_growth_is_no_spike() {
         let mut detector = GradientSpike::new(10.0);
-        assert!((0..50).all(|step| detector.see(if step == 20 { 1000.0 } else { 1.0 }).is_none()));
+        assert!((0..50).all(|step| detector.observe(if step == 20 { 1000.0 } else { 1.0 }).is_none()));
         let mut detector = GradientSpike::new(10.0);
-        assert!((0..2000).all(|step| detector.see(1.01f32.powi(step)).is_none()));
+        assert!((0..2000).all(|step| detector.observe(1.01f32.powi(step)).is_none()));
     }
 }

@@ -5,7 +5,7 @@
 mod dead_channels;
 mod disk_nearly_full;
 mod gradient_spike;
-mod latch;
+mod hysteresis;
 mod overfitting;
 mod plateau;
 mod throughput_collapse;
@@ -17,7 +17,7 @@ use anyhow::Result;
 use self::dead_channels::DeadChannels;
 use self::disk_nearly_full::DiskNearlyFull;
 use self::gradient_spike::GradientSpike;
-use self::latch::{Latch, Level};
+use self::hysteresis::{Hysteresis, Level};
 use self::overfitting::Overfitting;
 use self::plateau::Plateau;
 use self::throughput_collapse::ThroughputCollapse;
@@ -47,7 +47,7 @@ pub struct Alarms {
     disk_nearly_full: Option<DiskNearlyFull>,
     secs_since_disk: f64,
     /// A checkpoint, a probe could not be saved.
-    unsaved: HashMap<AlarmKind, Latch>,
+    unsaved: HashMap<AlarmKind, Hysteresis>,
 }
 
 impl Alarms {
@@ -74,7 +74,7 @@ impl Alarms {
 
     /// Takes the epochs of the trainers before this one, so that counting goes on; what they said is not said again.
     /// `learning_rate`: of the epoch after the last of them.
-    pub fn take_up(&mut self, epochs: &[EpochDone], learning_rate: f64) {
+    pub fn restore(&mut self, epochs: &[EpochDone], learning_rate: f64) {
         let learning_rates = epochs.iter().skip(1).map(|next| next.learning_rate).chain([learning_rate]);
         for (epoch, learning_rate) in epochs.iter().zip(learning_rates) {
             self.count(epoch, learning_rate);
@@ -84,9 +84,9 @@ impl Alarms {
     /// `room`: a log that is short of it is reason enough to look at the disk.
     pub fn after_step(&mut self, step: &StepResult, room: Room) -> Raised {
         let mut raised = Raised::new();
-        say(&mut raised, AlarmKind::GradientSpike, &mut self.gradient_spike, |alarm| alarm.see(step.gradient_norm));
+        say(&mut raised, AlarmKind::GradientSpike, &mut self.gradient_spike, |alarm| alarm.observe(step.gradient_norm));
         say(&mut raised, AlarmKind::ThroughputCollapse, &mut self.throughput_collapse, |alarm| {
-            alarm.see(step.examples, step.train_secs)
+            alarm.observe(step.samples, step.train_secs)
         });
         self.secs_since_disk += step.train_secs;
         if self.secs_since_disk >= DISK_INTERVAL_SECS || room == Room::Short {
@@ -98,7 +98,7 @@ impl Alarms {
     /// `dead`: the channels of each block that did not fire in the epoch's evaluation; `learning_rate`: of the next epoch.
     pub fn after_epoch(&mut self, epoch: &EpochDone, dead: &[Vec<usize>], learning_rate: f64) -> Raised {
         let mut raised = Raised::new();
-        say(&mut raised, AlarmKind::DeadChannels, &mut self.dead_channels, |alarm| alarm.see(dead));
+        say(&mut raised, AlarmKind::DeadChannels, &mut self.dead_channels, |alarm| alarm.observe(dead));
         raised.extend(self.count(epoch, learning_rate));
         self.look_at_disk(&mut raised);
         raised
@@ -108,23 +108,23 @@ impl Alarms {
     fn count(&mut self, epoch: &EpochDone, learning_rate: f64) -> Raised {
         let mut raised = Raised::new();
         say(&mut raised, AlarmKind::Overfitting, &mut self.overfitting, |alarm| {
-            alarm.see(epoch.train_loss, epoch.test_loss)
+            alarm.observe(epoch.train_loss, epoch.test_loss)
         });
-        say(&mut raised, AlarmKind::Plateau, &mut self.plateau, |alarm| alarm.see(epoch.test_loss, learning_rate));
+        say(&mut raised, AlarmKind::Plateau, &mut self.plateau, |alarm| alarm.observe(epoch.test_loss, learning_rate));
         raised
     }
 
     /// Whether a checkpoint or probe could be saved: the next failure in a row is no news.
     pub fn after_saving<T>(&mut self, kind: AlarmKind, saved: Result<T>) -> Raised {
-        let latch = self.unsaved.entry(kind).or_default();
+        let hysteresis = self.unsaved.entry(kind).or_default();
         match saved {
             Ok(_) => {
-                latch.raises(Level::Calm);
+                hysteresis.raises(Level::Calm);
                 Raised::new()
             }
             Err(error) => {
                 tracing::error!("{error:#}");
-                let raised = latch.raises(Level::Alarming).then(|| (kind, format!("{error:#}")));
+                let raised = hysteresis.raises(Level::Alarming).then(|| (kind, format!("{error:#}")));
                 raised.into_iter().collect()
             }
         }
@@ -136,14 +136,19 @@ impl Alarms {
             return;
         }
         match self.dir.free_bytes() {
-            Ok(free) => say(raised, AlarmKind::DiskNearlyFull, &mut self.disk_nearly_full, |alarm| alarm.see(free)),
+            Ok(free) => say(raised, AlarmKind::DiskNearlyFull, &mut self.disk_nearly_full, |alarm| alarm.observe(free)),
             Err(error) => tracing::warn!("cannot tell how much room {} has: {error}", self.dir.path().display()),
         }
     }
 }
 
-fn say<D>(raised: &mut Raised, kind: AlarmKind, detector: &mut Option<D>, see: impl FnOnce(&mut D) -> Option<String>) {
-    raised.extend(detector.as_mut().and_then(see).map(|message| (kind, message)));
+fn say<D>(
+    raised: &mut Raised,
+    kind: AlarmKind,
+    detector: &mut Option<D>,
+    observe: impl FnOnce(&mut D) -> Option<String>,
+) {
+    raised.extend(detector.as_mut().and_then(observe).map(|message| (kind, message)));
 }
 
 #[cfg(test)]
@@ -197,7 +202,7 @@ mod tests {
         assert_eq!((&kinds[3], &kinds[4]), (&vec![AlarmKind::Overfitting], &vec![AlarmKind::Plateau]));
         for seen in 0..epochs.len() {
             let mut later = new();
-            later.take_up(&epochs[..seen], 1e-3);
+            later.restore(&epochs[..seen], 1e-3);
             let after: Vec<Raised> = epochs[seen..].iter().map(|epoch| later.after_epoch(epoch, &[], 1e-3)).collect();
             assert_eq!(after, of_epoch[seen..], "after {seen} epochs");
         }
@@ -210,7 +215,7 @@ mod tests {
         config.alarms.disk_free_bytes = Some(0);
         let epochs = [epoch(1, 2.0, 1.0), EpochDone { learning_rate: 1e-4, ..epoch(2, 1.9, 0.9) }];
         let mut alarms = Alarms::new(&config, &RunDir::at("/nowhere"), 1);
-        alarms.take_up(&epochs, 1e-4);
+        alarms.restore(&epochs, 1e-4);
         assert_eq!(alarms.after_epoch(&epoch(3, 1.8, 0.8), &[], 1e-4), []);
     }
 
@@ -221,7 +226,7 @@ mod tests {
             loss: 1.0,
             gradient_norm: 1.0,
             correct: 0,
-            examples: 64,
+            samples: 64,
             time: StepTime::default(),
             train_secs: 0.01,
         };

@@ -1,6 +1,6 @@
 //! The test loss rises while the train loss falls.
 
-use super::latch::{Latch, Level};
+use super::hysteresis::{Hysteresis, Level};
 
 #[derive(Debug)]
 pub struct Overfitting {
@@ -10,17 +10,17 @@ pub struct Overfitting {
     /// Epochs in a row in which the one fell and the other rose, and the test loss before them.
     streak: u32,
     test_loss_before: f64,
-    latch: Latch,
+    hysteresis: Hysteresis,
 }
 
 impl Overfitting {
     /// So many epochs in a row are alarming.
     pub fn new(epochs: u32) -> Self {
-        Self { epochs, last: None, streak: 0, test_loss_before: 0.0, latch: Latch::default() }
+        Self { epochs, last: None, streak: 0, test_loss_before: 0.0, hysteresis: Hysteresis::default() }
     }
 
     /// Takes the losses of an epoch; gives what to say if they are alarming.
-    pub fn see(&mut self, train_loss: f64, test_loss: f64) -> Option<String> {
+    pub fn observe(&mut self, train_loss: f64, test_loss: f64) -> Option<String> {
         let (last_train, last_test) = self.last.replace((train_loss, test_loss))?;
         if train_loss < last_train && test_loss > last_test {
             if self.streak == 0 {
@@ -35,7 +35,7 @@ impl Overfitting {
             streak if streak >= self.epochs => Level::Alarming,
             _ => Level::Uneasy,
         };
-        self.latch.raises(level).then(|| {
+        self.hysteresis.raises(level).then(|| {
             format!(
                 "the test loss rose for {} epochs, from {:.4} to {test_loss:.4}, while the train loss fell \
                  (alarms.overfitting_epochs)",
@@ -51,7 +51,7 @@ mod tests {
 
     fn alarms(losses: &[(f64, f64)]) -> Vec<usize> {
         let mut detector = Overfitting::new(2);
-        let alarming = losses.iter().enumerate().filter(|(_, (train, test))| detector.see(*train, *test).is_some());
+        let alarming = losses.iter().enumerate().filter(|(_, (train, test))| detector.observe(*train, *test).is_some());
         alarming.map(|(epoch, _)| epoch).collect()
     }
 
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn it_says_from_where_to_where() {
         let mut detector = Overfitting::new(2);
-        let told = [(2.0, 1.0), (1.9, 1.25), (1.8, 1.5)].map(|(train, test)| detector.see(train, test));
+        let told = [(2.0, 1.0), (1.9, 1.25), (1.8, 1.5)].map(|(train, test)| detector.observe(train, test));
         assert!(told[2].as_ref().expect("an alarm").contains("for 2 epochs, from 1.0000 to 1.5000"), "{told:?}");
     }
 }

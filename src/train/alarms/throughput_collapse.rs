@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::latch::{Latch, Level};
+use super::hysteresis::{Hysteresis, Level};
 
 /// Training time that one speed is taken over: shorter lulls are no collapse.
 const WINDOW_SECS: f64 = 30.0;
@@ -13,28 +13,28 @@ const FEW: usize = 3;
 #[derive(Debug)]
 pub struct ThroughputCollapse {
     share: f64,
-    examples: u64,
+    samples: u64,
     secs: f64,
-    /// Pictures a second.
+    /// Images a second.
     usual: VecDeque<f64>,
-    latch: Latch,
+    hysteresis: Hysteresis,
 }
 
 impl ThroughputCollapse {
     /// Less than this share of the usual speed is alarming.
     pub fn new(share: f64) -> Self {
-        Self { share, examples: 0, secs: 0.0, usual: VecDeque::new(), latch: Latch::default() }
+        Self { share, samples: 0, secs: 0.0, usual: VecDeque::new(), hysteresis: Hysteresis::default() }
     }
 
-    /// Takes the pictures and seconds of a step; gives what to say if training has become slow.
-    pub fn see(&mut self, examples: u64, secs: f64) -> Option<String> {
-        self.examples += examples;
+    /// Takes the images and seconds of a step; gives what to say if training has become slow.
+    pub fn observe(&mut self, samples: u64, secs: f64) -> Option<String> {
+        self.samples += samples;
         self.secs += secs;
         if self.secs < WINDOW_SECS {
             return None;
         }
-        let speed = self.examples as f64 / self.secs;
-        (self.examples, self.secs) = (0, 0.0);
+        let speed = self.samples as f64 / self.secs;
+        (self.samples, self.secs) = (0, 0.0);
         let level = match self.median() {
             Some(usual) if speed < self.share * usual => Level::Alarming,
             Some(usual) if speed < (1.0 + self.share) / 2.0 * usual => Level::Uneasy,
@@ -48,7 +48,7 @@ impl ThroughputCollapse {
             self.usual.push_back(speed);
         }
         let usual = self.median()?;
-        self.latch.raises(level).then(|| {
+        self.hysteresis.raises(level).then(|| {
             let percent = 100.0 * speed / usual;
             format!(
                 "{speed:.0} images/s, {percent:.0} % of the {usual:.0} that were usual (alarms.throughput_collapse)"
@@ -67,9 +67,9 @@ impl ThroughputCollapse {
 mod tests {
     use super::*;
 
-    /// Steps of 64 pictures, each of so many seconds, for two minutes.
+    /// Steps of 64 images, each of so many seconds, for two minutes.
     fn train(detector: &mut ThroughputCollapse, secs: f64) -> Vec<String> {
-        (0..(120.0 / secs) as usize).filter_map(|_| detector.see(64, secs)).collect()
+        (0..(120.0 / secs) as usize).filter_map(|_| detector.observe(64, secs)).collect()
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
         let mut detector = ThroughputCollapse::new(0.4);
         assert!(train(&mut detector, 0.1).is_empty());
         assert!(train(&mut detector, 0.02).is_empty());
-        assert_eq!(detector.see(64, 5.0), None);
+        assert_eq!(detector.observe(64, 5.0), None);
         assert!(train(&mut detector, 0.03).is_empty());
     }
 }

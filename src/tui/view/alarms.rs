@@ -45,7 +45,7 @@ fn heading(app: &App, alarm: &Alarm) -> Line<'static> {
     let theme = app.ui.theme;
     let time = Timestamp::from_millisecond(alarm.time_ms as i64).unwrap_or_default().to_zoned(app.ui.zone.clone());
     Line::from(vec![
-        Span::styled(format!("! {}", alarm.kind.name()), theme.weight(alarm.kind.weight())),
+        Span::styled(format!("! {}", alarm.kind.name()), theme.severity(alarm.kind.severity())),
         Span::styled(
             format!("  step {}  {}", format::count(alarm.step), time.strftime("%Y-%m-%d %H:%M:%S")),
             theme.faint(),

@@ -13,7 +13,7 @@ use ratatui::widgets::canvas::{self, Canvas, Context};
 
 use super::panel;
 use crate::run::event::EpochDone;
-use crate::run::state::Weight;
+use crate::run::state::Severity;
 use crate::tui::app::App;
 use crate::tui::layout::{Areas, Density, SCALE_WIDTH};
 
@@ -32,7 +32,7 @@ struct Series {
     raised: Vec<f64>,
     lowered: Vec<f64>,
     /// In epochs.
-    alarms: Vec<(f64, Weight)>,
+    alarms: Vec<(f64, Severity)>,
 }
 
 pub fn render_loss(app: &App, areas: &Areas, frame: &mut Frame) {
@@ -84,9 +84,9 @@ fn steps_per_epoch(app: &App) -> f64 {
 }
 
 /// Those of steps that still count.
-fn alarms(app: &App) -> Vec<(f64, Weight)> {
+fn alarms(app: &App) -> Vec<(f64, Severity)> {
     let alarms = app.run.alarms.iter().filter(|alarm| alarm.step <= app.run.step);
-    alarms.map(|alarm| (alarm.step as f64 / steps_per_epoch(app), alarm.kind.weight())).collect()
+    alarms.map(|alarm| (alarm.step as f64 / steps_per_epoch(app), alarm.kind.severity())).collect()
 }
 
 /// Where an epoch ended, in epochs.
@@ -170,8 +170,8 @@ fn plot(app: &App, area: Rect, series: &Series, scale: &Scale, frame: &mut Frame
     for &(x, y) in &series.best {
         mark(x, y, "★", theme.best());
     }
-    for &(x, weight) in &series.alarms {
-        let style = if weight == Weight::Alarm { theme.alarm() } else { theme.pending() };
+    for &(x, severity) in &series.alarms {
+        let style = if severity == Severity::Alarm { theme.alarm() } else { theme.pending() };
         mark(x, scale.low, "!", style);
     }
     for &x in &series.raised {

@@ -8,7 +8,7 @@ use ratatui::widgets::{Paragraph, Row, Table, Wrap};
 use super::panel;
 use crate::data::CLASSES;
 use crate::format;
-use crate::run::confusion::Confusion;
+use crate::metrics::Confusion;
 use crate::run::event::EpochDone;
 use crate::tui::app::App;
 use crate::tui::inspector::Moment;
@@ -61,13 +61,13 @@ fn note(app: &App) -> Line<'static> {
 
 fn heading_lines(app: &App, epoch: &EpochDone, confusion: &Confusion) -> Vec<Line<'static>> {
     let theme = app.ui.theme;
-    let (correct, examples) = (confusion.correct(), confusion.examples());
+    let (correct, samples) = (confusion.correct(), confusion.samples());
     vec![
         Line::from(vec![
             Span::raw(format::count(correct)),
             Span::styled(" of ", theme.faint()),
-            Span::raw(format::count(examples)),
-            Span::styled(" test pictures right, ", theme.faint()),
+            Span::raw(format::count(samples)),
+            Span::styled(" test images right, ", theme.faint()),
             Span::styled(format!("{:.2} %", epoch.test_accuracy), theme.strong()),
         ]),
         Line::styled("a row for each true class, a column for what it is taken for", theme.faint()),

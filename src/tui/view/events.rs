@@ -44,7 +44,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
 pub fn render_message(app: &App, line: Rect, frame: &mut Frame) {
     if let Some(message) = &app.ui.message {
         frame.render_widget(ratatui::widgets::Clear, line);
-        let text = Span::styled(format!("› {}", message.text), app.ui.theme.weight(message.weight));
+        let text = Span::styled(format!("› {}", message.text), app.ui.theme.severity(message.severity));
         row(line, Line::from(vec![text]), Line::default(), frame);
     }
 }
@@ -55,6 +55,6 @@ fn event_line(app: &App, mark: &'static str, note: &Note) -> Line<'static> {
     Line::from(vec![
         Span::styled(mark, theme.strong()),
         Span::styled(format!("{}  ", time.strftime("%H:%M:%S")), theme.faint()),
-        Span::styled(note.text.clone(), theme.weight(note.weight)),
+        Span::styled(note.text.clone(), theme.severity(note.severity)),
     ])
 }

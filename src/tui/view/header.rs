@@ -9,7 +9,7 @@ use super::row;
 use crate::format;
 use crate::run::event::Outcome;
 use crate::run::lock::Liveness;
-use crate::run::state::{Phase, Weight};
+use crate::run::state::{Phase, Severity};
 use crate::tui::app::{App, PauseIntent};
 use crate::tui::layout::{Areas, Density};
 
@@ -74,7 +74,7 @@ fn phase(app: &App) -> Line<'static> {
         (format!("{glyph} {}", app.run.phase), style)
     };
     let mut spans = Vec::new();
-    let alarms = app.run.alarms.iter().filter(|alarm| alarm.kind.weight() == Weight::Alarm).count();
+    let alarms = app.run.alarms.iter().filter(|alarm| alarm.kind.severity() == Severity::Alarm).count();
     if alarms > 0 {
         let word = if alarms == 1 { "alarm" } else { "alarms" };
         spans.push(Span::styled(format!("! {alarms} {word}: a  "), theme.alarm()));
@@ -103,9 +103,9 @@ fn subject(app: &App, density: Density) -> Line<'static> {
     parts.push(started.data.clone());
     if density != Density::Compact {
         parts.push(format!(
-            "{} + {} pictures",
-            format::count(started.train_examples),
-            format::count(started.test_examples)
+            "{} + {} images",
+            format::count(started.train_samples),
+            format::count(started.test_samples)
         ));
         parts.push(format!("batch {}", started.batch_size));
     }

@@ -1,16 +1,16 @@
-//! The gallery of mistakes: the most confident wrong test pictures after an epoch.
+//! The gallery of mistakes: the most confident wrong test images after an epoch.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
 
-use super::inside::{PICTURES_ARE_OFF, classes_line, no_probe_line, not_loaded};
+use super::image::{Slot, slots, tile};
+use super::inspector::{IMAGES_ARE_OFF, classes_line, no_probe_line, not_loaded};
 use super::panel;
-use super::picture::{Slot, slots, tile};
+use crate::terminal_image::{ImageBackend, Placed};
 use crate::tui::app::App;
 use crate::tui::layout::Areas;
-use crate::tui::picture::{Means, Placed};
 
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Placed>) {
     let theme = app.ui.theme;
@@ -46,7 +46,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Plac
 pub fn columns(app: &App) -> usize {
     let Some(areas) = app.areas(Rect::new(0, 0, app.ui.size.width, app.ui.size.height)) else { return 1 };
     let slots = arranged(app, areas.inner(areas.page()));
-    slots.iter().take_while(|slot| slot.picture.y == slots[0].picture.y).count().max(1)
+    slots.iter().take_while(|slot| slot.image.y == slots[0].image.y).count().max(1)
 }
 
 /// Under a line about the one that is chosen.
@@ -56,8 +56,8 @@ fn arranged(app: &App, area: Rect) -> Vec<Slot> {
 }
 
 fn why_not(app: &App) -> Option<String> {
-    if app.ui.means == Means::Nothing {
-        return Some(PICTURES_ARE_OFF.to_owned());
+    if app.ui.backend == ImageBackend::Nothing {
+        return Some(IMAGES_ARE_OFF.to_owned());
     }
     if app.last_with_mistakes(&app.run.probes).is_none() {
         let yet = "No epoch has a probe yet: the mistakes come with the first.";

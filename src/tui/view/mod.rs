@@ -11,11 +11,11 @@ mod events;
 mod footer;
 mod header;
 mod help;
-mod inside;
+mod image;
+mod inspector;
 mod learning_rate;
 mod mistakes;
 mod notices;
-mod picture;
 mod step_time;
 mod too_small;
 
@@ -28,10 +28,10 @@ use ratatui::widgets::{Block, BorderType, Borders, Clear, Padding};
 use super::app::App;
 use super::keys::Screen;
 use super::layout::{Areas, Density, Panel};
-use super::picture::Placed;
+use crate::terminal_image::Placed;
 pub use mistakes::columns as gallery_columns;
 
-/// Draws the dashboard; gives the pictures that the terminal is to draw, for which it has left room.
+/// Draws the dashboard; gives the images that the terminal is to draw, for which it has left room.
 pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
     let screen = frame.area();
     let mut placed = vec![];
@@ -45,7 +45,7 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
         step_time::render(app, &areas, frame);
     }
     match app.ui.page() {
-        Screen::Inside => inside::render_in(app, &areas, areas.page(), frame, &mut placed),
+        Screen::Inspector => inspector::render_in(app, &areas, areas.page(), frame, &mut placed),
         Screen::Mistakes => mistakes::render(app, &areas, frame, &mut placed),
         Screen::Classes => classes::render(app, &areas, frame),
         Screen::Dashboard | Screen::Help | Screen::Alarms | Screen::Diverged | Screen::ConfirmStop => {
@@ -56,7 +56,7 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
     match app.ui.screen {
         Screen::Dashboard | Screen::Diverged => {}
         Screen::Alarms => alarms::render(app, screen, frame),
-        Screen::Inside | Screen::Mistakes | Screen::Classes => events::render_message(app, areas.message(), frame),
+        Screen::Inspector | Screen::Mistakes | Screen::Classes => events::render_message(app, areas.message(), frame),
         Screen::Help => help::render(app, screen, frame),
         Screen::ConfirmStop => confirm::render(app, screen, frame),
     }
@@ -74,14 +74,14 @@ fn render_dashboard(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Ve
     batch_loss::render(app, areas, frame);
     charts::render_loss(app, areas, frame);
     charts::render_accuracy(app, areas, frame);
-    inside::render(app, areas, frame, placed);
+    inspector::render(app, areas, frame, placed);
     epochs::render(app, areas, frame);
     learning_rate::render(app, areas, frame);
     checkpoints::render(app, areas, frame);
     events::render(app, areas, frame);
 }
 
-/// Draws the frame of a panel (a rule above it where room is scarce) and gives what is inside.
+/// Draws the frame of a panel (a rule above it where room is scarce) and gives what is inspector.
 fn panel(
     app: &App,
     areas: &Areas,
@@ -119,7 +119,7 @@ fn panel(
     areas.inner(area)
 }
 
-/// A frame over the middle of the screen; gives what is inside.
+/// A frame over the middle of the screen; gives what is inspector.
 fn overlay(app: &App, screen: Rect, width: u16, height: u16, title: &str, frame: &mut Frame) -> Rect {
     let area = screen.centered(
         Constraint::Length((width + 6).min(screen.width)),

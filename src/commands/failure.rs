@@ -1,0 +1,84 @@
+//! Errors as the user sees them: one line and an exit code, decided in one place.
+
+use std::io;
+
+use crate::config::ConfigError;
+use crate::run::dir::CreateError;
+use crate::run::spawn::SpawnError;
+use crate::simd::SimdPathError;
+
+/// Anything that went wrong and has no code of its own.
+pub const FAILURE: u8 = 1;
+/// A command line, environment or configuration that cannot be.
+pub const USAGE: u8 = 2;
+
+/// A request that cannot be, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// The error with its context, without the backtraces that candle adds to its own, and without causes that the error
+/// above them has told already. One line, but for a configuration with several faults, and a failed download with the
+/// other ways to the data.
+pub fn describe(error: &anyhow::Error) -> String {
+    let mut told: Vec<String> = vec![];
+    for cause in error.chain() {
+        let mut text = cause.to_string();
+        if cause.is::<candle_core::Error>() {
+            text = text.lines().next().unwrap_or_default().to_owned();
+        }
+        if !told.last().is_some_and(|above| above.contains(&text)) {
+            told.push(text);
+        }
+    }
+    told.join(": ")
+}
+
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(SpawnError::Failed { exit_code, .. }) = error.downcast_ref() {
+        *exit_code
+    } else if error.is::<ConfigError>()
+        || error.is::<UsageError>()
+        || error.is::<SimdPathError>()
+        || matches!(error.downcast_ref(), Some(CreateError::Name(..)))
+    {
+        USAGE
+    } else {
+        FAILURE
+    }
+}
+
+/// The reader of our output has left, as `head` does: no reason to complain.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+
+    use super::*;
+
+    #[test]
+    fn the_context_stands_on_one_line_and_a_backtrace_is_left_out() {
+        let error = anyhow!("gone").context("weights.safetensors").context("reading the initial weights");
+        assert_eq!(describe(&error), "reading the initial weights: weights.safetensors: gone");
+        let error = Err::<(), _>(candle_core::Error::Msg("bad shape\n  0: a frame\n  1: another".into()));
+        assert_eq!(describe(&error.context("the model").unwrap_err()), "the model: bad shape");
+        let told = CreateError::Io { path: "x".into(), source: io::Error::other("no room") };
+        assert_eq!(describe(&told.into()), "runs directory x: no room; choose another with --runs-dir");
+    }
+
+    #[test]
+    fn each_kind_of_error_has_its_exit_code() {
+        assert_eq!(exit_code(&anyhow!("anything")), FAILURE);
+        assert_eq!(exit_code(&UsageError("no such thing".into()).into()), USAGE);
+        assert_eq!(exit_code(&anyhow::Error::from(SimdPathError::Unknown("x".into())).context("device")), USAGE);
+        assert_eq!(exit_code(&crate::config::Override::parse("x").unwrap_err().into()), USAGE);
+        assert_eq!(exit_code(&SpawnError::Failed { message: "x".into(), exit_code: 2 }.into()), 2);
+        assert_eq!(exit_code(&CreateError::Exists("x".into()).into()), FAILURE);
+        assert!(is_broken_pipe(&anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("output")));
+    }
+}

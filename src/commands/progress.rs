@@ -1,0 +1,289 @@
+//! Plain progress, for a trainer in the foreground: a line every hundred batches, one for each epoch, and what else
+//! happens. On a terminal a bar stands below the lines.
+
+use std::io::{self, IsTerminal, Write};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
+use crate::run::state::RunState;
+
+/// Batches between two lines.
+const LINE_EVERY: u64 = 100;
+
+/// Events as lines for people.
+#[derive(Debug, Default)]
+pub struct Progress {
+    state: RunState,
+    /// Images and seconds since the last line.
+    samples: u64,
+    train_secs: f64,
+}
+
+impl Progress {
+    /// Takes an event, and gives the lines that it is worth.
+    pub fn lines(&mut self, record: &Record) -> Vec<String> {
+        let notes_before = self.notes();
+        self.state.apply(record);
+        match &record.event {
+            Event::RunStarted(started) => introduction(started),
+            Event::StepsDone(steps) => self.batches(steps),
+            Event::EpochDone(epoch) => vec![self.epoch(epoch)],
+            Event::CommandReceived { .. } => Vec::new(),
+            Event::Paused { step } if self.state.divergence.is_some() => vec![self.recoveries(*step)],
+            _ if self.notes() > notes_before => {
+                self.state.notes.back().map(|note| note.text.clone()).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The run as the events so far tell it.
+    pub fn state(&self) -> &RunState {
+        &self.state
+    }
+
+    /// Nobody may be there to press a key.
+    fn recoveries(&self, step: u64) -> String {
+        let run = self.state.started.as_ref().map_or("", |started| &started.run);
+        format!(
+            "paused at step {step}; to go on: taper rollback {run} (to the last good checkpoint, with half the learning \
+             rate), taper skip-batch {run}, or taper stop {run}"
+        )
+    }
+
+    fn notes(&self) -> usize {
+        self.state.notes.len() + self.state.dropped_notes
+    }
+
+    fn batches(&mut self, steps: &StepsDone) -> Vec<String> {
+        self.samples += steps.samples;
+        self.train_secs += steps.train_secs;
+        let per_epoch = self.state.started.as_ref().map_or(0, |started| started.steps_per_epoch);
+        let epoch_start = steps.epoch.saturating_sub(1) * per_epoch;
+        let losses = self.state.losses.values();
+        let mut lines = Vec::new();
+        for (step, loss) in (steps.first_step..).zip(&steps.losses) {
+            let batch = step.saturating_sub(epoch_start);
+            if batch % LINE_EVERY != 0 {
+                continue;
+            }
+            // NaN stands for the steps that the log lacks.
+            let of_epoch = losses.iter().take(step as usize).skip(epoch_start as usize).filter(|loss| loss.is_finite());
+            let (sum, count) = of_epoch.fold((0.0, 0u32), |(sum, count), &loss| (sum + f64::from(loss), count + 1));
+            let mean = sum / f64::from(count);
+            let speed = self.samples as f64 / self.train_secs;
+            lines.push(format!(
+                "epoch {}  batch {batch}/{per_epoch}  loss {loss:.4}  mean {mean:.4}  {speed:.0} images/s",
+                steps.epoch
+            ));
+        }
+        if !lines.is_empty() {
+            (self.samples, self.train_secs) = (0, 0.0);
+        }
+        lines
+    }
+
+    fn epoch(&self, done: &EpochDone) -> String {
+        let epochs = self.state.started.as_ref().map_or(0, |started| started.epochs);
+        let best = if done.best { "  best" } else { "" };
+        format!(
+            "epoch {}/{epochs}  train loss {:.4}  train acc {:.2} %  test loss {:.4}  test acc {:.2} %  lr {}  \
+             {:.1} s{best}",
+            done.epoch,
+            done.train_loss,
+            done.train_accuracy,
+            done.test_loss,
+            done.test_accuracy,
+            done.learning_rate,
+            done.elapsed_secs
+        )
+    }
+}
+
+fn introduction(started: &RunStarted) -> Vec<String> {
+    let origin = match started.continued_from {
+        Some(step) => format!(", from step {step}"),
+        None => String::new(),
+    };
+    let mut lines = vec![
+        format!(
+            "run {}: {}, {} parameters, on {}{origin}",
+            started.run, started.model, started.parameters, started.device
+        ),
+        format!(
+            "data {} ({}): {} training and {} test images, {} batches an epoch",
+            started.data, started.data_origin, started.train_samples, started.test_samples, started.steps_per_epoch
+        ),
+    ];
+    lines.extend(started.notice.clone());
+    lines
+}
+
+/// Writes progress to stdout. A reader that has left costs the output, never the training.
+#[derive(Debug)]
+pub struct Printer {
+    progress: Progress,
+    bar: Option<ProgressBar>,
+}
+
+impl Printer {
+    pub fn new() -> Self {
+        let bar = io::stdout().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout_with_hz(4));
+            bar.set_style(ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}").expect("a template of our own"));
+            bar
+        });
+        Self { progress: Progress::default(), bar }
+    }
+
+    pub fn print(&mut self, record: &Record) {
+        let lines = self.progress.lines(record);
+        match &self.bar {
+            Some(bar) => {
+                lines.iter().for_each(|line| bar.println(line));
+                self.draw(bar);
+            }
+            None => {
+                let mut out = io::stdout().lock();
+                let _ = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
+            }
+        }
+    }
+
+    fn draw(&self, bar: &ProgressBar) {
+        let state = self.progress.state();
+        let Some(started) = &state.started else { return };
+        bar.set_length(started.steps_per_epoch);
+        bar.set_position(state.steps_in_epoch());
+        let speed = state.images_per_sec().map_or(String::new(), |speed| format!(" {speed:.0} images/s"));
+        bar.set_message(format!("epoch {}/{} {}{speed}", state.epoch, started.epochs, state.phase));
+        if matches!(state.phase, crate::run::state::Phase::Ended(_)) {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Default for Printer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::event::{
+        AlarmKind, CheckpointReason, CheckpointSaved, FORMAT_VERSION, LearningRateReason, Outcome,
+    };
+
+    fn started() -> Event {
+        Event::RunStarted(RunStarted {
+            version: FORMAT_VERSION,
+            run: "baseline".into(),
+            model: "cnn 32-64-128".into(),
+            parameters: 1_147_914,
+            device: "cpu (2 threads)".into(),
+            data: "CIFAR-10 sample".into(),
+            data_origin: "built in".into(),
+            notice: Some("the sample is in use; for the rest: taper data fetch".into()),
+            train_samples: 16_000,
+            test_samples: 500,
+            epochs: 2,
+            batch_size: 64,
+            steps_per_epoch: 250,
+            total_steps: 500,
+            learning_rate: 0.001,
+            seed: 0,
+            host: "here".into(),
+            pid: 1,
+            continued_from: None,
+        })
+    }
+
+    fn steps(epoch: u64, first_step: u64, losses: Vec<f32>) -> Event {
+        let samples = 64 * losses.len() as u64;
+        Event::StepsDone(StepsDone {
+            epoch,
+            first_step,
+            losses,
+            gradient_norms: vec![],
+            correct: 1,
+            samples,
+            train_secs: samples as f64 / 1000.0,
+            split_us: None,
+        })
+    }
+
+    fn lines(events: impl IntoIterator<Item = Event>) -> String {
+        let mut progress = Progress::default();
+        let lines = events.into_iter().flat_map(|event| progress.lines(&Record { time_ms: 1_000, event }));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_run_in_lines() {
+        insta::assert_snapshot!(lines([
+            started(),
+            steps(1, 1, vec![2.0; 99]),
+            steps(1, 100, vec![4.0]),
+            steps(1, 101, vec![1.0; 149]),
+            Event::EvaluationStarted { epoch: 1, step: 250 },
+            Event::EpochDone(EpochDone {
+                epoch: 1,
+                step: 250,
+                train_loss: 1.5,
+                train_accuracy: 41.237,
+                test_loss: 1.25,
+                test_accuracy: 52.0,
+                learning_rate: 0.001,
+                elapsed_secs: 31.25,
+                evaluation_secs: 2.0,
+                best: true,
+                confusion: None,
+                mistakes: vec![],
+            }),
+            Event::LearningRateChanged {
+                epoch: 1,
+                step: 250,
+                from: 0.001,
+                to: 0.0005,
+                reason: LearningRateReason::Plateau,
+            },
+            Event::CheckpointSaved(CheckpointSaved {
+                epoch: 1,
+                step: 250,
+                name: "e0001-s000250".into(),
+                reason: CheckpointReason::Epoch,
+                bytes: 13_800_000,
+                save_secs: 0.21,
+            }),
+            steps(2, 251, vec![1.0; 250]),
+            Event::Paused { step: 500 },
+            Event::Resumed { step: 500 },
+            Event::SystemSampled { step: 500, resident_bytes: 1 },
+            Event::AlarmRaised { step: 500, kind: AlarmKind::Divergence, message: "the loss is not finite".into() },
+            Event::RunEnded { step: 500, outcome: Outcome::Completed, message: "all epochs".into() },
+        ]));
+    }
+
+    #[test]
+    fn a_run_that_diverges_says_how_to_go_on_and_one_that_is_paused_does_not() {
+        let alarm = Event::AlarmRaised { step: 5, kind: AlarmKind::Divergence, message: "the loss is NaN".into() };
+        let diverged = lines([started(), steps(1, 1, vec![1.0; 5]), alarm, Event::Paused { step: 5 }]);
+        let last = diverged.lines().last().expect("a line");
+        assert!(last.starts_with("paused at step 5; to go on: taper rollback baseline (to the last"), "{last}");
+        assert!(last.ends_with("taper skip-batch baseline, or taper stop baseline"), "{last}");
+        let paused = lines([started(), steps(1, 1, vec![1.0; 5]), Event::Paused { step: 5 }]);
+        assert!(paused.ends_with("paused at step 5"), "{paused}");
+    }
+
+    #[test]
+    fn resumed_in_mid_epoch_the_mean_is_of_the_batches_that_are_known() {
+        let Event::RunStarted(mut start) = started() else { unreachable!() };
+        start.continued_from = Some(50);
+        let lines = lines([Event::RunStarted(start), steps(1, 51, vec![3.0; 50])]);
+        assert!(lines.contains("from step 50"), "{lines}");
+        assert!(lines.ends_with("epoch 1  batch 100/250  loss 3.0000  mean 3.0000  1000 images/s"), "{lines}");
+    }
+}

@@ -1,0 +1,183 @@
+//! The gradients of logits by the outputs of the convolutions, for whoever explains a decision.
+//!
+//! In evaluation mode images do not touch each other, so gradients of many logits, of one image or of several, go back
+//! together, a row each. What the network made of an image on the way there is computed once, however many of its logits
+//! are asked for.
+
+use candle_core::{DType, Device, Result, Tensor, Var, bail};
+
+use super::{Block, Cnn, ForwardTrace, Layer};
+use crate::ops;
+
+/// Gradients of logits, at the end of a block.
+pub struct LogitGradients<'a> {
+    cnn: &'a Cnn,
+    trace: &'a ForwardTrace,
+    layer: Layer,
+    /// Of each row.
+    images: Vec<usize>,
+    /// By the output of the block of `layer`, (rows, H / 2, W / 2, C).
+    gradients: Tensor,
+}
+
+impl<'a> LogitGradients<'a> {
+    /// For each row an image of `trace`, and the class whose logit is differentiated: at the last block.
+    ///
+    /// # Errors
+    /// There is no such image or class.
+    pub fn of_logits(cnn: &'a Cnn, trace: &'a ForwardTrace, rows: &[(usize, usize)]) -> Result<Self> {
+        let (images, classes) = trace.logits.dims2()?;
+        if let Some((image, class)) = rows.iter().find(|&&(image, class)| image >= images || class >= classes) {
+            bail!("the logit of class {class} of {classes}, of image {image} of {images}")
+        }
+        let (images, classes): (Vec<usize>, Vec<usize>) = rows.iter().copied().unzip();
+        let hidden = select(&trace.hidden, &images)?;
+        let weights = select(&cnn.fc2.weight.detach(), &classes)?;
+        // ReLU's gradient at 0 is 0.
+        let by_hidden = weights.mul(&hidden.gt(0.0)?.to_dtype(hidden.dtype())?)?;
+        let (_, height, width, _) = trace.features.dims4()?;
+        let gradients = ops::unflatten_planes(&by_hidden.matmul(&cnn.fc1.weight.detach())?, height, width)?;
+        Ok(Self { cnn, trace, layer: Layer::Conv3, images, gradients })
+    }
+
+    pub fn layer(&self) -> Layer {
+        self.layer
+    }
+
+    /// What `f` makes of each row's gradient by the output of the layer's convolution, (H, W, C), and of that output for its
+    /// image.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    pub fn map_rows<T: Send>(&self, f: impl Fn(&[f32], &[f32]) -> T + Sync) -> Result<Vec<T>> {
+        let output = self.trace.output(self.layer);
+        let of_image = output.elem_count() / output.dim(0)?;
+        ops::with_elements(&output.to_device(&Device::Cpu)?, |outputs: &[f32]| {
+            let f = |row: usize, gradient: &[f32]| f(&outputs[self.images[row] * of_image..][..of_image], gradient);
+            if let Some(open) = &self.trace.blocks[self.layer.index()].open {
+                return open.gradients(&self.images, &self.gradients, f);
+            }
+            let by_output = self.block().gradient_by_candle(&select(output, &self.images)?, &self.gradients)?;
+            let rows: Vec<Vec<f32>> = by_output.flatten_from(1)?.to_dtype(DType::F32)?.to_vec2()?;
+            Ok(rows.iter().enumerate().map(|(row, gradient)| f(row, gradient)).collect())
+        })
+    }
+
+    /// On to the block before, with those of the rows. None at the first.
+    ///
+    /// # Errors
+    /// There is no such row.
+    pub fn before(&self, rows: &[usize]) -> Result<Option<Self>> {
+        let Some(layer) = self.layer.index().checked_sub(1).map(|before| Layer::ALL[before]) else { return Ok(None) };
+        let Some(images) = rows.iter().map(|&row| self.images.get(row).copied()).collect::<Option<Vec<_>>>() else {
+            bail!("rows {rows:?} of {}", self.images.len())
+        };
+        let output = self.trace.output(self.layer);
+        let some = Self { gradients: select(&self.gradients, rows)?, images, ..*self };
+        let gradients = some.map_rows(|_, gradient| gradient.to_vec())?.concat();
+        let shape = [&[rows.len()], &output.dims()[1..]].concat();
+        let by_convolved = Tensor::from_vec(gradients, shape, output.device())?;
+        Ok(Some(Self { layer, gradients: self.block().convolve_back(&by_convolved)?, ..some }))
+    }
+
+    fn block(&self) -> &'a Block {
+        &self.cnn.blocks[self.layer.index()]
+    }
+}
+
+impl Block {
+    /// From gradients by the convolution's output (N, H, W, C) to those by its input (N, H, W, inputs).
+    fn convolve_back(&self, gradients: &Tensor) -> Result<Tensor> {
+        ops::conv2d_input_gradient(gradients, &self.conv_weight.detach(), self.padding()?)
+    }
+
+    /// From gradients (N, H / 2, W / 2, C) by the block's output to those by its convolution's, of which `convolved` is.
+    fn gradient_by_candle(&self, convolved: &Tensor, gradients: &Tensor) -> Result<Tensor> {
+        let convolved = Var::from_tensor(convolved)?;
+        let product = self.finish(&convolved)?.mul(gradients)?.sum_all()?;
+        match product.backward()?.remove(&convolved) {
+            Some(gradient) => gradient.contiguous(),
+            None => bail!("no gradient reaches the convolution"),
+        }
+    }
+}
+
+fn select(from: &Tensor, positions: &[usize]) -> Result<Tensor> {
+    let positions: Vec<u32> = positions.iter().map(|&position| position as u32).collect();
+    from.index_select(&Tensor::new(positions.as_slice(), from.device())?, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::network;
+    use super::*;
+    use crate::config::AttentionKind;
+    use crate::ops::gradient_check::normal;
+
+    /// The logits (N, 10) from the output of a convolution (N, H, W, C), by operations that candle differentiates.
+    fn logits_from(cnn: &Cnn, layer: Layer, output: &Tensor) -> Result<Tensor> {
+        let (through, after) = cnn.blocks[layer.index()..].split_first().expect("every layer has its block");
+        let x = through.finish(output)?;
+        let x = after.iter().try_fold(x, |x, block| block.finish(&block.convolve(&x)?))?;
+        cnn.fc2.forward(&cnn.hidden(&x)?)
+    }
+
+    #[test]
+    fn the_gradients_are_candles_of_each_layer_and_kind_of_attention() -> Result<()> {
+        let rows = [(2, 4), (0, 9), (2, 0), (1, 1)];
+        for attention in AttentionKind::ALL {
+            let cnn = network(attention);
+            let x = normal(1, &[3, 32, 32, 3]).to_dtype(DType::F32)?;
+            let trace = cnn.trace(&x)?;
+            let mut backward = Some(LogitGradients::of_logits(&cnn, &trace, &rows)?);
+            let mut layers = vec![];
+            while let Some(way) = backward {
+                let output = trace.output(way.layer());
+                let ours = way.map_rows(|output, gradient| (output.to_vec(), gradient.to_vec()))?;
+                for ((image, class), (its_output, ours)) in rows.iter().zip(ours) {
+                    let of_image = Var::from_tensor(&output.narrow(0, *image, 1)?)?;
+                    assert_eq!(its_output, of_image.flatten_all()?.to_vec1::<f32>()?);
+                    let logit = logits_from(&cnn, way.layer(), &of_image)?.get(0)?.get(*class)?;
+                    let expected = logit.backward()?.remove(&of_image).expect("a gradient");
+                    let expected = expected.flatten_all()?.to_vec1::<f32>()?;
+                    let greatest = expected.iter().fold(0f32, |greatest, value| greatest.max(value.abs()));
+                    let error = ours.iter().zip(&expected).fold(0f32, |error, (a, b)| error.max((a - b).abs()));
+                    assert!(
+                        greatest > 0.0 && error <= 1e-4 * greatest,
+                        "{attention:?}, {}: {error:e} of {greatest:e}",
+                        way.layer()
+                    );
+                }
+                layers.push(way.layer());
+                backward = way.before(&[0, 1, 2, 3])?;
+            }
+            assert_eq!(layers, [Layer::Conv3, Layer::Conv2, Layer::Conv1]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn some_rows_go_on_without_the_others() -> Result<()> {
+        let cnn = network(AttentionKind::Se);
+        let trace = cnn.trace(&normal(1, &[2, 32, 32, 3]).to_dtype(DType::F32)?)?;
+        let gradients = |way: &LogitGradients| way.map_rows(|_, gradient| gradient.to_vec());
+        let all = LogitGradients::of_logits(&cnn, &trace, &[(0, 1), (1, 2), (1, 3)])?;
+        let some = all.before(&[2, 0])?.expect("a layer before");
+        let all = all.before(&[0, 1, 2])?.expect("a layer before");
+        let (some, all) = (gradients(&some)?, gradients(&all)?);
+        assert_eq!((&some[0], &some[1]), (&all[2], &all[0]));
+        Ok(())
+    }
+
+    #[test]
+    fn an_image_class_or_row_that_is_not_is_refused() -> Result<()> {
+        let cnn = network(AttentionKind::None);
+        let trace = cnn.trace(&normal(1, &[2, 32, 32, 3]).to_dtype(DType::F32)?)?;
+        let refused =
+            |rows: &[(usize, usize)]| LogitGradients::of_logits(&cnn, &trace, rows).err().map(|e| e.to_string());
+        assert!(refused(&[(0, 1), (1, 10)]).is_some_and(|error| error.contains("class 10 of 10")));
+        assert!(refused(&[(2, 0)]).is_some_and(|error| error.contains("image 2 of 2")));
+        assert!(LogitGradients::of_logits(&cnn, &trace, &[(0, 1)])?.before(&[1]).is_err());
+        Ok(())
+    }
+}

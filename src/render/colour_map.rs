@@ -1,0 +1,122 @@
+//! Images of maps.
+
+use image::imageops::{FilterType, resize};
+use image::{ImageBuffer, Luma, Rgb, RgbImage};
+
+use super::Map;
+use crate::data::SIDE;
+
+/// How much of an overlay is the heat map, as in the study.
+pub const OVERLAY_ALPHA: f32 = 0.5;
+
+/// What an image is made with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColourMode {
+    #[default]
+    Colours,
+    /// Brightness alone: the colours of jet would be no scale.
+    Greys,
+}
+
+/// The same without colours, where the image must not be taken for heat.
+const GREY_OVERLAY_ALPHA: f32 = 0.75;
+
+/// An image of the dataset from its planes R, G and B.
+pub fn image(planes: &[u8]) -> RgbImage {
+    let (red, rest) = planes.split_at(SIDE * SIDE);
+    let (green, blue) = rest.split_at(SIDE * SIDE);
+    RgbImage::from_fn(SIDE as u32, SIDE as u32, |x, y| {
+        let position = y as usize * SIDE + x as usize;
+        Rgb([red[position], green[position], blue[position]])
+    })
+}
+
+/// Each pixel as a square of `scale` pixels.
+pub fn enlarged(image: &RgbImage, scale: u32) -> RgbImage {
+    resize(image, image.width() * scale, image.height() * scale, FilterType::Nearest)
+}
+
+/// A map, min-max normalised, in viridis, with sides of `side` pixels.
+pub fn viridis_image(map: &Map, side: u32) -> RgbImage {
+    coloured(map, side, viridis)
+}
+
+/// The jet of a heat map over a square image, which may be larger than the map; in greys the hottest is white.
+pub fn overlay(image: &RgbImage, heat: &Map, colour_mode: ColourMode) -> RgbImage {
+    let (colour, alpha) = match colour_mode {
+        ColourMode::Colours => (jet as fn(f32) -> Rgb<u8>, OVERLAY_ALPHA),
+        ColourMode::Greys => (grey as fn(f32) -> Rgb<u8>, GREY_OVERLAY_ALPHA),
+    };
+    let mut blended = coloured(heat, image.width(), colour);
+    for (heat, image) in blended.pixels_mut().zip(image.pixels()) {
+        for (heat, &image) in heat.0.iter_mut().zip(&image.0) {
+            let mixed = alpha * f32::from(*heat) + (1.0 - alpha) * f32::from(image);
+            *heat = mixed.round() as u8;
+        }
+    }
+    blended
+}
+
+/// The numbers are made smooth before they become colours: between two colours of jet lies a third.
+fn coloured(map: &Map, side: u32, colour: fn(f32) -> Rgb<u8>) -> RgbImage {
+    let normalised = map.normalised();
+    let (width, height) = (normalised.width as u32, normalised.height() as u32);
+    let values: ImageBuffer<Luma<f32>, Vec<f32>> =
+        ImageBuffer::from_vec(width, height, normalised.values).expect("a map has width times height values");
+    let values =
+        if (width, height) == (side, side) { values } else { resize(&values, side, side, FilterType::CatmullRom) };
+    RgbImage::from_fn(side, side, |x, y| colour(values.get_pixel(x, y).0[0].clamp(0.0, 1.0)))
+}
+
+/// Of a value from 0 to 1.
+fn viridis(value: f32) -> Rgb<u8> {
+    Rgb(colorous::VIRIDIS.eval_continuous(f64::from(value)).as_array())
+}
+
+/// Of a value from 0 to 1: from dark blue over green to dark red.
+fn jet(value: f32) -> Rgb<u8> {
+    let channel = |peak: f32| (255.0 * (1.5 - (4.0 * value - peak).abs()).clamp(0.0, 1.0)).round() as u8;
+    Rgb([channel(3.0), channel(2.0), channel(1.0)])
+}
+
+/// Of a value from 0 to 1: from black to white.
+fn grey(value: f32) -> Rgb<u8> {
+    Rgb([(255.0 * value).round() as u8; 3])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_of_the_scales() {
+        assert_eq!(viridis(0.0), Rgb([68, 1, 84]));
+        assert_eq!(viridis(1.0), Rgb([253, 231, 37]));
+        assert_eq!([0.0, 0.5, 1.0].map(jet), [Rgb([0, 0, 128]), Rgb([128, 255, 128]), Rgb([128, 0, 0])]);
+    }
+
+    #[test]
+    fn an_image_of_the_dataset_has_its_colours_and_is_enlarged_by_squares() {
+        let mut planes = vec![0; 3 * SIDE * SIDE];
+        (planes[1], planes[SIDE * SIDE + 1], planes[2 * SIDE * SIDE + SIDE]) = (10, 20, 30);
+        let image = image(&planes);
+        assert_eq!((image.get_pixel(1, 0), image.get_pixel(0, 1)), (&Rgb([10, 20, 0]), &Rgb([0, 0, 30])));
+        let enlarged = enlarged(&image, 3);
+        assert_eq!((enlarged.dimensions(), enlarged.get_pixel(5, 2)), ((96, 96), &Rgb([10, 20, 0])));
+    }
+
+    #[test]
+    fn an_overlay_is_half_image_half_heat() {
+        let white = RgbImage::from_pixel(2, 2, Rgb([255; 3]));
+        let blended = overlay(&white, &Map::new(2, vec![0.0, 1.0, 1.0, 1.0]), ColourMode::Colours);
+        assert_eq!((blended.get_pixel(0, 0), blended.get_pixel(1, 1)), (&Rgb([128, 128, 192]), &Rgb([192, 128, 128])));
+    }
+
+    #[test]
+    fn a_map_of_nothing_is_the_lowest_colour_and_a_coarse_one_fills_the_image() {
+        let image = viridis_image(&Map::new(2, vec![0.0; 4]), 8);
+        assert!(image.dimensions() == (8, 8) && image.pixels().all(|&pixel| pixel == viridis(0.0)));
+        let image = viridis_image(&Map::new(2, vec![0.0, 1.0, 0.0, 1.0]), 32);
+        assert!(image.get_pixel(0, 9)[0] < 80 && image.get_pixel(31, 9)[0] > 240);
+    }
+}

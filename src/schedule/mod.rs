@@ -1,0 +1,5 @@
+//! Schedules of the learning rate.
+
+pub mod plateau;
+
+pub use plateau::Plateau;

@@ -1,0 +1,146 @@
+//! What the network sees in an image, when: a panel beside the charts, or a page.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Sparkline, Wrap};
+
+use super::image::{slots, tile};
+use super::panel;
+use crate::data::CLASSES;
+use crate::format;
+use crate::metrics::confidences;
+use crate::run::probe::{Probe, ProbedImage};
+use crate::run::state::Phase;
+use crate::terminal_image::{ImageBackend, Placed};
+use crate::tui::app::App;
+use crate::tui::inspector::{Moment, Subject};
+use crate::tui::layout::Areas;
+
+/// A heading and bars for the gates of channels.
+const GATES_ROWS: u16 = 3;
+pub const IMAGES_ARE_OFF: &str = "Images are off (--images off).";
+
+/// Beside the charts.
+pub fn render(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Placed>) {
+    if !areas.inspector.is_empty() {
+        render_in(app, areas, areas.inspector, frame, placed);
+    }
+}
+
+/// With a frame, in `area`.
+pub fn render_in(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, placed: &mut Vec<Placed>) {
+    let inner = panel(app, areas, area, None, &app.ui.inspector.title(), position(app), frame);
+    if let Some(why) = why_not(app) {
+        let text = Paragraph::new(Line::styled(why, app.ui.theme.faint())).wrap(Wrap { trim: true });
+        return frame.render_widget(text, inner);
+    }
+    let gates = app.ui.inspector.gates();
+    let gates_rows = if gates.is_some() { GATES_ROWS } else { 0 };
+    let [heading, images, gates_area] =
+        Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(gates_rows)]).areas(inner);
+    frame.render_widget(Paragraph::new(heading_lines(app)), heading);
+    let tiles = app.ui.inspector.tiles();
+    for (shown, slot) in tiles.iter().zip(slots(images, tiles.len(), app.ui.cell)) {
+        tile(app, shown, slot, app.ui.theme.faint(), frame, placed);
+    }
+    if let Some(gates) = gates {
+        render_gates(app, gates, gates_area, frame);
+    }
+}
+
+/// Why there is nothing to see.
+fn why_not(app: &App) -> Option<String> {
+    let inspector = &app.ui.inspector;
+    if app.ui.backend == ImageBackend::Nothing {
+        return Some(IMAGES_ARE_OFF.to_owned());
+    }
+    if app.run.probes.is_empty() {
+        let yet = "No probe yet: the trainer saves one after every epoch, unless probe.every says otherwise. \
+                   P asks for one now.";
+        return Some(no_probe_line(app, "probe", yet));
+    }
+    not_loaded(app).or_else(|| inspector.image().is_none().then(|| "This probe has no such image.".to_owned()))
+}
+
+/// Of a run that may still save such a probe, `yet`.
+pub fn no_probe_line(app: &App, kind: &str, yet: &str) -> String {
+    match matches!(app.run.phase, Phase::Ended(_)) || app.trainer_died() {
+        true => format!(
+            "This run has saved no {kind}: there is nothing to look at. taper explain looks into its checkpoints."
+        ),
+        false => yet.to_owned(),
+    }
+}
+
+/// Why the probe is not there, if it is not.
+pub fn not_loaded(app: &App) -> Option<String> {
+    match app.ui.inspector.loaded() {
+        None => Some("reading the probe…".to_owned()),
+        Some(loaded) => loaded.probe.as_ref().err().cloned(),
+    }
+}
+
+/// Which probe of how many: `14 of 14, newest`.
+fn position(app: &App) -> Line<'static> {
+    let inspector = &app.ui.inspector;
+    let Some(number) = app.inspected_probe() else { return Line::default() };
+    let following = if inspector.moment == Moment::Newest { ", newest" } else { "" };
+    let text = format!("{} of {}{following}", number + 1, app.run.probes.len());
+    Line::styled(text, app.ui.theme.faint())
+}
+
+/// When, which image, and what the network takes it for.
+fn heading_lines(app: &App) -> Vec<Line<'static>> {
+    let inspector = &app.ui.inspector;
+    let (Some(probe), Some((image, number, count))) = (inspector.probe(), inspector.image()) else { return vec![] };
+    let kind = match inspector.subject {
+        Subject::Pinned(_) => "image",
+        Subject::Mistake(_) => "mistake",
+    };
+    let when = format!("{}/{count}", number + 1);
+    vec![when_line(app, probe, kind, when), classes_line(app, image)]
+}
+
+fn when_line(app: &App, probe: &Probe, kind: &str, number: String) -> Line<'static> {
+    let theme = app.ui.theme;
+    Line::from(vec![
+        Span::styled("epoch ", theme.faint()),
+        Span::styled(probe.epoch.to_string(), theme.strong()),
+        Span::styled("  step ", theme.faint()),
+        Span::raw(format::count(probe.step)),
+        Span::styled(format!("  {kind} "), theme.faint()),
+        Span::raw(number),
+    ])
+}
+
+/// What an image is, and what the network takes it for.
+pub fn classes_line(app: &App, image: &ProbedImage) -> Line<'static> {
+    let theme = app.ui.theme;
+    let (predicted, truth) = (image.predicted(), usize::from(image.true_class));
+    let percent = 100.0 * confidences(&image.logits)[predicted];
+    let (mark, style) = if predicted == truth { ("✓", theme.best()) } else { ("✗", theme.alarm()) };
+    Line::from(vec![
+        Span::styled("test image ", theme.faint()),
+        Span::raw(image.index.to_string()),
+        Span::styled("  true ", theme.faint()),
+        Span::raw(CLASSES[truth]),
+        Span::styled("  predicted ", theme.faint()),
+        Span::styled(format!("{} {percent:.1} % {mark}", CLASSES[predicted]), style),
+    ])
+}
+
+/// As many bars as fit, each the mean of neighbouring channels.
+fn render_gates(app: &App, gates: &[f32], area: Rect, frame: &mut Frame) {
+    let [heading, bars] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+    let (low, high) =
+        gates.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &gate| (low.min(gate), high.max(gate)));
+    let text = format!("gates of the {} channels, {low:.2} to {high:.2}; a full bar is 1", gates.len());
+    frame.render_widget(Line::styled(text, app.ui.theme.faint()), heading);
+    let each = gates.len().div_ceil(usize::from(bars.width.max(1)));
+    let backend: Vec<u64> = gates
+        .chunks(each.max(1))
+        .map(|chunk| (1000.0 * chunk.iter().sum::<f32>() / chunk.len() as f32).round() as u64)
+        .collect();
+    frame.render_widget(Sparkline::default().data(&backend).max(1000).style(app.ui.theme.train()), bars);
+}
