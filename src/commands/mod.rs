@@ -3,7 +3,6 @@
 mod attach;
 mod bench;
 mod completions;
-mod control;
 mod data;
 mod doctor;
 mod eval;
@@ -12,6 +11,7 @@ pub mod failure;
 pub mod progress;
 mod resume;
 mod runs;
+mod steer;
 mod train;
 mod watch;
 
@@ -37,13 +37,13 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Trainer { run } => Ok(train::trainer_process(&RunDir::at(run))),
         Command::Attach(args) => attach::attach(&runs, &args),
         Command::Runs(args) => runs::list(&runs, &args),
-        Command::Pause(args) => control::command(&runs, args.run.as_deref(), Order::Pause),
-        Command::Checkpoint(args) => control::command(&runs, args.run.as_deref(), Order::Checkpoint),
-        Command::Probe(args) => control::command(&runs, args.run.as_deref(), Order::Probe),
-        Command::Rollback(args) => control::command(&runs, args.run.as_deref(), Order::Rollback),
-        Command::SkipBatch(args) => control::command(&runs, args.run.as_deref(), Order::SkipBatch),
-        Command::Stop(args) => control::command(&runs, args.run.as_deref(), Order::Stop),
-        Command::SetLr(args) => control::set_learning_rate(&runs, &args),
+        Command::Pause(args) => steer::command(&runs, args.run.as_deref(), Order::Pause),
+        Command::Checkpoint(args) => steer::command(&runs, args.run.as_deref(), Order::Checkpoint),
+        Command::Probe(args) => steer::command(&runs, args.run.as_deref(), Order::Probe),
+        Command::Rollback(args) => steer::command(&runs, args.run.as_deref(), Order::Rollback),
+        Command::SkipBatch(args) => steer::command(&runs, args.run.as_deref(), Order::SkipBatch),
+        Command::Stop(args) => steer::command(&runs, args.run.as_deref(), Order::Stop),
+        Command::SetLr(args) => steer::set_learning_rate(&runs, &args),
         Command::Resume(args) => resume::resume(&runs, &args),
         Command::Eval(args) => eval::eval(&runs, &args),
         Command::Explain(args) => explain::explain(&runs, &args),

@@ -95,7 +95,7 @@ pub fn trainer_process(run: &RunDir) -> u8 {
 fn exit_code(exit_reason: ExitReason) -> u8 {
     match exit_reason {
         ExitReason::Outcome(Outcome::Completed | Outcome::Stopped) => 0,
-        ExitReason::Outcome(Outcome::Interrupted | Outcome::Failed) => failure::FAILURE,
+        ExitReason::Outcome(Outcome::Interrupted | Outcome::Failed | Outcome::Other) => failure::FAILURE,
         ExitReason::Signal(signal) => 128 + signal as u8,
     }
 }

@@ -327,7 +327,7 @@ impl Staging {
     fn enter(dir: &Path) -> Result<Self> {
         let lock = File::open(dir).with_context(|| format!("opening {}", dir.display()))?;
         // A file system without locks is no reason not to fetch.
-        if let Err(fs4::TryLockError::WouldBlock) = fs4::FileExt::try_lock(&lock) {
+        if let Err(fs::TryLockError::WouldBlock) = lock.try_lock() {
             bail!("another `taper data fetch` is at work in {}: wait for it", dir.display());
         }
         let staging = Self { folder: dir.join(".fetch"), _lock: lock };

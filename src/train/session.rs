@@ -13,9 +13,9 @@ use crate::config::{BestBy, Config, LEARNING_RATES};
 use crate::data::{self, Dataset};
 use crate::model::Cnn;
 use crate::optim::Adam;
-use crate::run::control;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
+use crate::run::process;
 use crate::run::replay::replay;
 
 pub struct Session {
@@ -101,7 +101,7 @@ impl Session {
             total_steps: session.total_steps(),
             learning_rate: session.state.learning_rate,
             seed: session.config.run.seed,
-            host: control::host(),
+            host: process::host(),
             pid: std::process::id(),
             continued_from: (!is_new || session.state.step > 0).then_some(session.state.step),
         };

@@ -10,9 +10,9 @@ use super::keys::{self, Action, Look, Screen};
 use super::layout::{Areas, Direction, Panel, Scroll, With, alarm_list};
 use super::theme::Theme;
 use super::view::gallery_columns;
-use crate::run::event::{Command, EpochDone, Event, Record};
+use crate::run::event::{Command, EpochDone, Event, Record, Severity};
 use crate::run::lock::Liveness;
-use crate::run::state::{Alarm, Phase, Probe, RunState, Severity};
+use crate::run::state::{Alarm, Phase, Probe, RunState};
 use crate::terminal_image::ImageBackend;
 use crate::terminal_image::cells::Palette;
 

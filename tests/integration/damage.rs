@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
-use taper::run::control::Control;
+use taper::run::address::TrainerAddress;
 use taper::run::dir::RunDir;
 use taper::run::event::Event;
 use taper::run::probe::Probe;
@@ -181,11 +181,14 @@ fn the_doctor_leaves_a_live_run_alone_and_tidies_up_after_a_dead_one() {
     dir.command(train.into_iter().chain(TINY)).succeed();
     let run = dir.run("run");
     wait_for_steps(&run, 5);
-    let control = Control::read(&run).expect("a live trainer");
+    let control = TrainerAddress::read(&run).expect("a live trainer");
     let (said, whole) = doctor(&dir, &[]);
-    assert!(whole && said.contains(&format!("held by the live trainer, process {} on ", control.pid)), "{said}");
+    assert!(
+        whole && said.contains(&format!("held by the live trainer, process {} on ", control.process.pid)),
+        "{said}"
+    );
     let error = dir.command(["doctor", "run", "--repair"]).fail(1);
-    assert!(error.contains(&format!("run run has a live trainer, process {} on ", control.pid)), "{error}");
+    assert!(error.contains(&format!("run run has a live trainer, process {} on ", control.process.pid)), "{error}");
     assert!(run.control().exists() && control.socket.exists());
 
     dir.command(["checkpoint", "run"]).succeed();
@@ -193,7 +196,10 @@ fn the_doctor_leaves_a_live_run_alone_and_tidies_up_after_a_dead_one() {
     wait_for_death(&run);
     fs::create_dir(run.checkpoints().join(".unfinished-x")).expect("a folder");
     let (said, whole) = doctor(&dir, &[]);
-    assert!(whole && said.contains(&format!("control           stale    of process {}", control.pid)), "{said}");
+    assert!(
+        whole && said.contains(&format!("control           stale    of process {}", control.process.pid)),
+        "{said}"
+    );
     assert!(said.contains("1 unfinished, left by a trainer that was killed"), "{said}");
     let (said, whole) = doctor(&dir, &["--repair"]);
     assert!(whole && said.contains("control           whole    none"), "{said}");

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use taper::run::control::Control;
+use taper::run::address::TrainerAddress;
 use taper::run::dir::RunDir;
 use taper::run::event::{AlarmKind, Event};
 use taper::run::log::torn_bytes;
@@ -17,7 +17,7 @@ use crate::follow::fold;
 
 /// No file of the run's trainer can grow beyond that many bytes.
 fn limit_files(run: &RunDir, bytes: Option<u64>) {
-    let pid = Control::read(run).expect("a live trainer").pid;
+    let pid = TrainerAddress::read(run).expect("a live trainer").process.pid;
     let limit = Rlimit { current: bytes, maximum: None };
     prlimit(Pid::from_raw(pid as i32), Resource::Fsize, limit).expect("a limit");
 }

@@ -6,10 +6,10 @@ use std::fs;
 use proptest::prelude::*;
 use taper::config::Config;
 use taper::data::cifar::parse_records;
-use taper::run::control::Control;
+use taper::run::address::TrainerAddress;
 use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
-use taper::run::lock::{Holder, Liveness, liveness};
+use taper::run::lock::{Liveness, holder, liveness};
 use taper::run::state::RunState;
 
 use crate::follow::{fixture, fold};
@@ -216,16 +216,16 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         let run = RunDir::at(folder.path());
-        let mut own = serde_json::to_vec(&Control::own("/nowhere".into())).expect("JSON");
+        let mut own = serde_json::to_vec(&TrainerAddress::own("/nowhere".into())).expect("JSON");
         let at = (at * own.len() as f64) as usize;
         own[at] ^= byte;
         for bytes in [bytes, own] {
             fs::write(run.control(), &bytes).expect("written");
             fs::write(run.lock(), &bytes).expect("written");
-            if let Some(control) = Control::read(&run) {
-                let _ = (control.is_on_this_host(), control.process_lives());
+            if let Some(address) = TrainerAddress::read(&run) {
+                let _ = (address.process.is_on_this_host(), address.process.is_alive());
             }
-            let _ = Holder::read(&run);
+            let _ = holder(&run);
             // The lock decides, whatever the files say.
             prop_assert_eq!(liveness(&run), Liveness::Dead);
         }

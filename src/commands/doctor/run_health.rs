@@ -13,9 +13,9 @@ use crate::commands::failure;
 use crate::config::Config;
 use crate::model::Cnn;
 use crate::optim::Adam;
-use crate::run::control::Control;
+use crate::run::address::TrainerAddress;
 use crate::run::dir::RunDir;
-use crate::run::lock::{Holder, Liveness, RunLock, liveness};
+use crate::run::lock::{Liveness, RunLock, holder_of_held, liveness};
 use crate::run::log::{EventLog, FollowError, Follower, torn_bytes};
 use crate::run::probe::Probe;
 use crate::run::state::RunState;
@@ -77,12 +77,12 @@ fn mend(run: &RunDir) -> Result<()> {
         say(format!("repaired: {} removed", path.display()))
     };
     // Its trainer is dead, for the lock is ours; unless the run was copied with the file of a live one.
-    if let Some(control) = Control::read(run)
-        && control.is_on_this_host()
-        && !control.process_lives()
-        && fs::symlink_metadata(&control.socket).is_ok_and(|found| found.file_type().is_socket())
+    if let Some(TrainerAddress { socket, process }) = TrainerAddress::read(run)
+        && process.is_on_this_host()
+        && !process.is_alive()
+        && fs::symlink_metadata(&socket).is_ok_and(|found| found.file_type().is_socket())
     {
-        remove(&control.socket)?;
+        remove(&socket)?;
     }
     if run.control().exists() {
         remove(&run.control())?;
@@ -233,15 +233,10 @@ fn probes(run: &RunDir) -> Vec<Finding> {
 
 fn control(run: &RunDir) -> Finding {
     let live = liveness(run) != Liveness::Dead;
-    match (Control::read(run), run.control().exists()) {
-        (Some(control), _) if live => {
-            finding("control", Health::Whole, format!("process {} on {}", control.pid, control.host))
-        }
-        (Some(control), _) => {
-            let text = format!(
-                "of process {} on {}, which is dead; taper resume replaces it, --repair removes it",
-                control.pid, control.host
-            );
+    match (TrainerAddress::read(run), run.control().exists()) {
+        (Some(address), _) if live => finding("control", Health::Whole, address.process.to_string()),
+        (Some(address), _) => {
+            let text = format!("of {}, which is dead; taper resume replaces it, --repair removes it", address.process);
             finding("control", Health::Stale, text)
         }
         (None, true) => {
@@ -251,14 +246,14 @@ fn control(run: &RunDir) -> Finding {
             );
             finding("control", Health::Damaged, text)
         }
-        (None, false) if live => finding("control", Health::Stale, "not there: the trainer is starting or exit_reason"),
+        (None, false) if live => finding("control", Health::Stale, "not there: the trainer is starting or ending"),
         (None, false) => finding("control", Health::Whole, "none: no trainer is live"),
     }
 }
 
 fn lock(run: &RunDir) -> Finding {
     let text = match liveness(run) {
-        Liveness::Live => match Holder::of_held(run) {
+        Liveness::Live => match holder_of_held(run) {
             Some(holder) => format!("held by the live trainer, {holder}"),
             None => "held by the live trainer".to_owned(),
         },
