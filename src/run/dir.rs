@@ -1,16 +1,13 @@
 //! Run directories: what lies in one, and the directory that holds them all.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::config::Config;
+use crate::durable;
 use crate::terminal_image::nearest::nearest;
-
-/// How the names of files begin that are not in place yet.
-const UNFINISHED: &str = ".unfinished-";
 
 /// A run's directory, `runs/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,36 +65,23 @@ impl RunDir {
         free_bytes(&self.path)
     }
 
-    /// Puts a file of the run in place whole, or not at all.
-    pub fn write_atomically(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    }
-
-    /// Returns when the configuration would survive a loss of power. To be called by whoever holds the run's lock, or has just
-    /// made its directory.
+    /// Writes the configuration durably. The caller holds the run's lock, or has just made its directory.
     pub fn write_config(&self, config: &Config) -> io::Result<()> {
-        self.write_atomically(&self.config(), config.to_toml_with_checksum().as_bytes())?;
-        self.sync()
+        durable::replace(&self.config(), config.to_toml_with_checksum().as_bytes())
     }
 
-    /// Removes what a killed process left of [`RunDir::write_atomically`]: call it as the holder of the run's lock.
+    /// Removes the unfinished files of a killed trainer. The caller holds the run's lock.
     pub fn remove_unfinished(&self) -> io::Result<()> {
-        for entry in std::fs::read_dir(&self.path)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) && entry.file_type()?.is_file() {
-                std::fs::remove_file(entry.path())?;
-            }
+        durable::remove_unfinished(&self.path)?;
+        match durable::remove_unfinished(&self.probes()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Returns when the names in the directory would survive a loss of power.
     pub fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        durable::sync_folder(&self.path)
     }
 
     /// Removes the directory of a run that never began. One in which something was trained is left alone.
@@ -168,7 +152,7 @@ impl RunsDir {
             },
             None => create_named_by_time(&runs, config.model.short_name()).map_err(io)?,
         };
-        if let Err(error) = run.write_config(config).and_then(|()| File::open(&runs)?.sync_all()) {
+        if let Err(error) = run.write_config(config).and_then(|()| durable::sync_folder(&runs)) {
             // It is ours, and holds nothing.
             let _ = std::fs::remove_dir_all(run.path());
             return Err(io(error));
@@ -361,16 +345,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_unfinished_is_removed_and_nothing_else() {
+    fn unfinished_files_are_removed() {
         let (_dir, runs) = runs();
         let run = runs.create(Some("a"), &Config::default()).unwrap();
-        for name in [".unfinished-x", ".mine", "notes"] {
-            std::fs::write(run.path().join(name), "").unwrap();
-        }
         run.remove_unfinished().unwrap();
-        let mut left: Vec<_> = std::fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, [".mine", "config.toml", "notes"]);
+        std::fs::create_dir(run.probes()).unwrap();
+        let unfinished = [run.path(), &run.probes()].map(|folder| folder.join(".unfinished-x"));
+        unfinished.iter().for_each(|path| std::fs::write(path, "").unwrap());
+        run.remove_unfinished().unwrap();
+        assert!(!unfinished.iter().any(|path| path.exists()) && run.config().exists());
     }
 
     #[test]
