@@ -24,6 +24,7 @@ pub mod explain;
 pub mod format;
 pub mod metrics;
 pub mod model;
+pub mod nearest;
 pub mod ops;
 pub mod optim;
 pub mod random;

@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result};
 
+use super::select::named_or_live;
+use super::shell::Shell;
+use super::steer;
 use super::train::in_foreground;
 use super::watch::{self, Watch};
-use super::{Shell, named_or_live, steer};
 use crate::cli::ResumeArgs;
 use crate::commands::failure::UsageError;
 use crate::config::{Config, Override};

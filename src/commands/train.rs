@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 
-use super::configuration;
+use super::configuration::configuration;
 use super::watch::{self, Watch};
 use crate::cli::TrainArgs;
 use crate::commands::failure;
@@ -38,8 +38,8 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     if let Err(error) = &begun
         && !matches!(error.downcast_ref(), Some(SpawnError::Died { .. }))
     {
-        // What failed before anything was trained need not be in the way of the next try, but for the log of a trainer
-        // that died without a word.
+        // A run that failed before it was trained must not block the next try, except where the log of a trainer that
+        // exited unexpectedly may tell why.
         run.discard_untrained().with_context(|| run.path().display().to_string())?;
     }
     begun

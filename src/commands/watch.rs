@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{Shell, say};
+use super::shell::{Shell, say};
 use crate::cli::Watching;
 use crate::commands::failure::FAILURE;
 use crate::run::dir::{RunDir, RunsDir};
@@ -74,14 +74,14 @@ pub fn dashboard(runs: &RunsDir, run: &RunDir, images: Images) -> Result<u8> {
         }
         Departure::TrainerGone => {
             say(format!(
-                "The trainer of run {} ended without a word; its last are in {}",
+                "The trainer of run {} exited unexpectedly; its log is {}",
                 run.name(),
                 run.trainer_log().display()
             ))?;
             say(format!("To go on from the latest checkpoint:  {}", Shell::new(runs).line_for("resume", run)))?;
             Ok(FAILURE)
         }
-        // Nobody is left to be told anything.
+        // Nobody is left to read anything.
         Departure::HungUp => Ok(0),
         Departure::Terminated => Ok(143),
     }

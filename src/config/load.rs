@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::Config;
 use super::checksum::{is_unchanged, with_checksum};
+use super::settings::Config;
 use super::validate::{RULES, Rule, broken};
-use crate::terminal_image::nearest::nearest;
+use crate::nearest::nearest;
 
 /// A value given on the command line, for one key.
 #[derive(Clone, Debug, PartialEq)]

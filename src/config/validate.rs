@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use super::{AttentionKind, Config};
+use super::settings::{AttentionKind, Config};
 use crate::model::attention::{NON_LOCAL_BLOCK, REDUCTION};
 
 /// Learning rates that a configuration or a command may set.

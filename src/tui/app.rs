@@ -658,25 +658,11 @@ mod tests {
 
     fn started() -> Event {
         Event::RunStarted(RunStarted {
-            version: 1,
             run: "night".into(),
-            model: "cnn".into(),
-            parameters: 1,
-            device: "cpu".into(),
-            data: "CIFAR-10".into(),
-            data_origin: "data".into(),
-            notice: None,
-            train_samples: 50_000,
-            test_samples: 10_000,
             epochs: 50,
-            batch_size: 64,
             steps_per_epoch: 782,
             total_steps: 39_100,
-            learning_rate: 0.001,
-            seed: 0,
-            host: "atlas".into(),
-            pid: 1,
-            continued_from: None,
+            ..RunStarted::example()
         })
     }
 

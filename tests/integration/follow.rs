@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use taper::metrics::Confusion;
-use taper::run::event::{AlarmKind, EpochDone, Event, Prediction, Record};
+use taper::run::event::{AlarmKind, EpochDone, Event, Prediction, Record, RunStarted};
 use taper::run::log::{EventLog, FollowError, Follower};
 use taper::run::state::{DETAILED_EPOCHS, RunState};
 use taper::run::step_time::{Breakdown, Part};
@@ -16,6 +16,12 @@ const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/logs");
 
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(LOGS).join(name).with_extension("jsonl")
+}
+
+/// An example, of 50 epochs of 32 steps.
+pub fn run_started() -> RunStarted {
+    let log = fs::read_to_string(fixture("training")).unwrap();
+    serde_json::from_str(log.lines().next().unwrap()).unwrap()
 }
 
 /// Reads whatever there is.

@@ -12,7 +12,7 @@ use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
 use taper::run::lock::{Liveness, holder, liveness};
 use taper::run::state::RunState;
 
-use crate::follow::{fixture, fold};
+use crate::follow::{fixture, fold, run_started};
 use crate::fuzz_corpus::targets::{look_at, read};
 
 /// Bytes of a log that are read at once.
@@ -107,25 +107,15 @@ fn any_event() -> impl Strategy<Value = Event> {
         (number(), number(), number(), number(), proptest::option::of(number()), real()).prop_map(
             |(epochs, steps_per_epoch, total_steps, batch_size, continued_from, learning_rate)| {
                 Event::RunStarted(RunStarted {
-                    version: 1,
-                    run: String::new(),
-                    model: String::new(),
                     parameters: epochs,
-                    device: String::new(),
-                    data: String::new(),
-                    data_origin: String::new(),
-                    notice: None,
                     train_samples: batch_size,
-                    test_samples: 0,
                     epochs,
                     batch_size,
                     steps_per_epoch,
                     total_steps,
                     learning_rate,
-                    seed: 0,
-                    host: String::new(),
-                    pid: 0,
                     continued_from,
+                    ..run_started()
                 })
             }
         ),

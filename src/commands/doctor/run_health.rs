@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use candle_core::Device;
 
-use super::super::say;
+use super::super::shell::say;
 use crate::commands::failure;
 use crate::config::Config;
 use crate::model::Cnn;
