@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::{Config, ConfigError, Override};
 
 /// The configuration of a file under what the command line says: `--set`, and options as (option, key, value). The number
-/// of threads is settled, so that the run tells how it was computed.
+/// of threads is resolved, so that the run records how it was computed.
 pub(super) fn configuration(
     file: Option<&Path>,
     set: &[String],

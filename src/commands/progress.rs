@@ -1,5 +1,5 @@
-//! Plain progress, for a trainer in the foreground: a line every hundred batches, one for each epoch, and what else
-//! happens. On a terminal a bar stands below the lines.
+//! Plain progress of a trainer in the foreground: a line every hundred batches, one for each epoch, and the notes of other
+//! events. On a terminal a bar stands below the lines.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -21,7 +21,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Takes an event, and gives the lines that it is worth.
+    /// Folds an event in, and returns its lines.
     pub fn lines(&mut self, record: &Record) -> Vec<String> {
         let notes_before = self.notes();
         self.state.apply(record);
@@ -43,7 +43,6 @@ impl Progress {
         &self.state
     }
 
-    /// Nobody may be there to press a key.
     fn recoveries(&self, step: u64) -> String {
         let run = self.state.started.as_ref().map_or("", |started| &started.run);
         format!(

@@ -1,4 +1,4 @@
-//! `taper runs`: what there is.
+//! `taper runs`: a table of the runs.
 
 use std::io::{self, Write};
 

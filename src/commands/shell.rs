@@ -9,13 +9,16 @@ use anyhow::{Context, Result};
 use crate::cli::DEFAULT_RUNS_DIR;
 use crate::run::dir::{RunDir, RunsDir};
 
-/// Writes a line to stdout, or learns that nobody reads there.
+/// Writes a line to stdout.
+///
+/// # Errors
+/// It was closed.
 pub(super) fn say(text: impl fmt::Display) -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).context("stdout")
 }
 
-/// Command lines that the user can copy back into the shell.
+/// Command lines that the user can copy into the shell.
 pub(super) struct Shell {
     program: String,
     runs_dir: String,
@@ -44,7 +47,7 @@ impl Shell {
     }
 }
 
-/// As one word of a shell.
+/// Quoted as one word of a shell, where it needs to be.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -67,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_runs_directory_is_told_where_it_is_not_the_usual_one() {
+    fn an_unusual_runs_directory_is_named() {
         let line = |path| Shell { program: "taper".into(), ..Shell::new(&RunsDir::at(path)) }.line("attach x");
         assert_eq!(line("runs"), "taper attach x");
         assert_eq!(line("/big disk/runs"), "taper attach x --runs-dir '/big disk/runs'");

@@ -50,12 +50,12 @@ pub fn in_foreground(run: &RunDir, config: Config) -> Result<u8> {
     spawn::trace_to_log(run).with_context(|| run.trainer_log().display().to_string())?;
     let mut printer = Printer::new();
     let exit_reason = process::run(run, config, move |record| printer.print(record), || {})?;
-    // The result is for whoever still reads.
+    // A closed stdout does not fail the run.
     let _ = watch::print_result(run);
     Ok(exit_code(exit_reason))
 }
 
-/// The process that `spawn` starts: trains without a terminal, and answers for itself by log and exit code.
+/// The process that `spawn` starts: trains without a terminal, and reports by log and exit code.
 pub fn trainer_process(run: &RunDir) -> u8 {
     let handshake = match Handshake::detach(run) {
         Ok(handshake) => Arc::new(Mutex::new(Some(handshake))),

@@ -184,7 +184,7 @@ pub enum BestBy {
     Loss,
 }
 
-/// What a run does when its loss or gradient is not finite. The step is not taken in any case.
+/// What a run does when its loss or gradient is not finite. That step is never taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDivergence {

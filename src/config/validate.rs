@@ -1,5 +1,4 @@
-//! What each key of the configuration may hold, in one table: used to check values, to word errors, and to know which
-//! keys there are.
+//! The keys of the configuration and the values each may hold, in one table for checks and error messages.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;

@@ -137,7 +137,7 @@ pub enum Event {
     RunEnded {
         step: u64,
         outcome: Outcome,
-        /// For people: why it ended.
+        /// Why it ended, for people.
         message: String,
     },
 }
@@ -284,7 +284,7 @@ impl AlarmKind {
         if self == Self::Plateau { Severity::Info } else { Severity::Alarm }
     }
 
-    /// For people.
+    /// A short name for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Divergence => "divergence",
@@ -322,7 +322,7 @@ pub struct ProbeSaved {
     /// File under `probes/`, in the format of [`super::probe`]. That of an earlier probe of the same step is replaced.
     pub file: String,
     pub bytes: u64,
-    /// Computing and writing it: what it cost the training.
+    /// Time of computing and writing it.
     pub elapsed_secs: f64,
     #[serde(rename = "pictures")]
     pub images: Vec<Prediction>,
@@ -380,7 +380,7 @@ impl Outcome {
     }
 }
 
-/// What a trainer can be asked. Each is idempotent: asking twice is asking once.
+/// Commands to a trainer. Each is idempotent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, VariantNames)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 #[strum(serialize_all = "snake_case")]

@@ -59,7 +59,7 @@ pub enum LockError {
 /// How long a state that passes in a moment is waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Held by the trainer of a run; released when dropped, or when the process ends in whatever way.
+/// Held by the trainer of a run; released when dropped, or when the process ends.
 #[derive(Debug)]
 pub struct RunLock {
     file: File,
@@ -99,7 +99,7 @@ impl RunLock {
         }
     }
 
-    /// Says in the file who has the lock: for people, the lock itself is what counts.
+    /// Writes the holder into the file, for messages; only the lock itself decides.
     fn named(mut file: File) -> Self {
         let name = serde_json::to_vec(&Process::own()).map_err(io::Error::from);
         if let Err(error) = name.and_then(|name| file.set_len(0).and_then(|()| file.write_all(&name))) {
@@ -109,7 +109,7 @@ impl RunLock {
     }
 }
 
-/// Whether a trainer could take the run, apart from one that has it: says in advance what [`RunLock::acquire`] would.
+/// Checks in advance that [`RunLock::acquire`] can open the lock file.
 pub fn check_writable(dir: &RunDir) -> Result<(), LockError> {
     open(dir).map(drop)
 }
@@ -211,9 +211,9 @@ mod tests {
     fn a_stale_or_damaged_lock_file_names_nobody() {
         let (_dir, run) = run();
         let own = Process::own();
-        let recycled = Process { start_ticks: own.start_ticks.map(|ticks| ticks + 1), ..own.clone() };
-        std::fs::write(run.lock(), serde_json::to_vec(&recycled).unwrap()).unwrap();
-        assert_eq!(holder(&run), recycled.start_ticks.is_none().then_some(recycled));
+        let dead = Process { pid: u32::MAX, ..own.clone() };
+        std::fs::write(run.lock(), serde_json::to_vec(&dead).unwrap()).unwrap();
+        assert_eq!(holder(&run), None);
         std::fs::write(run.lock(), "{\"host\"").unwrap();
         assert_eq!((holder(&run), liveness(&run)), (None, Liveness::Dead));
         let _lock = RunLock::acquire(&run).unwrap();

@@ -1,4 +1,4 @@
-//! A run on disk: its directory, its event log, the fold of that log, and the way to its trainer.
+//! A run on disk: its directory, its event log, the fold of that log, and the socket to its trainer.
 
 pub mod address;
 pub mod describe;

@@ -162,7 +162,7 @@ impl RunState {
     /// Folds one event in.
     pub fn apply(&mut self, record: &Record) {
         let now = record.time_ms;
-        // Between two trainers nobody spends time; a clock that was set back adds none either, and one set forward little.
+        // The time between two trainers does not count, nor a clock set back; one set forward counts little.
         if self.phase.is_active() && !matches!(record.event, Event::RunStarted(_)) && self.started.is_some() {
             let silence_ms = now.saturating_sub(self.last_activity_ms).min(LONGEST_SILENCE_MS);
             self.active_ms = self.active_ms.saturating_add(silence_ms);

@@ -391,7 +391,7 @@ impl App {
                 Command::Resume => "resume",
                 Command::Checkpoint => "checkpoint",
                 Command::Probe => "probe",
-                Command::Rollback => "go back",
+                Command::Rollback => "roll back",
                 Command::SkipBatch => "skip the batch",
                 Command::Stop => "stop",
                 Command::SetLearningRate { .. } => "learning rate",

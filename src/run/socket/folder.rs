@@ -23,8 +23,7 @@ fn socket_directory() -> PathBuf {
     PathBuf::from(format!("/tmp/taper-{}", geteuid().as_raw()))
 }
 
-/// Makes the directory if need be, and sees to it that it is ours alone: whoever owns it could put a socket of theirs
-/// in the place of ours.
+/// Makes the directory if need be, and checks that it is ours alone: another owner could replace our socket.
 fn private_directory(path: &Path) -> Result<PathBuf> {
     match std::fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
