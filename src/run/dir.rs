@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::config::Config;
-use crate::terminal_image::nearest::nearest;
+use crate::suggest::nearest;
 
 /// How the names of files begin that are not in place yet.
 const UNFINISHED: &str = ".unfinished-";
