@@ -31,6 +31,7 @@ pub mod render;
 pub mod run;
 pub mod schedule;
 pub mod simd;
+pub mod suggest;
 pub mod terminal_image;
 pub mod train;
 pub mod tui;

@@ -31,7 +31,7 @@ use crate::render::Drawing;
 use crate::render::Map;
 use crate::render::colour_map::ColourMode;
 use crate::run::dir::RunsDir;
-use crate::terminal_image::nearest::nearest;
+use crate::suggest::nearest;
 use crate::terminal_image::{self, ImageBackend, Images, Protocol};
 
 /// Feature maps that are shown unless told.
