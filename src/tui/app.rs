@@ -674,6 +674,7 @@ mod tests {
             parameters: 1,
             device: "cpu".into(),
             data: "CIFAR-10".into(),
+            dataset: crate::data::DatasetInfo::cifar10(),
             data_origin: "data".into(),
             notice: None,
             train_samples: 50_000,

@@ -113,6 +113,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                     parameters: epochs,
                     device: String::new(),
                     data: String::new(),
+                    dataset: taper::data::DatasetInfo::cifar10(),
                     data_origin: String::new(),
                     notice: None,
                     train_samples: batch_size,
