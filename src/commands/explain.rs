@@ -27,11 +27,11 @@ use crate::explain::grad_cam::{Method, at_input, grad_cam};
 use crate::metrics::{confidences, predicted};
 use crate::model::attention::AttentionWeights;
 use crate::model::{Cnn, Layer};
-use crate::nearest::nearest;
 use crate::render::Drawing;
 use crate::render::Map;
 use crate::render::colour_map::ColourMode;
 use crate::run::dir::RunsDir;
+use crate::suggest::nearest;
 use crate::terminal_image::{self, ImageBackend, Images, Protocol};
 
 /// Feature maps that are shown unless told.

@@ -12,4 +12,4 @@ pub use settings::{
     AlarmsConfig, AttentionKind, AugmentConfig, BestBy, CheckpointConfig, Config, DataConfig, DataSource, ModelConfig,
     NotifyConfig, OnDivergence, OptimizerConfig, ProbeConfig, RunConfig, ScheduleConfig, ScheduleKind, TrainConfig,
 };
-pub use validate::LEARNING_RATES;
+pub use validate::{LEARNING_RATES, check_learning_rate};

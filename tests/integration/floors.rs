@@ -12,7 +12,7 @@ const ROOMS: [&str; 21] = [
     "simd",
     "checksum",
     "durable",
-    "nearest",
+    "suggest",
     "metrics",
     "render",
     "config",

@@ -16,6 +16,7 @@ mod explain;
 mod floors;
 mod follow;
 mod fuzz_corpus;
+mod golden;
 mod hostile;
 mod inspector;
 mod kills;

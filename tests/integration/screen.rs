@@ -291,6 +291,7 @@ fn event() -> impl Strategy<Value = Event> {
                     parameters: n[0],
                     device: text.clone(),
                     data: text.clone(),
+                    dataset: taper::data::DatasetInfo::cifar10(),
                     data_origin: text.clone(),
                     notice: yes.then_some(text.clone()),
                     train_samples: n[1],

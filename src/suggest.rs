@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_most_similar_comes_first() {
+    fn the_most_similar_comes_first_and_strangers_do_not_come() {
         let known = ["model.channels", "model.dropout", "train.epochs"];
         assert_eq!(nearest("model.dropuot", known)[0], "model.dropout");
         assert_eq!(nearest("zzz", known), Vec::<&str>::new());
