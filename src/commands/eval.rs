@@ -81,7 +81,7 @@ fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Re
     let device = device::open(&config.run.device)?;
     let cnn = Cnn::new(&config.model, config.run.seed, &device)?;
     checkpoint.load_weights(&cnn)?;
-    let mut evaluation = Evaluation::default();
+    let mut evaluation = Evaluation::new(source.info.classes.len());
     for start in (0..source.test.len()).step_by(config.train.eval_batch_size) {
         let end = source.test.len().min(start + config.train.eval_batch_size);
         evaluation.add_batch(&cnn, &source.test, start..end, &device)?;
@@ -106,7 +106,7 @@ fn class_lines(confusion: &Confusion) -> Vec<String> {
         let taken_for = confusion
             .most_often_taken_for(class)
             .map_or(String::new(), |(other, count)| format!(", most often taken for {} ({count})", CLASSES[other]));
-        lines.push(format!("  {name:<10} {accuracy:>6.2} % of {}{taken_for}", confusion.examples_of(class)));
+        lines.push(format!("  {name:<10} {accuracy:>6.2} % of {}{taken_for}", confusion.samples_of(class)));
     }
     lines
 }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_line_for_each_class_says_what_it_is_taken_for() {
-        let mut confusion = Confusion::default();
+        let mut confusion = Confusion::new(10);
         for (truth, predicted) in [(3, 3), (3, 5), (3, 5), (9, 9)] {
             confusion.add(truth, predicted);
         }

@@ -16,7 +16,7 @@ use crate::run::event::Prediction;
 use crate::run::probe::MISTAKES;
 
 /// What the images evaluated so far say.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     loss_sum: f64,
     confusion: Confusion,
@@ -25,6 +25,16 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// Of no image yet.
+    pub fn new(classes: usize) -> Self {
+        Self {
+            loss_sum: 0.0,
+            confusion: Confusion::new(classes),
+            mistakes: vec![],
+            active: ActiveChannels::default(),
+        }
+    }
+
     /// Evaluates a range of images; returns their logits (N, 10).
     pub fn add_batch(
         &mut self,
@@ -129,7 +139,7 @@ mod tests {
             (0..40).map(|n| (logits((n % 8) as f32), if n == 7 { 2 } else { 4 })).collect();
         let (logits, labels): (Vec<_>, Vec<_>) = images.into_iter().unzip();
         let judged = |batch_size: usize| {
-            let mut evaluation = Evaluation::default();
+            let mut evaluation = Evaluation::new(10);
             for (number, (logits, labels)) in logits.chunks(batch_size).zip(labels.chunks(batch_size)).enumerate() {
                 evaluation.judge(number * batch_size, logits, labels);
             }
@@ -141,14 +151,14 @@ mod tests {
         let first = &evaluation.mistakes()[0];
         assert_eq!((first.true_class, first.predicted_class), (4, 2));
         assert!((first.confidence - 7f32.exp() / (7f32.exp() + 9.0)).abs() < 1e-6);
-        assert_eq!((evaluation.confusion().rows[4][2], evaluation.confusion().rows[4][0]), (34, 5));
+        assert_eq!((evaluation.confusion().count(4, 2), evaluation.confusion().count(4, 0)), (34, 5));
         assert_eq!((evaluation.samples(), evaluation.confusion().correct(), evaluation.accuracy()), (40, 1, 2.5));
         assert!(judged(7) == evaluation && judged(1) == evaluation);
     }
 
     #[test]
     fn a_confidence_that_is_no_number_is_no_mistake_to_show() {
-        let mut evaluation = Evaluation::default();
+        let mut evaluation = Evaluation::new(10);
         evaluation.judge(0, &[vec![f32::NAN; 10], logits(f32::INFINITY)], &[3, 3]);
         assert_eq!((evaluation.samples(), evaluation.mistakes()), (2, &[][..]));
     }

@@ -11,7 +11,7 @@ use super::step::step;
 use super::{plan_of_epoch, to_tensors};
 use crate::config::Config;
 use crate::data::loader::{evaluation_batch, train_batches, train_batches_here};
-use crate::data::{Dataset, sample};
+use crate::data::{Dataset, DatasetInfo, sample};
 use crate::model::{Cnn, Mode};
 use crate::optim::Adam;
 use crate::run::step_time::{Breakdown, StepTime};
@@ -88,7 +88,7 @@ impl Bench {
     pub fn evaluate(&self, mut taken: impl FnMut()) -> Result<Vec<f64>> {
         let batch_size = self.config.train.eval_batch_size;
         let starts = (0..self.test_data.len()).step_by(batch_size).cycle();
-        let mut evaluation = Evaluation::default();
+        let mut evaluation = Evaluation::new(DatasetInfo::cifar10().classes.len());
         let mut secs = Vec::new();
         // The first is the warm-up.
         for start in starts.take(1 + EVALUATION_BATCHES) {

@@ -100,7 +100,7 @@ fn train(session: &mut Session, control: &mut Control, recorder: &mut Recorder) 
 
         // 2. Evaluate.
         recorder.record(Event::EvaluationStarted { epoch: session.state.epoch, step: session.state.step })?;
-        let (mut evaluation, mut evaluation_secs) = (Evaluation::default(), 0.0);
+        let (mut evaluation, mut evaluation_secs) = (Evaluation::new(session.dataset.classes.len()), 0.0);
         for start in (0..session.test_data.len()).step_by(session.config.train.eval_batch_size) {
             if let Flow::End(outcome) = control.obey(session, recorder)? {
                 return Ok(outcome);

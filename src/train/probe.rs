@@ -7,10 +7,9 @@ use anyhow::{Context, Result, bail};
 use super::recorder::Recorder;
 use super::session::Session;
 use crate::durable;
-use crate::explain::probe::probe;
-use crate::metrics::confidences;
+use crate::explain::probe::{Chosen, probe};
 use crate::run::event::{Event, Prediction, ProbeSaved};
-use crate::run::probe::Probe;
+use crate::run::probe::{Probe, ProbedImage};
 
 /// Saves what the network makes now of its pinned images, and of the mistakes of the evaluation before it, over an earlier
 /// probe of the same step; returns its name.
@@ -25,9 +24,10 @@ pub fn save_probe(session: &Session, mistakes: &[Prediction], recorder: &mut Rec
     }
     let mistakes: Vec<usize> = mistakes.iter().map(|mistake| mistake.index as usize).collect();
     let (epoch, step, name) = (session.state.trained_epoch(), session.state.step, session.state.checkpoint_name());
+    let (data, chosen) = ((&session.dataset, &session.test_data), Chosen { pinned: &pinned, mistakes: &mistakes });
     let probe = session
         .device
-        .with_context(|| probe(&session.cnn, &session.test_data, &pinned, &mistakes, &session.device, epoch, step))
+        .with_context(|| probe(&session.cnn, data, chosen, &session.device, epoch, step))
         .context("probe")?;
     let bytes = probe.to_bytes().context("probe")?;
     let file = format!("{name}.safetensors");
@@ -66,14 +66,11 @@ fn pinned(session: &Session) -> Vec<usize> {
 }
 
 fn results(probe: &Probe) -> Vec<Prediction> {
-    let result = |image: &crate::run::probe::ProbedImage| {
-        let predicted_class = image.predicted();
-        Prediction {
-            index: image.index as u64,
-            true_class: image.true_class.into(),
-            predicted_class: predicted_class as u64,
-            confidence: confidences(&image.logits)[predicted_class],
-        }
+    let result = |image: &ProbedImage| Prediction {
+        index: image.index as u64,
+        true_class: image.true_class as u64,
+        predicted_class: image.explanation.predicted() as u64,
+        confidence: image.explanation.confidence(),
     };
     probe.images.iter().map(result).collect()
 }

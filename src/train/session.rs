@@ -10,7 +10,7 @@ use super::checkpoint::{self, Checkpoints, TrainState};
 use super::device;
 use super::recorder::Recorder;
 use crate::config::{BestBy, Config, LEARNING_RATES};
-use crate::data::{self, Dataset};
+use crate::data::{self, Dataset, DatasetInfo};
 use crate::model::Cnn;
 use crate::optim::Adam;
 use crate::run::dir::RunDir;
@@ -21,6 +21,7 @@ use crate::run::replay::replay;
 pub struct Session {
     pub dir: RunDir,
     pub config: Config,
+    pub dataset: DatasetInfo,
     pub train_data: Arc<Dataset>,
     pub test_data: Dataset,
     pub device: Device,
@@ -73,6 +74,7 @@ impl Session {
 
         let session = Self {
             dir: dir.clone(),
+            dataset: source.info,
             train_data: Arc::new(source.train),
             test_data: source.test,
             device,
@@ -91,7 +93,7 @@ impl Session {
             parameters: session.cnn.weights().parameter_count() as u64,
             device: device::describe(&session.device),
             data: source.name,
-            dataset: source.info,
+            dataset: session.dataset.clone(),
             data_origin: source.origin,
             notice: source.notice,
             train_samples: session.train_data.len() as u64,

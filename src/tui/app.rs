@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
 use ratatui::layout::{Rect, Size};
 
-use super::inspector::{Inspector, Loaded, Moment, ProbeKey, Subject, View};
+use super::inspector::{EVIDENCE, Inspector, Loaded, Moment, ProbeKey, Subject};
 use super::keys::{self, Action, Look, Screen};
 use super::layout::{Areas, Direction, Panel, Scroll, With, alarm_list};
 use super::theme::Theme;
@@ -501,7 +501,7 @@ impl App {
                 self.ui.before_mistake.get_or_insert((inspector.subject, inspector.moment));
                 // Or the next epoch would put another mistake in its place.
                 inspector.moment = Moment::Step(step);
-                inspector.look_at(Subject::Mistake(inspector.chosen_mistake), View::GradCam);
+                inspector.look_at(Subject::Mistake(inspector.chosen_mistake), EVIDENCE);
                 self.ui.open(Screen::Inspector);
             }
             Look::NextImage => inspector.step_image(1),

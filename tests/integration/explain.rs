@@ -312,7 +312,7 @@ fn training_is_the_same_to_the_byte_with_and_without_probes() -> Result<()> {
         assert!((confidence - mistake.confidence).abs() < 1e-4, "{confidence} and {}", mistake.confidence);
     }
     let confusion = epoch.confusion.expect("a confusion matrix");
-    assert_eq!((confusion.samples(), (0..10).map(|class| confusion.examples_of(class)).max()), (500, Some(50)));
+    assert_eq!((confusion.samples(), (0..10).map(|class| confusion.samples_of(class)).max()), (500, Some(50)));
     assert!((100.0 * confusion.correct() as f64 / 500.0 - epoch.test_accuracy).abs() < 1e-9);
     for (image, result) in probe.images.iter().zip(&last.images) {
         assert_eq!((image.index as u64, u64::from(image.true_class)), (result.index, result.true_class));
