@@ -18,12 +18,7 @@ pub type Row = (usize, usize);
 ///
 /// # Errors
 /// There is no such image or class.
-pub fn grad_cam(
-    cnn: &Cnn,
-    trace: &ForwardTrace,
-    wanted: &[Vec<Row>],
-    method: Method,
-) -> Result<Vec<Vec<(Row, Map)>>> {
+pub fn grad_cam(cnn: &Cnn, trace: &ForwardTrace, wanted: &[Vec<Row>], method: Method) -> Result<Vec<Vec<(Row, Map)>>> {
     let mut maps = vec![vec![]; wanted.len()];
     let mut rows = wanted.iter().rev().flatten().fold(vec![], |mut rows, row| {
         if !rows.contains(row) {

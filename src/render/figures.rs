@@ -150,11 +150,7 @@ fn active<'a>(layer: &'a LayerExplanation, choice: &Choice, drawing: fn(&'a Map)
 fn channel<'a>(number: usize, map: &'a Map, drawing: fn(&'a Map) -> Drawing<'a>) -> Figure<'a> {
     let (low, high) = map.range();
     let remark = if low == high { " (all equal)" } else { "" };
-    Figure {
-        content: Content::Channel(number),
-        caption: format!("channel {number}{remark}"),
-        drawing: drawing(map),
-    }
+    Figure { content: Content::Channel(number), caption: format!("channel {number}{remark}"), drawing: drawing(map) }
 }
 
 #[cfg(test)]

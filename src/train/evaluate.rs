@@ -27,12 +27,7 @@ pub struct Evaluation {
 impl Evaluation {
     /// Of no image yet.
     pub fn new(classes: usize) -> Self {
-        Self {
-            loss_sum: 0.0,
-            confusion: Confusion::new(classes),
-            mistakes: vec![],
-            active: ActiveChannels::default(),
-        }
+        Self { loss_sum: 0.0, confusion: Confusion::new(classes), mistakes: vec![], active: ActiveChannels::default() }
     }
 
     /// Evaluates a range of images; returns their logits (N, 10).

@@ -43,11 +43,8 @@ fn image(number: usize, predicted: usize) -> ProbedImage {
     let mut logits = vec![0.0; 10];
     logits[predicted] = 4.0;
     let bytes = (0..3072).map(|position| (position % 32 * 4 + position / 32 % 32 * 4) as u8).collect();
-    let explanation = Explanation {
-        image: Planes { width: 32, height: 32, bytes },
-        logits,
-        layers: (0..3).map(layer).collect(),
-    };
+    let explanation =
+        Explanation { image: Planes { width: 32, height: 32, bytes }, logits, layers: (0..3).map(layer).collect() };
     ProbedImage { index: 10 * number, true_class: 3, explanation }
 }
 

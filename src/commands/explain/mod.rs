@@ -212,9 +212,7 @@ fn print(figures: &[Figure], planes: &Planes, images: Images) -> Result<()> {
         say(format!("images are drawn as {}: {}", detected.backend, detected.why))?;
     }
     match detected.backend {
-        ImageBackend::Cells(palette) => {
-            tile::lines(figures, planes, columns.into(), palette).iter().try_for_each(say)
-        }
+        ImageBackend::Cells(palette) => tile::lines(figures, planes, columns.into(), palette).iter().try_for_each(say),
         ImageBackend::Protocol(protocol) => print_by(protocol, figures, planes, columns),
         ImageBackend::Nothing => say(all_captions()),
     }

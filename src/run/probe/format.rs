@@ -88,9 +88,8 @@ impl Probe {
         let images: Vec<&ProbedImage> = self.every_image().collect();
         let explanations: Vec<&Explanation> = images.iter().map(|image| &image.explanation).collect();
         let count = images.len();
-        let layers: Vec<String> = explanations
-            .first()
-            .map_or(vec![], |first| first.layers.iter().map(|layer| layer.name.clone()).collect());
+        let layers: Vec<String> =
+            explanations.first().map_or(vec![], |first| first.layers.iter().map(|layer| layer.name.clone()).collect());
         if explanations.iter().any(|explanation| explanation.layers.len() != layers.len()) {
             return Err(ProbeError::Tensor("about".into()));
         }
@@ -179,10 +178,7 @@ fn shape(map: &Map) -> Vec<usize> {
 }
 
 /// `None` where an image lacks it, and where there are no images.
-fn of_every<'a, T>(
-    layers: &[&'a LayerExplanation],
-    of: impl Fn(&'a LayerExplanation) -> Option<T>,
-) -> Option<Vec<T>> {
+fn of_every<'a, T>(layers: &[&'a LayerExplanation], of: impl Fn(&'a LayerExplanation) -> Option<T>) -> Option<Vec<T>> {
     layers.iter().map(|layer| of(layer)).collect::<Option<Vec<T>>>().filter(|all| !all.is_empty())
 }
 
@@ -238,7 +234,12 @@ impl Writer {
         let Some(first) = maps.first() else { return };
         let groups: Vec<&[f32]> = maps.iter().map(|map| map.values.as_slice()).collect();
         self.add_quantised(name, vec![maps.len()], shape(first), &groups);
-        self.add(&format!("{name}.of"), Dtype::U32, vec![of.len(), 2], of.into_iter().flatten().flat_map(u32::to_le_bytes));
+        self.add(
+            &format!("{name}.of"),
+            Dtype::U32,
+            vec![of.len(), 2],
+            of.into_iter().flatten().flat_map(u32::to_le_bytes),
+        );
     }
 
     /// (outer, inner), with a scale and an offset for each group of inner.
@@ -559,7 +560,8 @@ mod tests {
                 let channels =
                     |layer: &LayerExplanation| layer.active.iter().map(|active| active.channel).collect::<Vec<_>>();
                 assert_eq!(channels(read), channels(written));
-                let active = |layer: &'_ LayerExplanation| layer.active.iter().map(|active| active.map.clone()).collect();
+                let active =
+                    |layer: &'_ LayerExplanation| layer.active.iter().map(|active| active.map.clone()).collect();
                 let (read_active, written_active): (Vec<Map>, Vec<Map>) = (active(read), active(written));
                 assert_maps_close(&read_active, &written_active);
                 let (ours, theirs) = (&read.channel_attention, &written.channel_attention);

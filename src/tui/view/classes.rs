@@ -93,7 +93,8 @@ fn list_line(app: &App, confusion: &Confusion, class: usize) -> Line<'static> {
     let theme = app.ui.theme;
     let accuracy = confusion.accuracy_of(class).map_or("–".to_owned(), |accuracy| format!("{accuracy:.1}"));
     let name = name(app, class);
-    let taken_for = confusion.most_often_taken_for(class).map_or(String::new(), |other| share(app, confusion, class, other));
+    let taken_for =
+        confusion.most_often_taken_for(class).map_or(String::new(), |other| share(app, confusion, class, other));
     Line::from(vec![
         Span::raw(format!("{name:<10.10} ")),
         Span::styled(format!("{accuracy:>5} %  "), theme.test()),
