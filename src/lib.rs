@@ -30,5 +30,7 @@ pub mod run;
 pub mod schedule;
 pub mod simd;
 pub mod terminal_image;
+#[cfg(test)]
+mod testing;
 pub mod train;
 pub mod tui;

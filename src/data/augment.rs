@@ -361,6 +361,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::property(256))]
         #[test]
         fn every_path_gives_the_bytes_of_the_reference(src in image(), augmentation in augmentation()) {
             let mut expected = [0; IMAGE_BYTES];

@@ -7,9 +7,9 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
-use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 use taper::run::event::{
     AlarmKind, CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, Record,
@@ -356,7 +356,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::property(48))]
 
     #[test]
     fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcagimCnNvxX123\\[\\]z?]{0,12}") {
