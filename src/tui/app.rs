@@ -669,6 +669,7 @@ mod tests {
     fn started() -> Event {
         Event::RunStarted(RunStarted {
             run: "night".into(),
+            notice: None,
             epochs: 50,
             steps_per_epoch: 782,
             total_steps: 39_100,
