@@ -109,7 +109,7 @@ fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
         });
         [Some(Event::StepsDone(steps)), ended].into_iter().flatten()
     });
-    std::iter::once(Event::RunStarted(started))
+    std::iter::once(Event::RunStarted(Box::new(started)))
         .chain(lines)
         .zip(0..)
         .map(|(event, index)| Record { time_ms: 1_795_542_723_000 + 100 * index, event })

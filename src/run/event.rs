@@ -84,7 +84,7 @@ impl Event {
 #[strum(serialize_all = "snake_case")]
 pub enum Event {
     /// A trainer began the run, or went on with it.
-    RunStarted(RunStarted),
+    RunStarted(Box<RunStarted>),
     StepsDone(StepsDone),
     EvaluationStarted {
         epoch: u64,

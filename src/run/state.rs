@@ -451,7 +451,12 @@ mod tests {
 
     /// Ten steps an epoch.
     fn started(continued_from: Option<u64>) -> Event {
-        Event::RunStarted(RunStarted { steps_per_epoch: 10, total_steps: 100, continued_from, ..RunStarted::example() })
+        Event::RunStarted(Box::new(RunStarted {
+            steps_per_epoch: 10,
+            total_steps: 100,
+            continued_from,
+            ..RunStarted::example()
+        }))
     }
 
     fn steps(first_step: u64, losses: &[f32]) -> Event {

@@ -124,7 +124,9 @@ fn trainer_thread(
         }
         reporter(record);
     });
-    recorder.record(Event::RunStarted(started)).with_context(|| format!("cannot write {}", dir.events().display()))?;
+    recorder
+        .record(Event::RunStarted(Box::new(started)))
+        .with_context(|| format!("cannot write {}", dir.events().display()))?;
     for fault in &session.passed_over {
         let message = format!("a later checkpoint was passed over: {fault}");
         tracing::warn!("{message}");

@@ -667,14 +667,14 @@ mod tests {
     use crate::run::event::{AlarmKind, LearningRateReason, Outcome, RunStarted, StepsDone};
 
     fn started() -> Event {
-        Event::RunStarted(RunStarted {
+        Event::RunStarted(Box::new(RunStarted {
             run: "night".into(),
             notice: None,
             epochs: 50,
             steps_per_epoch: 782,
             total_steps: 39_100,
             ..RunStarted::example()
-        })
+        }))
     }
 
     fn steps(first_step: u64, count: u64) -> Event {

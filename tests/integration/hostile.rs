@@ -106,7 +106,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (number(), number(), number(), number(), proptest::option::of(number()), real()).prop_map(
             |(epochs, steps_per_epoch, total_steps, batch_size, continued_from, learning_rate)| {
-                Event::RunStarted(RunStarted {
+                Event::RunStarted(Box::new(RunStarted {
                     parameters: epochs,
                     train_samples: batch_size,
                     epochs,
@@ -116,7 +116,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                     learning_rate,
                     continued_from,
                     ..run_started()
-                })
+                }))
             }
         ),
         (number(), number(), proptest::collection::vec(any::<f32>(), 0..5), number(), number(), real()).prop_map(

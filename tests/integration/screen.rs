@@ -285,7 +285,7 @@ fn event() -> impl Strategy<Value = Event> {
         |(kind, n, r, losses, yes)| {
             let text = "a rather long text \u{1b}[31m that\nholds what no terminal should get".to_owned();
             match kind {
-                0 => Event::RunStarted(RunStarted {
+                0 => Event::RunStarted(Box::new(RunStarted {
                     run: text.clone(),
                     model: text.clone(),
                     parameters: n[0],
@@ -305,7 +305,7 @@ fn event() -> impl Strategy<Value = Event> {
                     host: text,
                     continued_from: yes.then_some(n[6]),
                     ..run_started()
-                }),
+                })),
                 1 => Event::EvaluationStarted { epoch: n[0], step: n[1] },
                 2 => Event::EpochDone(EpochDone {
                     epoch: n[0],
