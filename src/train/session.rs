@@ -13,9 +13,9 @@ use crate::config::{BestBy, Config, LEARNING_RATES};
 use crate::data::{self, Dataset};
 use crate::model::Cnn;
 use crate::optim::Adam;
-use crate::run::control;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
+use crate::run::process;
 use crate::run::replay::replay;
 
 pub struct Session {
@@ -91,6 +91,7 @@ impl Session {
             parameters: session.cnn.weights().parameter_count() as u64,
             device: device::describe(&session.device),
             data: source.name,
+            dataset: source.info,
             data_origin: source.origin,
             notice: source.notice,
             train_samples: session.train_data.len() as u64,
@@ -101,7 +102,7 @@ impl Session {
             total_steps: session.total_steps(),
             learning_rate: session.state.learning_rate,
             seed: session.config.run.seed,
-            host: control::host(),
+            host: process::host(),
             pid: std::process::id(),
             continued_from: (!is_new || session.state.step > 0).then_some(session.state.step),
         };
