@@ -7,9 +7,9 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
-use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 use taper::run::event::{
     AlarmKind, CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, Record,
@@ -349,6 +349,7 @@ fn event() -> impl Strategy<Value = Event> {
                     samples: n[3],
                     train_secs: r[0],
                     split_us: yes.then_some([n[4], n[5], n[6], n[7]].into()),
+                    learning_rate: None,
                 }),
             }
         },
