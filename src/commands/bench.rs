@@ -8,7 +8,8 @@ use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{configuration, say};
+use super::configuration::configuration;
+use super::shell::say;
 use crate::cli::BenchArgs;
 use crate::config::{AttentionKind, Config};
 use crate::data::SIDE;

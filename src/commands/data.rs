@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::say;
+use super::shell::say;
 use crate::config::{DataConfig, DataSource};
 use crate::data::cifar::{self, BATCHES, Edition, Found};
 use crate::data::fetch::{self, FetchFrom, Fetched};

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::say;
+use super::shell::say;
 use crate::cli::EvalArgs;
 use crate::commands::failure::UsageError;
 use crate::config::Config;

@@ -15,7 +15,7 @@ use image::RgbImage;
 use ratatui::layout::Size;
 
 use self::tile::Tile;
-use super::say;
+use super::shell::say;
 use crate::cli::{ExplainArgs, View};
 use crate::commands::failure::UsageError;
 use crate::config::Config;
@@ -31,7 +31,7 @@ use crate::render::Drawing;
 use crate::render::Map;
 use crate::render::colour_map::ColourMode;
 use crate::run::dir::RunsDir;
-use crate::terminal_image::nearest::nearest;
+use crate::suggest::nearest;
 use crate::terminal_image::{self, ImageBackend, Images, Protocol};
 
 /// Feature maps that are shown unless told.

@@ -1,7 +1,7 @@
-//! The first line of a run's `config.toml`, a comment: the SHA-256 of what follows it. Without it a changed digit is
-//! another configuration, and nobody notices.
+//! The first line of a run's `config.toml`, a comment with the SHA-256 of what follows it. Without it a changed digit would
+//! go unnoticed.
 
-use sha2::{Digest, Sha256};
+use crate::checksum::sha256;
 
 const START: &str = "# SHA-256";
 const LABEL: &str = "# SHA-256 of what follows: ";
@@ -12,7 +12,7 @@ pub fn with_checksum(toml: &str) -> String {
     format!("{}\n{toml}", first_line(toml))
 }
 
-/// Whether `text` is what its first line says. Without such a line it may be anything.
+/// Whether `text` matches the checksum in its first line. Without such a line it always does.
 pub fn is_unchanged(text: &str) -> bool {
     match text.split_once('\n') {
         Some((line, toml)) if line.starts_with(START) => line == first_line(toml),
@@ -22,5 +22,5 @@ pub fn is_unchanged(text: &str) -> bool {
 }
 
 fn first_line(toml: &str) -> String {
-    format!("{LABEL}{:x}{ADVICE}", Sha256::digest(toml))
+    format!("{LABEL}{}{ADVICE}", sha256(toml))
 }

@@ -1,16 +1,13 @@
-//! Run directories: what lies in one, and the directory that holds them all.
+//! Run directories: the files of one, and the directory that holds them all.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::config::Config;
-use crate::terminal_image::nearest::nearest;
-
-/// How the names of files begin that are not in place yet.
-const UNFINISHED: &str = ".unfinished-";
+use crate::durable;
+use crate::suggest::nearest;
 
 /// A run's directory, `runs/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +46,7 @@ impl RunDir {
         self.path.join("probes")
     }
 
-    /// Where the control socket is, and whose.
+    /// The address of the trainer.
     pub fn control(&self) -> PathBuf {
         self.path.join("control")
     }
@@ -63,44 +60,31 @@ impl RunDir {
         self.path.join("lock")
     }
 
-    /// Room on the file system that the run lies on.
+    /// Free space on the run's file system.
     pub fn free_bytes(&self) -> io::Result<u64> {
         free_bytes(&self.path)
     }
 
-    /// Puts a file of the run in place whole, or not at all.
-    pub fn write_atomically(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    }
-
-    /// Returns when the configuration would survive a loss of power. To be called by whoever holds the run's lock, or has just
-    /// made its directory.
+    /// Writes the configuration durably. The caller holds the run's lock, or has just made its directory.
     pub fn write_config(&self, config: &Config) -> io::Result<()> {
-        self.write_atomically(&self.config(), config.to_toml_with_checksum().as_bytes())?;
-        self.sync()
+        durable::replace(&self.config(), config.to_toml_with_checksum().as_bytes())
     }
 
-    /// Removes what a killed process left of [`RunDir::write_atomically`]: call it as the holder of the run's lock.
+    /// Removes the unfinished files of a killed trainer. The caller holds the run's lock.
     pub fn remove_unfinished(&self) -> io::Result<()> {
-        for entry in std::fs::read_dir(&self.path)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) && entry.file_type()?.is_file() {
-                std::fs::remove_file(entry.path())?;
-            }
+        durable::remove_unfinished(&self.path)?;
+        match durable::remove_unfinished(&self.probes()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Returns when the names in the directory would survive a loss of power.
     pub fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        durable::sync_folder(&self.path)
     }
 
-    /// Removes the directory of a run that never began. One in which something was trained is left alone.
+    /// Removes the directory of a run that never trained; a run with checkpoints or events is left alone.
     pub fn discard_untrained(&self) -> io::Result<()> {
         let saved = std::fs::read_dir(self.checkpoints()).is_ok_and(|mut entries| entries.next().is_some());
         let logged = std::fs::metadata(self.events()).is_ok_and(|events| events.len() > 0);
@@ -168,7 +152,7 @@ impl RunsDir {
             },
             None => create_named_by_time(&runs, config.model.short_name()).map_err(io)?,
         };
-        if let Err(error) = run.write_config(config).and_then(|()| File::open(&runs)?.sync_all()) {
+        if let Err(error) = run.write_config(config).and_then(|()| durable::sync_folder(&runs)) {
             // It is ours, and holds nothing.
             let _ = std::fs::remove_dir_all(run.path());
             return Err(io(error));
@@ -247,7 +231,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// For users without privileges.
+/// Space free to users without privileges.
 fn free_bytes(path: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(path)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
@@ -290,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_run_holds_its_configuration_and_nothing_is_overwritten() {
+    fn a_new_run_overwrites_nothing() {
         let (_dir, runs) = runs();
         let run = runs.create(Some("first"), &Config::default()).unwrap();
         assert_eq!(Config::load(Some(&run.config()), &[]).unwrap().train, Config::default().train);
@@ -301,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_no_run_is_not_taken_over() {
+    fn a_directory_that_is_no_run_is_left_alone() {
         let (_dir, runs) = runs();
         std::fs::create_dir_all(runs.path().join("mine")).unwrap();
         assert!(matches!(runs.create(Some("mine"), &Config::default()), Err(CreateError::Exists(_))));
@@ -361,16 +345,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_unfinished_is_removed_and_nothing_else() {
+    fn unfinished_files_are_removed() {
         let (_dir, runs) = runs();
         let run = runs.create(Some("a"), &Config::default()).unwrap();
-        for name in [".unfinished-x", ".mine", "notes"] {
-            std::fs::write(run.path().join(name), "").unwrap();
-        }
         run.remove_unfinished().unwrap();
-        let mut left: Vec<_> = std::fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, [".mine", "config.toml", "notes"]);
+        std::fs::create_dir(run.probes()).unwrap();
+        let unfinished = [run.path(), &run.probes()].map(|folder| folder.join(".unfinished-x"));
+        unfinished.iter().for_each(|path| std::fs::write(path, "").unwrap());
+        run.remove_unfinished().unwrap();
+        assert!(!unfinished.iter().any(|path| path.exists()) && run.config().exists());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::trainer::Trainer;
+use crate::durable;
 use crate::explain::probe::probe;
 use crate::metrics::confidences;
 use crate::run::event::{AlarmKind, Event, Prediction, ProbeSaved};
@@ -32,7 +33,7 @@ impl Trainer {
         let file = format!("{name}.safetensors");
         let path = self.dir.probes().join(&file);
         std::fs::create_dir_all(self.dir.probes())
-            .and_then(|()| self.dir.write_atomically(&path, &bytes))
+            .and_then(|()| durable::replace(&path, &bytes))
             .with_context(|| format!("probe: cannot write {}", path.display()))?;
         self.recorder.record(Event::ProbeSaved(ProbeSaved {
             epoch,

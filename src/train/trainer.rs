@@ -19,10 +19,10 @@ use crate::config::{BestBy, Config};
 use crate::data::loader::{EpochPlan, TrainBatches, train_batches};
 use crate::data::{self, Dataset};
 use crate::optim::checkpoint_bytes_per_parameter;
-use crate::run::control;
 use crate::run::dir::RunDir;
 use crate::run::event::{AlarmKind, CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
 use crate::run::log::EventLog;
+use crate::run::process;
 use crate::run::replay::replay;
 use crate::schedule::Schedule;
 
@@ -64,6 +64,7 @@ impl Trainer {
             parameters: engine.network().weights().parameter_count() as u64,
             device: device::describe(&device),
             data: source.name,
+            dataset: source.info,
             data_origin: source.origin,
             notice: source.notice,
             train_samples: source.train.len() as u64,
@@ -74,14 +75,14 @@ impl Trainer {
             total_steps,
             learning_rate: state.learning_rate,
             seed: config.run.seed,
-            host: control::host(),
+            host: process::host(),
             pid: std::process::id(),
             continued_from: (!is_new || state.step > 0).then_some(state.step),
         };
         // The log and the folder of checkpoints may be new.
         dir.sync().with_context(|| dir.path().display().to_string())?;
         let alarms = alarms(dir, &config, &state, &engine);
-        let recorder = Recorder::begin(log, reporter, Event::RunStarted(started))
+        let recorder = Recorder::begin(log, reporter, Event::RunStarted(Box::new(started)))
             .with_context(|| format!("cannot write {}", dir.events().display()))?;
         let mut trainer = Self {
             dir: dir.clone(),

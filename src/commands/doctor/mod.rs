@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::say;
+use super::shell::say;
 use crate::cli::DoctorArgs;
 use crate::commands::failure;
 use crate::config::Config;
