@@ -522,6 +522,18 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_that_moves_each_step_is_followed() {
+        let moving = |first_step, learning_rate| match steps(first_step, &[1.0]) {
+            Event::StepsDone(steps) => Event::StepsDone(StepsDone { learning_rate, ..steps }),
+            event => event,
+        };
+        let state = fold([started(None), moving(1, Some(0.25)), moving(2, Some(0.5))]);
+        assert_eq!((state.learning_rate, state.learning_rate_changes.len()), (Some(0.5), 0));
+        let state = fold([started(None), moving(1, None)]);
+        assert_eq!(state.learning_rate, state.first_learning_rate);
+    }
+
+    #[test]
     fn steps_that_the_log_lacks_are_gaps() {
         let state = fold([started(None), steps(1, &[4.0]), steps(4, &[2.0])]);
         let is_gap: Vec<bool> = state.losses.values().iter().map(|loss| loss.is_nan()).collect();
