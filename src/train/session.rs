@@ -10,7 +10,7 @@ use super::checkpoint::{self, Checkpoints, TrainState};
 use super::device;
 use super::recorder::Recorder;
 use crate::config::{BestBy, Config, LEARNING_RATES};
-use crate::data::{self, Dataset};
+use crate::data::{self, Dataset, DatasetInfo};
 use crate::model::Cnn;
 use crate::optim::Adam;
 use crate::run::dir::RunDir;
@@ -64,7 +64,7 @@ fn latest_or_beginning(dir: &RunDir, config: &Config, device: &Device) -> Result
 impl Session {
     /// Reads the data and builds the network, from the latest checkpoint if the run has one. Returns what to announce.
     pub fn open(dir: &RunDir, config: Config) -> Result<(Self, RunStarted)> {
-        let source = data::open(&config.data, config.run.seed)?;
+        let source = data::source::open(&config.data, config.run.seed)?;
         let device = device::open(&config.run.device)?;
         let checkpoints = Checkpoints::open(dir, config.checkpoint.keep_last)?;
         let (Beginning { cnn, adam, state, last_saved }, passed_over) = latest_or_beginning(dir, &config, &device)?;
@@ -91,7 +91,7 @@ impl Session {
             parameters: session.cnn.weights().parameter_count() as u64,
             device: device::describe(&session.device),
             data: source.name,
-            dataset: source.info,
+            dataset: DatasetInfo::clone(&session.train_data.info),
             data_origin: source.origin,
             notice: source.notice,
             train_samples: session.train_data.len() as u64,

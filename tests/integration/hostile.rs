@@ -5,7 +5,7 @@ use std::fs;
 
 use proptest::prelude::*;
 use taper::config::Config;
-use taper::data::cifar::parse_records;
+use taper::data::source::cifar::parse_records;
 use taper::run::address::TrainerAddress;
 use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
