@@ -9,8 +9,8 @@ use super::shell::say;
 use crate::config::{DataConfig, DataSource};
 use crate::data::Dataset;
 use crate::data::fetch::{self, FetchFrom, Fetched};
-use crate::data::source::cifar::{self, BATCHES, Edition, Found};
 use crate::data::source;
+use crate::data::source::cifar::{self, BATCHES, Edition, Found};
 
 /// Brings CIFAR-10 into the data folder `dir`, and prints where it lies.
 ///

@@ -130,6 +130,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                     samples,
                     train_secs,
                     split_us: None,
+                    learning_rate: None,
                 })
             }
         ),
