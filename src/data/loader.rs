@@ -364,7 +364,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(crate::testing::property(32))]
 
         #[test]
         fn the_order_is_a_permutation(samples in 0..250usize, batch_size in 1..80usize, seed: u64, epoch: u64) {

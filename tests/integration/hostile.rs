@@ -151,7 +151,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(crate::testing::property(2000))]
 
     #[test]
     fn any_sequence_of_events_can_be_folded(
