@@ -87,7 +87,7 @@ pub fn bench(args: &BenchArgs) -> Result<u8> {
         ("--device", "run.device", &args.device),
     ];
     let config = configuration(args.config.as_deref(), &args.set, &options)?;
-    spawn::take_threads(config.run.threads).context("cannot start anew")?;
+    spawn::restart_with_threads(config.run.threads).context("cannot restart with the threads of the run")?;
     let report = measure(config, args.steps)?;
     if args.json {
         let mut out = io::stdout().lock();

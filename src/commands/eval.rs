@@ -77,7 +77,7 @@ pub(super) fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)>
 }
 
 fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Report> {
-    let source = data::open(&config.data, config.run.seed)?;
+    let source = data::source::open(&config.data, config.run.seed)?;
     let device = device::open(&config.run.device)?;
     let engine = Engine::new(config, &device)?;
     checkpoint.load_weights(engine.network())?;

@@ -45,10 +45,12 @@ pub struct DataConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataSource {
-    /// The full CIFAR-10 where it is found, else the bundled sample.
+    /// What is found, else the bundled sample.
     Auto,
     /// The full CIFAR-10; not finding it is an error.
     Cifar10,
+    /// MNIST's format, `train-images-idx3-ubyte` and so on.
+    Idx,
     /// The 2 000 + 500 images in the binary.
     Sample,
 }

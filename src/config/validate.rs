@@ -50,12 +50,14 @@ pub(super) const RULES: &[Rule] = &[
     rule("data.dir", "the path of a folder", |c| !c.data.dir.as_os_str().is_empty()),
     Rule {
         key: "data.source",
-        allowed: "auto, cifar10 or sample",
-        choices: &["auto", "cifar10", "sample"],
+        allowed: "auto, cifar10, idx or sample",
+        choices: &["auto", "cifar10", "idx", "sample"],
         holds: |_| true,
     },
     rule("data.shuffle", SWITCH, |_| true),
-    rule("data.validation_examples", "a whole number from 0 to 49999", |c| c.data.validation_examples < 50_000),
+    rule("data.validation_examples", "a whole number from 0 to 1000000000", |c| {
+        c.data.validation_examples <= 1_000_000_000
+    }),
     rule("augment.enabled", SWITCH, |_| true),
     rule("augment.crop_padding", "a whole number from 0 to 32 (pixels)", |c| c.augment.crop_padding <= 32),
     rule("augment.flip_probability", PROBABILITY, |c| (0.0..=1.0).contains(&c.augment.flip_probability)),
@@ -106,7 +108,7 @@ pub(super) const RULES: &[Rule] = &[
         c.schedule.warmup_steps <= 1_000_000_000_000
     }),
     rule("train.epochs", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.epochs)),
-    rule("train.batch_size", "a whole number from 1 to 50000", |c| (1..=50_000).contains(&c.train.batch_size)),
+    rule("train.batch_size", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.batch_size)),
     rule("train.eval_batch_size", "a whole number from 1 to 10000", |c| {
         (1..=10_000).contains(&c.train.eval_batch_size)
     }),
@@ -126,10 +128,12 @@ pub(super) const RULES: &[Rule] = &[
     }),
     rule("checkpoint.keep_last", "a whole number from 1 to 10000", |c| (1..=10_000).contains(&c.checkpoint.keep_last)),
     rule("probe.every", "a whole number from 0 (none) to 1000000 (epochs)", |c| c.probe.every <= 1_000_000),
-    rule("probe.images", "1 to 64 different whole numbers from 0 to 49999, such as [0, 3, 17]", |c| {
+    rule("probe.images", "1 to 64 different whole numbers from 0 to 1000000000, such as [0, 3, 17]", |c| {
         let images = &c.probe.images;
         let different: HashSet<usize> = images.iter().copied().collect();
-        (1..=64).contains(&images.len()) && different.len() == images.len() && images.iter().all(|&n| n < 50_000)
+        (1..=64).contains(&images.len())
+            && different.len() == images.len()
+            && images.iter().all(|&n| n <= 1_000_000_000)
     }),
     rule("alarms.gradient_spike", "0 (never), or a number above 1, to 1000000", |c| {
         let times = c.alarms.gradient_spike;

@@ -140,7 +140,7 @@ mod tests {
     use crate::ops::reference::{convolutions, for_products, real, relative_error, tensor, with_gradients};
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(crate::testing::property(64))]
         #[test]
         fn output_and_gradients_are_the_definition((images, g) in convolutions()) {
             let x = real(1, images * g.image());

@@ -659,7 +659,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
+        #![proptest_config(crate::testing::property(48))]
         #[test]
         fn equals_the_separate_operations_in_training((shape, outputs, kernel) in shapes(), gates in gates()) {
             let arguments = with_gates(arguments(shape, outputs, kernel), outputs, gates);
@@ -690,7 +690,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(crate::testing::property(32))]
         #[test]
         fn without_a_pool_it_equals_the_separate_operations((shape, outputs, kernel) in shapes()) {
             let arguments = arguments(shape, outputs, kernel);

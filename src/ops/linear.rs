@@ -215,7 +215,7 @@ mod tests {
     use crate::ops::reference::{real, relative_error, tensor, with_gradients};
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(crate::testing::property(64))]
         #[test]
         fn output_and_gradients_are_the_definition(n in 1..70usize, i in 1..80usize, o in 1..70usize) {
             let (x, weight, bias, dy) = (real(1, n * i), real(2, o * i), real(3, o), real(4, n * o));

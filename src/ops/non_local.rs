@@ -225,7 +225,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(crate::testing::property(32))]
         #[test]
         fn equals_candles_operations(
             (n, h, w, c) in (1..5usize, 2..8usize, 2..8usize, 1..24usize), inner in 1..20usize

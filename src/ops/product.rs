@@ -340,6 +340,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::property(256))]
         #[test]
         fn every_path_computes_the_definition(case in cases()) {
             for (path, lanes) in SimdPath::ALL.into_iter().zip([4, 8, 16]) {

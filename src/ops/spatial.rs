@@ -212,7 +212,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
+        #![proptest_config(crate::testing::property(48))]
         #[test]
         fn equals_candles_operations(
             (n, h, w, c) in (1..6usize, 2..20usize, 2..20usize, 1..40usize), squeezed in 0..4usize

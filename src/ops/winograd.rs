@@ -364,7 +364,7 @@ mod tests {
     use crate::ops::reference::{for_products, real, relative_error, tensor, with_gradients};
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(crate::testing::property(24))]
         /// Of sizes that it applies to, on every path: images that fill a call and that do not.
         #[test]
         fn is_the_definition(images in 1..19usize, tile_rows in 1..4usize, tile_columns in 1..4usize, wide in 0..2usize) {

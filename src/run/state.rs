@@ -170,7 +170,7 @@ impl RunState {
         self.last_activity_ms = now;
         match &record.event {
             Event::RunStarted(started) => self.start(now, started),
-            Event::StepsDone(steps) => self.take_steps(steps),
+            Event::StepsDone(steps) => self.add_steps(steps),
             Event::EvaluationStarted { epoch, step } => {
                 self.phase = Phase::Evaluating;
                 (self.epoch, self.step) = (*epoch, *step);
@@ -272,7 +272,7 @@ impl RunState {
         self.open_epoch = OpenEpoch::default();
     }
 
-    fn take_steps(&mut self, steps: &StepsDone) {
+    fn add_steps(&mut self, steps: &StepsDone) {
         self.phase = Phase::Training;
         self.epoch = steps.epoch;
         let before = usize::try_from(steps.first_step.saturating_sub(1)).unwrap_or(usize::MAX);

@@ -9,8 +9,9 @@ use candle_core::{Device, Tensor};
 use super::engine::{Engine, to_tensors};
 use super::evaluate::Evaluation;
 use crate::config::Config;
+use crate::data::Dataset;
 use crate::data::loader::{EpochPlan, evaluation_batch, train_batches, train_batches_here};
-use crate::data::{Dataset, sample};
+use crate::data::source::sample;
 use crate::model::{Cnn, Mode};
 use crate::run::step_time::Breakdown;
 

@@ -17,7 +17,7 @@ use super::resume_point::ResumePoint;
 use super::state::TrainState;
 use crate::config::{BestBy, Config};
 use crate::data::loader::{EpochPlan, TrainBatches, train_batches};
-use crate::data::{self, Dataset};
+use crate::data::{self, Dataset, DatasetInfo};
 use crate::optim::checkpoint_bytes_per_parameter;
 use crate::run::dir::RunDir;
 use crate::run::event::{AlarmKind, CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
@@ -47,7 +47,7 @@ pub struct Trainer {
 impl Trainer {
     /// Reads the data, builds the network, takes up the latest checkpoint if the run has one, and begins the log.
     pub fn open(dir: &RunDir, config: Config, log: EventLog, reporter: Reporter, inbox: Inbox) -> Result<Self> {
-        let source = data::open(&config.data, config.run.seed)?;
+        let source = data::source::open(&config.data, config.run.seed)?;
         let device = device::open(&config.run.device)?;
         let checkpoints = Checkpoints::open(dir, config.checkpoint.keep_last)?;
         let steps_per_epoch = source.train.len().div_ceil(config.train.batch_size) as u64;
@@ -64,7 +64,7 @@ impl Trainer {
             parameters: engine.network().weights().parameter_count() as u64,
             device: device::describe(&device),
             data: source.name,
-            dataset: source.info,
+            dataset: DatasetInfo::clone(&source.train.info),
             data_origin: source.origin,
             notice: source.notice,
             train_samples: source.train.len() as u64,

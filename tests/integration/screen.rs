@@ -357,7 +357,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::property(48))]
 
     #[test]
     fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcagimCnNvxX123\\[\\]z?]{0,12}") {

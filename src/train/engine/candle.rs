@@ -8,7 +8,6 @@ use candle_core::{Device, Tensor};
 
 use super::computed::{EvaluatedBatch, TakenStep};
 use crate::config::Config;
-use crate::data::SIDE;
 use crate::data::loader::Batch;
 use crate::metrics::predicted;
 use crate::model::{ActiveChannels, Cnn, Mode};
@@ -107,10 +106,10 @@ impl CandleEngine {
     }
 }
 
-/// Images (N, 32, 32, 3) and labels (N) on `device`.
+/// Images (N, H, W, C) and labels (N) on `device`.
 pub fn to_tensors(batch: &Batch, device: &Device) -> candle_core::Result<(Tensor, Tensor)> {
-    let samples = batch.labels.len();
-    let x = Tensor::from_slice(&batch.images, (samples, SIDE, SIDE, 3), device)?;
+    let (samples, size) = (batch.labels.len(), batch.size);
+    let x = Tensor::from_slice(&batch.images, (samples, size.height, size.width, size.channels), device)?;
     let labels = Tensor::from_slice(&batch.labels, samples, device)?;
     Ok((x, labels))
 }
@@ -123,15 +122,16 @@ fn count_correct(logits: &[Vec<f32>], labels: &[u32]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::IMAGE_BYTES;
+    use crate::data::DatasetInfo;
     use crate::ops::gradient_check::normal;
 
     #[test]
     fn a_batch_that_is_not_finite_leaves_no_trace() -> Result<()> {
         let mut config = Config::default();
         (config.model.channels, config.model.hidden) = ([4, 6, 8], 16);
-        let images = normal(1, &[5 * IMAGE_BYTES]).to_dtype(candle_core::DType::F32)?.to_vec1()?;
-        let good = Batch { images, labels: vec![1, 2, 3, 4, 5] };
+        let size = DatasetInfo::cifar10().size();
+        let images = normal(1, &[5 * size.bytes()]).to_dtype(candle_core::DType::F32)?.to_vec1()?;
+        let good = Batch { size, images, labels: vec![1, 2, 3, 4, 5] };
         let steps = |batches: &[&Batch]| -> Result<(Vec<bool>, [Vec<u8>; 2])> {
             let mut engine = CandleEngine::new(&config, &Device::Cpu)?;
             let finite = batches.iter().map(|batch| Ok(engine.take_step(batch, 1e-3, 1)?.is_finite()));
@@ -141,7 +141,8 @@ mod tests {
         let (expected_finite, expected) = steps(&[&good, &good])?;
         assert_eq!(expected_finite, [true, true]);
         for poison in [f32::NAN, f32::INFINITY, 1e38] {
-            let bad = Batch { images: good.images.iter().map(|x| x + poison).collect(), labels: good.labels.clone() };
+            let images = good.images.iter().map(|x| x + poison).collect();
+            let bad = Batch { images, ..good.clone() };
             let (finite, bytes) = steps(&[&good, &bad, &good])?;
             assert_eq!(finite, [true, false, true], "{poison}");
             assert!(bytes == expected, "{poison}: the batch left a trace");
