@@ -349,6 +349,7 @@ fn event() -> impl Strategy<Value = Event> {
                     samples: n[3],
                     train_secs: r[0],
                     split_us: yes.then_some([n[4], n[5], n[6], n[7]].into()),
+                    learning_rate: None,
                 }),
             }
         },
