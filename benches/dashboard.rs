@@ -90,6 +90,7 @@ fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
             samples: 64 * steps_per_line,
             train_secs: 0.03 * steps_per_line as f64,
             split_us: Some([312, 10_234, 17_123, 1_834].map(|micros| micros * steps_per_line).into()),
+            learning_rate: None,
         };
         let ended = (last_step / STEPS_PER_EPOCH > (first_step - 1) / STEPS_PER_EPOCH).then(|| {
             Event::EpochDone(EpochDone {
@@ -109,7 +110,7 @@ fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
         });
         [Some(Event::StepsDone(steps)), ended].into_iter().flatten()
     });
-    std::iter::once(Event::RunStarted(started))
+    std::iter::once(Event::RunStarted(Box::new(started)))
         .chain(lines)
         .zip(0..)
         .map(|(event, index)| Record { time_ms: 1_795_542_723_000 + 100 * index, event })

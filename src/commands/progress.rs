@@ -171,7 +171,7 @@ mod tests {
     use crate::run::event::{AlarmKind, CheckpointReason, CheckpointSaved, LearningRateReason, Outcome};
 
     fn started() -> Event {
-        Event::RunStarted(RunStarted {
+        Event::RunStarted(Box::new(RunStarted {
             run: "baseline".into(),
             notice: Some("the sample is in use; for the rest: taper data fetch".into()),
             train_samples: 16_000,
@@ -179,7 +179,7 @@ mod tests {
             steps_per_epoch: 250,
             total_steps: 500,
             ..RunStarted::example()
-        })
+        }))
     }
 
     fn steps(epoch: u64, first_step: u64, losses: Vec<f32>) -> Event {
@@ -193,6 +193,7 @@ mod tests {
             samples,
             train_secs: samples as f64 / 1000.0,
             split_us: None,
+            learning_rate: None,
         })
     }
 

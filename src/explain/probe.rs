@@ -30,12 +30,13 @@ pub struct Chosen<'a> {
 /// A number reaches beyond the dataset.
 pub fn probe(
     cnn: &Cnn,
-    (info, dataset): (&DatasetInfo, &Dataset),
+    dataset: &Dataset,
     chosen: Chosen,
     device: &Device,
     epoch: u64,
     step: u64,
 ) -> Result<Probe> {
+    let info: &DatasetInfo = &dataset.info;
     let indices = [chosen.pinned, chosen.mistakes].concat();
     let images = dataset.select(&indices);
     let batch = evaluation_batch(&images, 0..images.len());
@@ -101,7 +102,7 @@ fn cam_classes(is_last: bool, reason: Reason, logits: &[f32], true_class: usize)
 mod tests {
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
-    use crate::data::sample;
+    use crate::data::source::sample;
     use crate::explain::grad_cam::grad_cam;
     use crate::model::Mode;
     use crate::render::ClassCam;
@@ -114,7 +115,7 @@ mod tests {
     fn probe_of(cnn: &Cnn, pinned: &[usize], mistakes: &[usize]) -> Result<(Probe, Dataset)> {
         let (_, test) = sample::read().expect("the sample");
         let chosen = Chosen { pinned, mistakes };
-        Ok((probe(cnn, (&DatasetInfo::cifar10(), &test), chosen, &Device::Cpu, 3, 96)?, test))
+        Ok((probe(cnn, &test, chosen, &Device::Cpu, 3, 96)?, test))
     }
 
     #[test]

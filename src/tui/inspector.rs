@@ -214,9 +214,14 @@ impl Inspector {
         self.compose();
     }
 
+    /// How many there are to choose from; none without a probe.
+    pub fn layers(&self) -> usize {
+        self.image().map_or(0, |(image, ..)| image.explanation.layers.len())
+    }
+
     /// Looks at the layer of that index, if there is one.
     pub fn set_layer(&mut self, layer: usize) {
-        if self.image().is_some_and(|(image, ..)| layer < image.explanation.layers.len()) {
+        if layer < self.layers() {
             self.layer = Some(layer);
             self.compose();
         }
@@ -381,7 +386,7 @@ mod tests {
         };
         let mut logits = vec![0.0; dataset.classes.len()];
         logits[5] = 3.0;
-        let bytes = vec![index as u8; dataset.image_bytes()];
+        let bytes = vec![index as u8; dataset.size().bytes()];
         let image = Planes { width: dataset.width, height: dataset.height, bytes };
         let explanation = Explanation { image, logits, layers: (0..3).map(layer).collect() };
         ProbedImage { index, true_class: 3, explanation }

@@ -230,7 +230,7 @@ fn a_client_that_never_reads_harms_nobody() {
 }
 
 #[test]
-fn a_command_under_way_is_answered_at_shutdown_and_the_idle_are_let_go() {
+fn shutdown_answers_a_command_under_way() {
     let (asked, has_asked) = mpsc::channel();
     let (answer, may_answer) = mpsc::channel::<()>();
     let mut served = Served::by(move |request| {
@@ -256,7 +256,7 @@ fn a_trainer_that_drops_a_request_leaves_nobody_waiting() {
 }
 
 #[test]
-fn after_the_end_socket_and_control_are_gone_and_the_client_says_how_to_go_on() {
+fn the_end_removes_socket_and_control() {
     let mut served = Served::obedient();
     let socket = TrainerAddress::read(&served.run()).unwrap().socket;
     assert!(socket.exists());
@@ -269,7 +269,7 @@ fn after_the_end_socket_and_control_are_gone_and_the_client_says_how_to_go_on() 
 }
 
 #[test]
-fn the_socket_of_a_trainer_that_was_killed_is_replaced() {
+fn the_socket_of_a_killed_trainer_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let run = RunDir::at(dir.path());
     let _lock = RunLock::acquire(&run).unwrap();
@@ -284,7 +284,7 @@ fn the_socket_of_a_trainer_that_was_killed_is_replaced() {
 }
 
 #[test]
-fn a_control_file_that_points_nowhere_or_elsewhere_is_told() {
+fn a_stale_control_file_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let run = RunDir::at(dir.path());
     let _lock = RunLock::acquire(&run).unwrap();
@@ -316,7 +316,7 @@ fn a_server_that_babbles_is_no_trainer() {
 }
 
 #[test]
-fn a_flood_of_lines_keeps_no_other_client_from_being_heard() {
+fn a_flood_of_lines_blocks_no_other_client() {
     let served = Served::obedient();
     let mut flooding = served.connect();
     flooding.stream.get_mut().set_nonblocking(true).unwrap();
@@ -374,7 +374,7 @@ fn crowd(socket: &Path) -> Vec<UnixStream> {
 }
 
 #[test]
-fn a_thousand_bad_clients_stop_neither_training_nor_a_good_client() {
+fn a_thousand_bad_clients_stop_nothing() {
     let dir = Dir::new();
     let run = dir.start("far");
     let address = TrainerAddress::read(&run).unwrap();

@@ -15,7 +15,7 @@ fn ended(event: &Event) -> Option<Outcome> {
 }
 
 #[test]
-fn the_trainer_has_a_session_of_its_own_and_survives_a_hang_up() {
+fn the_trainer_has_a_session_of_its_own() {
     let dir = Dir::new();
     let run = dir.start("far");
     let trainer = TrainerAddress::read(&run).unwrap();
@@ -27,7 +27,7 @@ fn the_trainer_has_a_session_of_its_own_and_survives_a_hang_up() {
 }
 
 #[test]
-fn sigterm_leaves_a_checkpoint_and_an_end_and_resume_goes_on_there() {
+fn sigterm_saves_and_resume_goes_on_there() {
     let dir = Dir::new();
     let run = dir.start("far");
     wait_for_steps(&run, 5);
@@ -55,7 +55,7 @@ fn sigterm_leaves_a_checkpoint_and_an_end_and_resume_goes_on_there() {
 }
 
 #[test]
-fn a_killed_trainer_is_dead_at_once_and_its_run_goes_on() {
+fn a_run_goes_on_after_a_kill() {
     let dir = Dir::new();
     let run = dir.start("far");
     dir.command(["checkpoint", "far"]).succeed();
@@ -70,7 +70,7 @@ fn a_killed_trainer_is_dead_at_once_and_its_run_goes_on() {
 }
 
 #[test]
-fn every_command_is_carried_out_when_it_returns_and_twice_is_once() {
+fn commands_are_done_when_they_return() {
     let dir = Dir::new();
     let run = dir.start("far");
     let count = |pick: fn(&Event) -> bool| records(&run).iter().filter(|record| pick(&record.event)).count();
@@ -121,7 +121,7 @@ fn a_stop_reaches_a_paused_run() {
 }
 
 #[test]
-fn a_finished_run_is_extended_by_epochs_and_not_otherwise() {
+fn a_finished_run_is_extended_by_epochs() {
     let dir = Dir::new();
     let train = ["train", "--no-tui", "--name", "short", "--epochs", "1"];
     dir.command(train.into_iter().chain(TINY)).succeed();
@@ -135,7 +135,7 @@ fn a_finished_run_is_extended_by_epochs_and_not_otherwise() {
 }
 
 #[test]
-fn two_live_runs_must_be_told_apart_and_one_run_has_one_trainer() {
+fn of_two_live_runs_one_must_be_named() {
     let dir = Dir::new();
     dir.start("one");
     dir.start("two");
@@ -147,7 +147,7 @@ fn two_live_runs_must_be_told_apart_and_one_run_has_one_trainer() {
 }
 
 #[test]
-fn a_run_in_the_foreground_is_commanded_like_any_other_and_ends_with_130_on_ctrl_c() {
+fn a_foreground_run_obeys_commands_and_ctrl_c() {
     let dir = Dir::new();
     let args = ["train", "--no-tui", "--epochs", "100000", "--name", "near"];
     let child = dir.command(args.into_iter().chain(TINY)).spawn();
@@ -174,7 +174,7 @@ fn sigterm_in_the_foreground_gives_143() {
 }
 
 #[test]
-fn of_two_that_resume_at_once_one_wins_and_the_other_says_who_has_it() {
+fn of_two_that_resume_at_once_one_wins() {
     let dir = Dir::new();
     let run = dir.start("far");
     for round in 1..=3 {
@@ -200,7 +200,7 @@ fn of_two_that_resume_at_once_one_wins_and_the_other_says_who_has_it() {
 }
 
 #[test]
-fn a_run_resumes_where_it_was_moved_or_copied_to_be_it_from_under_a_live_trainer() {
+fn a_run_resumes_where_it_was_moved_or_copied_to() {
     let dir = Dir::new();
     let run = dir.start("far");
     dir.command(["checkpoint", "far"]).succeed();
@@ -230,7 +230,7 @@ fn a_run_resumes_where_it_was_moved_or_copied_to_be_it_from_under_a_live_trainer
 }
 
 #[test]
-fn a_recycled_pid_in_what_a_dead_trainer_left_is_not_taken_for_it() {
+fn a_recycled_pid_is_not_the_trainer() {
     let dir = Dir::new();
     let run = dir.start("far");
     dir.command(["checkpoint", "far"]).succeed();

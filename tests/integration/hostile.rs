@@ -5,7 +5,7 @@ use std::fs;
 
 use proptest::prelude::*;
 use taper::config::Config;
-use taper::data::cifar::parse_records;
+use taper::data::source::cifar::parse_records;
 use taper::run::address::TrainerAddress;
 use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
@@ -19,7 +19,7 @@ use crate::fuzz_corpus::targets::{look_at, read};
 const WINDOW: usize = 1 << 16;
 
 #[test]
-fn every_byte_of_a_log_may_be_changed_and_the_lines_before_it_are_given() {
+fn lines_before_a_changed_byte_are_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("events.jsonl");
     for name in ["first_epoch", "continued", "paused"] {
@@ -44,7 +44,7 @@ fn every_byte_of_a_log_may_be_changed_and_the_lines_before_it_are_given() {
 }
 
 #[test]
-fn every_changed_bit_of_a_log_with_checksums_is_told_and_no_wrong_record_is_given() {
+fn every_changed_bit_of_a_log_is_noticed() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("events.jsonl");
     let mut log = fs::read(fixture("checksums")).expect("a log");
@@ -65,7 +65,7 @@ fn every_changed_bit_of_a_log_with_checksums_is_told_and_no_wrong_record_is_give
 }
 
 #[test]
-fn every_byte_of_a_runs_configuration_may_be_changed_or_cut_off_and_no_other_is_loaded() {
+fn every_byte_of_a_runs_configuration_is_checked() {
     let folder = tempfile::tempdir().expect("a folder");
     let whole = Config::load(None, &[]).expect("the defaults");
     let run = RunsDir::at(folder.path()).create(Some("run"), &whole).expect("a run");
@@ -106,7 +106,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (number(), number(), number(), number(), proptest::option::of(number()), real()).prop_map(
             |(epochs, steps_per_epoch, total_steps, batch_size, continued_from, learning_rate)| {
-                Event::RunStarted(RunStarted {
+                Event::RunStarted(Box::new(RunStarted {
                     parameters: epochs,
                     train_samples: batch_size,
                     epochs,
@@ -116,7 +116,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                     learning_rate,
                     continued_from,
                     ..run_started()
-                })
+                }))
             }
         ),
         (number(), number(), proptest::collection::vec(any::<f32>(), 0..5), number(), number(), real()).prop_map(
@@ -130,6 +130,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                     samples,
                     train_secs,
                     split_us: None,
+                    learning_rate: None,
                 })
             }
         ),
@@ -150,10 +151,10 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(crate::testing::property(2000))]
 
     #[test]
-    fn any_sequence_of_events_can_be_folded_and_looked_at(
+    fn any_sequence_of_events_can_be_folded(
         events in proptest::collection::vec((number(), any_event()), 0..12)
     ) {
         let mut state = RunState::default();
@@ -201,7 +202,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_may_be_a_control_file_and_a_lock(
+    fn any_bytes_may_be_a_control_file_or_lock(
         bytes in proptest::collection::vec(any::<u8>(), 0..100), at in 0.0..1.0f64, byte: u8
     ) {
         let folder = tempfile::tempdir().expect("a folder");

@@ -18,7 +18,8 @@ use taper::run::event::{
 use taper::run::lock::Liveness;
 use taper::run::log::Follower;
 use taper::terminal_image::Placed;
-use taper::tui::app::{App, Effect, Update};
+use taper::tui::app::{App, Update};
+use taper::tui::input::Effect;
 use taper::tui::theme::Theme;
 use taper::tui::view;
 
@@ -285,7 +286,7 @@ fn event() -> impl Strategy<Value = Event> {
         |(kind, n, r, losses, yes)| {
             let text = "a rather long text \u{1b}[31m that\nholds what no terminal should get".to_owned();
             match kind {
-                0 => Event::RunStarted(RunStarted {
+                0 => Event::RunStarted(Box::new(RunStarted {
                     run: text.clone(),
                     model: text.clone(),
                     parameters: n[0],
@@ -305,7 +306,7 @@ fn event() -> impl Strategy<Value = Event> {
                     host: text,
                     continued_from: yes.then_some(n[6]),
                     ..run_started()
-                }),
+                })),
                 1 => Event::EvaluationStarted { epoch: n[0], step: n[1] },
                 2 => Event::EpochDone(EpochDone {
                     epoch: n[0],
@@ -349,6 +350,7 @@ fn event() -> impl Strategy<Value = Event> {
                     samples: n[3],
                     train_secs: r[0],
                     split_us: yes.then_some([n[4], n[5], n[6], n[7]].into()),
+                    learning_rate: None,
                 }),
             }
         },
@@ -356,10 +358,10 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::property(48))]
 
     #[test]
-    fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcagimCnNvxX123\\[\\]z?]{0,12}") {
+    fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcagimCnNvxX1239\\[\\]z?]{0,12}") {
         for (width, height) in [(80, 24), (120, 40), (200, 50)] {
             let mut screen = Screen::new("empty", width, height);
             let records = events.iter().map(|(time_ms, event)| Record { time_ms: *time_ms, event: event.clone() });

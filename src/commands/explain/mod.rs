@@ -9,6 +9,7 @@ mod tile;
 use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
@@ -109,18 +110,18 @@ impl Input {
             let image_file::ImageFile { planes, description } = image_file::read(Path::new(image), &dataset)?;
             return Ok(Self { dataset, planes, label: None, description: format!("{image}, {description}") });
         }
-        let source = data::open(&config.data, config.run.seed)?;
+        let source = data::source::open(&config.data, config.run.seed)?;
         let count = source.test.len();
         let number = image.parse().ok().filter(|&number: &usize| number < count).ok_or_else(|| {
             let last = count - 1;
             UsageError(format!("--image {image}: {} has {count} test images, numbers 0 to {last}", source.name))
         })?;
-        let DatasetInfo { width, height, .. } = source.info;
+        let DatasetInfo { width, height, .. } = *source.test.info;
         Ok(Self {
             planes: Planes { width, height, bytes: source.test.image(number).to_vec() },
             label: Some(source.test.labels[number].into()),
             description: format!("test image {number} of {count}, {}", source.name),
-            dataset: source.info,
+            dataset: DatasetInfo::clone(&source.test.info),
         })
     }
 }
@@ -135,7 +136,7 @@ fn compute(
     most_active: usize,
 ) -> Result<Explanation> {
     let DatasetInfo { width, height, channels, .. } = input.dataset;
-    let mut one = Dataset::default();
+    let mut one = Dataset::new(Arc::new(input.dataset.clone()));
     one.push(0, &input.planes.bytes);
     let x = Tensor::from_vec(evaluation_batch(&one, 0..1).images, (1, height, width, channels), &Device::Cpu)?;
     let mut channels = vec![ChannelScope::default(); Layer::ALL.len()];

@@ -500,7 +500,7 @@ mod tests {
                     attention_matrix: matrix.then(|| (0..width * height).map(|row| map(80 + row + number)).collect()),
                 }
             };
-            let bytes = (0..dataset.image_bytes()).map(|position| (position * (number + 3)) as u8).collect();
+            let bytes = (0..dataset.size().bytes()).map(|position| (position * (number + 3)) as u8).collect();
             ProbedImage {
                 index: 10 * number,
                 true_class: number,

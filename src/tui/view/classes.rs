@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Row, Table, Wrap};
 
-use super::panel;
+use super::panel::panel;
 use crate::format;
 use crate::metrics::Confusion;
 use crate::render::figures::class_name;
