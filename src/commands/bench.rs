@@ -11,9 +11,7 @@ use serde::Serialize;
 use super::{configuration, say};
 use crate::cli::BenchArgs;
 use crate::config::{AttentionKind, Config};
-use crate::data::SIDE;
 use crate::format;
-use crate::model::flops;
 use crate::run::spawn;
 use crate::run::step_time::{Breakdown, Part};
 use crate::simd::{self, SimdPath};
@@ -102,7 +100,6 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
     let device = device::open(&config.run.device)?;
     let is_cpu = device.is_cpu();
     let described = device::describe(&device);
-    let flops = flops::per_image(&config.model, SIDE);
     let (batch_size, eval_batch_size) = (config.train.batch_size, config.train.eval_batch_size);
     let has_attention = config.model.attention != AttentionKind::None;
     let mut plain = config.clone();
@@ -131,7 +128,7 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
     let Measured { bench, taken, evaluated, .. } = &configured;
     let part_ms = |part| 1e3 * median(taken.iter().map(|step: &Breakdown| step.secs(part)));
     let step_secs = configured.step_secs();
-    let gflop_per_step = flops.training as f64 * batch_size as f64 / 1e9;
+    let gflop_per_step = bench.network().shape().flops().training as f64 * batch_size as f64 / 1e9;
     let gflop_per_sec = gflop_per_step / step_secs;
     let sgemm_gflop_per_sec = 2.0 * (PEAK_SIDE as f64).powi(3) / 1e9 / median(multiplied);
     Ok(Report {
@@ -140,8 +137,8 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
         device: described,
         simd: if is_cpu { Some(simd::chosen().map(SimdPath::name)?) } else { None },
         threads: rayon::current_num_threads(),
-        model: bench.cnn().summary(),
-        parameters: bench.cnn().weights().parameter_count(),
+        model: bench.network().summary(),
+        parameters: bench.network().weights().parameter_count(),
         batch_size,
         warm_up_steps: WARM_UP_STEPS,
         steps,
@@ -201,8 +198,8 @@ impl Measured {
 
     fn cost(&self, eval_batch_size: usize) -> Cost {
         Cost {
-            model: self.bench.cnn().summary(),
-            parameters: self.bench.cnn().weights().parameter_count(),
+            model: self.bench.network().summary(),
+            parameters: self.bench.network().weights().parameter_count(),
             step_ms: 1e3 * self.step_secs(),
             latency_ms: 1e3 * self.latency_secs(),
             batch_latency_ms: 1e3 * median(self.evaluated.iter().copied()) / eval_batch_size as f64,

@@ -10,9 +10,9 @@ use super::say;
 use crate::cli::EvalArgs;
 use crate::commands::failure::UsageError;
 use crate::config::Config;
-use crate::data::{self, CLASSES};
+use crate::data::{self, CLASSES, DatasetInfo};
 use crate::metrics::Confusion;
-use crate::model::Cnn;
+use crate::model::Network;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::device;
@@ -79,7 +79,7 @@ pub(super) fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)>
 fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Report> {
     let source = data::open(&config.data, config.run.seed)?;
     let device = device::open(&config.run.device)?;
-    let cnn = Cnn::new(&config.model, config.run.seed, &device)?;
+    let cnn = Network::new(&config.model, &DatasetInfo::cifar10(), config.run.seed, &device)?;
     checkpoint.load_weights(&cnn)?;
     let mut evaluation = Evaluation::default();
     for start in (0..source.test.len()).step_by(config.train.eval_batch_size) {

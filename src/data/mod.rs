@@ -5,6 +5,7 @@
 pub mod augment;
 pub mod cifar;
 pub mod fetch;
+pub mod info;
 pub mod loader;
 pub mod npm;
 pub mod pickle;
@@ -15,6 +16,7 @@ use rand::seq::SliceRandom;
 
 use crate::config::{DataConfig, DataSource};
 use crate::random::{Purpose, stream};
+pub use info::DatasetInfo;
 
 /// Width and height of an image, in pixels.
 pub const SIDE: usize = 32;

@@ -1,139 +1,118 @@
-//! The study's network: three blocks of convolution, batch normalisation, ReLU, attention if any and max-pool, then two
-//! linear layers.
-
-mod active_channels;
-mod trace;
+//! The study's network, with any number of blocks: convolution, batch normalisation, ReLU, attention if any and max-pool;
+//! then a head of two linear layers.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
-use super::attention::Attention;
-use super::weights::{Builder, Weights};
-use crate::config::{AttentionKind, ModelConfig};
-use crate::data::{CLASSES, SIDE};
+use super::attention::{self, Attention};
+use super::shape::{BlockShape, HeadShape, NetworkShape};
+use super::weights::{Builder, ParameterSpec, Weights};
+use super::{ActiveChannels, Mode};
+use crate::config::{AttentionKind, ModelConfig, Pool};
 use crate::ops;
 use crate::random::{Purpose, stream};
-pub use active_channels::ActiveChannels;
-pub use trace::{ForwardTrace, Layer, LogitGradients, UnknownLayer};
 
-/// Weight of a batch in the running estimates.
+/// Weight of a batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
 
-/// How a batch goes through the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Statistics of the batch, which move the running estimates; dropout by the mask of this step.
-    Train { seed: u64, step: u64 },
-    /// Running estimates, no dropout; changes nothing.
-    Evaluate,
-}
-
 pub struct Cnn {
-    blocks: [Block; 3],
-    fc1: Linear,
-    fc2: Linear,
-    dropout: f32,
+    pub(super) blocks: Vec<Block>,
+    pub(super) head: Head,
     attention: AttentionKind,
+    shape: NetworkShape,
     weights: Weights,
 }
 
 impl Cnn {
-    /// With PyTorch's default initialisation, drawn from `seed`.
-    pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
+    /// Of that shape, which is of `config`; see [`super::Network::new`].
+    pub(super) fn new(shape: NetworkShape, config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
         let mut builder = Builder { seed, device, weights: Weights::default() };
-        let [first, second, third] = config.channels;
-        let blocks = [
-            Block::new(&mut builder, config.attention, 1, 3, first)?,
-            Block::new(&mut builder, config.attention, 2, first, second)?,
-            Block::new(&mut builder, config.attention, 3, second, third)?,
-        ];
-        // Three pools halve each side.
-        let features = third * (SIDE / 8) * (SIDE / 8);
-        let fc1 = Linear::new(&mut builder, "fc1", features, config.hidden)?;
-        let fc2 = Linear::new(&mut builder, "fc2", config.hidden, CLASSES.len())?;
-        let &ModelConfig { dropout, attention, .. } = config;
-        Ok(Self { blocks, fc1, fc2, dropout, attention, weights: builder.weights })
+        let blocks = shape.blocks.iter().map(|block| Block::new(&mut builder, block)).collect::<Result<_>>()?;
+        let head = Head::new(&mut builder, &shape.head, config.dropout)?;
+        Ok(Self { blocks, head, attention: config.attention, shape, weights: builder.weights })
     }
 
-    pub fn weights(&self) -> &Weights {
+    pub(super) fn shape(&self) -> &NetworkShape {
+        &self.shape
+    }
+
+    pub(super) fn weights(&self) -> &Weights {
         &self.weights
     }
 
-    /// Such as `cnn 32-64-128` or `cnn-se 32-64-128`.
-    pub fn summary(&self) -> String {
-        let channels: Vec<String> = self.blocks.iter().map(|block| block.conv_bias.elem_count().to_string()).collect();
+    pub(super) fn summary(&self) -> String {
         let attention = match self.attention {
             AttentionKind::None => String::new(),
             kind => format!("-{}", kind.name()),
         };
-        format!("cnn{attention} {}", channels.join("-"))
-    }
-
-    /// Normalised images (N, 32, 32, 3) to logits (N, 10).
-    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.head(&self.features(x, mode)?, mode)
-    }
-
-    /// Normalised images (N, 32, 32, 3) to the last feature map (N, 4, 4, channels).
-    fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x, mode))
-    }
-
-    /// The last feature map (N, 4, 4, channels) to logits (N, 10).
-    fn head(&self, features: &Tensor, mode: Mode) -> Result<Tensor> {
-        let hidden = self.hidden(features)?;
-        let hidden = match mode {
-            Mode::Train { seed, step } => {
-                ops::dropout(&hidden, self.dropout, &mut stream(seed, Purpose::Dropout, 0, step))?
-            }
-            Mode::Evaluate => hidden,
+        let channels: Vec<String> = self.shape.blocks.iter().map(|block| block.outputs.to_string()).collect();
+        let pool = match self.head.pool {
+            Pool::Flatten => "",
+            Pool::Average => " average",
         };
-        self.fc2.forward(&hidden)
+        format!("cnn{attention} {}{pool}", channels.join("-"))
     }
 
-    /// The last feature map (N, 4, 4, channels) to the hidden layer before dropout, (N, hidden).
-    fn hidden(&self, features: &Tensor) -> Result<Tensor> {
-        ops::relu(&self.fc1.forward(&ops::flatten_planes(features)?)?)
+    pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.forward_observed(x, mode, |_, _| Ok(()))
+    }
+
+    pub(super) fn evaluate(&self, x: &Tensor, active: &mut ActiveChannels) -> Result<Tensor> {
+        self.forward_observed(x, Mode::Evaluate, |block, y| active.mark(self.shape.layers(), block, y))
+    }
+
+    /// `observe` sees, of each block from 0, what its operation gives, before attention that follows the operation.
+    fn forward_observed(
+        &self,
+        x: &Tensor,
+        mode: Mode,
+        mut observe: impl FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
+        let mut x = x.clone();
+        for (number, block) in self.blocks.iter().enumerate() {
+            let y = block.operation(&x, mode)?;
+            observe(number, &y)?;
+            x = block.attention.finish(y)?;
+        }
+        self.head.forward(&x, mode)
     }
 }
 
 /// Convolution 3 x 3 → batch normalisation → ReLU → attention → max-pool 2 x 2.
-struct Block {
-    conv_weight: Tensor,
-    conv_bias: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    running_mean: Var,
-    running_variance: Var,
-    batches_tracked: Var,
-    attention: Attention,
+pub(super) struct Block {
+    pub conv_weight: Tensor,
+    pub conv_bias: Tensor,
+    pub norm_weight: Tensor,
+    pub norm_bias: Tensor,
+    pub running_mean: Var,
+    pub running_variance: Var,
+    pub batches_tracked: Var,
+    pub attention: Box<dyn Attention>,
 }
 
 impl Block {
-    fn new(
-        builder: &mut Builder,
-        attention: AttentionKind,
-        number: usize,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Self> {
-        let device = builder.device;
-        let fan_in = inputs * 3 * 3;
+    fn new(builder: &mut Builder, shape: &BlockShape) -> Result<Self> {
+        let [conv_weight, conv_bias, norm_weight, norm_bias] = builder.parameters(shape.parameters())?;
+        let (number, outputs, device) = (shape.number, shape.outputs, builder.device);
+        let mut buffer = |name, value: Tensor| builder.buffer(format!("bn{number}.{name}"), &value);
+        let running_mean = buffer("running_mean", Tensor::zeros(outputs, DType::F32, device)?)?;
+        let running_variance = buffer("running_var", Tensor::ones(outputs, DType::F32, device)?)?;
+        let batches_tracked = buffer("num_batches_tracked", Tensor::zeros((), DType::I64, device)?)?;
+        let kind = attention::kind(shape.attention);
+        let parameters = (kind.parameters)(shape).into_iter().map(|spec| builder.parameter(spec));
+        let attention = (kind.build)(parameters.collect::<Result<_>>()?);
         Ok(Self {
-            conv_weight: builder.uniform(format!("conv{number}.weight"), &[outputs, inputs, 3, 3], fan_in)?,
-            conv_bias: builder.uniform(format!("conv{number}.bias"), &[outputs], fan_in)?,
-            norm_weight: builder.constant(format!("bn{number}.weight"), outputs, 1.0)?,
-            norm_bias: builder.constant(format!("bn{number}.bias"), outputs, 0.0)?,
-            running_mean: builder
-                .buffer(format!("bn{number}.running_mean"), &Tensor::zeros(outputs, DType::F32, device)?)?,
-            running_variance: builder
-                .buffer(format!("bn{number}.running_var"), &Tensor::ones(outputs, DType::F32, device)?)?,
-            batches_tracked: builder
-                .buffer(format!("bn{number}.num_batches_tracked"), &Tensor::zeros((), DType::I64, device)?)?,
-            attention: Attention::new(builder, attention, number, outputs)?,
+            conv_weight,
+            conv_bias,
+            norm_weight,
+            norm_bias,
+            running_mean,
+            running_variance,
+            batches_tracked,
+            attention,
         })
     }
 
-    fn parameters(&self) -> ops::BlockParameters<'_> {
+    pub fn parameters(&self) -> ops::BlockParameters<'_> {
         ops::BlockParameters {
             weight: &self.conv_weight,
             bias: &self.conv_bias,
@@ -143,20 +122,18 @@ impl Block {
         }
     }
 
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let parameters = self.parameters();
+    /// All but the attention that follows it, from (N, H, W, inputs).
+    fn operation(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         match mode {
             Mode::Train { .. } => {
-                let (y, batch) = ops::conv_block_train(x, parameters)?;
+                let (y, batch) = ops::conv_block_train(x, self.parameters())?;
                 self.track(&batch)?;
-                self.attention.after_block(y)
+                Ok(y)
             }
-            Mode::Evaluate => self.attention.after_block(self.evaluate(x, parameters)?),
+            Mode::Evaluate => {
+                ops::conv_block_evaluate(x, self.parameters(), &self.running_mean, &self.running_variance)
+            }
         }
-    }
-
-    fn evaluate(&self, x: &Tensor, parameters: ops::BlockParameters) -> Result<Tensor> {
-        ops::conv_block_evaluate(x, parameters, &self.running_mean, &self.running_variance)
     }
 
     fn track(&self, batch: &ops::BatchStatistics) -> Result<()> {
@@ -169,22 +146,56 @@ impl Block {
     }
 }
 
-struct Linear {
+/// Pool → linear → ReLU → dropout → linear.
+pub(super) struct Head {
+    pub pool: Pool,
+    pub fc1: Linear,
+    pub fc2: Linear,
+    dropout: f32,
+}
+
+impl Head {
+    fn new(builder: &mut Builder, shape: &HeadShape, dropout: f32) -> Result<Self> {
+        let fc1 = Linear::new(builder, shape.first())?;
+        Ok(Self { pool: shape.pool, fc1, fc2: Linear::new(builder, shape.second())?, dropout })
+    }
+
+    /// The last feature map (N, H, W, C) to logits (N, classes).
+    fn forward(&self, features: &Tensor, mode: Mode) -> Result<Tensor> {
+        let hidden = self.hidden(features)?;
+        let hidden = match mode {
+            Mode::Train { seed, step } => {
+                ops::dropout(&hidden, self.dropout, &mut stream(seed, Purpose::Dropout, 0, step))?
+            }
+            Mode::Evaluate => hidden,
+        };
+        self.fc2.forward(&hidden)
+    }
+
+    /// The last feature map (N, H, W, C) to the hidden layer before dropout, (N, hidden).
+    pub fn hidden(&self, features: &Tensor) -> Result<Tensor> {
+        let vectors = match self.pool {
+            Pool::Flatten => ops::flatten_planes(features)?,
+            Pool::Average => ops::global_average(features)?,
+        };
+        ops::relu(&self.fc1.forward(&vectors)?)
+    }
+}
+
+pub(super) struct Linear {
     /// (outputs, inputs)
-    weight: Tensor,
-    bias: Tensor,
+    pub weight: Tensor,
+    pub bias: Tensor,
 }
 
 impl Linear {
-    fn new(builder: &mut Builder, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
-        Ok(Self {
-            weight: builder.uniform(format!("{name}.weight"), &[outputs, inputs], inputs)?,
-            bias: builder.uniform(format!("{name}.bias"), &[outputs], inputs)?,
-        })
+    fn new(builder: &mut Builder, parameters: [ParameterSpec; 2]) -> Result<Self> {
+        let [weight, bias] = builder.parameters(parameters)?;
+        Ok(Self { weight, bias })
     }
 
     /// (N, inputs) to (N, outputs).
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         ops::linear(x, &self.weight, &self.bias)
     }
 }
@@ -195,7 +206,7 @@ mod tests {
     use crate::ops::gradient_check::{assert_gradient, normal};
 
     fn tiny() -> Cnn {
-        let config = ModelConfig { channels: [4, 6, 8], hidden: 16, ..ModelConfig::default() };
+        let config = ModelConfig { channels: vec![4, 6, 8], hidden: 16, ..ModelConfig::default() };
         Cnn::new(&config, 0, &Device::Cpu).expect("a network")
     }
 

@@ -1,9 +1,143 @@
-//! The network, its initial weights, weights on disk, and what it costs.
+//! The network: its architecture, its initial weights, weights on disk, and what it costs.
 
+mod active_channels;
 pub mod attention;
-pub mod cnn;
-pub mod flops;
+mod backward;
+mod cnn;
+mod flops;
 mod init;
+mod shape;
+mod trace;
 pub mod weights;
 
-pub use cnn::{ActiveChannels, Cnn, ForwardTrace, Layer, LogitGradients, Mode, UnknownLayer};
+use candle_core::{Device, Result, Tensor};
+
+pub use active_channels::ActiveChannels;
+pub use backward::LogitGradients;
+pub use cnn::Cnn;
+pub use flops::Flops;
+pub use shape::{NetworkShape, ShapeError};
+pub use trace::ForwardTrace;
+
+use crate::config::ModelConfig;
+use crate::data::DatasetInfo;
+use weights::Weights;
+
+/// How a batch goes through a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Statistics of the batch, which move the running statistics; dropout by the mask of this step.
+    Train { seed: u64, step: u64 },
+    /// Running statistics, no dropout; changes nothing.
+    Evaluate,
+}
+
+/// A convolution of a network, and the size of its output. A layer is addressed by its index, from 0, in the order of the
+/// network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerInfo {
+    /// As in the `state_dict`, such as `conv3`.
+    pub name: String,
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+/// A name that no layer of the network has.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no layer {name:?}; this network has {}", known.join(", "))]
+pub struct UnknownLayer {
+    name: String,
+    known: Vec<String>,
+}
+
+/// A classifier of images.
+pub enum Network {
+    Cnn(Cnn),
+}
+
+impl Network {
+    /// The configured network for the images and classes of a data set, with PyTorch's default initialisation, drawn from
+    /// `seed`.
+    ///
+    /// # Errors
+    /// A [`ShapeError`] in candle's error, or there is no memory on the device.
+    pub fn new(config: &ModelConfig, dataset: &DatasetInfo, seed: u64, device: &Device) -> Result<Self> {
+        let shape = NetworkShape::new(config, dataset).map_err(candle_core::Error::wrap)?;
+        Ok(Self::Cnn(Cnn::new(shape, config, seed, device)?))
+    }
+
+    pub fn shape(&self) -> &NetworkShape {
+        match self {
+            Self::Cnn(cnn) => cnn.shape(),
+        }
+    }
+
+    pub fn weights(&self) -> &Weights {
+        match self {
+            Self::Cnn(cnn) => cnn.weights(),
+        }
+    }
+
+    /// In a few words, such as `cnn 32-64-128` or `cnn-se 32-64-128`.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Cnn(cnn) => cnn.summary(),
+        }
+    }
+
+    pub fn layers(&self) -> &[LayerInfo] {
+        self.shape().layers()
+    }
+
+    /// The index of the layer of that name.
+    ///
+    /// # Errors
+    /// There is none; the error lists those that there are.
+    pub fn layer(&self, name: &str) -> std::result::Result<usize, UnknownLayer> {
+        self.layers().iter().position(|layer| layer.name == name).ok_or_else(|| UnknownLayer {
+            name: name.to_owned(),
+            known: self.layers().iter().map(|layer| layer.name.clone()).collect(),
+        })
+    }
+
+    /// Normalised images (N, H, W, C) to logits (N, classes).
+    ///
+    /// # Errors
+    /// Those of the operations, as of all that follow.
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        match self {
+            Self::Cnn(cnn) => cnn.forward(x, mode),
+        }
+    }
+
+    /// The same logits as [`Network::forward`] in evaluation mode; marks the channels that are active.
+    pub fn evaluate(&self, x: &Tensor, active: &mut ActiveChannels) -> Result<Tensor> {
+        match self {
+            Self::Cnn(cnn) => cnn.evaluate(x, active),
+        }
+    }
+
+    /// Normalised images (N, H, W, C) in evaluation mode, with what each layer makes of them. The logits are those of
+    /// [`Network::forward`], but for rounding.
+    pub fn trace(&self, x: &Tensor) -> Result<ForwardTrace> {
+        match self {
+            Self::Cnn(cnn) => cnn.trace(x),
+        }
+    }
+
+    /// The gradients of logits by the output of the last layer: for each row an image of `trace`, and the class whose logit
+    /// is differentiated.
+    ///
+    /// # Errors
+    /// There is no such image or class.
+    pub fn logit_gradients<'a>(
+        &'a self,
+        trace: &'a ForwardTrace,
+        rows: &[(usize, usize)],
+    ) -> Result<LogitGradients<'a>> {
+        match self {
+            Self::Cnn(cnn) => cnn.logit_gradients(trace, rows),
+        }
+    }
+}

@@ -157,7 +157,8 @@ pub fn apply3(a: &Tensor, b: &Tensor, c: &Tensor, op: impl CustomOp3 + Send + Sy
 mod tests {
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
-    use crate::model::{Cnn, Mode};
+    use crate::data::DatasetInfo;
+    use crate::model::{Mode, Network};
     use crate::ops::reference::{real, tensor};
     use crate::ops::{cross_entropy, relu};
     use candle_core::{Device, Var};
@@ -165,8 +166,8 @@ mod tests {
     #[test]
     fn gradients_are_candles_to_the_bit() -> Result<()> {
         for attention in AttentionKind::ALL {
-            let config = ModelConfig { channels: [16, 32, 32], hidden: 20, attention, ..ModelConfig::default() };
-            let cnn = Cnn::new(&config, 0, &Device::Cpu)?;
+            let config = ModelConfig { channels: vec![16, 32, 32], hidden: 20, attention, ..ModelConfig::default() };
+            let cnn = Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu)?;
             let x = tensor(real(1, 5 * 32 * 32 * 3), &[5, 32, 32, 3]);
             let labels = Tensor::new(&[1u32, 2, 3, 4, 5], &Device::Cpu)?;
             let loss = || cross_entropy(&cnn.forward(&x, Mode::Train { seed: 0, step: 1 })?, &labels);

@@ -101,13 +101,14 @@ mod tests {
 
     use super::*;
     use crate::config::ModelConfig;
-    use crate::model::Cnn;
+    use crate::data::DatasetInfo;
+    use crate::model::Network;
     use crate::model::weights::deserialize;
 
     #[test]
     fn everything_wrong_with_the_state_is_listed_and_nothing_is_changed() -> Result<()> {
-        let config = ModelConfig { channels: [2, 3, 4], hidden: 5, ..ModelConfig::default() };
-        let cnn = Cnn::new(&config, 1, &Device::Cpu)?;
+        let config = ModelConfig { channels: vec![2, 3, 4], hidden: 5, ..ModelConfig::default() };
+        let cnn = Network::new(&config, &DatasetInfo::cifar10(), 1, &Device::Cpu)?;
         let mut adam = Adam::new(OptimizerConfig::default(), cnn.weights())?;
         let whole = adam.to_safetensors()?;
         adam.load(&whole, Path::new("whole"))?;

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::recorder::StepResult;
 use crate::config::BestBy;
-use crate::model::Cnn;
+use crate::model::Network;
 use crate::optim::Adam;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, CheckpointSaved};
@@ -183,7 +183,7 @@ impl Checkpoints {
     /// taken (the same step, saved before something else changed) gets a number: nothing saved is overwritten.
     pub fn save(
         &self,
-        cnn: &Cnn,
+        cnn: &Network,
         adam: &Adam,
         state: &TrainState,
         name: &str,
@@ -295,13 +295,13 @@ impl Checkpoint {
         self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
     }
 
-    pub fn load(&self, cnn: &Cnn, adam: &mut Adam) -> Result<()> {
+    pub fn load(&self, cnn: &Network, adam: &mut Adam) -> Result<()> {
         self.load_weights(cnn)?;
         adam.load(&self.optimizer, &self.path.join(OPTIMIZER))
     }
 
     /// The weights alone.
-    pub fn load_weights(&self, cnn: &Cnn) -> Result<()> {
+    pub fn load_weights(&self, cnn: &Network) -> Result<()> {
         cnn.weights().load_bytes(&self.model, &self.path.join(MODEL))
     }
 }
@@ -390,11 +390,12 @@ fn hex_sha256(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::config::{ModelConfig, OptimizerConfig};
+    use crate::data::DatasetInfo;
     use candle_core::Device;
 
-    fn network(seed: u64) -> (Cnn, Adam) {
-        let config = ModelConfig { channels: [2, 3, 4], hidden: 5, ..ModelConfig::default() };
-        let cnn = Cnn::new(&config, seed, &Device::Cpu).expect("a network");
+    fn network(seed: u64) -> (Network, Adam) {
+        let config = ModelConfig { channels: vec![2, 3, 4], hidden: 5, ..ModelConfig::default() };
+        let cnn = Network::new(&config, &DatasetInfo::cifar10(), seed, &Device::Cpu).expect("a network");
         let adam = Adam::new(OptimizerConfig::default(), cnn.weights()).expect("an optimizer");
         (cnn, adam)
     }
@@ -432,7 +433,7 @@ mod tests {
         assert_eq!(checkpoint.state, state);
         let ((saved, _), (cnn, mut adam)) = (network(7), network(1));
         checkpoint.load(&cnn, &mut adam).expect("loads");
-        let bytes = |cnn: &Cnn| cnn.weights().to_safetensors().expect("bytes");
+        let bytes = |cnn: &Network| cnn.weights().to_safetensors().expect("bytes");
         assert_eq!(bytes(&cnn), bytes(&saved));
     }
 

@@ -10,7 +10,7 @@ use crate::data::Dataset;
 use crate::data::loader::evaluation_batch;
 use crate::metrics::Confusion;
 use crate::metrics::{confidences, predicted};
-use crate::model::{ActiveChannels, Cnn};
+use crate::model::{ActiveChannels, Network};
 use crate::ops;
 use crate::run::event::Prediction;
 use crate::run::probe::MISTAKES;
@@ -28,7 +28,7 @@ impl Evaluation {
     /// Evaluates a range of images; returns their logits (N, 10).
     pub fn add_batch(
         &mut self,
-        cnn: &Cnn,
+        cnn: &Network,
         dataset: &Dataset,
         range: Range<usize>,
         device: &Device,

@@ -12,7 +12,8 @@ use super::{plan_of_epoch, to_tensors};
 use crate::config::Config;
 use crate::data::loader::{evaluation_batch, train_batches, train_batches_here};
 use crate::data::{Dataset, sample};
-use crate::model::{Cnn, Mode};
+use crate::data::DatasetInfo;
+use crate::model::{Mode, Network};
 use crate::optim::Adam;
 use crate::run::step_time::{Breakdown, StepTime};
 
@@ -32,7 +33,7 @@ const PEAK_PRODUCTS: usize = 5;
 pub struct Bench {
     config: Config,
     device: Device,
-    cnn: Cnn,
+    cnn: Network,
     adam: Adam,
     train_data: Arc<Dataset>,
     test_data: Dataset,
@@ -41,7 +42,7 @@ pub struct Bench {
 impl Bench {
     /// The configured network, and as many of the sample's images as fill whole batches: some come twice.
     pub fn new(config: Config, device: Device) -> Result<Self> {
-        let cnn = Cnn::new(&config.model, config.run.seed, &device)?;
+        let cnn = Network::new(&config.model, &DatasetInfo::cifar10(), config.run.seed, &device)?;
         let adam = Adam::new(config.optimizer.clone(), cnn.weights())?;
         let (train_data, test_data) = sample::read()?;
         let train_data = Arc::new(in_whole_batches(&train_data, config.train.batch_size));
@@ -49,7 +50,7 @@ impl Bench {
         Ok(Self { config, device, cnn, adam, train_data, test_data })
     }
 
-    pub fn cnn(&self) -> &Cnn {
+    pub fn network(&self) -> &Network {
         &self.cnn
     }
 

@@ -10,8 +10,8 @@ use super::checkpoint::{self, Checkpoints, TrainState};
 use super::device;
 use super::recorder::Recorder;
 use crate::config::{BestBy, Config, LEARNING_RATES};
-use crate::data::{self, Dataset};
-use crate::model::Cnn;
+use crate::data::{self, Dataset, DatasetInfo};
+use crate::model::Network;
 use crate::optim::Adam;
 use crate::run::control;
 use crate::run::dir::RunDir;
@@ -24,7 +24,7 @@ pub struct Session {
     pub train_data: Arc<Dataset>,
     pub test_data: Dataset,
     pub device: Device,
-    pub cnn: Cnn,
+    pub cnn: Network,
     pub adam: Adam,
     pub state: TrainState,
     checkpoints: Checkpoints,
@@ -38,7 +38,7 @@ type LastSaved = Option<(TrainState, String)>;
 
 /// What training goes on from.
 struct Beginning {
-    cnn: Cnn,
+    cnn: Network,
     adam: Adam,
     state: TrainState,
     last_saved: LastSaved,
@@ -46,7 +46,7 @@ struct Beginning {
 
 /// The run's latest checkpoint that is whole, or what the run begins with; and what is wrong with those passed over.
 fn latest_or_beginning(dir: &RunDir, config: &Config, device: &Device) -> Result<(Beginning, Vec<anyhow::Error>)> {
-    let cnn = Cnn::new(&config.model, config.run.seed, device)?;
+    let cnn = Network::new(&config.model, &DatasetInfo::cifar10(), config.run.seed, device)?;
     let mut adam = Adam::new(config.optimizer.clone(), cnn.weights())?;
     let (latest, passed_over) = checkpoint::latest_whole(dir)?;
     let mut state = TrainState::new(config.optimizer.learning_rate);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use candle_core::{Result, Tensor};
 
-use crate::model::{Cnn, Mode};
+use crate::model::{Mode, Network};
 use crate::ops;
 use crate::optim::Adam;
 use crate::run::step_time::StepTime;
@@ -30,12 +30,12 @@ impl Step {
 
 /// Moves the weights by the gradient of the mean loss of a batch: images (N, 32, 32, 3) and labels (N). A loss or
 /// gradient that is not finite never reaches them, nor the running estimates: all is as it was.
-pub fn step(cnn: &Cnn, adam: &mut Adam, learning_rate: f64, x: &Tensor, labels: &Tensor, mode: Mode) -> Result<Step> {
+pub fn step(cnn: &Network, adam: &mut Adam, learning_rate: f64, x: &Tensor, labels: &Tensor, mode: Mode) -> Result<Step> {
     // On a compute thread, so that the many short parallel parts of a step need no hand-over to one.
     x.device().with_context(|| take(cnn, adam, learning_rate, x, labels, mode))
 }
 
-fn take(cnn: &Cnn, adam: &mut Adam, learning_rate: f64, x: &Tensor, labels: &Tensor, mode: Mode) -> Result<Step> {
+fn take(cnn: &Network, adam: &mut Adam, learning_rate: f64, x: &Tensor, labels: &Tensor, mode: Mode) -> Result<Step> {
     let started = Instant::now();
     let estimates = cnn.weights().copy_buffers()?;
     let ((logits, loss), tape) = ops::tape::record(|| {
@@ -70,16 +70,17 @@ fn take(cnn: &Cnn, adam: &mut Adam, learning_rate: f64, x: &Tensor, labels: &Ten
 mod tests {
     use super::*;
     use crate::config::{ModelConfig, OptimizerConfig};
+    use crate::data::DatasetInfo;
     use crate::ops::gradient_check::normal;
     use candle_core::{DType, Device};
 
     #[test]
     fn a_batch_that_is_not_finite_changes_nothing_and_the_next_one_is_as_if_it_had_not_been() -> anyhow::Result<()> {
-        let config = ModelConfig { channels: [4, 6, 8], hidden: 16, ..ModelConfig::default() };
+        let config = ModelConfig { channels: vec![4, 6, 8], hidden: 16, ..ModelConfig::default() };
         let labels = Tensor::new(&[1u32, 2, 3, 4, 5], &Device::Cpu)?;
         let good = normal(1, &[5, 32, 32, 3]).to_dtype(DType::F32)?;
         let steps = |batches: &[&Tensor]| -> anyhow::Result<(Vec<bool>, [Vec<u8>; 2])> {
-            let cnn = Cnn::new(&config, 0, &Device::Cpu)?;
+            let cnn = Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu)?;
             let mut adam = Adam::new(OptimizerConfig::default(), cnn.weights())?;
             let mut finite = vec![];
             for batch in batches {

@@ -14,7 +14,8 @@ use taper::config::{Config, LEARNING_RATES, ModelConfig, OptimizerConfig};
 use taper::data::cifar::{parse_records, to_records};
 use taper::data::npm::read_labels;
 use taper::data::pickle::parse_batch;
-use taper::model::Cnn;
+use taper::data::DatasetInfo;
+use taper::model::Network;
 use taper::optim::Adam;
 use taper::run::event::{Command, Record};
 use taper::run::lock::Liveness;
@@ -126,9 +127,9 @@ pub fn checkpoint(bytes: &[u8]) {
 }
 
 /// As small as can be.
-pub fn network() -> (Cnn, Adam) {
-    let config = ModelConfig { channels: [1, 1, 1], hidden: 1, ..ModelConfig::default() };
-    let cnn = Cnn::new(&config, 0, &Device::Cpu).expect("a network");
+pub fn network() -> (Network, Adam) {
+    let config = ModelConfig { channels: vec![1, 1, 1], hidden: 1, ..ModelConfig::default() };
+    let cnn = Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu).expect("a network");
     let adam = Adam::new(OptimizerConfig::default(), cnn.weights()).expect("an optimizer");
     (cnn, adam)
 }

@@ -11,7 +11,8 @@ use candle_core::Device;
 use super::super::say;
 use crate::commands::failure;
 use crate::config::Config;
-use crate::model::Cnn;
+use crate::data::DatasetInfo;
+use crate::model::Network;
 use crate::optim::Adam;
 use crate::run::control::Control;
 use crate::run::dir::RunDir;
@@ -95,9 +96,9 @@ fn finding(subject: impl Into<String>, health: Health, text: impl Into<String>) 
 }
 
 /// Also the network and optimizer of the run, into which its checkpoints must fit.
-fn config(run: &RunDir) -> (Finding, Option<(Cnn, Adam)>) {
+fn config(run: &RunDir) -> (Finding, Option<(Network, Adam)>) {
     let built = Config::load(Some(&run.config()), &[]).map_err(anyhow::Error::from).and_then(|config| {
-        let cnn = Cnn::new(&config.model, config.run.seed, &Device::Cpu)?;
+        let cnn = Network::new(&config.model, &DatasetInfo::cifar10(), config.run.seed, &Device::Cpu)?;
         let adam = Adam::new(config.optimizer.clone(), cnn.weights())?;
         Ok((cnn, adam))
     });
@@ -165,7 +166,7 @@ fn log(run: &RunDir) -> Vec<Finding> {
     findings
 }
 
-fn checkpoints(run: &RunDir, mut network: Option<&mut (Cnn, Adam)>) -> Vec<Finding> {
+fn checkpoints(run: &RunDir, mut network: Option<&mut (Network, Adam)>) -> Vec<Finding> {
     let paths = match checkpoint::paths(run) {
         Ok(paths) => paths,
         Err(error) => return vec![finding("checkpoints", Health::Damaged, failure::describe(&error))],
@@ -185,7 +186,7 @@ fn checkpoints(run: &RunDir, mut network: Option<&mut (Cnn, Adam)>) -> Vec<Findi
     findings
 }
 
-fn one_checkpoint(path: &Path, network: Option<&mut (Cnn, Adam)>, all: &[PathBuf]) -> Finding {
+fn one_checkpoint(path: &Path, network: Option<&mut (Network, Adam)>, all: &[PathBuf]) -> Finding {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let read = Checkpoint::read(path).and_then(|checkpoint| {
         if let Some((cnn, adam)) = network {

@@ -3,155 +3,95 @@
 //! "The output of a layer" is that of the convolution itself, before batch normalisation: what a PyTorch forward hook on
 //! `conv3` gives, and what `pytorch-grad-cam` takes for its target layer.
 
-mod backward;
-
-use std::fmt;
-use std::str::FromStr;
-
 use candle_core::{Result, Tensor};
 
-use super::{Block, Cnn};
-use crate::model::attention::{Attended, AttentionWeights};
+use super::attention::{Attended, AttentionWeights};
+use super::cnn::{Block, Cnn};
 use crate::ops;
-pub use backward::LogitGradients;
 
-/// A convolution, by its name in the `state_dict`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Layer {
-    Conv1,
-    Conv2,
-    Conv3,
-}
-
-impl Layer {
-    /// In the order of the network.
-    pub const ALL: [Self; 3] = [Self::Conv1, Self::Conv2, Self::Conv3];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Conv1 => "conv1",
-            Self::Conv2 => "conv2",
-            Self::Conv3 => "conv3",
-        }
-    }
-
-    /// Of its block, from 0.
-    pub fn index(self) -> usize {
-        match self {
-            Self::Conv1 => 0,
-            Self::Conv2 => 1,
-            Self::Conv3 => 2,
-        }
-    }
-}
-
-impl fmt::Display for Layer {
-    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter.pad(self.name())
-    }
-}
-
-/// A name that no convolution of the network has.
-#[derive(Debug, thiserror::Error)]
-#[error("there is no layer {0:?}: the convolutions are conv1, conv2 and conv3")]
-pub struct UnknownLayer(String);
-
-impl FromStr for Layer {
-    type Err = UnknownLayer;
-
-    fn from_str(name: &str) -> std::result::Result<Self, UnknownLayer> {
-        Self::ALL.into_iter().find(|layer| layer.name() == name).ok_or_else(|| UnknownLayer(name.to_owned()))
-    }
-}
-
-/// What the network makes of images on the way to its logits. No gradient passes through it; [`LogitGradients`] gives those of
-/// the logits.
+/// What a network makes of images on the way to its logits. No gradient passes through it; [`super::LogitGradients`] gives
+/// those of the logits.
 pub struct ForwardTrace {
-    blocks: [LayerTrace; 3],
-    /// The last feature map, (N, H, W, C),
-    features: Tensor,
-    /// what the head makes of it before dropout, (N, hidden),
-    hidden: Tensor,
-    /// and the logits, (N, 10).
+    pub(super) layers: Vec<LayerTrace>,
+    /// The last feature map, (N, H, W, C).
+    pub(super) features: Tensor,
+    /// The hidden layer before dropout, (N, hidden).
+    pub(super) hidden: Tensor,
+    /// (N, classes)
     pub logits: Tensor,
 }
 
-struct LayerTrace {
+pub(super) struct LayerTrace {
     /// (N, H, W, C)
-    convolved: Tensor,
+    pub convolved: Tensor,
     attention: AttentionWeights,
     /// Where a kernel does what follows the convolution.
-    open: Option<ops::BlockTrace>,
+    pub kernel: Option<ops::BlockTrace>,
 }
 
 impl ForwardTrace {
     /// The output of a convolution, (N, H, W, C).
-    pub fn output(&self, layer: Layer) -> &Tensor {
-        &self.blocks[layer.index()].convolved
+    pub fn output(&self, layer: usize) -> &Tensor {
+        &self.layers[layer].convolved
     }
 
-    /// What the block of that layer attended to.
-    pub fn attention(&self, layer: Layer) -> &AttentionWeights {
-        &self.blocks[layer.index()].attention
+    /// The attention of a layer's block.
+    pub fn attention(&self, layer: usize) -> &AttentionWeights {
+        &self.layers[layer].attention
     }
 }
 
 impl Cnn {
-    /// Normalised images (N, 32, 32, 3) through the open network. The logits are [`Cnn::forward`]'s in evaluation mode,
-    /// but for rounding.
-    ///
-    /// # Errors
-    /// Those of the operations.
-    pub fn trace(&self, x: &Tensor) -> Result<ForwardTrace> {
-        let mut x = x.clone();
-        let mut look = |block: &Block| -> Result<LayerTrace> {
-            let convolved = block.convolve(&x)?.detach();
-            let (trace, output) = match block.open(&convolved)? {
-                Some(open) => {
-                    let attention = AttentionWeights { gates: open.gates.clone(), ..AttentionWeights::default() };
-                    let output = open.output.clone();
-                    (LayerTrace { convolved, attention, open: Some(open) }, output)
-                }
-                None => {
-                    let Attended { output, weights } = block.attend(&convolved)?;
-                    let output = ops::pool_whole_windows(&output.detach())?;
-                    (LayerTrace { convolved, attention: weights.detach(), open: None }, output)
-                }
-            };
-            x = output;
-            Ok(trace)
-        };
-        let [first, second, third] = &self.blocks;
-        let blocks = [look(first)?, look(second)?, look(third)?];
-        let hidden = self.hidden(&x)?.detach();
-        let logits = self.fc2.forward(&hidden)?.detach();
-        Ok(ForwardTrace { blocks, features: x, hidden, logits })
+    pub(super) fn trace(&self, x: &Tensor) -> Result<ForwardTrace> {
+        let mut layers = Vec::with_capacity(self.blocks.len());
+        let mut features = x.clone();
+        for block in &self.blocks {
+            let (layer, output) = block.trace(&features)?;
+            layers.push(layer);
+            features = output;
+        }
+        let hidden = self.head.hidden(&features)?.detach();
+        let logits = self.head.fc2.forward(&hidden)?.detach();
+        Ok(ForwardTrace { layers, features, hidden, logits })
     }
 }
 
 impl Block {
+    /// Also the block's output, (N, H / 2, W / 2, C).
+    fn trace(&self, x: &Tensor) -> Result<(LayerTrace, Tensor)> {
+        let convolved = self.convolve(x)?.detach();
+        if let Some(kernel) = self.trace_by_kernel(&convolved)? {
+            let attention = AttentionWeights { channels: kernel.gates.clone(), ..AttentionWeights::default() };
+            let output = kernel.output.clone();
+            return Ok((LayerTrace { convolved, attention, kernel: Some(kernel) }, output));
+        }
+        let Attended { output, weights } = self.attend(&convolved)?;
+        let output = ops::pool_whole_windows(&output.detach())?;
+        Ok((LayerTrace { convolved, attention: weights.detach(), kernel: None }, output))
+    }
+
     /// (N, H, W, inputs) to (N, H, W, C).
-    fn convolve(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn convolve(&self, x: &Tensor) -> Result<Tensor> {
         ops::conv2d(x, &self.conv_weight.detach(), &self.conv_bias.detach(), 1, self.padding()?)
     }
 
-    fn padding(&self) -> Result<usize> {
+    pub fn padding(&self) -> Result<usize> {
         Ok(self.conv_weight.dim(2)? / 2)
     }
 
     /// What follows the convolution's output (N, H, W, C), by a kernel, where there is one.
-    fn open(&self, convolved: &Tensor) -> Result<Option<ops::BlockTrace>> {
+    fn trace_by_kernel(&self, convolved: &Tensor) -> Result<Option<ops::BlockTrace>> {
         ops::BlockTrace::new(convolved, self.parameters(), &self.running_mean, &self.running_variance)
     }
 
     /// From the convolution's output (N, H, W, C) to before the pool.
-    fn attend(&self, convolved: &Tensor) -> Result<Attended> {
+    pub fn attend(&self, convolved: &Tensor) -> Result<Attended> {
         let (mean, variance) = (self.running_mean.as_tensor(), self.running_variance.as_tensor());
         self.attention.attend(&ops::normalise_and_relu(convolved, &self.norm_weight, &self.norm_bias, mean, variance)?)
     }
 
     /// From the convolution's output (N, H, W, C) to the block's, (N, H / 2, W / 2, C); differentiable in that output.
-    fn finish(&self, convolved: &Tensor) -> Result<Tensor> {
+    pub fn finish(&self, convolved: &Tensor) -> Result<Tensor> {
         ops::pool_whole_windows(&self.attend(convolved)?.output)
     }
 }
@@ -166,7 +106,7 @@ mod tests {
     use crate::ops::gradient_check::{assert_gradient, close, normal};
 
     pub(super) fn network(attention: AttentionKind) -> Cnn {
-        let config = ModelConfig { channels: [16, 16, 32], hidden: 24, attention, ..ModelConfig::default() };
+        let config = ModelConfig { channels: vec![16, 16, 32], hidden: 24, attention, ..ModelConfig::default() };
         let cnn = Cnn::new(&config, 3, &Device::Cpu).expect("a network");
         // Running estimates that do something.
         let x = normal(7, &[6, 32, 32, 3]).to_dtype(DType::F32).expect("f32");
@@ -227,7 +167,7 @@ mod tests {
     #[test]
     fn the_non_local_network_begins_as_the_plain_one() -> Result<()> {
         let config =
-            ModelConfig { channels: [16, 16, 32], attention: AttentionKind::NonLocal, ..ModelConfig::default() };
+            ModelConfig { channels: vec![16, 16, 32], attention: AttentionKind::NonLocal, ..ModelConfig::default() };
         let cnn = Cnn::new(&config, 3, &Device::Cpu)?;
         let block = &cnn.blocks[2];
         let x = normal(1, &[2, 8, 8, 16]).to_dtype(DType::F32)?;

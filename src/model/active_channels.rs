@@ -1,39 +1,31 @@
-//! Evaluation that watches which channels fire.
+//! Which channels are active, and which are dead.
 
 use candle_core::{Result, Tensor};
 
-use super::{Cnn, Mode};
+use super::LayerInfo;
 use crate::ops;
 
-/// Of each block, which channels of its ReLU have been above zero somewhere. They are looked at in what the block's
-/// operation gives, behind its pool or channel gates: a maximum or a product with a gate is zero where they all are.
+/// Of each layer, the channels whose ReLU was above zero somewhere. They are marked in the output of the block's operation,
+/// behind its pool or channel attention: a maximum or a product with a positive factor is zero where they all are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActiveChannels {
     /// Empty before the first image.
-    blocks: Vec<Vec<bool>>,
+    layers: Vec<Vec<bool>>,
 }
 
 impl ActiveChannels {
-    /// The channels of each block, from 0, that never active.
+    /// The channels of each layer, from 0, that were never active.
     pub fn dead(&self) -> Vec<Vec<usize>> {
         let dead = |active: &Vec<bool>| (0..active.len()).filter(|&channel| !active[channel]).collect();
-        self.blocks.iter().map(dead).collect()
+        self.layers.iter().map(dead).collect()
     }
-}
 
-impl Cnn {
-    /// The logits of images in evaluation mode, as [`Cnn::forward`] gives them; notes what fires.
-    pub fn evaluate(&self, x: &Tensor, active: &mut ActiveChannels) -> Result<Tensor> {
-        if active.blocks.is_empty() {
-            active.blocks = self.blocks.iter().map(|block| vec![false; block.conv_bias.elem_count()]).collect();
+    /// Marks those of one of `layers` that are active in `y`, (N, H, W, C).
+    pub(super) fn mark(&mut self, layers: &[LayerInfo], layer: usize, y: &Tensor) -> Result<()> {
+        if self.layers.is_empty() {
+            self.layers = layers.iter().map(|layer| vec![false; layer.channels]).collect();
         }
-        let mut x = x.clone();
-        for (block, active) in self.blocks.iter().zip(&mut active.blocks) {
-            let y = block.evaluate(&x, block.parameters())?;
-            ops::mark_active(&y, active)?;
-            x = block.attention.after_block(y)?;
-        }
-        self.head(&x, Mode::Evaluate)
+        ops::mark_active(y, &mut self.layers[layer])
     }
 }
 
@@ -49,7 +41,7 @@ mod tests {
     fn a_channel_that_normalisation_sinks_is_dead_and_the_logits_are_the_networks() -> Result<()> {
         let x = normal(1, &[5, 32, 32, 3]).to_dtype(candle_core::DType::F32)?;
         for attention in AttentionKind::ALL {
-            let config = ModelConfig { channels: [16, 18, 20], hidden: 8, attention, ..ModelConfig::default() };
+            let config = ModelConfig { channels: vec![16, 18, 20], hidden: 8, attention, ..ModelConfig::default() };
             let cnn = Cnn::new(&config, 0, &Device::Cpu)?;
             let mut active = ActiveChannels::default();
             cnn.evaluate(&x, &mut active)?;

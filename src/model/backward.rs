@@ -1,61 +1,76 @@
-//! The gradients of logits by the outputs of the convolutions, for whoever explains a decision.
+//! The gradients of logits by the outputs of the convolutions, as explanations of a decision need them.
 //!
-//! In evaluation mode images do not touch each other, so gradients of many logits, of one image or of several, go back
-//! together, a row each. What the network made of an image on the way there is computed once, however many of its logits
-//! are asked for.
+//! In evaluation mode images do not touch each other, so gradients of many logits, of one image or of several, are computed
+//! together, a row each. The forward trace of an image is computed once, however many of its logits are differentiated.
 
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
 
-use super::{Block, Cnn, ForwardTrace, Layer};
+use super::ForwardTrace;
+use super::cnn::{Block, Cnn, Head};
+use crate::config::Pool;
 use crate::ops;
 
-/// Gradients of logits, at the end of a block.
+/// Gradients of logits, at the output of a layer's block.
 pub struct LogitGradients<'a> {
     cnn: &'a Cnn,
     trace: &'a ForwardTrace,
-    layer: Layer,
+    layer: usize,
     /// Of each row.
     images: Vec<usize>,
-    /// By the output of the block of `layer`, (rows, H / 2, W / 2, C).
+    /// By the output of the layer's block, (rows, H / 2, W / 2, C).
     gradients: Tensor,
 }
 
-impl<'a> LogitGradients<'a> {
-    /// For each row an image of `trace`, and the class whose logit is differentiated: at the last block.
-    ///
-    /// # Errors
-    /// There is no such image or class.
-    pub fn of_logits(cnn: &'a Cnn, trace: &'a ForwardTrace, rows: &[(usize, usize)]) -> Result<Self> {
+impl Cnn {
+    pub(super) fn logit_gradients<'a>(
+        &'a self,
+        trace: &'a ForwardTrace,
+        rows: &[(usize, usize)],
+    ) -> Result<LogitGradients<'a>> {
         let (images, classes) = trace.logits.dims2()?;
         if let Some((image, class)) = rows.iter().find(|&&(image, class)| image >= images || class >= classes) {
             bail!("the logit of class {class} of {classes}, of image {image} of {images}")
         }
         let (images, classes): (Vec<usize>, Vec<usize>) = rows.iter().copied().unzip();
         let hidden = select(&trace.hidden, &images)?;
-        let weights = select(&cnn.fc2.weight.detach(), &classes)?;
+        let (_, height, width, _) = trace.features.dims4()?;
+        let gradients = self.head.features_gradient(&hidden, &classes, height, width)?;
+        Ok(LogitGradients { cnn: self, trace, layer: self.blocks.len() - 1, images, gradients })
+    }
+}
+
+impl Head {
+    /// The gradients of a logit of each row by the last feature map, (rows, H, W, C), where `hidden` (rows, hidden) is the
+    /// hidden layer.
+    fn features_gradient(&self, hidden: &Tensor, classes: &[usize], height: usize, width: usize) -> Result<Tensor> {
+        let weights = select(&self.fc2.weight.detach(), classes)?;
         // ReLU's gradient at 0 is 0.
         let by_hidden = weights.mul(&hidden.gt(0.0)?.to_dtype(hidden.dtype())?)?;
-        let (_, height, width, _) = trace.features.dims4()?;
-        let gradients = ops::unflatten_planes(&by_hidden.matmul(&cnn.fc1.weight.detach())?, height, width)?;
-        Ok(Self { cnn, trace, layer: Layer::Conv3, images, gradients })
+        let by_vectors = by_hidden.matmul(&self.fc1.weight.detach())?;
+        match self.pool {
+            Pool::Flatten => ops::unflatten_planes(&by_vectors, height, width),
+            Pool::Average => ops::global_average_gradient(&by_vectors, height, width),
+        }
     }
+}
 
-    pub fn layer(&self) -> Layer {
+impl LogitGradients<'_> {
+    /// The index of the layer.
+    pub fn layer(&self) -> usize {
         self.layer
     }
 
-    /// What `f` makes of each row's gradient by the output of the layer's convolution, (H, W, C), and of that output for its
-    /// image.
+    /// `f` of the layer's output for each row's image, (H, W, C), and of the row's gradient by it.
     ///
     /// # Errors
     /// Those of the operations.
     pub fn map_rows<T: Send>(&self, f: impl Fn(&[f32], &[f32]) -> T + Sync) -> Result<Vec<T>> {
         let output = self.trace.output(self.layer);
-        let of_image = output.elem_count() / output.dim(0)?;
+        let image_len = output.elem_count() / output.dim(0)?;
         ops::with_elements(&output.to_device(&Device::Cpu)?, |outputs: &[f32]| {
-            let f = |row: usize, gradient: &[f32]| f(&outputs[self.images[row] * of_image..][..of_image], gradient);
-            if let Some(open) = &self.trace.blocks[self.layer.index()].open {
-                return open.gradients(&self.images, &self.gradients, f);
+            let f = |row: usize, gradient: &[f32]| f(&outputs[self.images[row] * image_len..][..image_len], gradient);
+            if let Some(kernel) = &self.trace.layers[self.layer].kernel {
+                return kernel.gradients(&self.images, &self.gradients, f);
             }
             let by_output = self.block().gradient_by_candle(&select(output, &self.images)?, &self.gradients)?;
             let rows: Vec<Vec<f32>> = by_output.flatten_from(1)?.to_dtype(DType::F32)?.to_vec2()?;
@@ -63,12 +78,12 @@ impl<'a> LogitGradients<'a> {
         })
     }
 
-    /// On to the block before, with those of the rows. None at the first.
+    /// The gradients of some of the rows at the layer before; none at the first.
     ///
     /// # Errors
     /// There is no such row.
     pub fn before(&self, rows: &[usize]) -> Result<Option<Self>> {
-        let Some(layer) = self.layer.index().checked_sub(1).map(|before| Layer::ALL[before]) else { return Ok(None) };
+        let Some(layer) = self.layer.checked_sub(1) else { return Ok(None) };
         let Some(images) = rows.iter().map(|&row| self.images.get(row).copied()).collect::<Option<Vec<_>>>() else {
             bail!("rows {rows:?} of {}", self.images.len())
         };
@@ -77,21 +92,21 @@ impl<'a> LogitGradients<'a> {
         let gradients = some.map_rows(|_, gradient| gradient.to_vec())?.concat();
         let shape = [&[rows.len()], &output.dims()[1..]].concat();
         let by_convolved = Tensor::from_vec(gradients, shape, output.device())?;
-        Ok(Some(Self { layer, gradients: self.block().convolve_back(&by_convolved)?, ..some }))
+        Ok(Some(Self { layer, gradients: self.block().input_gradient(&by_convolved)?, ..some }))
     }
 
-    fn block(&self) -> &'a Block {
-        &self.cnn.blocks[self.layer.index()]
+    fn block(&self) -> &Block {
+        &self.cnn.blocks[self.layer]
     }
 }
 
 impl Block {
     /// From gradients by the convolution's output (N, H, W, C) to those by its input (N, H, W, inputs).
-    fn convolve_back(&self, gradients: &Tensor) -> Result<Tensor> {
+    fn input_gradient(&self, gradients: &Tensor) -> Result<Tensor> {
         ops::conv2d_input_gradient(gradients, &self.conv_weight.detach(), self.padding()?)
     }
 
-    /// From gradients (N, H / 2, W / 2, C) by the block's output to those by its convolution's, of which `convolved` is.
+    /// From gradients (N, H / 2, W / 2, C) by the block's output to those by its convolution's output, which is `convolved`.
     fn gradient_by_candle(&self, convolved: &Tensor, gradients: &Tensor) -> Result<Tensor> {
         let convolved = Var::from_tensor(convolved)?;
         let product = self.finish(&convolved)?.mul(gradients)?.sum_all()?;

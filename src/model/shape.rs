@@ -1,0 +1,179 @@
+//! The architecture: which layers a network has, from its configuration and the size of its images, and what follows from
+//! their shapes alone. No tensor is made here.
+
+use super::LayerInfo;
+use super::attention;
+use super::init::Init;
+use super::weights::ParameterSpec;
+use crate::config::{AttentionKind, ModelConfig, Pool};
+use crate::data::DatasetInfo;
+
+/// Side of every convolution's kernel; half of it, rounded down, is the padding.
+const KERNEL: usize = 3;
+
+/// Positions of a feature map whose pairs non-local attention may compare: 64 MiB for each image.
+const MAX_ATTENDED_POSITIONS: usize = 64 * 64;
+
+/// Blocks of convolution, batch normalisation, ReLU, attention and max-pool, and then the head.
+#[derive(Clone, Debug)]
+pub struct NetworkShape {
+    pub blocks: Vec<BlockShape>,
+    pub head: HeadShape,
+    layers: Vec<LayerInfo>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct BlockShape {
+    /// From 1, as in the names of its parameters.
+    pub number: usize,
+    /// Channels of its input.
+    pub inputs: usize,
+    /// Channels of its convolution.
+    pub outputs: usize,
+    /// Of its input and its convolution's output; the pool halves it, as the width.
+    pub height: usize,
+    pub width: usize,
+    pub attention: AttentionKind,
+}
+
+/// Two linear layers with a ReLU and dropout between them.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadShape {
+    pub pool: Pool,
+    /// What the pool makes of the last feature map.
+    pub features: usize,
+    pub hidden: usize,
+    pub classes: usize,
+}
+
+/// A network that cannot be built as the configuration and the images are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShapeError {
+    #[error(
+        "model.channels = {channels:?}: each block halves the sides of its images, and of {width} x {height} pixels, so at \
+         most {fit} blocks fit, not {}", channels.len()
+    )]
+    TooManyBlocks { channels: Vec<usize>, width: usize, height: usize, fit: u32 },
+    #[error("model.attention = {attention} needs at least {least} channels in {}; model.channels = {channels:?}",
+        if *in_each { "each block" } else { "the last block" })]
+    TooFewChannels { attention: &'static str, least: usize, in_each: bool, channels: Vec<usize> },
+    #[error(
+        "model.attention = non-local would compare all pairs of {width} x {height} positions, at most \
+         {MAX_ATTENDED_POSITIONS} positions are possible: with more blocks (model.channels) the last one has fewer"
+    )]
+    TooManyPairs { width: usize, height: usize },
+}
+
+impl NetworkShape {
+    /// # Errors
+    /// The images are too small for so many blocks, or the attention does not fit the blocks.
+    pub fn new(config: &ModelConfig, dataset: &DatasetInfo) -> Result<Self, ShapeError> {
+        let ModelConfig { channels, attention, .. } = config;
+        let fit = dataset.height.min(dataset.width).checked_ilog2().unwrap_or(0);
+        if channels.len() > fit as usize {
+            let (channels, width, height) = (channels.clone(), dataset.width, dataset.height);
+            return Err(ShapeError::TooManyBlocks { channels, width, height, fit });
+        }
+        let mut blocks = Vec::with_capacity(channels.len());
+        let (mut inputs, mut height, mut width) = (dataset.channels, dataset.height, dataset.width);
+        for (number, &outputs) in (1..).zip(channels) {
+            let attention = attention::in_block(*attention, number == channels.len());
+            let block = BlockShape { number, inputs, outputs, height, width, attention };
+            block.check_attention(config)?;
+            blocks.push(block);
+            (inputs, height, width) = (outputs, height / 2, width / 2);
+        }
+        let features = match config.pool {
+            Pool::Flatten => inputs * height * width,
+            Pool::Average => inputs,
+        };
+        let head = HeadShape { pool: config.pool, features, hidden: config.hidden, classes: dataset.classes.len() };
+        let layers = blocks.iter().map(BlockShape::layer).collect();
+        Ok(Self { blocks, head, layers })
+    }
+
+    /// The convolutions, in the order of the network.
+    pub fn layers(&self) -> &[LayerInfo] {
+        &self.layers
+    }
+
+    /// The number of trained numbers.
+    pub fn parameter_count(&self) -> u64 {
+        let of_blocks: u64 = self.blocks.iter().map(BlockShape::parameter_count).sum();
+        of_blocks + count(&self.head.first()) + count(&self.head.second())
+    }
+
+    /// Of the weights on disk: parameters and running statistics.
+    pub fn weight_bytes(&self) -> u64 {
+        let buffers: u64 = self.blocks.iter().map(BlockShape::buffer_bytes).sum();
+        size_of::<f32>() as u64 * self.parameter_count() + buffers
+    }
+}
+
+impl BlockShape {
+    fn check_attention(&self, config: &ModelConfig) -> Result<(), ShapeError> {
+        let kind = attention::kind(self.attention);
+        if self.outputs < kind.min_channels {
+            let (least, in_each) = (kind.min_channels, !kind.only_in_last_block);
+            let (attention, channels) = (self.attention.name(), config.channels.clone());
+            return Err(ShapeError::TooFewChannels { attention, least, in_each, channels });
+        }
+        if self.attention == AttentionKind::NonLocal && self.positions() > MAX_ATTENDED_POSITIONS {
+            return Err(ShapeError::TooManyPairs { width: self.width, height: self.height });
+        }
+        Ok(())
+    }
+
+    fn layer(&self) -> LayerInfo {
+        let &Self { number, outputs, height, width, .. } = self;
+        LayerInfo { name: format!("conv{number}"), channels: outputs, height, width }
+    }
+
+    /// Of its convolution's output.
+    pub fn positions(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Weight and bias of the convolution and of the normalisation.
+    pub fn parameters(&self) -> [ParameterSpec; 4] {
+        let &Self { number, inputs, outputs, .. } = self;
+        let init = Init::Uniform { fan_in: inputs * KERNEL * KERNEL };
+        [
+            ParameterSpec::new(format!("conv{number}.weight"), &[outputs, inputs, KERNEL, KERNEL], init),
+            ParameterSpec::new(format!("conv{number}.bias"), &[outputs], init),
+            ParameterSpec::new(format!("bn{number}.weight"), &[outputs], Init::Ones),
+            ParameterSpec::new(format!("bn{number}.bias"), &[outputs], Init::Zeros),
+        ]
+    }
+
+    fn parameter_count(&self) -> u64 {
+        count(&self.parameters()) + count(&(attention::kind(self.attention).parameters)(self))
+    }
+
+    /// Two running statistics of each channel, and the count of batches.
+    fn buffer_bytes(&self) -> u64 {
+        (2 * self.outputs * size_of::<f32>() + size_of::<i64>()) as u64
+    }
+}
+
+impl HeadShape {
+    pub fn first(&self) -> [ParameterSpec; 2] {
+        linear("fc1", self.features, self.hidden)
+    }
+
+    pub fn second(&self) -> [ParameterSpec; 2] {
+        linear("fc2", self.hidden, self.classes)
+    }
+}
+
+fn linear(name: &str, inputs: usize, outputs: usize) -> [ParameterSpec; 2] {
+    let init = Init::Uniform { fan_in: inputs };
+    [
+        ParameterSpec::new(format!("{name}.weight"), &[outputs, inputs], init),
+        ParameterSpec::new(format!("{name}.bias"), &[outputs], init),
+    ]
+}
+
+fn count(parameters: &[ParameterSpec]) -> u64 {
+    parameters.iter().map(|parameter| parameter.len() as u64).sum()
+}
