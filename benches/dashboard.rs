@@ -75,6 +75,7 @@ fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
         parameters: 1_147_914,
         device: "cuda:0".into(),
         data: "CIFAR-10".into(),
+        dataset: taper::data::DatasetInfo::cifar10(),
         data_origin: "data/cifar-10-batches-bin".into(),
         notice: None,
         train_samples: 50_000,

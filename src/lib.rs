@@ -14,10 +14,12 @@
 //! * Intent and fact differ: a key sets "pausing", only the event sets "paused".
 //! * [`train`] and [`explain`] know no terminal; [`tui`] knows no candle.
 
+pub mod checksum;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod data;
+pub mod durable;
 pub mod explain;
 pub mod format;
 pub mod metrics;
@@ -29,6 +31,7 @@ pub mod render;
 pub mod run;
 pub mod schedule;
 pub mod simd;
+pub mod suggest;
 pub mod terminal_image;
 pub mod train;
 pub mod tui;

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use super::{named_or_live, say};
 use crate::cli::SetLrArgs;
 use crate::commands::failure::UsageError;
-use crate::config::LEARNING_RATES;
+use crate::config::check_learning_rate;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Command;
 use crate::run::socket::{Reply, SendError, send};
@@ -30,11 +30,6 @@ pub fn give(run: &RunDir, command: Command) -> Result<u8> {
 
 pub fn set_learning_rate(runs: &RunsDir, args: &SetLrArgs) -> Result<u8> {
     let learning_rate = args.learning_rate;
-    if !LEARNING_RATES.contains(&learning_rate) {
-        let (low, high) = (LEARNING_RATES.start(), LEARNING_RATES.end());
-        return Err(
-            UsageError(format!("learning rate {learning_rate}: must be a number from {low:e} to {high}")).into()
-        );
-    }
+    check_learning_rate(learning_rate).map_err(UsageError)?;
     command(runs, args.run.as_deref(), Command::SetLearningRate { learning_rate })
 }

@@ -25,13 +25,13 @@ use crate::explain::attention_map::{self, attention_maps};
 use crate::explain::feature_maps::{choose, feature_maps};
 use crate::explain::grad_cam::{Method, at_input, grad_cam};
 use crate::metrics::{confidences, predicted};
-use crate::model::attention::AttentionWeights;
 use crate::model::Network;
+use crate::model::attention::AttentionWeights;
 use crate::render::Drawing;
 use crate::render::Map;
 use crate::render::colour_map::ColourMode;
 use crate::run::dir::RunsDir;
-use crate::terminal_image::nearest::nearest;
+use crate::suggest::nearest;
 use crate::terminal_image::{self, ImageBackend, Images, Protocol};
 
 /// Feature maps that are shown unless told.

@@ -185,6 +185,7 @@ mod tests {
             parameters: 1_147_914,
             device: "cpu (2 threads)".into(),
             data: "CIFAR-10 sample".into(),
+            dataset: crate::data::DatasetInfo::cifar10(),
             data_origin: "built in".into(),
             notice: Some("the sample is in use; for the rest: taper data fetch".into()),
             train_samples: 16_000,

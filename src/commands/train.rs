@@ -10,6 +10,8 @@ use crate::cli::TrainArgs;
 use crate::commands::failure;
 use crate::commands::progress::Printer;
 use crate::config::Config;
+use crate::data::DatasetInfo;
+use crate::model::NetworkShape;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Outcome;
 use crate::run::spawn::{self, Handshake, SpawnError};
@@ -28,7 +30,9 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     if watch == Watch::Foreground {
         spawn::take_threads(config.run.threads).context("cannot start anew")?;
     }
-    let run = runs.create(args.name.as_deref(), &config)?;
+    let shape = NetworkShape::new(&config.model, &DatasetInfo::cifar10())?;
+    // f32, with the two moments of Adam beside each.
+    let run = runs.create(args.name.as_deref(), &config, 12 * shape.parameter_count())?;
     let begun = match watch {
         Watch::Foreground => in_foreground(&run, config),
         watch => spawn::spawn(&run, config.run.threads)

@@ -1,7 +1,7 @@
 //! The first line of a run's `config.toml`, a comment: the SHA-256 of what follows it. Without it a changed digit is
 //! another configuration, and nobody notices.
 
-use sha2::{Digest, Sha256};
+use crate::checksum::sha256;
 
 const START: &str = "# SHA-256";
 const LABEL: &str = "# SHA-256 of what follows: ";
@@ -22,5 +22,5 @@ pub fn is_unchanged(text: &str) -> bool {
 }
 
 fn first_line(toml: &str) -> String {
-    format!("{LABEL}{:x}{ADVICE}", Sha256::digest(toml))
+    format!("{LABEL}{}{ADVICE}", sha256(toml))
 }

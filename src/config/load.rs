@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use super::Config;
 use super::checksum::{is_unchanged, with_checksum};
 use super::validate::{RULES, Rule, broken};
-use crate::terminal_image::nearest::nearest;
+use crate::suggest::nearest;
 
 /// A value given on the command line, for one key.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,6 +9,16 @@ use super::Config;
 /// Learning rates that a configuration or a command may set.
 pub const LEARNING_RATES: RangeInclusive<f64> = 1e-12..=10.0;
 
+/// # Errors
+/// For people: the rate lies outside [`LEARNING_RATES`].
+pub fn check_learning_rate(learning_rate: f64) -> Result<(), String> {
+    if LEARNING_RATES.contains(&learning_rate) {
+        return Ok(());
+    }
+    let (low, high) = (LEARNING_RATES.start(), LEARNING_RATES.end());
+    Err(format!("learning rate {learning_rate}: must be a number from {low:e} to {high}"))
+}
+
 /// One key and the rule its value obeys.
 pub(super) struct Rule {
     /// `section.key`.

@@ -16,6 +16,7 @@ use md5::{Digest, Md5};
 
 use super::cifar::{self, BATCHES, Edition, Found, LAYOUT_NAMES, Layout};
 use super::{Dataset, npm};
+use crate::durable;
 
 /// Attempts in a row that bring nothing, once something has come.
 const FRUITLESS_ATTEMPTS: u32 = 5;
@@ -349,19 +350,12 @@ impl Staging {
     /// Writes `batches` as files of the binary layout and moves their folder to `target`.
     fn install(self, batches: &[Dataset], target: &Path) -> Result<()> {
         let folder = self.make_folder("batches")?;
-        let write = || -> io::Result<()> {
-            for (batch, name) in batches.iter().zip(BATCHES) {
-                let mut file = File::create(folder.join(format!("{name}.bin")))?;
-                file.write_all(&cifar::to_records(batch))?;
-                file.sync_all()?;
-            }
-            File::open(&folder)?.sync_all()
-        };
-        write().with_context(|| format!("writing the batches to {}", folder.display()))?;
-        fs::rename(&folder, target).with_context(|| format!("moving the batches to {}", target.display()))?;
-        if let Some(dir) = target.parent() {
-            File::open(dir).and_then(|dir| dir.sync_all()).with_context(|| format!("syncing {}", dir.display()))?;
+        for (batch, name) in batches.iter().zip(BATCHES) {
+            let path = folder.join(format!("{name}.bin"));
+            durable::create(&path, &cifar::to_records(batch)).with_context(|| format!("writing {}", path.display()))?;
         }
+        durable::rename_folder(&folder, target)
+            .with_context(|| format!("moving the batches to {}", target.display()))?;
         fs::remove_dir_all(&self.folder).with_context(|| format!("removing {}", self.folder.display()))
     }
 

@@ -14,9 +14,9 @@ pub mod sample;
 use anyhow::{Context, Result, bail, ensure};
 use rand::seq::SliceRandom;
 
+pub use self::info::DatasetInfo;
 use crate::config::{DataConfig, DataSource};
 use crate::random::{Purpose, stream};
-pub use info::DatasetInfo;
 
 /// Width and height of an image, in pixels.
 pub const SIDE: usize = 32;
@@ -113,6 +113,7 @@ impl Dataset {
 /// The data of a run, and what to tell the user about it.
 #[derive(Clone, Debug)]
 pub struct Source {
+    pub info: DatasetInfo,
     pub train: Dataset,
     /// What the run is judged by: the test set, or the held-out part of the training set.
     pub test: Dataset,
@@ -138,7 +139,7 @@ pub fn open(config: &DataConfig, seed: u64) -> Result<Source> {
             let notice = (!changed.is_empty()).then(|| {
                 format!("{} in {origin} not as published; `taper data inspect` tells more", changed.join(", "))
             });
-            Source { train, test, name: "CIFAR-10".into(), origin, notice }
+            Source { info: DatasetInfo::cifar10(), train, test, name: "CIFAR-10".into(), origin, notice }
         }
         (DataSource::Cifar10, None) => {
             bail!(
@@ -159,7 +160,14 @@ pub fn open(config: &DataConfig, seed: u64) -> Result<Source> {
                 train.len(),
                 test.len()
             );
-            Source { train, test, name: "CIFAR-10 sample".into(), origin: "built in".into(), notice: Some(notice) }
+            Source {
+                info: DatasetInfo::cifar10(),
+                train,
+                test,
+                name: "CIFAR-10 sample".into(),
+                origin: "built in".into(),
+                notice: Some(notice),
+            }
         }
     };
     if config.validation_examples > 0 {

@@ -95,8 +95,12 @@ mod tests {
     use crate::ops::gradient_check::normal;
 
     fn network() -> (Network, Tensor) {
-        let config =
-            ModelConfig { channels: vec![16, 16, 16], hidden: 12, attention: AttentionKind::Se, ..ModelConfig::default() };
+        let config = ModelConfig {
+            channels: vec![16, 16, 16],
+            hidden: 12,
+            attention: AttentionKind::Se,
+            ..ModelConfig::default()
+        };
         let x = normal(1, &[3, 32, 32, 3]).to_dtype(DType::F32).expect("f32");
         (Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu).expect("a network"), x)
     }

@@ -68,7 +68,9 @@ pub fn probe(
             maps: first,
             cams: cams.next().unwrap_or_default(),
             active,
-            gates: in_layers(|layer| trace.attention(layer).channels.as_ref().map(|all| gates(all, number)).transpose())?,
+            gates: in_layers(|layer| {
+                trace.attention(layer).channels.as_ref().map(|all| gates(all, number)).transpose()
+            })?,
             positions: in_layers(|layer| {
                 trace.attention(layer).positions.as_ref().map(|all| positions(all, number)).transpose()
             })?,

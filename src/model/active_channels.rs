@@ -31,32 +31,32 @@ impl ActiveChannels {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{Device, Tensor};
 
     use super::*;
-    use crate::config::{AttentionKind, ModelConfig};
-    use crate::ops::gradient_check::normal;
+    use crate::model::Mode;
+    use crate::model::testing::{cnn, images, with_attention};
 
     #[test]
-    fn a_channel_that_normalisation_sinks_is_dead_and_the_logits_are_the_networks() -> Result<()> {
-        let x = normal(1, &[5, 32, 32, 3]).to_dtype(candle_core::DType::F32)?;
-        for attention in AttentionKind::ALL {
-            let config = ModelConfig { channels: vec![16, 18, 20], hidden: 8, attention, ..ModelConfig::default() };
-            let cnn = Cnn::new(&config, 0, &Device::Cpu)?;
+    fn a_channel_that_normalisation_sinks_is_dead() -> Result<()> {
+        for (config, dataset) in with_attention(false) {
+            let x = images(1, 3, &dataset);
+            let (cnn, last) = (cnn(&config, &dataset, 0), config.channels.len());
+            let dead = |active: &ActiveChannels| active.dead()[last - 1].clone();
             let mut active = ActiveChannels::default();
             cnn.evaluate(&x, &mut active)?;
-            let [first, second, third] = &active.dead()[..] else { panic!("three blocks") };
-            assert!(first.is_empty() && !second.contains(&3) && !second.contains(&17), "{attention:?}: {second:?}");
-            assert!(third.len() < 20, "{attention:?}: all are dead");
+            assert_eq!(active.dead().len(), last);
+            assert!(!dead(&active).contains(&3) && !dead(&active).contains(&15), "{config:?}: {:?}", dead(&active));
 
-            let bias = cnn.weights().parameters.iter().find(|(name, _)| name == "bn2.bias").expect("there").1.clone();
-            let mut sunk = vec![0f32; 18];
-            (sunk[3], sunk[17]) = (-100.0, -100.0);
+            let name = format!("bn{last}.bias");
+            let bias = &cnn.weights().parameters.iter().find(|(known, _)| *known == name).expect("there").1;
+            let mut sunk = vec![0f32; config.channels[last - 1]];
+            (sunk[3], sunk[15]) = (-100.0, -100.0);
             bias.set(&Tensor::new(sunk, &Device::Cpu)?)?;
             let mut active = ActiveChannels::default();
             let logits = cnn.evaluate(&x, &mut active)?;
-            let dead = &active.dead()[1];
-            assert!(dead.contains(&3) && dead.contains(&17) && dead.len() < 18, "{attention:?}: {dead:?}");
+            let dead = dead(&active);
+            assert!(dead.contains(&3) && dead.contains(&15) && dead.len() < 15, "{config:?}: {dead:?}");
             assert_eq!(logits.to_vec2::<f32>()?, cnn.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?);
         }
         Ok(())

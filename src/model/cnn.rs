@@ -203,44 +203,68 @@ impl Linear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::{assert_gradient, normal};
+    use crate::data::DatasetInfo;
+    use crate::model::testing::{architectures, cnn, images, with_attention};
+    use crate::ops::gradient_check::{assert_gradient, close, normal};
+    use crate::ops::tape;
 
-    fn tiny() -> Cnn {
+    fn tiny() -> (Cnn, Tensor) {
         let config = ModelConfig { channels: vec![4, 6, 8], hidden: 16, ..ModelConfig::default() };
-        Cnn::new(&config, 0, &Device::Cpu).expect("a network")
+        let dataset = DatasetInfo::cifar10();
+        (cnn(&config, &dataset, 0), images(1, 5, &dataset))
     }
 
-    fn images() -> Tensor {
-        normal(1, &[5, 32, 32, 3]).to_dtype(DType::F32).expect("f32")
+    fn names(cnn: &Cnn) -> Vec<&str> {
+        cnn.weights().parameters.iter().map(|(name, _)| name.as_str()).collect()
     }
 
     #[test]
-    fn has_the_names_and_shapes_of_the_study() -> Result<()> {
-        let cnn = Cnn::new(&ModelConfig::default(), 0, &Device::Cpu)?;
-        let names: Vec<&str> = cnn.weights().parameters.iter().map(|(name, _)| name.as_str()).collect();
+    fn names_are_those_of_the_study() {
+        let cnn = cnn(&ModelConfig::default(), &DatasetInfo::cifar10(), 0);
+        let names = names(&cnn);
         assert_eq!(names[..4], ["conv1.weight", "conv1.bias", "bn1.weight", "bn1.bias"]);
         assert_eq!(names[12..], ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]);
-        assert_eq!(cnn.weights().parameter_count(), 1_147_914);
-        assert_eq!(cnn.weights().buffers.len(), 9);
+        let buffers: Vec<&str> = cnn.weights().buffers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(buffers[3..6], ["bn2.running_mean", "bn2.running_var", "bn2.num_batches_tracked"]);
         assert_eq!(cnn.summary(), "cnn 32-64-128");
-        Ok(())
     }
 
     #[test]
-    fn evaluation_changes_nothing_and_training_moves_the_running_estimates() -> Result<()> {
-        let cnn = tiny();
+    fn further_blocks_go_on_with_the_names() {
+        let (config, dataset) = architectures().pop().expect("five blocks");
+        let config = ModelConfig { attention: AttentionKind::Cbam, ..config };
+        let cnn = cnn(&config, &dataset, 0);
+        let last = ["conv5.weight", "conv5.bias", "bn5.weight", "bn5.bias", "ca5.fc.0.weight", "ca5.fc.2.weight"];
+        assert_eq!(names(&cnn)[28..34], last);
+        assert_eq!(cnn.summary(), "cnn-cbam 16-16-16-16-17 average");
+    }
+
+    #[test]
+    fn non_local_attention_is_in_the_last_block() {
+        for (config, dataset) in architectures() {
+            let config = ModelConfig { attention: AttentionKind::NonLocal, ..config };
+            let cnn = cnn(&config, &dataset, 0);
+            let attending: Vec<&str> = names(&cnn).into_iter().filter(|name| name.starts_with("nl")).collect();
+            let prefix = format!("nl{}.", config.channels.len());
+            assert!(attending.len() == 8 && attending.iter().all(|name| name.starts_with(&prefix)), "{attending:?}");
+        }
+    }
+
+    #[test]
+    fn evaluation_changes_nothing_and_training_moves_the_running_statistics() -> Result<()> {
+        let (cnn, x) = tiny();
         let before = cnn.weights().to_safetensors().expect("bytes");
-        let logits = cnn.forward(&images(), Mode::Evaluate)?;
+        let logits = cnn.forward(&x, Mode::Evaluate)?;
         assert_eq!(logits.dims(), [5, 10]);
         assert_eq!(cnn.weights().to_safetensors().expect("bytes"), before);
-        cnn.forward(&images(), Mode::Train { seed: 0, step: 1 })?;
+        cnn.forward(&x, Mode::Train { seed: 0, step: 1 })?;
         assert_ne!(cnn.weights().to_safetensors().expect("bytes"), before);
         Ok(())
     }
 
     #[test]
     fn an_image_is_evaluated_alike_in_every_batch() -> Result<()> {
-        let (cnn, x) = (tiny(), images());
+        let (cnn, x) = tiny();
         let together = cnn.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?;
         for (i, together) in together.iter().enumerate() {
             let alone = cnn.forward(&x.narrow(0, i, 1)?, Mode::Evaluate)?.to_vec2::<f32>()?;
@@ -252,15 +276,43 @@ mod tests {
     }
 
     #[test]
-    fn every_parameter_has_a_gradient() -> Result<()> {
-        let cnn = tiny();
-        let logits = cnn.forward(&images(), Mode::Train { seed: 0, step: 1 })?;
-        let loss = ops::cross_entropy(&logits, &Tensor::new(&[1u32, 2, 3, 4, 5], &Device::Cpu)?)?;
-        let gradients = loss.backward()?;
-        for (name, parameter) in &cnn.weights().parameters {
-            assert!(gradients.get(parameter).is_some(), "{name}");
+    fn the_gradients_of_the_tape_are_candles_to_the_bit() -> Result<()> {
+        for (config, dataset) in with_attention(false) {
+            let cnn = cnn(&config, &dataset, 0);
+            let x = images(1, 3, &dataset);
+            let labels = Tensor::new(&[1u32, 2, 0], &Device::Cpu)?;
+            let loss = || ops::cross_entropy(&cnn.forward(&x, Mode::Train { seed: 0, step: 1 })?, &labels);
+            let expected = loss()?.backward()?;
+            let (loss, tape) = tape::record(loss)?;
+            assert!(!tape::is_recording() && !loss.track_op());
+            let ours = tape.backward(&loss)?;
+            for (name, parameter) in &cnn.weights().parameters {
+                let of = |gradient: Option<&Tensor>| gradient.expect(name).flatten_all()?.to_vec1::<f32>();
+                assert_eq!(of(ours.get(parameter))?, of(expected.get(parameter))?, "{config:?}: {name}");
+            }
         }
         Ok(())
+    }
+
+    #[test]
+    fn the_gradients_of_the_head_are_finite_differences() {
+        let (features, hidden, classes) = (normal(1, &[2, 3, 2, 2]), 4, 3);
+        for (pool, inputs) in [(Pool::Flatten, 12), (Pool::Average, 2)] {
+            let linear = |seed, inputs: usize, outputs: usize| Linear {
+                weight: normal(seed, &[outputs, inputs]),
+                bias: normal(seed + 1, &[outputs]),
+            };
+            let head = Head { pool, fc1: linear(2, inputs, hidden), fc2: linear(4, hidden, classes), dropout: 0.0 };
+            assert_gradient(&features, |features| head.forward(features, Mode::Evaluate));
+            let hidden = head.hidden(&features).expect("the hidden layer");
+            let ours = head.features_gradient(&hidden, &[2, 0], 3, 2).expect("a gradient");
+            let features = Var::from_tensor(&features).expect("a variable");
+            let logits = head.forward(&features, Mode::Evaluate).expect("logits");
+            let chosen = (logits.get(0).and_then(|row| row.get(2)), logits.get(1).and_then(|row| row.get(0)));
+            let sum = (chosen.0.expect("a logit") + chosen.1.expect("a logit")).expect("a sum");
+            let expected = sum.backward().expect("gradients").remove(&features).expect("a gradient");
+            close(&ours, &expected, 1e-12);
+        }
     }
 
     #[test]
@@ -291,14 +343,14 @@ mod tests {
                 running_mean: Var::from_tensor(&normal(6, &[3]))?,
                 running_variance: Var::from_tensor(&normal(7, &[3]).sqr()?)?,
                 batches_tracked: Var::zeros((), DType::I64, &Device::Cpu)?,
-                attention: Attention::None,
+                attention: (attention::kind(AttentionKind::None).build)(vec![]),
             };
-            block.forward(&x, mode)
+            block.operation(&x, mode)
         };
         for (position, value) in values.iter().enumerate() {
             assert_gradient(value, |value| forward(position, value, Mode::Train { seed: 0, step: 1 }));
         }
-        // In evaluation mode what explains a decision differentiates the image, or the convolution.
+        // In evaluation mode an explanation differentiates by the image, or by the convolution.
         for (position, value) in values.iter().enumerate().take(3) {
             assert_gradient(value, |value| forward(position, value, Mode::Evaluate));
         }

@@ -7,6 +7,8 @@ mod cnn;
 mod flops;
 mod init;
 mod shape;
+#[cfg(test)]
+mod testing;
 mod trace;
 pub mod weights;
 
@@ -139,5 +141,27 @@ impl Network {
         match self {
             Self::Cnn(cnn) => cnn.logit_gradients(trace, rows),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_has_the_name_of_the_state_dict() {
+        let network = testing::tiny(0);
+        assert_eq!(network.layer("conv2").expect("a layer"), 1);
+        for wrong in ["conv4", "Conv1", "", "fc1"] {
+            let error = network.layer(wrong).expect_err("no layer").to_string();
+            assert_eq!(error, format!("there is no layer {wrong:?}; this network has conv1, conv2, conv3"));
+        }
+    }
+
+    #[test]
+    fn a_network_that_cannot_be_is_refused_in_words() {
+        let config = ModelConfig { channels: vec![4; 6], ..ModelConfig::default() };
+        let error = Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu).err().expect("six blocks");
+        assert!(error.to_string().starts_with("model.channels = [4, 4, 4, 4, 4, 4]"), "{error}");
     }
 }

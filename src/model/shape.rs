@@ -17,13 +17,13 @@ const MAX_ATTENDED_POSITIONS: usize = 64 * 64;
 /// Blocks of convolution, batch normalisation, ReLU, attention and max-pool, and then the head.
 #[derive(Clone, Debug)]
 pub struct NetworkShape {
-    pub blocks: Vec<BlockShape>,
-    pub head: HeadShape,
+    pub(super) blocks: Vec<BlockShape>,
+    pub(super) head: HeadShape,
     layers: Vec<LayerInfo>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct BlockShape {
+pub(super) struct BlockShape {
     /// From 1, as in the names of its parameters.
     pub number: usize,
     /// Channels of its input.
@@ -38,7 +38,7 @@ pub struct BlockShape {
 
 /// Two linear layers with a ReLU and dropout between them.
 #[derive(Clone, Copy, Debug)]
-pub struct HeadShape {
+pub(super) struct HeadShape {
     pub pool: Pool,
     /// What the pool makes of the last feature map.
     pub features: usize,
@@ -102,12 +102,6 @@ impl NetworkShape {
         let of_blocks: u64 = self.blocks.iter().map(BlockShape::parameter_count).sum();
         of_blocks + count(&self.head.first()) + count(&self.head.second())
     }
-
-    /// Of the weights on disk: parameters and running statistics.
-    pub fn weight_bytes(&self) -> u64 {
-        let buffers: u64 = self.blocks.iter().map(BlockShape::buffer_bytes).sum();
-        size_of::<f32>() as u64 * self.parameter_count() + buffers
-    }
 }
 
 impl BlockShape {
@@ -149,11 +143,6 @@ impl BlockShape {
     fn parameter_count(&self) -> u64 {
         count(&self.parameters()) + count(&(attention::kind(self.attention).parameters)(self))
     }
-
-    /// Two running statistics of each channel, and the count of batches.
-    fn buffer_bytes(&self) -> u64 {
-        (2 * self.outputs * size_of::<f32>() + size_of::<i64>()) as u64
-    }
 }
 
 impl HeadShape {
@@ -176,4 +165,71 @@ fn linear(name: &str, inputs: usize, outputs: usize) -> [ParameterSpec; 2] {
 
 fn count(parameters: &[ParameterSpec]) -> u64 {
     parameters.iter().map(|parameter| parameter.len() as u64).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{cnn, dataset, with_attention};
+    use super::*;
+
+    fn shape(channels: &[usize], attention: AttentionKind, dataset: &DatasetInfo) -> Result<NetworkShape, ShapeError> {
+        let config = ModelConfig { channels: channels.to_vec(), attention, ..ModelConfig::default() };
+        NetworkShape::new(&config, dataset)
+    }
+
+    #[test]
+    fn each_block_halves_the_sides_rounded_down() {
+        let images = DatasetInfo { width: 33, ..dataset(28, 1, 47) };
+        let shape = shape(&[4, 5, 6], AttentionKind::None, &images).expect("three blocks fit");
+        let layer = |name: &str, channels, height, width| LayerInfo { name: name.to_owned(), channels, height, width };
+        let expected = [layer("conv1", 4, 28, 33), layer("conv2", 5, 14, 16), layer("conv3", 6, 7, 8)];
+        assert_eq!(shape.layers(), expected);
+        assert_eq!(shape.head.features, 6 * 3 * 4);
+    }
+
+    #[test]
+    fn as_many_blocks_as_the_images_can_be_halved() {
+        for (side, fit) in [(28, 4), (32, 5), (96, 6), (2, 1), (1, 0)] {
+            assert!(fit == 0 || shape(&vec![4; fit], AttentionKind::None, &dataset(side, 3, 2)).is_ok(), "{side}");
+            let error = shape(&vec![4; fit + 1], AttentionKind::None, &dataset(side, 3, 2)).expect_err("one too many");
+            let told = format!("of {side} x {side} pixels, so at most {fit} blocks fit, not {}", fit + 1);
+            assert!(
+                error.to_string().starts_with("model.channels = [4") && error.to_string().ends_with(&told),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn attention_that_does_not_fit_is_refused() {
+        let cifar = DatasetInfo::cifar10();
+        for (attention, channels, told) in [
+            (AttentionKind::Se, [16, 15, 16], "se needs at least 16 channels in each block"),
+            (AttentionKind::Cbam, [15, 16, 16], "cbam needs at least 16 channels in each block"),
+            (AttentionKind::NonLocal, [16, 16, 1], "non-local needs at least 2 channels in the last block"),
+        ] {
+            let error = shape(&channels, attention, &cifar).expect_err("too few channels").to_string();
+            assert_eq!(error, format!("model.attention = {told}; model.channels = {channels:?}"));
+        }
+        for (attention, channels) in [
+            (AttentionKind::Se, [16, 16, 16]),
+            (AttentionKind::NonLocal, [1, 1, 2]),
+            (AttentionKind::Eca, [1, 1, 1]),
+            (AttentionKind::Spatial, [1, 1, 1]),
+        ] {
+            assert!(shape(&channels, attention, &cifar).is_ok(), "{attention:?}");
+        }
+        let error = shape(&[16], AttentionKind::NonLocal, &dataset(96, 3, 3)).expect_err("9216 positions").to_string();
+        assert!(error.contains("96 x 96 positions") && error.contains("model.channels"), "{error}");
+        assert!(shape(&[16, 16], AttentionKind::NonLocal, &dataset(96, 3, 3)).is_ok());
+    }
+
+    #[test]
+    fn counts_the_parameters_of_the_network() {
+        for (config, dataset) in with_attention(true) {
+            let shape = NetworkShape::new(&config, &dataset).expect("a network that can be");
+            let expected = cnn(&config, &dataset, 0).weights().parameter_count();
+            assert_eq!(shape.parameter_count(), expected as u64, "{config:?}");
+        }
+    }
 }

@@ -98,47 +98,40 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device};
+    use candle_core::{DType, Device, Var};
 
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
-    use crate::model::Mode;
+    use crate::data::DatasetInfo;
+    use crate::model::testing::{cnn, images, trained, with_attention};
+    use crate::model::{LayerInfo, Mode};
     use crate::ops::gradient_check::{assert_gradient, close, normal};
 
-    pub(super) fn network(attention: AttentionKind) -> Cnn {
-        let config = ModelConfig { channels: vec![16, 16, 32], hidden: 24, attention, ..ModelConfig::default() };
-        let cnn = Cnn::new(&config, 3, &Device::Cpu).expect("a network");
-        // Running estimates that do something.
-        let x = normal(7, &[6, 32, 32, 3]).to_dtype(DType::F32).expect("f32");
-        cnn.forward(&x, Mode::Train { seed: 0, step: 1 }).expect("a training pass");
-        // What begins as zeros would hide what it attends to.
-        for (name, parameter) in cnn.weights().parameters.iter().filter(|(name, _)| name.contains(".W.")) {
-            let value = normal(name.len() as u64, parameter.dims()).to_dtype(DType::F32).expect("f32");
-            parameter.set(&(value * 0.1).expect("f32")).expect("of the same shape");
-        }
-        cnn
+    fn study(attention: AttentionKind) -> ModelConfig {
+        ModelConfig { channels: vec![16, 16, 32], hidden: 24, attention, ..ModelConfig::default() }
     }
 
     #[test]
     fn the_open_network_is_the_fused_one() -> Result<()> {
-        for attention in AttentionKind::ALL {
-            let cnn = network(attention);
-            let x = normal(1, &[5, 32, 32, 3]).to_dtype(DType::F32)?;
-            let expected = cnn.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?;
+        for (config, dataset) in with_attention(false) {
+            let cnn = trained(&config, &dataset);
+            let x = images(1, 2, &dataset);
             let trace = cnn.trace(&x)?;
-            for (ours, expected) in trace.logits.to_vec2::<f32>()?.concat().iter().zip(expected.concat()) {
-                assert!((ours - expected).abs() < 1e-5, "{attention:?}: {ours} and {expected}");
-            }
-            for layer in Layer::ALL {
-                let AttentionWeights { gates, map, pairs } = trace.attention(layer);
-                let shapes = [gates, map, pairs].map(|shown| shown.as_ref().map(|shown| shown.dims().to_vec()));
-                assert_eq!(shapes, attention_shapes(attention, layer), "{attention:?}, {layer}");
+            close_in_f64(&trace.logits, &cnn.forward(&x, Mode::Evaluate)?)?;
+            assert_eq!(trace.logits.dims(), [2, dataset.classes.len()]);
+            for (layer, info) in cnn.shape().layers().iter().enumerate() {
+                let &LayerInfo { height, width, channels, .. } = info;
+                assert_eq!(trace.output(layer).dims(), [2, height, width, channels]);
+                let is_last = layer + 1 == config.channels.len();
+                let AttentionWeights { channels, positions, matrix } = trace.attention(layer);
+                let shapes = [channels, positions, matrix].map(|shown| shown.as_ref().map(|t| t.dims().to_vec()));
+                assert_eq!(shapes, attention_shapes(config.attention, info, is_last), "{config:?}, {}", info.name);
                 // Other devices have no kernel for what follows a convolution.
-                let Some(open) = &trace.blocks[layer.index()].open else { continue };
-                let Attended { output, weights } = cnn.blocks[layer.index()].attend(trace.output(layer))?;
-                close_in_f64(&ops::pool_whole_windows(&output)?, &open.output)?;
-                assert_eq!(weights.gates.is_some(), open.gates.is_some());
-                for (composed, ours) in weights.gates.iter().zip(&open.gates) {
+                let Some(kernel) = &trace.layers[layer].kernel else { continue };
+                let Attended { output, weights } = cnn.blocks[layer].attend(trace.output(layer))?;
+                close_in_f64(&ops::pool_whole_windows(&output)?, &kernel.output)?;
+                assert_eq!(weights.channels.is_some(), kernel.gates.is_some());
+                for (composed, ours) in weights.channels.iter().zip(&kernel.gates) {
                     close_in_f64(composed, ours)?;
                 }
             }
@@ -151,68 +144,58 @@ mod tests {
         Ok(())
     }
 
-    /// Of gates, map and pairs of five images.
-    fn attention_shapes(attention: AttentionKind, layer: Layer) -> [Option<Vec<usize>>; 3] {
-        let (channels, side) = [(16, 32), (16, 16), (32, 8)][layer.index()];
-        let (gates, map) = (vec![5, channels], vec![5, side, side]);
+    /// Of the attention to channels, positions and pairs of two images.
+    fn attention_shapes(attention: AttentionKind, layer: &LayerInfo, is_last: bool) -> [Option<Vec<usize>>; 3] {
+        let all = layer.height * layer.width;
+        let (channels, positions) = (vec![2, layer.channels], vec![2, layer.height, layer.width]);
         match attention {
-            AttentionKind::Se | AttentionKind::Eca => [Some(gates), None, None],
-            AttentionKind::Spatial => [None, Some(map), None],
-            AttentionKind::Cbam => [Some(gates), Some(map), None],
-            AttentionKind::NonLocal if layer == Layer::Conv3 => [None, None, Some(vec![5, 64, 64])],
+            AttentionKind::Se | AttentionKind::Eca => [Some(channels), None, None],
+            AttentionKind::Spatial => [None, Some(positions), None],
+            AttentionKind::Cbam => [Some(channels), Some(positions), None],
+            AttentionKind::NonLocal if is_last => [None, None, Some(vec![2, all, all])],
             AttentionKind::None | AttentionKind::NonLocal => [None, None, None],
         }
     }
 
     #[test]
-    fn the_non_local_network_begins_as_the_plain_one() -> Result<()> {
-        let config =
-            ModelConfig { channels: vec![16, 16, 32], attention: AttentionKind::NonLocal, ..ModelConfig::default() };
-        let cnn = Cnn::new(&config, 3, &Device::Cpu)?;
-        let block = &cnn.blocks[2];
-        let x = normal(1, &[2, 8, 8, 16]).to_dtype(DType::F32)?;
-        let plain = ops::BlockParameters { epilogue: ops::Epilogue::Pool, ..block.parameters() };
-        let plain = ops::conv_block_evaluate(&x, plain, &block.running_mean, &block.running_variance)?;
-        let ours = block.forward(&x, Mode::Evaluate)?;
-        let numbers = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-        assert_eq!(numbers(&ours)?, numbers(&plain)?);
+    fn non_local_attention_begins_as_none() -> Result<()> {
+        let dataset = DatasetInfo::cifar10();
+        let (plain, non_local) = (study(AttentionKind::None), study(AttentionKind::NonLocal));
+        let (plain, non_local) = (cnn(&plain, &dataset, 3), cnn(&non_local, &dataset, 3));
+        let x = images(1, 2, &dataset);
+        assert_eq!(numbers(&plain.trace(&x)?.features)?, numbers(&non_local.trace(&x)?.features)?);
         Ok(())
     }
 
+    fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+        tensor.flatten_all()?.to_vec1()
+    }
+
     #[test]
-    fn looking_changes_nothing() -> Result<()> {
-        let cnn = network(AttentionKind::Se);
+    fn a_trace_changes_nothing() -> Result<()> {
+        let cnn = trained(&study(AttentionKind::Se), &DatasetInfo::cifar10());
         let before = cnn.weights().to_safetensors().expect("bytes");
-        cnn.trace(&normal(1, &[2, 32, 32, 3]).to_dtype(DType::F32)?)?;
+        cnn.trace(&images(1, 2, &DatasetInfo::cifar10()))?;
         assert_eq!(cnn.weights().to_safetensors().expect("bytes"), before);
         Ok(())
     }
 
     #[test]
-    fn the_rest_of_a_block_has_the_gradient_of_finite_differences() -> Result<()> {
-        let cnn = network(AttentionKind::None);
-        let block = &cnn.blocks[0];
+    fn the_gradient_behind_the_convolution_is_finite_differences() -> Result<()> {
+        let mut cnn = trained(&study(AttentionKind::None), &DatasetInfo::cifar10());
+        let block = cnn.blocks.swap_remove(0);
         let double = |tensor: &Tensor| tensor.to_dtype(DType::F64);
         let block = Block {
             conv_weight: double(&block.conv_weight)?,
             conv_bias: double(&block.conv_bias)?,
             norm_weight: double(&block.norm_weight)?,
             norm_bias: double(&block.norm_bias)?,
-            running_mean: candle_core::Var::from_tensor(&double(&block.running_mean)?)?,
-            running_variance: candle_core::Var::from_tensor(&double(&block.running_variance)?)?,
-            batches_tracked: block.batches_tracked.clone(),
-            attention: super::super::Attention::None,
+            running_mean: Var::from_tensor(&double(&block.running_mean)?)?,
+            running_variance: Var::from_tensor(&double(&block.running_variance)?)?,
+            batches_tracked: Var::zeros((), DType::I64, &Device::Cpu)?,
+            attention: block.attention,
         };
         assert_gradient(&normal(2, &[1, 4, 4, 16]), |convolved| block.finish(convolved));
         Ok(())
-    }
-
-    #[test]
-    fn layers_have_the_names_of_the_state_dict() {
-        assert_eq!("conv2".parse::<Layer>().expect("a layer"), Layer::Conv2);
-        for wrong in ["conv4", "Conv1", "", "fc1"] {
-            let error = wrong.parse::<Layer>().expect_err("no layer").to_string();
-            assert!(error.contains(wrong) && error.contains("conv1, conv2 and conv3"), "{error}");
-        }
     }
 }

@@ -8,6 +8,7 @@ use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::dir::RunDir;
+use crate::durable;
 
 /// What the `control` file says, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +36,7 @@ impl Control {
     pub fn write(&self, dir: &RunDir) -> io::Result<()> {
         let mut json = serde_json::to_vec(self)?;
         json.push(b'\n');
-        dir.write_atomically(&dir.control(), &json)
+        durable::replace(&dir.control(), &json)
     }
 
     pub fn is_on_this_host(&self) -> bool {

@@ -1,16 +1,13 @@
 //! Run directories: what lies in one, and the directory that holds them all.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::config::Config;
-use crate::terminal_image::nearest::nearest;
-
-/// How the names of files begin that are not in place yet.
-const UNFINISHED: &str = ".unfinished-";
+use crate::durable;
+use crate::suggest::nearest;
 
 /// A run's directory, `runs/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,36 +65,23 @@ impl RunDir {
         free_bytes(&self.path)
     }
 
-    /// Puts a file of the run in place whole, or not at all.
-    pub fn write_atomically(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    }
-
-    /// Returns when the configuration would survive a loss of power. To be called by whoever holds the run's lock, or has just
-    /// made its directory.
+    /// Writes the configuration durably. The caller holds the run's lock, or has just made its directory.
     pub fn write_config(&self, config: &Config) -> io::Result<()> {
-        self.write_atomically(&self.config(), config.to_toml_with_checksum().as_bytes())?;
-        self.sync()
+        durable::replace(&self.config(), config.to_toml_with_checksum().as_bytes())
     }
 
-    /// Removes what a killed process left of [`RunDir::write_atomically`]: call it as the holder of the run's lock.
+    /// Removes the unfinished files of a killed trainer. The caller holds the run's lock.
     pub fn remove_unfinished(&self) -> io::Result<()> {
-        for entry in std::fs::read_dir(&self.path)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) && entry.file_type()?.is_file() {
-                std::fs::remove_file(entry.path())?;
-            }
+        durable::remove_unfinished(&self.path)?;
+        match durable::remove_unfinished(&self.probes()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Returns when the names in the directory would survive a loss of power.
     pub fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        durable::sync_folder(&self.path)
     }
 
     /// Removes the directory of a run that never began. One in which something was trained is left alone.
@@ -149,14 +133,14 @@ impl RunsDir {
     }
 
     /// Makes the directory of a new run, with its configuration in it. Without a name it is called after the time.
-    pub fn create(&self, name: Option<&str>, config: &Config) -> Result<RunDir, CreateError> {
+    pub fn create(&self, name: Option<&str>, config: &Config, checkpoint_bytes: u64) -> Result<RunDir, CreateError> {
         if let Some(name) = name {
             check_name(name).map_err(|reason| CreateError::Name(name.to_owned(), reason))?;
         }
         let io = |source| CreateError::Io { path: self.path.display().to_string(), source };
         std::fs::create_dir_all(&self.path).map_err(io)?;
         let runs = std::path::absolute(&self.path).map_err(io)?;
-        self.check_space(free_bytes(&runs).map_err(io)?, bytes_needed(config))?;
+        self.check_space(free_bytes(&runs).map_err(io)?, bytes_needed(config, checkpoint_bytes))?;
 
         let run = match name {
             Some(name) => match std::fs::create_dir(runs.join(name)) {
@@ -168,7 +152,7 @@ impl RunsDir {
             },
             None => create_named_by_time(&runs, config.model.short_name()).map_err(io)?,
         };
-        if let Err(error) = run.write_config(config).and_then(|()| File::open(&runs)?.sync_all()) {
+        if let Err(error) = run.write_config(config).and_then(|()| durable::sync_folder(&runs)) {
             // It is ours, and holds nothing.
             let _ = std::fs::remove_dir_all(run.path());
             return Err(io(error));
@@ -268,14 +252,8 @@ fn create_named_by_time(runs: &Path, model: &str) -> io::Result<RunDir> {
 
 /// Disk space below which a run would soon fail: the checkpoints that are kept and the one being written, and a little
 /// for the log.
-fn bytes_needed(config: &Config) -> u64 {
+fn bytes_needed(config: &Config, checkpoint_bytes: u64) -> u64 {
     const LOG_BYTES: u64 = 16 << 20;
-    let [first, second, third] = config.model.channels.map(|channels| channels as u64);
-    let hidden = config.model.hidden as u64;
-    // The weights of the convolutions, of the hidden layer on 4 x 4 positions, and of the ten classes.
-    let weights = 9 * (3 * first + first * second + second * third) + 16 * third * hidden + 10 * hidden;
-    // f32, with the two moments of Adam beside each.
-    let checkpoint_bytes = 12 * weights;
     (config.checkpoint.keep_last as u64 + 2) * checkpoint_bytes + LOG_BYTES
 }
 
@@ -292,9 +270,9 @@ mod tests {
     #[test]
     fn a_new_run_holds_its_configuration_and_nothing_is_overwritten() {
         let (_dir, runs) = runs();
-        let run = runs.create(Some("first"), &Config::default()).unwrap();
+        let run = runs.create(Some("first"), &Config::default(), 0).unwrap();
         assert_eq!(Config::load(Some(&run.config()), &[]).unwrap().train, Config::default().train);
-        let again = runs.create(Some("first"), &Config::default()).unwrap_err();
+        let again = runs.create(Some("first"), &Config::default(), 0).unwrap_err();
         assert_eq!(again.to_string(), "run first exists; to go on with it: taper resume first");
         assert_eq!(runs.open("first").unwrap(), run);
         assert_eq!(runs.open(run.path().to_str().unwrap()).unwrap(), run);
@@ -304,7 +282,7 @@ mod tests {
     fn a_directory_that_is_no_run_is_not_taken_over() {
         let (_dir, runs) = runs();
         std::fs::create_dir_all(runs.path().join("mine")).unwrap();
-        assert!(matches!(runs.create(Some("mine"), &Config::default()), Err(CreateError::Exists(_))));
+        assert!(matches!(runs.create(Some("mine"), &Config::default(), 0), Err(CreateError::Exists(_))));
         assert!(matches!(runs.open("mine"), Err(OpenError::Unknown { .. })));
         let path = format!("{}/mine", runs.path().display());
         assert!(matches!(runs.open(&path), Err(OpenError::NotARun(_))));
@@ -315,7 +293,7 @@ mod tests {
     fn runs_named_by_time_are_unique() {
         let (_dir, runs) = runs();
         for _ in 0..5 {
-            let name = runs.create(None, &Config::default()).unwrap().name();
+            let name = runs.create(None, &Config::default(), 0).unwrap().name();
             assert!(name.contains("-cnn") && name.starts_with("20"), "{name}");
         }
         assert_eq!(runs.list().unwrap().len(), 5);
@@ -326,18 +304,18 @@ mod tests {
         let (_dir, runs) = runs();
         let long = "x".repeat(101);
         for name in ["", "a/b", "..", ".hidden", "-x", "a\nb", "a\u{7f}", " a", "a ", &long] {
-            let error = runs.create(Some(name), &Config::default()).unwrap_err();
+            let error = runs.create(Some(name), &Config::default(), 0).unwrap_err();
             assert!(matches!(error, CreateError::Name(..)), "{name:?}: {error}");
         }
         assert!(!runs.path().exists(), "refused before anything is made");
-        runs.create(Some("größe 2"), &Config::default()).unwrap();
+        runs.create(Some("größe 2"), &Config::default(), 0).unwrap();
     }
 
     #[test]
     fn an_unknown_run_is_answered_with_the_nearest() {
         let (_dir, runs) = runs();
         assert!(runs.open("x").unwrap_err().to_string().ends_with("no run was started there yet"));
-        runs.create(Some("baseline"), &Config::default()).unwrap();
+        runs.create(Some("baseline"), &Config::default(), 0).unwrap();
         assert!(runs.open("basline").unwrap_err().to_string().ends_with("did you mean baseline?"));
         assert!(runs.open("zzz").unwrap_err().to_string().ends_with("taper runs lists them"));
         assert!(matches!(runs.open("").unwrap_err(), OpenError::Unknown { .. }));
@@ -345,8 +323,8 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_before_training() {
-        let needed = bytes_needed(&Config::default());
-        assert!((64 << 20..80 << 20).contains(&needed), "{needed}");
+        let needed = bytes_needed(&Config::default(), 13 << 20);
+        assert_eq!(needed, (4 * 13 + 16) << 20);
         let error = RunsDir::at("runs").check_space(1 << 20, needed).unwrap_err().to_string();
         assert!(error.starts_with("runs directory runs: 1.0 MiB free, and a run of this model needs "), "{error}");
         RunsDir::at("runs").check_space(needed, needed).unwrap();
@@ -355,32 +333,31 @@ mod tests {
     #[test]
     fn a_runs_directory_that_cannot_be_made() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = RunsDir::at(file.path().join("runs")).create(None, &Config::default()).unwrap_err();
+        let error = RunsDir::at(file.path().join("runs")).create(None, &Config::default(), 0).unwrap_err();
         assert!(error.to_string().ends_with("choose another with --runs-dir"), "{error}");
         assert!(RunsDir::at(file.path()).list().is_err());
     }
 
     #[test]
-    fn what_a_killed_process_left_unfinished_is_removed_and_nothing_else() {
+    fn unfinished_files_are_removed() {
         let (_dir, runs) = runs();
-        let run = runs.create(Some("a"), &Config::default()).unwrap();
-        for name in [".unfinished-x", ".mine", "notes"] {
-            std::fs::write(run.path().join(name), "").unwrap();
-        }
+        let run = runs.create(Some("a"), &Config::default(), 0).unwrap();
         run.remove_unfinished().unwrap();
-        let mut left: Vec<_> = std::fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, [".mine", "config.toml", "notes"]);
+        std::fs::create_dir(run.probes()).unwrap();
+        let unfinished = [run.path(), &run.probes()].map(|folder| folder.join(".unfinished-x"));
+        unfinished.iter().for_each(|path| std::fs::write(path, "").unwrap());
+        run.remove_unfinished().unwrap();
+        assert!(!unfinished.iter().any(|path| path.exists()) && run.config().exists());
     }
 
     #[test]
     fn only_a_run_that_never_began_is_discarded() {
         let (_dir, runs) = runs();
-        let run = runs.create(Some("a"), &Config::default()).unwrap();
+        let run = runs.create(Some("a"), &Config::default(), 0).unwrap();
         std::fs::write(run.trainer_log(), "said something").unwrap();
         run.discard_untrained().unwrap();
         assert!(!run.path().exists());
-        let run = runs.create(Some("b"), &Config::default()).unwrap();
+        let run = runs.create(Some("b"), &Config::default(), 0).unwrap();
         std::fs::create_dir_all(run.checkpoints().join("e0001-s000001")).unwrap();
         run.discard_untrained().unwrap();
         assert!(run.path().exists());

@@ -8,6 +8,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::step_time::StepTime;
+use crate::data::DatasetInfo;
 use crate::metrics::Confusion;
 
 /// Version of the event log, in the first event of each trainer.
@@ -150,6 +151,9 @@ pub struct RunStarted {
     pub device: String,
     /// Such as `CIFAR-10` or `CIFAR-10 sample`.
     pub data: String,
+    /// Size, classes and normalisation of its images. Older logs lack it, and are of CIFAR-10.
+    #[serde(default = "DatasetInfo::cifar10")]
+    pub dataset: DatasetInfo,
     /// Where the data was read from: a path, or `built in`.
     pub data_origin: String,
     /// Something the user should know about the data, such as how to get the rest.

@@ -40,7 +40,7 @@ use pace::{Pace, Slumber};
 use super::control::Control;
 use super::dir::RunDir;
 use super::event::Command;
-use crate::config::LEARNING_RATES;
+use crate::config::check_learning_rate;
 
 /// In every request.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -294,11 +294,8 @@ pub fn parse(line: &[u8]) -> Result<Command, String> {
         return Err(format!("the request is of version {}, this trainer speaks {PROTOCOL_VERSION}", line.version));
     }
     let command = serde_json::from_value(line.command).map_err(|error| format!("not a command: {error}"))?;
-    if let Command::SetLearningRate { learning_rate } = command
-        && !LEARNING_RATES.contains(&learning_rate)
-    {
-        let (low, high) = (LEARNING_RATES.start(), LEARNING_RATES.end());
-        return Err(format!("learning rate {learning_rate}: must be a number from {low:e} to {high}"));
+    if let Command::SetLearningRate { learning_rate } = command {
+        check_learning_rate(learning_rate)?;
     }
     Ok(command)
 }
@@ -396,7 +393,7 @@ mod tests {
             request[at] ^= byte;
             if let Ok(command) = parse(&request) {
                 let Command::SetLearningRate { learning_rate } = command else { panic!("{command:?}") };
-                prop_assert!(LEARNING_RATES.contains(&learning_rate));
+                prop_assert!(check_learning_rate(learning_rate).is_ok());
             }
         }
     }

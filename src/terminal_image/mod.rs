@@ -6,7 +6,6 @@
 
 pub mod cells;
 mod detect;
-pub mod nearest;
 mod painter;
 mod query;
 

@@ -5,17 +5,17 @@
 //! `checkpoints/` is a whole checkpoint or not there. No random generator's state is saved: draws are by counter.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::recorder::StepResult;
+use crate::checksum::sha256;
 use crate::config::BestBy;
+use crate::durable;
 use crate::model::Network;
 use crate::optim::Adam;
 use crate::run::dir::RunDir;
@@ -130,7 +130,7 @@ impl StateFile {
     /// The bytes of the file, with the checksum of what is in it.
     fn into_json(mut self) -> serde_json::Result<Vec<u8>> {
         self.own_sha256 = None;
-        self.own_sha256 = Some(hex_sha256(&serde_json::to_vec_pretty(&self)?));
+        self.own_sha256 = Some(sha256(&serde_json::to_vec_pretty(&self)?));
         serde_json::to_vec_pretty(&self)
     }
 
@@ -142,7 +142,7 @@ impl StateFile {
             bail!("it has version {}, this taper reads {STATE_VERSION}", file.version)
         }
         if let Some(own_sha256) = file.own_sha256.take()
-            && own_sha256 != hex_sha256(&serde_json::to_vec_pretty(&file)?)
+            && own_sha256 != sha256(&serde_json::to_vec_pretty(&file)?)
         {
             bail!("it is damaged: its SHA-256 is not the one that it names")
         }
@@ -191,21 +191,20 @@ impl Checkpoints {
     ) -> Result<CheckpointSaved> {
         let started = Instant::now();
         let files = [(MODEL, cnn.weights().to_safetensors()?), (OPTIMIZER, adam.to_safetensors()?)];
-        let sha256 = files.iter().map(|(file, bytes)| ((*file).to_owned(), hex_sha256(bytes))).collect();
+        let sha256 = files.iter().map(|(file, bytes)| ((*file).to_owned(), sha256(bytes))).collect();
         let state_file = StateFile { version: STATE_VERSION, state: state.clone(), sha256, own_sha256: None };
         let json = state_file.into_json()?;
         let bytes = files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + json.len();
 
-        let unfinished = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(&self.folder);
+        let unfinished = tempfile::Builder::new().prefix(durable::UNFINISHED).tempdir_in(&self.folder);
         let unfinished = unfinished.with_context(|| format!("cannot write to {}", self.folder.display()))?;
         for (file, bytes) in files.iter().map(|(file, bytes)| (*file, bytes)).chain([(STATE, &json)]) {
             let path = unfinished.path().join(file);
-            write_durably(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+            durable::create(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        sync_folder(unfinished.path())?;
         let target = self.folder.join(name);
-        fs::rename(unfinished.path(), &target).with_context(|| format!("cannot put {} in place", target.display()))?;
-        sync_folder(&self.folder)?;
+        durable::rename_folder(unfinished.path(), &target)
+            .with_context(|| format!("cannot put {} in place", target.display()))?;
 
         if let Err(error) = self.remove_old(state, name) {
             // The new one is saved all the same.
@@ -282,7 +281,7 @@ impl Checkpoint {
         let read = |name: &str| -> Result<Vec<u8>> {
             let path = path.join(name);
             let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            if !file.sha256.is_empty() && file.sha256.get(name) != Some(&hex_sha256(&bytes)) {
+            if !file.sha256.is_empty() && file.sha256.get(name) != Some(&sha256(&bytes)) {
                 bail!("{} is damaged: its SHA-256 is not the one in {STATE}", path.display())
             }
             Ok(bytes)
@@ -370,20 +369,6 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
         Some((step, number)) => Some((step.parse().ok()?, number.parse().ok()?)),
         None => Some((rest.parse().ok()?, 1)),
     }
-}
-
-fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn sync_folder(path: &Path) -> Result<()> {
-    File::open(path).and_then(|folder| folder.sync_all()).with_context(|| format!("cannot sync {}", path.display()))
-}
-
-fn hex_sha256(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::recorder::Recorder;
 use super::session::Session;
+use crate::durable;
 use crate::explain::probe::probe;
 use crate::metrics::confidences;
 use crate::run::event::{Event, Prediction, ProbeSaved};
@@ -32,7 +33,7 @@ pub fn save_probe(session: &Session, mistakes: &[Prediction], recorder: &mut Rec
     let file = format!("{name}.safetensors");
     let path = session.dir.probes().join(&file);
     std::fs::create_dir_all(session.dir.probes())
-        .and_then(|()| session.dir.write_atomically(&path, &bytes))
+        .and_then(|()| durable::replace(&path, &bytes))
         .with_context(|| format!("probe: cannot write {}", path.display()))?;
     recorder.record(Event::ProbeSaved(ProbeSaved {
         epoch,

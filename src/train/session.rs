@@ -91,6 +91,7 @@ impl Session {
             parameters: session.cnn.weights().parameter_count() as u64,
             device: device::describe(&session.device),
             data: source.name,
+            dataset: source.info,
             data_origin: source.origin,
             notice: source.notice,
             train_samples: session.train_data.len() as u64,

@@ -30,7 +30,14 @@ impl Step {
 
 /// Moves the weights by the gradient of the mean loss of a batch: images (N, 32, 32, 3) and labels (N). A loss or
 /// gradient that is not finite never reaches them, nor the running estimates: all is as it was.
-pub fn step(cnn: &Network, adam: &mut Adam, learning_rate: f64, x: &Tensor, labels: &Tensor, mode: Mode) -> Result<Step> {
+pub fn step(
+    cnn: &Network,
+    adam: &mut Adam,
+    learning_rate: f64,
+    x: &Tensor,
+    labels: &Tensor,
+    mode: Mode,
+) -> Result<Step> {
     // On a compute thread, so that the many short parallel parts of a step need no hand-over to one.
     x.device().with_context(|| take(cnn, adam, learning_rate, x, labels, mode))
 }

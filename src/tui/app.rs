@@ -10,6 +10,7 @@ use super::keys::{self, Action, Look, Screen};
 use super::layout::{Areas, Direction, Panel, Scroll, With, alarm_list};
 use super::theme::Theme;
 use super::view::gallery_columns;
+use crate::config::check_learning_rate;
 use crate::run::event::{Command, EpochDone, Event, Record};
 use crate::run::lock::Liveness;
 use crate::run::state::{Alarm, Phase, Probe, RunState, Severity};
@@ -327,6 +328,8 @@ impl App {
             Update::Records(records) => {
                 for record in &records {
                     self.run.apply(record);
+                    // A later one may overtake it.
+                    self.settle();
                     self.ui.news.extend(news(&record.event).filter(|_| self.ui.caught_up));
                 }
             }
@@ -374,9 +377,12 @@ impl App {
         match command {
             Command::Checkpoint => pending.checkpoint = false,
             Command::Probe => pending.probe = false,
-            Command::Pause | Command::Resume if failed => pending.pause = None,
+            Command::Pause if failed && pending.pause == Some(PauseIntent::Pause) => pending.pause = None,
+            Command::Resume if failed && pending.pause == Some(PauseIntent::Resume) => pending.pause = None,
             Command::Stop if failed => pending.stop = false,
-            Command::SetLearningRate { .. } if failed => pending.learning_rate = None,
+            Command::SetLearningRate { learning_rate } if failed && pending.learning_rate == Some(learning_rate) => {
+                pending.learning_rate = None;
+            }
             // The log tells.
             Command::Pause
             | Command::Resume
@@ -433,6 +439,10 @@ impl App {
             return None;
         };
         let learning_rate = present * factor;
+        if let Err(text) = check_learning_rate(learning_rate) {
+            self.ui.message = Some(Message { severity: Severity::Alarm, text });
+            return None;
+        }
         let effect = self.command(Command::SetLearningRate { learning_rate })?;
         self.ui.pending.learning_rate = Some(learning_rate);
         Some(effect)
@@ -654,7 +664,7 @@ mod tests {
     use ratatui::crossterm::event::{KeyCode, KeyModifiers};
 
     use super::*;
-    use crate::run::event::{AlarmKind, Outcome, RunStarted, StepsDone};
+    use crate::run::event::{AlarmKind, LearningRateReason, Outcome, RunStarted, StepsDone};
 
     fn started() -> Event {
         Event::RunStarted(RunStarted {
@@ -664,6 +674,7 @@ mod tests {
             parameters: 1,
             device: "cpu".into(),
             data: "CIFAR-10".into(),
+            dataset: crate::data::DatasetInfo::cifar10(),
             data_origin: "data".into(),
             notice: None,
             train_samples: 50_000,
@@ -715,7 +726,7 @@ mod tests {
     }
 
     fn changed(from: f64, to: f64) -> Event {
-        let reason = crate::run::event::LearningRateReason::Command;
+        let reason = LearningRateReason::Command;
         Event::LearningRateChanged { epoch: 1, step: 1, from, to, reason }
     }
 
@@ -767,6 +778,53 @@ mod tests {
         tell(&mut app, changed(0.002, 0.004));
         assert_eq!(app.ui.pending.learning_rate, None);
         assert_eq!(char(&mut app, '-'), set(0.002));
+    }
+
+    /// As after Ctrl-Z, or on a slow link.
+    fn tell_at_once(app: &mut App, events: impl IntoIterator<Item = Event>) {
+        let records = events.into_iter().map(|event| Record { time_ms: 1000, event });
+        app.update(Update::Records(records.collect()));
+    }
+
+    #[test]
+    fn a_fact_that_is_overtaken_within_its_batch_settles_the_rate() {
+        let mut app = app([]);
+        char(&mut app, '+');
+        let plateau = LearningRateReason::Plateau;
+        let lowered = Event::LearningRateChanged { epoch: 1, step: 1, from: 0.002, to: 0.0005, reason: plateau };
+        tell_at_once(&mut app, [changed(0.001, 0.002), lowered]);
+        assert_eq!(app.ui.pending.learning_rate, None);
+        let doubled = Command::SetLearningRate { learning_rate: 0.001 };
+        assert_eq!(char(&mut app, '+'), Some(Effect::Send(doubled)));
+    }
+
+    #[test]
+    fn a_fact_that_is_overtaken_within_its_batch_settles_the_pause() {
+        let mut app = app([]);
+        char(&mut app, ' ');
+        tell_at_once(&mut app, [Event::Paused { step: 1 }, Event::Resumed { step: 1 }]);
+        assert_eq!(app.ui.pending.pause, None);
+        assert_eq!(char(&mut app, ' '), Some(Effect::Send(Command::Pause)));
+    }
+
+    #[test]
+    fn a_rate_beyond_the_limits_is_refused_at_once() {
+        let mut app = app([changed(0.001, 8.0)]);
+        assert_eq!(char(&mut app, '+'), None);
+        let message = app.ui.message.clone().unwrap();
+        assert_eq!(message.text, "learning rate 16: must be a number from 1e-12 to 10");
+        assert_eq!(app.ui.pending, Pending::default());
+        assert!(char(&mut app, '-').is_some());
+    }
+
+    #[test]
+    fn a_refusal_clears_only_what_was_refused() {
+        let mut app = app([]);
+        char(&mut app, '+');
+        char(&mut app, '+');
+        let first = Command::SetLearningRate { learning_rate: 0.002 };
+        app.update(Update::Answered { command: first, answer: Err("busy".into()) });
+        assert_eq!(app.ui.pending.learning_rate, Some(0.004));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub enum Action {
     Suspend,
 }
 
-/// What to look at inspector the network.
+/// What to look at inside the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     OpenInspector,
@@ -146,7 +146,7 @@ const fn binding(
 const PAGES: &[Screen] = &[Screen::Dashboard, Screen::Inspector, Screen::Mistakes, Screen::Classes];
 /// Those but the dashboard.
 const OTHER_PAGES: &[Screen] = &[Screen::Inspector, Screen::Mistakes, Screen::Classes];
-/// Where something inspector the network is looked at.
+/// Where something inside the network is looked at.
 const INSIDE: &[Screen] = &[Screen::Dashboard, Screen::Inspector];
 const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop];
 
@@ -192,8 +192,8 @@ pub const BINDINGS: &[Binding] = {
             &[Dashboard],
             &[Key::char('i'), Key::plain(K::Enter)],
             Inspect(OpenInspector),
-            "inspector",
-            "look inspector the network, on the whole screen",
+            "inside",
+            "look inside the network, on the whole screen",
         ),
         binding(&[Inspector], &[Key::char('n')], Inspect(NextImage), "image", "another image"),
         binding(&[Dashboard], &[Key::char('n')], Inspect(NextImage), "", "inspector: another image"),

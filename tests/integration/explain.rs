@@ -31,7 +31,7 @@ const REFERENCES: [(AttentionKind, &[u8]); 4] = [
 
 /// The network, and what it makes of the image of the reference.
 fn traced(attention: AttentionKind, reference: &BTreeMap<String, Tensor>) -> Result<(Network, ForwardTrace)> {
-    let number = values(&reference["image"])?[0] as usize;
+    let number = values(&reference["picture"])?[0] as usize;
     let batch = evaluation_batch(&sample()?.test, number..number + 1);
     let x = Tensor::from_vec(batch.images, (1, SIDE, SIDE, 3), &Device::Cpu)?;
     let cnn = network(attention)?;

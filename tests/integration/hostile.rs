@@ -68,7 +68,7 @@ fn every_changed_bit_of_a_log_with_checksums_is_told_and_no_wrong_record_is_give
 fn every_byte_of_a_runs_configuration_may_be_changed_or_cut_off_and_no_other_is_loaded() {
     let folder = tempfile::tempdir().expect("a folder");
     let whole = Config::load(None, &[]).expect("the defaults");
-    let run = RunsDir::at(folder.path()).create(Some("run"), &whole).expect("a run");
+    let run = RunsDir::at(folder.path()).create(Some("run"), &whole, 0).expect("a run");
     let bytes = fs::read(run.config()).expect("its configuration");
     assert_eq!(Config::load(Some(&run.config()), &[]), Ok(whole.clone()));
     let refused = |damaged: &[u8], what: String| {
@@ -113,6 +113,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                     parameters: epochs,
                     device: String::new(),
                     data: String::new(),
+                    dataset: taper::data::DatasetInfo::cifar10(),
                     data_origin: String::new(),
                     notice: None,
                     train_samples: batch_size,

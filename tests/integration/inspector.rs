@@ -85,14 +85,14 @@ const SHADES: ImageBackend = ImageBackend::Cells(Palette::Shades);
 
 #[test]
 fn the_panel_and_the_page() {
-    snapshot("inside_panel_200x50", &mut screen(200, 50, SHADES));
+    snapshot("inspector_panel_200x50", &mut screen(200, 50, SHADES));
     let mut page = screen(80, 24, SHADES);
     keys(&mut page, "i");
-    snapshot("inside_page_80x24", &mut page);
+    snapshot("inspector_page_80x24", &mut page);
     keys(&mut page, "v");
-    snapshot("inside_attention_80x24", &mut page);
+    snapshot("inspector_attention_80x24", &mut page);
     keys(&mut page, "v1");
-    snapshot("inside_maps_80x24", &mut page);
+    snapshot("inspector_maps_80x24", &mut page);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod exactness;
 mod explain;
 mod follow;
 mod fuzz_corpus;
+mod golden;
 mod hostile;
 mod inspector;
 mod kills;

@@ -7,9 +7,9 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
-use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 use taper::run::event::{
     AlarmKind, CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, Record,
@@ -292,6 +292,7 @@ fn event() -> impl Strategy<Value = Event> {
                     parameters: n[0],
                     device: text.clone(),
                     data: text.clone(),
+                    dataset: taper::data::DatasetInfo::cifar10(),
                     data_origin: text.clone(),
                     notice: yes.then_some(text.clone()),
                     train_samples: n[1],

@@ -15,7 +15,7 @@ pub(super) const REDUCTION: usize = 16;
 pub(super) static KIND: Kind = Kind {
     min_channels: REDUCTION,
     only_in_last_block: false,
-    parameters: |block| parameters(block).to_vec(),
+    parameters: |block| parameters(block).into(),
     flops: |_| 0,
     build: |parameters| {
         let [reduce, expand] = expect_parameters(parameters);

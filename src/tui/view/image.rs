@@ -161,7 +161,7 @@ mod tests {
             ("channel 104 (all equal)", 10, "chann… 104"),
             ("nothing speaks for automobile", 24, "nothing spea… automobile"),
             ("speaks for automobile", 12, "speaks for …"),
-            ("image", 4, "pic…"),
+            ("image", 4, "ima…"),
             ("image", 0, "…"),
         ] {
             assert_eq!(shortened(caption, width), shown);
