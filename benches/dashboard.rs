@@ -68,27 +68,13 @@ fn write(path: &Path, steps_per_line: u64) {
 
 /// A run of a million steps, an epoch's end after every 782.
 fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
+    let example = include_str!("../tests/fixtures/logs/training.jsonl").lines().next().expect("a line");
     let started = RunStarted {
         version: FORMAT_VERSION,
-        run: "long".into(),
-        model: "cnn 32-64-128".into(),
-        parameters: 1_147_914,
-        device: "cuda:0".into(),
-        data: "CIFAR-10".into(),
-        dataset: taper::data::DatasetInfo::cifar10(),
-        data_origin: "data/cifar-10-batches-bin".into(),
-        notice: None,
-        train_samples: 50_000,
-        test_samples: 10_000,
         epochs: STEPS / STEPS_PER_EPOCH + 1,
-        batch_size: 64,
         steps_per_epoch: STEPS_PER_EPOCH,
         total_steps: STEPS + 1000,
-        learning_rate: 1e-3,
-        seed: 0,
-        host: "atlas".into(),
-        pid: 1,
-        continued_from: None,
+        ..serde_json::from_str(example).expect("the start of a run")
     };
     let lines = (0..STEPS / steps_per_line).flat_map(move |line| {
         let first_step = line * steps_per_line + 1;
@@ -123,7 +109,7 @@ fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
         });
         [Some(Event::StepsDone(steps)), ended].into_iter().flatten()
     });
-    std::iter::once(Event::RunStarted(started))
+    std::iter::once(Event::RunStarted(Box::new(started)))
         .chain(lines)
         .zip(0..)
         .map(|(event, index)| Record { time_ms: 1_795_542_723_000 + 100 * index, event })

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use taper::data::Dataset;
-use taper::data::cifar::{self, Edition};
-use taper::data::sample::{TEST_PER_CLASS, TRAIN_PER_CLASS, first_of_each_class};
+use taper::data::source::cifar::{self, Edition};
+use taper::data::source::sample::{TEST_PER_CLASS, TRAIN_PER_CLASS, first_of_each_class};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);

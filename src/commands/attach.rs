@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::{last_activity, named_or_live, watch};
+use super::select::{last_activity, named_or_live};
+use super::watch;
 use crate::cli::AttachArgs;
 use crate::commands::failure::UsageError;
 use crate::run::dir::RunsDir;

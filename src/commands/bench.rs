@@ -8,7 +8,8 @@ use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{configuration, say};
+use super::configuration::configuration;
+use super::shell::say;
 use crate::cli::BenchArgs;
 use crate::config::{AttentionKind, Config};
 use crate::format;
@@ -84,7 +85,7 @@ pub fn bench(args: &BenchArgs) -> Result<u8> {
         ("--device", "run.device", &args.device),
     ];
     let config = configuration(args.config.as_deref(), &args.set, &options)?;
-    spawn::take_threads(config.run.threads).context("cannot start anew")?;
+    spawn::restart_with_threads(config.run.threads).context("cannot restart with the threads of the run")?;
     let report = measure(config, args.steps)?;
     if args.json {
         let mut out = io::stdout().lock();

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::say;
+use super::shell::say;
 use crate::cli::EvalArgs;
 use crate::commands::failure::UsageError;
 use crate::config::Config;
@@ -77,7 +77,7 @@ pub(super) fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)>
 }
 
 fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Report> {
-    let source = data::open(&config.data, config.run.seed)?;
+    let source = data::source::open(&config.data, config.run.seed)?;
     let device = device::open(&config.run.device)?;
     let cnn = Network::new(&config.model, &DatasetInfo::cifar10(), config.run.seed, &device)?;
     checkpoint.load_weights(&cnn)?;

@@ -15,7 +15,7 @@ use image::RgbImage;
 use ratatui::layout::Size;
 
 use self::tile::Tile;
-use super::say;
+use super::shell::say;
 use crate::cli::{ExplainArgs, View};
 use crate::commands::failure::UsageError;
 use crate::config::Config;
@@ -131,7 +131,7 @@ impl Input {
             let image_file::ImageFile { planes, description } = image_file::read(Path::new(image))?;
             return Ok(Self { planes, label: None, description: format!("{image}, {description}") });
         }
-        let source = data::open(&config.data, config.run.seed)?;
+        let source = data::source::open(&config.data, config.run.seed)?;
         let count = source.test.len();
         let number = image.parse().ok().filter(|&number: &usize| number < count).ok_or_else(|| {
             let last = count - 1;
@@ -166,7 +166,7 @@ struct Insight {
 
 impl Insight {
     fn gain(cnn: &Network, input: &Input, layer: usize, class: Class, view: View) -> Result<Self> {
-        let mut one = Dataset::default();
+        let mut one = Dataset::new(crate::data::source::cifar::info());
         one.push(0, &input.planes);
         let x = Tensor::from_vec(evaluation_batch(&one, 0..1).images, (1, SIDE, SIDE, 3), &Device::Cpu)?;
         let trace = cnn.trace(&x)?;

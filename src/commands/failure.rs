@@ -8,19 +8,18 @@ use crate::run::dir::CreateError;
 use crate::run::spawn::SpawnError;
 use crate::simd::SimdPathError;
 
-/// Anything that went wrong and has no code of its own.
+/// Any failure without a code of its own.
 pub const FAILURE: u8 = 1;
-/// A command line, environment or configuration that cannot be.
+/// A bad command line, environment or configuration.
 pub const USAGE: u8 = 2;
 
-/// A request that cannot be, in words.
+/// A bad request, in words.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// The error with its context, without the backtraces that candle adds to its own, and without causes that the error
-/// above them has told already. One line, but for a configuration with several faults, and a failed download with the
-/// other ways to the data.
+/// The error with its context, without candle's backtraces and without causes that the error above them repeats. One line,
+/// except for a configuration with several faults, or a failed download, which lists the other sources.
 pub fn describe(error: &anyhow::Error) -> String {
     let mut told: Vec<String> = vec![];
     for cause in error.chain() {
@@ -50,7 +49,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// The reader of our output has left, as `head` does: no reason to complain.
+/// Whether the reader of our output has left, as `head` does.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_context_stands_on_one_line_and_a_backtrace_is_left_out() {
+    fn the_context_is_one_line_without_a_backtrace() {
         let error = anyhow!("gone").context("weights.safetensors").context("reading the initial weights");
         assert_eq!(describe(&error), "reading the initial weights: weights.safetensors: gone");
         let error = Err::<(), _>(candle_core::Error::Msg("bad shape\n  0: a frame\n  1: another".into()));

@@ -1,12 +1,12 @@
-//! Plain progress, for a trainer in the foreground: a line every hundred batches, one for each epoch, and what else
-//! happens. On a terminal a bar stands below the lines.
+//! Plain progress of a trainer in the foreground: a line every hundred batches, one for each epoch, and the notes of other
+//! events. On a terminal a bar stands below the lines.
 
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
-use crate::run::state::RunState;
+use crate::run::state::{Phase, RunState};
 
 /// Batches between two lines.
 const LINE_EVERY: u64 = 100;
@@ -21,7 +21,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Takes an event, and gives the lines that it is worth.
+    /// Folds an event in, and returns its lines.
     pub fn lines(&mut self, record: &Record) -> Vec<String> {
         let notes_before = self.notes();
         self.state.apply(record);
@@ -43,7 +43,6 @@ impl Progress {
         &self.state
     }
 
-    /// Nobody may be there to press a key.
     fn recoveries(&self, step: u64) -> String {
         let run = self.state.started.as_ref().map_or("", |started| &started.run);
         format!(
@@ -61,17 +60,13 @@ impl Progress {
         self.train_secs += steps.train_secs;
         let per_epoch = self.state.started.as_ref().map_or(0, |started| started.steps_per_epoch);
         let epoch_start = steps.epoch.saturating_sub(1) * per_epoch;
-        let losses = self.state.losses.values();
         let mut lines = Vec::new();
         for (step, loss) in (steps.first_step..).zip(&steps.losses) {
             let batch = step.saturating_sub(epoch_start);
             if batch % LINE_EVERY != 0 {
                 continue;
             }
-            // NaN stands for the steps that the log lacks.
-            let of_epoch = losses.iter().take(step as usize).skip(epoch_start as usize).filter(|loss| loss.is_finite());
-            let (sum, count) = of_epoch.fold((0.0, 0u32), |(sum, count), &loss| (sum + f64::from(loss), count + 1));
-            let mean = sum / f64::from(count);
+            let mean = self.state.epoch_loss_until(step).unwrap_or(f64::NAN);
             let speed = self.samples as f64 / self.train_secs;
             lines.push(format!(
                 "epoch {}  batch {batch}/{per_epoch}  loss {loss:.4}  mean {mean:.4}  {speed:.0} images/s",
@@ -158,7 +153,7 @@ impl Printer {
         bar.set_position(state.steps_in_epoch());
         let speed = state.images_per_sec().map_or(String::new(), |speed| format!(" {speed:.0} images/s"));
         bar.set_message(format!("epoch {}/{} {}{speed}", state.epoch, started.epochs, state.phase));
-        if matches!(state.phase, crate::run::state::Phase::Ended(_)) {
+        if matches!(state.phase, Phase::Ended(_)) {
             bar.finish_and_clear();
         }
     }
@@ -173,33 +168,18 @@ impl Default for Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::event::{
-        AlarmKind, CheckpointReason, CheckpointSaved, FORMAT_VERSION, LearningRateReason, Outcome,
-    };
+    use crate::run::event::{AlarmKind, CheckpointReason, CheckpointSaved, LearningRateReason, Outcome};
 
     fn started() -> Event {
-        Event::RunStarted(RunStarted {
-            version: FORMAT_VERSION,
+        Event::RunStarted(Box::new(RunStarted {
             run: "baseline".into(),
-            model: "cnn 32-64-128".into(),
-            parameters: 1_147_914,
-            device: "cpu (2 threads)".into(),
-            data: "CIFAR-10 sample".into(),
-            dataset: crate::data::DatasetInfo::cifar10(),
-            data_origin: "built in".into(),
             notice: Some("the sample is in use; for the rest: taper data fetch".into()),
             train_samples: 16_000,
-            test_samples: 500,
             epochs: 2,
-            batch_size: 64,
             steps_per_epoch: 250,
             total_steps: 500,
-            learning_rate: 0.001,
-            seed: 0,
-            host: "here".into(),
-            pid: 1,
-            continued_from: None,
-        })
+            ..RunStarted::example()
+        }))
     }
 
     fn steps(epoch: u64, first_step: u64, losses: Vec<f32>) -> Event {
@@ -269,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_diverges_says_how_to_go_on_and_one_that_is_paused_does_not() {
+    fn only_a_diverged_run_says_how_to_go_on() {
         let alarm = Event::AlarmRaised { step: 5, kind: AlarmKind::Divergence, message: "the loss is NaN".into() };
         let diverged = lines([started(), steps(1, 1, vec![1.0; 5]), alarm, Event::Paused { step: 5 }]);
         let last = diverged.lines().last().expect("a line");
@@ -280,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn resumed_in_mid_epoch_the_mean_is_of_the_batches_that_are_known() {
+    fn the_mean_of_a_resumed_epoch_is_of_the_known_batches() {
         let Event::RunStarted(mut start) = started() else { unreachable!() };
         start.continued_from = Some(50);
         let lines = lines([Event::RunStarted(start), steps(1, 51, vec![3.0; 50])]);

@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result};
 
+use super::select::named_or_live;
+use super::shell::Shell;
+use super::steer;
 use super::train::in_foreground;
 use super::watch::{self, Watch};
-use super::{Shell, control, named_or_live};
 use crate::cli::ResumeArgs;
 use crate::commands::failure::UsageError;
 use crate::config::{Config, Override};
@@ -32,13 +34,13 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
             let message = format!("run {} is live; to extend it, stop it first: {stop}", run.name());
             return Err(UsageError(message).into());
         }
-        return control::give(&run, Command::Resume);
+        return steer::give(&run, Command::Resume);
     }
 
     let config = Config::load(Some(&run.config()), &extension)?;
     let watch = Watch::of(&args.watching);
     if watch == Watch::Foreground {
-        spawn::take_threads(config.run.threads).context("cannot start anew")?;
+        spawn::restart_with_threads(config.run.threads).context("cannot restart with the threads of the run")?;
     }
     check_that_something_is_left(&run, &config, &shell)?;
     check_writable(&run)?;

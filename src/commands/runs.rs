@@ -1,4 +1,4 @@
-//! `taper runs`: what there is.
+//! `taper runs`: a table of the runs.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::{Shell, say};
+use super::shell::{Shell, say};
 use crate::cli::RunsArgs;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::lock::{Liveness, liveness};

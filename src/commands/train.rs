@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 
-use super::configuration;
+use super::configuration::configuration;
 use super::watch::{self, Watch};
 use crate::cli::TrainArgs;
 use crate::commands::failure;
@@ -28,7 +28,7 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     let config = configuration(args.config.as_deref(), &args.set, &options)?;
     let watch = Watch::of(&args.watching);
     if watch == Watch::Foreground {
-        spawn::take_threads(config.run.threads).context("cannot start anew")?;
+        spawn::restart_with_threads(config.run.threads).context("cannot restart with the threads of the run")?;
     }
     let shape = NetworkShape::new(&config.model, &DatasetInfo::cifar10())?;
     // f32, with the two moments of Adam beside each.
@@ -42,8 +42,8 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     if let Err(error) = &begun
         && !matches!(error.downcast_ref(), Some(SpawnError::Died { .. }))
     {
-        // What failed before anything was trained need not be in the way of the next try, but for the log of a trainer
-        // that died without a word.
+        // A run that failed before it was trained must not block the next try, except where the log of a trainer that
+        // exited unexpectedly may tell why.
         run.discard_untrained().with_context(|| run.path().display().to_string())?;
     }
     begun
@@ -54,12 +54,12 @@ pub fn in_foreground(run: &RunDir, config: Config) -> Result<u8> {
     spawn::trace_to_log(run).with_context(|| run.trainer_log().display().to_string())?;
     let mut printer = Printer::new();
     let exit_reason = process::run(run, config, move |record| printer.print(record), || {})?;
-    // The result is for whoever still reads.
+    // A closed stdout does not fail the run.
     let _ = watch::print_result(run);
     Ok(exit_code(exit_reason))
 }
 
-/// The process that `spawn` starts: trains without a terminal, and answers for itself by log and exit code.
+/// The process that `spawn` starts: trains without a terminal, and reports by log and exit code.
 pub fn trainer_process(run: &RunDir) -> u8 {
     let handshake = match Handshake::detach(run) {
         Ok(handshake) => Arc::new(Mutex::new(Some(handshake))),
@@ -99,7 +99,7 @@ pub fn trainer_process(run: &RunDir) -> u8 {
 fn exit_code(exit_reason: ExitReason) -> u8 {
     match exit_reason {
         ExitReason::Outcome(Outcome::Completed | Outcome::Stopped) => 0,
-        ExitReason::Outcome(Outcome::Interrupted | Outcome::Failed) => failure::FAILURE,
+        ExitReason::Outcome(Outcome::Interrupted | Outcome::Failed | Outcome::Other) => failure::FAILURE,
         ExitReason::Signal(signal) => 128 + signal as u8,
     }
 }

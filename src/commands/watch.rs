@@ -1,4 +1,4 @@
-//! What happens in the shell while a run trains, and what it shows afterwards.
+//! How a run is watched from the shell, and what is printed afterwards.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{Shell, say};
+use super::shell::{Shell, say};
 use crate::cli::Watching;
 use crate::commands::failure::FAILURE;
 use crate::run::dir::{RunDir, RunsDir};
@@ -42,7 +42,7 @@ impl Watch {
     }
 }
 
-/// Whether a dashboard has somewhere to be, and keys.
+/// Whether there is a terminal for a dashboard and its keys.
 pub fn has_screen() -> bool {
     io::stdin().is_terminal()
         && io::stdout().is_terminal()
@@ -60,7 +60,7 @@ pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, images: Images) -> Result
     }
 }
 
-/// Shows the dashboard until it is left, and then tells the shell how things are.
+/// Shows the dashboard until it is left, then prints how the run stands.
 pub fn dashboard(runs: &RunsDir, run: &RunDir, images: Images) -> Result<u8> {
     let departure = tui::run(attachment(run, images))?;
     match departure {
@@ -74,14 +74,14 @@ pub fn dashboard(runs: &RunsDir, run: &RunDir, images: Images) -> Result<u8> {
         }
         Departure::TrainerGone => {
             say(format!(
-                "The trainer of run {} ended without a word; its last are in {}",
+                "The trainer of run {} exited unexpectedly; its log is {}",
                 run.name(),
                 run.trainer_log().display()
             ))?;
             say(format!("To go on from the latest checkpoint:  {}", Shell::new(runs).line_for("resume", run)))?;
             Ok(FAILURE)
         }
-        // Nobody is left to be told anything.
+        // Nobody is left to read anything.
         Departure::HungUp => Ok(0),
         Departure::Terminated => Ok(143),
     }
@@ -110,7 +110,7 @@ fn print_how_to_return(runs: &RunsDir, run: &RunDir) -> Result<()> {
     say(format!("  to stop it:   {}", shell.line_for("stop", run)))
 }
 
-/// How a run ended, its best result and where that lies.
+/// Prints how a run ended, its best result and that checkpoint.
 pub fn print_result(run: &RunDir) -> Result<()> {
     let state = replay(run)?;
     let end = state.end_message.as_deref().unwrap_or("its log has no end");

@@ -1,5 +1,5 @@
-//! The first line of a run's `config.toml`, a comment: the SHA-256 of what follows it. Without it a changed digit is
-//! another configuration, and nobody notices.
+//! The first line of a run's `config.toml`, a comment with the SHA-256 of what follows it. Without it a changed digit would
+//! go unnoticed.
 
 use crate::checksum::sha256;
 
@@ -12,7 +12,7 @@ pub fn with_checksum(toml: &str) -> String {
     format!("{}\n{toml}", first_line(toml))
 }
 
-/// Whether `text` is what its first line says. Without such a line it may be anything.
+/// Whether `text` matches the checksum in its first line. Without such a line it always does.
 pub fn is_unchanged(text: &str) -> bool {
     match text.split_once('\n') {
         Some((line, toml)) if line.starts_with(START) => line == first_line(toml),

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::Config;
 use super::checksum::{is_unchanged, with_checksum};
+use super::settings::Config;
 use super::validate::{RULES, Rule, broken};
 use crate::suggest::nearest;
 
@@ -91,7 +91,7 @@ impl Config {
         toml::to_string(self).expect("a validated configuration has a TOML form")
     }
 
-    /// As [`Config::to_toml`], with a first line that tells [`Config::load`] whether the rest was changed.
+    /// As [`Config::to_toml`], with a first line by which [`Config::load`] notices a change.
     pub fn to_toml_with_checksum(&self) -> String {
         with_checksum(&self.to_toml())
     }

@@ -1,10 +1,9 @@
-//! What each key of the configuration may hold, in one table: used to check values, to word errors, and to know which
-//! keys there are.
+//! The keys of the configuration and the values each may hold, in one table for checks and error messages.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use super::Config;
+use super::settings::Config;
 
 /// Learning rates that a configuration or a command may set.
 pub const LEARNING_RATES: RangeInclusive<f64> = 1e-12..=10.0;
@@ -50,12 +49,14 @@ pub(super) const RULES: &[Rule] = &[
     rule("data.dir", "the path of a folder", |c| !c.data.dir.as_os_str().is_empty()),
     Rule {
         key: "data.source",
-        allowed: "auto, cifar10 or sample",
-        choices: &["auto", "cifar10", "sample"],
+        allowed: "auto, cifar10, idx or sample",
+        choices: &["auto", "cifar10", "idx", "sample"],
         holds: |_| true,
     },
     rule("data.shuffle", SWITCH, |_| true),
-    rule("data.validation_examples", "a whole number from 0 to 49999", |c| c.data.validation_examples < 50_000),
+    rule("data.validation_examples", "a whole number from 0 to 1000000000", |c| {
+        c.data.validation_examples <= 1_000_000_000
+    }),
     rule("augment.enabled", SWITCH, |_| true),
     rule("augment.crop_padding", "a whole number from 0 to 32 (pixels)", |c| c.augment.crop_padding <= 32),
     rule("augment.flip_probability", PROBABILITY, |c| (0.0..=1.0).contains(&c.augment.flip_probability)),
@@ -93,7 +94,7 @@ pub(super) const RULES: &[Rule] = &[
         (0.0..=c.optimizer.learning_rate).contains(&c.schedule.min_learning_rate)
     }),
     rule("train.epochs", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.epochs)),
-    rule("train.batch_size", "a whole number from 1 to 50000", |c| (1..=50_000).contains(&c.train.batch_size)),
+    rule("train.batch_size", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.batch_size)),
     rule("train.eval_batch_size", "a whole number from 1 to 10000", |c| {
         (1..=10_000).contains(&c.train.eval_batch_size)
     }),
@@ -113,10 +114,12 @@ pub(super) const RULES: &[Rule] = &[
     }),
     rule("checkpoint.keep_last", "a whole number from 1 to 10000", |c| (1..=10_000).contains(&c.checkpoint.keep_last)),
     rule("probe.every", "a whole number from 0 (none) to 1000000 (epochs)", |c| c.probe.every <= 1_000_000),
-    rule("probe.images", "1 to 64 different whole numbers from 0 to 49999, such as [0, 3, 17]", |c| {
+    rule("probe.images", "1 to 64 different whole numbers from 0 to 1000000000, such as [0, 3, 17]", |c| {
         let images = &c.probe.images;
         let different: HashSet<usize> = images.iter().copied().collect();
-        (1..=64).contains(&images.len()) && different.len() == images.len() && images.iter().all(|&n| n < 50_000)
+        (1..=64).contains(&images.len())
+            && different.len() == images.len()
+            && images.iter().all(|&n| n <= 1_000_000_000)
     }),
     rule("alarms.gradient_spike", "0 (never), or a number above 1, to 1000000", |c| {
         let times = c.alarms.gradient_spike;

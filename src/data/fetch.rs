@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use md5::{Digest, Md5};
 
-use super::cifar::{self, BATCHES, Edition, Found, LAYOUT_NAMES, Layout};
+use super::source::cifar::{self, BATCHES, Edition, Found, LAYOUT_NAMES, Layout};
 use super::{Dataset, npm};
 use crate::durable;
 
@@ -327,7 +327,7 @@ impl Staging {
     fn enter(dir: &Path) -> Result<Self> {
         let lock = File::open(dir).with_context(|| format!("opening {}", dir.display()))?;
         // A file system without locks is no reason not to fetch.
-        if let Err(fs4::TryLockError::WouldBlock) = fs4::FileExt::try_lock(&lock) {
+        if let Err(fs::TryLockError::WouldBlock) = lock.try_lock() {
             bail!("another `taper data fetch` is at work in {}: wait for it", dir.display());
         }
         let staging = Self { folder: dir.join(".fetch"), _lock: lock };
@@ -431,7 +431,7 @@ mod tests {
     use std::thread::JoinHandle;
 
     use super::*;
-    use crate::data::cifar::tiny;
+    use crate::data::source::cifar::tiny;
 
     /// What the server does with one request for the archive.
     enum Answer {

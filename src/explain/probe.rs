@@ -62,7 +62,7 @@ pub fn probe(
         let attended_pairs = trace.attention(LAST).matrix.as_ref();
         images.push(ProbedImage {
             index,
-            true_class: chosen.labels[number],
+            true_class: chosen.labels[number] as u8,
             planes: chosen.image(number).to_vec(),
             logits,
             maps: first,
@@ -152,7 +152,8 @@ fn in_layers<T>(of: impl Fn(usize) -> Result<T>) -> Result<[T; 3]> {
 mod tests {
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
-    use crate::data::{DatasetInfo, sample};
+    use crate::data::DatasetInfo;
+    use crate::data::source::sample;
     use crate::explain::grad_cam::grad_cam;
     use crate::model::Mode;
 

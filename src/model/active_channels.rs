@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::LayerInfo;
+use super::layer::LayerInfo;
 use crate::ops;
 
 /// Of each layer, the channels whose ReLU was above zero somewhere. They are marked in the output of the block's operation,

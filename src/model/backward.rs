@@ -5,8 +5,8 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
 
-use super::ForwardTrace;
 use super::cnn::{Block, Cnn, Head};
+use super::trace::ForwardTrace;
 use crate::config::Pool;
 use crate::ops;
 

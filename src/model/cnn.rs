@@ -3,16 +3,26 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
+use super::active_channels::ActiveChannels;
 use super::attention::{self, Attention};
-use super::shape::{BlockShape, HeadShape, NetworkShape};
+use super::block::BlockShape;
+use super::shape::{HeadShape, NetworkShape};
 use super::weights::{Builder, ParameterSpec, Weights};
-use super::{ActiveChannels, Mode};
 use crate::config::{AttentionKind, ModelConfig, Pool};
 use crate::ops;
 use crate::random::{Purpose, stream};
 
 /// Weight of a batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
+
+/// How a batch goes through a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Statistics of the batch, which move the running statistics; dropout by the mask of this step.
+    Train { seed: u64, step: u64 },
+    /// Running statistics, no dropout; changes nothing.
+    Evaluate,
+}
 
 pub struct Cnn {
     pub(super) blocks: Vec<Block>,
@@ -97,7 +107,7 @@ impl Block {
         let running_mean = buffer("running_mean", Tensor::zeros(outputs, DType::F32, device)?)?;
         let running_variance = buffer("running_var", Tensor::ones(outputs, DType::F32, device)?)?;
         let batches_tracked = buffer("num_batches_tracked", Tensor::zeros((), DType::I64, device)?)?;
-        let kind = attention::kind(shape.attention);
+        let kind = attention::kind_of(shape.attention);
         let parameters = (kind.parameters)(shape).into_iter().map(|spec| builder.parameter(spec));
         let attention = (kind.build)(parameters.collect::<Result<_>>()?);
         Ok(Self {
@@ -343,7 +353,7 @@ mod tests {
                 running_mean: Var::from_tensor(&normal(6, &[3]))?,
                 running_variance: Var::from_tensor(&normal(7, &[3]).sqr()?)?,
                 batches_tracked: Var::zeros((), DType::I64, &Device::Cpu)?,
-                attention: (attention::kind(AttentionKind::None).build)(vec![]),
+                attention: (attention::kind_of(AttentionKind::None).build)(vec![]),
             };
             block.operation(&x, mode)
         };

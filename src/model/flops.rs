@@ -3,7 +3,8 @@
 //! other attention) is bound by memory.
 
 use super::attention;
-use super::shape::{BlockShape, HeadShape, NetworkShape};
+use super::block::BlockShape;
+use super::shape::{HeadShape, NetworkShape};
 
 /// Operations for one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ impl BlockShape {
     }
 
     fn attention_flops(&self) -> u64 {
-        (attention::kind(self.attention).flops)(self)
+        (attention::kind_of(self.attention).flops)(self)
     }
 }
 

@@ -3,9 +3,11 @@
 mod active_channels;
 pub mod attention;
 mod backward;
+mod block;
 mod cnn;
 mod flops;
 mod init;
+mod layer;
 mod shape;
 #[cfg(test)]
 mod testing;
@@ -16,42 +18,15 @@ use candle_core::{Device, Result, Tensor};
 
 pub use active_channels::ActiveChannels;
 pub use backward::LogitGradients;
-pub use cnn::Cnn;
+pub use cnn::{Cnn, Mode};
 pub use flops::Flops;
+pub use layer::{LayerInfo, UnknownLayer};
 pub use shape::{NetworkShape, ShapeError};
 pub use trace::ForwardTrace;
 
 use crate::config::ModelConfig;
 use crate::data::DatasetInfo;
 use weights::Weights;
-
-/// How a batch goes through a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Statistics of the batch, which move the running statistics; dropout by the mask of this step.
-    Train { seed: u64, step: u64 },
-    /// Running statistics, no dropout; changes nothing.
-    Evaluate,
-}
-
-/// A convolution of a network, and the size of its output. A layer is addressed by its index, from 0, in the order of the
-/// network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerInfo {
-    /// As in the `state_dict`, such as `conv3`.
-    pub name: String,
-    pub channels: usize,
-    pub height: usize,
-    pub width: usize,
-}
-
-/// A name that no layer of the network has.
-#[derive(Debug, thiserror::Error)]
-#[error("there is no layer {name:?}; this network has {}", known.join(", "))]
-pub struct UnknownLayer {
-    name: String,
-    known: Vec<String>,
-}
 
 /// A classifier of images.
 pub enum Network {
@@ -97,10 +72,7 @@ impl Network {
     /// # Errors
     /// There is none; the error lists those that there are.
     pub fn layer(&self, name: &str) -> std::result::Result<usize, UnknownLayer> {
-        self.layers().iter().position(|layer| layer.name == name).ok_or_else(|| UnknownLayer {
-            name: name.to_owned(),
-            known: self.layers().iter().map(|layer| layer.name.clone()).collect(),
-        })
+        layer::position(self.layers(), name)
     }
 
     /// Normalised images (N, H, W, C) to logits (N, classes).

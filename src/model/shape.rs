@@ -1,18 +1,13 @@
 //! The architecture: which layers a network has, from its configuration and the size of its images, and what follows from
 //! their shapes alone. No tensor is made here.
 
-use super::LayerInfo;
 use super::attention;
+use super::block::BlockShape;
 use super::init::Init;
+use super::layer::LayerInfo;
 use super::weights::ParameterSpec;
-use crate::config::{AttentionKind, ModelConfig, Pool};
+use crate::config::{ModelConfig, Pool};
 use crate::data::DatasetInfo;
-
-/// Side of every convolution's kernel; half of it, rounded down, is the padding.
-const KERNEL: usize = 3;
-
-/// Positions of a feature map whose pairs non-local attention may compare: 64 MiB for each image.
-const MAX_ATTENDED_POSITIONS: usize = 64 * 64;
 
 /// Blocks of convolution, batch normalisation, ReLU, attention and max-pool, and then the head.
 #[derive(Clone, Debug)]
@@ -20,20 +15,6 @@ pub struct NetworkShape {
     pub(super) blocks: Vec<BlockShape>,
     pub(super) head: HeadShape,
     layers: Vec<LayerInfo>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BlockShape {
-    /// From 1, as in the names of its parameters.
-    pub number: usize,
-    /// Channels of its input.
-    pub inputs: usize,
-    /// Channels of its convolution.
-    pub outputs: usize,
-    /// Of its input and its convolution's output; the pool halves it, as the width.
-    pub height: usize,
-    pub width: usize,
-    pub attention: AttentionKind,
 }
 
 /// Two linear layers with a ReLU and dropout between them.
@@ -58,10 +39,10 @@ pub enum ShapeError {
         if *in_each { "each block" } else { "the last block" })]
     TooFewChannels { attention: &'static str, least: usize, in_each: bool, channels: Vec<usize> },
     #[error(
-        "model.attention = non-local would compare all pairs of {width} x {height} positions, at most \
-         {MAX_ATTENDED_POSITIONS} positions are possible: with more blocks (model.channels) the last one has fewer"
+        "model.attention = {attention} attends to at most {most} positions, and its block would have {width} x {height}: \
+         with more blocks (model.channels) the last one has fewer"
     )]
-    TooManyPairs { width: usize, height: usize },
+    TooManyPositions { attention: &'static str, most: usize, width: usize, height: usize },
 }
 
 impl NetworkShape {
@@ -106,42 +87,20 @@ impl NetworkShape {
 
 impl BlockShape {
     fn check_attention(&self, config: &ModelConfig) -> Result<(), ShapeError> {
-        let kind = attention::kind(self.attention);
+        let (kind, attention) = (attention::kind_of(self.attention), self.attention.name());
         if self.outputs < kind.min_channels {
-            let (least, in_each) = (kind.min_channels, !kind.only_in_last_block);
-            let (attention, channels) = (self.attention.name(), config.channels.clone());
+            let (least, in_each, channels) = (kind.min_channels, !kind.only_in_last_block, config.channels.clone());
             return Err(ShapeError::TooFewChannels { attention, least, in_each, channels });
         }
-        if self.attention == AttentionKind::NonLocal && self.positions() > MAX_ATTENDED_POSITIONS {
-            return Err(ShapeError::TooManyPairs { width: self.width, height: self.height });
+        if self.positions() > kind.max_positions {
+            let &Self { width, height, .. } = self;
+            return Err(ShapeError::TooManyPositions { attention, most: kind.max_positions, width, height });
         }
         Ok(())
     }
 
-    fn layer(&self) -> LayerInfo {
-        let &Self { number, outputs, height, width, .. } = self;
-        LayerInfo { name: format!("conv{number}"), channels: outputs, height, width }
-    }
-
-    /// Of its convolution's output.
-    pub fn positions(&self) -> usize {
-        self.height * self.width
-    }
-
-    /// Weight and bias of the convolution and of the normalisation.
-    pub fn parameters(&self) -> [ParameterSpec; 4] {
-        let &Self { number, inputs, outputs, .. } = self;
-        let init = Init::Uniform { fan_in: inputs * KERNEL * KERNEL };
-        [
-            ParameterSpec::new(format!("conv{number}.weight"), &[outputs, inputs, KERNEL, KERNEL], init),
-            ParameterSpec::new(format!("conv{number}.bias"), &[outputs], init),
-            ParameterSpec::new(format!("bn{number}.weight"), &[outputs], Init::Ones),
-            ParameterSpec::new(format!("bn{number}.bias"), &[outputs], Init::Zeros),
-        ]
-    }
-
     fn parameter_count(&self) -> u64 {
-        count(&self.parameters()) + count(&(attention::kind(self.attention).parameters)(self))
+        count(&self.parameters()) + count(&(attention::kind_of(self.attention).parameters)(self))
     }
 }
 
@@ -171,6 +130,7 @@ fn count(parameters: &[ParameterSpec]) -> u64 {
 mod tests {
     use super::super::testing::{cnn, dataset, with_attention};
     use super::*;
+    use crate::config::AttentionKind;
 
     fn shape(channels: &[usize], attention: AttentionKind, dataset: &DatasetInfo) -> Result<NetworkShape, ShapeError> {
         let config = ModelConfig { channels: channels.to_vec(), attention, ..ModelConfig::default() };
@@ -220,7 +180,7 @@ mod tests {
             assert!(shape(&channels, attention, &cifar).is_ok(), "{attention:?}");
         }
         let error = shape(&[16], AttentionKind::NonLocal, &dataset(96, 3, 3)).expect_err("9216 positions").to_string();
-        assert!(error.contains("96 x 96 positions") && error.contains("model.channels"), "{error}");
+        assert!(error.contains("have 96 x 96") && error.contains("model.channels"), "{error}");
         assert!(shape(&[16, 16], AttentionKind::NonLocal, &dataset(96, 3, 3)).is_ok());
     }
 

@@ -1,4 +1,4 @@
-//! Run directories: what lies in one, and the directory that holds them all.
+//! Run directories: the files of one, and the directory that holds them all.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ impl RunDir {
         self.path.join("probes")
     }
 
-    /// Where the control socket is, and whose.
+    /// The address of the trainer.
     pub fn control(&self) -> PathBuf {
         self.path.join("control")
     }
@@ -60,7 +60,7 @@ impl RunDir {
         self.path.join("lock")
     }
 
-    /// Room on the file system that the run lies on.
+    /// Free space on the run's file system.
     pub fn free_bytes(&self) -> io::Result<u64> {
         free_bytes(&self.path)
     }
@@ -84,7 +84,7 @@ impl RunDir {
         durable::sync_folder(&self.path)
     }
 
-    /// Removes the directory of a run that never began. One in which something was trained is left alone.
+    /// Removes the directory of a run that never trained; a run with checkpoints or events is left alone.
     pub fn discard_untrained(&self) -> io::Result<()> {
         let saved = std::fs::read_dir(self.checkpoints()).is_ok_and(|mut entries| entries.next().is_some());
         let logged = std::fs::metadata(self.events()).is_ok_and(|events| events.len() > 0);
@@ -231,7 +231,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// For users without privileges.
+/// Space free to users without privileges.
 fn free_bytes(path: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(path)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_run_holds_its_configuration_and_nothing_is_overwritten() {
+    fn a_new_run_overwrites_nothing() {
         let (_dir, runs) = runs();
         let run = runs.create(Some("first"), &Config::default(), 0).unwrap();
         assert_eq!(Config::load(Some(&run.config()), &[]).unwrap().train, Config::default().train);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_no_run_is_not_taken_over() {
+    fn a_directory_that_is_no_run_is_left_alone() {
         let (_dir, runs) = runs();
         std::fs::create_dir_all(runs.path().join("mine")).unwrap();
         assert!(matches!(runs.create(Some("mine"), &Config::default(), 0), Err(CreateError::Exists(_))));

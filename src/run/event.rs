@@ -1,4 +1,4 @@
-//! What the trainer tells (events, past participles) and what it is told (commands, imperatives).
+//! Events, which the trainer tells (past participles), and commands, which it is told (imperatives).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use strum::VariantNames;
 
 use super::step_time::StepTime;
 use crate::data::DatasetInfo;
@@ -26,7 +27,7 @@ pub struct Record {
 }
 
 /// By hand, because serde's `flatten` reads every field twice and a long log is nearly all [`StepsDone`]: those are read
-/// straight into place, whatever has another kind or order takes the long way.
+/// straight into place, and events of another kind or order take the long way.
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         /// Borrowed from the line where it can be.
@@ -74,14 +75,16 @@ impl<'de> Deserialize<'de> for Record {
 impl Event {
     pub const RUN_STARTED: &'static str = "run_started";
     pub const STEPS_DONE: &'static str = "steps_done";
+    pub const COMMAND_RECEIVED: &'static str = "command_received";
 }
 
 /// Steps and epochs count from 1: `step` is the number of optimizer steps taken so far.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, VariantNames)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Event {
-    /// A trainer took up the run, for the first time or again.
-    RunStarted(RunStarted),
+    /// A trainer began the run, or went on with it.
+    RunStarted(Box<RunStarted>),
     StepsDone(StepsDone),
     EvaluationStarted {
         epoch: u64,
@@ -103,7 +106,7 @@ pub enum Event {
     },
     CheckpointSaved(CheckpointSaved),
     ProbeSaved(ProbeSaved),
-    /// Once, until what it is about has passed.
+    /// Raised once, and again only after its cause has passed.
     AlarmRaised {
         step: u64,
         /// Older logs lack it.
@@ -111,7 +114,7 @@ pub enum Event {
         kind: AlarmKind,
         message: String,
     },
-    /// Training went back to a checkpoint, or to the beginning: what the log says of later steps no longer holds.
+    /// Training was rolled back to a checkpoint, or to the beginning: what the log says of later steps no longer holds.
     RolledBack {
         from_step: u64,
         to_step: u64,
@@ -135,7 +138,7 @@ pub enum Event {
     RunEnded {
         step: u64,
         outcome: Outcome,
-        /// For people: why it ended.
+        /// Why it ended, for people.
         message: String,
     },
 }
@@ -236,6 +239,9 @@ pub enum LearningRateReason {
     Command,
     /// Halved, because training diverged.
     Rollback,
+    /// Of a later version.
+    #[serde(other)]
+    Other,
 }
 
 /// What an alarm is about.
@@ -246,7 +252,7 @@ pub enum AlarmKind {
     Divergence,
     /// A gradient many times as large as they usually are.
     GradientSpike,
-    /// Channels of a block that never fire.
+    /// Channels of a block that are never active.
     DeadChannels,
     /// The test loss rises while the train loss falls.
     Overfitting,
@@ -267,8 +273,22 @@ pub enum AlarmKind {
     Other,
 }
 
+/// How urgently people should see a note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Info,
+    /// Something went better than ever before, or ended well.
+    Good,
+    Alarm,
+}
+
 impl AlarmKind {
-    /// For people.
+    pub fn severity(self) -> Severity {
+        if self == Self::Plateau { Severity::Info } else { Severity::Alarm }
+    }
+
+    /// A short name for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Divergence => "divergence",
@@ -297,7 +317,7 @@ pub struct CheckpointSaved {
     pub save_secs: f64,
 }
 
-/// What the network makes of the pinned test images.
+/// A probe: predictions and explanations of the pinned test images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbeSaved {
     /// That was trained last.
@@ -306,13 +326,13 @@ pub struct ProbeSaved {
     /// File under `probes/`, in the format of [`super::probe`]. That of an earlier probe of the same step is replaced.
     pub file: String,
     pub bytes: u64,
-    /// Computing and writing it: what it cost the training.
+    /// Time of computing and writing it.
     pub elapsed_secs: f64,
     #[serde(rename = "pictures")]
     pub images: Vec<Prediction>,
 }
 
-/// What the network takes a test image for.
+/// The network's prediction for a test image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// Number of the test image, from 0.
@@ -330,10 +350,13 @@ pub enum CheckpointReason {
     Interval,
     Epoch,
     Command,
-    /// After training went back to an earlier one.
+    /// After a rollback to an earlier one.
     Rollback,
     /// The run stops: by command, by signal, or at its end.
     End,
+    /// Of a later version.
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -346,11 +369,25 @@ pub enum Outcome {
     /// By SIGINT or SIGTERM.
     Interrupted,
     Failed,
+    /// Of a later version; the event's message tells.
+    #[serde(other)]
+    Other,
 }
 
-/// What a trainer can be asked. Each is idempotent: asking twice is asking once.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+impl Outcome {
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::Completed | Self::Stopped => Severity::Good,
+            Self::Interrupted | Self::Failed => Severity::Alarm,
+            Self::Other => Severity::Info,
+        }
+    }
+}
+
+/// Commands to a trainer. Each is idempotent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, VariantNames)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
 pub enum Command {
     Pause,
     Resume,
@@ -358,13 +395,22 @@ pub enum Command {
     Checkpoint,
     /// Save a probe now.
     Probe,
-    /// Of a run that has diverged: go back to the last good checkpoint, and on with half the learning rate.
+    /// Of a diverged run: roll back to the last good checkpoint, and go on with half the learning rate.
     Rollback,
-    /// Of a run that has diverged: go on with the next batch.
+    /// Of a diverged run: go on with the next batch.
     SkipBatch,
     /// Save and end.
     Stop,
     SetLearningRate {
         learning_rate: f64,
     },
+}
+
+#[cfg(test)]
+impl RunStarted {
+    /// Of a run of 50 epochs of 32 steps.
+    pub fn example() -> Self {
+        let log = include_str!("../../tests/fixtures/logs/training.jsonl");
+        serde_json::from_str(log.lines().next().unwrap()).unwrap()
+    }
 }

@@ -1,11 +1,13 @@
-//! A run on disk: its directory, its event log, the fold of that log, and the way to its trainer.
+//! A run on disk: its directory, its event log, the fold of that log, and the socket to its trainer.
 
-pub mod control;
+pub mod address;
+pub mod describe;
 pub mod dir;
 pub mod event;
 pub mod lock;
 pub mod log;
 pub mod probe;
+pub mod process;
 pub mod replay;
 pub mod socket;
 pub mod spawn;

@@ -1,13 +1,13 @@
-//! What a run's log tells so far, read at one go.
+//! The state of a run as its log tells it so far.
 
 use super::dir::RunDir;
 use super::log::{FollowError, Follower};
 use super::state::RunState;
 
-/// Everything that the run's log tells. Lines that are no events are left out.
+/// Folds the run's whole log; damaged lines are passed over.
 ///
 /// # Errors
-/// The log cannot be read, or another taper made it. One that is missing tells nothing.
+/// The log cannot be read, or is of another format. A missing log gives the default state.
 pub fn replay(run: &RunDir) -> Result<RunState, FollowError> {
     const BYTES: usize = 1 << 20;
     let mut state = RunState::default();

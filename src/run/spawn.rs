@@ -1,7 +1,7 @@
-//! Starts the trainer of a run as a process of its own, which outlives whoever started it.
+//! Starts the trainer of a run as a process of its own, which outlives the one that started it.
 //!
 //! The program executes itself anew; a process that holds threads, tokio or CUDA is never forked. Until the child has
-//! begun to train, its stdout is a pipe on which it says in one JSON line that it is ready, or why it is not.
+//! begun to train, its stdout is a pipe on which it says in one JSON line that it is ready, or why not.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -21,8 +21,8 @@ pub const TRAINER_COMMAND: &str = "__train";
 /// candle and rayon take the number of compute threads from here, and candle from nowhere else.
 const THREADS_VARIABLE: &str = "RAYON_NUM_THREADS";
 
-/// For how many turns a thread of candle's looks out for more work before it sleeps. Left alone it keeps a core from those
-/// that have some.
+/// How many turns an idle candle thread spins before it sleeps. By default it spins long enough to take a core from busy
+/// threads.
 const SPIN_VARIABLE: &str = "CANDLE_BARRIER_POOL_SPIN_LIMIT";
 
 /// glibc's allocator gives memory back to the system at the end of each step, which zeroes it page by page for the next;
@@ -30,7 +30,7 @@ const SPIN_VARIABLE: &str = "CANDLE_BARRIER_POOL_SPIN_LIMIT";
 const ALLOCATOR_VARIABLE: &str = "GLIBC_TUNABLES";
 const ALLOCATOR_TUNABLES: &str = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=1073741824";
 
-/// What a process that computes has in its environment; what somebody has already said of spinning and memory stays.
+/// The environment of a process that computes. Settings of spinning and memory that are there already stay.
 fn compute_environment(threads: usize) -> [(&'static str, String); 3] {
     let present = |variable: &str| std::env::var(variable).ok().filter(|value| !value.is_empty());
     let tunables = match present(ALLOCATOR_VARIABLE) {
@@ -47,7 +47,7 @@ fn compute_environment(threads: usize) -> [(&'static str, String); 3] {
 
 #[derive(Debug, Error)]
 pub enum SpawnError {
-    /// In the trainer's own words.
+    /// As the trainer says it.
     #[error("{message}")]
     Failed { message: String, exit_code: u8 },
     #[error("the trainer ended before it began to train ({status}); {log} may tell why")]
@@ -58,14 +58,14 @@ pub enum SpawnError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "trainer", rename_all = "snake_case")]
-enum FirstWord {
+enum FirstLine {
     Ready,
     Failed { message: String, exit_code: u8 },
 }
 
-/// Gives this process that number of compute threads, and what else speeds it, by executing the same command line again
-/// unless it has it already. To be called before anything is done that must not be done twice.
-pub fn take_threads(threads: usize) -> io::Result<()> {
+/// Gives this process the environment of a trainer with that number of compute threads, by executing the same command line
+/// again unless it has it already. Call it before anything that must not be done twice.
+pub fn restart_with_threads(threads: usize) -> io::Result<()> {
     let environment = compute_environment(threads);
     if environment.iter().all(|(variable, value)| std::env::var(variable).is_ok_and(|present| present == *value)) {
         return Ok(());
@@ -89,12 +89,12 @@ pub fn spawn(dir: &RunDir, threads: usize) -> Result<(), SpawnError> {
         BufReader::new(stdout).read_line(&mut line)?;
     }
     match serde_json::from_str(&line) {
-        Ok(FirstWord::Ready) => {
+        Ok(FirstLine::Ready) => {
             // Reaps the child, should it end before us: a zombie would pass for a live process.
             std::thread::spawn(move || child.wait());
             Ok(())
         }
-        Ok(FirstWord::Failed { message, exit_code }) => {
+        Ok(FirstLine::Failed { message, exit_code }) => {
             child.wait()?;
             Err(SpawnError::Failed { message, exit_code })
         }
@@ -105,14 +105,14 @@ pub fn spawn(dir: &RunDir, threads: usize) -> Result<(), SpawnError> {
     }
 }
 
-/// The child's side: whoever started it waits for its first word.
+/// The child's side: the process that started it waits for its first line.
 #[derive(Debug)]
 pub struct Handshake {
     log: File,
 }
 
 impl Handshake {
-    /// Leaves the session of the terminal, so that its end is none of ours. To be called first thing in the child.
+    /// Leaves the session of the terminal, so that its end does not end the child. The child calls this first.
     pub fn detach(dir: &RunDir) -> io::Result<Self> {
         // Fails only for the leader of a process group, who then has left already.
         let _ = rustix::process::setsid();
@@ -121,16 +121,16 @@ impl Handshake {
 
     /// Training begins; stdout is the trainer's log from here on.
     pub fn ready(self) {
-        self.say(&FirstWord::Ready);
+        self.say(&FirstLine::Ready);
     }
 
     pub fn failed(self, message: String, exit_code: u8) {
-        self.say(&FirstWord::Failed { message, exit_code });
+        self.say(&FirstLine::Failed { message, exit_code });
     }
 
-    /// Whoever started us may have been hung up on meanwhile; that is none of our business.
-    fn say(self, word: &FirstWord) {
-        let _ = serde_json::to_writer(io::stdout(), word);
+    /// The process that started us may be gone by now, which is no error.
+    fn say(self, line: &FirstLine) {
+        let _ = serde_json::to_writer(io::stdout(), line);
         let _ = io::stdout().write_all(b"\n").and_then(|()| io::stdout().flush());
         let _ = rustix::stdio::dup2_stdout(&self.log);
     }
@@ -143,7 +143,7 @@ pub fn trace_to_log(dir: &RunDir) -> io::Result<()> {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)
-        // A full disk may be the very thing to tell of: not to be told on stderr, which is the same file, by a panic.
+        // The log's disk may be full: an error that is printed to stderr, the same file, would panic.
         .log_internal_errors(false)
         .with_writer(Mutex::new(open_log(dir)?))
         .try_init();

@@ -1,27 +1,25 @@
 //! What is known of a run: a pure fold of its events. The dashboard, `taper runs` and every export look at this.
 //!
-//! Nothing but an event changes it, and nothing here reads a clock: whoever shows a duration passes the time in.
+//! Only events change it, and nothing here reads a clock: the time is passed in where a duration is shown.
 
 use std::collections::VecDeque;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::describe::{self, Note};
 use super::event::{
-    AlarmKind, CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, ProbeSaved,
-    Record, RunStarted, StepsDone,
+    AlarmKind, CheckpointSaved, EpochDone, Event, LearningRateReason, Outcome, ProbeSaved, Record, RunStarted,
+    StepsDone,
 };
 use super::step_series::StepSeries;
-use super::step_time::Breakdown;
-use crate::format;
+use super::step_time::{Breakdown, RecentSteps};
 
 /// Lines of the event list that are kept.
 const NOTES: usize = 500;
-/// Training time over which the speed is taken, and where it goes.
-const RECENT_SECS: f64 = 15.0;
 /// Epochs whose confusion matrix and mistakes are kept: the last ones.
 pub const DETAILED_EPOCHS: usize = 200;
-/// A live trainer has something to say every ten seconds, but while it evaluates.
+/// A live trainer logs something every ten seconds, except while it evaluates.
 const LONGEST_SILENCE_MS: u64 = 10 * 60 * 1000;
 /// A log that lacks more steps than this in a row is not believed: the hole is closed instead of filled.
 const LONGEST_GAP: usize = 1_000_000;
@@ -52,10 +50,7 @@ impl fmt::Display for Phase {
             Phase::Training => "training",
             Phase::Evaluating => "evaluating",
             Phase::Paused => "paused",
-            Phase::Ended(Outcome::Completed) => "completed",
-            Phase::Ended(Outcome::Stopped) => "stopped",
-            Phase::Ended(Outcome::Interrupted) => "interrupted",
-            Phase::Ended(Outcome::Failed) => "failed",
+            Phase::Ended(outcome) => describe::outcome(*outcome),
         })
     }
 }
@@ -99,35 +94,11 @@ pub struct Alarm {
     pub message: String,
 }
 
-/// How much a note wants to be seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    Info,
-    /// Something went better than ever before, or ended well.
-    Good,
-    Alarm,
-}
-
-impl AlarmKind {
-    pub fn severity(self) -> Severity {
-        if self == Self::Plateau { Severity::Info } else { Severity::Alarm }
-    }
-}
-
-/// One event as a line for people.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Note {
-    pub time_ms: u64,
-    pub severity: Severity,
-    pub text: String,
-}
-
 /// The epoch that is being trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct OpenEpoch {
     pub epoch: u64,
-    /// Images classified right, of those since the trainer took up this epoch.
+    /// Images classified right, of those that this trainer has trained on in the epoch.
     pub correct: u64,
     pub samples: u64,
     pub train_secs: f64,
@@ -137,26 +108,6 @@ impl OpenEpoch {
     /// Percent.
     pub fn train_accuracy(&self) -> Option<f64> {
         (self.samples > 0).then(|| 100.0 * self.correct as f64 / self.samples as f64)
-    }
-}
-
-/// What the last [`RECENT_SECS`] of training went into.
-#[derive(Clone, Debug, Default)]
-struct RecentSteps {
-    /// Of each line of the log.
-    window: VecDeque<Breakdown>,
-    sum: Breakdown,
-}
-
-impl RecentSteps {
-    fn push(&mut self, steps: Breakdown) {
-        self.window.push_back(steps);
-        self.sum += steps;
-        while self.sum.total_secs > RECENT_SECS && self.window.len() > 1 {
-            if let Some(oldest) = self.window.pop_front() {
-                self.sum -= oldest;
-            }
-        }
     }
 }
 
@@ -211,7 +162,7 @@ impl RunState {
     /// Folds one event in.
     pub fn apply(&mut self, record: &Record) {
         let now = record.time_ms;
-        // Between two trainers nobody spends time; a clock that was set back adds none either, and one set forward little.
+        // The time between two trainers does not count, nor a clock set back; one set forward counts little.
         if self.phase.is_active() && !matches!(record.event, Event::RunStarted(_)) && self.started.is_some() {
             let silence_ms = now.saturating_sub(self.last_activity_ms).min(LONGEST_SILENCE_MS);
             self.active_ms = self.active_ms.saturating_add(silence_ms);
@@ -219,75 +170,42 @@ impl RunState {
         self.last_activity_ms = now;
         match &record.event {
             Event::RunStarted(started) => self.start(now, started),
-            Event::StepsDone(steps) => self.take_steps(steps),
+            Event::StepsDone(steps) => self.add_steps(steps),
             Event::EvaluationStarted { epoch, step } => {
                 self.phase = Phase::Evaluating;
                 (self.epoch, self.step) = (*epoch, *step);
             }
-            Event::EpochDone(epoch) => self.end_epoch(now, epoch),
+            Event::EpochDone(epoch) => self.end_epoch(epoch),
             Event::LearningRateChanged { epoch, step, from, to, reason } => {
                 self.learning_rate = Some(*to);
-                let change = LearningRateChange {
+                self.learning_rate_changes.push(LearningRateChange {
                     time_ms: now,
                     epoch: *epoch,
                     step: *step,
                     from: *from,
                     to: *to,
                     reason: *reason,
-                };
-                self.learning_rate_changes.push(change);
-                let why = match reason {
-                    LearningRateReason::Plateau => "the test loss stopped improving",
-                    LearningRateReason::Command => "by hand",
-                    LearningRateReason::Rollback => "halved, because training diverged",
-                };
-                self.note(
-                    now,
-                    Severity::Info,
-                    format!(
-                        "learning rate {} → {} from step {step} on: {why}",
-                        format::learning_rate(*from),
-                        format::learning_rate(*to)
-                    ),
-                );
+                });
             }
-            Event::Paused { step } => {
-                self.phase = Phase::Paused;
-                self.note(now, Severity::Info, format!("paused at step {step}"));
-            }
-            Event::Resumed { step } => {
-                self.phase = Phase::Training;
-                self.note(now, Severity::Info, format!("resumed at step {step}"));
-            }
+            Event::Paused { .. } => self.phase = Phase::Paused,
+            Event::Resumed { .. } => self.phase = Phase::Training,
             Event::CheckpointSaved(saved) => {
-                let why = match saved.reason {
-                    CheckpointReason::Interval => "on schedule",
-                    CheckpointReason::Epoch => "end of epoch",
-                    CheckpointReason::Command => "asked for",
-                    CheckpointReason::Rollback => "gone back",
-                    CheckpointReason::End => "end of run",
-                };
-                let text = format!(
-                    "checkpoint {} saved, {} in {:.2} s: {why}",
-                    saved.name,
-                    format::bytes(saved.bytes),
-                    saved.save_secs
-                );
                 self.checkpoints.push(Checkpoint { time_ms: now, saved: saved.clone() });
-                self.note(now, Severity::Info, text);
             }
-            Event::ProbeSaved(saved) => self.take_probe(now, saved),
+            Event::ProbeSaved(saved) => {
+                self.probe_secs += saved.elapsed_secs;
+                self.probes.retain(|probe| probe.saved.file != saved.file);
+                self.probes.push(Probe { time_ms: now, saved: saved.clone() });
+            }
             Event::AlarmRaised { step, kind, message } => {
                 self.alarms.push(Alarm { time_ms: now, step: *step, kind: *kind, message: message.clone() });
                 if *kind == AlarmKind::Divergence {
                     self.divergence = Some(message.clone());
                 }
-                self.note(now, kind.severity(), format!("step {step}: {message}"));
             }
-            Event::RolledBack { from_step, to_step, learning_rate } => {
-                self.go_back(*to_step, *learning_rate);
+            Event::RolledBack { to_step, learning_rate, .. } => {
+                self.roll_back(*to_step, *learning_rate);
                 self.phase = Phase::Training;
-                self.note(now, Severity::Info, format!("went back from step {from_step} to step {to_step}"));
             }
             Event::BatchSkipped { epoch, step } => {
                 self.phase = Phase::Training;
@@ -295,57 +213,33 @@ impl RunState {
                 (self.epoch, self.step) = (*epoch, *step);
                 fill(&mut self.losses, usize::try_from(*step).unwrap_or(usize::MAX));
                 fill(&mut self.gradient_norms, usize::try_from(*step).unwrap_or(usize::MAX));
-                self.note(now, Severity::Info, format!("skipped the batch of step {step}"));
             }
-            Event::CommandReceived { command, .. } => {
-                let text = match command {
-                    Command::Pause => "asked to pause".to_owned(),
-                    Command::Resume => "asked to resume".to_owned(),
-                    Command::Checkpoint => "asked for a checkpoint".to_owned(),
-                    Command::Probe => "asked for a probe".to_owned(),
-                    Command::Rollback => "asked to go back to the last good checkpoint".to_owned(),
-                    Command::SkipBatch => "asked to skip the batch".to_owned(),
-                    Command::Stop => "asked to stop".to_owned(),
-                    Command::SetLearningRate { learning_rate } => {
-                        format!("asked for learning rate {}", format::learning_rate(*learning_rate))
-                    }
-                };
-                self.note(now, Severity::Info, text);
-            }
+            Event::CommandReceived { .. } => {}
             Event::SystemSampled { resident_bytes, .. } => self.resident_bytes = Some(*resident_bytes),
             Event::RunEnded { step, outcome, message } => {
                 self.phase = Phase::Ended(*outcome);
                 self.step = *step;
                 self.divergence = None;
                 self.end_message = Some(message.clone());
-                let severity = match outcome {
-                    Outcome::Completed | Outcome::Stopped => Severity::Good,
-                    Outcome::Interrupted | Outcome::Failed => Severity::Alarm,
-                };
-                self.note(now, severity, format!("{} at step {step}: {message}", self.phase));
             }
+        }
+        if let Some(note) = describe::note(record) {
+            self.keep(note);
         }
     }
 
     fn start(&mut self, now: u64, started: &RunStarted) {
-        // A trainer that found no checkpoint begins anew: nothing before it holds.
-        let kept = started.continued_from.unwrap_or(0);
-        let RunStarted { device, host, pid, .. } = started;
-        let text = match started.continued_from {
-            Some(step) => format!("continued from step {step} on {device}, {host} (process {pid})"),
-            None => format!("started on {device}, {host} (process {pid})"),
-        };
         self.started = Some(started.clone());
-        self.go_back(kept, started.learning_rate);
+        // A trainer that found no checkpoint begins anew: nothing before it holds.
+        self.roll_back(started.continued_from.unwrap_or(0), started.learning_rate);
         self.first_started_ms.get_or_insert(now);
         self.phase = Phase::Starting;
         self.end_message = None;
         self.recent = RecentSteps::default();
-        self.note(now, Severity::Info, text);
     }
 
     /// Training goes on at a checkpoint of `step`, or at the beginning, with the learning rate that it had there.
-    fn go_back(&mut self, step: u64, learning_rate: f64) {
+    fn roll_back(&mut self, step: u64, learning_rate: f64) {
         self.rewind(step);
         let steps_per_epoch = self.started.as_ref().map_or(0, |started| started.steps_per_epoch);
         self.epoch = step.div_ceil(steps_per_epoch.max(1));
@@ -373,12 +267,12 @@ impl RunState {
         self.learning_rate_changes.retain(|change| change.step <= step);
         self.checkpoints.retain(|checkpoint| checkpoint.saved.step <= step);
         self.probes.retain(|probe| probe.saved.step <= step);
-        // Why training went back stays known.
+        // Why training was rolled back stays known.
         self.alarms.retain(|alarm| alarm.step <= step || alarm.kind == AlarmKind::Divergence);
         self.open_epoch = OpenEpoch::default();
     }
 
-    fn take_steps(&mut self, steps: &StepsDone) {
+    fn add_steps(&mut self, steps: &StepsDone) {
         self.phase = Phase::Training;
         self.epoch = steps.epoch;
         let before = usize::try_from(steps.first_step.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -409,22 +303,7 @@ impl RunState {
         }
     }
 
-    fn take_probe(&mut self, now: u64, saved: &ProbeSaved) {
-        let right = saved.images.iter().filter(|image| image.predicted_class == image.true_class).count();
-        let text = format!(
-            "probe at step {} saved, {} in {:.2} s: {right} of {} images right",
-            saved.step,
-            format::bytes(saved.bytes),
-            saved.elapsed_secs,
-            saved.images.len()
-        );
-        self.probe_secs += saved.elapsed_secs;
-        self.probes.retain(|probe| probe.saved.file != saved.file);
-        self.probes.push(Probe { time_ms: now, saved: saved.clone() });
-        self.note(now, Severity::Info, text);
-    }
-
-    fn end_epoch(&mut self, now: u64, epoch: &EpochDone) {
+    fn end_epoch(&mut self, epoch: &EpochDone) {
         self.phase = Phase::Training;
         (self.epoch, self.step) = (epoch.epoch, epoch.step);
         // Continued from a checkpoint between its last step and its evaluation, an epoch ends twice.
@@ -434,20 +313,14 @@ impl RunState {
             let older = &mut self.epochs[older];
             (older.confusion, older.mistakes) = (None, vec![]);
         }
-        let (severity, best) = if epoch.best { (Severity::Good, ", the best so far") } else { (Severity::Info, "") };
-        let text = format!(
-            "epoch {}: test loss {:.4}, test accuracy {:.2} %{best}",
-            epoch.epoch, epoch.test_loss, epoch.test_accuracy
-        );
-        self.note(now, severity, text);
     }
 
-    fn note(&mut self, time_ms: u64, severity: Severity, text: String) {
+    fn keep(&mut self, note: Note) {
         if self.notes.len() == NOTES {
             self.notes.pop_front();
             self.dropped_notes += 1;
         }
-        self.notes.push_back(Note { time_ms, severity, text });
+        self.notes.push_back(note);
     }
 
     /// The best epoch, by `train.best`.
@@ -463,21 +336,23 @@ impl RunState {
 
     /// Mean batch loss of the epoch being trained.
     pub fn open_epoch_loss(&self) -> Option<f64> {
-        let steps = usize::try_from(self.steps_in_epoch()).ok()?;
-        let losses = self.losses.values();
-        let losses = losses[losses.len().saturating_sub(steps)..].iter().copied().filter(|loss| loss.is_finite());
-        let (sum, count) = losses.fold((0.0, 0u64), |(sum, count), loss| (sum + f64::from(loss), count + 1));
-        (count > 0).then(|| sum / count as f64)
+        self.epoch_loss_until(self.step)
+    }
+
+    /// Mean loss of the batches of the epoch being trained, up to and including `step`, as far as the log has them.
+    pub fn epoch_loss_until(&self, step: u64) -> Option<f64> {
+        let clamped = |step: u64| usize::try_from(step).unwrap_or(usize::MAX);
+        self.losses.mean(clamped(self.step - self.steps_in_epoch())..clamped(step))
     }
 
     /// Images trained on per second, recently, pauses and evaluation aside.
     pub fn images_per_sec(&self) -> Option<f64> {
-        self.recent.sum.examples_per_sec()
+        self.recent.sum().examples_per_sec()
     }
 
     /// Where the time of training goes, recently. `None` where the log does not say.
     pub fn recent_step_time(&self) -> Option<Breakdown> {
-        Some(self.recent.sum).filter(|sum| sum.time.total_secs() > 0.0)
+        Some(self.recent.sum()).filter(|sum| sum.time.total_secs() > 0.0)
     }
 
     /// Where the time of training went, over the whole run: like the time itself, that of steps which a restart took
@@ -518,7 +393,7 @@ impl RunState {
         let steps = started.total_steps.saturating_sub(self.step);
         let evaluation_secs = self.epochs.last().map_or(0.0, |epoch| epoch.evaluation_secs);
         let epochs = steps.div_ceil(started.steps_per_epoch.max(1));
-        Some(steps as f64 * self.recent.sum.secs_per_step()? + epochs as f64 * evaluation_secs)
+        Some(steps as f64 * self.recent.sum().secs_per_step()? + epochs as f64 * evaluation_secs)
     }
 
     /// The run in a few figures, for tables and scripts.
@@ -567,4 +442,149 @@ pub struct Summary {
     pub active_secs: f64,
     pub remaining_secs: Option<f64>,
     pub last_activity_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::event::CheckpointReason;
+
+    /// Ten steps an epoch.
+    fn started(continued_from: Option<u64>) -> Event {
+        Event::RunStarted(Box::new(RunStarted {
+            steps_per_epoch: 10,
+            total_steps: 100,
+            continued_from,
+            ..RunStarted::example()
+        }))
+    }
+
+    fn steps(first_step: u64, losses: &[f32]) -> Event {
+        Event::StepsDone(StepsDone {
+            epoch: first_step.div_ceil(10),
+            first_step,
+            losses: losses.to_vec(),
+            gradient_norms: losses.to_vec(),
+            correct: 1,
+            samples: losses.len() as u64,
+            train_secs: losses.len() as f64,
+            split_us: None,
+        })
+    }
+
+    fn epoch(epoch: u64) -> Event {
+        Event::EpochDone(EpochDone {
+            epoch,
+            step: 10 * epoch,
+            train_loss: 1.0,
+            train_accuracy: 50.0,
+            test_loss: 1.0,
+            test_accuracy: 50.0,
+            learning_rate: 0.001,
+            elapsed_secs: 10.0,
+            evaluation_secs: 1.0,
+            best: true,
+            confusion: None,
+            mistakes: vec![],
+        })
+    }
+
+    fn checkpoint(step: u64) -> Event {
+        Event::CheckpointSaved(CheckpointSaved {
+            epoch: 1,
+            step,
+            name: format!("s{step}"),
+            reason: CheckpointReason::Interval,
+            bytes: 1,
+            save_secs: 0.1,
+        })
+    }
+
+    /// A second apart.
+    fn fold(events: impl IntoIterator<Item = Event>) -> RunState {
+        let mut state = RunState::default();
+        for (index, event) in events.into_iter().enumerate() {
+            state.apply(&Record { time_ms: 1000 * (index as u64 + 1), event });
+        }
+        state
+    }
+
+    #[test]
+    fn steps_lengthen_the_series() {
+        let state = fold([started(None), steps(1, &[4.0, 2.0]), steps(3, &[3.0])]);
+        assert_eq!((state.phase, state.epoch, state.step), (Phase::Training, 1, 3));
+        assert_eq!(state.losses.values(), [4.0, 2.0, 3.0]);
+        assert_eq!(state.open_epoch_loss(), Some(3.0));
+        assert_eq!(state.epoch_loss_until(1), Some(4.0));
+        assert_eq!(state.images_per_sec(), Some(1.0));
+    }
+
+    #[test]
+    fn steps_that_the_log_lacks_are_gaps() {
+        let state = fold([started(None), steps(1, &[4.0]), steps(4, &[2.0])]);
+        let is_gap: Vec<bool> = state.losses.values().iter().map(|loss| loss.is_nan()).collect();
+        assert_eq!(is_gap, [false, true, true, false]);
+        assert_eq!(state.open_epoch_loss(), Some(3.0));
+    }
+
+    #[test]
+    fn a_restart_drops_what_came_after_its_checkpoint() {
+        let before =
+            [started(None), steps(1, &[1.0; 10]), epoch(1), checkpoint(10), steps(11, &[1.0; 5]), checkpoint(15)];
+        let state = fold(before.clone().into_iter().chain([started(Some(10))]));
+        assert_eq!((state.phase, state.epoch, state.step), (Phase::Starting, 1, 10));
+        assert_eq!((state.losses.len(), state.epochs.len(), state.checkpoints.len()), (10, 1, 1));
+        assert_eq!(state.open_epoch, OpenEpoch::default());
+        let anew = fold(before.into_iter().chain([started(None)]));
+        assert_eq!((anew.step, anew.losses.len(), anew.epochs.len(), anew.checkpoints.len()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn a_rollback_ends_a_divergence_and_keeps_its_alarm() {
+        let alarm = |step, kind| Event::AlarmRaised { step, kind, message: "x".into() };
+        let mut events = vec![started(None), steps(1, &[1.0; 5]), checkpoint(5), steps(6, &[1.0; 2])];
+        events.extend([alarm(7, AlarmKind::GradientSpike), alarm(8, AlarmKind::Divergence), Event::Paused { step: 7 }]);
+        assert_eq!(fold(events.clone()).divergence.as_deref(), Some("x"));
+        events.push(Event::RolledBack { from_step: 7, to_step: 5, learning_rate: 0.0005 });
+        let state = fold(events);
+        assert_eq!((state.phase, state.step, state.learning_rate), (Phase::Training, 5, Some(0.0005)));
+        assert_eq!(state.divergence, None);
+        assert_eq!(state.alarms.iter().map(|alarm| alarm.kind).collect::<Vec<_>>(), [AlarmKind::Divergence]);
+    }
+
+    #[test]
+    fn an_epoch_that_ends_twice_counts_once() {
+        let state = fold([started(None), steps(1, &[1.0; 10]), epoch(1), started(Some(10)), epoch(1)]);
+        assert_eq!(state.epochs.len(), 1);
+    }
+
+    #[test]
+    fn only_the_last_epochs_keep_their_details() {
+        let mistake = crate::run::event::Prediction { index: 0, true_class: 0, predicted_class: 1, confidence: 0.9 };
+        let epochs = (1..=DETAILED_EPOCHS as u64 + 2).map(|number| {
+            let Event::EpochDone(done) = epoch(number) else { unreachable!() };
+            Event::EpochDone(EpochDone { mistakes: vec![mistake.clone()], ..done })
+        });
+        let state = fold([started(None)].into_iter().chain(epochs));
+        let detailed: Vec<bool> = state.epochs.iter().map(|epoch| !epoch.mistakes.is_empty()).collect();
+        assert_eq!(detailed[..3], [false, false, true]);
+        assert_eq!(detailed.iter().filter(|detailed| **detailed).count(), DETAILED_EPOCHS);
+    }
+
+    #[test]
+    fn pauses_and_absent_trainers_are_no_active_time() {
+        let events = [started(None), steps(1, &[1.0]), Event::Paused { step: 1 }, Event::Resumed { step: 1 }];
+        let state = fold(events.clone());
+        assert_eq!(state.active_secs(state.last_activity_ms), 2.0);
+        assert_eq!(state.active_secs(state.last_activity_ms + 500), 2.5);
+        assert_eq!(fold(events.into_iter().chain([started(Some(1))])).active_secs(5000), 2.0);
+    }
+
+    #[test]
+    fn notes_are_bounded() {
+        let pauses = (0..NOTES as u64 + 3).map(|step| Event::Paused { step });
+        let state = fold(pauses);
+        assert_eq!((state.notes.len(), state.dropped_notes), (NOTES, 3));
+        assert_eq!(state.notes[0].text, "paused at step 3");
+    }
 }

@@ -1,7 +1,9 @@
 //! A number for every step of a run, with the two views of it that stay cheap however long the run gets: a smoothed value
 //! and a curve of bounded size.
 
-/// Severity of the past in the smoothed value: it follows the last fifty or so batches.
+use std::ops::Range;
+
+/// Weight of the past in the smoothed value: it follows the last fifty or so batches.
 const SMOOTHING: f64 = 0.98;
 /// The curve is halved when it has this many points: more than any screen has columns.
 const CURVE_POINTS: usize = 2048;
@@ -44,6 +46,14 @@ impl StepSeries {
 
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+
+    /// Mean of the finite values at these indices; `None` where there are none.
+    pub fn mean(&self, steps: Range<usize>) -> Option<f64> {
+        let mut sum = Sum::default();
+        let end = steps.end.min(self.len());
+        self.values[steps.start.min(end)..end].iter().for_each(|&value| sum.push(value));
+        sum.mean()
     }
 
     /// Exponential moving average.

@@ -1,8 +1,12 @@
 //! Where the time of training steps goes.
 
+use std::collections::VecDeque;
 use std::ops::{AddAssign, SubAssign};
 
 use serde::{Deserialize, Serialize};
+
+/// Training time over which the recent speed is taken.
+const RECENT_SECS: f64 = 15.0;
 
 /// A part of a training step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +143,30 @@ impl SubAssign for Breakdown {
         self.samples -= other.samples;
         self.total_secs -= other.total_secs;
         self.time -= other.time;
+    }
+}
+
+/// The steps of the last 15 seconds of training.
+#[derive(Clone, Debug, Default)]
+pub struct RecentSteps {
+    /// One for each line of the log.
+    window: VecDeque<Breakdown>,
+    sum: Breakdown,
+}
+
+impl RecentSteps {
+    pub fn push(&mut self, steps: Breakdown) {
+        self.window.push_back(steps);
+        self.sum += steps;
+        while self.sum.total_secs > RECENT_SECS && self.window.len() > 1 {
+            if let Some(oldest) = self.window.pop_front() {
+                self.sum -= oldest;
+            }
+        }
+    }
+
+    pub fn sum(&self) -> Breakdown {
+        self.sum
     }
 }
 

@@ -30,7 +30,6 @@ use self::recorder::{Recorder, StepResult};
 use self::session::Session;
 use self::step::step;
 use crate::config::Config;
-use crate::data::SIDE;
 use crate::data::loader::{Batch, EpochPlan, train_batches};
 use crate::model::Mode;
 use crate::run::event::{AlarmKind, CheckpointReason, EpochDone, Event, LearningRateReason, Outcome};
@@ -216,10 +215,11 @@ fn plan_of_epoch(config: &Config, epoch: u64, first_batch: usize) -> EpochPlan {
     }
 }
 
-/// Images (N, 32, 32, 3) and labels (N) on `device`.
+/// Images (N, H, W, C) and labels (N) on `device`.
 fn to_tensors(batch: &Batch, device: &Device) -> candle_core::Result<(Tensor, Tensor)> {
     let samples = batch.labels.len();
-    let x = Tensor::from_slice(&batch.images, (samples, SIDE, SIDE, 3), device)?;
+    let x =
+        Tensor::from_slice(&batch.images, (samples, batch.size.height, batch.size.width, batch.size.channels), device)?;
     let labels = Tensor::from_slice(&batch.labels, samples, device)?;
     Ok((x, labels))
 }

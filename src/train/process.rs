@@ -7,6 +7,7 @@ use std::sync::mpsc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -16,12 +17,12 @@ use super::recorder::Recorder;
 use super::session::Session;
 use super::train;
 use crate::config::Config;
+use crate::run::describe;
 use crate::run::dir::RunDir;
 use crate::run::event::{AlarmKind, CheckpointReason, Command, Event, Outcome, Record};
 use crate::run::lock::RunLock;
 use crate::run::log::EventLog;
 use crate::run::socket::{self, Request};
-use crate::run::state::Phase;
 
 /// How a trainer process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub fn run(
 ) -> Result<ExitReason> {
     let _lock = RunLock::acquire(dir)?;
     dir.remove_unfinished().with_context(|| dir.path().display().to_string())?;
-    let runtime = socket::runtime().context("tokio runtime")?;
+    let runtime = Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
     runtime.block_on(async {
         let listener = socket::bind(dir)?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -123,7 +124,9 @@ fn trainer_thread(
         }
         reporter(record);
     });
-    recorder.record(Event::RunStarted(started)).with_context(|| format!("cannot write {}", dir.events().display()))?;
+    recorder
+        .record(Event::RunStarted(Box::new(started)))
+        .with_context(|| format!("cannot write {}", dir.events().display()))?;
     for fault in &session.passed_over {
         let message = format!("a later checkpoint was passed over: {fault}");
         tracing::warn!("{message}");
@@ -150,7 +153,7 @@ fn trainer_thread(
             (Outcome::Failed, format!("{error:#}"))
         }
     };
-    let answer = format!("{} at step {step}, {message}", Phase::Ended(outcome));
+    let answer = format!("{} at step {step}, {message}", describe::outcome(outcome));
     recorder.record(Event::RunEnded { step, outcome, message })?;
     control.answer_the_end(&answer);
     let (outcome, _) = trained?;

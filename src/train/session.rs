@@ -13,9 +13,9 @@ use crate::config::{BestBy, Config, LEARNING_RATES};
 use crate::data::{self, Dataset, DatasetInfo};
 use crate::model::Network;
 use crate::optim::Adam;
-use crate::run::control;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
+use crate::run::process;
 use crate::run::replay::replay;
 
 pub struct Session {
@@ -64,7 +64,7 @@ fn latest_or_beginning(dir: &RunDir, config: &Config, device: &Device) -> Result
 impl Session {
     /// Reads the data and builds the network, from the latest checkpoint if the run has one. Returns what to announce.
     pub fn open(dir: &RunDir, config: Config) -> Result<(Self, RunStarted)> {
-        let source = data::open(&config.data, config.run.seed)?;
+        let source = data::source::open(&config.data, config.run.seed)?;
         let device = device::open(&config.run.device)?;
         let checkpoints = Checkpoints::open(dir, config.checkpoint.keep_last)?;
         let (Beginning { cnn, adam, state, last_saved }, passed_over) = latest_or_beginning(dir, &config, &device)?;
@@ -91,7 +91,7 @@ impl Session {
             parameters: session.cnn.weights().parameter_count() as u64,
             device: device::describe(&session.device),
             data: source.name,
-            dataset: source.info,
+            dataset: DatasetInfo::clone(&session.train_data.info),
             data_origin: source.origin,
             notice: source.notice,
             train_samples: session.train_data.len() as u64,
@@ -102,7 +102,7 @@ impl Session {
             total_steps: session.total_steps(),
             learning_rate: session.state.learning_rate,
             seed: session.config.run.seed,
-            host: control::host(),
+            host: process::host(),
             pid: std::process::id(),
             continued_from: (!is_new || session.state.step > 0).then_some(session.state.step),
         };

@@ -11,9 +11,9 @@ use super::layout::{Areas, Direction, Panel, Scroll, With, alarm_list};
 use super::theme::Theme;
 use super::view::gallery_columns;
 use crate::config::check_learning_rate;
-use crate::run::event::{Command, EpochDone, Event, Record};
+use crate::run::event::{Command, EpochDone, Event, Record, Severity};
 use crate::run::lock::Liveness;
-use crate::run::state::{Alarm, Phase, Probe, RunState, Severity};
+use crate::run::state::{Alarm, Phase, Probe, RunState};
 use crate::terminal_image::ImageBackend;
 use crate::terminal_image::cells::Palette;
 
@@ -397,7 +397,7 @@ impl App {
                 Command::Resume => "resume",
                 Command::Checkpoint => "checkpoint",
                 Command::Probe => "probe",
-                Command::Rollback => "go back",
+                Command::Rollback => "roll back",
                 Command::SkipBatch => "skip the batch",
                 Command::Stop => "stop",
                 Command::SetLearningRate { .. } => "learning rate",
@@ -667,28 +667,14 @@ mod tests {
     use crate::run::event::{AlarmKind, LearningRateReason, Outcome, RunStarted, StepsDone};
 
     fn started() -> Event {
-        Event::RunStarted(RunStarted {
-            version: 1,
+        Event::RunStarted(Box::new(RunStarted {
             run: "night".into(),
-            model: "cnn".into(),
-            parameters: 1,
-            device: "cpu".into(),
-            data: "CIFAR-10".into(),
-            dataset: crate::data::DatasetInfo::cifar10(),
-            data_origin: "data".into(),
             notice: None,
-            train_samples: 50_000,
-            test_samples: 10_000,
             epochs: 50,
-            batch_size: 64,
             steps_per_epoch: 782,
             total_steps: 39_100,
-            learning_rate: 0.001,
-            seed: 0,
-            host: "atlas".into(),
-            pid: 1,
-            continued_from: None,
-        })
+            ..RunStarted::example()
+        }))
     }
 
     fn steps(first_step: u64, count: u64) -> Event {

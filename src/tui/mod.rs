@@ -34,11 +34,11 @@ use self::inspector::{Loaded, ProbeKey};
 use self::notification::Notification;
 use self::terminal::TerminalGuard;
 use self::theme::Theme;
-use crate::run::event::{Command, Outcome};
+use crate::run::event::{Command, Outcome, Severity};
 use crate::run::lock::Liveness;
 use crate::run::log::{self, FollowError, Follower};
 use crate::run::probe::Probe;
-use crate::run::state::{Phase, Severity};
+use crate::run::state::Phase;
 use crate::terminal_image::{self, Detected, Images};
 
 /// The shortest time between two frames.

@@ -2,7 +2,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::run::state::Severity;
+use crate::run::event::Severity;
 use crate::run::step_time::Part;
 
 /// The terminal's own sixteen colours, so that its light or dark scheme holds; or none, by `NO_COLOR`.

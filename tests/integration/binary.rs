@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
-use taper::run::control::Control;
+use taper::run::address::TrainerAddress;
 use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{Event, Record};
 use taper::run::log::Follower;
@@ -226,9 +226,9 @@ impl Drop for Dir {
     fn drop(&mut self) {
         for run in self.runs().list().unwrap_or_default() {
             // The file is there as long as the trainer is.
-            if let Some(control) = Control::read(&run)
-                && let Some(pid) = Pid::from_raw(control.pid as i32)
-                && control.process_lives()
+            if let Some(control) = TrainerAddress::read(&run)
+                && let Some(pid) = Pid::from_raw(control.process.pid as i32)
+                && control.process.is_alive()
             {
                 let _ = kill_process(pid, Signal::KILL);
                 let _ = std::fs::remove_file(&control.socket);

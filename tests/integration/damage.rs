@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
-use taper::run::control::Control;
+use taper::run::address::TrainerAddress;
 use taper::run::dir::RunDir;
 use taper::run::event::Event;
 use taper::run::probe::Probe;
@@ -41,7 +41,7 @@ fn latest(run: &RunDir) -> PathBuf {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_told_with_one_that_is_whole_and_passed_over_by_resume() {
+fn a_damaged_checkpoint_is_passed_over() {
     let dir = Dir::new();
     let run = trained(&dir);
     let damaged = latest(&run).join("model.safetensors");
@@ -64,7 +64,7 @@ fn a_damaged_checkpoint_is_told_with_one_that_is_whole_and_passed_over_by_resume
 }
 
 #[test]
-fn without_any_whole_checkpoint_each_is_named_and_nothing_is_trained() {
+fn without_a_whole_checkpoint_nothing_is_trained() {
     let dir = Dir::new();
     let run = trained(&dir);
     let paths = checkpoint::paths(&run).expect("checkpoints");
@@ -79,7 +79,7 @@ fn without_any_whole_checkpoint_each_is_named_and_nothing_is_trained() {
 }
 
 #[test]
-fn the_doctor_finds_a_run_whole_and_names_every_damage() {
+fn the_doctor_names_every_damage() {
     let dir = Dir::new();
     let run = trained(&dir);
     let (said, whole) = doctor(&dir, &[]);
@@ -139,7 +139,7 @@ fn the_doctor_finds_a_run_whole_and_names_every_damage() {
 }
 
 #[test]
-fn a_probe_may_be_cut_or_changed_anywhere_and_no_other_is_read() {
+fn a_probe_may_be_cut_or_changed_anywhere() {
     let dir = Dir::new();
     let run = trained(&dir);
     let path = fs::read_dir(run.probes()).expect("probes").next().expect("one").expect("an entry").path();
@@ -159,7 +159,7 @@ fn a_probe_may_be_cut_or_changed_anywhere_and_no_other_is_read() {
 }
 
 #[test]
-fn a_checkpoint_of_another_network_is_told_with_every_tensor_that_does_not_fit() {
+fn a_checkpoint_of_another_network_is_refused() {
     let dir = Dir::new();
     let run = trained(&dir);
     let config = fs::read_to_string(run.config()).expect("a configuration");
@@ -175,17 +175,20 @@ fn a_checkpoint_of_another_network_is_told_with_every_tensor_that_does_not_fit()
 }
 
 #[test]
-fn the_doctor_leaves_a_live_run_alone_and_tidies_up_after_a_dead_one() {
+fn the_doctor_repairs_only_a_dead_run() {
     let dir = Dir::new();
     let train = ["train", "--detach", "--epochs", "100000", "--name", "run"];
     dir.command(train.into_iter().chain(TINY)).succeed();
     let run = dir.run("run");
     wait_for_steps(&run, 5);
-    let control = Control::read(&run).expect("a live trainer");
+    let control = TrainerAddress::read(&run).expect("a live trainer");
     let (said, whole) = doctor(&dir, &[]);
-    assert!(whole && said.contains(&format!("held by the live trainer, process {} on ", control.pid)), "{said}");
+    assert!(
+        whole && said.contains(&format!("held by the live trainer, process {} on ", control.process.pid)),
+        "{said}"
+    );
     let error = dir.command(["doctor", "run", "--repair"]).fail(1);
-    assert!(error.contains(&format!("run run has a live trainer, process {} on ", control.pid)), "{error}");
+    assert!(error.contains(&format!("run run has a live trainer, process {} on ", control.process.pid)), "{error}");
     assert!(run.control().exists() && control.socket.exists());
 
     dir.command(["checkpoint", "run"]).succeed();
@@ -193,7 +196,10 @@ fn the_doctor_leaves_a_live_run_alone_and_tidies_up_after_a_dead_one() {
     wait_for_death(&run);
     fs::create_dir(run.checkpoints().join(".unfinished-x")).expect("a folder");
     let (said, whole) = doctor(&dir, &[]);
-    assert!(whole && said.contains(&format!("control           stale    of process {}", control.pid)), "{said}");
+    assert!(
+        whole && said.contains(&format!("control           stale    of process {}", control.process.pid)),
+        "{said}"
+    );
     assert!(said.contains("1 unfinished, left by a trainer that was killed"), "{said}");
     let (said, whole) = doctor(&dir, &["--repair"]);
     assert!(whole && said.contains("control           whole    none"), "{said}");

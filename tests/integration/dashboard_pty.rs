@@ -2,7 +2,7 @@
 
 use portable_pty::CommandBuilder;
 use rustix::process::{Signal, kill_process};
-use taper::run::control::Control;
+use taper::run::address::TrainerAddress;
 use taper::run::event::{Command, Event, Outcome};
 use taper::run::lock::{Liveness, liveness};
 
@@ -39,7 +39,7 @@ fn pause_leave_come_back_resume_and_stop() {
     again.wait_for("● training");
     wait_for_steps(&run, 10);
 
-    let pid = Control::read(&run).unwrap().pid;
+    let pid = TrainerAddress::read(&run).unwrap().process.pid;
     again.keys("s");
     again.keys("y");
     again.wait_for("■ stopped");

@@ -1,7 +1,7 @@
 //! The trainer as a process of its own: it outlives whoever started it, obeys commands, and ends in good order.
 
 use rustix::process::{Pid, Signal, getsid, kill_process};
-use taper::run::control::Control;
+use taper::run::address::TrainerAddress;
 use taper::run::event::{CheckpointReason, Command, Event, Outcome};
 use taper::run::lock::{Liveness, liveness};
 
@@ -15,11 +15,11 @@ fn ended(event: &Event) -> Option<Outcome> {
 }
 
 #[test]
-fn the_trainer_has_a_session_of_its_own_and_survives_a_hang_up() {
+fn the_trainer_has_a_session_of_its_own() {
     let dir = Dir::new();
     let run = dir.start("far");
-    let trainer = Control::read(&run).unwrap();
-    let pid = Pid::from_raw(trainer.pid as i32).unwrap();
+    let trainer = TrainerAddress::read(&run).unwrap();
+    let pid = Pid::from_raw(trainer.process.pid as i32).unwrap();
     assert_eq!(getsid(Some(pid)).unwrap(), pid);
     kill_process(pid, Signal::HUP).unwrap();
     wait_for_steps(&run, 20);
@@ -27,11 +27,11 @@ fn the_trainer_has_a_session_of_its_own_and_survives_a_hang_up() {
 }
 
 #[test]
-fn sigterm_leaves_a_checkpoint_and_an_end_and_resume_goes_on_there() {
+fn sigterm_saves_and_resume_goes_on_there() {
     let dir = Dir::new();
     let run = dir.start("far");
     wait_for_steps(&run, 5);
-    let pid = Control::read(&run).unwrap().pid;
+    let pid = TrainerAddress::read(&run).unwrap().process.pid;
     kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::TERM).unwrap();
     wait_for_end_of(pid);
     assert_eq!(wait_for_event(&run, "the end", ended), Outcome::Interrupted);
@@ -55,11 +55,11 @@ fn sigterm_leaves_a_checkpoint_and_an_end_and_resume_goes_on_there() {
 }
 
 #[test]
-fn a_killed_trainer_is_dead_at_once_and_its_run_goes_on() {
+fn a_run_goes_on_after_a_kill() {
     let dir = Dir::new();
     let run = dir.start("far");
     dir.command(["checkpoint", "far"]).succeed();
-    let pid = Control::read(&run).unwrap().pid;
+    let pid = TrainerAddress::read(&run).unwrap().process.pid;
     kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
     eventually("the lock is free", || (liveness(&run) == Liveness::Dead).then_some(()));
     assert!(dir.command(["pause", "far"]).fail(1).contains("has no live trainer"));
@@ -70,7 +70,7 @@ fn a_killed_trainer_is_dead_at_once_and_its_run_goes_on() {
 }
 
 #[test]
-fn every_command_is_carried_out_when_it_returns_and_twice_is_once() {
+fn commands_are_done_when_they_return() {
     let dir = Dir::new();
     let run = dir.start("far");
     let count = |pick: fn(&Event) -> bool| records(&run).iter().filter(|record| pick(&record.event)).count();
@@ -99,7 +99,7 @@ fn every_command_is_carried_out_when_it_returns_and_twice_is_once() {
     assert!(dir.command(["resume", "far"]).succeed().contains("resumed at step "));
     wait_for_steps(&run, 5);
 
-    let pid = Control::read(&run).unwrap().pid;
+    let pid = TrainerAddress::read(&run).unwrap().process.pid;
     assert!(dir.command(["stop", "far"]).succeed().contains("stopped at step "));
     assert_eq!(wait_for_event(&run, "the end", ended), Outcome::Stopped);
     wait_for_end_of(pid);
@@ -121,7 +121,7 @@ fn a_stop_reaches_a_paused_run() {
 }
 
 #[test]
-fn a_finished_run_is_extended_by_epochs_and_not_otherwise() {
+fn a_finished_run_is_extended_by_epochs() {
     let dir = Dir::new();
     let train = ["train", "--no-tui", "--name", "short", "--epochs", "1"];
     dir.command(train.into_iter().chain(TINY)).succeed();
@@ -135,7 +135,7 @@ fn a_finished_run_is_extended_by_epochs_and_not_otherwise() {
 }
 
 #[test]
-fn two_live_runs_must_be_told_apart_and_one_run_has_one_trainer() {
+fn of_two_live_runs_one_must_be_named() {
     let dir = Dir::new();
     dir.start("one");
     dir.start("two");
@@ -147,12 +147,12 @@ fn two_live_runs_must_be_told_apart_and_one_run_has_one_trainer() {
 }
 
 #[test]
-fn a_run_in_the_foreground_is_commanded_like_any_other_and_ends_with_130_on_ctrl_c() {
+fn a_foreground_run_obeys_commands_and_ctrl_c() {
     let dir = Dir::new();
     let args = ["train", "--no-tui", "--epochs", "100000", "--name", "near"];
     let child = dir.command(args.into_iter().chain(TINY)).spawn();
     let run = dir.run("near");
-    eventually("the trainer can be reached", || Control::read(&run));
+    eventually("the trainer can be reached", || TrainerAddress::read(&run));
     dir.command(["pause", "near"]).succeed();
     dir.command(["resume", "near"]).succeed();
     kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::INT).unwrap();
@@ -167,14 +167,14 @@ fn sigterm_in_the_foreground_gives_143() {
     let dir = Dir::new();
     let args = ["train", "--no-tui", "--epochs", "100000", "--name", "near"];
     let child = dir.command(args.into_iter().chain(TINY)).spawn();
-    eventually("the trainer can be reached", || Control::read(&dir.run("near")));
+    eventually("the trainer can be reached", || TrainerAddress::read(&dir.run("near")));
     wait_for_steps(&dir.run("near"), 1);
     kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
 }
 
 #[test]
-fn of_two_that_resume_at_once_one_wins_and_the_other_says_who_has_it() {
+fn of_two_that_resume_at_once_one_wins() {
     let dir = Dir::new();
     let run = dir.start("far");
     for round in 1..=3 {
@@ -182,7 +182,7 @@ fn of_two_that_resume_at_once_one_wins_and_the_other_says_who_has_it() {
         eventually("it is dead", || (liveness(&run) == Liveness::Dead).then_some(()));
         let both = [0, 1].map(|_| dir.command(["resume", "far", "--detach"]).spawn());
         let outputs = both.map(|child| child.wait_with_output().unwrap());
-        let winner = eventually("one has it", || Control::read(&run)).pid;
+        let winner = eventually("one has it", || TrainerAddress::read(&run)).process.pid;
         for output in &outputs {
             // Late enough, the second only finds that the run goes on.
             let said = text(&output.stdout) + &text(&output.stderr);
@@ -194,13 +194,13 @@ fn of_two_that_resume_at_once_one_wins_and_the_other_says_who_has_it() {
         assert_eq!(starts, 1 + round);
     }
     // The one that comes second to the lock.
-    let winner = Control::read(&run).unwrap().pid;
+    let winner = TrainerAddress::read(&run).unwrap().process.pid;
     let second = dir.command(["__train", "runs/far"]).output();
     assert!(text(&second.stdout).contains(&format!("run far has a live trainer, process {winner} on ")));
 }
 
 #[test]
-fn a_run_resumes_where_it_was_moved_or_copied_to_be_it_from_under_a_live_trainer() {
+fn a_run_resumes_where_it_was_moved_or_copied_to() {
     let dir = Dir::new();
     let run = dir.start("far");
     dir.command(["checkpoint", "far"]).succeed();
@@ -209,13 +209,13 @@ fn a_run_resumes_where_it_was_moved_or_copied_to_be_it_from_under_a_live_trainer
     assert!(copied.success());
     assert_eq!(liveness(&copy), Liveness::Dead, "the lock is not copied");
     // Neither is the socket: what the copied file names is another's.
-    let original = Control::read(&copy).unwrap();
+    let original = TrainerAddress::read(&copy).unwrap();
     assert!(dir.command(["pause", "copy"]).fail(1).contains("has no live trainer"));
     dir.command(["doctor", "copy", "--repair"]).output();
     assert!(original.socket.exists());
     dir.command(["resume", "copy", "--detach"]).succeed();
     wait_for_steps(&copy, 5);
-    assert_ne!(Control::read(&copy).unwrap().socket, original.socket);
+    assert_ne!(TrainerAddress::read(&copy).unwrap().socket, original.socket);
     dir.command(["pause", "copy"]).succeed();
     wait_for_steps(&run, 5);
     dir.command(["stop", "copy"]).succeed();
@@ -230,15 +230,16 @@ fn a_run_resumes_where_it_was_moved_or_copied_to_be_it_from_under_a_live_trainer
 }
 
 #[test]
-fn a_recycled_pid_in_what_a_dead_trainer_left_is_not_taken_for_it() {
+fn a_recycled_pid_is_not_the_trainer() {
     let dir = Dir::new();
     let run = dir.start("far");
     dir.command(["checkpoint", "far"]).succeed();
-    let left = Control::read(&run).unwrap();
-    kill_process(Pid::from_raw(left.pid as i32).unwrap(), Signal::KILL).unwrap();
+    let mut left = TrainerAddress::read(&run).unwrap();
+    kill_process(Pid::from_raw(left.process.pid as i32).unwrap(), Signal::KILL).unwrap();
     eventually("the lock is free", || (liveness(&run) == Liveness::Dead).then_some(()));
     // This process lives, and did not start then.
-    Control { pid: std::process::id(), ..left }.write(&run).unwrap();
+    left.process.pid = std::process::id();
+    left.write(&run).unwrap();
     assert!(dir.command(["stop", "far"]).succeed().contains("it has no live trainer"));
     dir.command(["resume", "far", "--detach"]).succeed();
     wait_for_steps(&run, 5);

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use taper::run::control::Control;
+use taper::run::address::TrainerAddress;
 use taper::run::dir::RunDir;
 use taper::run::event::{AlarmKind, Event};
 use taper::run::log::torn_bytes;
@@ -17,7 +17,7 @@ use crate::follow::fold;
 
 /// No file of the run's trainer can grow beyond that many bytes.
 fn limit_files(run: &RunDir, bytes: Option<u64>) {
-    let pid = Control::read(run).expect("a live trainer").pid;
+    let pid = TrainerAddress::read(run).expect("a live trainer").process.pid;
     let limit = Rlimit { current: bytes, maximum: None };
     prlimit(Pid::from_raw(pid as i32), Resource::Fsize, limit).expect("a limit");
 }
@@ -41,7 +41,7 @@ fn start(dir: &Dir) -> RunDir {
 }
 
 #[test]
-fn on_a_full_disk_training_goes_on_and_the_log_is_whole_when_there_is_space_again() {
+fn on_a_full_disk_training_goes_on() {
     let dir = Dir::new();
     let run = start(&dir);
     wait_for_event(&run, "a checkpoint", |event| matches!(event, Event::CheckpointSaved(_)).then_some(()));
@@ -99,7 +99,7 @@ fn free_blocks(file: &Path) -> u64 {
 }
 
 #[test]
-fn on_a_small_disk_that_fills_the_dashboard_hears_of_it_at_once_and_nothing_is_lost() {
+fn on_a_small_disk_that_fills_the_dashboard_is_told() {
     let Some(dir) = Dir::on_small_disk(24) else { return };
     let train = ["train", "--detach", "--epochs", "100000", "--name", "far", "--set", "checkpoint.every_steps=5"];
     let alarm = ["--set", "alarms.disk_free_bytes=100000"];
@@ -160,7 +160,7 @@ fn on_a_small_disk_that_fills_the_dashboard_hears_of_it_at_once_and_nothing_is_l
 }
 
 #[test]
-fn a_folder_that_takes_no_checkpoint_raises_an_alarm_and_the_next_one_is_saved() {
+fn a_folder_that_takes_no_checkpoint_raises_an_alarm() {
     let dir = Dir::new();
     let run = start(&dir);
     wait_for_event(&run, "a checkpoint", |event| matches!(event, Event::CheckpointSaved(_)).then_some(()));

@@ -5,7 +5,7 @@ use std::fs;
 use candle_core::Device;
 use taper::config::Config;
 use taper::model::weights::{deserialize, serialize};
-use taper::run::control::Control;
+use taper::run::address::TrainerAddress;
 use taper::run::dir::RunDir;
 use taper::run::event::{AlarmKind, Event, LearningRateReason, Outcome};
 use taper::run::state::{Phase, RunState};
@@ -181,7 +181,7 @@ fn told_to_roll_back_it_does_three_times_and_then_waits() {
 
     let done = dir.command(["rollback", "night"]).succeed();
     assert!(done.contains("back at step 5, with learning rate 0.0000625"), "{done}");
-    let pid = Control::read(&run).expect("a live trainer").pid;
+    let pid = TrainerAddress::read(&run).expect("a live trainer").process.pid;
     wait_for_pause(&run, 2);
     let stopped = dir.command(["stop", "night"]).succeed();
     wait_for_end_of(pid);

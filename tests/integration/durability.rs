@@ -154,7 +154,7 @@ fn audit<'a>(calls: impl Iterator<Item = &'a Done>, run: &RunDir) -> Result<Fate
 }
 
 #[test]
-fn a_checkpoint_has_its_name_when_it_and_the_log_are_on_the_disk_and_replaces_no_other_before() {
+fn a_checkpoint_has_its_name_when_it_is_on_the_disk() {
     let dir = Dir::new();
     let options = ["--name", "far", "--max-steps", "9", "--set", "checkpoint.every_steps=2"];
     let keep = ["--set", "checkpoint.keep_last=2", "--set", "probe.every=0"];

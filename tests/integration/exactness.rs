@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use taper::run::control::Control;
+use taper::run::address::TrainerAddress;
 use taper::run::dir::RunDir;
 use taper::run::event::{Command, Event};
 use taper::run::lock::{Liveness, liveness};
@@ -83,7 +83,7 @@ impl Moment {
 
 /// Ends the run's trainer and waits until it is gone.
 pub fn kill(run: &RunDir, signal: Signal) {
-    let pid = Control::read(run).expect("a live trainer").pid;
+    let pid = TrainerAddress::read(run).expect("a live trainer").process.pid;
     kill_process(Pid::from_raw(pid as i32).expect("a process"), signal).expect("killed");
     wait_for_death(run);
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use taper::metrics::Confusion;
-use taper::run::event::{AlarmKind, EpochDone, Event, Prediction, Record};
+use taper::run::event::{AlarmKind, EpochDone, Event, Prediction, Record, RunStarted};
 use taper::run::log::{EventLog, FollowError, Follower};
 use taper::run::state::{DETAILED_EPOCHS, RunState};
 use taper::run::step_time::{Breakdown, Part};
@@ -16,6 +16,12 @@ const LOGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/logs");
 
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(LOGS).join(name).with_extension("jsonl")
+}
+
+/// An example, of 50 epochs of 32 steps.
+pub fn run_started() -> RunStarted {
+    let log = fs::read_to_string(fixture("training")).unwrap();
+    serde_json::from_str(log.lines().next().unwrap()).unwrap()
 }
 
 /// Reads whatever there is.
@@ -73,7 +79,7 @@ fn only_the_last_epochs_keep_their_confusion_matrix_and_mistakes() {
 }
 
 #[test]
-fn a_clock_that_jumps_breaks_no_order_and_no_estimate() {
+fn a_clock_that_jumps_breaks_no_estimate() {
     const HOUR_MS: u64 = 3_600_000;
     let mut records = drain(&mut Follower::new(fixture("training")), 1 << 20);
     let sound = fold(&records);
@@ -204,7 +210,7 @@ fn a_torn_line_is_waited_for() {
 }
 
 #[test]
-fn a_torn_line_that_the_next_trainer_cuts_off_is_forgotten() {
+fn a_torn_line_that_was_cut_off_is_forgotten() {
     let log = Log::with(line(1) + &line(99)[..20]);
     let mut follower = Follower::new(&log.path);
     assert_eq!(steps(&drain(&mut follower, 1000)), [1]);
@@ -273,14 +279,14 @@ fn every_kind_of_broken_line_is_malformed() {
 }
 
 #[test]
-fn fields_may_come_in_any_order_and_be_more_than_are_known() {
+fn fields_may_be_unknown_and_in_any_order() {
     let log = Log::with("{\"step\":7,\"new\":[1,{}],\"event\":\"paused\",\"time_ms\":3}\n");
     let records = drain(&mut Follower::new(&log.path), 1000);
     assert_eq!(records, [Record { time_ms: 3, event: paused(7) }]);
 }
 
 #[test]
-fn an_alarm_of_an_older_or_a_later_kind_is_an_alarm() {
+fn an_alarm_of_an_unknown_kind_is_an_alarm() {
     let alarm =
         |kind| format!("{{\"time_ms\":1,\"event\":\"alarm_raised\",\"step\":7,{kind}\"message\":\"see there\"}}\n");
     let log = Log::with(alarm("") + &alarm("\"kind\":\"earthquake\",") + &alarm("\"kind\":\"plateau\","));

@@ -5,21 +5,21 @@ use std::fs;
 
 use proptest::prelude::*;
 use taper::config::Config;
-use taper::data::cifar::parse_records;
-use taper::run::control::Control;
+use taper::data::source::cifar::parse_records;
+use taper::run::address::TrainerAddress;
 use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
-use taper::run::lock::{Holder, Liveness, liveness};
+use taper::run::lock::{Liveness, holder, liveness};
 use taper::run::state::RunState;
 
-use crate::follow::{fixture, fold};
+use crate::follow::{fixture, fold, run_started};
 use crate::fuzz_corpus::targets::{look_at, read};
 
 /// Bytes of a log that are read at once.
 const WINDOW: usize = 1 << 16;
 
 #[test]
-fn every_byte_of_a_log_may_be_changed_and_the_lines_before_it_are_given() {
+fn lines_before_a_changed_byte_are_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("events.jsonl");
     for name in ["first_epoch", "continued", "paused"] {
@@ -44,7 +44,7 @@ fn every_byte_of_a_log_may_be_changed_and_the_lines_before_it_are_given() {
 }
 
 #[test]
-fn every_changed_bit_of_a_log_with_checksums_is_told_and_no_wrong_record_is_given() {
+fn every_changed_bit_of_a_log_is_noticed() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("events.jsonl");
     let mut log = fs::read(fixture("checksums")).expect("a log");
@@ -65,7 +65,7 @@ fn every_changed_bit_of_a_log_with_checksums_is_told_and_no_wrong_record_is_give
 }
 
 #[test]
-fn every_byte_of_a_runs_configuration_may_be_changed_or_cut_off_and_no_other_is_loaded() {
+fn every_byte_of_a_runs_configuration_is_checked() {
     let folder = tempfile::tempdir().expect("a folder");
     let whole = Config::load(None, &[]).expect("the defaults");
     let run = RunsDir::at(folder.path()).create(Some("run"), &whole, 0).expect("a run");
@@ -106,28 +106,17 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (number(), number(), number(), number(), proptest::option::of(number()), real()).prop_map(
             |(epochs, steps_per_epoch, total_steps, batch_size, continued_from, learning_rate)| {
-                Event::RunStarted(RunStarted {
-                    version: 1,
-                    run: String::new(),
-                    model: String::new(),
+                Event::RunStarted(Box::new(RunStarted {
                     parameters: epochs,
-                    device: String::new(),
-                    data: String::new(),
-                    dataset: taper::data::DatasetInfo::cifar10(),
-                    data_origin: String::new(),
-                    notice: None,
                     train_samples: batch_size,
-                    test_samples: 0,
                     epochs,
                     batch_size,
                     steps_per_epoch,
                     total_steps,
                     learning_rate,
-                    seed: 0,
-                    host: String::new(),
-                    pid: 0,
                     continued_from,
-                })
+                    ..run_started()
+                }))
             }
         ),
         (number(), number(), proptest::collection::vec(any::<f32>(), 0..5), number(), number(), real()).prop_map(
@@ -164,7 +153,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn any_sequence_of_events_can_be_folded_and_looked_at(
+    fn any_sequence_of_events_can_be_folded(
         events in proptest::collection::vec((number(), any_event()), 0..12)
     ) {
         let mut state = RunState::default();
@@ -212,21 +201,21 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_may_be_a_control_file_and_a_lock(
+    fn any_bytes_may_be_a_control_file_or_lock(
         bytes in proptest::collection::vec(any::<u8>(), 0..100), at in 0.0..1.0f64, byte: u8
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         let run = RunDir::at(folder.path());
-        let mut own = serde_json::to_vec(&Control::own("/nowhere".into())).expect("JSON");
+        let mut own = serde_json::to_vec(&TrainerAddress::own("/nowhere".into())).expect("JSON");
         let at = (at * own.len() as f64) as usize;
         own[at] ^= byte;
         for bytes in [bytes, own] {
             fs::write(run.control(), &bytes).expect("written");
             fs::write(run.lock(), &bytes).expect("written");
-            if let Some(control) = Control::read(&run) {
-                let _ = (control.is_on_this_host(), control.process_lives());
+            if let Some(address) = TrainerAddress::read(&run) {
+                let _ = (address.process.is_on_this_host(), address.process.is_alive());
             }
-            let _ = Holder::read(&run);
+            let _ = holder(&run);
             // The lock decides, whatever the files say.
             prop_assert_eq!(liveness(&run), Liveness::Dead);
         }

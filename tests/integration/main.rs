@@ -13,6 +13,7 @@ mod divergence;
 mod durability;
 mod exactness;
 mod explain;
+mod floors;
 mod follow;
 mod fuzz_corpus;
 mod golden;

@@ -30,7 +30,7 @@ fn reference(attention: AttentionKind) -> Result<BTreeMap<String, Tensor>> {
 pub fn sample() -> Result<data::Source> {
     let mut config = Config::default().data;
     config.source = DataSource::Sample;
-    data::open(&config, 0)
+    data::source::open(&config, 0)
 }
 
 /// `count` numbers in [-1, 1), as `hashed` of the script.

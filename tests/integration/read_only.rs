@@ -7,7 +7,7 @@ use taper::run::event::Event;
 use crate::binary::{Dir, TINY, wait_for_event};
 
 #[test]
-fn a_run_on_a_read_only_disk_can_be_looked_at_and_not_trained() {
+fn a_run_on_a_read_only_disk_is_not_trained() {
     let Some(dir) = Dir::on_small_disk(24) else { return };
     let run = dir.start("far");
     wait_for_event(&run, "an epoch", |event| matches!(event, Event::ProbeSaved(_)).then_some(()));

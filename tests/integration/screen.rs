@@ -22,7 +22,7 @@ use taper::tui::app::{App, Effect, Update};
 use taper::tui::theme::Theme;
 use taper::tui::view;
 
-use crate::follow::{drain, fixture};
+use crate::follow::{drain, fixture, run_started};
 
 pub struct Screen {
     pub app: App,
@@ -285,8 +285,7 @@ fn event() -> impl Strategy<Value = Event> {
         |(kind, n, r, losses, yes)| {
             let text = "a rather long text \u{1b}[31m that\nholds what no terminal should get".to_owned();
             match kind {
-                0 => Event::RunStarted(RunStarted {
-                    version: 1,
+                0 => Event::RunStarted(Box::new(RunStarted {
                     run: text.clone(),
                     model: text.clone(),
                     parameters: n[0],
@@ -304,9 +303,9 @@ fn event() -> impl Strategy<Value = Event> {
                     learning_rate: r[0],
                     seed: n[7],
                     host: text,
-                    pid: 1,
                     continued_from: yes.then_some(n[6]),
-                }),
+                    ..run_started()
+                })),
                 1 => Event::EvaluationStarted { epoch: n[0], step: n[1] },
                 2 => Event::EpochDone(EpochDone {
                     epoch: n[0],

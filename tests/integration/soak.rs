@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::Pid;
-use taper::run::control::Control;
+use taper::run::address::TrainerAddress;
 use taper::run::event::Event;
 use taper::run::lock::{Liveness, liveness};
 
@@ -66,7 +66,8 @@ fn a_long_run_grows_by_its_log_alone() {
     let mut random = ChaCha8Rng::seed_from_u64(goal);
     let dir = Dir::new();
     let run = dir.start("far");
-    let trainer = Pid::from_raw(Control::read(&run).expect("a live trainer").pid as i32).expect("a process");
+    let trainer =
+        Pid::from_raw(TrainerAddress::read(&run).expect("a live trainer").process.pid as i32).expect("a process");
     let dashboard = dir.terminal(["attach", "far"]);
     dashboard.wait_for("● training");
     let mut visitor = None;

@@ -1,4 +1,4 @@
-//! `taper doctor RUN`: what of a run directory is whole, what is damaged, and what to do.
+//! `taper doctor RUN`: which parts of a run directory are whole, which are damaged, and what to do.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,42 +8,42 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use candle_core::Device;
 
-use super::super::say;
+use super::super::shell::say;
 use crate::commands::failure;
 use crate::config::Config;
 use crate::data::DatasetInfo;
 use crate::model::Network;
 use crate::optim::Adam;
-use crate::run::control::Control;
+use crate::run::address::TrainerAddress;
 use crate::run::dir::RunDir;
-use crate::run::lock::{Holder, Liveness, RunLock, liveness};
+use crate::run::lock::{Liveness, RunLock, holder_of_held, liveness};
 use crate::run::log::{EventLog, FollowError, Follower, torn_bytes};
 use crate::run::probe::Probe;
 use crate::run::state::RunState;
 use crate::train::checkpoint::{self, Checkpoint};
 
-/// Broken lines of the log that are told one by one.
+/// Damaged lines of the log that are listed one by one.
 const LINES: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     Whole,
-    /// Harmless: the next trainer sees to it.
+    /// Harmless: the next trainer repairs it.
     Stale,
     Damaged,
 }
 
-/// What there is to say of one part.
+/// One line of the report.
 struct Finding {
     subject: String,
     health: Health,
     text: String,
 }
 
-/// Says how the run is, after a repair if that is asked for; returns the exit code.
+/// Prints the health of each part of the run, after a repair if asked for; returns the exit code.
 pub fn examine(run: &RunDir, repair: bool) -> Result<u8> {
     if repair {
-        mend(run)?;
+        self::repair(run)?;
     }
     let (config, mut network) = config(run);
     let findings: Vec<Finding> = std::iter::once(config)
@@ -64,8 +64,8 @@ pub fn examine(run: &RunDir, repair: bool) -> Result<u8> {
     Ok(if is_whole { 0 } else { failure::FAILURE })
 }
 
-/// What the next trainer would do before it goes on. Only without a live one.
-fn mend(run: &RunDir) -> Result<()> {
+/// Does what the next trainer would do before it goes on. Fails while a trainer is live.
+fn repair(run: &RunDir) -> Result<()> {
     let _lock = RunLock::acquire(run)?;
     let path = run.events();
     let torn = torn_bytes(&path).unwrap_or(0);
@@ -78,12 +78,12 @@ fn mend(run: &RunDir) -> Result<()> {
         say(format!("repaired: {} removed", path.display()))
     };
     // Its trainer is dead, for the lock is ours; unless the run was copied with the file of a live one.
-    if let Some(control) = Control::read(run)
-        && control.is_on_this_host()
-        && !control.process_lives()
-        && fs::symlink_metadata(&control.socket).is_ok_and(|found| found.file_type().is_socket())
+    if let Some(TrainerAddress { socket, process }) = TrainerAddress::read(run)
+        && process.is_on_this_host()
+        && !process.is_alive()
+        && fs::symlink_metadata(&socket).is_ok_and(|found| found.file_type().is_socket())
     {
-        remove(&control.socket)?;
+        remove(&socket)?;
     }
     if run.control().exists() {
         remove(&run.control())?;
@@ -95,7 +95,7 @@ fn finding(subject: impl Into<String>, health: Health, text: impl Into<String>) 
     Finding { subject: subject.into(), health, text: text.into() }
 }
 
-/// Also the network and optimizer of the run, into which its checkpoints must fit.
+/// Also returns the network and optimizer of the run, which its checkpoints must fit.
 fn config(run: &RunDir) -> (Finding, Option<(Network, Adam)>) {
     let built = Config::load(Some(&run.config()), &[]).map_err(anyhow::Error::from).and_then(|config| {
         let cnn = Network::new(&config.model, &DatasetInfo::cifar10(), config.run.seed, &Device::Cpu)?;
@@ -158,7 +158,7 @@ fn log(run: &RunDir) -> Vec<Finding> {
             format!("the losses of {missing} steps are missing; training can go on"),
         ));
     }
-    // The line that a live trainer is just writing is no damage.
+    // A live trainer may be writing a line just now.
     if torn > 0 && liveness(run) == Liveness::Dead {
         let text = format!("the last line is torn, {torn} bytes of it are there; taper resume or --repair cuts it off");
         findings.push(finding("log", Health::Damaged, text));
@@ -234,15 +234,10 @@ fn probes(run: &RunDir) -> Vec<Finding> {
 
 fn control(run: &RunDir) -> Finding {
     let live = liveness(run) != Liveness::Dead;
-    match (Control::read(run), run.control().exists()) {
-        (Some(control), _) if live => {
-            finding("control", Health::Whole, format!("process {} on {}", control.pid, control.host))
-        }
-        (Some(control), _) => {
-            let text = format!(
-                "of process {} on {}, which is dead; taper resume replaces it, --repair removes it",
-                control.pid, control.host
-            );
+    match (TrainerAddress::read(run), run.control().exists()) {
+        (Some(address), _) if live => finding("control", Health::Whole, address.process.to_string()),
+        (Some(address), _) => {
+            let text = format!("of {}, which is dead; taper resume replaces it, --repair removes it", address.process);
             finding("control", Health::Stale, text)
         }
         (None, true) => {
@@ -252,14 +247,14 @@ fn control(run: &RunDir) -> Finding {
             );
             finding("control", Health::Damaged, text)
         }
-        (None, false) if live => finding("control", Health::Stale, "not there: the trainer is starting or exit_reason"),
+        (None, false) if live => finding("control", Health::Stale, "not there: the trainer is starting or ending"),
         (None, false) => finding("control", Health::Whole, "none: no trainer is live"),
     }
 }
 
 fn lock(run: &RunDir) -> Finding {
     let text = match liveness(run) {
-        Liveness::Live => match Holder::of_held(run) {
+        Liveness::Live => match holder_of_held(run) {
             Some(holder) => format!("held by the live trainer, {holder}"),
             None => "held by the live trainer".to_owned(),
         },

@@ -3,11 +3,13 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Attended, Attention, Kind, expect_parameters, spatial, squeeze_excitation};
+use super::kind::{Attended, Attention, Kind, expect_parameters};
+use super::{spatial, squeeze_excitation};
 use crate::ops::{self, Epilogue, SpatialGates};
 
 pub(super) static KIND: Kind = Kind {
     min_channels: squeeze_excitation::REDUCTION,
+    max_positions: usize::MAX,
     only_in_last_block: false,
     parameters: |block| {
         let [reduce, expand] = squeeze_excitation::parameters(block);

@@ -3,13 +3,14 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Attended, Attention, Kind, attend_channels, expect_parameters};
+use super::kind::{Attended, Attention, Kind, attend_channels, expect_parameters};
 use crate::model::init::Init;
 use crate::model::weights::ParameterSpec;
 use crate::ops::{ChannelGates, Epilogue};
 
 pub(super) static KIND: Kind = Kind {
     min_channels: 1,
+    max_positions: usize::MAX,
     only_in_last_block: false,
     parameters: |block| {
         let taps = taps(block.outputs);

@@ -1,51 +1,23 @@
 //! Attention modules: what a block makes more or less of, learned with the rest. A kind is a file here, and a line of
-//! [`kind`].
+//! [`kind_of`].
 //!
 //! All are between a block's ReLU and its pool. Positive factors of channels commute with the pool, so channel attention is
 //! a part of the block's operation; what attends to positions does not, and follows it.
 
 mod cbam;
 mod eca;
+mod kind;
 mod non_local;
 mod none;
 mod spatial;
 mod squeeze_excitation;
 
-use candle_core::{Result, Tensor};
+pub use kind::AttentionWeights;
+pub(super) use kind::{Attended, Attention, Kind};
 
-use super::shape::BlockShape;
-use super::weights::ParameterSpec;
 use crate::config::AttentionKind;
-use crate::ops::{ChannelGates, Epilogue};
 
-/// A block's attention, with its parameters.
-pub(super) trait Attention: Send + Sync {
-    /// What follows the ReLU in the block's operation.
-    fn epilogue(&self) -> Epilogue<'_>;
-
-    /// From what the block's operation gives to the block's output, (N, H / 2, W / 2, C).
-    ///
-    /// # Errors
-    /// Those of the operations, as of [`Attention::attend`].
-    fn finish(&self, y: Tensor) -> Result<Tensor>;
-
-    /// The attention to a feature map `x` (N, H, W, C) after its ReLU, by candle's operations: slower, and shows the weights.
-    fn attend(&self, x: &Tensor) -> Result<Attended>;
-}
-
-/// How a kind of attention is built, and what it costs.
-pub(super) struct Kind {
-    /// That a block must have.
-    pub min_channels: usize,
-    pub only_in_last_block: bool,
-    pub parameters: fn(&BlockShape) -> Vec<ParameterSpec>,
-    /// Operations for an image, as [`super::flops`] counts them.
-    pub flops: fn(&BlockShape) -> u64,
-    /// From the values of `parameters`.
-    pub build: fn(Vec<Tensor>) -> Box<dyn Attention>,
-}
-
-pub(super) fn kind(kind: AttentionKind) -> &'static Kind {
+pub(super) fn kind_of(kind: AttentionKind) -> &'static Kind {
     match kind {
         AttentionKind::None => &none::KIND,
         AttentionKind::Se => &squeeze_excitation::KIND,
@@ -58,45 +30,5 @@ pub(super) fn kind(kind: AttentionKind) -> &'static Kind {
 
 /// What a network with that attention has in one of its blocks.
 pub(super) fn in_block(attention: AttentionKind, is_last: bool) -> AttentionKind {
-    if kind(attention).only_in_last_block && !is_last { AttentionKind::None } else { attention }
-}
-
-/// A feature map after attention, and the weights of its parts.
-pub(super) struct Attended {
-    /// Before the pool, (N, H, W, C).
-    pub output: Tensor,
-    pub weights: AttentionWeights,
-}
-
-/// How much a block attends to what.
-#[derive(Clone, Default)]
-pub struct AttentionWeights {
-    /// Channel attention, (N, C), between 0 and 1.
-    pub channels: Option<Tensor>,
-    /// Spatial attention, (N, H, W), between 0 and 1.
-    pub positions: Option<Tensor>,
-    /// The attention matrix, (N, H · W, H · W): how much each position, row by row, attends to every other; each row sums
-    /// to 1.
-    pub matrix: Option<Tensor>,
-}
-
-impl AttentionWeights {
-    /// Apart from the graph that computed them.
-    pub(super) fn detach(&self) -> Self {
-        let detached = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::detach);
-        let Self { channels, positions, matrix } = self;
-        Self { channels: detached(channels), positions: detached(positions), matrix: detached(matrix) }
-    }
-}
-
-/// `x` (N, H, W, C) times channel attention.
-fn attend_channels(x: &Tensor, gates: ChannelGates) -> Result<Attended> {
-    let channels = gates.gates(&x.mean((1, 2))?)?;
-    let output = x.broadcast_mul(&channels.unsqueeze(1)?.unsqueeze(1)?)?;
-    Ok(Attended { output, weights: AttentionWeights { channels: Some(channels), ..Default::default() } })
-}
-
-/// The parameters that a module was specified to have.
-fn expect_parameters<const N: usize>(parameters: Vec<Tensor>) -> [Tensor; N] {
-    parameters.try_into().expect("a module is built from as many parameters as it specifies")
+    if kind_of(attention).only_in_last_block && !is_last { AttentionKind::None } else { attention }
 }

@@ -6,14 +6,18 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Attended, Attention, AttentionWeights, Kind, expect_parameters};
+use super::kind::{Attended, Attention, AttentionWeights, Kind, expect_parameters};
+use crate::model::block::BlockShape;
 use crate::model::init::Init;
-use crate::model::shape::BlockShape;
 use crate::model::weights::ParameterSpec;
 use crate::ops::{self, Epilogue};
 
+/// The attention matrix of so many takes 64 MiB for each image.
+const MAX_POSITIONS: usize = 64 * 64;
+
 pub(super) static KIND: Kind = Kind {
     min_channels: 2,
+    max_positions: MAX_POSITIONS,
     only_in_last_block: true,
     parameters,
     flops,

@@ -2,11 +2,12 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Attended, Attention, AttentionWeights, Kind};
+use super::kind::{Attended, Attention, AttentionWeights, Kind};
 use crate::ops::Epilogue;
 
 pub(super) static KIND: Kind = Kind {
     min_channels: 1,
+    max_positions: usize::MAX,
     only_in_last_block: false,
     parameters: |_| vec![],
     flops: |_| 0,

@@ -3,9 +3,9 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Attended, Attention, AttentionWeights, Kind, expect_parameters};
+use super::kind::{Attended, Attention, AttentionWeights, Kind, expect_parameters};
+use crate::model::block::BlockShape;
 use crate::model::init::Init;
-use crate::model::shape::BlockShape;
 use crate::model::weights::ParameterSpec;
 use crate::ops::{self, Epilogue, SpatialGates};
 
@@ -14,6 +14,7 @@ const KERNEL: usize = 7;
 
 pub(super) static KIND: Kind = Kind {
     min_channels: 1,
+    max_positions: usize::MAX,
     only_in_last_block: false,
     parameters: |block| vec![parameter(block)],
     flops: |_| 0,

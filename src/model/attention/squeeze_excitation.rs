@@ -3,9 +3,9 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Attended, Attention, Kind, attend_channels, expect_parameters};
+use super::kind::{Attended, Attention, Kind, attend_channels, expect_parameters};
+use crate::model::block::BlockShape;
 use crate::model::init::Init;
-use crate::model::shape::BlockShape;
 use crate::model::weights::ParameterSpec;
 use crate::ops::{ChannelGates, Epilogue};
 
@@ -14,6 +14,7 @@ pub(super) const REDUCTION: usize = 16;
 
 pub(super) static KIND: Kind = Kind {
     min_channels: REDUCTION,
+    max_positions: usize::MAX,
     only_in_last_block: false,
     parameters: |block| parameters(block).into(),
     flops: |_| 0,

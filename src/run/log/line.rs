@@ -1,6 +1,9 @@
-//! A line of the event log: a record as JSON, of whose fields the last is the checksum of the bytes before it.
+//! A line of the event log: a record as JSON whose last field is the checksum of the bytes before it.
 
-use super::super::event::{Event, FORMAT_VERSION, FORMAT_WITH_CHECKSUMS, Record};
+use serde_json::Value;
+use strum::VariantNames;
+
+use super::super::event::{Command, Event, FORMAT_VERSION, FORMAT_WITH_CHECKSUMS, Record};
 
 const CHECKSUM_FIELD: &[u8] = b",\"crc32\":";
 const NO_CHECKSUM: &str = "it lacks the checksum that the lines of this log have";
@@ -27,7 +30,7 @@ pub enum Fault {
 #[derive(Debug, Default)]
 pub struct LineReader {
     /// From the first line on that has a checksum, every line must have one. An older log has none, until a trainer of
-    /// this version takes up its run.
+    /// this version goes on with its run.
     checksums: bool,
 }
 
@@ -71,31 +74,32 @@ fn is_known(version: u64) -> bool {
     (1..=u64::from(FORMAT_VERSION)).contains(&version)
 }
 
-/// Tells a newer taper's event from a broken line.
+/// Tells an event or command of a later version, which is left out, from a damaged line. A known event with a value of a
+/// later version, such as another outcome, parses and does not come here.
 fn explain(line: &[u8], error: serde_json::Error) -> Result<Option<Record>, Fault> {
     let malformed = |reason: String| Err(Fault::Malformed(reason));
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) else {
+    let Ok(value) = serde_json::from_slice::<Value>(line) else {
         return malformed(error.to_string());
     };
-    let Some(kind) = value.get("event").and_then(|kind| kind.as_str()) else {
+    let Some(kind) = value.get("event").and_then(Value::as_str) else {
         return malformed("it has no `event`".to_owned());
     };
     // Another format may have other fields, so its first line need not parse to be recognised.
-    if let (Event::RUN_STARTED, Some(found)) = (kind, value.get("version").and_then(|version| version.as_u64()))
+    if let (Event::RUN_STARTED, Some(found)) = (kind, value.get("version").and_then(Value::as_u64))
         && !is_known(found)
     {
         return Err(Fault::Version(found));
     }
-    // serde has no structured form of this error. It also covers a command of a newer taper.
-    if error.to_string().starts_with("unknown variant") {
-        return Ok(None);
-    }
-    malformed(error.to_string())
+    let command = value.pointer("/command/name").and_then(Value::as_str);
+    let is_later = !Event::VARIANTS.contains(&kind)
+        || kind == Event::COMMAND_RECEIVED && command.is_some_and(|name| !Command::VARIANTS.contains(&name));
+    if is_later { Ok(None) } else { malformed(error.to_string()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::event::Outcome;
 
     fn paused(step: u64) -> Record {
         Record { time_ms: 5, event: Event::Paused { step } }
@@ -110,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_in_the_checksum_of_what_stands_before_it() {
+    fn a_line_ends_in_its_checksum() {
         let line = to_bytes(&paused(7)).unwrap();
         // By Python: zlib.crc32(b'{"time_ms":5,"event":"paused","step":7')
         let expected = "{\"time_ms\":5,\"event\":\"paused\",\"step\":7,\"crc32\":1198100521}\n";
@@ -119,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_bit_and_every_missing_byte_is_noticed_where_checksums_are_expected() {
+    fn every_change_is_noticed_where_checksums_are_expected() {
         let whole = to_bytes(&paused(7)).unwrap();
         let mut reader = LineReader::default();
         assert!(reader.parse(&whole).is_ok());
@@ -136,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_without_a_checksum_are_taken_until_the_first_that_has_one() {
+    fn checksums_are_required_from_the_first_on() {
         let plain = [&serde_json::to_vec(&paused(1)).unwrap()[..], b"\n"].concat();
         let mut reader = LineReader::default();
         assert!(matches!(reader.parse(&plain), Ok(Some(_))));
@@ -151,5 +155,36 @@ mod tests {
         let mut reader = LineReader::default();
         assert_eq!(reason(reader.parse(format!("{content}}}\n").as_bytes())), NO_CHECKSUM);
         assert_eq!(reason(reader.parse(b"{\"time_ms\":1,\"event\":\"paused\",\"step\":1}\n")), NO_CHECKSUM);
+    }
+
+    #[test]
+    fn a_later_outcome_is_an_end() {
+        let line =
+            b"{\"time_ms\":1,\"event\":\"run_ended\",\"step\":7,\"outcome\":\"migrated\",\"message\":\"moved\"}\n";
+        let Ok(Some(record)) = LineReader::default().parse(line) else { panic!("it is read") };
+        assert_eq!(record.event, Event::RunEnded { step: 7, outcome: Outcome::Other, message: "moved".into() });
+    }
+
+    #[test]
+    fn later_events_and_commands_are_left_out() {
+        for event in
+            ["\"gallery_saved\",\"step\":4", "\"command_received\",\"step\":4,\"command\":{\"name\":\"dance\"}"]
+        {
+            let line = format!("{{\"time_ms\":1,\"event\":{event}}}\n");
+            assert!(matches!(LineReader::default().parse(line.as_bytes()), Ok(None)), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_known_event_with_a_fault_is_damaged() {
+        let known = [
+            "\"paused\"",
+            "\"paused\",\"step\":\"unknown variant\"",
+            "\"run_ended\",\"step\":1,\"outcome\":7,\"message\":\"\"",
+            "\"command_received\",\"step\":4,\"command\":{}",
+        ];
+        for event in known {
+            reason(LineReader::default().parse(format!("{{\"time_ms\":1,\"event\":{event}}}\n").as_bytes()));
+        }
     }
 }

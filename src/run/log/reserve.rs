@@ -1,19 +1,18 @@
-//! Disk blocks behind the end of the log, so that it goes on for a while on a disk that is full: an alarm that comes when
-//! there is space again comes too late.
+//! Disk blocks reserved behind the end of the log, so that a run on a full disk can still log alarms.
 
 use std::fs::File;
 
 use rustix::io::Errno;
 
-/// So much is reserved at a time, and again when half of it is used up: at least half is there when the disk fills.
+/// Reserved at a time, and again when half of it is used up, so at least half is there when the disk fills.
 const RESERVE_BYTES: u64 = 1 << 20;
-/// The log grows by so much between two attempts on a full disk, each of which may cost a commit of its journal.
+/// Growth of the log between two attempts on a full disk, each of which may cost a commit of its journal.
 const RETRY_BYTES: u64 = 64 << 10;
 
 /// Whether the log can go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// Whatever becomes of the disk, for some thousand steps.
+    /// Even on a full disk, for some thousand steps.
     Reserved,
     /// The disk had no more to give; what was reserved before is used up.
     Short,
@@ -40,8 +39,8 @@ impl Reserve {
         self.room
     }
 
-    /// To be called before anything is appended to a log of `len` bytes. Not to get any more is no error: the next bytes
-    /// may still fit.
+    /// Reserves more if need be, before something is appended to a log of `len` bytes. A full disk is no error: the next
+    /// bytes may still fit.
     pub fn refill(&mut self, file: &File, len: u64) {
         if len >= self.refill_at {
             self.take(len, allocate(file, len));
@@ -62,19 +61,19 @@ impl Reserve {
         };
     }
 
-    /// The file was cut, and with what was cut off went what was reserved.
-    pub fn is_gone(&mut self) {
+    /// The file was cut, which freed the reserved blocks.
+    pub fn forget(&mut self) {
         *self = Self::new();
     }
 
-    /// Gives back what is not used.
+    /// Gives back the unused blocks.
     pub fn release(&mut self, file: &File, len: u64) {
         if self.room != Room::Unknown {
-            // Frees the blocks behind the end, though the length stays. They are not lost where that fails: they belong to
-            // the log, and the next trainer uses them.
+            // Frees the blocks behind the end, though the length stays. Where that fails they still belong to the log, and
+            // the next trainer uses them.
             let _ = file.set_len(len);
         }
-        self.is_gone();
+        self.forget();
     }
 }
 
@@ -117,6 +116,7 @@ mod tests {
             assert_eq!(log.room(), Room::Unknown);
             let record = log.append(Event::Paused { step: 1 }).unwrap();
             if log.room() == Room::Unknown {
+                assert!(!path.starts_with("/dev/shm") || cfg!(not(target_os = "linux")), "a tmpfs reserves");
                 eprintln!("{} is on a file system that reserves nothing", path.display());
                 return;
             }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_trainer_left_is_taken_over() {
+    fn blocks_of_a_killed_trainer_are_reused() {
         on_each_file_system(|path| {
             let mut killed = EventLog::open(path).unwrap();
             killed.append(Event::Paused { step: 1 }).unwrap();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_full_disk_more_is_asked_for_now_and_then_and_at_the_end_each_time() {
+    fn a_full_disk_is_retried_now_and_then() {
         let mut reserve = Reserve::new();
         reserve.take(0, Ok(()));
         assert_eq!((reserve.room, reserve.refill_at), (Room::Reserved, RESERVE_BYTES / 2));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_that_cannot_reserve_is_not_asked_again() {
+    fn a_file_system_without_reserves_is_not_asked_again() {
         let mut reserve = Reserve::new();
         reserve.take(0, Err(Errno::OPNOTSUPP));
         assert_eq!((reserve.room, reserve.refill_at), (Room::Unknown, u64::MAX));

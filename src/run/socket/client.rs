@@ -6,17 +6,14 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::super::control::Control;
+use super::super::address::TrainerAddress;
 use super::super::dir::RunDir;
 use super::super::event::Command;
-use super::super::lock::{Holder, Liveness, liveness};
-use super::{Line, MAX_LINE_BYTES, PROTOCOL_VERSION, Reply};
+use super::super::lock::{Liveness, holder_of_held, liveness};
+use super::protocol::{Line, MAX_LINE_BYTES, PROTOCOL_VERSION, Reply};
 
 /// A command is answered when it is done, and a slow machine may first have to end a step or an evaluation.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
-
-/// How often a command is sent whose connection is closed without an answer.
-const ATTEMPTS: usize = 5;
 
 #[derive(Debug, Error)]
 pub enum SendError {
@@ -33,29 +30,21 @@ pub enum SendError {
 /// Sends one command to the run's trainer and waits until it is carried out or refused.
 pub fn send(dir: &RunDir, command: Command) -> Result<Reply, SendError> {
     let run = dir.name();
-    let control = match (liveness(dir), Control::read(dir)) {
+    let address = match (liveness(dir), TrainerAddress::read(dir)) {
         (Liveness::Dead, _) => return Err(SendError::NotLive { run }),
         (Liveness::Elsewhere { host }, _) => return Err(SendError::Elsewhere { run, host }),
-        (Liveness::Live, Some(control)) => control,
+        (Liveness::Live, Some(address)) => address,
         (Liveness::Live, None) => {
-            let who = Holder::of_held(dir).map_or("it".to_owned(), |holder| holder.to_string());
+            let who = holder_of_held(dir).map_or("it".to_owned(), |holder| holder.to_string());
             return Err(SendError::NoAnswer { run, reason: format!("{who} is starting or ending; try again") });
         }
     };
-    let mut attempts = 1;
-    let answer = loop {
-        let mut stream = UnixStream::connect(&control.socket).map_err(|source| SendError::Unreachable {
-            run: run.clone(),
-            socket: control.socket.display().to_string(),
-            source,
-        })?;
-        match exchange(&mut stream, command) {
-            // Among very many clients we may have been the one that had to make room. To ask twice is to ask once.
-            Err(error) if is_closed(&error) && attempts < ATTEMPTS => attempts += 1,
-            answer => break answer,
-        }
-    };
-    answer.map_err(|error| {
+    let mut stream = UnixStream::connect(&address.socket).map_err(|source| SendError::Unreachable {
+        run: run.clone(),
+        socket: address.socket.display().to_string(),
+        source,
+    })?;
+    exchange(&mut stream, command).map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 format!("nothing came for {} s; it may still carry out the command", ANSWER_TIME.as_secs())
@@ -64,10 +53,6 @@ pub fn send(dir: &RunDir, command: Command) -> Result<Reply, SendError> {
         };
         SendError::NoAnswer { run, reason }
     })
-}
-
-fn is_closed(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 fn exchange(stream: &mut UnixStream, command: Command) -> io::Result<Reply> {

@@ -12,8 +12,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::canvas::{self, Canvas, Context};
 
 use super::panel;
-use crate::run::event::EpochDone;
-use crate::run::state::Severity;
+use crate::run::event::{EpochDone, Severity};
+
 use crate::tui::app::App;
 use crate::tui::layout::{Areas, Density, SCALE_WIDTH};
 

@@ -7,7 +7,7 @@ use ratatui::widgets::{Row, Table};
 
 use super::{panel, position};
 use crate::format;
-use crate::run::event::CheckpointReason;
+use crate::run::describe;
 use crate::tui::app::App;
 use crate::tui::layout::{Areas, Panel};
 
@@ -23,19 +23,12 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let inner = panel(app, areas, areas.checkpoints, Some(Panel::Checkpoints), "Checkpoints", note, frame);
     let rows = checkpoints[visible].iter().map(|checkpoint| {
         let saved = &checkpoint.saved;
-        let reason = match saved.reason {
-            CheckpointReason::Interval => "on schedule",
-            CheckpointReason::Epoch => "end of epoch",
-            CheckpointReason::Rollback => "gone back",
-            CheckpointReason::Command => "asked for",
-            CheckpointReason::End => "end of run",
-        };
         Row::new([
             Line::raw(saved.name.clone()),
             Line::raw(format::count(saved.step)).right_aligned(),
             Line::raw(format::bytes(saved.bytes)).right_aligned(),
             Line::raw(format!("{:.2}s", saved.save_secs)).right_aligned(),
-            Line::raw(reason),
+            Line::raw(describe::checkpoint_reason(saved.reason)),
         ])
     });
     let heading = Row::new([

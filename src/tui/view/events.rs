@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::{panel, position, row};
-use crate::run::state::Note;
+use crate::run::describe::Note;
 use crate::tui::app::App;
 use crate::tui::layout::{Areas, Density, Panel, Scroll};
 

@@ -7,9 +7,9 @@ use ratatui::text::{Line, Span};
 
 use super::row;
 use crate::format;
-use crate::run::event::Outcome;
+use crate::run::event::{Outcome, Severity};
 use crate::run::lock::Liveness;
-use crate::run::state::{Phase, Severity};
+use crate::run::state::Phase;
 use crate::tui::app::{App, PauseIntent};
 use crate::tui::layout::{Areas, Density};
 
@@ -68,7 +68,7 @@ fn phase(app: &App) -> Line<'static> {
             Phase::Evaluating => ("◐", theme.test()),
             Phase::Paused => ("‖", theme.warning()),
             Phase::Ended(Outcome::Completed) => ("✓", theme.best()),
-            Phase::Ended(Outcome::Stopped | Outcome::Interrupted) => ("■", theme.warning()),
+            Phase::Ended(Outcome::Stopped | Outcome::Interrupted | Outcome::Other) => ("■", theme.warning()),
             Phase::Ended(Outcome::Failed) => ("✗", theme.alarm()),
         };
         (format!("{glyph} {}", app.run.phase), style)

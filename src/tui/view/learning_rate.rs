@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::{panel, position, row};
 use crate::format;
-use crate::run::event::LearningRateReason;
+use crate::run::describe;
 use crate::run::state::LearningRateChange;
 use crate::tui::app::App;
 use crate::tui::layout::{Areas, Density, Panel};
@@ -46,14 +46,9 @@ fn change_line(app: &App, density: Density, change: Option<&LearningRateChange>)
     };
     let (glyph, why) = match change {
         None => ("·", "start"),
-        Some(change) => (
-            if change.to > change.from { "▲" } else { "▼" },
-            match change.reason {
-                LearningRateReason::Plateau => "plateau",
-                LearningRateReason::Command => "by hand",
-                LearningRateReason::Rollback => "diverged",
-            },
-        ),
+        Some(change) => {
+            (if change.to > change.from { "▲" } else { "▼" }, describe::learning_rate_reason(change.reason))
+        }
     };
     let to = to.map_or(String::new(), format::learning_rate);
     let step = if density == Density::Compact { step.to_string() } else { format::count(step) };

@@ -4,7 +4,8 @@ use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
 use super::row;
-use crate::run::state::Severity;
+
+use crate::run::event::Severity;
 use crate::tui::app::App;
 use crate::tui::layout::Areas;
 

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, bail};
 
-use super::{named_or_live, say};
+use super::select::named_or_live;
+use super::shell::say;
 use crate::cli::SetLrArgs;
 use crate::commands::failure::UsageError;
 use crate::config::check_learning_rate;

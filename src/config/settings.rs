@@ -1,17 +1,8 @@
-//! The configuration of a run: what is trained, on what, and how.
-//!
-//! Defaults are the study's. The resolved configuration is written to the run directory and suffices to repeat it.
-
-mod checksum;
-mod load;
-mod validate;
+//! The keys of a configuration and their defaults.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-
-pub use load::{ConfigError, Override};
-pub use validate::{LEARNING_RATES, check_learning_rate};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -54,10 +45,12 @@ pub struct DataConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataSource {
-    /// The full CIFAR-10 where it is found, else the bundled sample.
+    /// What is found, else the bundled sample.
     Auto,
     /// The full CIFAR-10; not finding it is an error.
     Cifar10,
+    /// MNIST's format, `train-images-idx3-ubyte` and so on.
+    Idx,
     /// The 2 000 + 500 images in the binary.
     Sample,
 }
@@ -205,7 +198,7 @@ pub enum BestBy {
     Loss,
 }
 
-/// What a run does when its loss or gradient is not finite. The step is not taken in any case.
+/// What a run does when its loss or gradient is not finite. That step is never taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDivergence {

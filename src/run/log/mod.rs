@@ -53,9 +53,9 @@ impl EventLog {
         Ok(record)
     }
 
-    /// Appends a record as one line by one write. After an error the log holds what it held before.
+    /// Appends a record as one line, by one write. After an error the log is unchanged.
     pub fn write(&mut self, record: &Record) -> io::Result<()> {
-        // A full disk may have taken a part: without the cut, this line would end that broken one.
+        // A full disk may have taken part of a line, which this one would complete.
         self.cut()?;
         self.reserve.refill(&self.file, self.len);
         let line = line::to_bytes(record)?;
@@ -73,7 +73,7 @@ impl EventLog {
     fn cut(&mut self) -> io::Result<()> {
         if self.torn {
             self.file.set_len(self.len)?;
-            self.reserve.is_gone();
+            self.reserve.forget();
             self.torn = false;
         }
         Ok(())
@@ -90,7 +90,7 @@ impl EventLog {
     }
 }
 
-/// Bytes of the log's last line, if it lacks its newline: what a trainer left that was killed while it wrote.
+/// Bytes of an unfinished last line: the write of a killed trainer.
 pub fn torn_bytes(path: &Path) -> io::Result<u64> {
     let mut file = File::open(path)?;
     let size = file.seek(SeekFrom::End(0))?;

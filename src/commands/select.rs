@@ -1,0 +1,52 @@
+//! Which run a command is about.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::Result;
+
+use super::failure::UsageError;
+use super::shell::Shell;
+use crate::run::dir::{RunDir, RunsDir};
+use crate::run::lock::{Liveness, liveness};
+
+/// The run of that name, or the only live one.
+pub(super) fn named_or_live(runs: &RunsDir, name: Option<&str>) -> Result<RunDir> {
+    match name {
+        Some(name) => Ok(runs.open(name)?),
+        None => only_live(runs),
+    }
+}
+
+fn only_live(runs: &RunsDir) -> Result<RunDir> {
+    let all = runs.list()?;
+    let mut live: Vec<&RunDir> = all.iter().filter(|run| liveness(run) != Liveness::Dead).collect();
+    let shell = Shell::new(runs);
+    match (live.pop(), live.as_slice()) {
+        (Some(only), []) => Ok(only.clone()),
+        (Some(last), others) => {
+            let names: Vec<String> = others.iter().copied().chain([last]).map(RunDir::name).collect();
+            Err(UsageError(format!("{} runs are live: {}; name one", names.len(), names.join(", "))).into())
+        }
+        (None, _) if all.is_empty() => {
+            let path = runs.path().display();
+            Err(UsageError(format!(
+                "no run is live, and there is none in {path}; to start one: {}",
+                shell.line("train")
+            ))
+            .into())
+        }
+        (None, _) => Err(UsageError(format!(
+            "no run is live; for the latest: {}; for all: {}",
+            shell.line("attach --last"),
+            shell.line("runs")
+        ))
+        .into()),
+    }
+}
+
+/// When something last happened in the run.
+pub(super) fn last_activity(run: &RunDir) -> SystemTime {
+    let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified());
+    modified(&run.events()).or_else(|_| modified(&run.config())).unwrap_or(SystemTime::UNIX_EPOCH)
+}

@@ -1,0 +1,16 @@
+//! The configuration of a run: what is trained, on what, and how.
+//!
+//! Defaults are the study's. The resolved configuration is written to the run directory and suffices to repeat it.
+
+mod checksum;
+mod load;
+mod settings;
+mod validate;
+
+pub use load::{ConfigError, Override};
+pub use settings::{
+    AlarmsConfig, AttentionKind, AugmentConfig, BestBy, CheckpointConfig, Config, DataConfig, DataSource, ModelConfig,
+    NotifyConfig, OnDivergence, OptimizerConfig, Pool, ProbeConfig, RunConfig, ScheduleConfig, ScheduleKind,
+    TrainConfig,
+};
+pub use validate::{LEARNING_RATES, check_learning_rate};

@@ -1,0 +1,115 @@
+//! Events in words: the notes of the dashboard and of plain progress, and the values in them.
+
+use serde::Serialize;
+
+use super::event::{CheckpointReason, Command, Event, LearningRateReason, Outcome, Record, Severity};
+use crate::format;
+
+/// One event as a line for people.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Note {
+    pub time_ms: u64,
+    pub severity: Severity,
+    pub text: String,
+}
+
+/// `None` for what happens too often, or is shown otherwise.
+pub fn note(record: &Record) -> Option<Note> {
+    let (severity, text) = match &record.event {
+        Event::StepsDone(_) | Event::EvaluationStarted { .. } | Event::SystemSampled { .. } => return None,
+        Event::RunStarted(started) => {
+            let origin =
+                started.continued_from.map_or("started".to_owned(), |step| format!("continued from step {step}"));
+            (Severity::Info, format!("{origin} on {}, {} (process {})", started.device, started.host, started.pid))
+        }
+        Event::EpochDone(epoch) => {
+            let (severity, best) =
+                if epoch.best { (Severity::Good, ", the best so far") } else { (Severity::Info, "") };
+            let (loss, accuracy) = (epoch.test_loss, epoch.test_accuracy);
+            (severity, format!("epoch {}: test loss {loss:.4}, test accuracy {accuracy:.2} %{best}", epoch.epoch))
+        }
+        Event::LearningRateChanged { step, from, to, reason, .. } => {
+            let why = match reason {
+                LearningRateReason::Plateau => ": the test loss stopped improving",
+                LearningRateReason::Command => ": by hand",
+                LearningRateReason::Rollback => ": halved, because training diverged",
+                LearningRateReason::Other => "",
+            };
+            let (from, to) = (format::learning_rate(*from), format::learning_rate(*to));
+            (Severity::Info, format!("learning rate {from} → {to} from step {step} on{why}"))
+        }
+        Event::Paused { step } => (Severity::Info, format!("paused at step {step}")),
+        Event::Resumed { step } => (Severity::Info, format!("resumed at step {step}")),
+        Event::CheckpointSaved(saved) => {
+            let (size, why) = (format::bytes(saved.bytes), checkpoint_reason(saved.reason));
+            (Severity::Info, format!("checkpoint {} saved, {size} in {:.2} s: {why}", saved.name, saved.save_secs))
+        }
+        Event::ProbeSaved(saved) => {
+            let right = saved.images.iter().filter(|image| image.predicted_class == image.true_class).count();
+            let (step, size, images) = (saved.step, format::bytes(saved.bytes), saved.images.len());
+            let secs = saved.elapsed_secs;
+            (
+                Severity::Info,
+                format!("probe at step {step} saved, {size} in {secs:.2} s: {right} of {images} images right"),
+            )
+        }
+        Event::AlarmRaised { step, kind, message } => (kind.severity(), format!("step {step}: {message}")),
+        Event::RolledBack { from_step, to_step, .. } => {
+            (Severity::Info, format!("rolled back from step {from_step} to step {to_step}"))
+        }
+        Event::BatchSkipped { step, .. } => (Severity::Info, format!("skipped the batch of step {step}")),
+        Event::CommandReceived { command, .. } => (Severity::Info, request(*command)),
+        Event::RunEnded { step, outcome, message } => {
+            (outcome.severity(), format!("{} at step {step}: {message}", self::outcome(*outcome)))
+        }
+    };
+    Some(Note { time_ms: record.time_ms, severity, text })
+}
+
+fn request(command: Command) -> String {
+    let what = match command {
+        Command::Pause => "to pause",
+        Command::Resume => "to resume",
+        Command::Checkpoint => "for a checkpoint",
+        Command::Probe => "for a probe",
+        Command::Rollback => "to roll back to the last good checkpoint",
+        Command::SkipBatch => "to skip the batch",
+        Command::Stop => "to stop",
+        Command::SetLearningRate { learning_rate } => {
+            return format!("asked for learning rate {}", format::learning_rate(learning_rate));
+        }
+    };
+    format!("asked {what}")
+}
+
+/// Such as `completed`.
+pub fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Completed => "completed",
+        Outcome::Stopped => "stopped",
+        Outcome::Interrupted => "interrupted",
+        Outcome::Failed => "failed",
+        Outcome::Other => "ended",
+    }
+}
+
+pub fn checkpoint_reason(reason: CheckpointReason) -> &'static str {
+    match reason {
+        CheckpointReason::Interval => "on schedule",
+        CheckpointReason::Epoch => "end of epoch",
+        CheckpointReason::Command => "asked for",
+        CheckpointReason::Rollback => "rolled back",
+        CheckpointReason::End => "end of run",
+        CheckpointReason::Other => "other reason",
+    }
+}
+
+/// In a word or two.
+pub fn learning_rate_reason(reason: LearningRateReason) -> &'static str {
+    match reason {
+        LearningRateReason::Plateau => "plateau",
+        LearningRateReason::Command => "by hand",
+        LearningRateReason::Rollback => "diverged",
+        LearningRateReason::Other => "other",
+    }
+}
