@@ -19,8 +19,8 @@ fn main() -> Result<()> {
 
     let found = cifar::find(&from)?.with_context(|| format!("no CIFAR-10 under {}", from.display()))?;
     let edition = Edition::cifar10();
-    let mut train = Dataset::default();
-    let mut test = Dataset::default();
+    let mut train = Dataset::new(cifar::info());
+    let mut test = Dataset::new(cifar::info());
     for ((name, batch), published) in
         cifar::BATCHES.into_iter().zip(found.read_batches(&edition)).zip(&edition.batch_sha256)
     {

@@ -10,8 +10,6 @@ use crate::cli::TrainArgs;
 use crate::commands::failure;
 use crate::commands::progress::Printer;
 use crate::config::Config;
-use crate::data::DatasetInfo;
-use crate::model::NetworkShape;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Outcome;
 use crate::run::spawn::{self, Handshake, SpawnError};
@@ -30,9 +28,7 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     if watch == Watch::Foreground {
         spawn::restart_with_threads(config.run.threads).context("cannot restart with the threads of the run")?;
     }
-    let shape = NetworkShape::new(&config.model, &DatasetInfo::cifar10())?;
-    // f32, with the two moments of Adam beside each.
-    let run = runs.create(args.name.as_deref(), &config, 12 * shape.parameter_count())?;
+    let run = runs.create(args.name.as_deref(), &config)?;
     let begun = match watch {
         Watch::Foreground => in_foreground(&run, config),
         watch => spawn::spawn(&run, config.run.threads)

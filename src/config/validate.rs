@@ -80,18 +80,27 @@ pub(super) const RULES: &[Rule] = &[
     rule("model.init", "the path of a safetensors file", |c| {
         c.model.init.as_ref().is_none_or(|path| !path.as_os_str().is_empty())
     }),
+    Rule { key: "optimizer.kind", allowed: "adam", choices: &["adam"], holds: |_| true },
     rule("optimizer.learning_rate", "a number from 1e-12 to 10", |c| {
         LEARNING_RATES.contains(&c.optimizer.learning_rate)
     }),
     rule("optimizer.beta1", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.optimizer.beta1)),
     rule("optimizer.beta2", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.optimizer.beta2)),
     rule("optimizer.epsilon", "a number above 0, to 1", |c| c.optimizer.epsilon > 0.0 && c.optimizer.epsilon <= 1.0),
-    Rule { key: "schedule.kind", allowed: "constant or plateau", choices: &["constant", "plateau"], holds: |_| true },
+    Rule {
+        key: "schedule.kind",
+        allowed: "constant, plateau or cosine",
+        choices: &["constant", "plateau", "cosine"],
+        holds: |_| true,
+    },
     rule("schedule.factor", "a number above 0 and below 1", |c| c.schedule.factor > 0.0 && c.schedule.factor < 1.0),
     rule("schedule.patience", "a whole number from 0 to 1000000 (epochs)", |c| c.schedule.patience <= 1_000_000),
     rule("schedule.threshold", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.schedule.threshold)),
     rule("schedule.min_learning_rate", "a number from 0 to optimizer.learning_rate", |c| {
         (0.0..=c.optimizer.learning_rate).contains(&c.schedule.min_learning_rate)
+    }),
+    rule("schedule.warmup_steps", "a whole number from 0 to 1000000000000", |c| {
+        c.schedule.warmup_steps <= 1_000_000_000_000
     }),
     rule("train.epochs", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.epochs)),
     rule("train.batch_size", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.batch_size)),

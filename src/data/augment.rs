@@ -413,6 +413,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::property(256))]
         #[test]
         fn every_path_gives_the_bytes_of_the_reference(
             (size, src) in size().prop_flat_map(|size| (Just(size), image(size))), augmentation in augmentation()

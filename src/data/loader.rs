@@ -14,7 +14,7 @@ use rand::seq::SliceRandom;
 use super::Dataset;
 use super::augment::{Augmentation, Scratch};
 use super::info::{DatasetInfo, ImageSize};
-use crate::config::AugmentConfig;
+use crate::config::{AugmentConfig, Config};
 use crate::random::{Purpose, stream};
 
 /// Batches that each thread may be ahead of the training loop.
@@ -85,6 +85,20 @@ pub struct EpochPlan {
     pub augment: AugmentConfig,
     /// From 0: those before it are not made.
     pub first_batch: usize,
+}
+
+impl EpochPlan {
+    /// An epoch of a run of this configuration.
+    pub fn of(config: &Config, epoch: u64, first_batch: usize) -> Self {
+        Self {
+            seed: config.run.seed,
+            epoch,
+            batch_size: config.train.batch_size,
+            shuffle: config.data.shuffle,
+            augment: config.augment.clone(),
+            first_batch,
+        }
+    }
 }
 
 /// The batches of an epoch; the last one may be smaller. Their bytes do not depend on the number of threads.
@@ -350,7 +364,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(crate::testing::property(32))]
 
         #[test]
         fn the_order_is_a_permutation(samples in 0..250usize, batch_size in 1..80usize, seed: u64, epoch: u64) {

@@ -159,7 +159,7 @@ mod tests {
 
     fn network(attention: AttentionKind) -> Result<Network> {
         let config = ModelConfig { channels: vec![16, 16, 32], hidden: 8, attention, ..ModelConfig::default() };
-        Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu)
+        Ok(Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu).expect("a network"))
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn logits_that_are_not_finite_are_refused() -> Result<()> {
         let config = ModelConfig { channels: vec![4, 4, 4], hidden: 8, ..ModelConfig::default() };
-        let cnn = Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu)?;
+        let cnn = Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu).expect("a network");
         let (_, bias) = cnn.weights().parameters.last().expect("fc2.bias");
         bias.set(&bias.affine(0.0, f64::NAN)?)?;
         let (_, test) = sample::read().expect("the sample");

@@ -38,9 +38,9 @@ impl Network {
     /// `seed`.
     ///
     /// # Errors
-    /// A [`ShapeError`] in candle's error, or there is no memory on the device.
-    pub fn new(config: &ModelConfig, dataset: &DatasetInfo, seed: u64, device: &Device) -> Result<Self> {
-        let shape = NetworkShape::new(config, dataset).map_err(candle_core::Error::wrap)?;
+    /// A [`ShapeError`], or there is no memory on the device.
+    pub fn new(config: &ModelConfig, dataset: &DatasetInfo, seed: u64, device: &Device) -> anyhow::Result<Self> {
+        let shape = NetworkShape::new(config, dataset)?;
         Ok(Self::Cnn(Cnn::new(shape, config, seed, device)?))
     }
 

@@ -65,6 +65,16 @@ impl RunDir {
         free_bytes(&self.path)
     }
 
+    /// # Errors
+    /// The file system has no room for the checkpoints, of so many bytes each, that the configuration keeps.
+    pub fn check_space(&self, config: &Config, checkpoint_bytes: u64) -> Result<(), CreateError> {
+        let path = self.path.parent().unwrap_or(&self.path).display().to_string();
+        match self.free_bytes() {
+            Ok(free) => compare_space(path, free, bytes_needed(config, checkpoint_bytes)),
+            Err(source) => Err(CreateError::Io { path, source }),
+        }
+    }
+
     /// Writes the configuration durably. The caller holds the run's lock, or has just made its directory.
     pub fn write_config(&self, config: &Config) -> io::Result<()> {
         durable::replace(&self.config(), config.to_toml_with_checksum().as_bytes())
@@ -74,8 +84,9 @@ impl RunDir {
     pub fn remove_unfinished(&self) -> io::Result<()> {
         durable::remove_unfinished(&self.path)?;
         match durable::remove_unfinished(&self.probes()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            // A file in its place is told when a probe is to be saved.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+            removed => removed,
         }
     }
 
@@ -133,14 +144,13 @@ impl RunsDir {
     }
 
     /// Makes the directory of a new run, with its configuration in it. Without a name it is called after the time.
-    pub fn create(&self, name: Option<&str>, config: &Config, checkpoint_bytes: u64) -> Result<RunDir, CreateError> {
+    pub fn create(&self, name: Option<&str>, config: &Config) -> Result<RunDir, CreateError> {
         if let Some(name) = name {
             check_name(name).map_err(|reason| CreateError::Name(name.to_owned(), reason))?;
         }
         let io = |source| CreateError::Io { path: self.path.display().to_string(), source };
         std::fs::create_dir_all(&self.path).map_err(io)?;
         let runs = std::path::absolute(&self.path).map_err(io)?;
-        self.check_space(free_bytes(&runs).map_err(io)?, bytes_needed(config, checkpoint_bytes))?;
 
         let run = match name {
             Some(name) => match std::fs::create_dir(runs.join(name)) {
@@ -200,15 +210,6 @@ impl RunsDir {
         runs.sort_by_key(RunDir::name);
         Ok(runs)
     }
-
-    fn check_space(&self, free: u64, needed: u64) -> Result<(), CreateError> {
-        if free >= needed {
-            return Ok(());
-        }
-        let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-        let path = self.path.display().to_string();
-        Err(CreateError::Full { path, free: mebibytes(free), needed: mebibytes(needed) })
-    }
 }
 
 /// A name is one part of a path, and can be typed and printed without surprises.
@@ -257,6 +258,14 @@ fn bytes_needed(config: &Config, checkpoint_bytes: u64) -> u64 {
     (config.checkpoint.keep_last as u64 + 2) * checkpoint_bytes + LOG_BYTES
 }
 
+fn compare_space(path: String, free: u64, needed: u64) -> Result<(), CreateError> {
+    if free >= needed {
+        return Ok(());
+    }
+    let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    Err(CreateError::Full { path, free: mebibytes(free), needed: mebibytes(needed) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,9 +279,9 @@ mod tests {
     #[test]
     fn a_new_run_overwrites_nothing() {
         let (_dir, runs) = runs();
-        let run = runs.create(Some("first"), &Config::default(), 0).unwrap();
+        let run = runs.create(Some("first"), &Config::default()).unwrap();
         assert_eq!(Config::load(Some(&run.config()), &[]).unwrap().train, Config::default().train);
-        let again = runs.create(Some("first"), &Config::default(), 0).unwrap_err();
+        let again = runs.create(Some("first"), &Config::default()).unwrap_err();
         assert_eq!(again.to_string(), "run first exists; to go on with it: taper resume first");
         assert_eq!(runs.open("first").unwrap(), run);
         assert_eq!(runs.open(run.path().to_str().unwrap()).unwrap(), run);
@@ -282,7 +291,7 @@ mod tests {
     fn a_directory_that_is_no_run_is_left_alone() {
         let (_dir, runs) = runs();
         std::fs::create_dir_all(runs.path().join("mine")).unwrap();
-        assert!(matches!(runs.create(Some("mine"), &Config::default(), 0), Err(CreateError::Exists(_))));
+        assert!(matches!(runs.create(Some("mine"), &Config::default()), Err(CreateError::Exists(_))));
         assert!(matches!(runs.open("mine"), Err(OpenError::Unknown { .. })));
         let path = format!("{}/mine", runs.path().display());
         assert!(matches!(runs.open(&path), Err(OpenError::NotARun(_))));
@@ -293,7 +302,7 @@ mod tests {
     fn runs_named_by_time_are_unique() {
         let (_dir, runs) = runs();
         for _ in 0..5 {
-            let name = runs.create(None, &Config::default(), 0).unwrap().name();
+            let name = runs.create(None, &Config::default()).unwrap().name();
             assert!(name.contains("-cnn") && name.starts_with("20"), "{name}");
         }
         assert_eq!(runs.list().unwrap().len(), 5);
@@ -304,18 +313,18 @@ mod tests {
         let (_dir, runs) = runs();
         let long = "x".repeat(101);
         for name in ["", "a/b", "..", ".hidden", "-x", "a\nb", "a\u{7f}", " a", "a ", &long] {
-            let error = runs.create(Some(name), &Config::default(), 0).unwrap_err();
+            let error = runs.create(Some(name), &Config::default()).unwrap_err();
             assert!(matches!(error, CreateError::Name(..)), "{name:?}: {error}");
         }
         assert!(!runs.path().exists(), "refused before anything is made");
-        runs.create(Some("größe 2"), &Config::default(), 0).unwrap();
+        runs.create(Some("größe 2"), &Config::default()).unwrap();
     }
 
     #[test]
     fn an_unknown_run_is_answered_with_the_nearest() {
         let (_dir, runs) = runs();
         assert!(runs.open("x").unwrap_err().to_string().ends_with("no run was started there yet"));
-        runs.create(Some("baseline"), &Config::default(), 0).unwrap();
+        runs.create(Some("baseline"), &Config::default()).unwrap();
         assert!(runs.open("basline").unwrap_err().to_string().ends_with("did you mean baseline?"));
         assert!(runs.open("zzz").unwrap_err().to_string().ends_with("taper runs lists them"));
         assert!(matches!(runs.open("").unwrap_err(), OpenError::Unknown { .. }));
@@ -325,15 +334,20 @@ mod tests {
     fn a_full_disk_is_told_before_training() {
         let needed = bytes_needed(&Config::default(), 13 << 20);
         assert_eq!(needed, (4 * 13 + 16) << 20);
-        let error = RunsDir::at("runs").check_space(1 << 20, needed).unwrap_err().to_string();
-        assert!(error.starts_with("runs directory runs: 1.0 MiB free, and a run of this model needs "), "{error}");
-        RunsDir::at("runs").check_space(needed, needed).unwrap();
+        let error = compare_space("runs".into(), 1 << 20, needed).unwrap_err().to_string();
+        let expected = "runs directory runs: 1.0 MiB free, and a run of this model needs 68.0 MiB for its checkpoints";
+        assert!(error.starts_with(expected), "{error}");
+        compare_space("runs".into(), needed, needed).unwrap();
+        let (_dir, runs) = runs();
+        let run = runs.create(None, &Config::default()).unwrap();
+        run.check_space(&Config::default(), 1).unwrap();
+        assert!(matches!(run.check_space(&Config::default(), 1 << 60), Err(CreateError::Full { .. })));
     }
 
     #[test]
     fn a_runs_directory_that_cannot_be_made() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = RunsDir::at(file.path().join("runs")).create(None, &Config::default(), 0).unwrap_err();
+        let error = RunsDir::at(file.path().join("runs")).create(None, &Config::default()).unwrap_err();
         assert!(error.to_string().ends_with("choose another with --runs-dir"), "{error}");
         assert!(RunsDir::at(file.path()).list().is_err());
     }
@@ -341,7 +355,7 @@ mod tests {
     #[test]
     fn unfinished_files_are_removed() {
         let (_dir, runs) = runs();
-        let run = runs.create(Some("a"), &Config::default(), 0).unwrap();
+        let run = runs.create(Some("a"), &Config::default()).unwrap();
         run.remove_unfinished().unwrap();
         std::fs::create_dir(run.probes()).unwrap();
         let unfinished = [run.path(), &run.probes()].map(|folder| folder.join(".unfinished-x"));
@@ -353,11 +367,11 @@ mod tests {
     #[test]
     fn only_a_run_that_never_began_is_discarded() {
         let (_dir, runs) = runs();
-        let run = runs.create(Some("a"), &Config::default(), 0).unwrap();
+        let run = runs.create(Some("a"), &Config::default()).unwrap();
         std::fs::write(run.trainer_log(), "said something").unwrap();
         run.discard_untrained().unwrap();
         assert!(!run.path().exists());
-        let run = runs.create(Some("b"), &Config::default(), 0).unwrap();
+        let run = runs.create(Some("b"), &Config::default()).unwrap();
         std::fs::create_dir_all(run.checkpoints().join("e0001-s000001")).unwrap();
         run.discard_untrained().unwrap();
         assert!(run.path().exists());

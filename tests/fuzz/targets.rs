@@ -16,7 +16,7 @@ use taper::data::npm::read_labels;
 use taper::data::source::cifar::pickle::parse_batch;
 use taper::data::source::cifar::{parse_records, to_records};
 use taper::model::Network;
-use taper::optim::Adam;
+use taper::optim::Optimizer;
 use taper::run::event::{Command, Record};
 use taper::run::lock::Liveness;
 use taper::run::log::{FollowError, Follower};
@@ -127,11 +127,11 @@ pub fn checkpoint(bytes: &[u8]) {
 }
 
 /// As small as can be.
-pub fn network() -> (Network, Adam) {
+pub fn network() -> (Network, Optimizer) {
     let config = ModelConfig { channels: vec![1, 1, 1], hidden: 1, ..ModelConfig::default() };
     let cnn = Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu).expect("a network");
-    let adam = Adam::new(OptimizerConfig::default(), cnn.weights()).expect("an optimizer");
-    (cnn, adam)
+    let optimizer = Optimizer::new(&OptimizerConfig::default(), &cnn.weights().parameters).expect("an optimizer");
+    (cnn, optimizer)
 }
 
 fn file(bytes: &[u8]) -> tempfile::NamedTempFile {

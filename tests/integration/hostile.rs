@@ -68,7 +68,7 @@ fn every_changed_bit_of_a_log_is_noticed() {
 fn every_byte_of_a_runs_configuration_is_checked() {
     let folder = tempfile::tempdir().expect("a folder");
     let whole = Config::load(None, &[]).expect("the defaults");
-    let run = RunsDir::at(folder.path()).create(Some("run"), &whole, 0).expect("a run");
+    let run = RunsDir::at(folder.path()).create(Some("run"), &whole).expect("a run");
     let bytes = fs::read(run.config()).expect("its configuration");
     assert_eq!(Config::load(Some(&run.config()), &[]), Ok(whole.clone()));
     let refused = |damaged: &[u8], what: String| {
@@ -130,6 +130,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                     samples,
                     train_secs,
                     split_us: None,
+                    learning_rate: None,
                 })
             }
         ),
@@ -150,7 +151,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(crate::testing::property(2000))]
 
     #[test]
     fn any_sequence_of_events_can_be_folded(

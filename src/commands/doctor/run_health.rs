@@ -12,15 +12,15 @@ use super::super::shell::say;
 use crate::commands::failure;
 use crate::config::Config;
 use crate::data::DatasetInfo;
-use crate::model::Network;
-use crate::optim::Adam;
 use crate::run::address::TrainerAddress;
 use crate::run::dir::RunDir;
 use crate::run::lock::{Liveness, RunLock, holder_of_held, liveness};
 use crate::run::log::{EventLog, FollowError, Follower, torn_bytes};
 use crate::run::probe::Probe;
+use crate::run::replay::replay;
 use crate::run::state::RunState;
 use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::engine::Engine;
 
 /// Damaged lines of the log that are listed one by one.
 const LINES: usize = 5;
@@ -45,10 +45,10 @@ pub fn examine(run: &RunDir, repair: bool) -> Result<u8> {
     if repair {
         self::repair(run)?;
     }
-    let (config, mut network) = config(run);
+    let (config, mut engine) = config(run);
     let findings: Vec<Finding> = std::iter::once(config)
         .chain(log(run))
-        .chain(checkpoints(run, network.as_mut()))
+        .chain(checkpoints(run, engine.as_mut()))
         .chain(probes(run))
         .chain([control(run), lock(run)])
         .collect();
@@ -95,15 +95,13 @@ fn finding(subject: impl Into<String>, health: Health, text: impl Into<String>) 
     Finding { subject: subject.into(), health, text: text.into() }
 }
 
-/// Also returns the network and optimizer of the run, which its checkpoints must fit.
-fn config(run: &RunDir) -> (Finding, Option<(Network, Adam)>) {
-    let built = Config::load(Some(&run.config()), &[]).map_err(anyhow::Error::from).and_then(|config| {
-        let cnn = Network::new(&config.model, &DatasetInfo::cifar10(), config.run.seed, &Device::Cpu)?;
-        let adam = Adam::new(config.optimizer.clone(), cnn.weights())?;
-        Ok((cnn, adam))
-    });
+/// Also returns the engine of the run, which its checkpoints must fit.
+fn config(run: &RunDir) -> (Finding, Option<Engine>) {
+    let built = Config::load(Some(&run.config()), &[])
+        .map_err(anyhow::Error::from)
+        .and_then(|config| Engine::new(&config, &dataset(run), &Device::Cpu));
     match built {
-        Ok(network) => (finding("config", Health::Whole, network.0.summary()), Some(network)),
+        Ok(engine) => (finding("config", Health::Whole, engine.network().summary()), Some(engine)),
         Err(error) => {
             let text = format!(
                 "{}; put it right: without it the run can be watched, but not resumed",
@@ -112,6 +110,12 @@ fn config(run: &RunDir) -> (Finding, Option<(Network, Adam)>) {
             (finding("config", Health::Damaged, text), None)
         }
     }
+}
+
+/// The data set of the run, from its log; of a run that was never begun the one that most runs have.
+fn dataset(run: &RunDir) -> DatasetInfo {
+    let started = replay(run).ok().and_then(|state| state.started);
+    started.map_or_else(DatasetInfo::cifar10, |started| started.dataset)
 }
 
 fn log(run: &RunDir) -> Vec<Finding> {
@@ -166,13 +170,13 @@ fn log(run: &RunDir) -> Vec<Finding> {
     findings
 }
 
-fn checkpoints(run: &RunDir, mut network: Option<&mut (Network, Adam)>) -> Vec<Finding> {
+fn checkpoints(run: &RunDir, mut engine: Option<&mut Engine>) -> Vec<Finding> {
     let paths = match checkpoint::paths(run) {
         Ok(paths) => paths,
         Err(error) => return vec![finding("checkpoints", Health::Damaged, failure::describe(&error))],
     };
     let mut findings: Vec<Finding> =
-        paths.iter().map(|path| one_checkpoint(path, network.as_deref_mut(), &paths)).collect();
+        paths.iter().map(|path| one_checkpoint(path, engine.as_deref_mut(), &paths)).collect();
     if findings.is_empty() {
         findings.push(finding("checkpoints", Health::Whole, "none yet"));
     }
@@ -186,11 +190,11 @@ fn checkpoints(run: &RunDir, mut network: Option<&mut (Network, Adam)>) -> Vec<F
     findings
 }
 
-fn one_checkpoint(path: &Path, network: Option<&mut (Network, Adam)>, all: &[PathBuf]) -> Finding {
+fn one_checkpoint(path: &Path, engine: Option<&mut Engine>, all: &[PathBuf]) -> Finding {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let read = Checkpoint::read(path).and_then(|checkpoint| {
-        if let Some((cnn, adam)) = network {
-            checkpoint.load(cnn, adam)?;
+        if let Some(engine) = engine {
+            checkpoint.load(engine)?;
         }
         Ok(checkpoint.state)
     });

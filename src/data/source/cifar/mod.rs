@@ -450,7 +450,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(crate::testing::property(64))]
 
         #[test]
         fn truncated_records_are_an_error_where_they_end(length in 0..4 * RECORD_BYTES) {

@@ -488,6 +488,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::property(256))]
         #[test]
         fn truncated_is_an_error_at_the_end(length in 0..PICKLE.len()) {
             let (offset, _) = problem(&PICKLE[..length]);
