@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::attention::{attention_matrix, channel_attention, spatial_attention};
 use super::feature_maps::{feature_maps, most_active};
 use super::grad_cam::{Row, grad_cam};
-use crate::model::{Cnn, ForwardTrace, Layer};
+use crate::model::{ForwardTrace, LayerInfo, Network};
 use crate::render::{ChannelMap, ClassCam, Explanation, LayerExplanation, Map, Method, Planes};
 
 /// What is computed of images.
@@ -32,11 +32,11 @@ impl Explanation {
     ///
     /// # Errors
     /// There is no such class, or those of the operations.
-    pub fn compute<C>(cnn: &Cnn, x: &Tensor, images: Vec<Planes>, scope: &Scope<C>) -> Result<Vec<Self>>
+    pub fn compute<C>(network: &Network, x: &Tensor, images: Vec<Planes>, scope: &Scope<C>) -> Result<Vec<Self>>
     where
         C: Fn(usize, usize, &[f32]) -> Vec<usize>,
     {
-        let trace = cnn.trace(x)?;
+        let trace = network.trace(x)?;
         let logits = trace.logits.to_vec2::<f32>()?;
         let rows = |layer: usize| -> Vec<Row> {
             let of_image = |(image, logits): (usize, &Vec<f32>)| {
@@ -44,10 +44,11 @@ impl Explanation {
             };
             logits.iter().enumerate().flat_map(of_image).collect()
         };
-        let wanted: Vec<Vec<Row>> = (0..Layer::ALL.len()).map(rows).collect();
+        let wanted: Vec<Vec<Row>> = (0..network.layers().len()).map(rows).collect();
         let mut layers = vec![vec![]; images.len()];
-        for (layer, cams) in grad_cam(cnn, &trace, &wanted, scope.method)?.into_iter().enumerate() {
-            let mut of_layer = layer_explanations(&trace, Layer::ALL[layer], images.len(), scope.channels[layer])?;
+        for (layer, cams) in grad_cam(network, &trace, &wanted, scope.method)?.into_iter().enumerate() {
+            let mut of_layer =
+                layer_explanations(&trace, layer, &network.layers()[layer], images.len(), scope.channels[layer])?;
             for ((image, class), map) in cams {
                 of_layer[image].cams.push(ClassCam { class, map });
             }
@@ -61,23 +62,27 @@ impl Explanation {
 /// For each of the images, without Grad-CAM.
 fn layer_explanations(
     trace: &ForwardTrace,
-    layer: Layer,
+    layer: usize,
+    info: &LayerInfo,
     images: usize,
     scope: ChannelScope,
 ) -> Result<Vec<LayerExplanation>> {
     let output = trace.output(layer).to_device(&Device::Cpu)?;
-    let width = output.dim(2)?;
     let weights = trace.attention(layer);
     let explain = |image: usize| -> Result<LayerExplanation> {
         let (maps, active) = channels(&output, image, scope)?;
         Ok(LayerExplanation {
-            name: layer.name().to_owned(),
+            name: info.name.clone(),
             maps,
             active,
             cams: vec![],
-            channel_attention: weights.gates.as_ref().map(|all| channel_attention(all, image)).transpose()?,
-            spatial_attention: weights.map.as_ref().map(|all| spatial_attention(all, image)).transpose()?,
-            attention_matrix: weights.pairs.as_ref().map(|all| attention_matrix(all, image, width)).transpose()?,
+            channel_attention: weights.channels.as_ref().map(|all| channel_attention(all, image)).transpose()?,
+            spatial_attention: weights.positions.as_ref().map(|all| spatial_attention(all, image)).transpose()?,
+            attention_matrix: weights
+                .matrix
+                .as_ref()
+                .map(|all| attention_matrix(all, image, info.width))
+                .transpose()?,
         })
     };
     (0..images).into_par_iter().map(explain).collect()

@@ -6,7 +6,7 @@
 
 use candle_core::Result;
 
-use crate::model::{Cnn, ForwardTrace, LogitGradients};
+use crate::model::{ForwardTrace, Network};
 use crate::ops::{channel_sums, weighted_channels};
 use crate::render::{Map, Method};
 
@@ -18,7 +18,12 @@ pub type Row = (usize, usize);
 ///
 /// # Errors
 /// There is no such image or class.
-pub fn grad_cam(cnn: &Cnn, trace: &ForwardTrace, wanted: &[Vec<Row>], method: Method) -> Result<Vec<Vec<(Row, Map)>>> {
+pub fn grad_cam(
+    network: &Network,
+    trace: &ForwardTrace,
+    wanted: &[Vec<Row>],
+    method: Method,
+) -> Result<Vec<Vec<(Row, Map)>>> {
     let mut maps = vec![vec![]; wanted.len()];
     let mut rows = wanted.iter().rev().flatten().fold(vec![], |mut rows, row| {
         if !rows.contains(row) {
@@ -29,11 +34,11 @@ pub fn grad_cam(cnn: &Cnn, trace: &ForwardTrace, wanted: &[Vec<Row>], method: Me
     if rows.is_empty() {
         return Ok(maps);
     }
-    let mut backward = Some(LogitGradients::of_logits(cnn, trace, &rows)?);
+    let mut backward = Some(network.logit_gradients(trace, &rows)?);
     while let Some(gradients) = backward {
-        let layer = gradients.layer().index();
+        let layer = gradients.layer();
         if !wanted[layer].is_empty() {
-            let (_, _, width, channels) = trace.output(gradients.layer()).dims4()?;
+            let (_, _, width, channels) = trace.output(layer).dims4()?;
             let all = gradients.map_rows(|output, gradient| heat_map(output, gradient, width, channels, method))?;
             let of_layer = rows.iter().zip(all).filter(|(row, _)| wanted[layer].contains(row));
             maps[layer] = of_layer.map(|(&row, map)| Ok((row, map?))).collect::<Result<_>>()?;
@@ -103,29 +108,34 @@ mod tests {
 
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
+    use crate::data::DatasetInfo;
     use crate::ops::gradient_check::normal;
 
-    fn network() -> (Cnn, Tensor) {
-        let config =
-            ModelConfig { channels: [16, 16, 16], hidden: 12, attention: AttentionKind::Se, ..ModelConfig::default() };
+    fn network() -> (Network, Tensor) {
+        let config = ModelConfig {
+            channels: vec![16, 16, 16],
+            hidden: 12,
+            attention: AttentionKind::Se,
+            ..ModelConfig::default()
+        };
         let x = normal(1, &[3, 32, 32, 3]).to_dtype(DType::F32).expect("f32");
-        (Cnn::new(&config, 0, &Device::Cpu).expect("a network"), x)
+        (Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu).expect("a network"), x)
     }
 
     #[test]
     fn images_and_layers_together_are_each_alone() -> Result<()> {
-        let (cnn, x) = network();
-        let trace = cnn.trace(&x)?;
+        let (network, x) = network();
+        let trace = network.trace(&x)?;
         let wanted = [vec![(2, 9), (0, 3)], vec![], vec![(0, 4), (1, 0), (2, 9)]];
         for method in [Method::GradCam, Method::GradCamPlusPlus] {
-            let together = grad_cam(&cnn, &trace, &wanted, method)?;
+            let together = grad_cam(&network, &trace, &wanted, method)?;
             assert_eq!(together.iter().map(Vec::len).collect::<Vec<_>>(), [2, 0, 3]);
             for (layer, maps) in together.iter().enumerate() {
                 for ((image, class), together) in maps {
-                    let trace = cnn.trace(&x.narrow(0, *image, 1)?)?;
+                    let trace = network.trace(&x.narrow(0, *image, 1)?)?;
                     let mut wanted = vec![vec![]; 3];
                     wanted[layer] = vec![(0, *class)];
-                    let alone = &grad_cam(&cnn, &trace, &wanted, method)?[layer][0].1;
+                    let alone = &grad_cam(&network, &trace, &wanted, method)?[layer][0].1;
                     let high = alone.range().1;
                     for (a, b) in together.values.iter().zip(&alone.values) {
                         assert!((a - b).abs() <= 1e-4 * high.max(1e-6), "layer {layer} {method:?}: {a} and {b}");

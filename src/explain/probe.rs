@@ -6,7 +6,7 @@ use super::explanation::{ChannelScope, Scope};
 use crate::data::loader::evaluation_batch;
 use crate::data::{Dataset, DatasetInfo};
 use crate::metrics::predicted;
-use crate::model::{Cnn, Layer};
+use crate::model::Network;
 use crate::render::{Explanation, Method, Planes};
 use crate::run::probe::{ACTIVE, MAPS, Probe, ProbedImage};
 
@@ -29,7 +29,7 @@ pub struct Chosen<'a> {
 /// # Panics
 /// A number reaches beyond the dataset.
 pub fn probe(
-    cnn: &Cnn,
+    network: &Network,
     dataset: &Dataset,
     chosen: Chosen,
     device: &Device,
@@ -43,7 +43,7 @@ pub fn probe(
     let x = Tensor::from_vec(batch.images, (images.len(), info.height, info.width, info.channels), device)?;
     let planes = |image| Planes { width: info.width, height: info.height, bytes: images.image(image).to_vec() };
     let true_class = |image: usize| usize::from(images.labels[image]);
-    let layers = Layer::ALL.len();
+    let layers = network.layers().len();
     let mut channels = vec![ChannelScope { first: MAPS, most_active: 0 }; layers];
     channels[layers - 1].most_active = ACTIVE;
     let scope = Scope {
@@ -54,7 +54,7 @@ pub fn probe(
             cam_classes(layer + 1 == layers, reason, logits, true_class(image))
         },
     };
-    let explanations = Explanation::compute(cnn, &x, (0..images.len()).map(planes).collect(), &scope)?;
+    let explanations = Explanation::compute(network, &x, (0..images.len()).map(planes).collect(), &scope)?;
     let mut probed = Vec::with_capacity(images.len());
     for (image, (explanation, &index)) in explanations.into_iter().zip(&indices).enumerate() {
         if !explanation.logits.iter().all(|logit| logit.is_finite()) {
@@ -107,36 +107,36 @@ mod tests {
     use crate::model::Mode;
     use crate::render::ClassCam;
 
-    fn network(attention: AttentionKind) -> Result<Cnn> {
-        let config = ModelConfig { channels: [16, 16, 32], hidden: 8, attention, ..ModelConfig::default() };
-        Cnn::new(&config, 0, &Device::Cpu)
+    fn network(attention: AttentionKind) -> Result<Network> {
+        let config = ModelConfig { channels: vec![16, 16, 32], hidden: 8, attention, ..ModelConfig::default() };
+        Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu)
     }
 
-    fn probe_of(cnn: &Cnn, pinned: &[usize], mistakes: &[usize]) -> Result<(Probe, Dataset)> {
+    fn probe_of(network: &Network, pinned: &[usize], mistakes: &[usize]) -> Result<(Probe, Dataset)> {
         let (_, test) = sample::read().expect("the sample");
         let chosen = Chosen { pinned, mistakes };
-        Ok((probe(cnn, &test, chosen, &Device::Cpu, 3, 96)?, test))
+        Ok((probe(network, &test, chosen, &Device::Cpu, 3, 96)?, test))
     }
 
     #[test]
     fn explains_each_image_and_changes_nothing() -> Result<()> {
-        let cnn = network(AttentionKind::Se)?;
-        let before = cnn.weights().to_safetensors().expect("bytes");
-        let (probe, test) = probe_of(&cnn, &[7, 499], &[12])?;
-        assert_eq!(cnn.weights().to_safetensors().expect("bytes"), before);
+        let network = network(AttentionKind::Se)?;
+        let before = network.weights().to_safetensors().expect("bytes");
+        let (probe, test) = probe_of(&network, &[7, 499], &[12])?;
+        assert_eq!(network.weights().to_safetensors().expect("bytes"), before);
         assert_eq!((probe.epoch, probe.step, probe.images.len(), probe.mistakes.len()), (3, 96, 2, 1));
 
         let batch = evaluation_batch(&test, 499..500);
         let x = Tensor::from_vec(batch.images, (1, 32, 32, 3), &Device::Cpu)?;
-        let expected = cnn.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?.concat();
+        let expected = network.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?.concat();
         let last = &probe.images[1];
         assert_eq!((last.index, last.true_class), (499, batch.labels[0] as usize));
         let explanation = &last.explanation;
         assert_eq!(explanation.image.bytes, test.image(499));
         assert!(explanation.logits.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5));
-        let trace = cnn.trace(&x)?;
+        let trace = network.trace(&x)?;
         for (number, layer) in explanation.layers.iter().enumerate() {
-            assert_eq!((layer.name.as_str(), layer.maps.len()), (Layer::ALL[number].name(), 9));
+            assert_eq!((layer.name.as_str(), layer.maps.len()), (network.layers()[number].name.as_str(), 9));
             assert_eq!(layer.maps[0].width, 32 >> number);
             assert_eq!(layer.active.len(), if number == 2 { 3 } else { 0 });
             let others = if explanation.predicted() == last.true_class { 1 } else { 2 };
@@ -144,7 +144,7 @@ mod tests {
             for ClassCam { class, map } in &layer.cams {
                 let mut wanted = vec![vec![]; 3];
                 wanted[number] = vec![(0, *class)];
-                let expected = &grad_cam(&cnn, &trace, &wanted, Method::GradCam)?[number][0].1;
+                let expected = &grad_cam(&network, &trace, &wanted, Method::GradCam)?[number][0].1;
                 let bound = 1e-4 * expected.range().1;
                 let mut pairs = map.values.iter().zip(&expected.values);
                 assert!(pairs.all(|(a, b)| (a - b).abs() <= bound), "{}, class {class}", layer.name);
@@ -193,11 +193,11 @@ mod tests {
 
     #[test]
     fn logits_that_are_not_finite_are_refused() -> Result<()> {
-        let config = ModelConfig { channels: [4, 4, 4], hidden: 8, ..ModelConfig::default() };
-        let cnn = Cnn::new(&config, 0, &Device::Cpu)?;
-        let (_, bias) = cnn.weights().parameters.last().expect("fc2.bias");
+        let config = ModelConfig { channels: vec![4, 4, 4], hidden: 8, ..ModelConfig::default() };
+        let network = Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu)?;
+        let (_, bias) = network.weights().parameters.last().expect("fc2.bias");
         bias.set(&bias.affine(0.0, f64::NAN)?)?;
-        let error = probe_of(&cnn, &[7], &[]).expect_err("not finite").to_string();
+        let error = probe_of(&network, &[7], &[]).expect_err("not finite").to_string();
         assert!(error.contains("the logits of test image 7 are not finite"), "{error}");
         Ok(())
     }

@@ -26,9 +26,8 @@ impl Trainer {
         let (epoch, step, name) = (self.state.trained_epoch(), self.state.step, self.state.checkpoint_name());
         let (network, device) = (self.engine.network(), &self.device);
         let chosen = Chosen { pinned: &pinned, mistakes: &mistakes };
-        let probe = device
-            .with_context(|| probe(network, &self.test_data, chosen, device, epoch, step))
-            .context("probe")?;
+        let probe =
+            device.with_context(|| probe(network, &self.test_data, chosen, device, epoch, step)).context("probe")?;
         let bytes = probe.to_bytes().context("probe")?;
         let file = format!("{name}.safetensors");
         let path = self.dir.probes().join(&file);

@@ -9,7 +9,6 @@ use taper::config::AttentionKind;
 use taper::data::loader::evaluation_batch;
 use taper::explain::explanation::{ChannelScope, Scope};
 use taper::explain::grad_cam::at_input;
-use taper::model::Layer;
 use taper::model::weights::deserialize;
 use taper::render::{Explanation, Method, Planes};
 use taper::run::dir::RunDir;
@@ -35,9 +34,10 @@ fn explained(attention: AttentionKind, reference: &BTreeMap<String, Tensor>, met
     let batch = evaluation_batch(&test, number..number + 1);
     let x = Tensor::from_vec(batch.images, (1, 32, 32, 3), &Device::Cpu)?;
     let image = Planes { width: 32, height: 32, bytes: test.image(number).to_vec() };
-    let channels = vec![ChannelScope { first: usize::MAX, most_active: 3 }; Layer::ALL.len()];
+    let network = network(attention)?;
+    let channels = vec![ChannelScope { first: usize::MAX, most_active: 3 }; network.layers().len()];
     let scope = Scope { channels, method, classes: |_, _, _: &[f32]| (0..10).collect() };
-    Ok(Explanation::compute(&network(attention)?, &x, vec![image], &scope)?.remove(0))
+    Ok(Explanation::compute(&network, &x, vec![image], &scope)?.remove(0))
 }
 
 /// The greatest difference, relative to the greatest of the expected.

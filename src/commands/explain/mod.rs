@@ -26,7 +26,7 @@ use crate::data::{self, Dataset, DatasetInfo};
 use crate::explain::explanation::{ChannelScope, Scope};
 use crate::explain::grad_cam::at_input;
 use crate::metrics::predicted;
-use crate::model::{Cnn, Layer};
+use crate::model::Network;
 use crate::render::colour_map::ColourMode;
 use crate::render::figures::class_name;
 use crate::render::{Choice, Explanation, Figure, Map, Method, Planes, View, figures};
@@ -40,13 +40,10 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     let input = Input::open(&args.image, &config, &run)?;
     let dataset = &input.dataset;
     // One image is nothing for the CPU, whatever the run was trained on.
-    let cnn = Cnn::new(&config.model, config.run.seed, &Device::Cpu)?;
+    let network = Network::new(&config.model, dataset, config.run.seed, &Device::Cpu)?;
     let layer = match &args.layer {
-        Some(name) => {
-            let layer: Layer = name.parse().map_err(|error| UsageError(format!("--layer {name}: {error}")))?;
-            layer.index()
-        }
-        None => Layer::ALL.len() - 1,
+        Some(name) => network.layer(name).map_err(|error| UsageError(format!("--layer {name}: {error}")))?,
+        None => network.layers().len() - 1,
     };
     let class = parse_class(&args.class, &dataset.classes)?;
     if class == Class::True && input.label.is_none() {
@@ -54,11 +51,11 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
         return Err(UsageError(format!("--class true: {advice}")).into());
     }
     let pixel = args.pixel.as_deref().map(|text| parse_pixel(text, dataset)).transpose()?;
-    checkpoint.load_weights(&cnn)?;
+    checkpoint.load_weights(&network)?;
 
     let origin = format!("{}, {}", run.name(), checkpoint.name());
     let (view, channels) = (choice::view(args), choice::channels(args));
-    let explanation = compute(&cnn, &input, layer, class, view, channels)?;
+    let explanation = compute(&network, &input, layer, class, view, channels)?;
     let explained = &explanation.layers[layer];
     if let (Some(text), true) = (&args.pixel, explained.attention_matrix.is_none() || view != View::Attention) {
         let shown = "what a pixel attends to is shown by --view attention of the last layer, of a run with \
@@ -128,7 +125,7 @@ impl Input {
 
 /// Explains the image by one layer: all of its channels, and Grad-CAM for one class.
 fn compute(
-    cnn: &Cnn,
+    network: &Network,
     input: &Input,
     layer: usize,
     class: Class,
@@ -139,7 +136,7 @@ fn compute(
     let mut one = Dataset::new(Arc::new(input.dataset.clone()));
     one.push(0, &input.planes.bytes);
     let x = Tensor::from_vec(evaluation_batch(&one, 0..1).images, (1, height, width, channels), &Device::Cpu)?;
-    let mut channels = vec![ChannelScope::default(); Layer::ALL.len()];
+    let mut channels = vec![ChannelScope::default(); network.layers().len()];
     channels[layer] = ChannelScope { first: usize::MAX, most_active };
     let method = match view {
         View::Evidence(method) => method,
@@ -151,7 +148,7 @@ fn compute(
         (Class::Predicted | Class::True, _) => vec![predicted(logits)],
     };
     let scope = Scope { channels, method, classes };
-    Ok(Explanation::compute(cnn, &x, vec![input.planes.clone()], &scope)?.remove(0))
+    Ok(Explanation::compute(network, &x, vec![input.planes.clone()], &scope)?.remove(0))
 }
 
 fn prediction_line(explanation: &Explanation, input: &Input) -> String {
