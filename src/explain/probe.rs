@@ -100,6 +100,8 @@ fn cam_classes(is_last: bool, reason: Reason, logits: &[f32], true_class: usize)
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Result;
+
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
     use crate::data::source::sample;
