@@ -5,9 +5,11 @@ use std::sync::Arc;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use taper::config::AugmentConfig;
+use taper::data::Dataset;
+use taper::data::augment::Scratch;
 use taper::data::augment::{Augmentation, Jitter};
 use taper::data::loader::{EpochPlan, evaluation_batch, train_batches};
-use taper::data::{Dataset, IMAGE_BYTES, sample};
+use taper::data::source::sample;
 
 /// Of the study.
 const BATCH: usize = 64;
@@ -28,10 +30,11 @@ fn images() -> Dataset {
 fn apply(bencher: Bencher, augmentations: &[Augmentation]) {
     let images = images();
     let mut work = augmentations.iter().cycle().zip((0..images.len()).cycle());
-    let mut augmented = [0; IMAGE_BYTES];
+    let (size, mut scratch) = (images.info.size(), Scratch::default());
+    let mut augmented = vec![0; size.bytes()];
     bencher.bench_local(|| {
         if let Some((augmentation, index)) = work.next() {
-            black_box(augmentation).apply(images.image(index), &mut augmented);
+            black_box(augmentation).apply(size, images.image(index), &mut augmented, &mut scratch);
         }
         black_box(augmented[0])
     });

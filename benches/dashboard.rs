@@ -90,6 +90,7 @@ fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
             samples: 64 * steps_per_line,
             train_secs: 0.03 * steps_per_line as f64,
             split_us: Some([312, 10_234, 17_123, 1_834].map(|micros| micros * steps_per_line).into()),
+            learning_rate: None,
         };
         let ended = (last_step / STEPS_PER_EPOCH > (first_step - 1) / STEPS_PER_EPOCH).then(|| {
             Event::EpochDone(EpochDone {

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use taper::data::Dataset;
-use taper::data::cifar::{self, Edition};
-use taper::data::sample::{TEST_PER_CLASS, TRAIN_PER_CLASS, first_of_each_class};
+use taper::data::source::cifar::{self, Edition};
+use taper::data::source::sample::{TEST_PER_CLASS, TRAIN_PER_CLASS, first_of_each_class};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
@@ -19,8 +19,8 @@ fn main() -> Result<()> {
 
     let found = cifar::find(&from)?.with_context(|| format!("no CIFAR-10 under {}", from.display()))?;
     let edition = Edition::cifar10();
-    let mut train = Dataset::default();
-    let mut test = Dataset::default();
+    let mut train = Dataset::new(cifar::info());
+    let mut test = Dataset::new(cifar::info());
     for ((name, batch), published) in
         cifar::BATCHES.into_iter().zip(found.read_batches(&edition)).zip(&edition.batch_sha256)
     {

@@ -33,5 +33,7 @@ pub mod schedule;
 pub mod simd;
 pub mod suggest;
 pub mod terminal_image;
+#[cfg(test)]
+mod testing;
 pub mod train;
 pub mod tui;

@@ -87,7 +87,7 @@ pub fn bench(args: &BenchArgs) -> Result<u8> {
         ("--device", "run.device", &args.device),
     ];
     let config = configuration(args.config.as_deref(), &args.set, &options)?;
-    spawn::take_threads(config.run.threads).context("cannot start anew")?;
+    spawn::restart_with_threads(config.run.threads).context("cannot restart with the threads of the run")?;
     let report = measure(config, args.steps)?;
     if args.json {
         let mut out = io::stdout().lock();
@@ -141,8 +141,8 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
         device: described,
         simd: if is_cpu { Some(simd::chosen().map(SimdPath::name)?) } else { None },
         threads: rayon::current_num_threads(),
-        model: bench.cnn().summary(),
-        parameters: bench.cnn().weights().parameter_count(),
+        model: bench.network().summary(),
+        parameters: bench.network().weights().parameter_count(),
         batch_size,
         warm_up_steps: WARM_UP_STEPS,
         steps,
@@ -202,8 +202,8 @@ impl Measured {
 
     fn cost(&self, eval_batch_size: usize) -> Cost {
         Cost {
-            model: self.bench.cnn().summary(),
-            parameters: self.bench.cnn().weights().parameter_count(),
+            model: self.bench.network().summary(),
+            parameters: self.bench.network().weights().parameter_count(),
             step_ms: 1e3 * self.step_secs(),
             latency_ms: 1e3 * self.latency_secs(),
             batch_latency_ms: 1e3 * median(self.evaluated.iter().copied()) / eval_batch_size as f64,

@@ -7,9 +7,10 @@ use anyhow::{Context, Result, bail};
 
 use super::shell::say;
 use crate::config::{DataConfig, DataSource};
-use crate::data::cifar::{self, BATCHES, Edition, Found};
+use crate::data::Dataset;
 use crate::data::fetch::{self, FetchFrom, Fetched};
-use crate::data::{CLASSES, Dataset, sample};
+use crate::data::source;
+use crate::data::source::cifar::{self, BATCHES, Edition, Found};
 
 /// Brings CIFAR-10 into the data folder `dir`, and prints where it lies.
 ///
@@ -36,24 +37,22 @@ fn inspect_to(out: &mut impl Write, config: &DataConfig, edition: &Edition) -> R
     let dir = config.dir.display();
     let found = cifar::find_all(&config.dir).with_context(|| format!("looking for CIFAR-10 under {dir}"))?;
     let in_use = match config.source {
-        DataSource::Sample => None,
+        DataSource::Sample | DataSource::Idx => None,
         DataSource::Auto | DataSource::Cifar10 => found.first(),
     };
     writeln!(out, "data folder    {dir}")?;
     let Some(in_use) = in_use else {
-        if config.source == DataSource::Cifar10 {
-            bail!(
-                "no CIFAR-10 under {dir}, though data.source = \"cifar10\" insists on it: `taper data fetch` gets it"
-            );
-        }
-        let (train, test) = sample::read()?;
-        writeln!(out, "in use         the bundled sample of CIFAR-10, built in")?;
+        // No validation split: that is a matter of each run.
+        let data = source::open(&DataConfig { validation_examples: 0, ..config.clone() }, 0)?;
+        let info = &data.train.info;
+        writeln!(out, "in use         {}, {}", data.name, data.origin)?;
+        writeln!(out, "images         {} x {} pixels, {} channels", info.width, info.height, info.channels)?;
         for other in &found {
             writeln!(out, "not used       {}", describe(other))?;
         }
-        write_statistics(out, &train, &test)?;
-        if found.is_empty() {
-            writeln!(out, "\nThere is no full CIFAR-10 here: `taper data fetch` gets it.")?;
+        write_statistics(out, &data.train, &data.test)?;
+        if let Some(notice) = data.notice {
+            writeln!(out, "\n{notice}")?;
         }
         return Ok(());
     };
@@ -63,8 +62,8 @@ fn inspect_to(out: &mut impl Write, config: &DataConfig, edition: &Edition) -> R
     }
     writeln!(out)?;
 
-    let mut train = Dataset::default();
-    let mut test = Dataset::default();
+    let mut train = Dataset::new(cifar::info());
+    let mut test = Dataset::new(cifar::info());
     let mut faults = 0;
     for ((name, batch), published) in BATCHES.into_iter().zip(in_use.read_batches(edition)).zip(&edition.batch_sha256) {
         match &batch {
@@ -105,7 +104,7 @@ fn write_statistics(out: &mut impl Write, train: &Dataset, test: &Dataset) -> Re
         return Ok(());
     }
     writeln!(out, "\n{:<14} {:>7} {:>7}", "class", "train", "test")?;
-    for ((class, train), test) in CLASSES.into_iter().zip(train.class_counts()).zip(test.class_counts()) {
+    for ((class, train), test) in train.info.classes.iter().zip(train.class_counts()).zip(test.class_counts()) {
         writeln!(out, "{class:<14} {train:>7} {test:>7}")?;
     }
     writeln!(out, "{:<14} {:>7} {:>7}", "all", train.len(), test.len())?;
@@ -113,9 +112,11 @@ fn write_statistics(out: &mut impl Write, train: &Dataset, test: &Dataset) -> Re
         return Ok(());
     }
     let statistics = train.channel_statistics();
-    writeln!(out, "\n{:<14} {:>10} {:>10} {:>10}", "train channel", "red", "green", "blue")?;
-    for (name, [r, g, b]) in [("mean", statistics.mean), ("std", statistics.std)] {
-        writeln!(out, "{name:<14} {r:>10.8} {g:>10.8} {b:>10.8}")?;
+    let names: &[&str] = if train.info.channels == 1 { &["grey"] } else { &["red", "green", "blue"] };
+    let row = |cells: Vec<String>| cells.into_iter().map(|cell| format!(" {cell:>10}")).collect::<String>();
+    writeln!(out, "\n{:<14}{}", "train channel", row(names.iter().map(ToString::to_string).collect()))?;
+    for (name, values) in [("mean", statistics.mean), ("std", statistics.std)] {
+        writeln!(out, "{name:<14}{}", row(values.iter().map(|value| format!("{value:.8}")).collect()))?;
     }
     Ok(())
 }
@@ -125,7 +126,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::data::cifar::{Layout, tiny};
+    use crate::data::source::cifar::{Layout, tiny};
 
     fn inspected(dir: &Path, source: DataSource) -> (String, Result<()>) {
         let mut out = vec![];
@@ -164,11 +165,11 @@ mod tests {
     }
 
     #[test]
-    fn without_the_full_data_it_tells_of_the_sample() {
+    fn without_data_it_tells_of_the_sample() {
         let dir = tempfile::tempdir().unwrap();
         let (told, outcome) = inspected(dir.path(), DataSource::Auto);
         outcome.unwrap();
-        assert!(told.contains("the bundled sample") && told.contains("`taper data fetch`"), "{told}");
+        assert!(told.contains("CIFAR-10 sample, built in") && told.contains("`taper data fetch`"), "{told}");
         assert!(told.contains("all               2000     500"), "{told}");
         assert!(inspected(dir.path(), DataSource::Cifar10).1.is_err());
     }

@@ -12,10 +12,10 @@ use crate::commands::failure::UsageError;
 use crate::config::Config;
 use crate::data::{self, CLASSES};
 use crate::metrics::Confusion;
-use crate::model::Cnn;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::device;
+use crate::train::engine::Engine;
 use crate::train::evaluate::Evaluation;
 
 #[derive(Debug, Serialize)]
@@ -77,15 +77,11 @@ pub(super) fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)>
 }
 
 fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Report> {
-    let source = data::open(&config.data, config.run.seed)?;
+    let source = data::source::open(&config.data, config.run.seed)?;
     let device = device::open(&config.run.device)?;
-    let cnn = Cnn::new(&config.model, config.run.seed, &device)?;
-    checkpoint.load_weights(&cnn)?;
-    let mut evaluation = Evaluation::default();
-    for start in (0..source.test.len()).step_by(config.train.eval_batch_size) {
-        let end = source.test.len().min(start + config.train.eval_batch_size);
-        evaluation.add_batch(&cnn, &source.test, start..end, &device)?;
-    }
+    let engine = Engine::new(config, &device)?;
+    checkpoint.load_weights(engine.network())?;
+    let evaluation = Evaluation::of(&engine, &source.test, config.train.eval_batch_size)?;
     Ok(Report {
         run: run.name(),
         checkpoint: checkpoint.name(),

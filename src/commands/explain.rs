@@ -131,7 +131,7 @@ impl Input {
             let image_file::ImageFile { planes, description } = image_file::read(Path::new(image))?;
             return Ok(Self { planes, label: None, description: format!("{image}, {description}") });
         }
-        let source = data::open(&config.data, config.run.seed)?;
+        let source = data::source::open(&config.data, config.run.seed)?;
         let count = source.test.len();
         let number = image.parse().ok().filter(|&number: &usize| number < count).ok_or_else(|| {
             let last = count - 1;
@@ -165,7 +165,7 @@ struct Insight {
 
 impl Insight {
     fn gain(cnn: &Cnn, input: &Input, layer: Layer, class: Class, view: View) -> Result<Self> {
-        let mut one = Dataset::default();
+        let mut one = Dataset::new(crate::data::source::cifar::info());
         one.push(0, &input.planes);
         let x = Tensor::from_vec(evaluation_batch(&one, 0..1).images, (1, SIDE, SIDE, 3), &Device::Cpu)?;
         let trace = cnn.trace(&x)?;

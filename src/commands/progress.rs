@@ -193,6 +193,7 @@ mod tests {
             samples,
             train_secs: samples as f64 / 1000.0,
             split_us: None,
+            learning_rate: None,
         })
     }
 

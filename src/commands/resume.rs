@@ -40,7 +40,7 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
     let config = Config::load(Some(&run.config()), &extension)?;
     let watch = Watch::of(&args.watching);
     if watch == Watch::Foreground {
-        spawn::take_threads(config.run.threads).context("cannot start anew")?;
+        spawn::restart_with_threads(config.run.threads).context("cannot restart with the threads of the run")?;
     }
     check_that_something_is_left(&run, &config, &shell)?;
     check_writable(&run)?;

@@ -26,7 +26,7 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     let config = configuration(args.config.as_deref(), &args.set, &options)?;
     let watch = Watch::of(&args.watching);
     if watch == Watch::Foreground {
-        spawn::take_threads(config.run.threads).context("cannot start anew")?;
+        spawn::restart_with_threads(config.run.threads).context("cannot restart with the threads of the run")?;
     }
     let run = runs.create(args.name.as_deref(), &config)?;
     let begun = match watch {

@@ -45,10 +45,12 @@ pub struct DataConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataSource {
-    /// The full CIFAR-10 where it is found, else the bundled sample.
+    /// What is found, else the bundled sample.
     Auto,
     /// The full CIFAR-10; not finding it is an error.
     Cifar10,
+    /// MNIST's format, `train-images-idx3-ubyte` and so on.
+    Idx,
     /// The 2 000 + 500 images in the binary.
     Sample,
 }
@@ -131,23 +133,35 @@ impl ModelConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
+    pub kind: OptimizerKind,
     pub learning_rate: f64,
     pub beta1: f64,
     pub beta2: f64,
     pub epsilon: f64,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptimizerKind {
+    /// Kingma and Ba 2015.
+    Adam,
+}
+
+/// How the learning rate changes from `optimizer.learning_rate` on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScheduleConfig {
     pub kind: ScheduleKind,
-    /// The learning rate is multiplied by this.
+    /// Plateau: the learning rate is multiplied by this.
     pub factor: f64,
-    /// Epochs without improvement that are tolerated.
+    /// Plateau: epochs without improvement that are tolerated.
     pub patience: u32,
-    /// Relative: a loss improves below `best * (1 - threshold)`.
+    /// Plateau: a loss improves below `best * (1 - threshold)`.
     pub threshold: f64,
+    /// Plateau and cosine: the schedule does not go below it.
     pub min_learning_rate: f64,
+    /// Cosine: steps of linear warm-up.
+    pub warmup_steps: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +170,8 @@ pub enum ScheduleKind {
     Constant,
     /// PyTorch's ReduceLROnPlateau on the epoch's mean test loss.
     Plateau,
+    /// Linear warm-up, then half a cosine down to `min_learning_rate` over the steps of the run.
+    Cosine,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -284,13 +300,20 @@ impl Default for ModelConfig {
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+        Self { kind: OptimizerKind::Adam, learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
     }
 }
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        Self { kind: ScheduleKind::Plateau, factor: 0.5, patience: 3, threshold: 1e-4, min_learning_rate: 0.0 }
+        Self {
+            kind: ScheduleKind::Plateau,
+            factor: 0.5,
+            patience: 3,
+            threshold: 1e-4,
+            min_learning_rate: 0.0,
+            warmup_steps: 0,
+        }
     }
 }
 

@@ -50,12 +50,14 @@ pub(super) const RULES: &[Rule] = &[
     rule("data.dir", "the path of a folder", |c| !c.data.dir.as_os_str().is_empty()),
     Rule {
         key: "data.source",
-        allowed: "auto, cifar10 or sample",
-        choices: &["auto", "cifar10", "sample"],
+        allowed: "auto, cifar10, idx or sample",
+        choices: &["auto", "cifar10", "idx", "sample"],
         holds: |_| true,
     },
     rule("data.shuffle", SWITCH, |_| true),
-    rule("data.validation_examples", "a whole number from 0 to 49999", |c| c.data.validation_examples < 50_000),
+    rule("data.validation_examples", "a whole number from 0 to 1000000000", |c| {
+        c.data.validation_examples <= 1_000_000_000
+    }),
     rule("augment.enabled", SWITCH, |_| true),
     rule("augment.crop_padding", "a whole number from 0 to 32 (pixels)", |c| c.augment.crop_padding <= 32),
     rule("augment.flip_probability", PROBABILITY, |c| (0.0..=1.0).contains(&c.augment.flip_probability)),
@@ -83,21 +85,30 @@ pub(super) const RULES: &[Rule] = &[
     rule("model.init", "the path of a safetensors file", |c| {
         c.model.init.as_ref().is_none_or(|path| !path.as_os_str().is_empty())
     }),
+    Rule { key: "optimizer.kind", allowed: "adam", choices: &["adam"], holds: |_| true },
     rule("optimizer.learning_rate", "a number from 1e-12 to 10", |c| {
         LEARNING_RATES.contains(&c.optimizer.learning_rate)
     }),
     rule("optimizer.beta1", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.optimizer.beta1)),
     rule("optimizer.beta2", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.optimizer.beta2)),
     rule("optimizer.epsilon", "a number above 0, to 1", |c| c.optimizer.epsilon > 0.0 && c.optimizer.epsilon <= 1.0),
-    Rule { key: "schedule.kind", allowed: "constant or plateau", choices: &["constant", "plateau"], holds: |_| true },
+    Rule {
+        key: "schedule.kind",
+        allowed: "constant, plateau or cosine",
+        choices: &["constant", "plateau", "cosine"],
+        holds: |_| true,
+    },
     rule("schedule.factor", "a number above 0 and below 1", |c| c.schedule.factor > 0.0 && c.schedule.factor < 1.0),
     rule("schedule.patience", "a whole number from 0 to 1000000 (epochs)", |c| c.schedule.patience <= 1_000_000),
     rule("schedule.threshold", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.schedule.threshold)),
     rule("schedule.min_learning_rate", "a number from 0 to optimizer.learning_rate", |c| {
         (0.0..=c.optimizer.learning_rate).contains(&c.schedule.min_learning_rate)
     }),
+    rule("schedule.warmup_steps", "a whole number from 0 to 1000000000000", |c| {
+        c.schedule.warmup_steps <= 1_000_000_000_000
+    }),
     rule("train.epochs", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.epochs)),
-    rule("train.batch_size", "a whole number from 1 to 50000", |c| (1..=50_000).contains(&c.train.batch_size)),
+    rule("train.batch_size", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.batch_size)),
     rule("train.eval_batch_size", "a whole number from 1 to 10000", |c| {
         (1..=10_000).contains(&c.train.eval_batch_size)
     }),
@@ -117,10 +128,12 @@ pub(super) const RULES: &[Rule] = &[
     }),
     rule("checkpoint.keep_last", "a whole number from 1 to 10000", |c| (1..=10_000).contains(&c.checkpoint.keep_last)),
     rule("probe.every", "a whole number from 0 (none) to 1000000 (epochs)", |c| c.probe.every <= 1_000_000),
-    rule("probe.images", "1 to 64 different whole numbers from 0 to 49999, such as [0, 3, 17]", |c| {
+    rule("probe.images", "1 to 64 different whole numbers from 0 to 1000000000, such as [0, 3, 17]", |c| {
         let images = &c.probe.images;
         let different: HashSet<usize> = images.iter().copied().collect();
-        (1..=64).contains(&images.len()) && different.len() == images.len() && images.iter().all(|&n| n < 50_000)
+        (1..=64).contains(&images.len())
+            && different.len() == images.len()
+            && images.iter().all(|&n| n <= 1_000_000_000)
     }),
     rule("alarms.gradient_spike", "0 (never), or a number above 1, to 1000000", |c| {
         let times = c.alarms.gradient_spike;

@@ -12,8 +12,8 @@ use pulp::{Simd, WithSimd};
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use self::colour::{Planes, adjust_brightness, adjust_contrast, adjust_saturation, shift_hue};
-use super::{PLANE, SIDE};
+use self::colour::{adjust_brightness, adjust_contrast, adjust_saturation, shift_hue};
+use super::info::ImageSize;
 use crate::config::AugmentConfig;
 use crate::random::{Purpose, stream};
 use crate::simd::{self, SimdPath};
@@ -69,22 +69,52 @@ impl Augmentation {
         Self { crop_left, crop_top, flip, jitter, angle_degrees }
     }
 
-    /// Transforms `src` into `dst`, both `IMAGE_BYTES` long: planes R, G, B.
-    pub fn apply(&self, src: &[u8], dst: &mut [u8]) {
+    /// Transforms `src` into `dst`, both of `size`: planes, each row by row.
+    pub fn apply(&self, size: ImageSize, src: &[u8], dst: &mut [u8], scratch: &mut Scratch) {
         // The bytes are the same on every path; one that cannot be taken is reported by the network's kernels.
-        self.apply_on(simd::chosen().unwrap_or(SimdPath::Portable), src, dst);
+        self.apply_on(simd::chosen().unwrap_or(SimdPath::Portable), size, src, dst, scratch);
     }
 
-    fn apply_on(&self, path: SimdPath, src: &[u8], dst: &mut [u8]) {
-        simd::run_on(path, Apply { augmentation: self, src, dst });
+    fn apply_on(&self, path: SimdPath, size: ImageSize, src: &[u8], dst: &mut [u8], scratch: &mut Scratch) {
+        simd::run_on(path, Apply { augmentation: self, size, src, dst, scratch });
+    }
+}
+
+/// Memory for one image, kept from one to the next.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pixels: Vec<u8>,
+    positions: Vec<u32>,
+    masks: Vec<u8>,
+}
+
+/// An image that is being changed.
+struct Image<'a> {
+    size: ImageSize,
+    pixels: &'a mut [u8],
+}
+
+impl Image<'_> {
+    /// The planes of a colour image.
+    #[inline(always)]
+    fn rgb(&mut self) -> Option<[&mut [u8]; 3]> {
+        let plane = self.size.plane();
+        if self.size.channels != 3 {
+            return None;
+        }
+        let (r, rest) = self.pixels.split_at_mut(plane);
+        let (g, b) = rest.split_at_mut(plane);
+        Some([r, g, b])
     }
 }
 
 /// One image: the kernel of [`Augmentation::apply`].
 struct Apply<'a> {
     augmentation: &'a Augmentation,
+    size: ImageSize,
     src: &'a [u8],
     dst: &'a mut [u8],
+    scratch: &'a mut Scratch,
 }
 
 impl WithSimd for Apply<'_> {
@@ -92,11 +122,14 @@ impl WithSimd for Apply<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { augmentation, src, dst } = self;
-        let mut image = crop(src, augmentation.crop_left, augmentation.crop_top);
+        let Self { augmentation, size, src, dst, scratch } = self;
+        scratch.pixels.clear();
+        scratch.pixels.resize(src.len(), 0);
+        crop(size, src, &mut scratch.pixels, augmentation.crop_left, augmentation.crop_top);
         if augmentation.flip {
-            flip(&mut image);
+            scratch.pixels.chunks_exact_mut(size.width).for_each(<[u8]>::reverse);
         }
+        let mut image = Image { size, pixels: &mut scratch.pixels };
         for jitter in augmentation.jitter.iter().flatten() {
             match *jitter {
                 Jitter::Brightness(factor) => adjust_brightness(&mut image, factor),
@@ -105,94 +138,86 @@ impl WithSimd for Apply<'_> {
                 Jitter::Hue(turns) => shift_hue(&mut image, turns),
             }
         }
-        rotate(&image, dst, augmentation.angle_degrees);
+        rotate(scratch, size, dst, augmentation.angle_degrees);
     }
 }
 
+/// `dst` holds zeros.
 #[inline(always)]
-fn crop(src: &[u8], left: i32, top: i32) -> Planes {
-    let mut image = [[0; PLANE]; 3];
-    let (rows, columns) = (covered(top), covered(left));
+fn crop(size: ImageSize, src: &[u8], dst: &mut [u8], left: i32, top: i32) {
+    let (rows, columns) = (covered(top, size.height), covered(left, size.width));
     if columns.is_empty() {
-        return image;
+        return;
     }
     let from = |to: usize, shift: i32| (to as i32 + shift) as usize;
     let first = from(columns.start, left);
-    for (src, dst) in src.chunks_exact(PLANE).zip(&mut image) {
+    for (src, dst) in src.chunks_exact(size.plane()).zip(dst.chunks_exact_mut(size.plane())) {
         for y in rows.clone() {
-            let src = &src[from(y, top) * SIDE..][..SIDE];
-            let dst = &mut dst[y * SIDE..][..SIDE];
+            let src = &src[from(y, top) * size.width..][..size.width];
+            let dst = &mut dst[y * size.width..][..size.width];
             dst[columns.clone()].copy_from_slice(&src[first..][..columns.len()]);
         }
     }
-    image
 }
 
-/// The rows or columns of a crop that lie in the image and not in its padding.
-fn covered(shift: i32) -> std::ops::Range<usize> {
-    let side = SIDE as i32;
-    let inside = |position: i32| position.clamp(0, side) as usize;
-    inside(shift.saturating_neg())..inside(side.saturating_sub(shift))
-}
-
-#[inline(always)]
-fn flip(image: &mut Planes) {
-    for row in image.as_flattened_mut().as_chunks_mut::<SIDE>().0 {
-        row.reverse();
-    }
+/// The rows or columns of a crop, of `length`, that lie in the image and not in its padding.
+fn covered(shift: i32, length: usize) -> std::ops::Range<usize> {
+    let length = length as i32;
+    let inside = |position: i32| position.clamp(0, length) as usize;
+    inside(shift.saturating_neg())..inside(length.saturating_sub(shift))
 }
 
 /// `Image.rotate` with nearest neighbour, about the centre of the image.
 #[inline(always)]
-fn rotate(src: &Planes, dst: &mut [u8], degrees: f32) {
+fn rotate(scratch: &mut Scratch, size: ImageSize, dst: &mut [u8], degrees: f32) {
     if degrees == 0.0 {
-        dst.copy_from_slice(src.as_flattened());
+        dst.copy_from_slice(&scratch.pixels);
         return;
     }
-    let (positions, masks) = rotation_sources(degrees);
-    for (src, dst) in src.iter().zip(dst.chunks_exact_mut(PLANE)) {
-        for ((dst, &position), mask) in dst.iter_mut().zip(&positions).zip(&masks) {
-            // The remainder changes only what the mask removes, and spares a check of the bounds.
-            *dst = src[usize::from(position) % PLANE] & mask;
+    rotation_sources(scratch, size, degrees);
+    let planes = scratch.pixels.chunks_exact(size.plane()).zip(dst.chunks_exact_mut(size.plane()));
+    for (src, dst) in planes {
+        for ((dst, &position), mask) in dst.iter_mut().zip(&scratch.positions).zip(&scratch.masks) {
+            *dst = src[position as usize] & mask;
         }
     }
 }
 
-/// Where in its plane each pixel of the rotated image comes from, and a mask that is 0 where that is outside: Pillow's
+/// Notes where in its plane each pixel of the rotated image comes from, and a mask that is 0 where that is outside: Pillow's
 /// fixed-point `affine_fixed`.
 #[inline(always)]
-fn rotation_sources(degrees: f32) -> ([u16; PLANE], [u8; PLANE]) {
+fn rotation_sources(scratch: &mut Scratch, size: ImageSize, degrees: f32) {
     let radians = -f64::from(degrees).rem_euclid(360.0).to_radians();
     let rounded = |value: f64| (value * 1e15).round() / 1e15;
     let (cos, sin) = (rounded(radians.cos()), rounded(radians.sin()));
-    let centre = SIDE as f64 / 2.0;
+    let (centre_x, centre_y) = (size.width as f64 / 2.0, size.height as f64 / 2.0);
     let fixed = |value: f64| (value * 65536.0 + 0.5).floor() as i32;
     let (step_x, step_y) = (fixed(cos), fixed(-sin));
     let (row_step_x, row_step_y) = (fixed(sin), fixed(cos));
     // The source of the centre of the first pixel.
-    let first_x = fixed((-cos * centre - sin * centre + centre) + cos * 0.5 + sin * 0.5);
-    let first_y = fixed((sin * centre - cos * centre + centre) + -sin * 0.5 + cos * 0.5);
+    let first_x = fixed((-cos * centre_x - sin * centre_y + centre_x) + cos * 0.5 + sin * 0.5);
+    let first_y = fixed((sin * centre_x - cos * centre_y + centre_y) + -sin * 0.5 + cos * 0.5);
 
-    let side = SIDE as i32;
-    let (mut positions, mut masks) = ([0; PLANE], [0; PLANE]);
-    let rows = positions.as_chunks_mut::<SIDE>().0.iter_mut().zip(masks.as_chunks_mut::<SIDE>().0);
+    let (width, height) = (size.width as i32, size.height as i32);
+    scratch.positions.resize(size.plane(), 0);
+    scratch.masks.resize(size.plane(), 0);
+    let rows = scratch.positions.chunks_exact_mut(size.width).zip(scratch.masks.chunks_exact_mut(size.width));
     for (row, (positions, masks)) in (0..).zip(rows) {
         let (row_x, row_y) = (first_x + row * row_step_x, first_y + row * row_step_y);
         for (column, (position, mask)) in (0..).zip(positions.iter_mut().zip(masks)) {
             let (x, y) = ((row_x + column * step_x) >> 16, (row_y + column * step_y) >> 16);
-            let inside = (0..side).contains(&x) & (0..side).contains(&y);
-            *position = (y * side + x) as u16;
+            let inside = (0..width).contains(&x) & (0..height).contains(&y);
+            *position = if inside { (y * width + x) as u32 } else { 0 };
             *mask = if inside { u8::MAX } else { 0 };
         }
     }
-    (positions, masks)
 }
 
 #[cfg(test)]
 mod tests {
     use super::colour::{LANES, hsv_to_rgb, rgb_to_hsv};
     use super::*;
-    use crate::data::{IMAGE_BYTES, sample};
+    use crate::data::source::sample;
     use crate::simd::run_on;
     use proptest::prelude::*;
     use serde::Deserialize;
@@ -234,6 +259,16 @@ mod tests {
         }
     }
 
+    const SIZE: ImageSize = ImageSize { channels: 3, height: 32, width: 32 };
+    const PLANE: usize = 1024;
+    const IMAGE_BYTES: usize = 3 * PLANE;
+
+    fn augmented(path: SimdPath, augmentation: &Augmentation, size: ImageSize, src: &[u8]) -> Vec<u8> {
+        let mut dst = vec![0; src.len()];
+        augmentation.apply_on(path, size, src, &mut dst, &mut Scratch::default());
+        dst
+    }
+
     fn fixture() -> Fixture {
         serde_json::from_str(include_str!("../../tests/fixtures/augment/cases.json")).unwrap()
     }
@@ -244,10 +279,9 @@ mod tests {
         let expected = include_bytes!("../../tests/fixtures/augment/expected.bin");
         let cases = fixture().cases;
         assert_eq!(expected.len(), cases.len() * IMAGE_BYTES);
-        let mut augmented = [0; IMAGE_BYTES];
         for (case, expected) in cases.iter().zip(expected.chunks_exact(IMAGE_BYTES)) {
             for path in paths() {
-                case.augmentation().apply_on(path, train.image(case.index), &mut augmented);
+                let augmented = augmented(path, &case.augmentation(), SIZE, train.image(case.index));
                 let different = augmented.iter().zip(expected).filter(|(ours, theirs)| ours != theirs).count();
                 assert_eq!(different, 0, "of {IMAGE_BYTES} bytes in {case:?} by {path}");
             }
@@ -318,17 +352,35 @@ mod tests {
         assert_eq!(hash(reference::hsv_to_rgb), fixture.hsv_to_rgb_sha256);
     }
 
+    /// Sizes whose planes, rows and columns fill no vector, and those of CIFAR-10 and MNIST.
+    fn size() -> impl Strategy<Value = ImageSize> {
+        let sides = prop_oneof![
+            4 => Just((32, 32)),
+            2 => Just((28, 28)),
+            1 => Just((96, 96)),
+            4 => (1..40usize, 1..40usize),
+        ];
+        (prop_oneof![3 => Just(3), 1 => Just(1)], sides).prop_map(|(channels, (height, width))| ImageSize {
+            channels,
+            height,
+            width,
+        })
+    }
+
     /// Photographs, noise, flat images, greys, black and white.
-    fn image() -> impl Strategy<Value = Vec<u8>> {
+    fn image(size: ImageSize) -> impl Strategy<Value = Vec<u8>> {
         let (photographs, _) = sample::read().expect("the sample is built in");
-        let flat = |[r, g, b]: [u8; 3]| [[r; PLANE], [g; PLANE], [b; PLANE]].as_flattened().to_vec();
+        let (bytes, plane) = (size.bytes(), size.plane());
+        let flat =
+            move |[r, g, b]: [u8; 3]| [vec![r; plane], vec![g; plane], vec![b; plane]].concat()[..bytes].to_vec();
+        let photograph = move |index| photographs.image(index).iter().copied().cycle().take(bytes).collect::<Vec<u8>>();
         prop_oneof![
-            (0..photographs.len()).prop_map(move |index| photographs.image(index).to_vec()),
-            prop::collection::vec(any::<u8>(), IMAGE_BYTES),
+            (0..2000usize).prop_map(photograph),
+            prop::collection::vec(any::<u8>(), bytes),
             any::<[u8; 3]>().prop_map(flat),
-            prop::collection::vec(any::<u8>(), PLANE).prop_map(|plane| plane.repeat(3)),
-            prop::collection::vec(prop_oneof![Just(0), Just(255)], IMAGE_BYTES),
-            prop_oneof![Just(0), Just(255)].prop_map(|value| vec![value; IMAGE_BYTES]),
+            prop::collection::vec(any::<u8>(), plane).prop_map(move |plane| plane.repeat(size.channels)),
+            prop::collection::vec(prop_oneof![Just(0), Just(255)], bytes),
+            prop_oneof![Just(0), Just(255)].prop_map(move |value| vec![value; bytes]),
         ]
     }
 
@@ -361,15 +413,30 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::property(256))]
         #[test]
-        fn every_path_gives_the_bytes_of_the_reference(src in image(), augmentation in augmentation()) {
-            let mut expected = [0; IMAGE_BYTES];
-            reference::apply(&augmentation, &src, &mut expected);
+        fn every_path_gives_the_bytes_of_the_reference(
+            (size, src) in size().prop_flat_map(|size| (Just(size), image(size))), augmentation in augmentation()
+        ) {
+            let mut expected = vec![0; size.bytes()];
+            reference::apply(&augmentation, size, &src, &mut expected);
             for path in paths() {
-                let mut augmented = [0; IMAGE_BYTES];
-                augmentation.apply_on(path, &src, &mut augmented);
-                prop_assert!(augmented == expected, "{path}");
+                prop_assert!(augmented(path, &augmentation, size, &src) == expected, "{path}, {size:?}");
             }
+        }
+    }
+
+    /// 28 x 28 pixels fill twelve vectors and a quarter of one.
+    #[test]
+    fn the_hue_of_the_last_pixels_is_shifted_too() {
+        let size = ImageSize { channels: 3, height: 28, width: 28 };
+        let jitter = [Some(Jitter::Hue(0.5)), None, None, None];
+        let augmentation = Augmentation { crop_left: 0, crop_top: 0, flip: false, jitter, angle_degrees: 0.0 };
+        // (200, 100, 50) is 14, 191, 200 in HSV, and half a turn on it is (50, 152, 200), by Pillow.
+        let src = [vec![200; 784], vec![100; 784], vec![50; 784]].concat();
+        let expected = [vec![50; 784], vec![152; 784], vec![200; 784]].concat();
+        for path in paths() {
+            assert_eq!(augmented(path, &augmentation, size, &src), expected, "{path}");
         }
     }
 
@@ -428,10 +495,9 @@ mod tests {
             ..AugmentConfig::default()
         };
         let (train, _) = sample::read().unwrap();
-        let mut augmented = [0; IMAGE_BYTES];
         for index in 0..20 {
-            Augmentation::draw(&config, 0, 1, index as u64).apply(train.image(index), &mut augmented);
-            assert!(augmented == *train.image(index));
+            let augmentation = Augmentation::draw(&config, 0, 1, index as u64);
+            assert!(augmented(SimdPath::Portable, &augmentation, SIZE, train.image(index)) == train.image(index));
         }
     }
 
@@ -445,9 +511,8 @@ mod tests {
             contrast: f32::INFINITY,
             ..AugmentConfig::default()
         };
-        let mut augmented = [0; IMAGE_BYTES];
         for index in 0..100 {
-            Augmentation::draw(&config, 0, 1, index).apply(&[100; IMAGE_BYTES], &mut augmented);
+            augmented(SimdPath::Portable, &Augmentation::draw(&config, 0, 1, index), SIZE, &[100; IMAGE_BYTES]);
         }
     }
 }

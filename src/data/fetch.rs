@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use md5::{Digest, Md5};
 
-use super::cifar::{self, BATCHES, Edition, Found, LAYOUT_NAMES, Layout};
+use super::source::cifar::{self, BATCHES, Edition, Found, LAYOUT_NAMES, Layout};
 use super::{Dataset, npm};
 use crate::durable;
 
@@ -431,7 +431,7 @@ mod tests {
     use std::thread::JoinHandle;
 
     use super::*;
-    use crate::data::cifar::tiny;
+    use crate::data::source::cifar::tiny;
 
     /// What the server does with one request for the archive.
     enum Answer {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Travels with the data, in the first event of a run and in its probes: nothing else knows a data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DatasetInfo {
     pub name: String,
@@ -33,13 +34,27 @@ impl DatasetInfo {
         }
     }
 
+    pub fn size(&self) -> ImageSize {
+        ImageSize { channels: self.channels, height: self.height, width: self.width }
+    }
+}
+
+/// An image of u8 has planes, one for each channel, each row by row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSize {
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+impl ImageSize {
     /// Bytes of an image: one for each pixel of each channel.
-    pub fn image_bytes(&self) -> usize {
+    pub fn bytes(self) -> usize {
         self.channels * self.plane()
     }
 
     /// Pixels of one channel.
-    pub fn plane(&self) -> usize {
+    pub fn plane(self) -> usize {
         self.height * self.width
     }
 }

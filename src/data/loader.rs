@@ -3,6 +3,7 @@
 //! A batch is a function of (seed, epoch, its number), so it does not matter which thread makes it, or whether the batches
 //! before it were made at all: an epoch can be entered in the middle.
 
+use std::array::from_fn;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -10,64 +11,64 @@ use std::thread::JoinHandle;
 
 use rand::seq::SliceRandom;
 
-use super::augment::Augmentation;
-use super::{Dataset, IMAGE_BYTES, PLANE};
-use crate::config::AugmentConfig;
+use super::Dataset;
+use super::augment::{Augmentation, Scratch};
+use super::info::{DatasetInfo, ImageSize};
+use crate::config::{AugmentConfig, Config};
 use crate::random::{Purpose, stream};
-
-/// Mean of each channel that the study normalises with.
-pub const MEAN: [f32; 3] = [0.4914, 0.4822, 0.4465];
-/// Standard deviation of each channel, likewise.
-pub const STD: [f32; 3] = [0.2023, 0.1994, 0.2010];
 
 /// Batches that each thread may be ahead of the training loop.
 const BATCHES_AHEAD: usize = 4;
 
 /// A byte of each channel as torchvision's `ToTensor` and `Normalize` make it.
-static NORMALISED: [[f32; 256]; 3] = normalised();
+struct Normalisation(Vec<[f32; 256]>);
 
-const fn normalised() -> [[f32; 256]; 3] {
-    let mut table = [[0.0; 256]; 3];
-    let mut channel = 0;
-    while channel < 3 {
-        let mut byte = 0;
-        while byte < 256 {
-            table[channel][byte] = (byte as f32 / 255.0 - MEAN[channel]) / STD[channel];
-            byte += 1;
-        }
-        channel += 1;
+impl Normalisation {
+    fn new(info: &DatasetInfo) -> Self {
+        let table = |(&mean, &std): (&f32, &f32)| from_fn(|byte| (byte as f32 / 255.0 - mean) / std);
+        Self(info.mean.iter().zip(&info.std).map(table).collect())
     }
-    table
-}
 
-/// `dst` is channels last, `image` is planes.
-fn normalise(image: &[u8], dst: &mut [f32]) {
-    let (r, rest) = image.split_at(PLANE);
-    let (g, b) = rest.split_at(PLANE);
-    let [red, green, blue] = &NORMALISED;
-    for (((pixel, &r), &g), &b) in dst.as_chunks_mut().0.iter_mut().zip(r).zip(g).zip(b) {
-        *pixel = [red[usize::from(r)], green[usize::from(g)], blue[usize::from(b)]];
+    /// `dst` is channels last, `image` is planes.
+    fn apply(&self, image: &[u8], dst: &mut [f32]) {
+        let plane = image.len() / self.0.len();
+        match &self.0[..] {
+            [red, green, blue] => {
+                let (r, rest) = image.split_at(plane);
+                let (g, b) = rest.split_at(plane);
+                for (((pixel, &r), &g), &b) in dst.as_chunks_mut().0.iter_mut().zip(r).zip(g).zip(b) {
+                    *pixel = [red[usize::from(r)], green[usize::from(g)], blue[usize::from(b)]];
+                }
+            }
+            tables => {
+                for (channel, (table, plane)) in tables.iter().zip(image.chunks_exact(plane)).enumerate() {
+                    let pixels = dst.iter_mut().skip(channel).step_by(tables.len());
+                    pixels.zip(plane).for_each(|(pixel, &byte)| *pixel = table[usize::from(byte)]);
+                }
+            }
+        }
     }
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// N x 32 x 32 x 3, normalised: channels last, R, G and B of a pixel beside each other.
+    pub size: ImageSize,
+    /// (N, H, W, C), normalised: the channels of a pixel beside each other.
     pub images: Vec<f32>,
-    /// N, below 10.
+    /// (N), numbers of the classes.
     pub labels: Vec<u32>,
 }
 
 impl Batch {
-    fn with_capacity(samples: usize) -> Self {
-        Self { images: Vec::with_capacity(samples * IMAGE_BYTES), labels: Vec::with_capacity(samples) }
+    fn with_capacity(size: ImageSize, samples: usize) -> Self {
+        Self { size, images: Vec::with_capacity(samples * size.bytes()), labels: Vec::with_capacity(samples) }
     }
 
-    fn push(&mut self, label: u8, image: &[u8]) {
+    fn push(&mut self, label: u16, image: &[u8], normalisation: &Normalisation) {
         self.labels.push(label.into());
         let start = self.images.len();
-        self.images.resize(start + IMAGE_BYTES, 0.0);
-        normalise(image, &mut self.images[start..]);
+        self.images.resize(start + image.len(), 0.0);
+        normalisation.apply(image, &mut self.images[start..]);
     }
 }
 
@@ -84,6 +85,20 @@ pub struct EpochPlan {
     pub augment: AugmentConfig,
     /// From 0: those before it are not made.
     pub first_batch: usize,
+}
+
+impl EpochPlan {
+    /// An epoch of a run of this configuration.
+    pub fn of(config: &Config, epoch: u64, first_batch: usize) -> Self {
+        Self {
+            seed: config.run.seed,
+            epoch,
+            batch_size: config.train.batch_size,
+            shuffle: config.data.shuffle,
+            augment: config.augment.clone(),
+            first_batch,
+        }
+    }
 }
 
 /// The batches of an epoch; the last one may be smaller. Their bytes do not depend on the number of threads.
@@ -114,9 +129,10 @@ pub fn train_batches_here(dataset: Arc<Dataset>, plan: EpochPlan) -> impl Iterat
 /// # Panics
 /// `range` reaches beyond the dataset.
 pub fn evaluation_batch(dataset: &Dataset, range: Range<usize>) -> Batch {
-    let mut batch = Batch::with_capacity(range.len());
+    let normalisation = Normalisation::new(&dataset.info);
+    let mut batch = Batch::with_capacity(dataset.info.size(), range.len());
     for index in range {
-        batch.push(dataset.labels[index], dataset.image(index));
+        batch.push(dataset.labels[index], dataset.image(index), &normalisation);
     }
     batch
 }
@@ -124,6 +140,7 @@ pub fn evaluation_batch(dataset: &Dataset, range: Range<usize>) -> Batch {
 struct Epoch {
     dataset: Arc<Dataset>,
     plan: EpochPlan,
+    normalisation: Normalisation,
     /// Indices into the dataset.
     order: Vec<usize>,
 }
@@ -134,7 +151,7 @@ impl Epoch {
         if plan.shuffle {
             order.shuffle(&mut stream(plan.seed, Purpose::Shuffle, plan.epoch, 0));
         }
-        Self { dataset, plan, order }
+        Self { normalisation: Normalisation::new(&dataset.info), dataset, plan, order }
     }
 
     fn batches(&self) -> usize {
@@ -144,16 +161,21 @@ impl Epoch {
     fn batch(&self, number: usize) -> Batch {
         let start = number * self.plan.batch_size;
         let indices = &self.order[start..self.order.len().min(start + self.plan.batch_size)];
-        let mut batch = Batch::with_capacity(indices.len());
-        let mut augmented = [0; IMAGE_BYTES];
+        let size = self.dataset.info.size();
+        let mut batch = Batch::with_capacity(size, indices.len());
+        let (mut augmented, mut scratch) = (vec![0; size.bytes()], Scratch::default());
         for &index in indices {
             let mut image = self.dataset.image(index);
             if self.plan.augment.enabled {
-                Augmentation::draw(&self.plan.augment, self.plan.seed, self.plan.epoch, index as u64)
-                    .apply(image, &mut augmented);
+                Augmentation::draw(&self.plan.augment, self.plan.seed, self.plan.epoch, index as u64).apply(
+                    size,
+                    image,
+                    &mut augmented,
+                    &mut scratch,
+                );
                 image = &augmented;
             }
-            batch.push(self.dataset.labels[index], image);
+            batch.push(self.dataset.labels[index], image, &self.normalisation);
         }
         batch
     }
@@ -228,11 +250,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const IMAGE_BYTES: usize = 3 * PLANE;
+    const PLANE: usize = 1024;
+
     /// Image i is filled with i, so that a batch without augmentation tells its indices.
     fn dataset(samples: usize) -> Arc<Dataset> {
-        let mut dataset = Dataset::default();
+        let mut dataset = Dataset::new(Arc::new(DatasetInfo::cifar10()));
         for index in 0..samples {
-            dataset.push((index % 10) as u8, &[index as u8; IMAGE_BYTES]);
+            dataset.push((index % 10) as u16, &[index as u8; IMAGE_BYTES]);
         }
         Arc::new(dataset)
     }
@@ -246,7 +271,8 @@ mod tests {
     }
 
     fn indices(batches: impl Iterator<Item = Batch>) -> Vec<u8> {
-        let byte = |&x: &f32| NORMALISED[0].iter().position(|&y| y == x).unwrap() as u8;
+        let normalisation = Normalisation::new(&DatasetInfo::cifar10());
+        let byte = |&x: &f32| normalisation.0[0].iter().position(|&y| y == x).unwrap() as u8;
         batches.flat_map(|batch| batch.images.chunks(IMAGE_BYTES).map(|p| byte(&p[0])).collect::<Vec<_>>()).collect()
     }
 
@@ -262,14 +288,27 @@ mod tests {
 
     #[test]
     fn the_channels_of_a_pixel_lie_beside_each_other() {
-        let mut dataset = Dataset::default();
+        let mut dataset = Dataset::new(Arc::new(DatasetInfo::cifar10()));
         let image: Vec<u8> = (0..IMAGE_BYTES).map(|at| (at / PLANE * 100 + at % 97) as u8).collect();
         dataset.push(0, &image);
+        let normalisation = Normalisation::new(&dataset.info);
         let batch = evaluation_batch(&dataset, 0..1);
         for (at, &normalised) in batch.images.iter().enumerate() {
             let (pixel, channel) = (at / 3, at % 3);
-            assert_eq!(normalised, NORMALISED[channel][usize::from(image[channel * PLANE + pixel])]);
+            assert_eq!(normalised, normalisation.0[channel][usize::from(image[channel * PLANE + pixel])]);
         }
+    }
+
+    #[test]
+    fn a_grey_image_of_any_size_is_normalised() {
+        let classes = vec!["one".to_owned()];
+        let (mean, std) = (vec![0.25], vec![0.5]);
+        let info = DatasetInfo { name: "grey".into(), channels: 1, height: 5, width: 7, classes, mean, std };
+        let mut dataset = Dataset::new(Arc::new(info));
+        dataset.push(0, &(0..35).map(|at| at * 7).collect::<Vec<u8>>());
+        let batch = evaluation_batch(&dataset, 0..1);
+        let expected: Vec<f32> = (0..35).map(|at| ((at * 7) as f32 / 255.0 - 0.25) / 0.5).collect();
+        assert_eq!(batch.images, expected);
     }
 
     #[test]
@@ -325,7 +364,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(crate::testing::property(32))]
 
         #[test]
         fn the_order_is_a_permutation(samples in 0..250usize, batch_size in 1..80usize, seed: u64, epoch: u64) {

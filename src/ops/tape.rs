@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Tensor, TensorId, bail};
+use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Tensor, TensorId, Var, bail};
 
 /// From the gradient of the output, those of the arguments; none for what cannot be differentiated.
 type Backward = Box<dyn FnOnce(&Node, &Tensor) -> Result<Vec<Option<Tensor>>>>;
@@ -37,6 +37,18 @@ pub struct Gradients(HashMap<TensorId, Tensor>);
 impl Gradients {
     pub fn get(&self, parameter: &Tensor) -> Option<&Tensor> {
         self.0.get(&parameter.id())
+    }
+
+    /// Those of the named parameters of a network, in their order.
+    ///
+    /// # Errors
+    /// The loss does not depend on a parameter.
+    pub fn in_order_of(&self, parameters: &[(String, Var)]) -> Result<Vec<Tensor>> {
+        let gradient = |(name, parameter): &(String, Var)| match self.get(parameter) {
+            Some(gradient) => Ok(gradient.clone()),
+            None => bail!("the loss does not depend on {name}"),
+        };
+        parameters.iter().map(gradient).collect()
     }
 }
 
@@ -160,7 +172,7 @@ mod tests {
     use crate::model::{Cnn, Mode};
     use crate::ops::reference::{real, tensor};
     use crate::ops::{cross_entropy, relu};
-    use candle_core::{Device, Var};
+    use candle_core::Device;
 
     #[test]
     fn gradients_are_candles_to_the_bit() -> Result<()> {

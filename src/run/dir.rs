@@ -74,8 +74,9 @@ impl RunDir {
     pub fn remove_unfinished(&self) -> io::Result<()> {
         durable::remove_unfinished(&self.path)?;
         match durable::remove_unfinished(&self.probes()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            // A file in its place is told when a probe is to be saved.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+            removed => removed,
         }
     }
 

@@ -199,6 +199,9 @@ pub struct StepsDone {
     /// Where it went, in microseconds; what is left of it went elsewhere. Older logs lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_us: Option<StepTime>,
+    /// That the last of these steps was taken with, where the schedule moves it each step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -245,7 +248,7 @@ pub enum LearningRateReason {
 }
 
 /// What an alarm is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlarmKind {
     /// A loss or gradient that is not finite.

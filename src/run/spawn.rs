@@ -65,7 +65,7 @@ enum FirstLine {
 
 /// Gives this process the environment of a trainer with that number of compute threads, by executing the same command line
 /// again unless it has it already. Call it before anything that must not be done twice.
-pub fn take_threads(threads: usize) -> io::Result<()> {
+pub fn restart_with_threads(threads: usize) -> io::Result<()> {
     let environment = compute_environment(threads);
     if environment.iter().all(|(variable, value)| std::env::var(variable).is_ok_and(|present| present == *value)) {
         return Ok(());

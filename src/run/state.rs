@@ -131,7 +131,7 @@ pub struct RunState {
     pub open_epoch: OpenEpoch,
     /// Without confusion matrix and mistakes but for the last [`DETAILED_EPOCHS`].
     pub epochs: Vec<EpochDone>,
-    /// Of the next step.
+    /// Of the next step; where the schedule moves it each step, of the last one.
     pub learning_rate: Option<f64>,
     /// That the run began with.
     pub first_learning_rate: Option<f64>,
@@ -170,7 +170,7 @@ impl RunState {
         self.last_activity_ms = now;
         match &record.event {
             Event::RunStarted(started) => self.start(now, started),
-            Event::StepsDone(steps) => self.take_steps(steps),
+            Event::StepsDone(steps) => self.add_steps(steps),
             Event::EvaluationStarted { epoch, step } => {
                 self.phase = Phase::Evaluating;
                 (self.epoch, self.step) = (*epoch, *step);
@@ -272,7 +272,7 @@ impl RunState {
         self.open_epoch = OpenEpoch::default();
     }
 
-    fn take_steps(&mut self, steps: &StepsDone) {
+    fn add_steps(&mut self, steps: &StepsDone) {
         self.phase = Phase::Training;
         self.epoch = steps.epoch;
         let before = usize::try_from(steps.first_step.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -280,6 +280,7 @@ impl RunState {
             series.truncate(before);
             fill(series, before);
         }
+        self.learning_rate = steps.learning_rate.or(self.learning_rate);
         for (index, &loss) in steps.losses.iter().enumerate() {
             self.losses.push(loss);
             self.gradient_norms.push(steps.gradient_norms.get(index).copied().unwrap_or(f32::NAN));
@@ -469,6 +470,7 @@ mod tests {
             samples: losses.len() as u64,
             train_secs: losses.len() as f64,
             split_us: None,
+            learning_rate: None,
         })
     }
 
@@ -517,6 +519,18 @@ mod tests {
         assert_eq!(state.open_epoch_loss(), Some(3.0));
         assert_eq!(state.epoch_loss_until(1), Some(4.0));
         assert_eq!(state.images_per_sec(), Some(1.0));
+    }
+
+    #[test]
+    fn a_rate_that_moves_each_step_is_followed() {
+        let moving = |first_step, learning_rate| match steps(first_step, &[1.0]) {
+            Event::StepsDone(steps) => Event::StepsDone(StepsDone { learning_rate, ..steps }),
+            event => event,
+        };
+        let state = fold([started(None), moving(1, Some(0.25)), moving(2, Some(0.5))]);
+        assert_eq!((state.learning_rate, state.learning_rate_changes.len()), (Some(0.5), 0));
+        let state = fold([started(None), moving(1, None)]);
+        assert_eq!(state.learning_rate, state.first_learning_rate);
     }
 
     #[test]

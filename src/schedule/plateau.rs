@@ -1,45 +1,76 @@
-//! The learning rate between epochs.
+//! PyTorch's `ReduceLROnPlateau` (mode min, relative threshold, no cooldown): when the loss has not improved for more than
+//! `patience` epochs, the learning rate is multiplied by `factor`.
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ScheduleConfig, ScheduleKind};
-
-/// PyTorch's `ReduceLROnPlateau` (mode min, relative threshold, no cooldown): when the loss has not improved for more
-/// than `patience` epochs, the learning rate is multiplied by `factor`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Plateau {
-    /// None before the first epoch.
-    best_loss: Option<f64>,
-    epochs_without_improvement: u32,
-}
+use crate::config::ScheduleConfig;
 
 /// PyTorch's `eps`: a smaller change of the learning rate is not made.
 const LEAST_CHANGE: f64 = 1e-8;
 
+#[derive(Clone, Debug)]
+pub struct Plateau {
+    base: f64,
+    factor: f64,
+    patience: u32,
+    threshold: f64,
+    min_learning_rate: f64,
+}
+
+/// Where a run is on its way down.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlateauState {
+    /// None before the first epoch.
+    best_loss: Option<f64>,
+    epochs_without_improvement: u32,
+    /// The schedule's own, without the user's factor. Older checkpoints lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+}
+
 impl Plateau {
-    /// Takes an epoch's loss and says what the learning rate should be from now on.
-    pub fn step(&mut self, config: &ScheduleConfig, loss: f64, learning_rate: f64) -> f64 {
-        if config.kind == ScheduleKind::Constant {
-            return learning_rate;
-        }
-        if self.best_loss.is_none_or(|best| loss < best * (1.0 - config.threshold)) {
-            self.best_loss = Some(loss);
-            self.epochs_without_improvement = 0;
+    /// From `base` down.
+    pub fn new(config: &ScheduleConfig, base: f64) -> Self {
+        let &ScheduleConfig { factor, patience, threshold, min_learning_rate, .. } = config;
+        Self { base, factor, patience, threshold, min_learning_rate }
+    }
+
+    pub fn at(&self, state: &PlateauState) -> f64 {
+        state.learning_rate.unwrap_or(self.base)
+    }
+
+    /// Takes the mean test loss of an epoch.
+    pub fn after_epoch(&self, state: &mut PlateauState, test_loss: f64) {
+        if state.best_loss.is_none_or(|best| test_loss < best * (1.0 - self.threshold)) {
+            state.best_loss = Some(test_loss);
+            state.epochs_without_improvement = 0;
         } else {
-            self.epochs_without_improvement += 1;
+            state.epochs_without_improvement += 1;
         }
-        if self.epochs_without_improvement <= config.patience {
-            return learning_rate;
+        if state.epochs_without_improvement <= self.patience {
+            return;
         }
-        self.epochs_without_improvement = 0;
-        let reduced = (learning_rate * config.factor).max(config.min_learning_rate);
-        if learning_rate - reduced > LEAST_CHANGE { reduced } else { learning_rate }
+        state.epochs_without_improvement = 0;
+        let present = self.at(state);
+        let reduced = (present * self.factor).max(self.min_learning_rate);
+        if present - reduced > LEAST_CHANGE {
+            state.learning_rate = Some(reduced);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn rates(config: &ScheduleConfig, losses: &[f64]) -> Vec<f64> {
+        let (plateau, mut state) = (Plateau::new(config, 1.0), PlateauState::default());
+        let rate = |&loss: &f64| {
+            plateau.after_epoch(&mut state, loss);
+            plateau.at(&state)
+        };
+        losses.iter().map(rate).collect()
+    }
 
     /// ```python
     /// s = torch.optim.lr_scheduler.ReduceLROnPlateau(o, factor=0.5, patience=3)
@@ -55,32 +86,12 @@ mod tests {
             1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.25,
             0.25, 0.125,
         ];
-        let config = ScheduleConfig::default();
-        let mut plateau = Plateau::default();
-        let mut learning_rate = 1.0;
-        for (epoch, (loss, expected)) in losses.into_iter().zip(expected).enumerate() {
-            learning_rate = plateau.step(&config, loss, learning_rate);
-            assert_eq!(learning_rate, expected, "epoch {}", epoch + 1);
-        }
+        assert_eq!(rates(&ScheduleConfig::default(), &losses), expected);
     }
 
     #[test]
     fn stops_at_the_least_learning_rate() {
         let config = ScheduleConfig { patience: 0, min_learning_rate: 0.3, ..ScheduleConfig::default() };
-        let mut plateau = Plateau::default();
-        let rates: Vec<f64> = (0..4)
-            .scan(1.0, |rate, _| {
-                *rate = plateau.step(&config, 1.0, *rate);
-                Some(*rate)
-            })
-            .collect();
-        assert_eq!(rates, [1.0, 0.5, 0.3, 0.3]);
-    }
-
-    #[test]
-    fn a_constant_schedule_changes_nothing() {
-        let config = ScheduleConfig { kind: ScheduleKind::Constant, patience: 0, ..ScheduleConfig::default() };
-        let mut plateau = Plateau::default();
-        assert!((0..5).all(|_| plateau.step(&config, 1.0, 0.1) == 0.1));
+        assert_eq!(rates(&config, &[1.0; 4]), [1.0, 0.5, 0.3, 0.3]);
     }
 }

@@ -144,6 +144,7 @@ mod tests {
             samples: 640,
             train_secs: 0.1,
             split_us: None,
+            learning_rate: None,
         });
         Record { time_ms: first_step, event }
     }

@@ -12,106 +12,18 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use super::recorder::StepResult;
+use super::engine::Engine;
+use super::state::TrainState;
 use crate::checksum::sha256;
-use crate::config::BestBy;
 use crate::durable;
 use crate::model::Cnn;
-use crate::optim::Adam;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, CheckpointSaved};
-use crate::schedule::Plateau;
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 const STATE_VERSION: u32 = 1;
-
-/// Where training is, apart from weights and moments.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainState {
-    /// The epoch being trained, from 1.
-    pub epoch: u64,
-    /// Batches of it that are done. All of them: its evaluation is next.
-    pub batches_done: u64,
-    /// Optimizer steps taken since the beginning of the run.
-    pub step: u64,
-    pub learning_rate: f64,
-    pub plateau: Plateau,
-    pub epoch_so_far: EpochSoFar,
-    pub best: Option<Best>,
-}
-
-/// Sums over the batches of the epoch that are done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct EpochSoFar {
-    pub loss_sum: f64,
-    pub correct: u64,
-    #[serde(rename = "examples")]
-    pub samples: u64,
-    pub train_secs: f64,
-    /// Batches that were passed over.
-    #[serde(default)]
-    pub skipped: u64,
-}
-
-impl EpochSoFar {
-    pub fn add(&mut self, step: &StepResult) {
-        self.loss_sum += f64::from(step.loss);
-        self.correct += step.correct;
-        self.samples += step.samples;
-        self.train_secs += step.train_secs;
-    }
-}
-
-/// The best epoch so far, by `train.best`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    pub epoch: u64,
-    /// Percent.
-    pub test_accuracy: f64,
-    /// Older checkpoints lack it.
-    #[serde(default)]
-    pub test_loss: Option<f64>,
-    pub checkpoint: String,
-}
-
-impl TrainState {
-    pub fn new(learning_rate: f64) -> Self {
-        Self {
-            epoch: 1,
-            batches_done: 0,
-            step: 0,
-            learning_rate,
-            plateau: Plateau::default(),
-            epoch_so_far: EpochSoFar::default(),
-            best: None,
-        }
-    }
-
-    /// Whether an epoch with this test accuracy and loss is better than all before it.
-    pub fn is_best(&self, by: BestBy, test_accuracy: f64, test_loss: f64) -> bool {
-        self.best.as_ref().is_none_or(|best| match by {
-            BestBy::Accuracy => test_accuracy > best.test_accuracy,
-            BestBy::Loss => best.test_loss.is_none_or(|best| test_loss < best),
-        })
-    }
-
-    /// Epochs since the best one.
-    pub fn epochs_since_best(&self) -> u64 {
-        self.best.as_ref().map_or(0, |best| self.epoch.saturating_sub(1).saturating_sub(best.epoch))
-    }
-
-    /// The epoch that was trained last, if only in part; 0 before the first.
-    pub fn trained_epoch(&self) -> u64 {
-        if self.batches_done == 0 { self.epoch.saturating_sub(1) } else { self.epoch }
-    }
-
-    /// Such as `e0012-s009384`: the epoch that was trained last, and the step.
-    pub fn checkpoint_name(&self) -> String {
-        format!("e{:04}-s{:06}", self.trained_epoch(), self.step)
-    }
-}
 
 #[derive(Serialize, Deserialize)]
 struct StateFile {
@@ -165,7 +77,7 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Also removes what a killed trainer left half written or half removed: call it as the holder of the run's lock.
+    /// Also removes unfinished writes and removals of a killed trainer: call it as the holder of the run's lock.
     pub fn open(dir: &RunDir, keep_last: usize) -> Result<Self> {
         let folder = dir.checkpoints();
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -183,14 +95,14 @@ impl Checkpoints {
     /// taken (the same step, saved before something else changed) gets a number: nothing saved is overwritten.
     pub fn save(
         &self,
-        cnn: &Cnn,
-        adam: &Adam,
+        engine: &Engine,
         state: &TrainState,
         name: &str,
         reason: CheckpointReason,
     ) -> Result<CheckpointSaved> {
         let started = Instant::now();
-        let files = [(MODEL, cnn.weights().to_safetensors()?), (OPTIMIZER, adam.to_safetensors()?)];
+        let files =
+            [(MODEL, engine.network().weights().to_safetensors()?), (OPTIMIZER, engine.optimizer_to_safetensors()?)];
         let sha256 = files.iter().map(|(file, bytes)| ((*file).to_owned(), sha256(bytes))).collect();
         let state_file = StateFile { version: STATE_VERSION, state: state.clone(), sha256, own_sha256: None };
         let json = state_file.into_json()?;
@@ -294,14 +206,15 @@ impl Checkpoint {
         self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
     }
 
-    pub fn load(&self, cnn: &Cnn, adam: &mut Adam) -> Result<()> {
-        self.load_weights(cnn)?;
-        adam.load(&self.optimizer, &self.path.join(OPTIMIZER))
+    /// Weights and optimizer.
+    pub fn load(&self, engine: &mut Engine) -> Result<()> {
+        self.load_weights(engine.network())?;
+        engine.load_optimizer(&self.optimizer, &self.path.join(OPTIMIZER))
     }
 
     /// The weights alone.
-    pub fn load_weights(&self, cnn: &Cnn) -> Result<()> {
-        cnn.weights().load_bytes(&self.model, &self.path.join(MODEL))
+    pub fn load_weights(&self, network: &Cnn) -> Result<()> {
+        network.weights().load_bytes(&self.model, &self.path.join(MODEL))
     }
 }
 
@@ -373,19 +286,21 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::Best;
     use super::*;
-    use crate::config::{ModelConfig, OptimizerConfig};
+    use crate::config::{Config, ScheduleConfig};
+    use crate::schedule::Schedule;
     use candle_core::Device;
 
-    fn network(seed: u64) -> (Cnn, Adam) {
-        let config = ModelConfig { channels: [2, 3, 4], hidden: 5, ..ModelConfig::default() };
-        let cnn = Cnn::new(&config, seed, &Device::Cpu).expect("a network");
-        let adam = Adam::new(OptimizerConfig::default(), cnn.weights()).expect("an optimizer");
-        (cnn, adam)
+    fn engine(seed: u64) -> Engine {
+        let mut config = Config::default();
+        (config.model.channels, config.model.hidden, config.run.seed) = ([2, 3, 4], 5, seed);
+        Engine::new(&config, &Device::Cpu).expect("an engine")
     }
 
     fn at_step(step: u64) -> TrainState {
-        TrainState { step, batches_done: step, ..TrainState::new(0.1 + 0.2) }
+        let schedule = Schedule::new(&ScheduleConfig::default(), 0.1 + 0.2, 100);
+        TrainState { step, batches_done: step, ..TrainState::new(&schedule) }
     }
 
     struct Folder {
@@ -402,9 +317,9 @@ mod tests {
     }
 
     fn save(folder: &Folder, state: &TrainState) -> String {
-        let (cnn, adam) = network(state.step);
         let name = folder.checkpoints.free_name(state);
-        let saved = folder.checkpoints.save(&cnn, &adam, state, &name, CheckpointReason::Interval).expect("saved");
+        let saved = folder.checkpoints.save(&engine(state.step), state, &name, CheckpointReason::Interval);
+        let saved = saved.expect("saved");
         saved.name
     }
 
@@ -415,10 +330,10 @@ mod tests {
         save(&folder, &state);
         let checkpoint = latest(&folder.dir).expect("readable").expect("one");
         assert_eq!(checkpoint.state, state);
-        let ((saved, _), (cnn, mut adam)) = (network(7), network(1));
-        checkpoint.load(&cnn, &mut adam).expect("loads");
-        let bytes = |cnn: &Cnn| cnn.weights().to_safetensors().expect("bytes");
-        assert_eq!(bytes(&cnn), bytes(&saved));
+        let mut loaded = engine(1);
+        checkpoint.load(&mut loaded).expect("loads");
+        let bytes = |engine: &Engine| engine.network().weights().to_safetensors().expect("bytes");
+        assert_eq!(bytes(&loaded), bytes(&engine(7)));
     }
 
     #[test]
@@ -453,19 +368,6 @@ mod tests {
     }
 
     #[test]
-    fn the_best_epoch_is_that_of_accuracy_or_of_loss() {
-        let best = |test_loss| Best { epoch: 2, test_accuracy: 50.0, test_loss, checkpoint: "x".into() };
-        let state = TrainState { epoch: 6, best: Some(best(Some(1.0))), ..at_step(9) };
-        assert_eq!(state.epochs_since_best(), 3);
-        assert!(state.is_best(BestBy::Accuracy, 50.5, 1.5) && !state.is_best(BestBy::Loss, 50.5, 1.5));
-        assert!(state.is_best(BestBy::Loss, 49.0, 0.9) && !state.is_best(BestBy::Accuracy, 49.0, 0.9));
-        assert!(!state.is_best(BestBy::Accuracy, 50.0, 1.0) && !state.is_best(BestBy::Loss, 50.0, 1.0));
-        let older = TrainState { best: Some(best(None)), ..at_step(9) };
-        assert!(older.is_best(BestBy::Loss, 1.0, 9.0));
-        assert!(at_step(0).is_best(BestBy::Accuracy, 0.0, 9.0) && at_step(0).epochs_since_best() == 0);
-    }
-
-    #[test]
     fn steps_sort_as_numbers() {
         assert!(parse_name("e0100-s1000000") > parse_name("e0012-s999999"));
         for none in ["e12", "s12", "e1-sx", ".unfinished-abc", "e0001-s000001-", "best"] {
@@ -474,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_checkpoint_is_passed_over_and_named_when_it_is_the_only_one() {
+    fn a_damaged_checkpoint_is_passed_over() {
         let folder = folder();
         save(&folder, &at_step(1));
         for file in [MODEL, OPTIMIZER, STATE] {
@@ -495,13 +397,13 @@ mod tests {
 
     /// A network of another seed, in which the checkpoint's weights are seen when they come.
     fn load(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
-        let (cnn, mut adam) = network(1);
-        checkpoint.load(&cnn, &mut adam)?;
-        Ok([cnn.weights().to_safetensors()?, adam.to_safetensors()?].concat())
+        let mut engine = engine(1);
+        checkpoint.load(&mut engine)?;
+        Ok([engine.network().weights().to_safetensors()?, engine.optimizer_to_safetensors()?].concat())
     }
 
     #[test]
-    fn every_byte_of_every_file_may_be_changed_or_cut_off_and_nothing_wrong_is_loaded() {
+    fn no_damaged_byte_is_loaded() {
         let folder = folder();
         let best =
             Some(Best { epoch: 1, test_accuracy: 12.5, test_loss: Some(1.5), checkpoint: "e0001-s000007".into() });
@@ -546,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_checkpoint_is_answered_with_one_that_is_whole() {
+    fn a_whole_checkpoint_is_named_beside_a_damaged_one() {
         let folder = folder();
         let [first, second] = [1, 2].map(|step| folder.dir.checkpoints().join(save(&folder, &at_step(step))));
         fs::write(second.join(OPTIMIZER), "").expect("written");

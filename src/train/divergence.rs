@@ -1,15 +1,6 @@
-//! What is done when a loss or gradient is not finite: the step was not taken, and training does not go on by itself.
+//! A loss or gradient that is not finite, and how often a run goes back because of one.
 
 use std::fmt;
-
-use anyhow::{Result, bail};
-
-use super::commands::Control;
-use super::raise;
-use super::recorder::Recorder;
-use super::session::Session;
-use crate::config::OnDivergence;
-use crate::run::event::{AlarmKind, Event, Outcome};
 
 /// Times that `train.on_divergence = "rollback"` goes back to the same checkpoint before it pauses.
 const MOST_ROLLBACKS: u32 = 3;
@@ -35,59 +26,21 @@ impl fmt::Display for Diverged {
     }
 }
 
-/// What was done about it.
-pub enum Recovery {
-    /// The session is at an earlier step.
-    RolledBack,
-    /// The session is past the batch.
-    Skipped,
-    End(Outcome),
-}
-
-/// Rolls back by itself where it is told to, but not for ever.
+/// How often the run may still roll back by itself.
 #[derive(Debug, Default)]
-pub struct Divergences {
+pub struct RollbackBudget {
     /// The step that was gone back to last, and how many times in a row.
-    rollbacks: Option<(u64, u32)>,
+    last: Option<(u64, u32)>,
 }
 
-impl Divergences {
-    /// Raises the alarm, and does what `train.on_divergence` says; paused, what is commanded.
-    ///
-    /// # Errors
-    /// The run is to end, or there is no way back.
-    pub fn recovery(
-        &mut self,
-        diverged: Diverged,
-        session: &mut Session,
-        control: &mut Control,
-        recorder: &mut Recorder,
-    ) -> Result<Recovery> {
-        let (checkpoint, to_step) = match session.last_good() {
-            Some((name, step)) => (format!("the last good checkpoint is {name}"), step),
-            None => ("there is no checkpoint before it".to_owned(), 0),
-        };
-        let message = format!("{diverged}; {checkpoint}");
-        raise(session.state.step, AlarmKind::Divergence, message.clone(), recorder)?;
-        match session.config.train.on_divergence {
-            OnDivergence::Stop => bail!(message),
-            OnDivergence::Rollback if self.may_go_back_to(to_step) => {
-                session.roll_back(recorder)?;
-                return Ok(Recovery::RolledBack);
-            }
-            OnDivergence::Rollback | OnDivergence::Pause => {}
-        }
-        recorder.record(Event::Paused { step: session.state.step })?;
-        control.wait_for_recovery(diverged, session, recorder)
-    }
-
-    /// Counts.
-    fn may_go_back_to(&mut self, step: u64) -> bool {
-        let times = match self.rollbacks {
+impl RollbackBudget {
+    /// Counts the attempt to go back to `step`, and says whether it is allowed.
+    pub fn allows(&mut self, step: u64) -> bool {
+        let times = match self.last {
             Some((same, times)) if same == step => times + 1,
             _ => 1,
         };
-        self.rollbacks = Some((step, times));
+        self.last = Some((step, times));
         times <= MOST_ROLLBACKS
     }
 }
@@ -97,10 +50,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_back_to_one_checkpoint_three_times_and_to_a_later_one_again() {
-        let mut divergences = Divergences::default();
-        let went_back = [0, 0, 0, 0, 10, 10, 10, 10, 10].map(|step| divergences.may_go_back_to(step));
-        assert_eq!(went_back, [true, true, true, false, true, true, true, false, false]);
+    fn three_rollbacks_to_one_step_are_allowed() {
+        let mut budget = RollbackBudget::default();
+        let allowed = [0, 0, 0, 0, 10, 10, 10, 10, 10].map(|step| budget.allows(step));
+        assert_eq!(allowed, [true, true, true, false, true, true, true, false, false]);
     }
 
     #[test]

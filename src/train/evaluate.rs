@@ -1,51 +1,64 @@
 //! How well a network does on images it has not seen.
 
-use std::ops::Range;
+use std::time::Instant;
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
 
-use super::to_tensors;
+use super::engine::Engine;
 use crate::data::Dataset;
 use crate::data::loader::evaluation_batch;
-use crate::metrics::Confusion;
-use crate::metrics::{confidences, predicted};
-use crate::model::{ActiveChannels, Cnn};
-use crate::ops;
+use crate::metrics::{Confusion, confidences, predicted};
+use crate::model::ActiveChannels;
 use crate::run::event::Prediction;
 use crate::run::probe::MISTAKES;
 
-/// What the images evaluated so far say.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The evaluation of a dataset, batch by batch.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
+    batch_size: usize,
     loss_sum: f64,
+    secs: f64,
     confusion: Confusion,
     mistakes: Vec<Prediction>,
     active: ActiveChannels,
 }
 
 impl Evaluation {
-    /// Evaluates a range of images; returns their logits (N, 10).
-    pub fn add_batch(
-        &mut self,
-        cnn: &Cnn,
-        dataset: &Dataset,
-        range: Range<usize>,
-        device: &Device,
-    ) -> Result<Vec<Vec<f32>>> {
-        let first = range.start;
-        let batch = evaluation_batch(dataset, range);
-        let (x, labels) = to_tensors(&batch, device)?;
-        let (logits, mean_loss) = device.with_context(|| {
-            // Detached, so that no graph outlives the batch.
-            let logits = cnn.evaluate(&x, &mut self.active)?.detach();
-            let mean_loss = ops::cross_entropy(&logits, &labels)?.to_scalar::<f32>()?;
-            candle_core::Result::Ok((logits, mean_loss))
-        })?;
-        self.loss_sum += f64::from(mean_loss) * batch.labels.len() as f64;
-        let logits = logits.to_vec2::<f32>()?;
-        self.judge(first, &logits, &batch.labels);
-        Ok(logits)
+    /// Of no image yet.
+    pub fn new(batch_size: usize) -> Self {
+        Self {
+            batch_size,
+            loss_sum: 0.0,
+            secs: 0.0,
+            confusion: Confusion::default(),
+            mistakes: vec![],
+            active: ActiveChannels::default(),
+        }
+    }
+
+    /// Evaluates all of the dataset.
+    pub fn of(engine: &Engine, dataset: &Dataset, batch_size: usize) -> Result<Self> {
+        let mut evaluation = Self::new(batch_size);
+        while !evaluation.is_complete(dataset) {
+            evaluation.add_next_batch(engine, dataset)?;
+        }
+        Ok(evaluation)
+    }
+
+    pub fn is_complete(&self, dataset: &Dataset) -> bool {
+        self.samples() >= dataset.len() as u64
+    }
+
+    /// Evaluates the next images of the dataset, a batch of them if as many are left.
+    pub fn add_next_batch(&mut self, engine: &Engine, dataset: &Dataset) -> Result<()> {
+        let started = Instant::now();
+        let first = self.samples() as usize;
+        let batch = evaluation_batch(dataset, first..dataset.len().min(first + self.batch_size));
+        let evaluated = engine.evaluate(&batch, &mut self.active)?;
+        self.loss_sum += f64::from(evaluated.mean_loss) * batch.labels.len() as f64;
+        self.judge(first, &evaluated.logits, &batch.labels);
+        self.secs += started.elapsed().as_secs_f64();
+        Ok(())
     }
 
     /// Images from number `first` on, by their logits.
@@ -57,7 +70,7 @@ impl Evaluation {
                 continue;
             }
             let confidence = confidences(logits)[predicted_class];
-            // Of a network that has come apart.
+            // That of a network whose weights are not finite is no number.
             if confidence.is_finite() {
                 let (true_class, predicted_class) = (true_class as u64, predicted_class as u64);
                 self.mistakes.push(Prediction { index: index as u64, true_class, predicted_class, confidence });
@@ -65,6 +78,11 @@ impl Evaluation {
         }
         self.mistakes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence).then(a.index.cmp(&b.index)));
         self.mistakes.truncate(MISTAKES);
+    }
+
+    /// Time that it took.
+    pub fn secs(&self) -> f64 {
+        self.secs
     }
 
     /// Mean cross-entropy over the images.
@@ -77,7 +95,7 @@ impl Evaluation {
         100.0 * self.confusion.correct() as f64 / self.samples() as f64
     }
 
-    /// The channels of each block, from 0, that did not fire for any of the images.
+    /// The channels of each block, from 0, that were active for none of the images.
     pub fn dead_channels(&self) -> Vec<Vec<usize>> {
         self.active.dead()
     }
@@ -96,25 +114,9 @@ impl Evaluation {
     }
 }
 
-/// Images whose greatest logit, the first of equals, is the one of their label.
-pub fn correct(logits: &Tensor, labels: &[u32]) -> candle_core::Result<u64> {
-    Ok(count_correct(&logits.to_vec2()?, labels))
-}
-
-fn count_correct(logits: &[Vec<f32>], labels: &[u32]) -> u64 {
-    logits.iter().zip(labels).filter(|(logits, label)| predicted(logits) == **label as usize).count() as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_of_equal_logits_is_the_prediction() {
-        let logits = [vec![0.0, 2.0, 2.0], vec![1.0, 1.0, 0.0], vec![-1.0, -2.0, -0.5]];
-        assert_eq!(count_correct(&logits, &[1, 0, 2]), 3);
-        assert_eq!(count_correct(&logits, &[2, 1, 0]), 0);
-    }
 
     /// Class 2 with that logit, the others 0.
     fn logits(two: f32) -> Vec<f32> {
@@ -124,12 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn the_most_confident_mistakes_are_kept_of_equals_the_earlier() {
+    fn the_most_confident_mistakes_are_kept() {
         let images: Vec<(Vec<f32>, u32)> =
             (0..40).map(|n| (logits((n % 8) as f32), if n == 7 { 2 } else { 4 })).collect();
         let (logits, labels): (Vec<_>, Vec<_>) = images.into_iter().unzip();
         let judged = |batch_size: usize| {
-            let mut evaluation = Evaluation::default();
+            let mut evaluation = Evaluation::new(7);
             for (number, (logits, labels)) in logits.chunks(batch_size).zip(labels.chunks(batch_size)).enumerate() {
                 evaluation.judge(number * batch_size, logits, labels);
             }
@@ -147,8 +149,8 @@ mod tests {
     }
 
     #[test]
-    fn a_confidence_that_is_no_number_is_no_mistake_to_show() {
-        let mut evaluation = Evaluation::default();
+    fn a_confidence_of_nan_is_no_mistake() {
+        let mut evaluation = Evaluation::new(7);
         evaluation.judge(0, &[vec![f32::NAN; 10], logits(f32::INFINITY)], &[3, 3]);
         assert_eq!((evaluation.samples(), evaluation.mistakes()), (2, &[][..]));
     }

@@ -1,4 +1,4 @@
-//! How fast training is: the steps that [`super::train`] takes, on the bundled sample, without a run.
+//! How fast training is: the steps of the training loop, on the bundled sample, without a run.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,15 +6,14 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 
-use super::evaluate::{Evaluation, correct};
-use super::step::step;
-use super::{plan_of_epoch, to_tensors};
+use super::engine::{Engine, to_tensors};
+use super::evaluate::Evaluation;
 use crate::config::Config;
-use crate::data::loader::{evaluation_batch, train_batches, train_batches_here};
-use crate::data::{Dataset, sample};
+use crate::data::Dataset;
+use crate::data::loader::{EpochPlan, evaluation_batch, train_batches, train_batches_here};
+use crate::data::source::sample;
 use crate::model::{Cnn, Mode};
-use crate::optim::Adam;
-use crate::run::step_time::{Breakdown, StepTime};
+use crate::run::step_time::Breakdown;
 
 /// Steps that are taken before the first is counted: memory is touched, caches are filled, the loader is ahead.
 pub const WARM_UP_STEPS: u64 = 5;
@@ -32,8 +31,7 @@ const PEAK_PRODUCTS: usize = 5;
 pub struct Bench {
     config: Config,
     device: Device,
-    cnn: Cnn,
-    adam: Adam,
+    engine: Engine,
     train_data: Arc<Dataset>,
     test_data: Dataset,
 }
@@ -41,42 +39,38 @@ pub struct Bench {
 impl Bench {
     /// The configured network, and as many of the sample's images as fill whole batches: some come twice.
     pub fn new(config: Config, device: Device) -> Result<Self> {
-        let cnn = Cnn::new(&config.model, config.run.seed, &device)?;
-        let adam = Adam::new(config.optimizer.clone(), cnn.weights())?;
+        let engine = Engine::new(&config, &device)?;
         let (train_data, test_data) = sample::read()?;
         let train_data = Arc::new(in_whole_batches(&train_data, config.train.batch_size));
         let test_data = in_whole_batches(&test_data, config.train.eval_batch_size);
-        Ok(Self { config, device, cnn, adam, train_data, test_data })
+        Ok(Self { config, device, engine, train_data, test_data })
     }
 
-    pub fn cnn(&self) -> &Cnn {
-        &self.cnn
+    pub fn network(&self) -> &Cnn {
+        self.engine.network()
     }
 
     /// Trains, and gives each of so many steps after the warm-up; `taken` is called after every step.
     pub fn train(&mut self, steps: u64, mut taken: impl FnMut()) -> Result<Vec<Breakdown>> {
-        let Self { config, device, cnn, adam, train_data, .. } = self;
-        let mut batches = (1..).flat_map(|epoch| train_batches(train_data.clone(), plan_of_epoch(config, epoch, 0)));
+        let Self { config, engine, train_data, .. } = self;
+        let mut batches = (1..).flat_map(|epoch| train_batches(train_data.clone(), EpochPlan::of(config, epoch, 0)));
         let mut measured = Vec::new();
         for number in 1..=WARM_UP_STEPS + steps {
-            let started = Instant::now();
+            let began = Instant::now();
             let Some(batch) = batches.next() else { break };
-            let (x, labels) = to_tensors(&batch, device)?;
-            let data_secs = started.elapsed().as_secs_f64();
-
-            let mode = Mode::Train { seed: config.run.seed, step: number };
-            let result = step(cnn, adam, config.optimizer.learning_rate, &x, &labels, mode)?;
-            if !result.is_finite() {
-                let (loss, norm) = (result.loss, result.gradient_norm);
+            let waited_secs = began.elapsed().as_secs_f64();
+            let mut step = engine.take_step(&batch, config.optimizer.learning_rate, number)?;
+            if !step.is_finite() {
+                let (loss, norm) = (step.loss, step.gradient_norm);
                 bail!("step {number} has loss {loss} and gradient norm {norm}: try a lower learning rate")
             }
-            correct(&result.logits, &batch.labels)?;
+            step.time.data_secs += waited_secs;
             if number > WARM_UP_STEPS {
                 measured.push(Breakdown {
                     steps: 1.0,
                     samples: batch.labels.len() as f64,
-                    total_secs: started.elapsed().as_secs_f64(),
-                    time: StepTime { data_secs, ..result.time },
+                    total_secs: began.elapsed().as_secs_f64(),
+                    time: step.time,
                 });
             }
             taken();
@@ -86,15 +80,16 @@ impl Bench {
 
     /// Seconds that each of some batches takes to evaluate; `taken` is called after every one.
     pub fn evaluate(&self, mut taken: impl FnMut()) -> Result<Vec<f64>> {
-        let batch_size = self.config.train.eval_batch_size;
-        let starts = (0..self.test_data.len()).step_by(batch_size).cycle();
-        let mut evaluation = Evaluation::default();
-        let mut secs = Vec::new();
+        let new = || Evaluation::new(self.config.train.eval_batch_size);
+        let (mut evaluation, mut secs) = (new(), Vec::new());
         // The first is the warm-up.
-        for start in starts.take(1 + EVALUATION_BATCHES) {
-            let started = Instant::now();
-            evaluation.add_batch(&self.cnn, &self.test_data, start..start + batch_size, &self.device)?;
-            secs.push(started.elapsed().as_secs_f64());
+        for _ in 0..1 + EVALUATION_BATCHES {
+            if evaluation.is_complete(&self.test_data) {
+                evaluation = new();
+            }
+            let before = evaluation.secs();
+            evaluation.add_next_batch(&self.engine, &self.test_data)?;
+            secs.push(evaluation.secs() - before);
             taken();
         }
         Ok(secs.split_off(1))
@@ -103,7 +98,7 @@ impl Bench {
     /// Seconds that one core takes to make each of some training batches; `taken` is called after every one.
     pub fn load(&self, mut taken: impl FnMut()) -> Vec<f64> {
         let mut batches =
-            (1..).flat_map(|epoch| train_batches_here(self.train_data.clone(), plan_of_epoch(&self.config, epoch, 0)));
+            (1..).flat_map(|epoch| train_batches_here(self.train_data.clone(), EpochPlan::of(&self.config, epoch, 0)));
         let mut secs = Vec::new();
         // The first is the warm-up.
         for _ in 0..1 + LOADED_BATCHES {
@@ -123,7 +118,7 @@ impl Bench {
         for _ in 0..warm_up + counted {
             let started = Instant::now();
             // Read, so that a device has finished.
-            self.device.with_context(|| self.cnn.forward(&x, Mode::Evaluate)?.detach().to_vec2::<f32>())?;
+            self.device.with_context(|| self.network().forward(&x, Mode::Evaluate)?.detach().to_vec2::<f32>())?;
             secs.push(started.elapsed().as_secs_f64());
         }
         Ok(secs.split_off(warm_up))

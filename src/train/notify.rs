@@ -25,7 +25,7 @@ const WAITING: usize = 16;
 pub struct Notifier {
     events: Option<SyncSender<Record>>,
     /// When whatever is left is given up; set when the run has ended.
-    exit_reason: Arc<OnceLock<Instant>>,
+    give_up_at: Arc<OnceLock<Instant>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -33,11 +33,11 @@ impl Notifier {
     /// `command`: a line for `sh -c`. What goes wrong with it is for `trainer.log`.
     pub fn start(command: &str, dir: &RunDir) -> Result<Self> {
         let (events, waiting) = sync_channel(WAITING);
-        let (command, dir, exit_reason) = (command.to_owned(), dir.clone(), Arc::new(OnceLock::new()));
-        let end = exit_reason.clone();
+        let (command, dir, give_up_at) = (command.to_owned(), dir.clone(), Arc::new(OnceLock::new()));
+        let end = give_up_at.clone();
         let deliver = move || deliver_all(&command, &dir, waiting, &end);
         let thread = thread::Builder::new().name("notify".into()).spawn(deliver)?;
-        Ok(Self { events: Some(events), exit_reason, thread: Some(thread) })
+        Ok(Self { events: Some(events), give_up_at, thread: Some(thread) })
     }
 
     /// Takes note of the events that are worth a word.
@@ -54,7 +54,7 @@ impl Notifier {
 impl Drop for Notifier {
     fn drop(&mut self) {
         // The thread ends when it has delivered what waits.
-        let _ = self.exit_reason.set(Instant::now() + TIMEOUT);
+        let _ = self.give_up_at.set(Instant::now() + TIMEOUT);
         drop(self.events.take());
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("notify.command: its thread panicked");
@@ -62,21 +62,21 @@ impl Drop for Notifier {
     }
 }
 
-fn deliver_all(command: &str, dir: &RunDir, events: Receiver<Record>, exit_reason: &OnceLock<Instant>) {
+fn deliver_all(command: &str, dir: &RunDir, events: Receiver<Record>, give_up_at: &OnceLock<Instant>) {
     for record in events {
-        if let Err(error) = deliver(command, dir, &record, TIMEOUT, exit_reason) {
+        if let Err(error) = deliver(command, dir, &record, TIMEOUT, give_up_at) {
             tracing::warn!("notify.command: {error:#}");
         }
     }
 }
 
-/// Runs the command with the event on its stdin, as a line of JSON, for so long, and not beyond `exit_reason`.
+/// Runs the command with the event on its stdin, as a line of JSON, for so long, and not beyond `give_up_at`.
 fn deliver(
     command: &str,
     dir: &RunDir,
     record: &Record,
     timeout: Duration,
-    exit_reason: &OnceLock<Instant>,
+    give_up_at: &OnceLock<Instant>,
 ) -> Result<()> {
     let log = OpenOptions::new().create(true).append(true).open(dir.trainer_log()).context("trainer.log")?;
     let mut line = serde_json::to_vec(record)?;
@@ -100,7 +100,7 @@ fn deliver(
             break status;
         }
         let now = Instant::now();
-        if now >= deadline || exit_reason.get().is_some_and(|&exit_reason| now >= exit_reason) {
+        if now >= deadline || give_up_at.get().is_some_and(|&end| now >= end) {
             if let Some(group) = Pid::from_raw(child.id() as i32) {
                 let _ = kill_process_group(group, Signal::KILL);
             }
@@ -201,8 +201,8 @@ mod tests {
     #[test]
     fn at_the_end_nobody_waits_longer_than_for_one_command() {
         let (_root, dir) = run();
-        let exit_reason = OnceLock::from(Instant::now());
-        let error = deliver("sleep 1000", &dir, &alarm(1), TIMEOUT, &exit_reason).expect_err("killed").to_string();
+        let give_up_at = OnceLock::from(Instant::now());
+        let error = deliver("sleep 1000", &dir, &alarm(1), TIMEOUT, &give_up_at).expect_err("killed").to_string();
         assert!(error.contains("was killed"), "{error}");
     }
 }

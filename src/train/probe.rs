@@ -4,65 +4,69 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use super::recorder::Recorder;
-use super::session::Session;
+use super::trainer::Trainer;
 use crate::durable;
 use crate::explain::probe::probe;
 use crate::metrics::confidences;
-use crate::run::event::{Event, Prediction, ProbeSaved};
+use crate::run::event::{AlarmKind, Event, Prediction, ProbeSaved};
 use crate::run::probe::Probe;
 
-/// Saves what the network makes now of its pinned images, and of the mistakes of the evaluation before it, over an earlier
-/// probe of the same step; returns its name.
-///
-/// # Errors
-/// None of the images is a test image, the probe cannot be computed, or not be written.
-pub fn save_probe(session: &Session, mistakes: &[Prediction], recorder: &mut Recorder) -> Result<String> {
-    let started = Instant::now();
-    let pinned = pinned(session);
-    if pinned.is_empty() {
-        bail!("probe: {}", missing(session).unwrap_or_default())
+impl Trainer {
+    /// Saves what the network makes now of its pinned images, and of the mistakes of the evaluation before it, over an
+    /// earlier probe of the same step; returns its name.
+    ///
+    /// # Errors
+    /// None of the images is a test image, or the probe cannot be computed or written.
+    pub fn save_probe(&mut self, mistakes: &[Prediction]) -> Result<String> {
+        let started = Instant::now();
+        let (pinned, missing) = self.pinned_images();
+        if pinned.is_empty() {
+            bail!("probe: {}", self.describe_missing(&missing))
+        }
+        let mistakes: Vec<usize> = mistakes.iter().map(|mistake| mistake.index as usize).collect();
+        let (epoch, step, name) = (self.state.trained_epoch(), self.state.step, self.state.checkpoint_name());
+        let (network, device) = (self.engine.network(), &self.device);
+        let probe = device
+            .with_context(|| probe(network, &self.test_data, &pinned, &mistakes, device, epoch, step))
+            .context("probe")?;
+        let bytes = probe.to_bytes().context("probe")?;
+        let file = format!("{name}.safetensors");
+        let path = self.dir.probes().join(&file);
+        std::fs::create_dir_all(self.dir.probes())
+            .and_then(|()| durable::replace(&path, &bytes))
+            .with_context(|| format!("probe: cannot write {}", path.display()))?;
+        self.recorder.record(Event::ProbeSaved(ProbeSaved {
+            epoch,
+            step,
+            file,
+            bytes: bytes.len() as u64,
+            elapsed_secs: started.elapsed().as_secs_f64(),
+            images: results(&probe),
+        }));
+        Ok(name)
     }
-    let mistakes: Vec<usize> = mistakes.iter().map(|mistake| mistake.index as usize).collect();
-    let (epoch, step, name) = (session.state.trained_epoch(), session.state.step, session.state.checkpoint_name());
-    let probe = session
-        .device
-        .with_context(|| probe(&session.cnn, &session.test_data, &pinned, &mistakes, &session.device, epoch, step))
-        .context("probe")?;
-    let bytes = probe.to_bytes().context("probe")?;
-    let file = format!("{name}.safetensors");
-    let path = session.dir.probes().join(&file);
-    std::fs::create_dir_all(session.dir.probes())
-        .and_then(|()| durable::replace(&path, &bytes))
-        .with_context(|| format!("probe: cannot write {}", path.display()))?;
-    recorder.record(Event::ProbeSaved(ProbeSaved {
-        epoch,
-        step,
-        file,
-        bytes: bytes.len() as u64,
-        elapsed_secs: started.elapsed().as_secs_f64(),
-        images: results(&probe),
-    }))?;
-    Ok(name)
-}
 
-/// Says which of the pinned images there are not.
-pub fn missing(session: &Session) -> Option<String> {
-    let count = session.test_data.len();
-    let beyond = session.config.probe.images.iter().filter(|&&index| index >= count);
-    let beyond: Vec<String> = beyond.map(usize::to_string).collect();
-    (!beyond.is_empty()).then(|| {
+    /// Raises an alarm if probes are to be saved and a pinned image is none of the test images.
+    pub fn report_missing_images(&mut self) {
+        let (_, missing) = self.pinned_images();
+        if self.config.probe.every > 0 && !missing.is_empty() {
+            self.raise_alarm(AlarmKind::Probe, self.describe_missing(&missing));
+        }
+    }
+
+    /// The pinned images that are test images, and those that are not.
+    fn pinned_images(&self) -> (Vec<usize>, Vec<usize>) {
+        self.config.probe.images.iter().partition(|&&index| index < self.test_data.len())
+    }
+
+    fn describe_missing(&self, missing: &[usize]) -> String {
+        let (count, missing) = (self.test_data.len(), missing.iter().map(usize::to_string).collect::<Vec<_>>());
         format!(
             "probe.images: {} left out: the run is judged by {count} images, numbers 0 to {}",
-            beyond.join(", "),
+            missing.join(", "),
             count - 1
         )
-    })
-}
-
-fn pinned(session: &Session) -> Vec<usize> {
-    let count = session.test_data.len();
-    session.config.probe.images.iter().copied().filter(|&index| index < count).collect()
+    }
 }
 
 fn results(probe: &Probe) -> Vec<Prediction> {

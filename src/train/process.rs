@@ -11,15 +11,13 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::commands::{Control, Interrupted};
+use super::inbox::{Inbox, Interrupted};
 use super::notify::Notifier;
-use super::recorder::Recorder;
-use super::session::Session;
-use super::train;
+use super::trainer::Trainer;
 use crate::config::Config;
 use crate::run::describe;
 use crate::run::dir::RunDir;
-use crate::run::event::{AlarmKind, CheckpointReason, Command, Event, Outcome, Record};
+use crate::run::event::{CheckpointReason, Command, Event, Outcome, Record};
 use crate::run::lock::RunLock;
 use crate::run::log::EventLog;
 use crate::run::socket::{self, Request};
@@ -54,18 +52,18 @@ pub fn run(
         let mut terminate = signal(SignalKind::terminate())?;
         // Taken, so that a hang-up does not end the process; nothing else is done about it.
         let _hang_up = signal(SignalKind::hangup())?;
-        // As well: beyond `ulimit -f` a write then fails, as on a full disk, instead of exit_reason the process.
+        // As well: beyond `ulimit -f` a write then fails, as on a full disk, instead of ending the process.
         let _file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
 
         let (requests, received) = mpsc::channel();
         let interrupted: Interrupted = Arc::new(AtomicBool::new(false));
-        let control = Control::new(received, interrupted.clone());
+        let inbox = Inbox::new(received, interrupted.clone());
         let (ended, mut has_ended) = oneshot::channel();
         let (stop_serving, serving_stopped) = oneshot::channel::<()>();
         let trainer = {
             let dir = dir.clone();
             std::thread::Builder::new().name("trainer".into()).spawn(move || {
-                let result = trainer_thread(&dir, config, control, reporter, ready);
+                let result = trainer_thread(&dir, config, inbox, reporter, ready);
                 // The receiver lives until it has heard this.
                 let _ = ended.send(result);
             })?
@@ -109,43 +107,33 @@ pub fn run(
 fn trainer_thread(
     dir: &RunDir,
     config: Config,
-    mut control: Control,
+    inbox: Inbox,
     mut reporter: impl FnMut(&Record) + Send + 'static,
     ready: impl FnOnce(),
 ) -> Result<Outcome> {
     let log = EventLog::open(&dir.events()).with_context(|| format!("cannot open {}", dir.events().display()))?;
     let notifier = config.notify.command.as_deref().map(|command| Notifier::start(command, dir)).transpose()?;
-    let (mut session, started) = Session::open(dir, config)?;
-    // The log and the folder of checkpoints may be new.
-    dir.sync().with_context(|| dir.path().display().to_string())?;
-    let mut recorder = Recorder::new(log, move |record: &Record| {
+    let reporter = move |record: &Record| {
         if let Some(notifier) = &notifier {
             notifier.tell(record);
         }
         reporter(record);
-    });
-    recorder
-        .record(Event::RunStarted(Box::new(started)))
-        .with_context(|| format!("cannot write {}", dir.events().display()))?;
-    for fault in &session.passed_over {
-        let message = format!("a later checkpoint was passed over: {fault}");
-        tracing::warn!("{message}");
-        recorder.record(Event::AlarmRaised { step: session.state.step, kind: AlarmKind::Checkpoint, message })?;
-    }
+    };
+    let mut trainer = Trainer::open(dir, config, log, Box::new(reporter), inbox)?;
     ready();
 
     let trained = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        let outcome = train(&mut session, &mut control, &mut recorder)?;
-        let checkpoint = session.checkpoint(CheckpointReason::End, &mut recorder)?;
+        let outcome = trainer.train()?;
+        let checkpoint = trainer.save_checkpoint(CheckpointReason::End)?;
         Ok((outcome, checkpoint))
     }))
     .unwrap_or_else(|panic| Err(anyhow!("the trainer panicked: {}", panic_message(panic.as_ref()))));
 
-    let step = session.state.step;
+    let step = trainer.state.step;
     let (outcome, message) = match &trained {
         Ok((outcome, checkpoint)) => {
             let saved = format!("saved as {checkpoint}");
-            let early = session.stopped_early().filter(|_| *outcome == Outcome::Completed);
+            let early = trainer.stopped_early().filter(|_| *outcome == Outcome::Completed);
             (*outcome, early.map_or(saved.clone(), |early| format!("{early}; {saved}")))
         }
         Err(error) => {
@@ -154,10 +142,10 @@ fn trainer_thread(
         }
     };
     let answer = format!("{} at step {step}, {message}", describe::outcome(outcome));
-    recorder.record(Event::RunEnded { step, outcome, message })?;
-    control.answer_the_end(&answer);
+    trainer.recorder.record(Event::RunEnded { step, outcome, message });
+    trainer.inbox.answer_the_end(&answer);
     let (outcome, _) = trained?;
-    match recorder.unwritten() {
+    match trainer.recorder.unwritten() {
         0 => Ok(outcome),
         events => bail!("{answer}; but the last {events} events cannot be written to {}", dir.events().display()),
     }

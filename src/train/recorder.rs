@@ -9,7 +9,7 @@ use crate::run::log::{EventLog, Room, now_ms};
 use crate::run::step_time::StepTime;
 
 /// At most ten lines of steps a second.
-const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+const STEPS_INTERVAL: Duration = Duration::from_millis(100);
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two attempts to write what the log could not take.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -25,50 +25,58 @@ pub struct StepResult {
     pub time: StepTime,
     /// All of the step.
     pub train_secs: f64,
+    /// That the step was taken with, where the schedule moves it each step.
+    pub moving_learning_rate: Option<f64>,
 }
+
+/// Is shown every record.
+pub type Reporter = Box<dyn FnMut(&Record) + Send>;
 
 pub struct Recorder {
     log: EventLog,
-    /// Is shown every record.
-    reporter: Box<dyn FnMut(&Record) + Send>,
-    /// Nothing was written yet.
-    new: bool,
+    reporter: Reporter,
     gathered: Option<StepsDone>,
     backlog: Backlog,
     /// Of the backlog.
     last_retry: Instant,
-    /// That was taken last.
+    /// That was recorded last.
     step: u64,
-    last_flush: Instant,
+    last_steps_written: Instant,
     last_sample: Option<Instant>,
 }
 
 impl Recorder {
-    pub fn new(log: EventLog, reporter: impl FnMut(&Record) + Send + 'static) -> Self {
-        Self {
+    /// Begins with `first`.
+    ///
+    /// # Errors
+    /// The log cannot take it: training does not begin on a full disk.
+    pub fn begin(mut log: EventLog, mut reporter: Reporter, first: Event) -> io::Result<Self> {
+        reporter(&log.append(first)?);
+        Ok(Self {
             log,
-            reporter: Box::new(reporter),
-            new: true,
+            reporter,
             gathered: None,
             backlog: Backlog::new(),
             last_retry: Instant::now(),
             step: 0,
-            last_flush: Instant::now(),
+            last_steps_written: Instant::now(),
             last_sample: None,
-        }
+        })
     }
 
-    /// Takes an event. One that the log cannot take is kept in memory until it can, and an alarm tells of it.
-    ///
-    /// # Errors
-    /// Only the first event of all must reach the log: training does not begin on a full disk.
-    pub fn record(&mut self, event: Event) -> io::Result<()> {
-        self.flush();
-        self.append(event)
+    /// Records an event. One that the log cannot take is kept in memory until it can, and an alarm tells of it.
+    pub fn record(&mut self, event: Event) {
+        self.write_gathered_steps();
+        self.write(event);
     }
 
-    /// Takes a step; it is in the log after 100 ms, or before the next event of another kind.
-    pub fn step(&mut self, result: StepResult) {
+    pub fn raise_alarm(&mut self, step: u64, kind: AlarmKind, message: String) {
+        tracing::warn!("{}: {message}", kind.name());
+        self.record(Event::AlarmRaised { step, kind, message });
+    }
+
+    /// Records a step; it is in the log after 100 ms, or before the next event of another kind.
+    pub fn record_step(&mut self, result: &StepResult) {
         self.step = result.step;
         let gathered = self.gathered.get_or_insert_with(|| StepsDone {
             epoch: result.epoch,
@@ -79,15 +87,17 @@ impl Recorder {
             samples: 0,
             train_secs: 0.0,
             split_us: Some(StepTime::default()),
+            learning_rate: None,
         });
         gathered.losses.push(result.loss);
         gathered.gradient_norms.push(result.gradient_norm);
         gathered.correct += result.correct;
         gathered.samples += result.samples;
         gathered.train_secs += result.train_secs;
+        gathered.learning_rate = result.moving_learning_rate;
         *gathered.split_us.get_or_insert_default() += result.time;
-        if self.last_flush.elapsed() >= FLUSH_INTERVAL {
-            self.flush();
+        if self.last_steps_written.elapsed() >= STEPS_INTERVAL {
+            self.write_gathered_steps();
             self.sample_system(result.step);
         }
     }
@@ -95,23 +105,23 @@ impl Recorder {
     /// Puts the steps so far into the log, and the log on the disk: to be called before a checkpoint, so that a trainer
     /// that goes on from there never lacks a step before it. A full disk may take the checkpoint and not the log: then
     /// the steps are kept in memory.
-    pub fn sync(&mut self) {
-        self.flush();
-        self.retry();
+    pub fn sync_to_disk(&mut self) {
+        self.write_gathered_steps();
+        self.retry_backlog();
         if let Err(error) = self.log.sync() {
             tracing::warn!("event log: {error}");
         }
     }
 
     /// Tries to write what the log could not take. To be called now and then where no events come, as in a pause.
-    pub fn retry(&mut self) {
+    pub fn retry_backlog(&mut self) {
         self.last_retry = Instant::now();
         while let Some(record) = self.backlog.first() {
             if self.log.write(record).is_err() {
                 return;
             }
             if let Some((kept, time)) = self.backlog.remove_first() {
-                self.alarm(relief(kept, time));
+                self.alarm_of_log(describe_backlog(kept, time));
             }
         }
     }
@@ -123,14 +133,14 @@ impl Recorder {
 
     /// Events that the log could not take to this day; to be asked when the run has ended.
     pub fn unwritten(&mut self) -> usize {
-        self.retry();
+        self.retry_backlog();
         self.backlog.len()
     }
 
-    fn flush(&mut self) {
+    fn write_gathered_steps(&mut self) {
         if let Some(steps) = self.gathered.take() {
-            self.keep(Event::StepsDone(steps));
-            self.last_flush = Instant::now();
+            self.write(Event::StepsDone(steps));
+            self.last_steps_written = Instant::now();
         }
     }
 
@@ -140,46 +150,37 @@ impl Recorder {
         }
         self.last_sample = Some(Instant::now());
         if let Some(resident_bytes) = resident_bytes() {
-            self.keep(Event::SystemSampled { step, resident_bytes });
+            self.write(Event::SystemSampled { step, resident_bytes });
         }
     }
 
-    fn append(&mut self, event: Event) -> io::Result<()> {
-        if self.new {
-            let record = self.log.append(event)?;
-            self.new = false;
-            (self.reporter)(&record);
-        } else {
-            self.keep(event);
-        }
-        Ok(())
-    }
-
-    /// Writes an event that comes after the first, now or later.
-    fn keep(&mut self, event: Event) {
+    /// Writes an event now, or when the log can take it.
+    fn write(&mut self, event: Event) {
         let record = Record { time_ms: now_ms(), event };
         (self.reporter)(&record);
         if !self.backlog.is_empty() {
             // In their order.
             self.backlog.push(record);
             if self.last_retry.elapsed() >= RETRY_INTERVAL {
-                self.retry();
+                self.retry_backlog();
             }
         } else if let Err(error) = self.log.write(&record) {
             self.last_retry = Instant::now();
             self.backlog.push(record);
-            self.alarm(format!("the event log cannot be written ({error}): events are kept in memory until it can be"));
+            self.alarm_of_log(format!(
+                "the event log cannot be written ({error}): events are kept in memory until it can be"
+            ));
         }
     }
 
-    fn alarm(&mut self, message: String) {
+    fn alarm_of_log(&mut self, message: String) {
         tracing::error!("{message}");
-        self.keep(Event::AlarmRaised { step: self.step, kind: AlarmKind::EventLog, message });
+        self.write(Event::AlarmRaised { step: self.step, kind: AlarmKind::EventLog, message });
     }
 }
 
-/// What to say when the log can be written again.
-fn relief(kept: Kept, time: Duration) -> String {
+/// What there is to say when the log can be written again.
+fn describe_backlog(kept: Kept, time: Duration) -> String {
     let Kept { events, thinned_steps, dropped_events } = kept;
     let lost = match (thinned_steps, dropped_events) {
         (0, 0) => "none was lost".to_owned(),

@@ -11,11 +11,11 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
 use ratatui::{Frame, Terminal};
 use taper::config::{Config, LEARNING_RATES, ModelConfig, OptimizerConfig};
-use taper::data::cifar::{parse_records, to_records};
 use taper::data::npm::read_labels;
-use taper::data::pickle::parse_batch;
+use taper::data::source::cifar::pickle::parse_batch;
+use taper::data::source::cifar::{parse_records, to_records};
 use taper::model::Cnn;
-use taper::optim::Adam;
+use taper::optim::Optimizer;
 use taper::run::event::{Command, Record};
 use taper::run::lock::Liveness;
 use taper::run::log::{FollowError, Follower};
@@ -126,11 +126,11 @@ pub fn checkpoint(bytes: &[u8]) {
 }
 
 /// As small as can be.
-pub fn network() -> (Cnn, Adam) {
+pub fn network() -> (Cnn, Optimizer) {
     let config = ModelConfig { channels: [1, 1, 1], hidden: 1, ..ModelConfig::default() };
     let cnn = Cnn::new(&config, 0, &Device::Cpu).expect("a network");
-    let adam = Adam::new(OptimizerConfig::default(), cnn.weights()).expect("an optimizer");
-    (cnn, adam)
+    let optimizer = Optimizer::new(&OptimizerConfig::default(), &cnn.weights().parameters).expect("an optimizer");
+    (cnn, optimizer)
 }
 
 fn file(bytes: &[u8]) -> tempfile::NamedTempFile {

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use taper::config::DataConfig;
-use taper::data::cifar::{BATCHES, RECORD_BYTES};
+use taper::data::source::cifar::{BATCHES, RECORD_BYTES};
 
 fn taper_data(arguments: &[&str], dir: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_taper")).arg("data").args(arguments).arg("--dir").arg(dir).output().unwrap()
@@ -32,7 +32,7 @@ fn an_archive_of_the_published_size_is_used_and_its_checksums_are_told() {
     let dir = tempfile::tempdir().unwrap();
     write_black_archive(&dir.path().join("cifar-10-binary.tar.gz"));
 
-    let source = taper::data::open(&DataConfig { dir: dir.path().into(), ..DataConfig::default() }, 0).unwrap();
+    let source = taper::data::source::open(&DataConfig { dir: dir.path().into(), ..DataConfig::default() }, 0).unwrap();
     assert_eq!((source.train.len(), source.test.len()), (50_000, 10_000));
     assert_eq!(source.name, "CIFAR-10");
     let notice = source.notice.unwrap();

@@ -113,7 +113,7 @@ fn essence(run: &RunDir) -> Value {
         "epochs": epochs,
         "learning_rates": learning_rates,
         "saved": [saved.epoch, saved.batches_done, saved.step],
-        "plateau": saved.plateau,
+        "schedule": saved.schedule,
         "learning_rate": saved.learning_rate,
         "sums": [json!(saved.epoch_so_far.loss_sum), json!(saved.epoch_so_far.correct)],
         "best": saved.best.map(|best| json!([best.epoch, best.test_accuracy])),

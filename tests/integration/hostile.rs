@@ -5,7 +5,7 @@ use std::fs;
 
 use proptest::prelude::*;
 use taper::config::Config;
-use taper::data::cifar::parse_records;
+use taper::data::source::cifar::parse_records;
 use taper::run::address::TrainerAddress;
 use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
@@ -130,6 +130,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                     samples,
                     train_secs,
                     split_us: None,
+                    learning_rate: None,
                 })
             }
         ),
@@ -150,7 +151,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(crate::testing::property(2000))]
 
     #[test]
     fn any_sequence_of_events_can_be_folded(

@@ -27,4 +27,6 @@ mod screen;
 mod soak;
 mod terminal_faults;
 mod terminal_images;
+#[path = "../../src/testing.rs"]
+mod testing;
 mod training;

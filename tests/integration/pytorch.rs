@@ -10,7 +10,7 @@ use taper::data::{self, Dataset, SIDE, loader::evaluation_batch};
 use taper::model::weights::{deserialize, serialize};
 use taper::model::{Cnn, Mode};
 use taper::ops::{cross_entropy, tape};
-use taper::optim::Adam;
+use taper::optim::Optimizer;
 
 const BATCH: usize = 64;
 
@@ -29,7 +29,7 @@ fn reference(attention: AttentionKind) -> Result<BTreeMap<String, Tensor>> {
 pub fn sample() -> Result<data::Source> {
     let mut config = Config::default().data;
     config.source = DataSource::Sample;
-    data::open(&config, 0)
+    data::source::open(&config, 0)
 }
 
 /// `count` numbers in [-1, 1), as `hashed` of the script.
@@ -169,13 +169,14 @@ fn check_losses_of_twenty_adam_steps(attention: AttentionKind) -> Result<()> {
     let expected = values(&reference(attention)?["losses"])?;
     let cnn = network(attention)?;
     let config = Config::default().optimizer;
-    let mut adam = Adam::new(config.clone(), cnn.weights())?;
+    let mut adam = Optimizer::new(&config, &cnn.weights().parameters)?;
     let train = sample()?.train;
     for (step, expected) in expected.into_iter().enumerate() {
         let (x, labels) = batch(&train, step)?;
         let mode = Mode::Train { seed: 0, step: step as u64 };
         let (loss, tape) = tape::record(|| cross_entropy(&cnn.forward(&x, mode)?, &labels))?;
-        adam.step(&tape.backward(&loss)?, config.learning_rate)?;
+        let gradients = tape.backward(&loss)?.in_order_of(&cnn.weights().parameters)?;
+        adam.step(&gradients, config.learning_rate)?;
         let relative = (f64::from(loss.to_scalar::<f32>()?) - expected).abs() / expected;
         println!("{attention:?}: step {}: the losses differ by {relative:.1e}", step + 1);
         assert!(relative <= 1.5e-2, "step {}: the losses differ by {relative:.1e}", step + 1);

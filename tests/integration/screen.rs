@@ -350,6 +350,7 @@ fn event() -> impl Strategy<Value = Event> {
                     samples: n[3],
                     train_secs: r[0],
                     split_us: yes.then_some([n[4], n[5], n[6], n[7]].into()),
+                    learning_rate: None,
                 }),
             }
         },
@@ -357,7 +358,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::property(48))]
 
     #[test]
     fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcagimCnNvxX1239\\[\\]z?]{0,12}") {

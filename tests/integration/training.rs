@@ -7,6 +7,7 @@ use serde_json::Value;
 use taper::run::dir::RunDir;
 
 use crate::binary::Dir;
+use crate::exactness::wait_for_death;
 
 const NETWORK: [&str; 6] =
     ["--set", "data.source=sample", "--set", "model.channels=[4,4,8]", "--set", "model.hidden=16"];
@@ -109,6 +110,39 @@ fn without_a_better_epoch_the_run_ends_early_wherever_it_was_interrupted() {
     let again = runs.dir.command(["resume", "whole", "--no-tui"]).succeed();
     assert!(again.contains("stopped early"), "{again}");
     assert_eq!(end("whole")["step"], whole["step"]);
+}
+
+/// The learning rate of the last step of each event of steps; none where the log does not tell.
+fn learning_rates(runs: &Runs, name: &str) -> Vec<Option<f64>> {
+    runs.events(name, "steps_done").iter().map(|event| event.get("learning_rate").and_then(Value::as_f64)).collect()
+}
+
+#[test]
+fn a_cosine_run_takes_up_its_rate_wherever_it_was_interrupted() {
+    let runs = Runs::new();
+    let cosine = ["--set", "schedule.kind=cosine", "--set", "schedule.warmup_steps=8", "--epochs", "6"];
+    runs.train("whole", &cosine);
+    let start = ["train", "--detach", "--device", "cpu", "--name", "parts", "--set", "schedule.patience=0"];
+    let every = ["--set", "checkpoint.every_steps=10"];
+    runs.dir.command(start.into_iter().chain(NETWORK).chain(every).chain(cosine)).succeed();
+    for how in ["--detach", "--no-tui"] {
+        runs.dir.command(["stop", "parts"]).succeed();
+        wait_for_death(&runs.dir.run("parts"));
+        runs.dir.command(["resume", "parts", how]).succeed();
+    }
+    assert_eq!(runs.losses("whole"), runs.losses("parts"));
+    let (whole, parts) = (latest_checkpoint(&runs.dir.run("whole")), latest_checkpoint(&runs.dir.run("parts")));
+    let weights = |checkpoint: &PathBuf| fs::read(checkpoint.join("model.safetensors")).expect("weights");
+    assert!(weights(&whole) == weights(&parts));
+    let rates: Vec<f64> = learning_rates(&runs, "whole").into_iter().map(|rate| rate.expect("a rate")).collect();
+    let last = 1e-3 * (std::f64::consts::FRAC_PI_2 / 184.0).sin().powi(2);
+    assert!((rates.last().expect("steps") - last).abs() < 1e-12 * last, "{rates:?}");
+    assert_eq!(runs.events("whole", "learning_rate_changed").len(), 0);
+    let epochs = runs.events("whole", "epoch_done");
+    assert_eq!(epochs[5]["learning_rate"].as_f64(), rates.last().copied());
+
+    runs.train("plateau", &["--max-steps", "5"]);
+    assert!(learning_rates(&runs, "plateau").iter().all(Option::is_none));
 }
 
 #[test]

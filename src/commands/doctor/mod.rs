@@ -96,7 +96,7 @@ fn cpu_features() -> String {
 }
 
 fn describe_data(config: &Config) -> String {
-    match data::open(&config.data, config.run.seed) {
+    match data::source::open(&config.data, config.run.seed) {
         Ok(source) => {
             let notice = source.notice.map_or(String::new(), |notice| format!("; {notice}"));
             let (train, test) = (source.train.len(), source.test.len());

@@ -11,8 +11,6 @@ use candle_core::Device;
 use super::super::shell::say;
 use crate::commands::failure;
 use crate::config::Config;
-use crate::model::Cnn;
-use crate::optim::Adam;
 use crate::run::address::TrainerAddress;
 use crate::run::dir::RunDir;
 use crate::run::lock::{Liveness, RunLock, holder_of_held, liveness};
@@ -20,6 +18,7 @@ use crate::run::log::{EventLog, FollowError, Follower, torn_bytes};
 use crate::run::probe::Probe;
 use crate::run::state::RunState;
 use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::engine::Engine;
 
 /// Damaged lines of the log that are listed one by one.
 const LINES: usize = 5;
@@ -44,10 +43,10 @@ pub fn examine(run: &RunDir, repair: bool) -> Result<u8> {
     if repair {
         self::repair(run)?;
     }
-    let (config, mut network) = config(run);
+    let (config, mut engine) = config(run);
     let findings: Vec<Finding> = std::iter::once(config)
         .chain(log(run))
-        .chain(checkpoints(run, network.as_mut()))
+        .chain(checkpoints(run, engine.as_mut()))
         .chain(probes(run))
         .chain([control(run), lock(run)])
         .collect();
@@ -94,15 +93,13 @@ fn finding(subject: impl Into<String>, health: Health, text: impl Into<String>) 
     Finding { subject: subject.into(), health, text: text.into() }
 }
 
-/// Also returns the network and optimizer of the run, which its checkpoints must fit.
-fn config(run: &RunDir) -> (Finding, Option<(Cnn, Adam)>) {
-    let built = Config::load(Some(&run.config()), &[]).map_err(anyhow::Error::from).and_then(|config| {
-        let cnn = Cnn::new(&config.model, config.run.seed, &Device::Cpu)?;
-        let adam = Adam::new(config.optimizer.clone(), cnn.weights())?;
-        Ok((cnn, adam))
-    });
+/// Also returns the engine of the run, which its checkpoints must fit.
+fn config(run: &RunDir) -> (Finding, Option<Engine>) {
+    let built = Config::load(Some(&run.config()), &[])
+        .map_err(anyhow::Error::from)
+        .and_then(|config| Engine::new(&config, &Device::Cpu));
     match built {
-        Ok(network) => (finding("config", Health::Whole, network.0.summary()), Some(network)),
+        Ok(engine) => (finding("config", Health::Whole, engine.network().summary()), Some(engine)),
         Err(error) => {
             let text = format!(
                 "{}; put it right: without it the run can be watched, but not resumed",
@@ -165,13 +162,13 @@ fn log(run: &RunDir) -> Vec<Finding> {
     findings
 }
 
-fn checkpoints(run: &RunDir, mut network: Option<&mut (Cnn, Adam)>) -> Vec<Finding> {
+fn checkpoints(run: &RunDir, mut engine: Option<&mut Engine>) -> Vec<Finding> {
     let paths = match checkpoint::paths(run) {
         Ok(paths) => paths,
         Err(error) => return vec![finding("checkpoints", Health::Damaged, failure::describe(&error))],
     };
     let mut findings: Vec<Finding> =
-        paths.iter().map(|path| one_checkpoint(path, network.as_deref_mut(), &paths)).collect();
+        paths.iter().map(|path| one_checkpoint(path, engine.as_deref_mut(), &paths)).collect();
     if findings.is_empty() {
         findings.push(finding("checkpoints", Health::Whole, "none yet"));
     }
@@ -185,11 +182,11 @@ fn checkpoints(run: &RunDir, mut network: Option<&mut (Cnn, Adam)>) -> Vec<Findi
     findings
 }
 
-fn one_checkpoint(path: &Path, network: Option<&mut (Cnn, Adam)>, all: &[PathBuf]) -> Finding {
+fn one_checkpoint(path: &Path, engine: Option<&mut Engine>, all: &[PathBuf]) -> Finding {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let read = Checkpoint::read(path).and_then(|checkpoint| {
-        if let Some((cnn, adam)) = network {
-            checkpoint.load(cnn, adam)?;
+        if let Some(engine) = engine {
+            checkpoint.load(engine)?;
         }
         Ok(checkpoint.state)
     });

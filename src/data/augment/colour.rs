@@ -6,36 +6,45 @@
 use std::array::from_fn;
 use std::hint::select_unpredictable;
 
-use crate::data::PLANE;
-
-/// Planes R, G, B.
-pub type Planes = [[u8; PLANE]; 3];
+use super::Image;
 
 /// Pixels at a time: as many as the widest vector has bytes.
 pub const LANES: usize = 64;
 pub type Bytes = [u8; LANES];
 
+/// Pixels whose brightness is summed as u32: the sum of as many bytes cannot overflow it.
+const PIXELS_AT_ONCE: usize = 1 << 16;
+
 #[inline(always)]
-pub fn adjust_brightness(image: &mut Planes, factor: f32) {
-    for value in image.as_flattened_mut() {
+pub fn adjust_brightness(image: &mut Image, factor: f32) {
+    for value in image.pixels.iter_mut() {
         *value = blend(0, *value, factor);
     }
 }
 
 #[inline(always)]
-pub fn adjust_contrast(image: &mut Planes, factor: f32) {
-    let [r, g, b] = &*image;
-    let sum: u32 = r.iter().zip(g).zip(b).map(|((&r, &g), &b)| u32::from(luma(r, g, b))).sum();
-    let pixels = PLANE as u32;
+pub fn adjust_contrast(image: &mut Image, factor: f32) {
+    let sum: u64 = match image.rgb() {
+        Some([r, g, b]) => {
+            let chunks = r.chunks(PIXELS_AT_ONCE).zip(g.chunks(PIXELS_AT_ONCE)).zip(b.chunks(PIXELS_AT_ONCE));
+            let luma_of = |((r, g), b): ((&[u8], &[u8]), &[u8])| -> u32 {
+                r.iter().zip(g).zip(b).map(|((&r, &g), &b)| u32::from(luma(r, g, b))).sum()
+            };
+            chunks.map(|chunk| u64::from(luma_of(chunk))).sum()
+        }
+        None => image.pixels.iter().map(|&grey| u64::from(grey)).sum(),
+    };
+    let pixels = image.size.plane() as u64;
     let mean = ((sum + pixels / 2) / pixels) as u8;
-    for value in image.as_flattened_mut() {
+    for value in image.pixels.iter_mut() {
         *value = blend(mean, *value, factor);
     }
 }
 
+/// A grey image has none.
 #[inline(always)]
-pub fn adjust_saturation(image: &mut Planes, factor: f32) {
-    let [r, g, b] = image;
+pub fn adjust_saturation(image: &mut Image, factor: f32) {
+    let Some([r, g, b]) = image.rgb() else { return };
     for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
         let grey = luma(*r, *g, *b);
         *r = blend(grey, *r, factor);
@@ -44,15 +53,29 @@ pub fn adjust_saturation(image: &mut Planes, factor: f32) {
     }
 }
 
+/// A grey image has none.
 #[inline(always)]
-pub fn shift_hue(image: &mut Planes, turns: f32) {
+pub fn shift_hue(image: &mut Image, turns: f32) {
+    let Some(planes) = image.rgb() else { return };
     // Truncated towards zero, then modulo 256: as numpy does it.
     let shift = (f64::from(turns) * 255.0) as i32 as u8;
-    let [r, g, b] = image.each_mut().map(|plane| plane.as_chunks_mut::<LANES>().0);
-    for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
-        let [h, s, v] = rgb_to_hsv([r, g, b]);
+    let shifted = |colours: [&Bytes; 3]| {
+        let [h, s, v] = rgb_to_hsv(colours);
         let h = h.map(|h| h.wrapping_add(shift));
-        [*r, *g, *b] = hsv_to_rgb([&h, &s, &v]);
+        hsv_to_rgb([&h, &s, &v])
+    };
+    let [(r, r_rest), (g, g_rest), (b, b_rest)] = planes.map(|plane| plane.as_chunks_mut::<LANES>());
+    for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
+        [*r, *g, *b] = shifted([r, g, b]);
+    }
+    // What does not fill a vector.
+    let rest = [r_rest, g_rest, b_rest];
+    let mut padded = [[0; LANES]; 3];
+    for (padded, rest) in padded.iter_mut().zip(&rest) {
+        padded[..rest.len()].copy_from_slice(rest);
+    }
+    for (rest, shifted) in rest.into_iter().zip(shifted(padded.each_ref())) {
+        rest.copy_from_slice(&shifted[..rest.len()]);
     }
 }
 

@@ -1,32 +1,32 @@
 //! The transforms a pixel at a time, in the arithmetic of Pillow's sources: what the vectors are compared with.
 
 use super::{Augmentation, Jitter, covered};
-use crate::data::{IMAGE_BYTES, PLANE, SIDE};
+use crate::data::info::ImageSize;
 
 /// As [`Augmentation::apply`].
-pub fn apply(augmentation: &Augmentation, src: &[u8], dst: &mut [u8]) {
-    let mut image = [0; IMAGE_BYTES];
-    crop_and_flip(augmentation, src, &mut image);
+pub fn apply(augmentation: &Augmentation, size: ImageSize, src: &[u8], dst: &mut [u8]) {
+    let mut image = vec![0; src.len()];
+    crop_and_flip(augmentation, size, src, &mut image);
     for jitter in augmentation.jitter.iter().flatten() {
         match *jitter {
             Jitter::Brightness(factor) => adjust_brightness(&mut image, factor),
-            Jitter::Contrast(factor) => adjust_contrast(&mut image, factor),
-            Jitter::Saturation(factor) => adjust_saturation(&mut image, factor),
-            Jitter::Hue(turns) => shift_hue(&mut image, turns),
+            Jitter::Contrast(factor) => adjust_contrast(&mut image, size, factor),
+            Jitter::Saturation(factor) => adjust_saturation(&mut image, size, factor),
+            Jitter::Hue(turns) => shift_hue(&mut image, size, turns),
         }
     }
-    rotate(&image, dst, augmentation.angle_degrees);
+    rotate(&image, size, dst, augmentation.angle_degrees);
 }
 
 /// `dst` holds zeros.
-fn crop_and_flip(augmentation: &Augmentation, src: &[u8], dst: &mut [u8; IMAGE_BYTES]) {
-    let rows = covered(augmentation.crop_top);
-    let columns = covered(augmentation.crop_left);
+fn crop_and_flip(augmentation: &Augmentation, size: ImageSize, src: &[u8], dst: &mut [u8]) {
+    let rows = covered(augmentation.crop_top, size.height);
+    let columns = covered(augmentation.crop_left, size.width);
     let from = |to: usize, shift: i32| (to as i32 + shift) as usize;
-    for (src, dst) in src.chunks_exact(PLANE).zip(dst.chunks_exact_mut(PLANE)) {
+    for (src, dst) in src.chunks_exact(size.plane()).zip(dst.chunks_exact_mut(size.plane())) {
         for y in rows.clone() {
-            let src = &src[from(y, augmentation.crop_top) * SIDE..][..SIDE];
-            let dst = &mut dst[y * SIDE..][..SIDE];
+            let src = &src[from(y, augmentation.crop_top) * size.width..][..size.width];
+            let dst = &mut dst[y * size.width..][..size.width];
             if !columns.is_empty() {
                 let first = from(columns.start, augmentation.crop_left);
                 dst[columns.clone()].copy_from_slice(&src[first..][..columns.len()]);
@@ -48,32 +48,33 @@ fn luma(r: u8, g: u8, b: u8) -> u8 {
     ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
 }
 
-type Planes<'a> = (&'a mut [u8], &'a mut [u8], &'a mut [u8]);
-
-fn planes(image: &mut [u8; IMAGE_BYTES]) -> Planes<'_> {
-    let (r, rest) = image.split_at_mut(PLANE);
-    let (g, b) = rest.split_at_mut(PLANE);
-    (r, g, b)
+/// Planes R, G and B, if it is a colour image.
+fn planes(image: &mut [u8], size: ImageSize) -> Option<[&mut [u8]; 3]> {
+    let (r, rest) = image.split_at_mut_checked(size.plane())?;
+    let (g, b) = rest.split_at_mut_checked(size.plane())?;
+    Some([r, g, b])
 }
 
-fn adjust_brightness(image: &mut [u8; IMAGE_BYTES], factor: f32) {
+fn adjust_brightness(image: &mut [u8], factor: f32) {
     for value in image {
         *value = blend(0, *value, factor);
     }
 }
 
-fn adjust_contrast(image: &mut [u8; IMAGE_BYTES], factor: f32) {
-    let (r, g, b) = planes(image);
-    let sum: u32 = r.iter().zip(&*g).zip(&*b).map(|((&r, &g), &b)| u32::from(luma(r, g, b))).sum();
-    let pixels = PLANE as u32;
+fn adjust_contrast(image: &mut [u8], size: ImageSize, factor: f32) {
+    let sum: u32 = match planes(image, size) {
+        Some([r, g, b]) => r.iter().zip(&*g).zip(&*b).map(|((&r, &g), &b)| u32::from(luma(r, g, b))).sum(),
+        None => image.iter().map(|&grey| u32::from(grey)).sum(),
+    };
+    let pixels = size.plane() as u32;
     let mean = ((sum + pixels / 2) / pixels) as u8;
     for value in image {
         *value = blend(mean, *value, factor);
     }
 }
 
-fn adjust_saturation(image: &mut [u8; IMAGE_BYTES], factor: f32) {
-    let (r, g, b) = planes(image);
+fn adjust_saturation(image: &mut [u8], size: ImageSize, factor: f32) {
+    let Some([r, g, b]) = planes(image, size) else { return };
     for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
         let grey = luma(*r, *g, *b);
         *r = blend(grey, *r, factor);
@@ -82,10 +83,10 @@ fn adjust_saturation(image: &mut [u8; IMAGE_BYTES], factor: f32) {
     }
 }
 
-fn shift_hue(image: &mut [u8; IMAGE_BYTES], turns: f32) {
+fn shift_hue(image: &mut [u8], size: ImageSize, turns: f32) {
+    let Some([r, g, b]) = planes(image, size) else { return };
     // Truncated towards zero, then modulo 256: as numpy does it.
     let shift = (f64::from(turns) * 255.0) as i32 as u8;
-    let (r, g, b) = planes(image);
     for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
         let (h, s, v) = rgb_to_hsv(*r, *g, *b);
         (*r, *g, *b) = hsv_to_rgb(h.wrapping_add(shift), s, v);
@@ -138,35 +139,30 @@ pub fn hsv_to_rgb(h: u8, s: u8, v: u8) -> (u8, u8, u8) {
 }
 
 /// `Image.rotate` with nearest neighbour and its fixed-point `affine_fixed`, about the centre of the image.
-fn rotate(src: &[u8; IMAGE_BYTES], dst: &mut [u8], degrees: f32) {
+fn rotate(src: &[u8], size: ImageSize, dst: &mut [u8], degrees: f32) {
     if degrees == 0.0 {
         dst.copy_from_slice(src);
         return;
     }
+    let ImageSize { height, width, .. } = size;
     let radians = -f64::from(degrees).rem_euclid(360.0).to_radians();
     let rounded = |value: f64| (value * 1e15).round() / 1e15;
     let (cos, sin) = (rounded(radians.cos()), rounded(radians.sin()));
-    let centre = SIDE as f64 / 2.0;
+    let (centre_x, centre_y) = (width as f64 / 2.0, height as f64 / 2.0);
     let fixed = |value: f64| (value * 65536.0 + 0.5).floor() as i32;
     let (step_x, step_y) = (fixed(cos), fixed(-sin));
     let (row_step_x, row_step_y) = (fixed(sin), fixed(cos));
     // The source of the centre of the first pixel.
-    let mut row_x = fixed((-cos * centre - sin * centre + centre) + cos * 0.5 + sin * 0.5);
-    let mut row_y = fixed((sin * centre - cos * centre + centre) + -sin * 0.5 + cos * 0.5);
-
-    let (dst_r, rest) = dst.split_at_mut(PLANE);
-    let (dst_g, dst_b) = rest.split_at_mut(PLANE);
-    for y in 0..SIDE {
+    let mut row_x = fixed((-cos * centre_x - sin * centre_y + centre_x) + cos * 0.5 + sin * 0.5);
+    let mut row_y = fixed((sin * centre_x - cos * centre_y + centre_y) + -sin * 0.5 + cos * 0.5);
+    for row in 0..height {
         let (mut x_fixed, mut y_fixed) = (row_x, row_y);
-        for at in y * SIDE..(y + 1) * SIDE {
+        for column in 0..width {
             // A negative coordinate becomes a large one, and is outside as well.
             let (x, y) = ((x_fixed >> 16) as usize, (y_fixed >> 16) as usize);
-            let inside = x < SIDE && y < SIDE;
-            let from = if inside { y * SIDE + x } else { 0 };
-            let keep = u8::from(inside).wrapping_neg();
-            dst_r[at] = src[from] & keep;
-            dst_g[at] = src[PLANE + from] & keep;
-            dst_b[at] = src[2 * PLANE + from] & keep;
+            for (src, dst) in src.chunks_exact(size.plane()).zip(dst.chunks_exact_mut(size.plane())) {
+                dst[row * width + column] = if x < width && y < height { src[y * width + x] } else { 0 };
+            }
             x_fixed += step_x;
             y_fixed += step_y;
         }

@@ -81,7 +81,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(3000))]
+        #![proptest_config(crate::testing::property(3000))]
 
         #[test]
         fn no_bytes_panic_and_only_a_command_is_one(

@@ -1,24 +1,28 @@
-//! Channels whose ReLU never fires: what they once told the network is lost.
+//! Channels whose ReLU is active for no image: the network has lost them.
 
+use super::detector::{Detector, EpochResult, Settings};
 use super::hysteresis::{Hysteresis, Level};
+
+pub fn detector(settings: &Settings) -> Option<Box<dyn Detector>> {
+    let channels = settings.config.alarms.dead_channels;
+    (channels > 0).then(|| Box::new(DeadChannels::new(channels)) as _)
+}
 
 /// Channels of a block that are named.
 const NAMED: usize = 8;
 
-#[derive(Debug)]
-pub struct DeadChannels {
+struct DeadChannels {
     channels: usize,
     hysteresis: Hysteresis,
 }
 
 impl DeadChannels {
-    /// So many of the network are alarming.
-    pub fn new(channels: usize) -> Self {
+    /// This many of the network are alarming.
+    fn new(channels: usize) -> Self {
         Self { channels, hysteresis: Hysteresis::default() }
     }
 
-    /// Takes the dead channels of each block, from 0; gives what to say if they are alarming.
-    pub fn observe(&mut self, dead: &[Vec<usize>]) -> Option<String> {
+    fn observe(&mut self, dead: &[Vec<usize>]) -> Option<String> {
         let level = match dead.iter().map(Vec::len).sum() {
             0 => Level::Calm,
             count if count >= self.channels => Level::Alarming,
@@ -29,6 +33,12 @@ impl DeadChannels {
             let blocks: Vec<String> = blocks.map(|(block, channels)| describe(block, channels)).collect();
             format!("never active in the evaluation: {} (alarms.dead_channels)", blocks.join("; "))
         })
+    }
+}
+
+impl Detector for DeadChannels {
+    fn after_epoch(&mut self, epoch: &EpochResult) -> Option<String> {
+        self.observe(epoch.dead_channels)
     }
 }
 
@@ -47,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_named_once_until_all_fire_again() {
+    fn they_are_named_once_until_all_are_active_again() {
         let mut detector = DeadChannels::new(2);
         let none = [vec![], vec![], vec![]];
         let one = [vec![], vec![3], vec![]];

@@ -2,15 +2,22 @@
 
 use std::collections::VecDeque;
 
+use super::super::recorder::StepResult;
+use super::detector::{Detector, Settings};
 use super::hysteresis::{Hysteresis, Level};
+use crate::run::log::Room;
+
+pub fn detector(settings: &Settings) -> Option<Box<dyn Detector>> {
+    let factor = settings.config.alarms.gradient_spike;
+    (factor > 0.0).then(|| Box::new(GradientSpike::new(factor)) as _)
+}
 
 /// Steps whose median is the usual norm.
 const MEMORY: usize = 200;
 /// Steps that make a median, and that must be calm before the next alarm.
 const FEW: usize = 50;
 
-#[derive(Debug)]
-pub struct GradientSpike {
+struct GradientSpike {
     factor: f64,
     norms: VecDeque<f32>,
     calm_steps: usize,
@@ -19,12 +26,11 @@ pub struct GradientSpike {
 
 impl GradientSpike {
     /// `factor` times the median is a spike.
-    pub fn new(factor: f64) -> Self {
+    fn new(factor: f64) -> Self {
         Self { factor, norms: VecDeque::new(), calm_steps: 0, hysteresis: Hysteresis::default() }
     }
 
-    /// Takes the norm of a step; gives what to say if it is alarming.
-    pub fn observe(&mut self, norm: f32) -> Option<String> {
+    fn observe(&mut self, norm: f32) -> Option<String> {
         let median = (self.norms.len() >= FEW).then(|| self.median()).filter(|&median| median > 0.0);
         if self.norms.len() == MEMORY {
             self.norms.pop_front();
@@ -47,6 +53,12 @@ impl GradientSpike {
         let mut norms: Vec<f32> = self.norms.iter().copied().collect();
         let middle = norms.len() / 2;
         f64::from(*norms.select_nth_unstable_by(middle, f32::total_cmp).1)
+    }
+}
+
+impl Detector for GradientSpike {
+    fn after_step(&mut self, step: &StepResult, _room: Room) -> Option<String> {
+        self.observe(step.gradient_norm)
     }
 }
 

@@ -1,5 +1,7 @@
 //! An alarm is raised once, until what it is about has passed.
 
+use serde::{Deserialize, Serialize};
+
 /// What a detector sees now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -9,7 +11,8 @@ pub enum Level {
     Calm,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Hysteresis {
     #[default]
     Down,

@@ -1,8 +1,10 @@
-//! What is wrong with a run, or may be, and does not end it. Each detector takes numbers and no clock, and speaks up once
-//! until what it saw has passed. Those that count epochs go on with what the log says of the trainers before; the others
-//! know only what this one has seen.
+//! Non-fatal alarms about a run: each is raised once, and again only after its cause has cleared. Those that count epochs
+//! go on from the checkpoint; the others know what this trainer has seen.
+//!
+//! A new alarm is a file beside these, a line in [`DETECTORS`], and a kind in the log.
 
 mod dead_channels;
+mod detector;
 mod disk_nearly_full;
 mod gradient_spike;
 mod hysteresis;
@@ -10,108 +12,92 @@ mod overfitting;
 mod plateau;
 mod throughput_collapse;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use anyhow::Result;
+use serde_json::Value;
 
-use self::dead_channels::DeadChannels;
-use self::disk_nearly_full::DiskNearlyFull;
-use self::gradient_spike::GradientSpike;
+pub use self::detector::EpochResult;
+use self::detector::{Detector, Settings};
 use self::hysteresis::{Hysteresis, Level};
-use self::overfitting::Overfitting;
-use self::plateau::Plateau;
-use self::throughput_collapse::ThroughputCollapse;
 use super::recorder::StepResult;
-use crate::config::{Config, ScheduleKind};
+use crate::config::Config;
 use crate::run::dir::RunDir;
 use crate::run::event::{AlarmKind, EpochDone};
 use crate::run::log::Room;
 
-/// Training time between two looks at the disk within an epoch.
-const DISK_INTERVAL_SECS: f64 = 30.0;
-/// The room below which a disk is nearly full, if the configuration does not say: for so many checkpoints, and this much.
-const CHECKPOINTS_OF_ROOM: u64 = 3;
-const LEAST_ROOM: u64 = 1 << 30;
+/// Makes a detector, unless the configuration switches it off.
+type NewDetector = fn(&Settings) -> Option<Box<dyn Detector>>;
 
-/// What there is to say.
+/// In the order in which they are shown what happens.
+const DETECTORS: [(AlarmKind, NewDetector); 6] = [
+    (AlarmKind::GradientSpike, gradient_spike::detector),
+    (AlarmKind::ThroughputCollapse, throughput_collapse::detector),
+    (AlarmKind::DeadChannels, dead_channels::detector),
+    (AlarmKind::Overfitting, overfitting::detector),
+    (AlarmKind::Plateau, plateau::detector),
+    (AlarmKind::DiskNearlyFull, disk_nearly_full::detector),
+];
+
+/// Alarms and their messages.
 pub type Raised = Vec<(AlarmKind, String)>;
+
+/// What the detectors that count epochs have counted.
+pub type Counters = BTreeMap<AlarmKind, Value>;
 
 /// The detectors that the configuration asks for.
 pub struct Alarms {
-    dir: RunDir,
-    gradient_spike: Option<GradientSpike>,
-    dead_channels: Option<DeadChannels>,
-    overfitting: Option<Overfitting>,
-    plateau: Option<Plateau>,
-    throughput_collapse: Option<ThroughputCollapse>,
-    disk_nearly_full: Option<DiskNearlyFull>,
-    secs_since_disk: f64,
-    /// A checkpoint, a probe could not be saved.
-    unsaved: HashMap<AlarmKind, Hysteresis>,
+    detectors: Vec<(AlarmKind, Box<dyn Detector>)>,
+    /// Whether a checkpoint or a probe could not be saved.
+    unsaved: BTreeMap<AlarmKind, Hysteresis>,
 }
 
 impl Alarms {
     pub fn new(config: &Config, dir: &RunDir, checkpoint_bytes: u64) -> Self {
-        let (alarms, schedule) = (&config.alarms, &config.schedule);
-        let floor = (schedule.kind == ScheduleKind::Plateau && schedule.min_learning_rate > 0.0)
-            .then_some(schedule.min_learning_rate);
-        let room = alarms.disk_free_bytes.unwrap_or(LEAST_ROOM.max(CHECKPOINTS_OF_ROOM * checkpoint_bytes));
-        Self {
-            dir: dir.clone(),
-            gradient_spike: (alarms.gradient_spike > 0.0).then(|| GradientSpike::new(alarms.gradient_spike)),
-            dead_channels: (alarms.dead_channels > 0).then(|| DeadChannels::new(alarms.dead_channels)),
-            overfitting: (alarms.overfitting_epochs > 0).then(|| Overfitting::new(alarms.overfitting_epochs)),
-            plateau: (alarms.plateau_epochs > 0)
-                .then(|| Plateau::new(alarms.plateau_epochs, schedule.threshold, floor)),
-            throughput_collapse: (alarms.throughput_collapse > 0.0)
-                .then(|| ThroughputCollapse::new(alarms.throughput_collapse)),
-            disk_nearly_full: (room > 0).then(|| DiskNearlyFull::new(room)),
-            // Before the first step already.
-            secs_since_disk: DISK_INTERVAL_SECS,
-            unsaved: HashMap::new(),
+        let settings = Settings { config, dir, checkpoint_bytes };
+        let detectors = DETECTORS.iter().filter_map(|(kind, new)| Some((*kind, new(&settings)?))).collect();
+        Self { detectors, unsaved: BTreeMap::new() }
+    }
+
+    /// To be saved with a checkpoint.
+    pub fn counters(&self) -> Counters {
+        self.detectors.iter().filter_map(|(kind, detector)| Some((*kind, detector.counters()?))).collect()
+    }
+
+    /// Counts on from a checkpoint.
+    pub fn restore(&mut self, counters: &Counters) {
+        for (kind, detector) in &mut self.detectors {
+            if let Some(counters) = counters.get(kind)
+                && let Err(error) = detector.restore(counters)
+            {
+                tracing::warn!("{}: counts epochs anew: {error}", kind.name());
+            }
         }
     }
 
-    /// Takes the epochs of the trainers before this one, so that counting goes on; what they said is not said again.
-    /// `learning_rate`: of the epoch after the last of them.
-    pub fn restore(&mut self, epochs: &[EpochDone], learning_rate: f64) {
+    /// Counts on from the epochs in the log, for a checkpoint that has no counters. `learning_rate`: of the epoch after the
+    /// last of them. What was said of them is not said again.
+    pub fn replay(&mut self, epochs: &[EpochDone], learning_rate: f64) {
         let learning_rates = epochs.iter().skip(1).map(|next| next.learning_rate).chain([learning_rate]);
-        for (epoch, learning_rate) in epochs.iter().zip(learning_rates) {
-            self.count(epoch, learning_rate);
+        for (done, next_learning_rate) in epochs.iter().zip(learning_rates) {
+            let epoch = EpochResult { done, dead_channels: &[], next_learning_rate };
+            for (_, detector) in self.detectors.iter_mut().filter(|(_, detector)| detector.counters().is_some()) {
+                let _ = detector.after_epoch(&epoch);
+            }
         }
     }
 
-    /// `room`: a log that is short of it is reason enough to look at the disk.
     pub fn after_step(&mut self, step: &StepResult, room: Room) -> Raised {
-        let mut raised = Raised::new();
-        say(&mut raised, AlarmKind::GradientSpike, &mut self.gradient_spike, |alarm| alarm.observe(step.gradient_norm));
-        say(&mut raised, AlarmKind::ThroughputCollapse, &mut self.throughput_collapse, |alarm| {
-            alarm.observe(step.samples, step.train_secs)
-        });
-        self.secs_since_disk += step.train_secs;
-        if self.secs_since_disk >= DISK_INTERVAL_SECS || room == Room::Short {
-            self.look_at_disk(&mut raised);
-        }
-        raised
+        self.ask(|detector| detector.after_step(step, room))
     }
 
-    /// `dead`: the channels of each block that did not fire in the epoch's evaluation; `learning_rate`: of the next epoch.
-    pub fn after_epoch(&mut self, epoch: &EpochDone, dead: &[Vec<usize>], learning_rate: f64) -> Raised {
-        let mut raised = Raised::new();
-        say(&mut raised, AlarmKind::DeadChannels, &mut self.dead_channels, |alarm| alarm.observe(dead));
-        raised.extend(self.count(epoch, learning_rate));
-        self.look_at_disk(&mut raised);
-        raised
+    pub fn after_epoch(&mut self, epoch: &EpochResult) -> Raised {
+        self.ask(|detector| detector.after_epoch(epoch))
     }
 
-    /// What is counted in epochs.
-    fn count(&mut self, epoch: &EpochDone, learning_rate: f64) -> Raised {
-        let mut raised = Raised::new();
-        say(&mut raised, AlarmKind::Overfitting, &mut self.overfitting, |alarm| {
-            alarm.observe(epoch.train_loss, epoch.test_loss)
-        });
-        say(&mut raised, AlarmKind::Plateau, &mut self.plateau, |alarm| alarm.observe(epoch.test_loss, learning_rate));
-        raised
+    fn ask(&mut self, mut question: impl FnMut(&mut dyn Detector) -> Option<String>) -> Raised {
+        let detectors = self.detectors.iter_mut();
+        detectors.filter_map(|(kind, detector)| Some((*kind, question(detector.as_mut())?))).collect()
     }
 
     /// Whether a checkpoint or probe could be saved: the next failure in a row is no news.
@@ -129,26 +115,6 @@ impl Alarms {
             }
         }
     }
-
-    fn look_at_disk(&mut self, raised: &mut Raised) {
-        self.secs_since_disk = 0.0;
-        if self.disk_nearly_full.is_none() {
-            return;
-        }
-        match self.dir.free_bytes() {
-            Ok(free) => say(raised, AlarmKind::DiskNearlyFull, &mut self.disk_nearly_full, |alarm| alarm.observe(free)),
-            Err(error) => tracing::warn!("cannot tell how much room {} has: {error}", self.dir.path().display()),
-        }
-    }
-}
-
-fn say<D>(
-    raised: &mut Raised,
-    kind: AlarmKind,
-    detector: &mut Option<D>,
-    observe: impl FnOnce(&mut D) -> Option<String>,
-) {
-    raised.extend(detector.as_mut().and_then(observe).map(|message| (kind, message)));
 }
 
 #[cfg(test)]
@@ -156,7 +122,6 @@ mod tests {
     use anyhow::anyhow;
 
     use super::*;
-    use crate::run::step_time::StepTime;
 
     #[test]
     fn a_failure_to_save_is_told_once_until_one_succeeds() {
@@ -187,8 +152,12 @@ mod tests {
         }
     }
 
+    fn result(done: &EpochDone, next_learning_rate: f64) -> EpochResult<'_> {
+        EpochResult { done, dead_channels: &[], next_learning_rate }
+    }
+
     #[test]
-    fn whoever_takes_up_a_run_counts_on_and_says_nothing_twice() {
+    fn a_resumed_run_counts_on_and_says_nothing_twice() {
         let mut config = Config::default();
         (config.alarms.overfitting_epochs, config.alarms.plateau_epochs) = (3, 4);
         config.alarms.disk_free_bytes = Some(0);
@@ -196,15 +165,22 @@ mod tests {
             (0..9).map(|number| epoch(1 + number, 2.0 - 0.1 * number as f64, 1.0 + 0.1 * number as f64)).collect();
         let new = || Alarms::new(&config, &RunDir::at("/nowhere"), 1);
         let mut whole = new();
-        let of_epoch: Vec<Raised> = epochs.iter().map(|epoch| whole.after_epoch(epoch, &[], 1e-3)).collect();
+        let of_epoch: Vec<Raised> = epochs.iter().map(|epoch| whole.after_epoch(&result(epoch, 1e-3))).collect();
         let kinds: Vec<Vec<AlarmKind>> =
             of_epoch.iter().map(|raised| raised.iter().map(|(kind, _)| *kind).collect()).collect();
         assert_eq!((&kinds[3], &kinds[4]), (&vec![AlarmKind::Overfitting], &vec![AlarmKind::Plateau]));
-        for seen in 0..epochs.len() {
-            let mut later = new();
-            later.restore(&epochs[..seen], 1e-3);
-            let after: Vec<Raised> = epochs[seen..].iter().map(|epoch| later.after_epoch(epoch, &[], 1e-3)).collect();
-            assert_eq!(after, of_epoch[seen..], "after {seen} epochs");
+        for (seen, of_log) in (0..epochs.len()).flat_map(|seen| [(seen, true), (seen, false)]) {
+            let (mut earlier, mut later) = (new(), new());
+            if of_log {
+                later.replay(&epochs[..seen], 1e-3);
+            } else {
+                epochs[..seen].iter().for_each(|epoch| drop(earlier.after_epoch(&result(epoch, 1e-3))));
+                let saved = serde_json::to_string(&earlier.counters()).expect("JSON");
+                later.restore(&serde_json::from_str(&saved).expect("counters"));
+            }
+            let after: Vec<Raised> =
+                epochs[seen..].iter().map(|epoch| later.after_epoch(&result(epoch, 1e-3))).collect();
+            assert_eq!(after, of_epoch[seen..], "after {seen} epochs, of the log: {of_log}");
         }
     }
 
@@ -215,34 +191,7 @@ mod tests {
         config.alarms.disk_free_bytes = Some(0);
         let epochs = [epoch(1, 2.0, 1.0), EpochDone { learning_rate: 1e-4, ..epoch(2, 1.9, 0.9) }];
         let mut alarms = Alarms::new(&config, &RunDir::at("/nowhere"), 1);
-        alarms.restore(&epochs, 1e-4);
-        assert_eq!(alarms.after_epoch(&epoch(3, 1.8, 0.8), &[], 1e-4), []);
-    }
-
-    fn step_raises_disk(alarms: &mut Alarms, room: Room) -> bool {
-        let step = StepResult {
-            epoch: 1,
-            step: 1,
-            loss: 1.0,
-            gradient_norm: 1.0,
-            correct: 0,
-            samples: 64,
-            time: StepTime::default(),
-            train_secs: 0.01,
-        };
-        alarms.after_step(&step, room).iter().any(|(kind, _)| *kind == AlarmKind::DiskNearlyFull)
-    }
-
-    #[test]
-    fn the_disk_is_looked_at_before_the_first_step_and_at_once_when_the_log_is_short_of_room() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let mut config = Config::default();
-        config.alarms.disk_free_bytes = Some(1 << 60);
-        let mut alarms = Alarms::new(&config, &RunDir::at(dir.path()), 1);
-        assert!(step_raises_disk(&mut alarms, Room::Reserved), "before the first step");
-        alarms = Alarms::new(&config, &RunDir::at(dir.path()), 1);
-        alarms.secs_since_disk = 0.0;
-        assert!(!step_raises_disk(&mut alarms, Room::Reserved), "not yet");
-        assert!(step_raises_disk(&mut alarms, Room::Short));
+        alarms.replay(&epochs, 1e-4);
+        assert_eq!(alarms.after_epoch(&result(&epoch(3, 1.8, 0.8), 1e-4)), []);
     }
 }

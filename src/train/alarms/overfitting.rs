@@ -1,10 +1,24 @@
 //! The test loss rises while the train loss falls.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::detector::{Detector, EpochResult, Settings};
 use super::hysteresis::{Hysteresis, Level};
 
-#[derive(Debug)]
-pub struct Overfitting {
+pub fn detector(settings: &Settings) -> Option<Box<dyn Detector>> {
+    let epochs = settings.config.alarms.overfitting_epochs;
+    (epochs > 0).then(|| Box::new(Overfitting::new(epochs)) as _)
+}
+
+struct Overfitting {
+    /// This many in a row are alarming.
     epochs: u32,
+    counters: Counters,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Counters {
     /// Train and test loss.
     last: Option<(f64, f64)>,
     /// Epochs in a row in which the one fell and the other rose, and the test loss before them.
@@ -14,34 +28,48 @@ pub struct Overfitting {
 }
 
 impl Overfitting {
-    /// So many epochs in a row are alarming.
-    pub fn new(epochs: u32) -> Self {
-        Self { epochs, last: None, streak: 0, test_loss_before: 0.0, hysteresis: Hysteresis::default() }
+    fn new(epochs: u32) -> Self {
+        Self { epochs, counters: Counters::default() }
     }
 
-    /// Takes the losses of an epoch; gives what to say if they are alarming.
-    pub fn observe(&mut self, train_loss: f64, test_loss: f64) -> Option<String> {
-        let (last_train, last_test) = self.last.replace((train_loss, test_loss))?;
+    fn observe(&mut self, train_loss: f64, test_loss: f64) -> Option<String> {
+        let counters = &mut self.counters;
+        let (last_train, last_test) = counters.last.replace((train_loss, test_loss))?;
         if train_loss < last_train && test_loss > last_test {
-            if self.streak == 0 {
-                self.test_loss_before = last_test;
+            if counters.streak == 0 {
+                counters.test_loss_before = last_test;
             }
-            self.streak += 1;
+            counters.streak += 1;
         } else {
-            self.streak = 0;
+            counters.streak = 0;
         }
-        let level = match self.streak {
+        let level = match counters.streak {
             0 => Level::Calm,
             streak if streak >= self.epochs => Level::Alarming,
             _ => Level::Uneasy,
         };
-        self.hysteresis.raises(level).then(|| {
+        counters.hysteresis.raises(level).then(|| {
             format!(
                 "the test loss rose for {} epochs, from {:.4} to {test_loss:.4}, while the train loss fell \
                  (alarms.overfitting_epochs)",
-                self.streak, self.test_loss_before
+                counters.streak, counters.test_loss_before
             )
         })
+    }
+}
+
+impl Detector for Overfitting {
+    fn after_epoch(&mut self, epoch: &EpochResult) -> Option<String> {
+        self.observe(epoch.done.train_loss, epoch.done.test_loss)
+    }
+
+    fn counters(&self) -> Option<Value> {
+        serde_json::to_value(&self.counters).ok()
+    }
+
+    fn restore(&mut self, counters: &Value) -> serde_json::Result<()> {
+        self.counters = Counters::deserialize(counters)?;
+        Ok(())
     }
 }
 

@@ -1,47 +1,84 @@
 //! No improvement for long, or none to be had by a lower learning rate: for information.
 
-use super::hysteresis::{Hysteresis, Level};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-#[derive(Debug)]
-pub struct Plateau {
+use super::detector::{Detector, EpochResult, Settings};
+use super::hysteresis::{Hysteresis, Level};
+use crate::config::ScheduleKind;
+
+pub fn detector(settings: &Settings) -> Option<Box<dyn Detector>> {
+    let (epochs, schedule) = (settings.config.alarms.plateau_epochs, &settings.config.schedule);
+    let has_floor = schedule.kind == ScheduleKind::Plateau && schedule.min_learning_rate > 0.0;
+    let floor = has_floor.then_some(schedule.min_learning_rate);
+    (epochs > 0).then(|| Box::new(Plateau::new(epochs, schedule.threshold, floor)) as _)
+}
+
+struct Plateau {
+    /// This many without improvement are worth a word.
     epochs: u32,
     /// Relative, as in the schedule.
     threshold: f64,
     /// The learning rate below which the schedule does not go, if it has one.
     floor: Option<f64>,
-    best: f64,
+    counters: Counters,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Counters {
+    /// Test loss; None before the first epoch.
+    best: Option<f64>,
     epochs_since: u32,
     hysteresis: Hysteresis,
 }
 
 impl Plateau {
-    /// So many epochs without improvement are worth a word.
-    pub fn new(epochs: u32, threshold: f64, floor: Option<f64>) -> Self {
-        Self { epochs, threshold, floor, best: f64::INFINITY, epochs_since: 0, hysteresis: Hysteresis::default() }
+    fn new(epochs: u32, threshold: f64, floor: Option<f64>) -> Self {
+        Self { epochs, threshold, floor, counters: Counters::default() }
     }
 
-    /// Takes an epoch's test loss, and the learning rate of the next one; gives what there is to say.
-    pub fn observe(&mut self, test_loss: f64, learning_rate: f64) -> Option<String> {
-        if test_loss < self.best * (1.0 - self.threshold) || self.best.is_infinite() {
-            (self.best, self.epochs_since) = (test_loss, 0);
-        } else {
-            self.epochs_since += 1;
-        }
-        let at_floor = self.floor.is_some_and(|floor| learning_rate <= floor);
-        let level = match self.epochs_since {
+    fn observe(&mut self, test_loss: f64, next_learning_rate: f64) -> Option<String> {
+        let counters = &mut self.counters;
+        let best = match counters.best {
+            Some(best) if test_loss >= best * (1.0 - self.threshold) => {
+                counters.epochs_since += 1;
+                best
+            }
+            _ => {
+                (counters.best, counters.epochs_since) = (Some(test_loss), 0);
+                test_loss
+            }
+        };
+        let at_floor = self.floor.is_some_and(|floor| next_learning_rate <= floor);
+        let level = match counters.epochs_since {
             _ if at_floor => Level::Alarming,
             0 => Level::Calm,
             since if since >= self.epochs => Level::Alarming,
             _ => Level::Uneasy,
         };
-        self.hysteresis.raises(level).then(|| {
+        counters.hysteresis.raises(level).then(|| {
             if at_floor {
                 "the learning rate is at schedule.min_learning_rate: it will not be reduced any more".to_owned()
             } else {
-                let (epochs, best) = (self.epochs_since, self.best);
+                let epochs = counters.epochs_since;
                 format!("the test loss has not improved on {best:.4} for {epochs} epochs (alarms.plateau_epochs)")
             }
         })
+    }
+}
+
+impl Detector for Plateau {
+    fn after_epoch(&mut self, epoch: &EpochResult) -> Option<String> {
+        self.observe(epoch.done.test_loss, epoch.next_learning_rate)
+    }
+
+    fn counters(&self) -> Option<Value> {
+        serde_json::to_value(&self.counters).ok()
+    }
+
+    fn restore(&mut self, counters: &Value) -> serde_json::Result<()> {
+        self.counters = Counters::deserialize(counters)?;
+        Ok(())
     }
 }
 

@@ -2,7 +2,15 @@
 
 use std::collections::VecDeque;
 
+use super::super::recorder::StepResult;
+use super::detector::{Detector, Settings};
 use super::hysteresis::{Hysteresis, Level};
+use crate::run::log::Room;
+
+pub fn detector(settings: &Settings) -> Option<Box<dyn Detector>> {
+    let share = settings.config.alarms.throughput_collapse;
+    (share > 0.0).then(|| Box::new(ThroughputCollapse::new(share)) as _)
+}
 
 /// Training time that one speed is taken over: shorter lulls are no collapse.
 const WINDOW_SECS: f64 = 30.0;
@@ -10,8 +18,7 @@ const WINDOW_SECS: f64 = 30.0;
 const MEMORY: usize = 20;
 const FEW: usize = 3;
 
-#[derive(Debug)]
-pub struct ThroughputCollapse {
+struct ThroughputCollapse {
     share: f64,
     samples: u64,
     secs: f64,
@@ -22,12 +29,11 @@ pub struct ThroughputCollapse {
 
 impl ThroughputCollapse {
     /// Less than this share of the usual speed is alarming.
-    pub fn new(share: f64) -> Self {
+    fn new(share: f64) -> Self {
         Self { share, samples: 0, secs: 0.0, usual: VecDeque::new(), hysteresis: Hysteresis::default() }
     }
 
-    /// Takes the images and seconds of a step; gives what to say if training has become slow.
-    pub fn observe(&mut self, samples: u64, secs: f64) -> Option<String> {
+    fn observe(&mut self, samples: u64, secs: f64) -> Option<String> {
         self.samples += samples;
         self.secs += secs;
         if self.secs < WINDOW_SECS {
@@ -60,6 +66,12 @@ impl ThroughputCollapse {
         let mut speeds: Vec<f64> = self.usual.iter().copied().collect();
         let middle = speeds.len() / 2;
         (speeds.len() >= FEW).then(|| *speeds.select_nth_unstable_by(middle, f64::total_cmp).1)
+    }
+}
+
+impl Detector for ThroughputCollapse {
+    fn after_step(&mut self, step: &StepResult, _room: Room) -> Option<String> {
+        self.observe(step.samples, step.train_secs)
     }
 }
 

@@ -1,19 +1,20 @@
 //! The bundled sample of CIFAR-10, embedded in the binary, so that taper trains on a machine without any data.
 //!
-//! `samples/make_sample.rs` makes the files.
+//! `examples/make_sample.rs` makes the files.
 
 use anyhow::{Context, Result};
 
-use super::cifar::{RECORD_BYTES, parse_records};
-use super::{CLASSES, Dataset};
+use super::cifar::{CLASS_COUNT, RECORD_BYTES, parse_records};
+use crate::config::{DataConfig, DataSource};
+use crate::data::{Dataset, Source};
 
 /// The sample holds this many images of each class of the training set.
 pub const TRAIN_PER_CLASS: usize = 200;
 /// And this many of each class of the test set.
 pub const TEST_PER_CLASS: usize = 50;
 
-static TRAIN: &[u8] = include_bytes!("../../data/sample/train.bin");
-static TEST: &[u8] = include_bytes!("../../data/sample/test.bin");
+static TRAIN: &[u8] = include_bytes!("../../../data/sample/train.bin");
+static TEST: &[u8] = include_bytes!("../../../data/sample/test.bin");
 
 /// The training set and the test set: 2 000 and 500 images.
 ///
@@ -22,14 +23,28 @@ static TEST: &[u8] = include_bytes!("../../data/sample/test.bin");
 pub fn read() -> Result<(Dataset, Dataset)> {
     let part = |file, bytes: &[u8], per_class| {
         debug_assert_eq!(bytes.len() % RECORD_BYTES, 0);
-        parse_records(file, bytes, per_class * CLASSES.len()).context("taper was built with a damaged sample")
+        parse_records(file, bytes, per_class * CLASS_COUNT).context("taper was built with a damaged sample")
     };
     Ok((part("data/sample/train.bin", TRAIN, TRAIN_PER_CLASS)?, part("data/sample/test.bin", TEST, TEST_PER_CLASS)?))
 }
 
+/// As the data of a run that has no other.
+pub fn open(config: &DataConfig) -> Result<Source> {
+    let (train, test) = read()?;
+    let reason = match config.source {
+        DataSource::Sample => "as configured".to_owned(),
+        _ => format!("no CIFAR-10 under {}", config.dir.display()),
+    };
+    let (train_images, test_images) = (train.len(), test.len());
+    let notice = format!(
+        "bundled sample of {train_images} + {test_images} images ({reason}); `taper data fetch` gets all 60000"
+    );
+    Ok(Source { train, test, name: "CIFAR-10 sample".into(), origin: "built in".into(), notice: Some(notice) })
+}
+
 /// The first `per_class` images of each class, in the order of `dataset`.
 pub fn first_of_each_class(dataset: &Dataset, per_class: usize) -> Dataset {
-    let mut taken = [0; CLASSES.len()];
+    let mut taken = vec![0; dataset.info.classes.len()];
     let chosen: Vec<usize> = (0..dataset.len())
         .filter(|&index| {
             let taken = &mut taken[usize::from(dataset.labels[index])];
@@ -43,22 +58,22 @@ pub fn first_of_each_class(dataset: &Dataset, per_class: usize) -> Dataset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::cifar::sha256;
+    use crate::data::source::cifar::{IMAGE_BYTES, info, sha256};
 
     #[test]
     fn the_sample_is_the_one_that_the_readme_describes() {
         let (train, test) = read().unwrap();
         assert_eq!(train.class_counts(), [TRAIN_PER_CLASS; 10]);
         assert_eq!(test.class_counts(), [TEST_PER_CLASS; 10]);
-        let readme = include_str!("../../data/README.md");
+        let readme = include_str!("../../../data/README.md");
         assert!(readme.contains(&sha256(&train)) && readme.contains(&sha256(&test)));
     }
 
     #[test]
     fn the_first_of_each_class_are_taken_in_order() {
-        let mut dataset = Dataset::default();
+        let mut dataset = Dataset::new(info());
         for (index, label) in [3, 1, 3, 3, 1, 0].into_iter().enumerate() {
-            dataset.push(label, &[index as u8; super::super::IMAGE_BYTES]);
+            dataset.push(label, &[index as u8; IMAGE_BYTES]);
         }
         let chosen = first_of_each_class(&dataset, 2);
         assert_eq!(chosen.labels, [3, 1, 3, 1, 0]);

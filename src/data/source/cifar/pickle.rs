@@ -7,8 +7,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::cifar::{ReadError, check_label};
-use super::{Dataset, IMAGE_BYTES};
+use super::error::ReadError;
+use super::records::{IMAGE_BYTES, check_label, info};
+use crate::data::Dataset;
 
 /// Reads a batch of `images` images; `file` is for the error.
 ///
@@ -363,7 +364,7 @@ impl Batch<'_> {
     fn dataset(&self, images: usize) -> Result<Dataset, Fault> {
         let labels = self.labels(images)?;
         let images = self.images(images)?;
-        Ok(Dataset { images, labels })
+        Ok(Dataset::from_parts(info(), images, labels))
     }
 
     fn entry(&self, key: &str) -> Result<&Node, Fault> {
@@ -378,7 +379,7 @@ impl Batch<'_> {
         }
     }
 
-    fn labels(&self, images: usize) -> Result<Vec<u8>, Fault> {
+    fn labels(&self, images: usize) -> Result<Vec<u16>, Fault> {
         let node = self.entry("labels")?;
         let Value::List(items) = &node.value else {
             return fault(node.offset, "the labels are no list");
@@ -425,14 +426,14 @@ impl Batch<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse_records;
     use super::*;
-    use crate::data::cifar::parse_records;
     use proptest::prelude::*;
 
     // Made by tests/fixtures/cifar/make.py: four images, as the originals are pickled.
-    const PICKLE: &[u8] = include_bytes!("../../tests/fixtures/cifar/batch.pickle");
-    const FORTRAN: &[u8] = include_bytes!("../../tests/fixtures/cifar/batch_fortran.pickle");
-    const RECORDS: &[u8] = include_bytes!("../../tests/fixtures/cifar/batch.bin");
+    const PICKLE: &[u8] = include_bytes!("../../../../tests/fixtures/cifar/batch.pickle");
+    const FORTRAN: &[u8] = include_bytes!("../../../../tests/fixtures/cifar/batch_fortran.pickle");
+    const RECORDS: &[u8] = include_bytes!("../../../../tests/fixtures/cifar/batch.bin");
 
     fn problem(bytes: &[u8]) -> (u64, String) {
         match parse_batch("b", bytes, 4).unwrap_err() {
@@ -487,6 +488,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::property(256))]
         #[test]
         fn truncated_is_an_error_at_the_end(length in 0..PICKLE.len()) {
             let (offset, _) = problem(&PICKLE[..length]);

@@ -3,17 +3,26 @@
 //! A batch is read whole and checked whole: its length, every label, and that it is the right file at all. What is wrong
 //! is told with the file and the byte.
 
-use std::cell::Cell;
+mod archive;
+mod error;
+pub mod pickle;
+mod records;
+#[cfg(test)]
+pub(crate) mod tiny;
+
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
-use std::ops::Range;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
-use flate2::bufread::MultiGzDecoder;
-use sha2::{Digest, Sha256};
+use anyhow::Context;
 
-use super::{CLASSES, Dataset, IMAGE_BYTES, pickle};
+use self::archive::{MAX_BATCH_BYTES, check_size};
+pub(in crate::data) use self::archive::{first_member, read_tar_gz};
+pub use self::error::ReadError;
+use self::records::sha256_of;
+pub(in crate::data) use self::records::{CLASS_COUNT, check_label};
+pub use self::records::{IMAGE_BYTES, PLANE, RECORD_BYTES, info, parse_records, sha256, to_records};
+use crate::data::{Dataset, Source};
 
 /// The files of every layout, without their extension: five of training images, one of test images.
 pub const BATCHES: [&str; 6] =
@@ -22,12 +31,6 @@ pub const BATCHES: [&str; 6] =
 /// What is looked for in the data folder, in this order.
 pub const LAYOUT_NAMES: [&str; 4] =
     ["cifar-10-batches-bin", "cifar-10-batches-py", "cifar-10-binary.tar.gz", "cifar-10-python.tar.gz"];
-
-/// Bytes of a record of the binary layout: the label, then the image.
-pub const RECORD_BYTES: usize = 1 + IMAGE_BYTES;
-
-/// A pickled batch is 31 MB. No more than this is read of what claims to be one.
-const MAX_BATCH_BYTES: u64 = 64 << 20;
 
 /// What the published files hold.
 #[derive(Clone, Debug)]
@@ -63,22 +66,6 @@ impl Edition {
     }
 }
 
-/// Why a batch could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
-    #[error("{file}: there is no such file")]
-    Missing { file: String },
-    #[error("{file}: {reason}")]
-    Unreadable { file: String, reason: String },
-    #[error("{file}: byte {offset}: {problem}")]
-    Damaged {
-        file: String,
-        /// In the file, or in the archive's member where `file` names one.
-        offset: u64,
-        problem: String,
-    },
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// `data_batch_1.bin` and so on.
@@ -105,6 +92,25 @@ impl Layout {
 pub struct Found {
     pub path: PathBuf,
     pub layout: Layout,
+}
+
+/// Reads CIFAR-10 where [`find`] finds it.
+///
+/// # Errors
+/// It cannot be looked for, or what is there is damaged.
+pub fn open(dir: &Path) -> anyhow::Result<Option<Source>> {
+    let found = find(dir).with_context(|| format!("looking for CIFAR-10 under {}", dir.display()))?;
+    let Some(found) = found else { return Ok(None) };
+    let (train, test) = found.read().map_err(|error| found.advise(&error, dir))?;
+    let origin = found.path.display().to_string();
+    let changed = Edition::cifar10().changed(&train, &test);
+    let notice = (!changed.is_empty())
+        .then(|| format!("{} in {origin} not as published; `taper data inspect` tells more", changed.join(", ")));
+    Ok(Some(Source { train, test, name: "CIFAR-10".into(), origin, notice }))
+}
+
+pub fn advice() -> String {
+    format!("`taper data fetch` gets it, or copy one of {} there", LAYOUT_NAMES.join(", "))
 }
 
 /// Looks for CIFAR-10: the first of these that is there.
@@ -180,7 +186,7 @@ impl Found {
     }
 
     fn read_edition(&self, edition: &Edition) -> Result<(Dataset, Dataset), ReadError> {
-        let mut train = Dataset::with_capacity(5 * edition.images_per_batch);
+        let mut train = Dataset::new(info());
         let mut batches = self.read_batches(edition).into_iter();
         for batch in batches.by_ref().take(5) {
             train.append(&batch?);
@@ -214,62 +220,6 @@ impl Found {
     }
 }
 
-/// Reads `images` records of the binary layout; `file` is for the error.
-///
-/// # Errors
-/// Too few or too many bytes, or a label that is none.
-pub fn parse_records(file: &str, bytes: &[u8], images: usize) -> Result<Dataset, ReadError> {
-    let damaged =
-        |offset: usize, problem: String| ReadError::Damaged { file: file.into(), offset: offset as u64, problem };
-    let expected = images * RECORD_BYTES;
-    if bytes.len() < expected {
-        let problem = format!("the file ends here, but {images} images take {expected} bytes");
-        return Err(damaged(bytes.len(), problem));
-    }
-    if bytes.len() > expected {
-        let problem = format!("the file should end here, after {images} images: this is not a CIFAR-10 batch");
-        return Err(damaged(expected, problem));
-    }
-    let mut dataset = Dataset::with_capacity(images);
-    for (index, record) in bytes.chunks_exact(RECORD_BYTES).enumerate() {
-        check_label(record[0].into()).map_err(|problem| damaged(index * RECORD_BYTES, problem))?;
-        dataset.push(record[0], &record[1..]);
-    }
-    Ok(dataset)
-}
-
-/// The label as u8, or what is wrong with it.
-pub(super) fn check_label(label: i64) -> Result<u8, String> {
-    u8::try_from(label)
-        .ok()
-        .filter(|&label| usize::from(label) < CLASSES.len())
-        .ok_or_else(|| format!("label {label}, but labels go from 0 to {}", CLASSES.len() - 1))
-}
-
-/// SHA-256 of `dataset` as a file of the binary layout, in hexadecimal.
-pub fn sha256(dataset: &Dataset) -> String {
-    sha256_of(dataset, 0..dataset.len())
-}
-
-fn sha256_of(dataset: &Dataset, images: Range<usize>) -> String {
-    let mut hash = Sha256::new();
-    for index in images {
-        hash.update([dataset.labels[index]]);
-        hash.update(dataset.image(index));
-    }
-    format!("{:x}", hash.finalize())
-}
-
-/// `dataset` as a file of the binary layout.
-pub fn to_records(dataset: &Dataset) -> Vec<u8> {
-    let mut records = Vec::with_capacity(dataset.len() * RECORD_BYTES);
-    for (index, &label) in dataset.labels.iter().enumerate() {
-        records.push(label);
-        records.extend_from_slice(dataset.image(index));
-    }
-    records
-}
-
 fn read_file(path: &Path) -> Result<Vec<u8>, ReadError> {
     let file = path.display().to_string();
     let read = || {
@@ -285,105 +235,6 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ReadError> {
     })?;
     check_size(&file, &bytes)?;
     Ok(bytes)
-}
-
-fn check_size(file: &str, bytes: &[u8]) -> Result<(), ReadError> {
-    if bytes.len() as u64 <= MAX_BATCH_BYTES {
-        return Ok(());
-    }
-    let problem = "the file goes on, but a CIFAR-10 batch is half as long: this is something else".into();
-    Err(ReadError::Damaged { file: file.into(), offset: MAX_BATCH_BYTES, problem })
-}
-
-/// Counts what was used, so that an error in a compressed archive can name its byte.
-struct Counted {
-    inner: BufReader<File>,
-    count: Rc<Cell<u64>>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.count.set(self.count.get() + read as u64);
-        Ok(read)
-    }
-}
-
-impl BufRead for Counted {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.inner.fill_buf()
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.inner.consume(amount);
-        self.count.set(self.count.get() + amount as u64);
-    }
-}
-
-/// A .tar.gz, read from its start to its end.
-struct TarGz {
-    file: String,
-    archive: tar::Archive<MultiGzDecoder<Counted>>,
-    /// Bytes of the file that have been used.
-    count: Rc<Cell<u64>>,
-}
-
-impl TarGz {
-    fn open(path: &Path) -> Result<Self, ReadError> {
-        let file = path.display().to_string();
-        let opened = File::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => ReadError::Missing { file: file.clone() },
-            _ => ReadError::Unreadable { file: file.clone(), reason: format!("cannot be opened: {error}") },
-        })?;
-        let count = Rc::new(Cell::new(0));
-        let counted = Counted { inner: BufReader::with_capacity(1 << 16, opened), count: count.clone() };
-        Ok(Self { file, archive: tar::Archive::new(MultiGzDecoder::new(counted)), count })
-    }
-}
-
-fn broken(file: &str, count: &Cell<u64>, error: &io::Error) -> ReadError {
-    let problem = format!("the archive cannot be read beyond about here: {error}");
-    ReadError::Damaged { file: file.into(), offset: count.get(), problem }
-}
-
-/// Calls `visit` with the path and the contents of each regular file in a .tar.gz that `wanted` accepts.
-///
-/// # Errors
-/// The archive cannot be read to its end; what `visit` returns.
-pub(super) fn read_tar_gz(
-    path: &Path,
-    mut wanted: impl FnMut(&str) -> bool,
-    mut visit: impl FnMut(&str, Vec<u8>) -> Result<(), ReadError>,
-) -> Result<(), ReadError> {
-    let TarGz { file, mut archive, count } = TarGz::open(path)?;
-    let broken = |error: io::Error| broken(&file, &count, &error);
-    for entry in archive.entries().map_err(broken)? {
-        let mut entry = entry.map_err(broken)?;
-        let member = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        if !entry.header().entry_type().is_file() || !wanted(&member) {
-            continue;
-        }
-        let mut bytes = Vec::with_capacity(entry.size().min(MAX_BATCH_BYTES) as usize);
-        entry.by_ref().take(MAX_BATCH_BYTES + 1).read_to_end(&mut bytes).map_err(broken)?;
-        check_size(&format!("{file}: {member}"), &bytes)?;
-        visit(&member, bytes)?;
-    }
-    // What is left is padding, and the checksum of it all.
-    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(broken)?;
-    Ok(())
-}
-
-/// The path of the first member of a .tar.gz; empty where it has none.
-///
-/// # Errors
-/// It is no .tar.gz.
-pub(super) fn first_member(path: &Path) -> Result<String, ReadError> {
-    let TarGz { file, mut archive, count } = TarGz::open(path)?;
-    let broken = |error: io::Error| broken(&file, &count, &error);
-    match archive.entries().map_err(broken)?.next() {
-        Some(entry) => Ok(String::from_utf8_lossy(&entry.map_err(broken)?.path_bytes()).into_owned()),
-        None => Ok(String::new()),
-    }
 }
 
 fn read_archive(path: &Path, edition: &Edition) -> [Result<Dataset, ReadError>; 6] {
@@ -438,127 +289,6 @@ fn batch_of(member: &str) -> Option<(usize, Layout)> {
     Some((BATCHES.iter().position(|&batch| batch == stem)?, layout))
 }
 
-/// A tiny edition of four images to a batch, in every layout.
-#[cfg(test)]
-pub(crate) mod tiny {
-    use std::fs;
-    use std::ops::Range;
-
-    use super::*;
-    use crate::data::PLANE;
-
-    // Made by tests/fixtures/cifar/make.py.
-    const RECORDS: &[u8] = include_bytes!("../../tests/fixtures/cifar/batch.bin");
-    const PICKLE: &[u8] = include_bytes!("../../tests/fixtures/cifar/batch.pickle");
-
-    pub fn edition() -> Edition {
-        let sha256 = |batch| sha256(&parse_records("", &records(batch), 4).unwrap());
-        Edition { images_per_batch: 4, batch_sha256: std::array::from_fn(sha256) }
-    }
-
-    /// The labels tell the batches apart.
-    fn label(batch: usize, image: usize) -> u8 {
-        ((batch + image) % 10) as u8
-    }
-
-    pub fn records(batch: usize) -> Vec<u8> {
-        let mut records = RECORDS.to_vec();
-        for image in 0..4 {
-            records[image * RECORD_BYTES] = label(batch, image);
-        }
-        records
-    }
-
-    pub fn pickled(batch: usize) -> Vec<u8> {
-        let mut pickle = PICKLE.to_vec();
-        let labels = 2 + pickle.windows(5).position(|window| window == b"(K\x06K\x09").unwrap();
-        for image in 0..4 {
-            pickle[labels + 2 * image] = label(batch, image);
-        }
-        pickle
-    }
-
-    /// File names and contents.
-    pub fn files(layout: Layout) -> Vec<(String, Vec<u8>)> {
-        let contents = if layout == Layout::BinaryFolder { records } else { pickled };
-        BATCHES.iter().enumerate().map(|(index, batch)| (file_name(batch, layout), contents(index))).collect()
-    }
-
-    pub fn write_folder(folder: &Path, layout: Layout) {
-        fs::create_dir_all(folder).unwrap();
-        for (name, bytes) in files(layout) {
-            fs::write(folder.join(name), bytes).unwrap();
-        }
-    }
-
-    pub fn tar_gz(files: &[(String, Vec<u8>)]) -> Vec<u8> {
-        let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(vec![], flate2::Compression::fast()));
-        for (name, bytes) in files {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o644);
-            archive.append_data(&mut header, name, bytes.as_slice()).unwrap();
-        }
-        archive.into_inner().unwrap().finish().unwrap()
-    }
-
-    /// An archive as published: in a folder, in no order, with a file that is no batch.
-    pub fn archive(layout: Layout) -> Vec<u8> {
-        let mut files = files(layout);
-        files.rotate_left(2);
-        files.push(("readme.html".into(), b"<html>".to_vec()));
-        for (name, _) in &mut files {
-            *name = format!("cifar-10-batches/{name}");
-        }
-        tar_gz(&files)
-    }
-
-    /// A batch as a PNG, one image a row; the published ones are 1024 pixels wide.
-    pub fn sprite(batch: usize, width: usize) -> Vec<u8> {
-        let records = records(batch);
-        let mut pixels = vec![];
-        for record in records.chunks(RECORD_BYTES) {
-            let pixel = |at| [record[1 + at], record[1 + PLANE + at], record[1 + 2 * PLANE + at]];
-            pixels.extend((0..width).flat_map(pixel));
-        }
-        let mut png = vec![];
-        let mut encoder = png::Encoder::new(&mut png, width as u32, 4);
-        encoder.set_color(png::ColorType::Rgb);
-        let mut writer = encoder.write_header().unwrap();
-        writer.write_image_data(&pixels).unwrap();
-        writer.finish().unwrap();
-        png
-    }
-
-    pub fn npm_members() -> Vec<(String, Vec<u8>)> {
-        let labels = |batches: Range<usize>| {
-            let labels: Vec<u8> = batches.flat_map(|batch| (0..4).map(move |image| label(batch, image))).collect();
-            serde_json::to_vec(&labels).unwrap()
-        };
-        let mut members = vec![("package/package.json".to_string(), b"{}".to_vec())];
-        for (index, batch) in BATCHES.iter().enumerate() {
-            members.push((format!("package/{batch}.png"), sprite(index, PLANE)));
-        }
-        members.push(("package/test_lables.json".into(), labels(5..6)));
-        members.push(("package/train_lables.json".into(), labels(0..5)));
-        members
-    }
-
-    pub fn npm_package() -> Vec<u8> {
-        tar_gz(&npm_members())
-    }
-
-    /// Each layout, at its place under `dir`.
-    pub fn write_all_layouts(dir: &Path) {
-        write_folder(&dir.join(LAYOUT_NAMES[0]), Layout::BinaryFolder);
-        write_folder(dir, Layout::BinaryFolder);
-        write_folder(&dir.join(LAYOUT_NAMES[1]), Layout::PythonFolder);
-        write_folder(dir, Layout::PythonFolder);
-        fs::write(dir.join(LAYOUT_NAMES[2]), archive(Layout::BinaryFolder)).unwrap();
-        fs::write(dir.join(LAYOUT_NAMES[3]), archive(Layout::PythonFolder)).unwrap();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -587,7 +317,7 @@ mod tests {
         use Layout::*;
         assert_eq!(layouts, [BinaryFolder, BinaryFolder, PythonFolder, PythonFolder, Archive, Archive]);
 
-        let mut train = Dataset::default();
+        let mut train = Dataset::new(info());
         for batch in 0..5 {
             train.append(&parse_records("", &tiny::records(batch), 4).unwrap());
         }
@@ -720,7 +450,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(crate::testing::property(64))]
 
         #[test]
         fn truncated_records_are_an_error_where_they_end(length in 0..4 * RECORD_BYTES) {

@@ -1,0 +1,159 @@
+//! Where data comes from: one file a format, and a line of [`FORMATS`].
+
+pub mod cifar;
+pub mod idx;
+pub mod sample;
+
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+use rand::seq::SliceRandom;
+
+use super::Source;
+use crate::config::{DataConfig, DataSource};
+use crate::random::{Purpose, stream};
+
+/// A format of data on disk.
+struct Format {
+    source: DataSource,
+    /// That `data.source` gives it.
+    key: &'static str,
+    /// For people.
+    name: &'static str,
+    /// Reads what lies in a folder; None if there is nothing of this format.
+    open: fn(&Path) -> Result<Option<Source>>,
+    /// What to put there, or how to get it.
+    advice: fn() -> String,
+}
+
+/// In the order in which `auto` looks for them.
+const FORMATS: [Format; 2] = [
+    Format { source: DataSource::Cifar10, key: "cifar10", name: "CIFAR-10", open: cifar::open, advice: cifar::advice },
+    Format { source: DataSource::Idx, key: "idx", name: "IDX files", open: idx::open, advice: idx::advice },
+];
+
+/// Finds and reads the data that `config` asks for.
+///
+/// # Errors
+/// Data that is there but damaged (never a silent fall-back to the sample), none of the format that `data.source` insists
+/// on, or a validation split that leaves nothing to train on.
+pub fn open(config: &DataConfig, seed: u64) -> Result<Source> {
+    let mut source = match find(config)? {
+        Some(found) => found,
+        None => sample::open(config)?,
+    };
+    if config.validation_examples > 0 {
+        hold_out(&mut source, config.validation_examples, seed)?;
+    }
+    Ok(source)
+}
+
+fn find(config: &DataConfig) -> Result<Option<Source>> {
+    let is_wanted = |format: &&Format| config.source == DataSource::Auto || config.source == format.source;
+    for format in FORMATS.iter().filter(is_wanted) {
+        if let Some(found) = (format.open)(&config.dir)? {
+            return Ok(Some(found));
+        }
+        if config.source == format.source {
+            let (name, key, dir) = (format.name, format.key, config.dir.display());
+            bail!("no {name} under {dir} (data.source = \"{key}\" insists on it): {}", (format.advice)())
+        }
+    }
+    Ok(None)
+}
+
+/// Replaces the test set by `samples` images drawn from the training set; both parts keep the file order.
+fn hold_out(source: &mut Source, samples: usize, seed: u64) -> Result<()> {
+    let total = source.train.len();
+    ensure!(
+        samples < total,
+        "data.validation_examples = {samples} leaves nothing of the {total} training images: choose fewer"
+    );
+    let mut indices: Vec<usize> = (0..total).collect();
+    indices.shuffle(&mut stream(seed, Purpose::ValidationSplit, 0, 0));
+    let (held_out, kept) = indices.split_at_mut(samples);
+    held_out.sort_unstable();
+    kept.sort_unstable();
+    source.test = source.train.select(held_out);
+    source.train = source.train.select(kept);
+
+    let split = format!("judged by {samples} held-out training images, not by the test set");
+    source.notice = Some(match source.notice.take() {
+        Some(notice) => format!("{notice}; {split}"),
+        None => split,
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(dir: &std::path::Path, source: DataSource) -> DataConfig {
+        DataConfig { dir: dir.into(), source, ..DataConfig::default() }
+    }
+
+    #[test]
+    fn without_the_full_data_the_sample_is_used_and_said() {
+        let dir = tempfile::tempdir().unwrap();
+        for source in [DataSource::Auto, DataSource::Sample] {
+            let source = open(&config(dir.path(), source), 0).unwrap();
+            assert_eq!((source.train.len(), source.test.len()), (2000, 500));
+            assert_eq!((source.name.as_str(), source.origin.as_str()), ("CIFAR-10 sample", "built in"));
+            let notice = source.notice.unwrap();
+            assert!(notice.contains("taper data fetch") && !notice.contains('\n'), "{notice}");
+        }
+        let missing = dir.path().join("missing");
+        assert_eq!(open(&config(&missing, DataSource::Auto), 0).unwrap().name, "CIFAR-10 sample");
+    }
+
+    #[test]
+    fn insisting_on_the_full_data_without_it_is_an_error_that_tells_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = open(&config(dir.path(), DataSource::Cifar10), 0).unwrap_err().to_string();
+        assert!(error.contains(&*dir.path().to_string_lossy()), "{error}");
+        assert!(error.contains("taper data fetch") && error.contains("cifar-10-batches-bin"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_layout_is_an_error_and_not_the_sample() {
+        let dir = tempfile::tempdir().unwrap();
+        let batches = dir.path().join("cifar-10-batches-bin");
+        std::fs::create_dir(&batches).unwrap();
+        std::fs::write(batches.join("data_batch_1.bin"), [3; 100]).unwrap();
+        let error = open(&config(dir.path(), DataSource::Auto), 0).unwrap_err().to_string();
+        assert!(error.contains("data_batch_1.bin: byte 100:"), "{error}");
+        assert!(error.contains("taper data fetch"), "{error}");
+        // Asked for by name, the sample does not mind.
+        assert!(open(&config(dir.path(), DataSource::Sample), 0).is_ok());
+    }
+
+    #[test]
+    fn the_validation_split_takes_from_the_training_set_and_repeats_by_seed() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = open(&config(dir.path(), DataSource::Sample), 0).unwrap();
+        let split = |seed| {
+            let config = DataConfig { validation_examples: 300, ..config(dir.path(), DataSource::Sample) };
+            open(&config, seed).unwrap()
+        };
+        let first = split(1);
+        assert_eq!((first.train.len(), first.test.len()), (1700, 300));
+        assert!(first.notice.unwrap().contains("300 held-out training images"));
+        assert_eq!(first.test, split(1).test);
+        assert_ne!(first.test, split(2).test);
+
+        let mut all: Vec<&[u8]> = (0..1700).map(|i| first.train.image(i)).collect();
+        all.extend((0..300).map(|i| first.test.image(i)));
+        let mut expected: Vec<&[u8]> = (0..2000).map(|i| whole.train.image(i)).collect();
+        all.sort_unstable();
+        expected.sort_unstable();
+        assert!(all == expected);
+    }
+
+    #[test]
+    fn a_validation_split_of_everything_is_refused_by_name() {
+        let config = DataConfig { source: DataSource::Sample, validation_examples: 2000, ..DataConfig::default() };
+        let error = open(&config, 0).unwrap_err().to_string();
+        assert!(error.contains("data.validation_examples = 2000"), "{error}");
+    }
+}

@@ -1,0 +1,30 @@
+//! What an engine computed, in host memory.
+
+use crate::run::step_time::StepTime;
+
+/// Of one training step. The weights moved if loss and gradient norm are finite.
+#[derive(Clone, Copy, Debug)]
+pub struct TakenStep {
+    /// Mean over the batch, before the step.
+    pub loss: f32,
+    /// Euclidean, of all parameters together.
+    pub gradient_norm: f32,
+    /// Images of the batch that were classified right, before the step.
+    pub correct: u64,
+    /// The data's part is that of bringing it to the device.
+    pub time: StepTime,
+}
+
+impl TakenStep {
+    pub fn is_finite(&self) -> bool {
+        self.loss.is_finite() && self.gradient_norm.is_finite()
+    }
+}
+
+/// Of one batch in evaluation mode.
+#[derive(Clone, Debug)]
+pub struct EvaluatedBatch {
+    pub mean_loss: f32,
+    /// Of each image, one for each class.
+    pub logits: Vec<Vec<f32>>,
+}

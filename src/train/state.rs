@@ -1,0 +1,157 @@
+//! Where training is, apart from weights and the optimizer's state.
+
+use serde::{Deserialize, Serialize};
+
+use super::alarms::Counters;
+use super::recorder::StepResult;
+use crate::config::BestBy;
+use crate::schedule::{Schedule, ScheduleState};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainState {
+    /// The epoch being trained, from 1.
+    pub epoch: u64,
+    /// Batches of it that are done. All of them: its evaluation is next.
+    pub batches_done: u64,
+    /// Optimizer steps taken since the beginning of the run.
+    pub step: u64,
+    /// Of the next step: the schedule's, times the user's factor.
+    pub learning_rate: f64,
+    #[serde(flatten)]
+    pub schedule: ScheduleState,
+    pub epoch_so_far: EpochSoFar,
+    pub best: Option<Best>,
+    /// Of the alarms that count epochs. Older checkpoints lack them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarms: Option<Counters>,
+}
+
+/// Sums over the batches of the epoch that are done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochSoFar {
+    pub loss_sum: f64,
+    pub correct: u64,
+    #[serde(rename = "examples")]
+    pub samples: u64,
+    pub train_secs: f64,
+    /// Batches that were passed over.
+    #[serde(default)]
+    pub skipped: u64,
+}
+
+impl EpochSoFar {
+    pub fn add(&mut self, step: &StepResult) {
+        self.loss_sum += f64::from(step.loss);
+        self.correct += step.correct;
+        self.samples += step.samples;
+        self.train_secs += step.train_secs;
+    }
+
+    /// Over the batches that were not skipped, of `batches`.
+    pub fn mean_loss(&self, batches: u64) -> f64 {
+        self.loss_sum / (batches - self.skipped) as f64
+    }
+
+    /// Percent.
+    pub fn accuracy(&self) -> f64 {
+        100.0 * self.correct as f64 / self.samples as f64
+    }
+}
+
+/// The best epoch so far, by `train.best`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    pub epoch: u64,
+    /// Percent.
+    pub test_accuracy: f64,
+    /// Older checkpoints lack it.
+    #[serde(default)]
+    pub test_loss: Option<f64>,
+    pub checkpoint: String,
+}
+
+impl TrainState {
+    /// The beginning of a run.
+    pub fn new(schedule: &Schedule) -> Self {
+        let state = schedule.start();
+        Self {
+            epoch: 1,
+            batches_done: 0,
+            step: 0,
+            learning_rate: schedule.learning_rate(1, &state),
+            schedule: state,
+            epoch_so_far: EpochSoFar::default(),
+            best: None,
+            alarms: None,
+        }
+    }
+
+    /// The state of a checkpoint, to go on from with this schedule.
+    pub fn resumed(mut self, schedule: &Schedule) -> Self {
+        schedule.resume(self.step + 1, &mut self.schedule, self.learning_rate);
+        self.update_learning_rate(schedule);
+        self
+    }
+
+    /// To be called when the step or the schedule's state has changed.
+    pub fn update_learning_rate(&mut self, schedule: &Schedule) {
+        self.learning_rate = schedule.learning_rate(self.step + 1, &self.schedule);
+    }
+
+    /// Whether an epoch with this test accuracy and loss is better than all before it.
+    pub fn is_best(&self, by: BestBy, test_accuracy: f64, test_loss: f64) -> bool {
+        self.best.as_ref().is_none_or(|best| match by {
+            BestBy::Accuracy => test_accuracy > best.test_accuracy,
+            BestBy::Loss => best.test_loss.is_none_or(|best| test_loss < best),
+        })
+    }
+
+    /// Epochs since the best one.
+    pub fn epochs_since_best(&self) -> u64 {
+        self.best.as_ref().map_or(0, |best| self.epoch.saturating_sub(1).saturating_sub(best.epoch))
+    }
+
+    /// The epoch that was trained last, if only in part; 0 before the first.
+    pub fn trained_epoch(&self) -> u64 {
+        if self.batches_done == 0 { self.epoch.saturating_sub(1) } else { self.epoch }
+    }
+
+    /// Such as `e0012-s009384`: the epoch that was trained last, and the step.
+    pub fn checkpoint_name(&self) -> String {
+        format!("e{:04}-s{:06}", self.trained_epoch(), self.step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ScheduleConfig;
+
+    fn start() -> TrainState {
+        TrainState::new(&Schedule::new(&ScheduleConfig::default(), 1e-3, 100))
+    }
+
+    #[test]
+    fn the_best_epoch_is_that_of_accuracy_or_of_loss() {
+        let best = |test_loss| Best { epoch: 2, test_accuracy: 50.0, test_loss, checkpoint: "x".into() };
+        let state = TrainState { epoch: 6, best: Some(best(Some(1.0))), ..start() };
+        assert_eq!(state.epochs_since_best(), 3);
+        assert!(state.is_best(BestBy::Accuracy, 50.5, 1.5) && !state.is_best(BestBy::Loss, 50.5, 1.5));
+        assert!(state.is_best(BestBy::Loss, 49.0, 0.9) && !state.is_best(BestBy::Accuracy, 49.0, 0.9));
+        assert!(!state.is_best(BestBy::Accuracy, 50.0, 1.0) && !state.is_best(BestBy::Loss, 50.0, 1.0));
+        let older = TrainState { best: Some(best(None)), ..start() };
+        assert!(older.is_best(BestBy::Loss, 1.0, 9.0));
+        assert!(start().is_best(BestBy::Accuracy, 0.0, 9.0) && start().epochs_since_best() == 0);
+    }
+
+    #[test]
+    fn an_older_state_is_written_again_as_it_was() {
+        let older = "{\"epoch\":2,\"batches_done\":3,\"step\":35,\"learning_rate\":0.30000000000000004,\
+             \"plateau\":{\"best_loss\":1.5,\"epochs_without_improvement\":1},\"epoch_so_far\":{\"loss_sum\":7.5,\
+             \"correct\":20,\"examples\":192,\"train_secs\":0.5,\"skipped\":0},\"best\":null}";
+        let state: TrainState = serde_json::from_str(older).expect("a state");
+        assert_eq!(serde_json::to_string(&state).expect("JSON"), older, "its checksum is over these bytes");
+        let schedule = Schedule::new(&ScheduleConfig::default(), 1e-3, 100);
+        assert_eq!(state.resumed(&schedule).learning_rate, 0.1 + 0.2);
+    }
+}

@@ -1,0 +1,293 @@
+//! The trainer of a run: what it owns, and the verbs that the loop is made of.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+
+use super::alarms::{Alarms, Raised};
+use super::checkpoint::Checkpoints;
+use super::device;
+use super::divergence::RollbackBudget;
+use super::engine::{Engine, TakenStep};
+use super::inbox::Inbox;
+use super::recorder::{Recorder, Reporter, StepResult};
+use super::resume_point::ResumePoint;
+use super::state::TrainState;
+use crate::config::{BestBy, Config};
+use crate::data::loader::{EpochPlan, TrainBatches, train_batches};
+use crate::data::{self, Dataset, DatasetInfo};
+use crate::optim::checkpoint_bytes_per_parameter;
+use crate::run::dir::RunDir;
+use crate::run::event::{AlarmKind, CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
+use crate::run::log::EventLog;
+use crate::run::process;
+use crate::run::replay::replay;
+use crate::schedule::Schedule;
+
+pub struct Trainer {
+    pub dir: RunDir,
+    pub config: Config,
+    pub device: Device,
+    pub train_data: Arc<Dataset>,
+    pub test_data: Dataset,
+    pub engine: Engine,
+    pub schedule: Schedule,
+    pub state: TrainState,
+    pub alarms: Alarms,
+    pub rollbacks: RollbackBudget,
+    pub recorder: Recorder,
+    pub inbox: Inbox,
+    checkpoints: Checkpoints,
+    /// What the last checkpoint holds, and its name: asked for again, it is not written again.
+    last_saved: Option<(TrainState, String)>,
+}
+
+impl Trainer {
+    /// Reads the data, builds the network, takes up the latest checkpoint if the run has one, and begins the log.
+    pub fn open(dir: &RunDir, config: Config, log: EventLog, reporter: Reporter, inbox: Inbox) -> Result<Self> {
+        let source = data::source::open(&config.data, config.run.seed)?;
+        let device = device::open(&config.run.device)?;
+        let checkpoints = Checkpoints::open(dir, config.checkpoint.keep_last)?;
+        let steps_per_epoch = source.train.len().div_ceil(config.train.batch_size) as u64;
+        let total_steps = config.train.total_steps(steps_per_epoch);
+        let schedule = Schedule::new(&config.schedule, config.optimizer.learning_rate, total_steps);
+        let (ResumePoint { engine, state, checkpoint }, passed_over) =
+            ResumePoint::latest(dir, &config, &schedule, &device)?;
+        // An empty log is a new run; a run that was killed before its first checkpoint begins again.
+        let is_new = std::fs::metadata(dir.events()).map_or(true, |log| log.len() == 0);
+        let started = RunStarted {
+            version: FORMAT_VERSION,
+            run: dir.name(),
+            model: engine.network().summary(),
+            parameters: engine.network().weights().parameter_count() as u64,
+            device: device::describe(&device),
+            data: source.name,
+            dataset: DatasetInfo::clone(&source.train.info),
+            data_origin: source.origin,
+            notice: source.notice,
+            train_samples: source.train.len() as u64,
+            test_samples: source.test.len() as u64,
+            epochs: config.train.epochs,
+            batch_size: config.train.batch_size as u64,
+            steps_per_epoch,
+            total_steps,
+            learning_rate: state.learning_rate,
+            seed: config.run.seed,
+            host: process::host(),
+            pid: std::process::id(),
+            continued_from: (!is_new || state.step > 0).then_some(state.step),
+        };
+        // The log and the folder of checkpoints may be new.
+        dir.sync().with_context(|| dir.path().display().to_string())?;
+        let alarms = alarms(dir, &config, &state, &engine);
+        let recorder = Recorder::begin(log, reporter, Event::RunStarted(Box::new(started)))
+            .with_context(|| format!("cannot write {}", dir.events().display()))?;
+        let mut trainer = Self {
+            dir: dir.clone(),
+            config,
+            device,
+            train_data: Arc::new(source.train),
+            test_data: source.test,
+            engine,
+            schedule,
+            last_saved: checkpoint.map(|name| (state.clone(), name)),
+            state,
+            alarms,
+            rollbacks: RollbackBudget::default(),
+            recorder,
+            inbox,
+            checkpoints,
+        };
+        for fault in passed_over {
+            trainer.raise_alarm(AlarmKind::Checkpoint, format!("a later checkpoint was passed over: {fault:#}"));
+        }
+        Ok(trainer)
+    }
+
+    /// Goes on from there; alarms that count steps start over.
+    pub fn resume_from(&mut self, ResumePoint { engine, state, checkpoint }: ResumePoint) {
+        self.alarms = alarms(&self.dir, &self.config, &state, &engine);
+        self.last_saved = checkpoint.map(|name| (state.clone(), name));
+        (self.engine, self.state) = (engine, state);
+    }
+
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.train_data.len().div_ceil(self.config.train.batch_size) as u64
+    }
+
+    /// The step at which the run ends.
+    pub fn total_steps(&self) -> u64 {
+        self.config.train.total_steps(self.steps_per_epoch())
+    }
+
+    pub fn has_steps_left(&self) -> bool {
+        self.state.step < self.total_steps()
+    }
+
+    pub fn has_epochs_left(&self) -> bool {
+        self.state.epoch <= self.config.train.epochs && self.stopped_early().is_none()
+    }
+
+    /// Its evaluation is next.
+    pub fn epoch_is_trained(&self) -> bool {
+        self.state.batches_done == self.steps_per_epoch()
+    }
+
+    /// The batches of the present epoch that are not done.
+    pub fn remaining_batches(&self) -> TrainBatches {
+        let plan = EpochPlan::of(&self.config, self.state.epoch, self.state.batches_done as usize);
+        train_batches(self.train_data.clone(), plan)
+    }
+
+    /// Counts a step that was taken, which began when its batch was asked for.
+    pub fn finish_step(&mut self, taken: &TakenStep, samples: usize, began: Instant) {
+        let learning_rate = self.state.learning_rate;
+        self.count_batch();
+        let result = StepResult {
+            epoch: self.state.epoch,
+            step: self.state.step,
+            loss: taken.loss,
+            gradient_norm: taken.gradient_norm,
+            correct: taken.correct,
+            samples: samples as u64,
+            time: taken.time,
+            train_secs: began.elapsed().as_secs_f64(),
+            moving_learning_rate: self.schedule.moves_each_step().then_some(learning_rate),
+        };
+        self.state.epoch_so_far.add(&result);
+        let raised = self.alarms.after_step(&result, self.recorder.room());
+        self.recorder.record_step(&result);
+        self.raise_alarms(raised);
+        let every_steps = self.config.checkpoint.every_steps;
+        if every_steps > 0 && self.state.step.is_multiple_of(every_steps) && !self.epoch_is_trained() {
+            self.save_checkpoint_or_alarm(CheckpointReason::Interval);
+        }
+    }
+
+    /// A batch of the epoch is done, with or without effect.
+    pub fn count_batch(&mut self) {
+        self.state.step += 1;
+        self.state.batches_done += 1;
+        self.state.update_learning_rate(&self.schedule);
+    }
+
+    /// Sets the user's factor so that the next step is taken with this rate.
+    pub fn set_learning_rate(&mut self, wanted: f64, reason: LearningRateReason) {
+        let from = self.state.learning_rate;
+        if from != wanted {
+            self.schedule.set_learning_rate(self.state.step + 1, &mut self.state.schedule, wanted);
+            self.change_learning_rate(from, reason);
+        }
+    }
+
+    /// Shows the schedule an epoch's mean test loss.
+    pub fn step_schedule(&mut self, test_loss: f64) {
+        let from = self.state.learning_rate;
+        self.schedule.after_epoch(&mut self.state.schedule, test_loss);
+        self.change_learning_rate(from, LearningRateReason::Plateau);
+    }
+
+    fn change_learning_rate(&mut self, from: f64, reason: LearningRateReason) {
+        self.state.update_learning_rate(&self.schedule);
+        let &TrainState { epoch, step, learning_rate: to, .. } = &self.state;
+        if from != to {
+            self.recorder.record(Event::LearningRateChanged { epoch, step, from, to, reason });
+        }
+    }
+
+    /// Saves, unless the last checkpoint holds the same; returns the checkpoint's name.
+    pub fn save_checkpoint(&mut self, reason: CheckpointReason) -> Result<String> {
+        match &self.last_saved {
+            Some((state, name)) if *state == self.state => Ok(name.clone()),
+            _ => {
+                let name = self.free_checkpoint_name();
+                self.save_checkpoint_as(&name, self.state.clone(), reason)?;
+                Ok(name)
+            }
+        }
+    }
+
+    pub fn free_checkpoint_name(&self) -> String {
+        self.checkpoints.free_name(&self.state)
+    }
+
+    /// Saves `state`, which becomes the present one, under a name that [`Trainer::free_checkpoint_name`] gave.
+    ///
+    /// # Errors
+    /// Nothing is saved, and the present state stays.
+    pub fn save_checkpoint_as(&mut self, name: &str, state: TrainState, reason: CheckpointReason) -> Result<()> {
+        if !self.engine.network().weights().are_finite()? {
+            let last =
+                self.last_good().map_or("there is none".to_owned(), |(name, _)| format!("the last good one is {name}"));
+            bail!("checkpoint {name}: not saved, because the weights are not finite; {last}")
+        }
+        self.recorder.sync_to_disk();
+        let saved = self.checkpoints.save(&self.engine, &state, name, reason).context("checkpoint")?;
+        self.last_saved = Some((state.clone(), name.to_owned()));
+        self.state = state;
+        self.recorder.record(Event::CheckpointSaved(saved));
+        Ok(())
+    }
+
+    /// A checkpoint that cannot be saved (a full disk) is no reason to stop training.
+    pub fn save_checkpoint_or_alarm(&mut self, reason: CheckpointReason) {
+        let saved = self.save_checkpoint(reason);
+        self.alarm_unless_saved(AlarmKind::Checkpoint, saved);
+    }
+
+    pub fn alarm_unless_saved<T>(&mut self, kind: AlarmKind, saved: Result<T>) {
+        let raised = self.alarms.after_saving(kind, saved);
+        self.raise_alarms(raised);
+    }
+
+    /// The checkpoint that was saved or taken up last, and its step. Its weights are finite.
+    pub fn last_good(&self) -> Option<(&str, u64)> {
+        self.last_saved.as_ref().map(|(state, name)| (name.as_str(), state.step))
+    }
+
+    pub fn raise_alarms(&mut self, raised: Raised) {
+        raised.into_iter().for_each(|(kind, message)| self.raise_alarm(kind, message));
+    }
+
+    pub fn raise_alarm(&mut self, kind: AlarmKind, message: String) {
+        self.recorder.raise_alarm(self.state.step, kind, message);
+    }
+
+    /// Why the run ends before its last epoch, if it does.
+    pub fn stopped_early(&self) -> Option<String> {
+        let patience = self.config.train.early_stop;
+        let best = self.state.best.as_ref()?;
+        if patience == 0 || self.state.batches_done > 0 || self.state.epochs_since_best() < patience {
+            return None;
+        }
+        let what = match (self.config.train.best, best.test_loss) {
+            (BestBy::Loss, Some(loss)) => format!("test loss of {loss:.4}"),
+            (BestBy::Loss, None) | (BestBy::Accuracy, _) => format!("test accuracy of {:.2} %", best.test_accuracy),
+        };
+        let (epoch, epochs) = (best.epoch, self.state.epochs_since_best());
+        Some(format!("stopped early: epoch {epoch} had the best {what}, {epochs} epochs ago (train.early_stop)"))
+    }
+}
+
+/// The configured alarms, as they stand in `state`.
+fn alarms(dir: &RunDir, config: &Config, state: &TrainState, engine: &Engine) -> Alarms {
+    let parameters = engine.network().weights().parameter_count() as u64;
+    let checkpoint_bytes = parameters * checkpoint_bytes_per_parameter(config.optimizer.kind);
+    let mut alarms = Alarms::new(config, dir, checkpoint_bytes);
+    match &state.alarms {
+        Some(counters) => alarms.restore(counters),
+        // An older checkpoint: the log tells.
+        None if state.epoch > 1 => match replay(dir) {
+            Ok(mut logged) => {
+                // A rollback may not be in the log yet, if the disk is full.
+                logged.epochs.retain(|epoch| epoch.step <= state.step);
+                alarms.replay(&logged.epochs, state.learning_rate);
+            }
+            Err(error) => tracing::warn!("the alarms count epochs anew: {error}"),
+        },
+        None => {}
+    }
+    alarms
+}
