@@ -76,7 +76,8 @@ pub struct Loaded {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tile {
     pub caption: String,
-    pub image: RgbImage,
+    /// Shared, so that a frame need not copy it.
+    pub image: Arc<RgbImage>,
 }
 
 #[derive(Debug)]
@@ -310,7 +311,10 @@ impl Inspector {
             };
             let drawn = drawings.into_iter();
             drawn
-                .map(|(caption, drawing)| Tile { caption, image: drawing.draw(&planes, scale, self.colour_mode) })
+                .map(|(caption, drawing)| Tile {
+                    caption,
+                    image: drawing.draw(&planes, scale, self.colour_mode).into(),
+                })
                 .collect()
         });
         self.gallery = self.probe().map_or(vec![], |probe| {
@@ -319,7 +323,7 @@ impl Inspector {
                 let percent = 100.0 * confidences(&mistake.logits)[predicted];
                 Tile {
                     caption: format!("{} {percent:.0}%", CLASSES[predicted]),
-                    image: Drawing::Image.draw(&mistake.planes, MANY_SCALE, self.colour_mode),
+                    image: Drawing::Image.draw(&mistake.planes, MANY_SCALE, self.colour_mode).into(),
                 }
             };
             probe.mistakes.iter().map(tile).collect()

@@ -137,6 +137,7 @@ mod tests {
             samples: 64 * count,
             train_secs: 0.5,
             split_us: None,
+            learning_rate: None,
         })
     }
 
