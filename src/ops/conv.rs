@@ -137,47 +137,13 @@ mod tests {
 
     use super::*;
     use crate::ops::gradient_check::{assert_gradient, close, normal, weighted_gradient};
-    use crate::ops::reference::{convolutions, for_products, real, relative_error, tensor, with_gradients};
+    use crate::ops::reference::{convolution_is_the_definition, convolutions, real, tensor};
 
     proptest! {
         #![proptest_config(crate::testing::property(64))]
         #[test]
         fn output_and_gradients_are_the_definition((images, g) in convolutions()) {
-            let x = real(1, images * g.image());
-            let weight = real(2, g.outputs * g.taps());
-            let bias = real(3, g.outputs);
-            let dy = real(4, images * g.out_image());
-            let double = |values: &[f32]| -> Vec<f64> { values.iter().map(|&value| value.into()).collect() };
-            let mut y: Vec<f64> = (0..dy.len()).map(|position| bias[position % g.outputs].into()).collect();
-            let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; weight.len()], vec![0.0; bias.len()]);
-            let (x64, w64, dy64) = (double(&x), double(&weight), double(&dy));
-            for_products(images, &g, |y_position, x_position, w_position| {
-                y[y_position] += x64[x_position] * w64[w_position];
-                dx[x_position] += dy64[y_position] * w64[w_position];
-                dw[w_position] += dy64[y_position] * x64[x_position];
-            });
-            dy64.iter().enumerate().for_each(|(position, dy)| db[position % g.outputs] += dy);
-
-            let arguments = [
-                tensor(x, &[images, g.height, g.width, g.channels]),
-                tensor(weight, &[g.outputs, g.channels, g.kernel, g.kernel]),
-                tensor(bias, &[g.outputs]),
-            ];
-            let dy = tensor(dy, &[images, g.out_height(), g.out_width(), g.outputs]);
-            let (ours, gradients) = with_gradients(&arguments, &dy, |arguments| {
-                conv2d(&arguments[0], &arguments[1], &arguments[2], g.stride, g.padding)
-            }).unwrap();
-            prop_assert_eq!(ours.dims(), dy.dims());
-            for (ours, expected) in [(&ours, &y), (&gradients[0], &dx), (&gradients[1], &dw), (&gradients[2], &db)] {
-                let error = relative_error(ours, expected).unwrap();
-                prop_assert!(error <= 1e-5, "{error:.1e}");
-            }
-            if g.stride == 1 {
-                let alone = conv2d_input_gradient(&dy, &arguments[1], g.padding).unwrap();
-                prop_assert_eq!(alone.dims(), arguments[0].dims());
-                let error = relative_error(&alone, &dx).unwrap();
-                prop_assert!(error <= 1e-5, "{error:.1e}");
-            }
+            convolution_is_the_definition(images, &g)?;
         }
     }
 

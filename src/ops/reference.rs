@@ -1,14 +1,16 @@
 //! What the kernels are tested against: the definitions, written out in f64.
 
-use std::ops::RangeFrom;
-
 use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use rand::Rng;
 
+use super::conv::{conv2d, conv2d_input_gradient};
 use super::geometry::Geometry;
+use super::winograd::Winograd;
 use crate::random::{Purpose, stream};
+
+const EPSILON: f64 = f32::EPSILON as f64;
 
 /// Numbers in [-1, 1), the same for the same `seed`.
 pub fn real(seed: u64, len: usize) -> Vec<f32> {
@@ -55,14 +57,109 @@ pub fn for_products(images: usize, g: &Geometry, mut f: impl FnMut(usize, usize,
     }
 }
 
-/// The norm of the difference over the norm of `expected`; NaN counts as different.
-pub fn relative_error(ours: &Tensor, expected: &[f64]) -> Result<f64> {
-    let ours = ours.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-    assert_eq!(ours.len(), expected.len());
-    let norm = |squares: f64| squares.sqrt();
-    let difference = norm(ours.iter().zip(expected).map(|(ours, expected)| (ours - expected).powi(2)).sum());
-    let scale = norm(expected.iter().map(|expected| expected * expected).sum());
-    Ok(if difference == 0.0 { 0.0 } else { difference / scale })
+/// A sum of products in f64, and what bounds the error of the same sum in f32.
+#[derive(Clone, Copy, Default)]
+pub struct Sum {
+    pub value: f64,
+    /// Of the terms' magnitudes, which do not cancel.
+    magnitude: f64,
+    terms: usize,
+}
+
+impl Sum {
+    pub fn of(term: f32) -> Self {
+        let mut sum = Self::default();
+        sum.add(term.into());
+        sum
+    }
+
+    pub fn add(&mut self, term: f64) {
+        self.value += term;
+        self.magnitude += term.abs();
+        self.terms += 1;
+    }
+
+    pub fn add_product(&mut self, a: f32, b: f32) {
+        self.add(f64::from(a) * f64::from(b));
+    }
+
+    /// How far any order of summation in f32 may be from the value: n terms are rounded n times at most, each by half an
+    /// epsilon of what is summed (Higham 2002, section 4.2).
+    pub fn bound(&self) -> f64 {
+        (self.terms + 1) as f64 * EPSILON * self.magnitude
+    }
+}
+
+/// Whether each number is the sum, within [`Sum::bound`].
+pub fn equals_sums(what: &str, ours: &Tensor, expected: &[Sum]) -> std::result::Result<(), TestCaseError> {
+    let ours = doubles(ours)?;
+    prop_assert_eq!(ours.len(), expected.len());
+    for (position, (ours, expected)) in ours.iter().zip(expected).enumerate() {
+        let (error, bound) = ((ours - expected.value).abs(), expected.bound());
+        prop_assert!(error <= bound, "{what} {position}: {ours} is not {} within {bound:.1e}", expected.value);
+    }
+    Ok(())
+}
+
+/// Whether the numbers are the sums where an algorithm mixes neighbours before it sums: within `epsilons` of the sums of
+/// the magnitudes, in the norm of all.
+fn nearly_equals_sums(
+    what: &str,
+    ours: &Tensor,
+    expected: &[Sum],
+    epsilons: f64,
+) -> std::result::Result<(), TestCaseError> {
+    let ours = doubles(ours)?;
+    prop_assert_eq!(ours.len(), expected.len());
+    let norm = |numbers: &mut dyn Iterator<Item = f64>| numbers.map(|number| number * number).sum::<f64>().sqrt();
+    let error = norm(&mut ours.iter().zip(expected).map(|(ours, expected)| ours - expected.value));
+    let bound = epsilons * EPSILON * norm(&mut expected.iter().map(|expected| expected.magnitude));
+    prop_assert!(error <= bound, "{what}: an error of {error:.1e}, more than {bound:.1e}");
+    Ok(())
+}
+
+fn doubles(tensor: &Tensor) -> Result<Vec<f64>> {
+    tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
+}
+
+/// Whether a convolution of `images` images, and its gradients, are the definition.
+pub fn convolution_is_the_definition(images: usize, g: &Geometry) -> std::result::Result<(), TestCaseError> {
+    /// Its transforms multiply rounding by as much.
+    const WINOGRAD_EPSILONS: f64 = 10.0;
+    let (x, weight) = (real(1, images * g.image()), real(2, g.outputs * g.taps()));
+    let (bias, dy) = (real(3, g.outputs), real(4, images * g.out_image()));
+    let mut y: Vec<Sum> = (0..dy.len()).map(|position| Sum::of(bias[position % g.outputs])).collect();
+    let (mut dx, mut dw) = (vec![Sum::default(); x.len()], vec![Sum::default(); weight.len()]);
+    let mut db = vec![Sum::default(); bias.len()];
+    for_products(images, g, |y_position, x_position, w_position| {
+        y[y_position].add_product(x[x_position], weight[w_position]);
+        dx[x_position].add_product(dy[y_position], weight[w_position]);
+        dw[w_position].add_product(dy[y_position], x[x_position]);
+    });
+    dy.iter().enumerate().for_each(|(position, &dy)| db[position % g.outputs].add(dy.into()));
+
+    let arguments = [
+        tensor(x, &[images, g.height, g.width, g.channels]),
+        tensor(weight, &[g.outputs, g.channels, g.kernel, g.kernel]),
+        tensor(bias, &[g.outputs]),
+    ];
+    let dy = tensor(dy, &[images, g.out_height(), g.out_width(), g.outputs]);
+    let (ours, gradients) = with_gradients(&arguments, &dy, |arguments| {
+        conv2d(&arguments[0], &arguments[1], &arguments[2], g.stride, g.padding)
+    })?;
+    prop_assert_eq!(ours.dims(), dy.dims());
+    prop_assert_eq!(gradients[0].dims(), arguments[0].dims());
+    let mut results = vec![("output", ours, &y), ("dx", gradients[0].clone(), &dx), ("dw", gradients[1].clone(), &dw)];
+    if g.stride == 1 {
+        results.push(("dx alone", conv2d_input_gradient(&dy, &arguments[1], g.padding)?, &dx));
+    }
+    for (what, ours, expected) in results {
+        match Winograd::new(*g)? {
+            Some(_) => nearly_equals_sums(what, &ours, expected, WINOGRAD_EPSILONS)?,
+            None => equals_sums(what, &ours, expected)?,
+        }
+    }
+    equals_sums("db", &gradients[2], &db)
 }
 
 /// The output of `f`, and the gradients of its sum weighted by `output_gradient`, by each of its arguments.
@@ -79,64 +176,86 @@ pub fn with_gradients(
     Ok((y, variables.iter().map(of).collect()))
 }
 
-/// Whether `f` and its gradients in f32 equal those in f64, which `f` composes of candle's operations, within 1e-5, or where
-/// that is more within what numbers 3e-6 away have: a saturated softmax makes of a little rounding more.
+/// What [`equals_f64`] calls a function with: all of it, in this order.
+#[derive(Clone, Copy, Default)]
+pub struct Arguments<'a> {
+    /// Numbers that no rounding changes, so that a tie is one.
+    pub exact: &'a [Tensor],
+    pub inexact: &'a [Tensor],
+    /// Inexact ones that have no gradient.
+    pub constants: &'a [Tensor],
+}
+
+/// Whether `f` and its gradients in f32 equal those in f64, which `f` composes of candle's operations.
 ///
-/// Each gradient is measured against the greatest norm that it has for several gradients of the output: for one alone, its
-/// terms can cancel to nothing but their rounding; and at least against a tenth of the greatest norm of all, as one that
-/// is 0 by its nature is nothing but rounding as well. A case is passed over if numbers as near as rounding (to those of
-/// `inexact`, the others are exact) have another gradient: there, which of two is the greatest or whether a number is
-/// positive is chance. Of a change and its opposite one crosses where that happens.
+/// The bound follows from the conditioning: an error may be at most what becomes of a change of the inexact arguments, and of
+/// the gradient of the output, by up to `SAFETY * NEAR` of each number. Such changes do not cancel where the terms of a sum
+/// do. A gradient is measured against a tenth of the worst conditioned one at least, as one that is 0 by its nature is
+/// nothing but rounding.
+///
+/// A case is passed over if numbers as near as rounding have another gradient: there, which of two is the greatest or
+/// whether a number is positive is chance. Of a change and its opposite one crosses where that happens.
 ///
 /// # Errors
 /// They differ, or the case is passed over.
 pub fn equals_f64(
-    arguments: &[Tensor],
-    inexact: RangeFrom<usize>,
+    arguments: Arguments,
     f: impl Fn(&[Tensor]) -> Result<Tensor>,
 ) -> std::result::Result<(), TestCaseError> {
-    const TOLERANCE: f64 = 1e-5;
-    const NEAR: f64 = 3e-6;
+    const NEAR: f64 = 25.0 * EPSILON;
+    const SAFETY: f64 = 3.0;
+    let Arguments { exact, inexact, constants } = arguments;
     let double = |tensor: &Tensor| tensor.to_dtype(DType::F64);
-    let exact: Vec<Tensor> = arguments.iter().map(double).collect::<Result<_>>()?;
-    let shape = f(&exact)?.dims().to_vec();
-    let output_gradient = |seed: u64| tensor(real(100 + seed, shape.iter().product()), &shape);
-    let with_f64 = |arguments: &[Tensor], seed| with_gradients(arguments, &double(&output_gradient(seed))?, &f);
-    let (expected, gradients) = with_f64(&exact, 0)?;
+    let variables = [exact, inexact].concat();
+    let of_gradients = |variables: &[Tensor], constants: &[Tensor], output_gradient: &Tensor| {
+        let f = |variables: &[Tensor]| f(&[variables, constants].concat());
+        let (y, gradients) = with_gradients(variables, output_gradient, f)?;
+        Ok::<_, candle_core::Error>([vec![y], gradients].concat())
+    };
+    let output = f(&[&variables, constants].concat())?;
+    let output_gradient = tensor(real(100, output.elem_count()), output.dims());
+    let ours = of_gradients(&variables, constants, &output_gradient)?;
 
-    let mut scales = gradients.iter().map(norm).collect::<Result<Vec<f64>>>()?;
-    for seed in 1..4 {
-        for (scale, gradient) in scales.iter_mut().zip(with_f64(&exact, seed)?.1) {
-            *scale = scale.max(norm(&gradient)?);
-        }
-    }
-    let floor = 0.1 * scales.iter().copied().fold(0.0, f64::max);
-    scales.iter_mut().for_each(|scale| *scale = scale.max(floor));
-    let mut changes = vec![0.0; scales.len()];
-    for (seed, sign) in [(200, NEAR), (200, -NEAR), (300, NEAR), (300, -NEAR)] {
-        let mut near = exact.clone();
-        for (position, argument) in (seed..).zip(&mut near).skip(inexact.start) {
-            let change = double(&tensor(real(position, argument.elem_count()), argument.dims()))?;
-            *argument = (&*argument * ((change * sign)? + 1.0)?)?;
-        }
-        let nearby = with_f64(&near, 0)?.1;
-        for (((near, gradient), scale), change) in nearby.iter().zip(&gradients).zip(&scales).zip(&mut changes) {
-            *change = norm(&(near - gradient)?)?.max(*change);
-            if *change > 1e-3 * scale {
-                return Err(TestCaseError::reject("rounding decides"));
+    let doubles = |tensors: &[Tensor]| tensors.iter().map(double).collect::<Result<Vec<_>>>();
+    let (variables, constants, output_gradient) =
+        (doubles(&variables)?, doubles(constants)?, double(&output_gradient)?);
+    let expected = of_gradients(&variables, &constants, &output_gradient)?;
+    let norms = expected.iter().map(norm).collect::<Result<Vec<f64>>>()?;
+    let greatest = norms[1..].iter().copied().fold(0.0, f64::max);
+    let mut changes = vec![0.0; expected.len()];
+    for seed in [200, 300, 400, 500] {
+        for sign in [NEAR, -NEAR] {
+            let nearby = |position: usize, tensor: &Tensor| {
+                let change = double(&self::tensor(real(seed + position as u64, tensor.elem_count()), tensor.dims()))?;
+                tensor * ((change * sign)? + 1.0)?
+            };
+            let mut near = variables.clone();
+            for (position, argument) in near.iter_mut().enumerate().skip(exact.len()) {
+                *argument = nearby(position, argument)?;
+            }
+            let near_constants = constants.iter().zip(50..).map(|(t, position)| nearby(position, t));
+            let near_constants = near_constants.collect::<Result<Vec<_>>>()?;
+            let near = of_gradients(&near, &near_constants, &nearby(99, &output_gradient)?)?;
+            for (position, (near, expected)) in near.iter().zip(&expected).enumerate() {
+                let change = norm(&(near - expected)?)?;
+                if position > 0 && change > 1e-3 * norms[position].max(0.1 * greatest) {
+                    return Err(TestCaseError::reject("rounding decides"));
+                }
+                changes[position] = change.max(changes[position]);
             }
         }
     }
-
-    let (ours, our_gradients) = with_gradients(arguments, &output_gradient(0), &f)?;
-    let error = norm(&(double(&ours)? - &expected)?)? / norm(&expected)?;
-    prop_assert!(error <= TOLERANCE, "the output: {error:.1e}");
-    for (position, (ours, expected)) in our_gradients.iter().zip(&gradients).enumerate() {
-        let (error, scale) = (norm(&(double(ours)? - expected)?)?, scales[position]);
-        prop_assert!(
-            error <= (TOLERANCE * scale).max(changes[position]),
-            "gradient {position}: {error:.1e} of {scale:.1e}"
-        );
+    // Each number is rounded at least once more.
+    changes.iter_mut().zip(&norms).for_each(|(change, norm)| *change = change.max(4.0 * EPSILON * norm));
+    let worst = changes[1..].iter().copied().fold(0.0, f64::max);
+    for (position, (ours, expected)) in ours.iter().zip(&expected).enumerate() {
+        let error = norm(&(double(ours)? - expected)?)?;
+        let change = if position == 0 { changes[0] } else { changes[position].max(0.1 * worst) };
+        let what = position.checked_sub(1).map_or("the output".to_owned(), |argument| format!("gradient {argument}"));
+        if std::env::var_os("RATIO").is_some() {
+            eprintln!("RATIO {} {what}", error / change);
+        }
+        prop_assert!(error <= SAFETY * change, "{what}: an error of {error:.1e}, more than {:.1e}", SAFETY * change);
     }
     Ok(())
 }

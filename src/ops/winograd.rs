@@ -360,8 +360,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ops::conv::conv2d;
-    use crate::ops::reference::{for_products, real, relative_error, tensor, with_gradients};
+    use crate::ops::reference::convolution_is_the_definition;
 
     proptest! {
         #![proptest_config(crate::testing::property(24))]
@@ -372,28 +371,7 @@ mod tests {
             let (channels, outputs) = ([32, 64][wide], [64, 32][wide]);
             let g = Geometry { height, width, channels, outputs, kernel: 3, stride: 1, padding: 1 };
             prop_assert!(Winograd::new(g).unwrap().is_some());
-            let (x, weight, bias) = (real(1, images * g.image()), real(2, outputs * g.taps()), real(3, outputs));
-            let dy = real(4, images * g.out_image());
-            let mut y: Vec<f64> = (0..dy.len()).map(|position| bias[position % outputs].into()).collect();
-            let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; weight.len()]);
-            for_products(images, &g, |y_position, x_position, w_position| {
-                let w = f64::from(weight[w_position]);
-                y[y_position] += f64::from(x[x_position]) * w;
-                dx[x_position] += f64::from(dy[y_position]) * w;
-                dw[w_position] += f64::from(dy[y_position]) * f64::from(x[x_position]);
-            });
-            let arguments = [
-                tensor(x, &[images, height, width, channels]),
-                tensor(weight, &[outputs, channels, 3, 3]),
-                tensor(bias, &[outputs]),
-            ];
-            let dy = tensor(dy, &[images, height, width, outputs]);
-            let f = |arguments: &[candle_core::Tensor]| conv2d(&arguments[0], &arguments[1], &arguments[2], 1, 1);
-            let (ours, gradients) = with_gradients(&arguments, &dy, f).unwrap();
-            for (ours, expected) in [(&ours, &y), (&gradients[0], &dx), (&gradients[1], &dw)] {
-                let error = relative_error(ours, expected).unwrap();
-                prop_assert!(error <= 1e-5, "{error:.1e}");
-            }
+            convolution_is_the_definition(images, &g)?;
         }
     }
 

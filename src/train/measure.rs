@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::data::Dataset;
 use crate::data::loader::{EpochPlan, evaluation_batch, train_batches, train_batches_here};
 use crate::data::source::sample;
-use crate::model::{Cnn, Mode};
+use crate::model::{Mode, Network};
 use crate::run::step_time::Breakdown;
 
 /// Steps that are taken before the first is counted: memory is touched, caches are filled, the loader is ahead.
@@ -39,14 +39,14 @@ pub struct Bench {
 impl Bench {
     /// The configured network, and as many of the sample's images as fill whole batches: some come twice.
     pub fn new(config: Config, device: Device) -> Result<Self> {
-        let engine = Engine::new(&config, &device)?;
         let (train_data, test_data) = sample::read()?;
+        let engine = Engine::new(&config, &train_data.info, &device)?;
         let train_data = Arc::new(in_whole_batches(&train_data, config.train.batch_size));
         let test_data = in_whole_batches(&test_data, config.train.eval_batch_size);
         Ok(Self { config, device, engine, train_data, test_data })
     }
 
-    pub fn network(&self) -> &Cnn {
+    pub fn network(&self) -> &Network {
         self.engine.network()
     }
 

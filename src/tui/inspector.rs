@@ -219,9 +219,17 @@ impl Inspector {
         self.compose();
     }
 
+    /// How many there are to choose from.
+    pub fn layers(&self) -> usize {
+        LAYERS.len()
+    }
+
+    /// Nothing changes where there is no such layer.
     pub fn set_layer(&mut self, layer: usize) {
-        self.layer = layer;
-        self.compose();
+        if layer < self.layers() {
+            self.layer = layer;
+            self.compose();
+        }
     }
 
     pub fn next_view(&mut self) {

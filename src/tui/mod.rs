@@ -4,6 +4,7 @@
 //! lives, talking to it) has a thread, so a hung file system or trainer never freezes the keyboard.
 
 pub mod app;
+pub mod input;
 pub mod inspector;
 pub mod keys;
 pub mod layout;
@@ -29,12 +30,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use self::app::{App, Effect, Message, Update};
+use self::app::{App, Message, Update};
+use self::input::Effect;
 use self::inspector::{Loaded, ProbeKey};
 use self::notification::Notification;
 use self::terminal::TerminalGuard;
 use self::theme::Theme;
-use crate::run::event::{Command, Outcome, Severity};
+use crate::run::event::{Command, Outcome};
 use crate::run::lock::Liveness;
 use crate::run::log::{self, FollowError, Follower};
 use crate::run::probe::Probe;
@@ -130,7 +132,7 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
     app.draw_images_by(detected.backend);
     if detected.is_second_best {
         let text = format!("images are drawn as {}: {}", detected.backend, detected.why);
-        app.ui.message = Some(Message { severity: Severity::Info, text });
+        app.ui.message = Some(Message::info(text));
     }
     // Pressed while the terminal was asked what it can draw.
     let mut keys: VecDeque<KeyEvent> = typed_keys(&detected).collect();
@@ -191,7 +193,7 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                     Ok(Some(fault)) => {
                         frames.drawn();
                         let text = format!("an image cannot be drawn: {fault}");
-                        app.ui.message = Some(Message { severity: Severity::Alarm, text });
+                        app.ui.message = Some(Message::alarm(text));
                         frames.request(FRAME_INTERVAL);
                     }
                     Err(_) => break Departure::HungUp,

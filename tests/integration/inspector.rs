@@ -11,7 +11,8 @@ use taper::run::event::{Command, EpochDone, Event, ProbeSaved, Record};
 use taper::run::probe::{ClassCam, Probe, ProbedImage};
 use taper::terminal_image::cells::Palette;
 use taper::terminal_image::{ImageBackend, Protocol};
-use taper::tui::app::{Effect, Update};
+use taper::tui::app::Update;
+use taper::tui::input::Effect;
 use taper::tui::inspector::Loaded;
 
 use crate::screen::{Screen, snapshot};

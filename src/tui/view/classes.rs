@@ -5,7 +5,7 @@ use ratatui::layout::{Constraint, Layout};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Row, Table, Wrap};
 
-use super::panel;
+use super::panel::panel;
 use crate::data::CLASSES;
 use crate::format;
 use crate::metrics::Confusion;

@@ -5,8 +5,8 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Sparkline, Wrap};
 
-use super::image::{slots, tile};
-use super::panel;
+use super::image::tile;
+use super::panel::{Panel, panel};
 use crate::data::CLASSES;
 use crate::format;
 use crate::metrics::confidences;
@@ -15,18 +15,21 @@ use crate::run::state::Phase;
 use crate::terminal_image::{ImageBackend, Placed};
 use crate::tui::app::App;
 use crate::tui::inspector::{Moment, Subject};
-use crate::tui::layout::Areas;
+use crate::tui::layout::grid::slots;
+use crate::tui::layout::{Areas, PanelName, Region, place};
 
 /// A heading and bars for the gates of channels.
 const GATES_ROWS: u16 = 3;
 pub const IMAGES_ARE_OFF: &str = "Images are off (--images off).";
 
 /// Beside the charts.
-pub fn render(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Placed>) {
-    if !areas.inspector.is_empty() {
-        render_in(app, areas, areas.inspector, frame, placed);
-    }
-}
+pub static PANEL: Panel = Panel {
+    name: PanelName("inspector"),
+    places: [None, None, place(Region::Beside, Constraint::Fill(1))],
+    is_shown: |app| app.ui.backend != ImageBackend::Nothing,
+    scrolling: None,
+    render: render_in,
+};
 
 /// With a frame, in `area`.
 pub fn render_in(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, placed: &mut Vec<Placed>) {
