@@ -79,7 +79,7 @@ pub(super) fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)>
 fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Report> {
     let source = data::source::open(&config.data, config.run.seed)?;
     let device = device::open(&config.run.device)?;
-    let engine = Engine::new(config, &device)?;
+    let engine = Engine::new(config, &source.train.info, &device)?;
     checkpoint.load_weights(engine.network())?;
     let evaluation = Evaluation::of(&engine, &source.test, config.train.eval_batch_size)?;
     Ok(Report {

@@ -20,13 +20,13 @@ use crate::cli::{ExplainArgs, View};
 use crate::commands::failure::UsageError;
 use crate::config::Config;
 use crate::data::loader::evaluation_batch;
-use crate::data::{self, CLASSES, Dataset, SIDE};
+use crate::data::{self, CLASSES, Dataset, DatasetInfo, SIDE};
 use crate::explain::attention_map::{self, attention_maps};
 use crate::explain::feature_maps::{choose, feature_maps};
 use crate::explain::grad_cam::{Method, at_input, grad_cam};
 use crate::metrics::{confidences, predicted};
+use crate::model::Network;
 use crate::model::attention::AttentionWeights;
-use crate::model::{Cnn, Layer};
 use crate::render::Drawing;
 use crate::render::Map;
 use crate::render::colour_map::ColourMode;
@@ -40,14 +40,14 @@ const MAPS: usize = 9;
 const BARS_IN_LINE: usize = 64;
 
 pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
-    let layer: Layer = args.layer.parse().map_err(|error| UsageError(format!("--layer {}: {error}", args.layer)))?;
     let class = parse_class(&args.class)?;
     let pixel = args.pixel.as_deref().map(parse_pixel).transpose()?;
     let (run, checkpoint) = super::eval::find(runs, &args.target)?;
     let config = Config::load(Some(&run.config()), &[])?;
     let input = Input::open(&args.image, &config)?;
     // One image is nothing for the CPU, whatever the run was trained on.
-    let cnn = Cnn::new(&config.model, config.run.seed, &Device::Cpu)?;
+    let cnn = Network::new(&config.model, &DatasetInfo::cifar10(), config.run.seed, &Device::Cpu)?;
+    let layer = cnn.layer(&args.layer).map_err(|error| UsageError(format!("--layer {}: {error}", args.layer)))?;
     checkpoint.load_weights(&cnn)?;
 
     let origin = format!("{}, {}", run.name(), checkpoint.name());
@@ -147,7 +147,8 @@ impl Input {
 
 /// What was seen.
 struct Insight {
-    layer: Layer,
+    /// Its name.
+    layer: String,
     /// Which of the classes the heat map is for.
     class: usize,
     method: Method,
@@ -164,7 +165,7 @@ struct Insight {
 }
 
 impl Insight {
-    fn gain(cnn: &Cnn, input: &Input, layer: Layer, class: Class, view: View) -> Result<Self> {
+    fn gain(cnn: &Network, input: &Input, layer: usize, class: Class, view: View) -> Result<Self> {
         let mut one = Dataset::new(crate::data::source::cifar::info());
         one.push(0, &input.planes);
         let x = Tensor::from_vec(evaluation_batch(&one, 0..1).images, (1, SIDE, SIDE, 3), &Device::Cpu)?;
@@ -184,10 +185,10 @@ impl Insight {
             View::Maps | View::Gradcam | View::Attention => Method::GradCam,
         };
         let cam = grad_cam(cnn, &trace, layer, &[(0, class)], method)?.remove(0);
-        let AttentionWeights { gates, map, pairs } = trace.attention(layer);
+        let AttentionWeights { channels: gates, positions: map, matrix: pairs } = trace.attention(layer);
         let width = trace.output(layer).dim(2)?;
         Ok(Self {
-            layer,
+            layer: cnn.layers()[layer].name.clone(),
             class,
             method,
             logits,
@@ -221,7 +222,7 @@ impl Insight {
 
     /// The image, and what the view shows of it.
     fn tiles(&self, input: &Input, pixel: Pixel, args: &ExplainArgs) -> Vec<Tile> {
-        let layer = self.layer;
+        let layer = &self.layer;
         let mut tiles = vec![Tile {
             channel: None,
             title: "the image".into(),
@@ -336,7 +337,7 @@ impl Insight {
         }
         let about = HashMap::from([
             ("checkpoint".to_owned(), origin),
-            ("layer".to_owned(), self.layer.to_string()),
+            ("layer".to_owned(), self.layer.clone()),
             ("class".to_owned(), CLASSES[self.class].to_owned()),
             ("method".to_owned(), method_name(self.method).to_owned()),
         ]);

@@ -6,7 +6,7 @@
 
 use candle_core::Result;
 
-use crate::model::{Cnn, ForwardTrace, Layer, LogitGradients};
+use crate::model::{ForwardTrace, Network};
 use crate::ops::{channel_sums, weighted_channels};
 use crate::render::Map;
 
@@ -21,14 +21,14 @@ pub enum Method {
 /// # Errors
 /// There is no such image or class.
 pub fn grad_cam(
-    cnn: &Cnn,
+    cnn: &Network,
     trace: &ForwardTrace,
-    layer: Layer,
+    layer: usize,
     rows: &[(usize, usize)],
     method: Method,
 ) -> Result<Vec<Map>> {
     let all: Vec<usize> = (0..rows.len()).collect();
-    let mut way = LogitGradients::of_logits(cnn, trace, rows)?;
+    let mut way = cnn.logit_gradients(trace, rows)?;
     while way.layer() != layer {
         way = way.before(&all)?.expect("a layer that is not the last is before another");
     }
@@ -91,20 +91,25 @@ mod tests {
 
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
+    use crate::data::DatasetInfo;
     use crate::ops::gradient_check::normal;
 
-    fn network() -> (Cnn, Tensor) {
-        let config =
-            ModelConfig { channels: [16, 16, 16], hidden: 12, attention: AttentionKind::Se, ..ModelConfig::default() };
+    fn network() -> (Network, Tensor) {
+        let config = ModelConfig {
+            channels: vec![16, 16, 16],
+            hidden: 12,
+            attention: AttentionKind::Se,
+            ..ModelConfig::default()
+        };
         let x = normal(1, &[3, 32, 32, 3]).to_dtype(DType::F32).expect("f32");
-        (Cnn::new(&config, 0, &Device::Cpu).expect("a network"), x)
+        (Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu).expect("a network"), x)
     }
 
     #[test]
     fn images_together_are_images_alone() -> Result<()> {
         let (cnn, x) = network();
         let trace = cnn.trace(&x)?;
-        for layer in Layer::ALL {
+        for layer in 0..3 {
             for method in [Method::GradCam, Method::GradCamPlusPlus] {
                 let rows = [(0, 4), (1, 0), (2, 9)];
                 let together = grad_cam(&cnn, &trace, layer, &rows, method)?;

@@ -9,9 +9,12 @@ use super::grad_cam::{Method, heat_map};
 use crate::data::loader::evaluation_batch;
 use crate::data::{Dataset, SIDE};
 use crate::metrics::predicted;
-use crate::model::{Cnn, ForwardTrace, Layer, LogitGradients};
+use crate::model::{ForwardTrace, Network};
 use crate::render::Map;
-use crate::run::probe::{ACTIVE, ClassCam, MAPS, Probe, ProbedImage, Reason, cam_classes};
+use crate::run::probe::{ACTIVE, ClassCam, LAYERS, MAPS, Probe, ProbedImage, Reason, cam_classes};
+
+/// The last layer.
+const LAST: usize = LAYERS.len() - 1;
 
 /// The pinned images and the mistakes of a dataset, by their numbers, through a network that has taken `step` steps.
 /// Changes nothing of the network, and draws no random number.
@@ -22,7 +25,7 @@ use crate::run::probe::{ACTIVE, ClassCam, MAPS, Probe, ProbedImage, Reason, cam_
 /// # Panics
 /// A number reaches beyond the dataset.
 pub fn probe(
-    cnn: &Cnn,
+    cnn: &Network,
     dataset: &Dataset,
     pinned: &[usize],
     mistakes: &[usize],
@@ -56,7 +59,7 @@ pub fn probe(
 
     let mut images = Vec::with_capacity(chosen.len());
     for (number, ((logits, index), Maps { first, active })) in logits.into_iter().zip(indices).zip(maps).enumerate() {
-        let attended_pairs = trace.attention(Layer::Conv3).pairs.as_ref();
+        let attended_pairs = trace.attention(LAST).matrix.as_ref();
         images.push(ProbedImage {
             index,
             true_class: chosen.labels[number] as u8,
@@ -65,11 +68,13 @@ pub fn probe(
             maps: first,
             cams: cams.next().unwrap_or_default(),
             active,
-            gates: in_layers(|layer| trace.attention(layer).gates.as_ref().map(|all| gates(all, number)).transpose())?,
-            positions: in_layers(|layer| {
-                trace.attention(layer).map.as_ref().map(|all| positions(all, number)).transpose()
+            gates: in_layers(|layer| {
+                trace.attention(layer).channels.as_ref().map(|all| gates(all, number)).transpose()
             })?,
-            pairs: attended_pairs.map(|all| pairs(all, number, trace.output(Layer::Conv3).dim(2)?)).transpose()?,
+            positions: in_layers(|layer| {
+                trace.attention(layer).positions.as_ref().map(|all| positions(all, number)).transpose()
+            })?,
+            pairs: attended_pairs.map(|all| pairs(all, number, trace.output(LAST).dim(2)?)).transpose()?,
         });
     }
     let mistakes = images.split_off(pinned.len());
@@ -84,19 +89,19 @@ struct Shown {
 }
 
 /// The heat maps of each image. The last layer has most; the way back goes on from some of them to the layers before it.
-fn class_cams(cnn: &Cnn, trace: &ForwardTrace, shown: &[Shown]) -> Result<Vec<Vec<ClassCam>>> {
+fn class_cams(cnn: &Network, trace: &ForwardTrace, shown: &[Shown]) -> Result<Vec<Vec<ClassCam>>> {
     let mut cams = vec![vec![]; shown.len()];
-    let mut rows = rows(Layer::Conv3, shown);
-    let mut backward = Some(LogitGradients::of_logits(cnn, trace, &rows)?);
+    let mut rows = rows(LAST, shown);
+    let mut backward = Some(cnn.logit_gradients(trace, &rows)?);
     while let Some(way) = backward.filter(|_| !rows.is_empty()) {
         let layer = way.layer();
         let (_, _, width, channels) = trace.output(layer).dims4()?;
         let maps = way.map_rows(|output, gradient| heat_map(output, gradient, width, channels, Method::GradCam))?;
         for (map, &(image, class)) in maps.into_iter().zip(&rows) {
-            cams[image].push(ClassCam { layer: layer.index(), class: class as u8, map: map? });
+            cams[image].push(ClassCam { layer, class: class as u8, map: map? });
         }
-        let Some(before) = layer.index().checked_sub(1) else { break };
-        let further = self::rows(Layer::ALL[before], shown);
+        let Some(before) = layer.checked_sub(1) else { break };
+        let further = self::rows(before, shown);
         let among: Vec<usize> =
             rows.iter().enumerate().filter(|(_, row)| further.contains(row)).map(|(position, _)| position).collect();
         rows = among.iter().map(|&position| rows[position]).collect();
@@ -108,9 +113,9 @@ fn class_cams(cnn: &Cnn, trace: &ForwardTrace, shown: &[Shown]) -> Result<Vec<Ve
 }
 
 /// An image and a class of each heat map of a layer.
-fn rows(layer: Layer, shown: &[Shown]) -> Vec<(usize, usize)> {
+fn rows(layer: usize, shown: &[Shown]) -> Vec<(usize, usize)> {
     let of_image = |(image, shown): (usize, &Shown)| {
-        let classes = cam_classes(layer.index(), shown.reason, shown.predicted, shown.true_class);
+        let classes = cam_classes(layer, shown.reason, shown.predicted, shown.true_class);
         classes.into_iter().map(move |class| (image, class))
     };
     shown.iter().enumerate().flat_map(of_image).collect()
@@ -139,22 +144,22 @@ impl Maps {
     }
 }
 
-fn in_layers<T>(of: impl Fn(Layer) -> Result<T>) -> Result<[T; 3]> {
-    let [first, second, third] = Layer::ALL;
-    Ok([of(first)?, of(second)?, of(third)?])
+fn in_layers<T>(of: impl Fn(usize) -> Result<T>) -> Result<[T; 3]> {
+    Ok([of(0)?, of(1)?, of(LAST)?])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
+    use crate::data::DatasetInfo;
     use crate::data::source::sample;
     use crate::explain::grad_cam::grad_cam;
     use crate::model::Mode;
 
-    fn network(attention: AttentionKind) -> Result<Cnn> {
-        let config = ModelConfig { channels: [16, 16, 32], hidden: 8, attention, ..ModelConfig::default() };
-        Cnn::new(&config, 0, &Device::Cpu)
+    fn network(attention: AttentionKind) -> Result<Network> {
+        let config = ModelConfig { channels: vec![16, 16, 32], hidden: 8, attention, ..ModelConfig::default() };
+        Ok(Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu).expect("a network"))
     }
 
     #[test]
@@ -172,12 +177,12 @@ mod tests {
         let last = &probe.images[1];
         let trace = cnn.trace(&x)?;
         let mut shown = 0;
-        for (layer, class) in Layer::ALL.into_iter().flat_map(|layer| (0..10).map(move |class| (layer, class))) {
-            let Some(cam) = last.cam(layer.index(), class) else { continue };
+        for (layer, class) in (0..=LAST).flat_map(|layer| (0..10).map(move |class| (layer, class))) {
+            let Some(cam) = last.cam(layer, class) else { continue };
             let expected = grad_cam(&cnn, &trace, layer, &[(0, class)], Method::GradCam)?.remove(0);
             let bound = 1e-4 * expected.range().1;
             let mut pairs = cam.values.iter().zip(&expected.values);
-            assert!(pairs.all(|(a, b)| (a - b).abs() <= bound), "{layer}, class {class}");
+            assert!(pairs.all(|(a, b)| (a - b).abs() <= bound), "layer {layer}, class {class}");
             shown += 1;
         }
         let of_others = if last.predicted() == usize::from(last.true_class) { 1 } else { 2 };
@@ -224,8 +229,8 @@ mod tests {
 
     #[test]
     fn logits_that_are_not_finite_are_refused() -> Result<()> {
-        let config = ModelConfig { channels: [4, 4, 4], hidden: 8, ..ModelConfig::default() };
-        let cnn = Cnn::new(&config, 0, &Device::Cpu)?;
+        let config = ModelConfig { channels: vec![4, 4, 4], hidden: 8, ..ModelConfig::default() };
+        let cnn = Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu).expect("a network");
         let (_, bias) = cnn.weights().parameters.last().expect("fc2.bias");
         bias.set(&bias.affine(0.0, f64::NAN)?)?;
         let (_, test) = sample::read().expect("the sample");

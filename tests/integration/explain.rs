@@ -12,16 +12,16 @@ use taper::explain::feature_maps::feature_maps;
 use taper::explain::grad_cam::{Method, at_input, grad_cam};
 use taper::metrics::{confidences, predicted};
 use taper::model::weights::deserialize;
-use taper::model::{Cnn, ForwardTrace, Layer};
+use taper::model::{ForwardTrace, Network};
 use taper::run::dir::RunDir;
 use taper::run::event::{AlarmKind, EpochDone, Event, ProbeSaved};
-use taper::run::probe::{MISTAKES, Probe};
+use taper::run::probe::{LAYERS, MISTAKES, Probe};
 use taper::run::state::RunState;
 
 use crate::binary::{Dir, TINY, records, wait_for_event, wait_for_steps};
 use crate::pytorch::{network, sample, values};
 
-/// The networks that are looked trace, and what PyTorch sees there.
+/// The networks, and what PyTorch has for them.
 const REFERENCES: [(AttentionKind, &[u8]); 4] = [
     (AttentionKind::None, include_bytes!("../fixtures/explain/reference.safetensors")),
     (AttentionKind::Se, include_bytes!("../fixtures/explain/reference_se.safetensors")),
@@ -30,7 +30,7 @@ const REFERENCES: [(AttentionKind, &[u8]); 4] = [
 ];
 
 /// The network, and what it makes of the image of the reference.
-fn traced(attention: AttentionKind, reference: &BTreeMap<String, Tensor>) -> Result<(Cnn, ForwardTrace)> {
+fn traced(attention: AttentionKind, reference: &BTreeMap<String, Tensor>) -> Result<(Network, ForwardTrace)> {
     let number = values(&reference["picture"])?[0] as usize;
     let batch = evaluation_batch(&sample()?.test, number..number + 1);
     let x = Tensor::from_vec(batch.images, (1, SIDE, SIDE, 3), &Device::Cpu)?;
@@ -54,12 +54,12 @@ fn grad_cam_is_that_of_pytorch_grad_cam() -> Result<()> {
         let reference = deserialize(bytes, &Device::Cpu)?;
         let (cnn, trace) = traced(attention, &reference)?;
         let mut checked = 0;
-        for layer in Layer::ALL {
+        for (number, layer) in LAYERS.into_iter().enumerate() {
             for (method, name) in [(Method::GradCam, "gradcam"), (Method::GradCamPlusPlus, "gradcam++")] {
                 for class in 0..10 {
                     let key = format!("{layer}.{name}.{class}");
                     let Some(expected) = reference.get(&format!("{key}.layer")) else { continue };
-                    let cam = &grad_cam(&cnn, &trace, layer, &[(0, class)], method)?[0];
+                    let cam = &grad_cam(&cnn, &trace, number, &[(0, class)], method)?[0];
                     let at_layer = difference(&cam.values, expected)?;
                     let normalised = match reference.get(&key) {
                         Some(expected) => difference(&at_input(cam, SIDE, SIDE).values, expected)?,
@@ -90,19 +90,19 @@ fn layers_attention_and_logits_are_those_of_pytorch() -> Result<()> {
             let theirs = values(&reference["logits"])?;
             (0..10).max_by(|&a, &b| theirs[a].total_cmp(&theirs[b])).expect("ten") as f64
         });
-        for layer in Layer::ALL {
-            let maps = feature_maps(trace.output(layer), 0)?;
+        for (number, layer) in LAYERS.into_iter().enumerate() {
+            let maps = feature_maps(trace.output(number), 0)?;
             let means: Vec<f32> = maps.iter().map(|map| map.mean()).collect();
             let first_rows: Vec<f32> = maps.iter().flat_map(|map| map.values[..map.width].to_vec()).collect();
             assert!(difference(&means, &reference[&format!("{layer}.means")])? < 1e-4, "{layer}");
             assert!(difference(&first_rows, &reference[&format!("{layer}.first_row")])? < 1e-5, "{layer}");
             let active: Vec<f64> = attention_maps(&maps, CHANNELS).iter().map(|chosen| chosen.channel as f64).collect();
             assert_eq!(active, values(&reference[&format!("{layer}.active")])?, "{layer}");
-            let attended = trace.attention(layer);
-            let width = trace.output(layer).dim(2)?;
-            let gates = attended.gates.as_ref().map(|all| gates(all, 0)).transpose()?;
-            let positions = attended.map.as_ref().map(|all| positions(all, 0)).transpose()?.map(|map| map.values);
-            let pairs = attended.pairs.as_ref().map(|all| pairs(all, 0, width)).transpose()?;
+            let attended = trace.attention(number);
+            let width = trace.output(number).dim(2)?;
+            let gates = attended.channels.as_ref().map(|all| gates(all, 0)).transpose()?;
+            let positions = attended.positions.as_ref().map(|all| positions(all, 0)).transpose()?.map(|map| map.values);
+            let pairs = attended.matrix.as_ref().map(|all| pairs(all, 0, width)).transpose()?;
             let pairs = pairs.map(|maps| maps.into_iter().flat_map(|map| map.values).collect::<Vec<f32>>());
             for (name, ours) in [("gates", gates), ("places", positions), ("pairs", pairs)] {
                 let expected = reference.get(&format!("{layer}.{name}"));
