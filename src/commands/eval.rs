@@ -102,7 +102,7 @@ fn class_lines(confusion: &Confusion) -> Vec<String> {
         let taken_for = confusion
             .most_often_taken_for(class)
             .map_or(String::new(), |(other, count)| format!(", most often taken for {} ({count})", CLASSES[other]));
-        lines.push(format!("  {name:<10} {accuracy:>6.2} % of {}{taken_for}", confusion.examples_of(class)));
+        lines.push(format!("  {name:<10} {accuracy:>6.2} % of {}{taken_for}", confusion.samples_of(class)));
     }
     lines
 }
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_line_for_each_class_says_what_it_is_taken_for() {
-        let mut confusion = Confusion::default();
+        let mut confusion = Confusion::new(10);
         for (truth, predicted) in [(3, 3), (3, 5), (3, 5), (9, 9)] {
             confusion.add(truth, predicted);
         }

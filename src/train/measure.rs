@@ -80,7 +80,7 @@ impl Bench {
 
     /// Seconds that each of some batches takes to evaluate; `taken` is called after every one.
     pub fn evaluate(&self, mut taken: impl FnMut()) -> Result<Vec<f64>> {
-        let new = || Evaluation::new(self.config.train.eval_batch_size);
+        let new = || Evaluation::new(self.test_data.info.classes.len(), self.config.train.eval_batch_size);
         let (mut evaluation, mut secs) = (new(), Vec::new());
         // The first is the warm-up.
         for _ in 0..1 + EVALUATION_BATCHES {

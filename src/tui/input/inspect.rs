@@ -2,7 +2,7 @@
 
 use crate::tui::app::App;
 use crate::tui::app::screens::Screen;
-use crate::tui::inspector::{Moment, Subject, View};
+use crate::tui::inspector::{EVIDENCE, Moment, Subject};
 use crate::tui::keys::Look;
 use crate::tui::layout::{Direction, grid};
 use crate::tui::view::mistakes::arranged;
@@ -32,7 +32,7 @@ impl App {
         self.ui.before_mistake.get_or_insert((inspector.subject, inspector.moment));
         // Or the next epoch would put another mistake in its place.
         inspector.moment = Moment::Step(step);
-        inspector.look_at(Subject::Mistake(inspector.chosen_mistake), View::GradCam);
+        inspector.look_at(Subject::Mistake(inspector.chosen_mistake), EVIDENCE);
         self.ui.screens.open(Screen::Inspector);
     }
 

@@ -129,7 +129,6 @@ mod tests {
 
     fn steps(first_step: u64, count: u64) -> Event {
         Event::StepsDone(StepsDone {
-            learning_rate: None,
             epoch: 1,
             first_step,
             losses: vec![2.0; count as usize],

@@ -46,7 +46,21 @@ fn colour(colour: Colour) -> Color {
 /// Draws a tile into its slot.
 pub fn tile(app: &App, tile: &Tile, slot: Slot, style: Style, frame: &mut Frame, placed: &mut Vec<Placed>) {
     frame.render_widget(Line::styled(shortened(&tile.caption, slot.caption.width.into()), style), slot.caption);
-    place(app, &tile.image, slot.image, frame, placed);
+    place(app, &tile.image, fitted(&tile.image, slot.image), frame, placed);
+}
+
+/// The middle of a square area, of the shape of the image.
+fn fitted(image: &RgbImage, area: Rect) -> Rect {
+    let (width, height) = image.dimensions();
+    let longest = width.max(height).max(1);
+    let part = |cells: u16, side: u32| ((u32::from(cells) * side + longest / 2) / longest).max(1) as u16;
+    let (columns, rows) = (part(area.width, width), part(area.height, height));
+    Rect {
+        x: area.x + area.width.saturating_sub(columns) / 2,
+        y: area.y + area.height.saturating_sub(rows) / 2,
+        width: columns,
+        height: rows,
+    }
 }
 
 /// In so many columns: without what is in parentheses, or with less of what comes before the last word. That tells one tile
@@ -75,6 +89,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_image_keeps_its_shape_in_a_square_slot() {
+        let area = Rect::new(4, 2, 20, 10);
+        let of = |width, height| fitted(&RgbImage::new(width, height), area);
+        assert_eq!(of(32, 32), area);
+        assert_eq!(of(64, 32), Rect::new(4, 4, 20, 5));
+        assert_eq!(of(16, 32), Rect::new(9, 2, 10, 10));
+    }
+
+    #[test]
     fn a_caption_that_is_cut_keeps_what_tells_it_from_another() {
         for (caption, width, shown) in [
             ("airplane 76%", 12, "airplane 76%"),
@@ -83,8 +106,8 @@ mod tests {
             ("channel 104", 10, "chann… 104"),
             ("channel 3 (all equal)", 12, "channel 3"),
             ("channel 104 (all equal)", 10, "chann… 104"),
-            ("nothing speaks for automobile", 24, "nothing spea… automobile"),
-            ("speaks for automobile", 12, "speaks for …"),
+            ("no evidence for automobile", 24, "no evidence… automobile"),
+            ("evidence for automobile", 12, "evidence fo…"),
             ("image", 4, "ima…"),
             ("image", 0, "…"),
         ] {
