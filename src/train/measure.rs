@@ -50,7 +50,7 @@ impl Bench {
         self.engine.network()
     }
 
-    /// Trains, and gives each of so many steps after the warm-up; `taken` is called after every step.
+    /// Trains, and returns the times of `steps` steps after the warm-up; `taken` is called after every step.
     pub fn train(&mut self, steps: u64, mut taken: impl FnMut()) -> Result<Vec<Breakdown>> {
         let Self { config, engine, train_data, .. } = self;
         let mut batches = (1..).flat_map(|epoch| train_batches(train_data.clone(), EpochPlan::of(config, epoch, 0)));

@@ -62,7 +62,8 @@ pub struct Loaded {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tile {
     pub caption: String,
-    pub image: RgbImage,
+    /// Shared, so that a frame need not copy it.
+    pub image: Arc<RgbImage>,
 }
 
 #[derive(Debug)]
@@ -319,7 +320,10 @@ impl Inspector {
             let figures = figures(explanation, &choice, self.classes());
             let shown = if self.enlarged.is_some() { 1 } else { figures.len() };
             let draw = |drawing: &Drawing| drawn(drawing, &explanation.image, shown, self.colour_mode);
-            figures.into_iter().map(|figure| Tile { image: draw(&figure.drawing), caption: figure.caption }).collect()
+            figures
+                .into_iter()
+                .map(|figure| Tile { image: draw(&figure.drawing).into(), caption: figure.caption })
+                .collect()
         });
     }
 }
@@ -331,7 +335,7 @@ fn gallery(probe: &Probe) -> Vec<Tile> {
         let (class, percent) = (explanation.predicted(), 100.0 * explanation.confidence());
         Tile {
             caption: format!("{} {percent:.0}%", class_name(&probe.dataset.classes, class)),
-            image: drawn(&Drawing::Image, &explanation.image, probe.mistakes.len(), ColourMode::default()),
+            image: drawn(&Drawing::Image, &explanation.image, probe.mistakes.len(), ColourMode::default()).into(),
         }
     };
     probe.mistakes.iter().map(tile).collect()

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use taper::config::{AttentionKind, Config, DataSource};
 use taper::data::DatasetInfo;
-use taper::data::{self, Dataset, SIDE, loader::evaluation_batch};
+use taper::data::{self, Dataset, loader::evaluation_batch};
 use taper::model::weights::{deserialize, serialize};
 use taper::model::{Mode, Network};
 use taper::ops::{cross_entropy, tape};
@@ -83,7 +83,7 @@ pub fn network(attention: AttentionKind) -> Result<Network> {
 /// Images (64, 32, 32, 3), as the network takes them, and labels of batch `number`, in file order.
 fn batch(dataset: &Dataset, number: usize) -> Result<(Tensor, Tensor)> {
     let batch = evaluation_batch(dataset, number * BATCH..(number + 1) * BATCH);
-    let x = Tensor::from_vec(batch.images, (BATCH, SIDE, SIDE, 3), &Device::Cpu)?;
+    let x = Tensor::from_vec(batch.images, (BATCH, 32, 32, 3), &Device::Cpu)?;
     Ok((x, Tensor::from_vec(batch.labels, BATCH, &Device::Cpu)?))
 }
 

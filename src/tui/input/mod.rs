@@ -129,7 +129,6 @@ mod tests {
 
     fn steps(first_step: u64, count: u64) -> Event {
         Event::StepsDone(StepsDone {
-            learning_rate: None,
             epoch: 1,
             first_step,
             losses: vec![2.0; count as usize],
@@ -138,6 +137,7 @@ mod tests {
             samples: 64 * count,
             train_secs: 0.5,
             split_us: None,
+            learning_rate: None,
         })
     }
 

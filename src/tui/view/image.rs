@@ -1,5 +1,7 @@
 //! Images in a frame: cells where they are drawn by characters, else room for them.
 
+use std::sync::Arc;
+
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 use ratatui::Frame;
@@ -14,13 +16,13 @@ use crate::tui::inspector::Tile;
 use crate::tui::layout::grid::Slot;
 
 /// Draws an image over all of `area`, or leaves room for it in `placed`.
-pub fn place(app: &App, image: &RgbImage, area: Rect, frame: &mut Frame, placed: &mut Vec<Placed>) {
+pub fn place(app: &App, image: &Arc<RgbImage>, area: Rect, frame: &mut Frame, placed: &mut Vec<Placed>) {
     match app.ui.backend {
         ImageBackend::Nothing => {}
         ImageBackend::Protocol(_) => placed.push(Placed { area, image: image.clone() }),
         ImageBackend::Cells(palette) => {
             let (width, height) = (u32::from(area.width), 2 * u32::from(area.height));
-            let fitted = resize(image, width, height, FilterType::Triangle);
+            let fitted = resize(&**image, width, height, FilterType::Triangle);
             for (row, y) in rows(&fitted, palette).zip(area.y..) {
                 for (cell, x) in row.zip(area.x..) {
                     let Some(target) = frame.buffer_mut().cell_mut((x, y)) else { continue };
