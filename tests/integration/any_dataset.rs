@@ -146,7 +146,7 @@ fn check(set: &MadeSet, dir: &Dir, epochs: u64, least_accuracy: f64) {
     assert!(epoch.test_accuracy >= least_accuracy, "{} %", epoch.test_accuracy);
     let confusion = epoch.confusion.expect("a confusion matrix");
     assert_eq!(confusion.samples(), (count * set.test_per_class) as u64);
-    assert!((0..count).all(|class| confusion.examples_of(class) == set.test_per_class as u64));
+    assert!((0..count).all(|class| confusion.samples_of(class) == set.test_per_class as u64));
     let probe = last_probe(dir);
     assert_eq!((probe.epoch, probe.images.len(), probe.images[1].true_class), (epochs, 2, 1));
 
