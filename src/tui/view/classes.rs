@@ -22,8 +22,10 @@ const COUNT_WIDTH: u16 = 5;
 const ACCURACY_WIDTH: u16 = 7;
 /// Columns for the rest: bars, and words where they fit.
 const NARROWEST_WORDS: u16 = 24;
-/// Of a class in the list: its name, its accuracy and what it is most often taken for.
-const ENTRY_WIDTH: u16 = 38;
+/// Of a class in the list at least: its name, its accuracy and the start of what it is most often taken for.
+const NARROWEST_ENTRY: u16 = 26;
+/// And at most: room for another long name, and how often.
+const WIDEST_ENTRY: u16 = 40;
 
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let theme = app.ui.theme;
@@ -49,8 +51,10 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     } else {
         let shown = render_list(app, confusion, area, frame);
         match shown == classes {
-            true => "the least accurate first, with what each is most often taken for".to_owned(),
-            false => format!("the {shown} least accurate of {classes}, with what each is most often taken for"),
+            true => "accuracy in %, the least first, and what each is most often taken for".to_owned(),
+            false => format!(
+                "accuracy in % of the {shown} least accurate of {classes}, and what each is most often taken for"
+            ),
         }
     };
     let lines = vec![accuracy_line(app, epoch, confusion), Line::styled(under, theme.faint())];
@@ -77,35 +81,32 @@ fn render_list(app: &App, confusion: &Confusion, area: Rect, frame: &mut Frame) 
     let mut order: Vec<usize> = (0..confusion.classes()).collect();
     let accuracy = |class: &usize| confusion.accuracy_of(*class).unwrap_or(f64::INFINITY);
     order.sort_by(|a, b| accuracy(a).total_cmp(&accuracy(b)));
-    let rows = usize::from(area.height).max(1);
-    let columns = usize::from(area.width / ENTRY_WIDTH).max(1);
-    order.truncate(rows * columns);
-    for (classes, x) in order.chunks(rows).zip((area.x..).step_by(ENTRY_WIDTH.into())) {
+    let rows = area.height.max(1);
+    let needed = order.len().div_ceil(rows.into()) as u16;
+    let columns = needed.clamp(1, (area.width / NARROWEST_ENTRY).max(1));
+    let width = (area.width / columns).min(WIDEST_ENTRY);
+    order.truncate(usize::from(rows) * usize::from(columns));
+    for (classes, x) in order.chunks(rows.into()).zip((area.x..).step_by(width.into())) {
         let lines: Vec<Line> = classes.iter().map(|&class| list_line(app, confusion, class)).collect();
-        let column = Rect { x, width: ENTRY_WIDTH - 2, ..area }.intersection(area);
-        frame.render_widget(Paragraph::new(lines), column);
+        frame.render_widget(Paragraph::new(lines), Rect { x, width: width.saturating_sub(2), ..area });
     }
     order.len()
 }
 
-/// `dog         61.5 %  12 % cat`
+/// `dog         61.5  cat 12 %`
 fn list_line(app: &App, confusion: &Confusion, class: usize) -> Line<'static> {
     let theme = app.ui.theme;
     let accuracy = confusion.accuracy_of(class).map_or("–".to_owned(), |accuracy| format!("{accuracy:.1}"));
-    let name = name(app, class);
-    let taken_for =
-        confusion.most_often_taken_for(class).map_or(String::new(), |other| share(app, confusion, class, other));
+    let most = confusion.most_often_taken_for(class);
+    let taken_for = most.map_or(String::new(), |(other, count)| {
+        let percent = 100.0 * count as f64 / confusion.samples_of(class) as f64;
+        format!("{} {percent:.0} %", name(app, other))
+    });
     Line::from(vec![
-        Span::raw(format!("{name:<10.10} ")),
-        Span::styled(format!("{accuracy:>5} %  "), theme.test()),
+        Span::raw(format!("{:<10.10} ", name(app, class))),
+        Span::styled(format!("{accuracy:>5}  "), theme.test()),
         Span::styled(taken_for, theme.faint()),
     ])
-}
-
-/// `12 % cat`
-fn share(app: &App, confusion: &Confusion, class: usize, (other, count): (usize, u64)) -> String {
-    let percent = 100.0 * count as f64 / confusion.samples_of(class) as f64;
-    format!("{percent:.0} % {}", name(app, other))
 }
 
 fn name(app: &App, class: usize) -> String {
@@ -151,7 +152,10 @@ fn class_row(app: &App, confusion: &Confusion, class: usize, rest: u16) -> Row<'
     let accuracy = confusion.accuracy_of(class);
     let accuracy_text = Line::raw(accuracy.map_or("–".to_owned(), |accuracy| format!("{accuracy:.1}"))).right_aligned();
     let words = match most {
-        Some(other) if rest >= NARROWEST_WORDS => format!("  {}", share(app, confusion, class, other)),
+        Some((other, count)) if rest >= NARROWEST_WORDS => {
+            let percent = 100.0 * count as f64 / confusion.samples_of(class) as f64;
+            format!("  {percent:.0} % {}", name(app, other))
+        }
         _ => String::new(),
     };
     let bar_width = f64::from(rest.saturating_sub(NARROWEST_WORDS.min(rest / 2)));
