@@ -114,7 +114,7 @@ impl Cnn {
                 }
                 None => {
                     let Attended { output, weights } = block.attend(&convolved)?;
-                    let output = ops::pool_whole_windows(&output.detach())?;
+                    let output = ops::max_pool(&output.detach())?;
                     (LayerTrace { convolved, attention: weights.detach(), open: None }, output)
                 }
             };
@@ -152,7 +152,7 @@ impl Block {
 
     /// From the convolution's output (N, H, W, C) to the block's, (N, H / 2, W / 2, C); differentiable in that output.
     fn finish(&self, convolved: &Tensor) -> Result<Tensor> {
-        ops::pool_whole_windows(&self.attend(convolved)?.output)
+        ops::max_pool(&self.attend(convolved)?.output)
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
                 // Other devices have no kernel for what follows a convolution.
                 let Some(open) = &trace.blocks[layer.index()].open else { continue };
                 let Attended { output, weights } = cnn.blocks[layer.index()].attend(trace.output(layer))?;
-                close_in_f64(&ops::pool_whole_windows(&output)?, &open.output)?;
+                close_in_f64(&ops::max_pool(&output)?, &open.output)?;
                 assert_eq!(weights.gates.is_some(), open.gates.is_some());
                 for (composed, ours) in weights.gates.iter().zip(&open.gates) {
                     close_in_f64(composed, ours)?;
