@@ -6,7 +6,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
 
 use crate::data::fetch::FetchFrom;
-use crate::explain::feature_maps::Channels;
 use crate::run::spawn::TRAINER_COMMAND;
 use crate::terminal_image::Images;
 
@@ -241,7 +240,8 @@ pub struct EvalArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A layer is what its convolution gives, before batch normalisation. A file is resized to 32 x 32.
+A layer is what its convolution gives, before batch normalisation.
+A file is resized to the size of the data set's images.
 Without a terminal, titles and numbers are printed, and no images.
 
 Examples:
@@ -257,20 +257,20 @@ pub struct ExplainArgs {
     /// The number of one of the run's test images, from 0, or an image file
     #[arg(long, value_name = "N|FILE", allow_hyphen_values = true)]
     pub image: String,
-    /// conv1, conv2 or conv3
-    #[arg(long, value_name = "LAYER", default_value = "conv3")]
-    pub layer: String,
+    /// One of the network's convolutions, such as conv1 [default: the last]
+    #[arg(long, value_name = "LAYER")]
+    pub layer: Option<String>,
     /// What is shown of it
     #[arg(long, value_enum, default_value = "gradcam")]
     pub view: View,
-    /// The class that a Grad-CAM is for: predicted, true, a name, or a number from 0 to 9
+    /// The class that a Grad-CAM is for: predicted, true, a name, or a number from 0
     #[arg(long, value_name = "CLASS", default_value = "predicted", allow_hyphen_values = true)]
     pub class: String,
     /// Which feature maps are shown
     #[arg(long, value_enum, default_value = "first")]
     pub channels: ChannelChoice,
-    /// A pixel of the 32 x 32 image, from 0,0: what its place looks at, where conv3 has non-local attention; in the
-    /// attention view [default: 16,16]
+    /// A pixel of the image, from 0,0: what its position attends to, where the layer has an attention matrix (non-local
+    /// attention); in the attention view [default: the middle]
     #[arg(long, value_name = "X,Y", allow_hyphen_values = true)]
     pub pixel: Option<String>,
     /// How many channels are shown [default: 9 maps, 3 of attention]
@@ -293,9 +293,9 @@ pub struct ExplainArgs {
 pub enum View {
     /// What the channels of the layer give
     Maps,
-    /// Which places speak for the class
+    /// Where the evidence for the class is
     Gradcam,
-    /// The same, with weighed places
+    /// The same, with weighed positions
     #[value(name = "gradcam++")]
     GradcamPlusPlus,
     /// The most active channels over the image, and what the block attends to
@@ -308,15 +308,6 @@ pub enum ChannelChoice {
     First,
     /// Those with the greatest mean
     Active,
-}
-
-impl From<ChannelChoice> for Channels {
-    fn from(choice: ChannelChoice) -> Self {
-        match choice {
-            ChannelChoice::First => Self::First,
-            ChannelChoice::Active => Self::Active,
-        }
-    }
 }
 
 #[derive(Debug, Args)]

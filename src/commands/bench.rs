@@ -12,9 +12,7 @@ use super::configuration::configuration;
 use super::shell::say;
 use crate::cli::BenchArgs;
 use crate::config::{AttentionKind, Config};
-use crate::data::SIDE;
 use crate::format;
-use crate::model::flops;
 use crate::run::spawn;
 use crate::run::step_time::{Breakdown, Part};
 use crate::simd::{self, SimdPath};
@@ -103,7 +101,6 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
     let device = device::open(&config.run.device)?;
     let is_cpu = device.is_cpu();
     let described = device::describe(&device);
-    let flops = flops::per_image(&config.model, SIDE);
     let (batch_size, eval_batch_size) = (config.train.batch_size, config.train.eval_batch_size);
     let has_attention = config.model.attention != AttentionKind::None;
     let mut plain = config.clone();
@@ -132,7 +129,7 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
     let Measured { bench, taken, evaluated, .. } = &configured;
     let part_ms = |part| 1e3 * median(taken.iter().map(|step: &Breakdown| step.secs(part)));
     let step_secs = configured.step_secs();
-    let gflop_per_step = flops.training as f64 * batch_size as f64 / 1e9;
+    let gflop_per_step = bench.network().shape().flops().training as f64 * batch_size as f64 / 1e9;
     let gflop_per_sec = gflop_per_step / step_secs;
     let sgemm_gflop_per_sec = 2.0 * (PEAK_SIDE as f64).powi(3) / 1e9 / median(multiplied);
     Ok(Report {

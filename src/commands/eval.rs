@@ -10,7 +10,7 @@ use super::shell::say;
 use crate::cli::EvalArgs;
 use crate::commands::failure::UsageError;
 use crate::config::Config;
-use crate::data::{self, CLASSES};
+use crate::data;
 use crate::metrics::Confusion;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::train::checkpoint::{self, Checkpoint};
@@ -31,6 +31,8 @@ struct Report {
     accuracy: f64,
     /// Images by true class, and in each row by predicted class.
     confusion: Confusion,
+    #[serde(skip)]
+    classes: Vec<String>,
 }
 
 pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
@@ -46,7 +48,7 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
             "{} {}: loss {:.4}, accuracy {:.2} % on {} test images of {}",
             report.run, report.checkpoint, report.loss, report.accuracy, report.samples, report.data
         ))?;
-        for line in class_lines(&report.confusion) {
+        for line in class_lines(&report.confusion, &report.classes) {
             say(line)?;
         }
     }
@@ -79,7 +81,7 @@ pub(super) fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)>
 fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Report> {
     let source = data::source::open(&config.data, config.run.seed)?;
     let device = device::open(&config.run.device)?;
-    let engine = Engine::new(config, &device)?;
+    let engine = Engine::new(config, &source.train.info, &device)?;
     checkpoint.load_weights(engine.network())?;
     let evaluation = Evaluation::of(&engine, &source.test, config.train.eval_batch_size)?;
     Ok(Report {
@@ -91,18 +93,20 @@ fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Re
         loss: evaluation.mean_loss(),
         accuracy: evaluation.accuracy(),
         confusion: evaluation.confusion().clone(),
+        classes: source.test.info.classes.clone(),
     })
 }
 
 /// A line for each class that there are images of.
-fn class_lines(confusion: &Confusion) -> Vec<String> {
+fn class_lines(confusion: &Confusion, classes: &[String]) -> Vec<String> {
+    let width = classes.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(10);
     let mut lines = vec![];
-    for (class, name) in CLASSES.iter().enumerate() {
+    for (class, name) in classes.iter().enumerate() {
         let Some(accuracy) = confusion.accuracy_of(class) else { continue };
         let taken_for = confusion
             .most_often_taken_for(class)
-            .map_or(String::new(), |(other, count)| format!(", most often taken for {} ({count})", CLASSES[other]));
-        lines.push(format!("  {name:<10} {accuracy:>6.2} % of {}{taken_for}", confusion.examples_of(class)));
+            .map_or(String::new(), |(other, count)| format!(", most often taken for {} ({count})", classes[other]));
+        lines.push(format!("  {name:<width$} {accuracy:>6.2} % of {}{taken_for}", confusion.samples_of(class)));
     }
     lines
 }
@@ -113,12 +117,12 @@ mod tests {
 
     #[test]
     fn a_line_for_each_class_says_what_it_is_taken_for() {
-        let mut confusion = Confusion::default();
+        let mut confusion = Confusion::new(10);
         for (truth, predicted) in [(3, 3), (3, 5), (3, 5), (9, 9)] {
             confusion.add(truth, predicted);
         }
         assert_eq!(
-            class_lines(&confusion),
+            class_lines(&confusion, &crate::data::DatasetInfo::cifar10().classes),
             ["  cat         33.33 % of 3, most often taken for dog (2)", "  truck      100.00 % of 1"]
         );
     }

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::config::ConfigError;
+use crate::model::ShapeError;
 use crate::run::dir::CreateError;
 use crate::run::spawn::SpawnError;
 use crate::simd::SimdPathError;
@@ -39,6 +40,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     } else if error.is::<ConfigError>()
         || error.is::<UsageError>()
         || error.is::<SimdPathError>()
+        || error.is::<ShapeError>()
         || matches!(error.downcast_ref(), Some(CreateError::Name(..)))
     {
         USAGE

@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -13,7 +12,6 @@ use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{EpochDone, Outcome};
 use crate::run::lock::liveness;
 use crate::run::replay::replay;
-use crate::run::socket::{Reply, send};
 use crate::run::state::RunState;
 use crate::terminal_image::Images;
 use crate::tui::{self, Attachment, Departure};
@@ -62,7 +60,7 @@ pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, images: Images) -> Result
 
 /// Shows the dashboard until it is left, then prints how the run stands.
 pub fn dashboard(runs: &RunsDir, run: &RunDir, images: Images) -> Result<u8> {
-    let departure = tui::run(attachment(run, images))?;
+    let departure = tui::run(Attachment { run: run.clone(), images, liveness })?;
     match departure {
         Departure::Detached => {
             print_how_to_return(runs, run)?;
@@ -84,22 +82,6 @@ pub fn dashboard(runs: &RunsDir, run: &RunDir, images: Images) -> Result<u8> {
         // Nobody is left to read anything.
         Departure::HungUp => Ok(0),
         Departure::Terminated => Ok(143),
-    }
-}
-
-fn attachment(run: &RunDir, images: Images) -> Attachment {
-    let (to_command, to_ask) = (run.clone(), run.clone());
-    Attachment {
-        name: run.name(),
-        events: run.events(),
-        probes: run.probes(),
-        images,
-        send: Arc::new(move |command| match send(&to_command, command) {
-            Ok(Reply::Done { message }) => Ok(message),
-            Ok(Reply::Error { message }) => Err(message),
-            Err(error) => Err(error.to_string()),
-        }),
-        liveness: Arc::new(move || liveness(&to_ask)),
     }
 }
 

@@ -10,7 +10,7 @@ mod validate;
 pub use load::{ConfigError, Override};
 pub use settings::{
     AlarmsConfig, AttentionKind, AugmentConfig, BestBy, CheckpointConfig, Config, DataConfig, DataSource, ModelConfig,
-    NotifyConfig, OnDivergence, OptimizerConfig, OptimizerKind, ProbeConfig, RunConfig, ScheduleConfig, ScheduleKind,
-    TrainConfig,
+    NotifyConfig, OnDivergence, OptimizerConfig, OptimizerKind, Pool, ProbeConfig, RunConfig, ScheduleConfig,
+    ScheduleKind, TrainConfig,
 };
 pub use validate::{LEARNING_RATES, check_learning_rate};

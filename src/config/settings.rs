@@ -75,10 +75,12 @@ pub struct AugmentConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Channels of the three convolutions.
-    pub channels: [usize; 3],
-    /// What each block attends to, between ReLU and the pool.
+    /// Channels of each convolution, one for each block.
+    pub channels: Vec<usize>,
+    /// The attention module of each block, between ReLU and the pool.
     pub attention: AttentionKind,
+    /// How the last feature map becomes the input of the linear layers.
+    pub pool: Pool,
     /// Width of the hidden fully connected layer.
     pub hidden: usize,
     /// Probability that a hidden activation is dropped.
@@ -88,19 +90,29 @@ pub struct ModelConfig {
     pub init: Option<PathBuf>,
 }
 
+/// How a feature map becomes a vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pool {
+    /// All its numbers, plane by plane.
+    Flatten,
+    /// The mean of each channel over all positions (Lin et al. 2014, section 3.2).
+    Average,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AttentionKind {
     None,
-    /// Channels: squeeze-and-excitation (Hu et al. 2018).
+    /// To channels: squeeze-and-excitation (Hu et al. 2018).
     Se,
-    /// Channels, each by its neighbours: efficient channel attention (Wang et al. 2020).
+    /// To channels, each by its neighbours: efficient channel attention (Wang et al. 2020).
     Eca,
-    /// Places (Woo et al. 2018).
+    /// To positions (Woo et al. 2018).
     Spatial,
-    /// Channels, then places: the convolutional block attention module (Woo et al. 2018).
+    /// To channels, then positions: the convolutional block attention module (Woo et al. 2018).
     Cbam,
-    /// Pairs of places: the non-local block (Wang et al. 2018).
+    /// To pairs of positions: the non-local block (Wang et al. 2018).
     NonLocal,
 }
 
@@ -108,7 +120,7 @@ impl AttentionKind {
     pub const ALL: [Self; 6] = [Self::None, Self::Se, Self::Eca, Self::Spatial, Self::Cbam, Self::NonLocal];
 
     /// As the configuration has it.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Se => "se",
@@ -294,7 +306,14 @@ impl Default for AugmentConfig {
 
 impl Default for ModelConfig {
     fn default() -> Self {
-        Self { channels: [32, 64, 128], attention: AttentionKind::None, hidden: 512, dropout: 0.5, init: None }
+        Self {
+            channels: vec![32, 64, 128],
+            attention: AttentionKind::None,
+            pool: Pool::Flatten,
+            hidden: 512,
+            dropout: 0.5,
+            init: None,
+        }
     }
 }
 

@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use super::settings::{AttentionKind, Config};
-use crate::model::attention::{NON_LOCAL_BLOCK, REDUCTION};
+use super::settings::Config;
 
 /// Learning rates that a configuration or a command may set.
 pub const LEARNING_RATES: RangeInclusive<f64> = 1e-12..=10.0;
@@ -66,21 +65,17 @@ pub(super) const RULES: &[Rule] = &[
     rule("augment.saturation", "a number from 0 to 1", |c| (0.0..=1.0).contains(&c.augment.saturation)),
     rule("augment.hue", "a number from 0 to 0.5 (turns)", |c| (0.0..=0.5).contains(&c.augment.hue)),
     rule("augment.rotation_degrees", "a number from 0 to 180", |c| (0.0..=180.0).contains(&c.augment.rotation_degrees)),
-    rule("model.channels", "three whole numbers from 1 to 4096, such as [32, 64, 128]", |c| {
-        c.model.channels.iter().all(|n| (1..=4096).contains(n))
+    rule("model.channels", "1 to 16 whole numbers from 1 to 4096, one for each block, such as [32, 64, 128]", |c| {
+        (1..=16).contains(&c.model.channels.len()) && c.model.channels.iter().all(|n| (1..=4096).contains(n))
     }),
     rule("model.hidden", "a whole number from 1 to 65536", |c| (1..=65_536).contains(&c.model.hidden)),
     Rule {
         key: "model.attention",
-        allowed: "none, eca or spatial; se or cbam with at least 16 channels in each block; or non-local with at least 2 \
-                  in the last",
+        allowed: "none, se, eca, spatial, cbam or non-local",
         choices: &["none", "se", "eca", "spatial", "cbam", "non-local"],
-        holds: |c| match c.model.attention {
-            AttentionKind::None | AttentionKind::Eca | AttentionKind::Spatial => true,
-            AttentionKind::Se | AttentionKind::Cbam => c.model.channels.iter().all(|&channels| channels >= REDUCTION),
-            AttentionKind::NonLocal => c.model.channels[NON_LOCAL_BLOCK - 1] >= 2,
-        },
+        holds: |_| true,
     },
+    Rule { key: "model.pool", allowed: "flatten or average", choices: &["flatten", "average"], holds: |_| true },
     rule("model.dropout", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.model.dropout)),
     rule("model.init", "the path of a safetensors file", |c| {
         c.model.init.as_ref().is_none_or(|path| !path.as_os_str().is_empty())
@@ -139,7 +134,7 @@ pub(super) const RULES: &[Rule] = &[
         let times = c.alarms.gradient_spike;
         times == 0.0 || (times > 1.0 && times <= 1e6)
     }),
-    rule("alarms.dead_channels", "a whole number from 0 (never) to 12288", |c| c.alarms.dead_channels <= 12_288),
+    rule("alarms.dead_channels", "a whole number from 0 (never) to 65536", |c| c.alarms.dead_channels <= 65_536),
     rule("alarms.overfitting_epochs", "a whole number from 0 (never) to 1000000", |c| {
         c.alarms.overfitting_epochs <= 1_000_000
     }),

@@ -14,14 +14,6 @@ use std::sync::Arc;
 
 pub use self::info::DatasetInfo;
 
-/// Width and height of an image, in pixels.
-pub const SIDE: usize = 32;
-/// Bytes of an image: planes R, G, B, each row by row.
-pub const IMAGE_BYTES: usize = 3 * SIDE * SIDE;
-/// In the order of the labels.
-pub const CLASSES: [&str; 10] =
-    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
-
 /// Labelled images, as u8, in file order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {

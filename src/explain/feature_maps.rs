@@ -2,23 +2,7 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::render::Map;
-
-/// A map, and the channel that it is of, from 0.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ChannelMap {
-    pub channel: usize,
-    pub map: Map,
-}
-
-/// Which channels are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Channels {
-    /// In their order.
-    First,
-    /// Those with the greatest mean over the image, the greatest first; of equals the earlier.
-    Active,
-}
+use crate::render::{ChannelMap, Map};
 
 /// The maps of one image of a layer's output (N, H, W, C), in the order of the channels.
 ///
@@ -30,13 +14,11 @@ pub fn feature_maps(output: &Tensor, image: usize) -> Result<Vec<Map>> {
     Ok(planes.to_vec2()?.into_iter().map(|values| Map::new(width, values)).collect())
 }
 
-/// At most `count` of the channels.
-pub fn choose(maps: &[Map], channels: Channels, count: usize) -> Vec<ChannelMap> {
+/// At most `count` of the channels, those with the greatest mean over the image, the greatest first; of equals the earlier.
+pub fn most_active(maps: &[Map], count: usize) -> Vec<ChannelMap> {
+    let means: Vec<f32> = maps.iter().map(Map::mean).collect();
     let mut order: Vec<usize> = (0..maps.len()).collect();
-    if channels == Channels::Active {
-        let means: Vec<f32> = maps.iter().map(Map::mean).collect();
-        order.sort_by(|&a, &b| means[b].total_cmp(&means[a]));
-    }
+    order.sort_by(|&a, &b| means[b].total_cmp(&means[a]));
     order.into_iter().take(count).map(|channel| ChannelMap { channel, map: maps[channel].clone() }).collect()
 }
 
@@ -62,10 +44,8 @@ mod tests {
     #[test]
     fn the_most_active_come_first_and_of_equals_the_earlier() {
         let maps: Vec<Map> = [1.0, 3.0, -2.0, 3.0].into_iter().map(|mean| Map::new(1, vec![mean])).collect();
-        let channels =
-            |channels, count| choose(&maps, channels, count).iter().map(|chosen| chosen.channel).collect::<Vec<_>>();
-        assert_eq!(channels(Channels::Active, 3), [1, 3, 0]);
-        assert_eq!(channels(Channels::First, 2), [0, 1]);
-        assert_eq!(channels(Channels::First, 9), [0, 1, 2, 3]);
+        let channels = |count| most_active(&maps, count).iter().map(|active| active.channel).collect::<Vec<_>>();
+        assert_eq!(channels(3), [1, 3, 0]);
+        assert_eq!(channels(9), [1, 3, 0, 2]);
     }
 }

@@ -1,4 +1,4 @@
-//! Which positions of an image speak for a class.
+//! Where in an image the evidence for a class is.
 //!
 //! Grad-CAM (Selvaraju et al. 2017, section 3): L = relu(Σₖ αₖ Aᵏ), with Aᵏ channel k of a convolution's output and αₖ the
 //! mean over the image of the gradient of the class's logit by it. Grad-CAM++ (Chattopadhay et al. 2018, equation 19)
@@ -6,42 +6,59 @@
 
 use candle_core::Result;
 
-use crate::model::{Cnn, ForwardTrace, Layer, LogitGradients};
+use crate::model::{ForwardTrace, Network};
 use crate::ops::{channel_sums, weighted_channels};
-use crate::render::Map;
+use crate::render::{Map, Method};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    GradCam,
-    GradCamPlusPlus,
-}
+/// An image of a batch, by its position, and a class.
+pub type Row = (usize, usize);
 
-/// Heat maps at the size of the layer, not normalised: for each row an image of `trace` and a class.
+/// Grad-CAM of every layer for the rows that `wanted` has for it, at the size of the layer, not normalised. The layers share
+/// one backward pass, so the rows of a layer come in the order of the last layer that has them.
 ///
 /// # Errors
 /// There is no such image or class.
 pub fn grad_cam(
-    cnn: &Cnn,
+    network: &Network,
     trace: &ForwardTrace,
-    layer: Layer,
-    rows: &[(usize, usize)],
+    wanted: &[Vec<Row>],
     method: Method,
-) -> Result<Vec<Map>> {
-    let all: Vec<usize> = (0..rows.len()).collect();
-    let mut way = LogitGradients::of_logits(cnn, trace, rows)?;
-    while way.layer() != layer {
-        way = way.before(&all)?.expect("a layer that is not the last is before another");
+) -> Result<Vec<Vec<(Row, Map)>>> {
+    let mut maps = vec![vec![]; wanted.len()];
+    let mut rows = wanted.iter().rev().flatten().fold(vec![], |mut rows, row| {
+        if !rows.contains(row) {
+            rows.push(*row);
+        }
+        rows
+    });
+    if rows.is_empty() {
+        return Ok(maps);
     }
-    let (_, _, width, channels) = trace.output(layer).dims4()?;
-    let maps = way.map_rows(|output, gradient| heat_map(output, gradient, width, channels, method))?;
-    maps.into_iter().collect()
+    let mut backward = Some(network.logit_gradients(trace, &rows)?);
+    while let Some(gradients) = backward {
+        let layer = gradients.layer();
+        if !wanted[layer].is_empty() {
+            let (_, _, width, channels) = trace.output(layer).dims4()?;
+            let all = gradients.map_rows(|output, gradient| heat_map(output, gradient, width, channels, method))?;
+            let of_layer = rows.iter().zip(all).filter(|(row, _)| wanted[layer].contains(row));
+            maps[layer] = of_layer.map(|(&row, map)| Ok((row, map?))).collect::<Result<_>>()?;
+        }
+        let is_wanted_before = |row: &Row| wanted[..layer].iter().any(|wanted| wanted.contains(row));
+        let kept: Vec<usize> = (0..rows.len()).filter(|&number| is_wanted_before(&rows[number])).collect();
+        if kept.is_empty() {
+            break;
+        }
+        rows = kept.iter().map(|&number| rows[number]).collect();
+        backward = gradients.before(&kept)?;
+    }
+    Ok(maps)
 }
 
 /// From a layer's output for an image and the gradient of a logit by it, both (H, W, C).
 ///
 /// # Errors
-/// The SIMD path that the environment asks for is not to be had.
-pub fn heat_map(output: &[f32], gradient: &[f32], width: usize, channels: usize, method: Method) -> Result<Map> {
+/// The SIMD path that the environment asks for is not available on this CPU.
+fn heat_map(output: &[f32], gradient: &[f32], width: usize, channels: usize, method: Method) -> Result<Map> {
     let weights = match method {
         Method::GradCam => mean_gradients(gradient, channels)?,
         Method::GradCamPlusPlus => weighted_gradients(output, gradient, channels)?,
@@ -91,29 +108,37 @@ mod tests {
 
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
+    use crate::data::DatasetInfo;
     use crate::ops::gradient_check::normal;
 
-    fn network() -> (Cnn, Tensor) {
-        let config =
-            ModelConfig { channels: [16, 16, 16], hidden: 12, attention: AttentionKind::Se, ..ModelConfig::default() };
+    fn network() -> (Network, Tensor) {
+        let config = ModelConfig {
+            channels: vec![16, 16, 16],
+            hidden: 12,
+            attention: AttentionKind::Se,
+            ..ModelConfig::default()
+        };
         let x = normal(1, &[3, 32, 32, 3]).to_dtype(DType::F32).expect("f32");
-        (Cnn::new(&config, 0, &Device::Cpu).expect("a network"), x)
+        (Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu).expect("a network"), x)
     }
 
     #[test]
-    fn images_together_are_images_alone() -> Result<()> {
-        let (cnn, x) = network();
-        let trace = cnn.trace(&x)?;
-        for layer in Layer::ALL {
-            for method in [Method::GradCam, Method::GradCamPlusPlus] {
-                let rows = [(0, 4), (1, 0), (2, 9)];
-                let together = grad_cam(&cnn, &trace, layer, &rows, method)?;
-                for ((image, class), together) in rows.into_iter().zip(together) {
-                    let trace = cnn.trace(&x.narrow(0, image, 1)?)?;
-                    let alone = grad_cam(&cnn, &trace, layer, &[(0, class)], method)?;
-                    let high = alone[0].range().1;
-                    for (a, b) in together.values.iter().zip(&alone[0].values) {
-                        assert!((a - b).abs() <= 1e-4 * high.max(1e-6), "{layer} {method:?}: {a} and {b}");
+    fn images_and_layers_together_are_each_alone() -> Result<()> {
+        let (network, x) = network();
+        let trace = network.trace(&x)?;
+        let wanted = [vec![(2, 9), (0, 3)], vec![], vec![(0, 4), (1, 0), (2, 9)]];
+        for method in [Method::GradCam, Method::GradCamPlusPlus] {
+            let together = grad_cam(&network, &trace, &wanted, method)?;
+            assert_eq!(together.iter().map(Vec::len).collect::<Vec<_>>(), [2, 0, 3]);
+            for (layer, maps) in together.iter().enumerate() {
+                for ((image, class), together) in maps {
+                    let trace = network.trace(&x.narrow(0, *image, 1)?)?;
+                    let mut wanted = vec![vec![]; 3];
+                    wanted[layer] = vec![(0, *class)];
+                    let alone = &grad_cam(&network, &trace, &wanted, method)?[layer][0].1;
+                    let high = alone.range().1;
+                    for (a, b) in together.values.iter().zip(&alone.values) {
+                        assert!((a - b).abs() <= 1e-4 * high.max(1e-6), "layer {layer} {method:?}: {a} and {b}");
                     }
                 }
             }

@@ -1,10 +1,11 @@
-//! Looking inside the network: functions from a network and images to arrays, and from arrays to images. Knows no
+//! Why a network decides as it does, from the network and images to plain numbers, [`crate::render::Explanation`]. Knows no
 //! terminal.
 //!
-//! [`feature_maps`] is what the network has learned to see, [`grad_cam`] why it decides, [`attention_map`] where it looks.
-//! [`map`], [`render`] and [`drawing`] need no network, so whoever shows what a run has saved can use them too.
+//! [`feature_maps`] is what its channels respond to, [`grad_cam`] where the evidence for a class is, and [`attention`] what
+//! its blocks attend to; [`explanation`] brings them together, and [`probe`] does so for the images of a run.
 
-pub mod attention_map;
+pub mod attention;
+pub mod explanation;
 pub mod feature_maps;
 pub mod grad_cam;
 pub mod probe;

@@ -2,29 +2,55 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::CLASSES;
-
-const COUNT: usize = CLASSES.len();
-
-/// In the log, an array of ten arrays of ten numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// In the log, an array of as many arrays as there are classes, each of as many numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Vec<u64>>", into = "Vec<Vec<u64>>")]
 pub struct Confusion {
     /// By true class, and in each row by predicted class.
-    pub rows: Box<[[u64; COUNT]; COUNT]>,
+    rows: Vec<Vec<u64>>,
+}
+
+impl From<Confusion> for Vec<Vec<u64>> {
+    fn from(confusion: Confusion) -> Self {
+        confusion.rows
+    }
+}
+
+impl TryFrom<Vec<Vec<u64>>> for Confusion {
+    type Error = &'static str;
+
+    fn try_from(rows: Vec<Vec<u64>>) -> Result<Self, Self::Error> {
+        let is_square = !rows.is_empty() && rows.iter().all(|row| row.len() == rows.len());
+        if is_square { Ok(Self { rows }) } else { Err("a confusion matrix has as many rows as columns") }
+    }
 }
 
 impl Confusion {
+    /// Of no image yet.
+    pub fn new(classes: usize) -> Self {
+        Self { rows: vec![vec![0; classes]; classes] }
+    }
+
+    /// How many there are.
+    pub fn classes(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Counts one image.
     ///
     /// # Panics
-    /// A class is not one of the ten.
+    /// A class is not one of those.
     pub fn add(&mut self, true_class: usize, predicted_class: usize) {
         self.rows[true_class][predicted_class] += 1;
     }
 
+    /// Images of a class that were taken for one.
+    pub fn count(&self, true_class: usize, predicted_class: usize) -> u64 {
+        self.rows[true_class][predicted_class]
+    }
+
     pub fn samples(&self) -> u64 {
-        (0..COUNT).fold(0, |sum, class| sum.saturating_add(self.examples_of(class)))
+        (0..self.classes()).fold(0, |sum, class| sum.saturating_add(self.samples_of(class)))
     }
 
     /// Images whose class was predicted.
@@ -33,13 +59,13 @@ impl Confusion {
     }
 
     /// Images of a class.
-    pub fn examples_of(&self, class: usize) -> u64 {
+    pub fn samples_of(&self, class: usize) -> u64 {
         self.rows[class].iter().fold(0, |sum, &count| sum.saturating_add(count))
     }
 
     /// Percent of the images of a class; `None` where there are none.
     pub fn accuracy_of(&self, class: usize) -> Option<f64> {
-        let samples = self.examples_of(class);
+        let samples = self.samples_of(class);
         (samples > 0).then(|| 100.0 * self.rows[class][class] as f64 / samples as f64)
     }
 
@@ -56,28 +82,33 @@ mod tests {
 
     #[test]
     fn counts_by_true_and_by_predicted_class() {
-        let mut confusion = Confusion::default();
+        let mut confusion = Confusion::new(10);
         for (truth, predicted) in [(3, 3), (3, 5), (3, 7), (3, 5), (3, 3), (3, 3), (0, 0), (9, 1), (9, 2)] {
             confusion.add(truth, predicted);
         }
         assert_eq!((confusion.samples(), confusion.correct()), (9, 4));
-        assert_eq!([0, 1, 3, 9].map(|class| confusion.examples_of(class)), [1, 0, 6, 2]);
+        assert_eq!([0, 1, 3, 9].map(|class| confusion.samples_of(class)), [1, 0, 6, 2]);
         assert_eq!([0, 1, 3, 9].map(|class| confusion.accuracy_of(class)), [Some(100.0), None, Some(50.0), Some(0.0)]);
         let taken_for = [0, 1, 3, 9].map(|class| confusion.most_often_taken_for(class));
         assert_eq!(taken_for, [None, None, Some((5, 2)), Some((1, 1))]);
     }
 
     #[test]
-    fn a_matrix_of_another_size_is_refused_and_numbers_without_bound_are_not_summed_beyond_it() {
-        let mut confusion = Confusion::default();
-        confusion.rows[2] = [u64::MAX; COUNT];
-        assert_eq!(
-            (confusion.samples(), confusion.examples_of(2), confusion.correct()),
-            (u64::MAX, u64::MAX, u64::MAX)
-        );
-        let json = serde_json::to_string(&confusion).unwrap();
-        assert!(json.starts_with("[[0,0,") && serde_json::from_str::<Confusion>(&json).unwrap() == confusion);
-        for wrong in ["[]", "[[1,2],[3,4]]", "null"] {
+    fn sums_stop_at_the_greatest_number() {
+        let confusion = Confusion::try_from(vec![vec![u64::MAX; 3]; 3]).unwrap();
+        assert_eq!((confusion.samples(), confusion.samples_of(2), confusion.correct()), (u64::MAX, u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn the_log_has_rows_and_other_shapes_are_refused() {
+        for classes in [1, 10, 47] {
+            let mut confusion = Confusion::new(classes);
+            confusion.add(classes - 1, 0);
+            let json = serde_json::to_string(&confusion).unwrap();
+            assert_eq!(serde_json::from_str::<Confusion>(&json).unwrap(), confusion);
+        }
+        assert_eq!(serde_json::to_string(&Confusion::new(2)).unwrap(), "[[0,0],[0,0]]");
+        for wrong in ["[]", "[[]]", "[[1,2]]", "[[1],[2]]", "null"] {
             assert!(serde_json::from_str::<Confusion>(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,139 +1,128 @@
-//! The study's network: three blocks of convolution, batch normalisation, ReLU, attention if any and max-pool, then two
-//! linear layers.
-
-mod active_channels;
-mod trace;
+//! The study's network, with any number of blocks: convolution, batch normalisation, ReLU, attention if any and max-pool;
+//! then a head of two linear layers.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
-use super::attention::Attention;
-use super::weights::{Builder, Weights};
-use crate::config::{AttentionKind, ModelConfig};
-use crate::data::{CLASSES, SIDE};
+use super::active_channels::ActiveChannels;
+use super::attention::{self, Attention};
+use super::block::BlockShape;
+use super::shape::{HeadShape, NetworkShape};
+use super::weights::{Builder, ParameterSpec, Weights};
+use crate::config::{AttentionKind, ModelConfig, Pool};
 use crate::ops;
 use crate::random::{Purpose, stream};
-pub use active_channels::ActiveChannels;
-pub use trace::{ForwardTrace, Layer, LogitGradients, UnknownLayer};
 
-/// Weight of a batch in the running estimates.
+/// Weight of a batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
 
-/// How a batch goes through the network.
+/// How a batch goes through a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Statistics of the batch, which move the running estimates; dropout by the mask of this step.
+    /// Statistics of the batch, which move the running statistics; dropout by the mask of this step.
     Train { seed: u64, step: u64 },
-    /// Running estimates, no dropout; changes nothing.
+    /// Running statistics, no dropout; changes nothing.
     Evaluate,
 }
 
 pub struct Cnn {
-    blocks: [Block; 3],
-    fc1: Linear,
-    fc2: Linear,
-    dropout: f32,
+    pub(super) blocks: Vec<Block>,
+    pub(super) head: Head,
     attention: AttentionKind,
+    shape: NetworkShape,
     weights: Weights,
 }
 
 impl Cnn {
-    /// With PyTorch's default initialisation, drawn from `seed`.
-    pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
+    /// Of that shape, which is of `config`; see [`super::Network::new`].
+    pub(super) fn new(shape: NetworkShape, config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
         let mut builder = Builder { seed, device, weights: Weights::default() };
-        let [first, second, third] = config.channels;
-        let blocks = [
-            Block::new(&mut builder, config.attention, 1, 3, first)?,
-            Block::new(&mut builder, config.attention, 2, first, second)?,
-            Block::new(&mut builder, config.attention, 3, second, third)?,
-        ];
-        // Three pools halve each side.
-        let features = third * (SIDE / 8) * (SIDE / 8);
-        let fc1 = Linear::new(&mut builder, "fc1", features, config.hidden)?;
-        let fc2 = Linear::new(&mut builder, "fc2", config.hidden, CLASSES.len())?;
-        let &ModelConfig { dropout, attention, .. } = config;
-        Ok(Self { blocks, fc1, fc2, dropout, attention, weights: builder.weights })
+        let blocks = shape.blocks.iter().map(|block| Block::new(&mut builder, block)).collect::<Result<_>>()?;
+        let head = Head::new(&mut builder, &shape.head, config.dropout)?;
+        Ok(Self { blocks, head, attention: config.attention, shape, weights: builder.weights })
     }
 
-    pub fn weights(&self) -> &Weights {
+    pub(super) fn shape(&self) -> &NetworkShape {
+        &self.shape
+    }
+
+    pub(super) fn weights(&self) -> &Weights {
         &self.weights
     }
 
-    /// Such as `cnn 32-64-128` or `cnn-se 32-64-128`.
-    pub fn summary(&self) -> String {
-        let channels: Vec<String> = self.blocks.iter().map(|block| block.conv_bias.elem_count().to_string()).collect();
+    pub(super) fn summary(&self) -> String {
         let attention = match self.attention {
             AttentionKind::None => String::new(),
             kind => format!("-{}", kind.name()),
         };
-        format!("cnn{attention} {}", channels.join("-"))
-    }
-
-    /// Normalised images (N, 32, 32, 3) to logits (N, 10).
-    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.head(&self.features(x, mode)?, mode)
-    }
-
-    /// Normalised images (N, 32, 32, 3) to the last feature map (N, 4, 4, channels).
-    fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x, mode))
-    }
-
-    /// The last feature map (N, 4, 4, channels) to logits (N, 10).
-    fn head(&self, features: &Tensor, mode: Mode) -> Result<Tensor> {
-        let hidden = self.hidden(features)?;
-        let hidden = match mode {
-            Mode::Train { seed, step } => {
-                ops::dropout(&hidden, self.dropout, &mut stream(seed, Purpose::Dropout, 0, step))?
-            }
-            Mode::Evaluate => hidden,
+        let channels: Vec<String> = self.shape.blocks.iter().map(|block| block.outputs.to_string()).collect();
+        let pool = match self.head.pool {
+            Pool::Flatten => "",
+            Pool::Average => " average",
         };
-        self.fc2.forward(&hidden)
+        format!("cnn{attention} {}{pool}", channels.join("-"))
     }
 
-    /// The last feature map (N, 4, 4, channels) to the hidden layer before dropout, (N, hidden).
-    fn hidden(&self, features: &Tensor) -> Result<Tensor> {
-        ops::relu(&self.fc1.forward(&ops::flatten_planes(features)?)?)
+    pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.forward_observed(x, mode, |_, _| Ok(()))
+    }
+
+    pub(super) fn evaluate(&self, x: &Tensor, active: &mut ActiveChannels) -> Result<Tensor> {
+        self.forward_observed(x, Mode::Evaluate, |block, y| active.mark(self.shape.layers(), block, y))
+    }
+
+    /// `observe` sees, of each block from 0, what its operation gives, before attention that follows the operation.
+    fn forward_observed(
+        &self,
+        x: &Tensor,
+        mode: Mode,
+        mut observe: impl FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
+        let mut x = x.clone();
+        for (number, block) in self.blocks.iter().enumerate() {
+            let y = block.operation(&x, mode)?;
+            observe(number, &y)?;
+            x = block.attention.finish(y)?;
+        }
+        self.head.forward(&x, mode)
     }
 }
 
 /// Convolution 3 x 3 → batch normalisation → ReLU → attention → max-pool 2 x 2.
-struct Block {
-    conv_weight: Tensor,
-    conv_bias: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    running_mean: Var,
-    running_variance: Var,
-    batches_tracked: Var,
-    attention: Attention,
+pub(super) struct Block {
+    pub conv_weight: Tensor,
+    pub conv_bias: Tensor,
+    pub norm_weight: Tensor,
+    pub norm_bias: Tensor,
+    pub running_mean: Var,
+    pub running_variance: Var,
+    pub batches_tracked: Var,
+    pub attention: Box<dyn Attention>,
 }
 
 impl Block {
-    fn new(
-        builder: &mut Builder,
-        attention: AttentionKind,
-        number: usize,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Self> {
-        let device = builder.device;
-        let fan_in = inputs * 3 * 3;
+    fn new(builder: &mut Builder, shape: &BlockShape) -> Result<Self> {
+        let [conv_weight, conv_bias, norm_weight, norm_bias] = builder.parameters(shape.parameters())?;
+        let (number, outputs, device) = (shape.number, shape.outputs, builder.device);
+        let mut buffer = |name, value: Tensor| builder.buffer(format!("bn{number}.{name}"), &value);
+        let running_mean = buffer("running_mean", Tensor::zeros(outputs, DType::F32, device)?)?;
+        let running_variance = buffer("running_var", Tensor::ones(outputs, DType::F32, device)?)?;
+        let batches_tracked = buffer("num_batches_tracked", Tensor::zeros((), DType::I64, device)?)?;
+        let kind = attention::kind_of(shape.attention);
+        let parameters = (kind.parameters)(shape).into_iter().map(|spec| builder.parameter(spec));
+        let attention = (kind.build)(parameters.collect::<Result<_>>()?);
         Ok(Self {
-            conv_weight: builder.uniform(format!("conv{number}.weight"), &[outputs, inputs, 3, 3], fan_in)?,
-            conv_bias: builder.uniform(format!("conv{number}.bias"), &[outputs], fan_in)?,
-            norm_weight: builder.constant(format!("bn{number}.weight"), outputs, 1.0)?,
-            norm_bias: builder.constant(format!("bn{number}.bias"), outputs, 0.0)?,
-            running_mean: builder
-                .buffer(format!("bn{number}.running_mean"), &Tensor::zeros(outputs, DType::F32, device)?)?,
-            running_variance: builder
-                .buffer(format!("bn{number}.running_var"), &Tensor::ones(outputs, DType::F32, device)?)?,
-            batches_tracked: builder
-                .buffer(format!("bn{number}.num_batches_tracked"), &Tensor::zeros((), DType::I64, device)?)?,
-            attention: Attention::new(builder, attention, number, outputs)?,
+            conv_weight,
+            conv_bias,
+            norm_weight,
+            norm_bias,
+            running_mean,
+            running_variance,
+            batches_tracked,
+            attention,
         })
     }
 
-    fn parameters(&self) -> ops::BlockParameters<'_> {
+    pub fn parameters(&self) -> ops::BlockParameters<'_> {
         ops::BlockParameters {
             weight: &self.conv_weight,
             bias: &self.conv_bias,
@@ -143,20 +132,18 @@ impl Block {
         }
     }
 
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let parameters = self.parameters();
+    /// All but the attention that follows it, from (N, H, W, inputs).
+    fn operation(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         match mode {
             Mode::Train { .. } => {
-                let (y, batch) = ops::conv_block_train(x, parameters)?;
+                let (y, batch) = ops::conv_block_train(x, self.parameters())?;
                 self.track(&batch)?;
-                self.attention.after_block(y)
+                Ok(y)
             }
-            Mode::Evaluate => self.attention.after_block(self.evaluate(x, parameters)?),
+            Mode::Evaluate => {
+                ops::conv_block_evaluate(x, self.parameters(), &self.running_mean, &self.running_variance)
+            }
         }
-    }
-
-    fn evaluate(&self, x: &Tensor, parameters: ops::BlockParameters) -> Result<Tensor> {
-        ops::conv_block_evaluate(x, parameters, &self.running_mean, &self.running_variance)
     }
 
     fn track(&self, batch: &ops::BatchStatistics) -> Result<()> {
@@ -169,22 +156,56 @@ impl Block {
     }
 }
 
-struct Linear {
+/// Pool → linear → ReLU → dropout → linear.
+pub(super) struct Head {
+    pub pool: Pool,
+    pub fc1: Linear,
+    pub fc2: Linear,
+    dropout: f32,
+}
+
+impl Head {
+    fn new(builder: &mut Builder, shape: &HeadShape, dropout: f32) -> Result<Self> {
+        let fc1 = Linear::new(builder, shape.first())?;
+        Ok(Self { pool: shape.pool, fc1, fc2: Linear::new(builder, shape.second())?, dropout })
+    }
+
+    /// The last feature map (N, H, W, C) to logits (N, classes).
+    fn forward(&self, features: &Tensor, mode: Mode) -> Result<Tensor> {
+        let hidden = self.hidden(features)?;
+        let hidden = match mode {
+            Mode::Train { seed, step } => {
+                ops::dropout(&hidden, self.dropout, &mut stream(seed, Purpose::Dropout, 0, step))?
+            }
+            Mode::Evaluate => hidden,
+        };
+        self.fc2.forward(&hidden)
+    }
+
+    /// The last feature map (N, H, W, C) to the hidden layer before dropout, (N, hidden).
+    pub fn hidden(&self, features: &Tensor) -> Result<Tensor> {
+        let vectors = match self.pool {
+            Pool::Flatten => ops::flatten_planes(features)?,
+            Pool::Average => ops::global_average(features)?,
+        };
+        ops::relu(&self.fc1.forward(&vectors)?)
+    }
+}
+
+pub(super) struct Linear {
     /// (outputs, inputs)
-    weight: Tensor,
-    bias: Tensor,
+    pub weight: Tensor,
+    pub bias: Tensor,
 }
 
 impl Linear {
-    fn new(builder: &mut Builder, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
-        Ok(Self {
-            weight: builder.uniform(format!("{name}.weight"), &[outputs, inputs], inputs)?,
-            bias: builder.uniform(format!("{name}.bias"), &[outputs], inputs)?,
-        })
+    fn new(builder: &mut Builder, parameters: [ParameterSpec; 2]) -> Result<Self> {
+        let [weight, bias] = builder.parameters(parameters)?;
+        Ok(Self { weight, bias })
     }
 
     /// (N, inputs) to (N, outputs).
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         ops::linear(x, &self.weight, &self.bias)
     }
 }
@@ -192,44 +213,68 @@ impl Linear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::{assert_gradient, normal};
+    use crate::data::DatasetInfo;
+    use crate::model::testing::{architectures, cnn, images, with_attention};
+    use crate::ops::gradient_check::{assert_gradient, close, normal};
+    use crate::ops::tape;
 
-    fn tiny() -> Cnn {
-        let config = ModelConfig { channels: [4, 6, 8], hidden: 16, ..ModelConfig::default() };
-        Cnn::new(&config, 0, &Device::Cpu).expect("a network")
+    fn tiny() -> (Cnn, Tensor) {
+        let config = ModelConfig { channels: vec![4, 6, 8], hidden: 16, ..ModelConfig::default() };
+        let dataset = DatasetInfo::cifar10();
+        (cnn(&config, &dataset, 0), images(1, 5, &dataset))
     }
 
-    fn images() -> Tensor {
-        normal(1, &[5, 32, 32, 3]).to_dtype(DType::F32).expect("f32")
+    fn names(cnn: &Cnn) -> Vec<&str> {
+        cnn.weights().parameters.iter().map(|(name, _)| name.as_str()).collect()
     }
 
     #[test]
-    fn has_the_names_and_shapes_of_the_study() -> Result<()> {
-        let cnn = Cnn::new(&ModelConfig::default(), 0, &Device::Cpu)?;
-        let names: Vec<&str> = cnn.weights().parameters.iter().map(|(name, _)| name.as_str()).collect();
+    fn names_are_those_of_the_study() {
+        let cnn = cnn(&ModelConfig::default(), &DatasetInfo::cifar10(), 0);
+        let names = names(&cnn);
         assert_eq!(names[..4], ["conv1.weight", "conv1.bias", "bn1.weight", "bn1.bias"]);
         assert_eq!(names[12..], ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]);
-        assert_eq!(cnn.weights().parameter_count(), 1_147_914);
-        assert_eq!(cnn.weights().buffers.len(), 9);
+        let buffers: Vec<&str> = cnn.weights().buffers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(buffers[3..6], ["bn2.running_mean", "bn2.running_var", "bn2.num_batches_tracked"]);
         assert_eq!(cnn.summary(), "cnn 32-64-128");
-        Ok(())
     }
 
     #[test]
-    fn evaluation_changes_nothing_and_training_moves_the_running_estimates() -> Result<()> {
-        let cnn = tiny();
+    fn further_blocks_go_on_with_the_names() {
+        let (config, dataset) = architectures().pop().expect("five blocks");
+        let config = ModelConfig { attention: AttentionKind::Cbam, ..config };
+        let cnn = cnn(&config, &dataset, 0);
+        let last = ["conv5.weight", "conv5.bias", "bn5.weight", "bn5.bias", "ca5.fc.0.weight", "ca5.fc.2.weight"];
+        assert_eq!(names(&cnn)[28..34], last);
+        assert_eq!(cnn.summary(), "cnn-cbam 16-16-16-16-17 average");
+    }
+
+    #[test]
+    fn non_local_attention_is_in_the_last_block() {
+        for (config, dataset) in architectures() {
+            let config = ModelConfig { attention: AttentionKind::NonLocal, ..config };
+            let cnn = cnn(&config, &dataset, 0);
+            let attending: Vec<&str> = names(&cnn).into_iter().filter(|name| name.starts_with("nl")).collect();
+            let prefix = format!("nl{}.", config.channels.len());
+            assert!(attending.len() == 8 && attending.iter().all(|name| name.starts_with(&prefix)), "{attending:?}");
+        }
+    }
+
+    #[test]
+    fn evaluation_changes_nothing_and_training_moves_the_running_statistics() -> Result<()> {
+        let (cnn, x) = tiny();
         let before = cnn.weights().to_safetensors().expect("bytes");
-        let logits = cnn.forward(&images(), Mode::Evaluate)?;
+        let logits = cnn.forward(&x, Mode::Evaluate)?;
         assert_eq!(logits.dims(), [5, 10]);
         assert_eq!(cnn.weights().to_safetensors().expect("bytes"), before);
-        cnn.forward(&images(), Mode::Train { seed: 0, step: 1 })?;
+        cnn.forward(&x, Mode::Train { seed: 0, step: 1 })?;
         assert_ne!(cnn.weights().to_safetensors().expect("bytes"), before);
         Ok(())
     }
 
     #[test]
     fn an_image_is_evaluated_alike_in_every_batch() -> Result<()> {
-        let (cnn, x) = (tiny(), images());
+        let (cnn, x) = tiny();
         let together = cnn.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?;
         for (i, together) in together.iter().enumerate() {
             let alone = cnn.forward(&x.narrow(0, i, 1)?, Mode::Evaluate)?.to_vec2::<f32>()?;
@@ -241,15 +286,43 @@ mod tests {
     }
 
     #[test]
-    fn every_parameter_has_a_gradient() -> Result<()> {
-        let cnn = tiny();
-        let logits = cnn.forward(&images(), Mode::Train { seed: 0, step: 1 })?;
-        let loss = ops::cross_entropy(&logits, &Tensor::new(&[1u32, 2, 3, 4, 5], &Device::Cpu)?)?;
-        let gradients = loss.backward()?;
-        for (name, parameter) in &cnn.weights().parameters {
-            assert!(gradients.get(parameter).is_some(), "{name}");
+    fn the_gradients_of_the_tape_are_candles_to_the_bit() -> Result<()> {
+        for (config, dataset) in with_attention(false) {
+            let cnn = cnn(&config, &dataset, 0);
+            let x = images(1, 3, &dataset);
+            let labels = Tensor::new(&[1u32, 2, 0], &Device::Cpu)?;
+            let loss = || ops::cross_entropy(&cnn.forward(&x, Mode::Train { seed: 0, step: 1 })?, &labels);
+            let expected = loss()?.backward()?;
+            let (loss, tape) = tape::record(loss)?;
+            assert!(!tape::is_recording() && !loss.track_op());
+            let ours = tape.backward(&loss)?;
+            for (name, parameter) in &cnn.weights().parameters {
+                let of = |gradient: Option<&Tensor>| gradient.expect(name).flatten_all()?.to_vec1::<f32>();
+                assert_eq!(of(ours.get(parameter))?, of(expected.get(parameter))?, "{config:?}: {name}");
+            }
         }
         Ok(())
+    }
+
+    #[test]
+    fn the_gradients_of_the_head_are_finite_differences() {
+        let (features, hidden, classes) = (normal(1, &[2, 3, 2, 2]), 4, 3);
+        for (pool, inputs) in [(Pool::Flatten, 12), (Pool::Average, 2)] {
+            let linear = |seed, inputs: usize, outputs: usize| Linear {
+                weight: normal(seed, &[outputs, inputs]),
+                bias: normal(seed + 1, &[outputs]),
+            };
+            let head = Head { pool, fc1: linear(2, inputs, hidden), fc2: linear(4, hidden, classes), dropout: 0.0 };
+            assert_gradient(&features, |features| head.forward(features, Mode::Evaluate));
+            let hidden = head.hidden(&features).expect("the hidden layer");
+            let ours = head.features_gradient(&hidden, &[2, 0], 3, 2).expect("a gradient");
+            let features = Var::from_tensor(&features).expect("a variable");
+            let logits = head.forward(&features, Mode::Evaluate).expect("logits");
+            let chosen = (logits.get(0).and_then(|row| row.get(2)), logits.get(1).and_then(|row| row.get(0)));
+            let sum = (chosen.0.expect("a logit") + chosen.1.expect("a logit")).expect("a sum");
+            let expected = sum.backward().expect("gradients").remove(&features).expect("a gradient");
+            close(&ours, &expected, 1e-12);
+        }
     }
 
     #[test]
@@ -280,14 +353,14 @@ mod tests {
                 running_mean: Var::from_tensor(&normal(6, &[3]))?,
                 running_variance: Var::from_tensor(&normal(7, &[3]).sqr()?)?,
                 batches_tracked: Var::zeros((), DType::I64, &Device::Cpu)?,
-                attention: Attention::None,
+                attention: (attention::kind_of(AttentionKind::None).build)(vec![]),
             };
-            block.forward(&x, mode)
+            block.operation(&x, mode)
         };
         for (position, value) in values.iter().enumerate() {
             assert_gradient(value, |value| forward(position, value, Mode::Train { seed: 0, step: 1 }));
         }
-        // In evaluation mode what explains a decision differentiates the image, or the convolution.
+        // In evaluation mode an explanation differentiates by the image, or by the convolution.
         for (position, value) in values.iter().enumerate().take(3) {
             assert_gradient(value, |value| forward(position, value, Mode::Evaluate));
         }

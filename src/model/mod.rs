@@ -1,9 +1,139 @@
-//! The network, its initial weights, weights on disk, and what it costs.
+//! The network: its architecture, its initial weights, weights on disk, and what it costs.
 
+mod active_channels;
 pub mod attention;
-pub mod cnn;
-pub mod flops;
+mod backward;
+mod block;
+mod cnn;
+mod flops;
 mod init;
+mod layer;
+mod shape;
+#[cfg(test)]
+mod testing;
+mod trace;
 pub mod weights;
 
-pub use cnn::{ActiveChannels, Cnn, ForwardTrace, Layer, LogitGradients, Mode, UnknownLayer};
+use candle_core::{Device, Result, Tensor};
+
+pub use active_channels::ActiveChannels;
+pub use backward::LogitGradients;
+pub use cnn::{Cnn, Mode};
+pub use flops::Flops;
+pub use layer::{LayerInfo, UnknownLayer};
+pub use shape::{NetworkShape, ShapeError};
+pub use trace::ForwardTrace;
+
+use crate::config::ModelConfig;
+use crate::data::DatasetInfo;
+use weights::Weights;
+
+/// A classifier of images.
+pub enum Network {
+    Cnn(Cnn),
+}
+
+impl Network {
+    /// The configured network for the images and classes of a data set, with PyTorch's default initialisation, drawn from
+    /// `seed`.
+    ///
+    /// # Errors
+    /// A [`ShapeError`], or there is no memory on the device.
+    pub fn new(config: &ModelConfig, dataset: &DatasetInfo, seed: u64, device: &Device) -> anyhow::Result<Self> {
+        let shape = NetworkShape::new(config, dataset)?;
+        Ok(Self::Cnn(Cnn::new(shape, config, seed, device)?))
+    }
+
+    pub fn shape(&self) -> &NetworkShape {
+        match self {
+            Self::Cnn(cnn) => cnn.shape(),
+        }
+    }
+
+    pub fn weights(&self) -> &Weights {
+        match self {
+            Self::Cnn(cnn) => cnn.weights(),
+        }
+    }
+
+    /// In a few words, such as `cnn 32-64-128` or `cnn-se 32-64-128`.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Cnn(cnn) => cnn.summary(),
+        }
+    }
+
+    pub fn layers(&self) -> &[LayerInfo] {
+        self.shape().layers()
+    }
+
+    /// The index of the layer of that name.
+    ///
+    /// # Errors
+    /// There is none; the error lists those that there are.
+    pub fn layer(&self, name: &str) -> std::result::Result<usize, UnknownLayer> {
+        layer::position(self.layers(), name)
+    }
+
+    /// Normalised images (N, H, W, C) to logits (N, classes).
+    ///
+    /// # Errors
+    /// Those of the operations, as of all that follow.
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        match self {
+            Self::Cnn(cnn) => cnn.forward(x, mode),
+        }
+    }
+
+    /// The same logits as [`Network::forward`] in evaluation mode; marks the channels that are active.
+    pub fn evaluate(&self, x: &Tensor, active: &mut ActiveChannels) -> Result<Tensor> {
+        match self {
+            Self::Cnn(cnn) => cnn.evaluate(x, active),
+        }
+    }
+
+    /// Normalised images (N, H, W, C) in evaluation mode, with what each layer makes of them. The logits are those of
+    /// [`Network::forward`], but for rounding.
+    pub fn trace(&self, x: &Tensor) -> Result<ForwardTrace> {
+        match self {
+            Self::Cnn(cnn) => cnn.trace(x),
+        }
+    }
+
+    /// The gradients of logits by the output of the last layer: for each row an image of `trace`, and the class whose logit
+    /// is differentiated.
+    ///
+    /// # Errors
+    /// There is no such image or class.
+    pub fn logit_gradients<'a>(
+        &'a self,
+        trace: &'a ForwardTrace,
+        rows: &[(usize, usize)],
+    ) -> Result<LogitGradients<'a>> {
+        match self {
+            Self::Cnn(cnn) => cnn.logit_gradients(trace, rows),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_has_the_name_of_the_state_dict() {
+        let network = testing::tiny(0);
+        assert_eq!(network.layer("conv2").expect("a layer"), 1);
+        for wrong in ["conv4", "Conv1", "", "fc1"] {
+            let error = network.layer(wrong).expect_err("no layer").to_string();
+            assert_eq!(error, format!("there is no layer {wrong:?}; this network has conv1, conv2, conv3"));
+        }
+    }
+
+    #[test]
+    fn a_network_that_cannot_be_is_refused_in_words() {
+        let config = ModelConfig { channels: vec![4; 6], ..ModelConfig::default() };
+        let error = Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu).err().expect("six blocks");
+        assert!(error.to_string().starts_with("model.channels = [4, 4, 4, 4, 4, 4]"), "{error}");
+    }
+}

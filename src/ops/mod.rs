@@ -30,6 +30,7 @@ mod custom_op;
 mod dropout;
 mod flatten;
 mod float;
+mod global_average;
 mod global_norm;
 #[cfg(test)]
 pub(crate) mod gradient_check;
@@ -56,6 +57,7 @@ pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
 pub use flatten::{flatten_planes, unflatten_planes};
 pub use float::with_elements;
+pub use global_average::{global_average, global_average_gradient};
 pub use global_norm::global_norm;
 pub use linear::linear;
 pub use normalise_relu::normalise_and_relu;

@@ -74,13 +74,14 @@ mod tests {
 
     use super::*;
     use crate::config::ModelConfig;
-    use crate::model::Cnn;
+    use crate::data::DatasetInfo;
+    use crate::model::Network;
     use crate::model::weights::deserialize;
 
     #[test]
     fn everything_wrong_with_the_state_is_listed_and_nothing_is_changed() -> Result<()> {
-        let config = ModelConfig { channels: [2, 3, 4], hidden: 5, ..ModelConfig::default() };
-        let network = Cnn::new(&config, 1, &Device::Cpu)?;
+        let config = ModelConfig { channels: vec![2, 3, 4], hidden: 5, ..ModelConfig::default() };
+        let network = Network::new(&config, &DatasetInfo::cifar10(), 1, &Device::Cpu)?;
         let mut optimizer = Optimizer::new(&OptimizerConfig::default(), &network.weights().parameters)?;
         let whole = optimizer.to_safetensors()?;
         optimizer.load(&whole, Path::new("whole"))?;
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_takes_as_many_bytes_as_are_told() -> Result<()> {
-        let network = Cnn::new(&ModelConfig::default(), 1, &Device::Cpu)?;
+        let network = Network::new(&ModelConfig::default(), &DatasetInfo::cifar10(), 1, &Device::Cpu)?;
         let config = OptimizerConfig::default();
         let optimizer = Optimizer::new(&config, &network.weights().parameters)?;
         let told = checkpoint_bytes_per_parameter(config.kind) * network.weights().parameter_count() as u64;

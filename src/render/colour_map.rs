@@ -4,7 +4,7 @@ use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Rgb, RgbImage};
 
 use super::Map;
-use crate::data::SIDE;
+use super::explanation::Planes;
 
 /// How much of an overlay is the heat map, as in the study.
 pub const OVERLAY_ALPHA: f32 = 0.5;
@@ -21,13 +21,13 @@ pub enum ColourMode {
 /// The same without colours, where the image must not be taken for heat.
 const GREY_OVERLAY_ALPHA: f32 = 0.75;
 
-/// An image of the dataset from its planes R, G and B.
-pub fn image(planes: &[u8]) -> RgbImage {
-    let (red, rest) = planes.split_at(SIDE * SIDE);
-    let (green, blue) = rest.split_at(SIDE * SIDE);
-    RgbImage::from_fn(SIDE as u32, SIDE as u32, |x, y| {
-        let position = y as usize * SIDE + x as usize;
-        Rgb([red[position], green[position], blue[position]])
+/// An image of a data set; one with other than three channels in the greys of its first.
+pub fn image(planes: &Planes) -> RgbImage {
+    let plane = |channel: usize| &planes.bytes[channel * planes.width * planes.height..];
+    let colours = if planes.channels() == 3 { [plane(0), plane(1), plane(2)] } else { [plane(0); 3] };
+    RgbImage::from_fn(planes.width as u32, planes.height as u32, |x, y| {
+        let position = y as usize * planes.width + x as usize;
+        Rgb(colours.map(|plane| plane[position]))
     })
 }
 
@@ -36,18 +36,18 @@ pub fn enlarged(image: &RgbImage, scale: u32) -> RgbImage {
     resize(image, image.width() * scale, image.height() * scale, FilterType::Nearest)
 }
 
-/// A map, min-max normalised, in viridis, with sides of `side` pixels.
-pub fn viridis_image(map: &Map, side: u32) -> RgbImage {
-    coloured(map, side, viridis)
+/// A map, min-max normalised, in viridis, with so many pixels.
+pub fn viridis_image(map: &Map, width: u32, height: u32) -> RgbImage {
+    coloured(map, (width, height), viridis)
 }
 
-/// The jet of a heat map over a square image, which may be larger than the map; in greys the hottest is white.
+/// The jet of a heat map over an image, which may be larger than the map; in greys the hottest is white.
 pub fn overlay(image: &RgbImage, heat: &Map, colour_mode: ColourMode) -> RgbImage {
     let (colour, alpha) = match colour_mode {
         ColourMode::Colours => (jet as fn(f32) -> Rgb<u8>, OVERLAY_ALPHA),
         ColourMode::Greys => (grey as fn(f32) -> Rgb<u8>, GREY_OVERLAY_ALPHA),
     };
-    let mut blended = coloured(heat, image.width(), colour);
+    let mut blended = coloured(heat, image.dimensions(), colour);
     for (heat, image) in blended.pixels_mut().zip(image.pixels()) {
         for (heat, &image) in heat.0.iter_mut().zip(&image.0) {
             let mixed = alpha * f32::from(*heat) + (1.0 - alpha) * f32::from(image);
@@ -58,14 +58,13 @@ pub fn overlay(image: &RgbImage, heat: &Map, colour_mode: ColourMode) -> RgbImag
 }
 
 /// The numbers are made smooth before they become colours: between two colours of jet lies a third.
-fn coloured(map: &Map, side: u32, colour: fn(f32) -> Rgb<u8>) -> RgbImage {
+fn coloured(map: &Map, size: (u32, u32), colour: fn(f32) -> Rgb<u8>) -> RgbImage {
     let normalised = map.normalised();
-    let (width, height) = (normalised.width as u32, normalised.height() as u32);
+    let of_map = (normalised.width as u32, normalised.height() as u32);
     let values: ImageBuffer<Luma<f32>, Vec<f32>> =
-        ImageBuffer::from_vec(width, height, normalised.values).expect("a map has width times height values");
-    let values =
-        if (width, height) == (side, side) { values } else { resize(&values, side, side, FilterType::CatmullRom) };
-    RgbImage::from_fn(side, side, |x, y| colour(values.get_pixel(x, y).0[0].clamp(0.0, 1.0)))
+        ImageBuffer::from_vec(of_map.0, of_map.1, normalised.values).expect("a map has width times height values");
+    let values = if of_map == size { values } else { resize(&values, size.0, size.1, FilterType::CatmullRom) };
+    RgbImage::from_fn(size.0, size.1, |x, y| colour(values.get_pixel(x, y).0[0].clamp(0.0, 1.0)))
 }
 
 /// Of a value from 0 to 1.
@@ -96,13 +95,19 @@ mod tests {
     }
 
     #[test]
-    fn an_image_of_the_dataset_has_its_colours_and_is_enlarged_by_squares() {
-        let mut planes = vec![0; 3 * SIDE * SIDE];
-        (planes[1], planes[SIDE * SIDE + 1], planes[2 * SIDE * SIDE + SIDE]) = (10, 20, 30);
-        let image = image(&planes);
+    fn an_image_of_a_data_set_has_its_colours_and_is_enlarged_by_squares() {
+        let mut bytes = vec![0; 3 * 6];
+        (bytes[1], bytes[6 + 1], bytes[2 * 6 + 3]) = (10, 20, 30);
+        let image = image(&Planes { width: 3, height: 2, bytes });
         assert_eq!((image.get_pixel(1, 0), image.get_pixel(0, 1)), (&Rgb([10, 20, 0]), &Rgb([0, 0, 30])));
         let enlarged = enlarged(&image, 3);
-        assert_eq!((enlarged.dimensions(), enlarged.get_pixel(5, 2)), ((96, 96), &Rgb([10, 20, 0])));
+        assert_eq!((enlarged.dimensions(), enlarged.get_pixel(5, 2)), ((9, 6), &Rgb([10, 20, 0])));
+    }
+
+    #[test]
+    fn a_grey_image_has_one_plane() {
+        let image = image(&Planes { width: 2, height: 1, bytes: vec![7, 200] });
+        assert_eq!((image.get_pixel(0, 0), image.get_pixel(1, 0)), (&Rgb([7; 3]), &Rgb([200; 3])));
     }
 
     #[test]
@@ -114,9 +119,9 @@ mod tests {
 
     #[test]
     fn a_map_of_nothing_is_the_lowest_colour_and_a_coarse_one_fills_the_image() {
-        let image = viridis_image(&Map::new(2, vec![0.0; 4]), 8);
-        assert!(image.dimensions() == (8, 8) && image.pixels().all(|&pixel| pixel == viridis(0.0)));
-        let image = viridis_image(&Map::new(2, vec![0.0, 1.0, 0.0, 1.0]), 32);
+        let image = viridis_image(&Map::new(2, vec![0.0; 4]), 8, 6);
+        assert!(image.dimensions() == (8, 6) && image.pixels().all(|&pixel| pixel == viridis(0.0)));
+        let image = viridis_image(&Map::new(2, vec![0.0, 1.0, 0.0, 1.0]), 32, 20);
         assert!(image.get_pixel(0, 9)[0] < 80 && image.get_pixel(31, 9)[0] > 240);
     }
 }

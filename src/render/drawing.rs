@@ -4,26 +4,34 @@ use image::{Rgb, RgbImage};
 
 use super::Map;
 use super::colour_map::{ColourMode, enlarged, image, overlay, viridis_image};
-use crate::data::SIDE;
+use super::explanation::Planes;
 
-#[derive(Clone, Debug)]
-pub enum Drawing {
+#[derive(Clone, Copy, Debug)]
+pub enum Drawing<'a> {
     Image,
     /// In viridis.
-    Map(Map),
+    Map(&'a Map),
     /// In jet, over the image.
-    Heat(Map),
-    /// The same, with the pixel at these coordinates white: it is the one that looks.
-    HeatOfPixel(Map, (usize, usize)),
+    Heat(&'a Map),
+    /// The same, with the pixel at this column and row white: the heat is what it attends to.
+    HeatOfPixel(&'a Map, (usize, usize)),
 }
 
-impl Drawing {
-    /// Of the image with these planes R, G and B, with `scale` pixels for each of its own, in both directions.
-    pub fn draw(&self, planes: &[u8], scale: u32, colour_mode: ColourMode) -> RgbImage {
+impl<'a> Drawing<'a> {
+    /// The numbers that are drawn, if it is more than the image.
+    pub fn map(&self) -> Option<&'a Map> {
+        match self {
+            Drawing::Image => None,
+            Drawing::Map(map) | Drawing::Heat(map) | Drawing::HeatOfPixel(map, _) => Some(map),
+        }
+    }
+
+    /// As large as the image, with `scale` pixels for each of its own in both directions.
+    pub fn draw(&self, planes: &Planes, scale: u32, colour_mode: ColourMode) -> RgbImage {
         let image = || enlarged(&image(planes), scale);
         match self {
             Drawing::Image => image(),
-            Drawing::Map(map) => viridis_image(map, SIDE as u32 * scale),
+            Drawing::Map(map) => viridis_image(map, planes.width as u32 * scale, planes.height as u32 * scale),
             Drawing::Heat(heat) => overlay(&image(), heat, colour_mode),
             Drawing::HeatOfPixel(heat, (x, y)) => {
                 let mut drawn = overlay(&image(), heat, colour_mode);
@@ -41,23 +49,29 @@ impl Drawing {
 mod tests {
     use super::*;
 
+    /// In colour, wider than high.
+    fn planes(value: u8) -> Planes {
+        Planes { width: 40, height: 32, bytes: vec![value; 3 * 40 * 32] }
+    }
+
     #[test]
-    fn the_pixel_that_looks_is_white() {
+    fn the_pixel_that_attends_is_white() {
         let heat = Map::new(2, vec![0.0, 1.0, 2.0, 3.0]);
-        let drawn = Drawing::HeatOfPixel(heat, (5, 31)).draw(&[200; 3 * SIDE * SIDE], 3, ColourMode::Colours);
+        let drawn = Drawing::HeatOfPixel(&heat, (35, 31)).draw(&planes(200), 3, ColourMode::Colours);
         let white = drawn.enumerate_pixels().filter(|(.., pixel)| pixel.0 == [255; 3]).map(|(x, y, _)| (x, y));
-        let expected: Vec<(u32, u32)> = (93..96).flat_map(|y| (15..18).map(move |x| (x, y))).collect();
+        let expected: Vec<(u32, u32)> = (93..96).flat_map(|y| (105..108).map(move |x| (x, y))).collect();
         assert_eq!(white.collect::<Vec<_>>(), expected);
     }
 
     #[test]
-    fn without_colours_the_hottest_place_is_the_brightest() {
-        let heat = Drawing::Heat(Map::new(2, vec![0.0, 0.3, 0.6, 1.0]));
+    fn without_colours_the_hottest_position_is_the_brightest() {
+        let heat = Map::new(2, vec![0.0, 0.3, 0.6, 1.0]);
         let brightness = |colour_mode, x, y| {
-            let [r, g, b] = heat.draw(&[100; 3 * SIDE * SIDE], 1, colour_mode).get_pixel(x, y).0.map(u32::from);
+            let drawn = Drawing::Heat(&heat).draw(&planes(100), 1, colour_mode);
+            let [r, g, b] = drawn.get_pixel(x, y).0.map(u32::from);
             299 * r + 587 * g + 114 * b
         };
-        let positions = [(0, 0), (31, 0), (0, 31), (31, 31)];
+        let positions = [(0, 0), (39, 0), (0, 31), (39, 31)];
         let greys = positions.map(|(x, y)| brightness(ColourMode::Greys, x, y));
         assert!(greys.is_sorted() && greys[0] > 0 && greys[3] > 200_000, "{greys:?}");
         assert!(
@@ -67,11 +81,12 @@ mod tests {
     }
 
     #[test]
-    fn every_drawing_has_the_scaled_size() {
-        let map = || Map::new(2, vec![0.0, 1.0, 2.0, 3.0]);
-        let of_pixel = Drawing::HeatOfPixel(map(), (31, 31));
-        for drawing in [Drawing::Image, Drawing::Map(map()), Drawing::Heat(map()), of_pixel] {
-            assert_eq!(drawing.draw(&[200; 3 * SIDE * SIDE], 3, ColourMode::Colours).dimensions(), (96, 96));
+    fn every_drawing_has_the_scaled_size_of_the_image() {
+        let map = Map::new(2, vec![0.0, 1.0, 2.0, 3.0]);
+        let grey = Planes { width: 28, height: 14, bytes: vec![200; 28 * 14] };
+        for drawing in [Drawing::Image, Drawing::Map(&map), Drawing::Heat(&map), Drawing::HeatOfPixel(&map, (27, 13))] {
+            assert_eq!(drawing.draw(&planes(200), 3, ColourMode::Colours).dimensions(), (120, 96));
+            assert_eq!(drawing.draw(&grey, 2, ColourMode::Colours).dimensions(), (56, 28));
         }
     }
 }

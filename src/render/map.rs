@@ -59,19 +59,19 @@ impl Map {
 }
 
 /// Between which two of the old positions a new one lies, and how far it is from the lower.
-struct Place {
+struct Neighbours {
     low: usize,
     high: usize,
     share: f32,
 }
 
-fn positions(old: usize, new: usize) -> Vec<Place> {
+fn positions(old: usize, new: usize) -> Vec<Neighbours> {
     let last = old - 1;
     (0..new)
         .map(|position| {
             let centre = ((position as f64 + 0.5) * old as f64 / new as f64 - 0.5).clamp(0.0, last as f64);
             let low = centre.floor() as usize;
-            Place { low, high: (low + 1).min(last), share: (centre - low as f64) as f32 }
+            Neighbours { low, high: (low + 1).min(last), share: (centre - low as f64) as f32 }
         })
         .collect()
 }

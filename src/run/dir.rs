@@ -65,6 +65,16 @@ impl RunDir {
         free_bytes(&self.path)
     }
 
+    /// # Errors
+    /// The file system has no room for the checkpoints, of so many bytes each, that the configuration keeps.
+    pub fn check_space(&self, config: &Config, checkpoint_bytes: u64) -> Result<(), CreateError> {
+        let path = self.path.parent().unwrap_or(&self.path).display().to_string();
+        match self.free_bytes() {
+            Ok(free) => compare_space(path, free, bytes_needed(config, checkpoint_bytes)),
+            Err(source) => Err(CreateError::Io { path, source }),
+        }
+    }
+
     /// Writes the configuration durably. The caller holds the run's lock, or has just made its directory.
     pub fn write_config(&self, config: &Config) -> io::Result<()> {
         durable::replace(&self.config(), config.to_toml_with_checksum().as_bytes())
@@ -141,7 +151,6 @@ impl RunsDir {
         let io = |source| CreateError::Io { path: self.path.display().to_string(), source };
         std::fs::create_dir_all(&self.path).map_err(io)?;
         let runs = std::path::absolute(&self.path).map_err(io)?;
-        self.check_space(free_bytes(&runs).map_err(io)?, bytes_needed(config))?;
 
         let run = match name {
             Some(name) => match std::fs::create_dir(runs.join(name)) {
@@ -201,15 +210,6 @@ impl RunsDir {
         runs.sort_by_key(RunDir::name);
         Ok(runs)
     }
-
-    fn check_space(&self, free: u64, needed: u64) -> Result<(), CreateError> {
-        if free >= needed {
-            return Ok(());
-        }
-        let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-        let path = self.path.display().to_string();
-        Err(CreateError::Full { path, free: mebibytes(free), needed: mebibytes(needed) })
-    }
 }
 
 /// A name is one part of a path, and can be typed and printed without surprises.
@@ -253,15 +253,17 @@ fn create_named_by_time(runs: &Path, model: &str) -> io::Result<RunDir> {
 
 /// Disk space below which a run would soon fail: the checkpoints that are kept and the one being written, and a little
 /// for the log.
-fn bytes_needed(config: &Config) -> u64 {
+fn bytes_needed(config: &Config, checkpoint_bytes: u64) -> u64 {
     const LOG_BYTES: u64 = 16 << 20;
-    let [first, second, third] = config.model.channels.map(|channels| channels as u64);
-    let hidden = config.model.hidden as u64;
-    // The weights of the convolutions, of the hidden layer on 4 x 4 positions, and of the ten classes.
-    let weights = 9 * (3 * first + first * second + second * third) + 16 * third * hidden + 10 * hidden;
-    // f32, with the two moments of Adam beside each.
-    let checkpoint_bytes = 12 * weights;
     (config.checkpoint.keep_last as u64 + 2) * checkpoint_bytes + LOG_BYTES
+}
+
+fn compare_space(path: String, free: u64, needed: u64) -> Result<(), CreateError> {
+    if free >= needed {
+        return Ok(());
+    }
+    let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    Err(CreateError::Full { path, free: mebibytes(free), needed: mebibytes(needed) })
 }
 
 #[cfg(test)]
@@ -330,11 +332,16 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_before_training() {
-        let needed = bytes_needed(&Config::default());
-        assert!((64 << 20..80 << 20).contains(&needed), "{needed}");
-        let error = RunsDir::at("runs").check_space(1 << 20, needed).unwrap_err().to_string();
-        assert!(error.starts_with("runs directory runs: 1.0 MiB free, and a run of this model needs "), "{error}");
-        RunsDir::at("runs").check_space(needed, needed).unwrap();
+        let needed = bytes_needed(&Config::default(), 13 << 20);
+        assert_eq!(needed, (4 * 13 + 16) << 20);
+        let error = compare_space("runs".into(), 1 << 20, needed).unwrap_err().to_string();
+        let expected = "runs directory runs: 1.0 MiB free, and a run of this model needs 68.0 MiB for its checkpoints";
+        assert!(error.starts_with(expected), "{error}");
+        compare_space("runs".into(), needed, needed).unwrap();
+        let (_dir, runs) = runs();
+        let run = runs.create(None, &Config::default()).unwrap();
+        run.check_space(&Config::default(), 1).unwrap();
+        assert!(matches!(run.check_space(&Config::default(), 1 << 60), Err(CreateError::Full { .. })));
     }
 
     #[test]

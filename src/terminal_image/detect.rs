@@ -6,16 +6,16 @@ use std::path::Path;
 
 use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
+use super::backend::{ImageBackend, Images, Protocol};
+use super::cells::Palette;
 use super::query::{Answer, ask};
-use super::{ImageBackend, Images, Protocol};
-use crate::terminal_image::cells::Palette;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detected {
     pub backend: ImageBackend,
     /// For people.
     pub why: String,
-    /// What was asked for cannot be had: they must be told.
+    /// What was asked for is not available, which people must be told.
     pub is_second_best: bool,
     /// Keys that were pressed while the terminal was asked.
     pub typed: Vec<u8>,
@@ -123,7 +123,7 @@ fn choose(
     Ok(Detected { backend: chosen.map_or(cells, ImageBackend::Protocol), why, is_second_best, typed })
 }
 
-/// Whose name the question would become, or whose window the image would stray from.
+/// A terminal multiplexer: it would print the question as text, or draw the image outside its window.
 fn multiplexer(variable: &impl Fn(&str) -> Option<String>) -> Option<&'static str> {
     let term = variable("TERM").unwrap_or_default();
     if variable("TMUX").is_some() || term.starts_with("tmux") {

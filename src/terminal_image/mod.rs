@@ -4,81 +4,16 @@
 //! after a frame, where the frame has left room, and only what has changed; and [`detect`] lets viuer ask a terminal only
 //! what it has just answered, before anything else reads the keyboard.
 
+mod backend;
 pub mod cells;
 mod detect;
 mod painter;
+mod print;
 mod query;
+mod sixel;
 
+pub use backend::{ImageBackend, Images, Protocol};
 pub use detect::{Detected, detect, detect_in_shell};
-pub use painter::{Painter, Placed, forget, print_row};
-
-use std::fmt;
-
-use clap::ValueEnum;
-use ratatui::crossterm::terminal::window_size;
-use ratatui::layout::Size;
-
-use crate::terminal_image::cells::Palette;
-
-/// The size of a character in pixels, where the terminal tells.
-pub fn cell_size() -> Option<Size> {
-    let window = window_size().ok()?;
-    let cell = Size::new(window.width.checked_div(window.columns)?, window.height.checked_div(window.rows)?);
-    (cell.width > 0 && cell.height > 0).then_some(cell)
-}
-
-/// How images are wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Images {
-    /// The best that the terminal says it can do
-    #[default]
-    Auto,
-    /// The protocol of kitty, Ghostty, Konsole and others
-    Kitty,
-    /// The protocol of iTerm2, WezTerm, mintty and others
-    Iterm,
-    /// DEC's sixel graphics: xterm, foot, mlterm and others
-    Sixel,
-    /// Characters: half blocks in colour, shades where there is none
-    Blocks,
-    /// No images
-    Off,
-}
-
-/// How images are drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageBackend {
-    Protocol(Protocol),
-    Cells(Palette),
-    Nothing,
-}
-
-/// What a terminal draws pixels by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    Kitty,
-    Iterm2,
-    Sixel,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter.write_str(match self {
-            Protocol::Kitty => "kitty graphics",
-            Protocol::Iterm2 => "iTerm2 inline images",
-            Protocol::Sixel => "sixel",
-        })
-    }
-}
-
-impl fmt::Display for ImageBackend {
-    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            ImageBackend::Protocol(protocol) => protocol.fmt(formatter),
-            ImageBackend::Cells(Palette::TrueColour) => formatter.write_str("half blocks in true colour"),
-            ImageBackend::Cells(Palette::Colours256) => formatter.write_str("half blocks in 256 colours"),
-            ImageBackend::Cells(Palette::Shades) => formatter.write_str("shaded characters"),
-            ImageBackend::Nothing => formatter.write_str("none"),
-        }
-    }
-}
+pub use painter::{Painter, Placed};
+pub use print::{forget, print_row};
+pub use query::cell_size;

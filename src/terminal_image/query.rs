@@ -1,8 +1,10 @@
-//! What a terminal answers when it is asked what images it can draw.
+//! What a terminal answers when it is asked what images it can draw, and how large its characters are.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use ratatui::crossterm::terminal::window_size;
+use ratatui::layout::Size;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -18,12 +20,19 @@ const SIXEL_ATTRIBUTE: &str = "4";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// Within the limit, and to the end.
+    /// Within the limit and completely.
     pub answered: bool,
     pub kitty: bool,
     pub sixel: bool,
     /// What was no answer: keys that were pressed meanwhile.
     pub typed: Vec<u8>,
+}
+
+/// The size of a character in pixels, where the terminal tells.
+pub fn cell_size() -> Option<Size> {
+    let window = window_size().ok()?;
+    let cell = Size::new(window.width.checked_div(window.columns)?, window.height.checked_div(window.rows)?);
+    (cell.width > 0 && cell.height > 0).then_some(cell)
 }
 
 /// Asks the terminal at stdin and stdout, which must be in raw mode, with no other reader.

@@ -1,4 +1,4 @@
-//! Events that the log cannot take at the moment, for the disk is full: kept in memory, within bounds, until it can.
+//! Events that the log cannot take while the disk is full: kept in memory, within bounds, until it can.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ const MAX_BYTES: usize = 16 << 20;
 pub struct Backlog {
     max_bytes: usize,
     records: VecDeque<Record>,
-    /// About what they take.
+    /// Roughly what they take.
     bytes: usize,
-    /// Of so many events of steps the first is kept.
+    /// Of this many events of steps in a row, only the first is kept.
     stride: usize,
     /// Events of steps so far.
     step_events: usize,
@@ -80,7 +80,7 @@ impl Backlog {
         self.records.front()
     }
 
-    /// The oldest is in the log. Was it the last, here is what was kept and since how long.
+    /// Removes the oldest, which is in the log now. After the last one, returns what was kept and for how long.
     pub fn remove_first(&mut self) -> Option<(Kept, Duration)> {
         if let Some(record) = self.records.pop_front() {
             self.bytes -= size(&record);

@@ -16,7 +16,7 @@ use super::engine::Engine;
 use super::state::TrainState;
 use crate::checksum::sha256;
 use crate::durable;
-use crate::model::Cnn;
+use crate::model::Network;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, CheckpointSaved};
 
@@ -213,7 +213,7 @@ impl Checkpoint {
     }
 
     /// The weights alone.
-    pub fn load_weights(&self, network: &Cnn) -> Result<()> {
+    pub fn load_weights(&self, network: &Network) -> Result<()> {
         network.weights().load_bytes(&self.model, &self.path.join(MODEL))
     }
 }
@@ -294,8 +294,8 @@ mod tests {
 
     fn engine(seed: u64) -> Engine {
         let mut config = Config::default();
-        (config.model.channels, config.model.hidden, config.run.seed) = ([2, 3, 4], 5, seed);
-        Engine::new(&config, &Device::Cpu).expect("an engine")
+        (config.model.channels, config.model.hidden, config.run.seed) = (vec![2, 3, 4], 5, seed);
+        Engine::new(&config, &crate::data::DatasetInfo::cifar10(), &Device::Cpu).expect("an engine")
     }
 
     fn at_step(step: u64) -> TrainState {

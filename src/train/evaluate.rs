@@ -25,12 +25,12 @@ pub struct Evaluation {
 
 impl Evaluation {
     /// Of no image yet.
-    pub fn new(batch_size: usize) -> Self {
+    pub fn new(classes: usize, batch_size: usize) -> Self {
         Self {
             batch_size,
             loss_sum: 0.0,
             secs: 0.0,
-            confusion: Confusion::default(),
+            confusion: Confusion::new(classes),
             mistakes: vec![],
             active: ActiveChannels::default(),
         }
@@ -38,7 +38,7 @@ impl Evaluation {
 
     /// Evaluates all of the dataset.
     pub fn of(engine: &Engine, dataset: &Dataset, batch_size: usize) -> Result<Self> {
-        let mut evaluation = Self::new(batch_size);
+        let mut evaluation = Self::new(dataset.info.classes.len(), batch_size);
         while !evaluation.is_complete(dataset) {
             evaluation.add_next_batch(engine, dataset)?;
         }
@@ -131,7 +131,7 @@ mod tests {
             (0..40).map(|n| (logits((n % 8) as f32), if n == 7 { 2 } else { 4 })).collect();
         let (logits, labels): (Vec<_>, Vec<_>) = images.into_iter().unzip();
         let judged = |batch_size: usize| {
-            let mut evaluation = Evaluation::new(7);
+            let mut evaluation = Evaluation::new(10, 7);
             for (number, (logits, labels)) in logits.chunks(batch_size).zip(labels.chunks(batch_size)).enumerate() {
                 evaluation.judge(number * batch_size, logits, labels);
             }
@@ -143,14 +143,14 @@ mod tests {
         let first = &evaluation.mistakes()[0];
         assert_eq!((first.true_class, first.predicted_class), (4, 2));
         assert!((first.confidence - 7f32.exp() / (7f32.exp() + 9.0)).abs() < 1e-6);
-        assert_eq!((evaluation.confusion().rows[4][2], evaluation.confusion().rows[4][0]), (34, 5));
+        assert_eq!((evaluation.confusion().count(4, 2), evaluation.confusion().count(4, 0)), (34, 5));
         assert_eq!((evaluation.samples(), evaluation.confusion().correct(), evaluation.accuracy()), (40, 1, 2.5));
         assert!(judged(7) == evaluation && judged(1) == evaluation);
     }
 
     #[test]
     fn a_confidence_of_nan_is_no_mistake() {
-        let mut evaluation = Evaluation::new(7);
+        let mut evaluation = Evaluation::new(10, 7);
         evaluation.judge(0, &[vec![f32::NAN; 10], logits(f32::INFINITY)], &[3, 3]);
         assert_eq!((evaluation.samples(), evaluation.mistakes()), (2, &[][..]));
     }

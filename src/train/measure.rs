@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::data::Dataset;
 use crate::data::loader::{EpochPlan, evaluation_batch, train_batches, train_batches_here};
 use crate::data::source::sample;
-use crate::model::{Cnn, Mode};
+use crate::model::{Mode, Network};
 use crate::run::step_time::Breakdown;
 
 /// Steps that are taken before the first is counted: memory is touched, caches are filled, the loader is ahead.
@@ -39,18 +39,18 @@ pub struct Bench {
 impl Bench {
     /// The configured network, and as many of the sample's images as fill whole batches: some come twice.
     pub fn new(config: Config, device: Device) -> Result<Self> {
-        let engine = Engine::new(&config, &device)?;
         let (train_data, test_data) = sample::read()?;
+        let engine = Engine::new(&config, &train_data.info, &device)?;
         let train_data = Arc::new(in_whole_batches(&train_data, config.train.batch_size));
         let test_data = in_whole_batches(&test_data, config.train.eval_batch_size);
         Ok(Self { config, device, engine, train_data, test_data })
     }
 
-    pub fn network(&self) -> &Cnn {
+    pub fn network(&self) -> &Network {
         self.engine.network()
     }
 
-    /// Trains, and gives each of so many steps after the warm-up; `taken` is called after every step.
+    /// Trains, and returns the times of `steps` steps after the warm-up; `taken` is called after every step.
     pub fn train(&mut self, steps: u64, mut taken: impl FnMut()) -> Result<Vec<Breakdown>> {
         let Self { config, engine, train_data, .. } = self;
         let mut batches = (1..).flat_map(|epoch| train_batches(train_data.clone(), EpochPlan::of(config, epoch, 0)));
@@ -80,7 +80,7 @@ impl Bench {
 
     /// Seconds that each of some batches takes to evaluate; `taken` is called after every one.
     pub fn evaluate(&self, mut taken: impl FnMut()) -> Result<Vec<f64>> {
-        let new = || Evaluation::new(self.config.train.eval_batch_size);
+        let new = || Evaluation::new(self.test_data.info.classes.len(), self.config.train.eval_batch_size);
         let (mut evaluation, mut secs) = (new(), Vec::new());
         // The first is the warm-up.
         for _ in 0..1 + EVALUATION_BATCHES {

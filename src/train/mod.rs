@@ -81,7 +81,7 @@ impl Trainer {
 
         let (epoch, step) = (self.state.epoch, self.state.step);
         self.recorder.record(Event::EvaluationStarted { epoch, step });
-        let mut evaluation = Evaluation::new(self.config.train.eval_batch_size);
+        let mut evaluation = Evaluation::new(self.test_data.info.classes.len(), self.config.train.eval_batch_size);
         while !evaluation.is_complete(&self.test_data) {
             if let Flow::End(outcome) = self.poll_commands(Situation::Running) {
                 return Ok(EpochEnd::Ended(outcome));

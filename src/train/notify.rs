@@ -1,4 +1,4 @@
-//! Tells somebody who is not there: a command of the user's is given each alarm and the end of the run.
+//! Runs the user's `notify.command` with each alarm and the end of the run.
 //!
 //! It has a thread of its own, so that it never holds up training; the trainer waits for it at its very end alone.
 
@@ -24,7 +24,7 @@ const WAITING: usize = 16;
 
 pub struct Notifier {
     events: Option<SyncSender<Record>>,
-    /// When whatever is left is given up; set when the run has ended.
+    /// When the thread gives up on what is left; set when the run has ended.
     give_up_at: Arc<OnceLock<Instant>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -40,7 +40,7 @@ impl Notifier {
         Ok(Self { events: Some(events), give_up_at, thread: Some(thread) })
     }
 
-    /// Takes note of the events that are worth a word.
+    /// Passes on alarms and the end of the run.
     pub fn tell(&self, record: &Record) {
         if matches!(record.event, Event::AlarmRaised { .. } | Event::RunEnded { .. })
             && let Some(events) = &self.events

@@ -6,10 +6,9 @@ use anyhow::{Context, Result, bail};
 
 use super::trainer::Trainer;
 use crate::durable;
-use crate::explain::probe::probe;
-use crate::metrics::confidences;
+use crate::explain::probe::{Chosen, probe};
 use crate::run::event::{AlarmKind, Event, Prediction, ProbeSaved};
-use crate::run::probe::Probe;
+use crate::run::probe::{Probe, ProbedImage};
 
 impl Trainer {
     /// Saves what the network makes now of its pinned images, and of the mistakes of the evaluation before it, over an
@@ -26,9 +25,9 @@ impl Trainer {
         let mistakes: Vec<usize> = mistakes.iter().map(|mistake| mistake.index as usize).collect();
         let (epoch, step, name) = (self.state.trained_epoch(), self.state.step, self.state.checkpoint_name());
         let (network, device) = (self.engine.network(), &self.device);
-        let probe = device
-            .with_context(|| probe(network, &self.test_data, &pinned, &mistakes, device, epoch, step))
-            .context("probe")?;
+        let chosen = Chosen { pinned: &pinned, mistakes: &mistakes };
+        let probe =
+            device.with_context(|| probe(network, &self.test_data, chosen, device, epoch, step)).context("probe")?;
         let bytes = probe.to_bytes().context("probe")?;
         let file = format!("{name}.safetensors");
         let path = self.dir.probes().join(&file);
@@ -70,14 +69,11 @@ impl Trainer {
 }
 
 fn results(probe: &Probe) -> Vec<Prediction> {
-    let result = |image: &crate::run::probe::ProbedImage| {
-        let predicted_class = image.predicted();
-        Prediction {
-            index: image.index as u64,
-            true_class: image.true_class.into(),
-            predicted_class: predicted_class as u64,
-            confidence: confidences(&image.logits)[predicted_class],
-        }
+    let result = |image: &ProbedImage| Prediction {
+        index: image.index as u64,
+        true_class: image.true_class as u64,
+        predicted_class: image.explanation.predicted() as u64,
+        confidence: image.explanation.confidence(),
     };
     probe.images.iter().map(result).collect()
 }

@@ -50,7 +50,7 @@ pub fn run(
         let listener = socket::bind(dir)?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        // Taken, so that a hang-up does not end the process; nothing else is done about it.
+        // Handled, so that a hang-up does not end the process.
         let _hang_up = signal(SignalKind::hangup())?;
         // As well: beyond `ulimit -f` a write then fails, as on a full disk, instead of ending the process.
         let _file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
@@ -95,7 +95,7 @@ pub fn run(
             Err(error) => tracing::error!("control socket: {error}"),
         }
         trainer.join().map_err(|_| anyhow!("the trainer thread panicked"))?;
-        let outcome = result.context("the trainer thread ended without a word")??;
+        let outcome = result.context("the trainer thread exited unexpectedly")??;
         Ok(match (outcome, first_signal) {
             (Outcome::Interrupted, Some(signal)) => ExitReason::Signal(signal),
             (outcome, _) => ExitReason::Outcome(outcome),

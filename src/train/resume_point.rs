@@ -7,6 +7,7 @@ use super::checkpoint;
 use super::engine::Engine;
 use super::state::TrainState;
 use crate::config::Config;
+use crate::data::DatasetInfo;
 use crate::run::dir::RunDir;
 use crate::schedule::Schedule;
 
@@ -25,10 +26,11 @@ impl ResumePoint {
     pub fn latest(
         dir: &RunDir,
         config: &Config,
+        dataset: &DatasetInfo,
         schedule: &Schedule,
         device: &Device,
     ) -> Result<(Self, Vec<anyhow::Error>)> {
-        let mut engine = Engine::new(config, device)?;
+        let mut engine = Engine::new(config, dataset, device)?;
         let (latest, passed_over) = checkpoint::latest_whole(dir)?;
         let resume_point = match latest {
             Some(latest) => {

@@ -54,9 +54,12 @@ impl Trainer {
         let total_steps = config.train.total_steps(steps_per_epoch);
         let schedule = Schedule::new(&config.schedule, config.optimizer.learning_rate, total_steps);
         let (ResumePoint { engine, state, checkpoint }, passed_over) =
-            ResumePoint::latest(dir, &config, &schedule, &device)?;
+            ResumePoint::latest(dir, &config, &source.train.info, &schedule, &device)?;
         // An empty log is a new run; a run that was killed before its first checkpoint begins again.
         let is_new = std::fs::metadata(dir.events()).map_or(true, |log| log.len() == 0);
+        if is_new {
+            dir.check_space(&config, checkpoint_bytes(&config, &engine))?;
+        }
         let started = RunStarted {
             version: FORMAT_VERSION,
             run: dir.name(),
@@ -273,9 +276,7 @@ impl Trainer {
 
 /// The configured alarms, as they stand in `state`.
 fn alarms(dir: &RunDir, config: &Config, state: &TrainState, engine: &Engine) -> Alarms {
-    let parameters = engine.network().weights().parameter_count() as u64;
-    let checkpoint_bytes = parameters * checkpoint_bytes_per_parameter(config.optimizer.kind);
-    let mut alarms = Alarms::new(config, dir, checkpoint_bytes);
+    let mut alarms = Alarms::new(config, dir, checkpoint_bytes(config, engine));
     match &state.alarms {
         Some(counters) => alarms.restore(counters),
         // An older checkpoint: the log tells.
@@ -290,4 +291,8 @@ fn alarms(dir: &RunDir, config: &Config, state: &TrainState, engine: &Engine) ->
         None => {}
     }
     alarms
+}
+
+fn checkpoint_bytes(config: &Config, engine: &Engine) -> u64 {
+    engine.network().shape().parameter_count() * checkpoint_bytes_per_parameter(config.optimizer.kind)
 }

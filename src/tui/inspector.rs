@@ -3,36 +3,22 @@
 use std::sync::Arc;
 
 use image::RgbImage;
+use image::imageops::{FilterType, resize};
 
-use crate::data::{CLASSES, SIDE};
-use crate::metrics::confidences;
-use crate::render::Drawing;
-use crate::render::Map;
 use crate::render::colour_map::ColourMode;
-use crate::run::probe::{LAYERS, Probe, ProbedImage};
+use crate::render::figures::{Pixel, class_name};
+use crate::render::{Choice, Drawing, Explanation, LayerExplanation, Method, Planes, View, figures};
+use crate::run::probe::{Probe, ProbedImage};
 
-/// Pixels for each of the image's: of an image and its heat map, of a tile alone, of several. On a link with room for
-/// 60 kB a refresh, the protocol that takes most has 11 000 pixels.
-const PAIR_SCALE: u32 = 2;
-const ALONE_SCALE: u32 = 3;
-const MANY_SCALE: u32 = 1;
+/// Pixels of all images together. On a link with room for 60 kB a refresh, the protocol that takes most has 11 000.
+const MAX_PIXELS: u32 = 11_000;
+/// An image with no more pixels is never made smaller.
+const SMALL_IMAGE: u32 = 32 * 32;
+/// Pixels for each of the image's at most, in both directions.
+const MAX_SCALE: u32 = 3;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum View {
-    Maps,
-    GradCam,
-    Attention,
-}
-
-impl View {
-    pub fn name(self) -> &'static str {
-        match self {
-            View::Maps => "feature maps",
-            View::GradCam => "Grad-CAM",
-            View::Attention => "attention",
-        }
-    }
-}
+/// Grad-CAM, of which probes have one kind.
+pub const EVIDENCE: View = View::Evidence(Method::GradCam);
 
 /// The class that a heat map is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,19 +62,20 @@ pub struct Loaded {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tile {
     pub caption: String,
-    pub image: RgbImage,
+    /// Shared, so that a frame need not copy it.
+    pub image: Arc<RgbImage>,
 }
 
 #[derive(Debug)]
 pub struct Inspector {
     pub moment: Moment,
     pub subject: Subject,
-    /// From 0.
-    pub layer: usize,
+    /// By its index; the last layer unless chosen.
+    layer: Option<usize>,
     pub view: View,
     pub class: Class,
-    /// The position of the last layer, row by row, whose map non-local attention shows; the middle unless told.
-    pub position: Option<usize>,
+    /// The pixel whose row of the attention matrix is shown; that in the middle of the middle position unless chosen.
+    pixel: Option<Pixel>,
     /// One tile alone.
     pub enlarged: Option<usize>,
     /// The mistake that is chosen in the gallery, from 0.
@@ -104,10 +91,10 @@ impl Default for Inspector {
         Self {
             moment: Moment::Newest,
             subject: Subject::Pinned(0),
-            layer: LAYERS.len() - 1,
-            view: View::GradCam,
+            layer: None,
+            view: EVIDENCE,
             class: Class::Predicted,
-            position: None,
+            pixel: None,
             enlarged: None,
             chosen_mistake: 0,
             colour_mode: ColourMode::default(),
@@ -145,6 +132,7 @@ impl Inspector {
 
     pub fn load(&mut self, loaded: Loaded) {
         self.loaded = Some(loaded);
+        self.gallery = self.probe().map_or(vec![], gallery);
         self.compose();
     }
 
@@ -167,28 +155,36 @@ impl Inspector {
         Some((&images[number], number, images.len()))
     }
 
+    /// The names of the probe's classes.
+    pub fn classes(&self) -> &[String] {
+        self.probe().map_or(&[], |probe| &probe.dataset.classes)
+    }
+
     /// The number of the class that the heat map is for.
-    pub fn class_number(&self) -> Option<usize> {
-        let (image, ..) = self.image()?;
-        Some(match self.class {
-            Class::Predicted => image.predicted(),
-            Class::True => image.true_class.into(),
+    fn class_number(&self, image: &ProbedImage) -> usize {
+        match self.class {
+            Class::Predicted => image.explanation.predicted(),
+            Class::True => image.true_class,
             Class::Number(class) => class,
-        })
+        }
+    }
+
+    /// The index of the layer that is looked at, and what is known of it.
+    fn layer<'a>(&self, explanation: &'a Explanation) -> Option<(usize, &'a LayerExplanation)> {
+        let last = explanation.layers.len().checked_sub(1)?;
+        let layer = self.layer.unwrap_or(last).min(last);
+        Some((layer, &explanation.layers[layer]))
     }
 
     /// What is looked at, for a title.
     pub fn title(&self) -> String {
-        let (view, layer) = (self.view.name(), LAYERS[self.layer]);
         let class = match self.class {
-            Class::Predicted => "the predicted class",
-            Class::True => "the true class",
-            Class::Number(class) => CLASSES[class],
+            Class::Predicted => "the predicted class".to_owned(),
+            Class::True => "the true class".to_owned(),
+            Class::Number(class) => class_name(self.classes(), class),
         };
-        match self.view {
-            View::Maps | View::Attention => format!("{view} of {layer}"),
-            View::GradCam => format!("{view} of {layer} for {class}"),
-        }
+        let layer = self.image().and_then(|(image, ..)| self.layer(&image.explanation));
+        self.view.title(layer.map_or("the last layer", |(_, layer)| &layer.name), &class)
     }
 
     pub fn tiles(&self) -> &[Tile] {
@@ -219,34 +215,40 @@ impl Inspector {
         self.compose();
     }
 
+    /// How many there are to choose from; none without a probe.
+    pub fn layers(&self) -> usize {
+        self.image().map_or(0, |(image, ..)| image.explanation.layers.len())
+    }
+
+    /// Looks at the layer of that index, if there is one.
     pub fn set_layer(&mut self, layer: usize) {
-        self.layer = layer;
-        self.compose();
+        if layer < self.layers() {
+            self.layer = Some(layer);
+            self.compose();
+        }
     }
 
     pub fn next_view(&mut self) {
         self.view = match self.view {
-            View::Maps => View::GradCam,
-            View::GradCam => View::Attention,
+            View::Maps | View::ActiveMaps => EVIDENCE,
+            View::Evidence(_) => View::Attention,
             View::Attention => View::Maps,
         };
         self.enlarged = None;
         self.compose();
     }
 
-    /// Predicted, true, and then each of them.
+    /// Predicted, true, and then each class for which the image has Grad-CAM of some layer.
     pub fn step_class(&mut self, by: isize) {
-        let all = CLASSES.len() as isize + 2;
-        let present = match self.class {
-            Class::Predicted => 0,
-            Class::True => 1,
-            Class::Number(class) => 2 + class as isize,
-        };
-        self.class = match (present + by).rem_euclid(all) {
-            0 => Class::Predicted,
-            1 => Class::True,
-            class => Class::Number(class as usize - 2),
-        };
+        let Some((image, ..)) = self.image() else { return };
+        let cams = image.explanation.layers.iter().flat_map(|layer| &layer.cams);
+        let mut numbers: Vec<usize> = cams.map(|cam| cam.class).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let all: Vec<Class> =
+            [Class::Predicted, Class::True].into_iter().chain(numbers.into_iter().map(Class::Number)).collect();
+        let present = all.iter().position(|&class| class == self.class).unwrap_or(0);
+        self.class = all[(present as isize + by).rem_euclid(all.len() as isize) as usize];
         self.compose();
     }
 
@@ -269,143 +271,143 @@ impl Inspector {
         }
     }
 
-    /// The position that non-local attention is shown for; whether there is such a thing.
+    /// Moves the pixel whose attention is shown by whole positions of the layer; whether there is an attention matrix.
     pub fn step_position(&mut self, across: isize, down: isize) -> bool {
-        let Some((width, height)) = self.positions() else { return false };
-        let present = self.position.unwrap_or(middle(width, height)).min(width * height - 1);
-        let column = (present % width).saturating_add_signed(across).min(width - 1);
-        let row = (present / width).saturating_add_signed(down).min(height - 1);
-        self.position = Some(row * width + column);
+        let Some((image, ..)) = self.image().filter(|_| self.view == View::Attention) else { return false };
+        let explanation = &image.explanation;
+        let Some((width, height)) = self.layer(explanation).and_then(|(_, layer)| layer.attending_size()) else {
+            return false;
+        };
+        let planes = &explanation.image;
+        let (x, y) = self.pixel_of(explanation);
+        let step = |pixel: usize, pixels: usize, positions: usize, by: isize| {
+            let position = (pixel * positions / pixels).min(positions - 1);
+            centre(position.saturating_add_signed(by).min(positions - 1), positions, pixels)
+        };
+        self.pixel = Some((step(x, planes.width, width, across), step(y, planes.height, height, down)));
         self.compose();
         true
     }
 
-    /// Columns and rows of the positions that look at each other, where they are shown.
-    fn positions(&self) -> Option<(usize, usize)> {
-        let first = self.image()?.0.pairs.as_ref()?.first()?;
-        (self.view == View::Attention && self.layer + 1 == LAYERS.len()).then(|| (first.width, first.height()))
+    /// The pixel whose attention is shown.
+    fn pixel_of(&self, explanation: &Explanation) -> Pixel {
+        let &Planes { width, height, .. } = &explanation.image;
+        let of_layer = self.layer(explanation).and_then(|(_, layer)| layer.attending_size());
+        match (self.pixel, of_layer) {
+            // Another data set's probe may have smaller images.
+            (Some((x, y)), _) => (x.min(width - 1), y.min(height - 1)),
+            (None, Some((columns, rows))) => (centre(columns / 2, columns, width), centre(rows / 2, rows, height)),
+            (None, None) => (width / 2, height / 2),
+        }
     }
 
-    /// The gates of the layer's channels, where it has such attention and it is shown.
-    pub fn gates(&self) -> Option<&[f32]> {
-        let gates = self.image()?.0.gates[self.layer].as_deref()?;
-        (self.view == View::Attention).then_some(gates)
+    /// The channel attention of the layer's block, where it has some and it is shown.
+    pub fn channel_attention(&self) -> Option<&[f32]> {
+        let (image, ..) = self.image().filter(|_| self.view == View::Attention)?;
+        self.layer(&image.explanation)?.1.channel_attention.as_deref()
     }
 
     fn compose(&mut self) {
-        let drawings = self.image().map(|(image, ..)| (image.planes.clone(), self.drawings(image)));
-        self.tiles = drawings.map_or(vec![], |(planes, drawings)| {
-            let scale = match (self.enlarged, drawings.len()) {
-                (Some(_), _) => ALONE_SCALE,
-                (None, ..=2) => PAIR_SCALE,
-                (None, _) => MANY_SCALE,
+        self.tiles = self.image().map_or(vec![], |(image, ..)| {
+            let explanation = &image.explanation;
+            let choice = Choice {
+                view: self.view,
+                layer: self.layer(explanation).map_or(0, |(layer, _)| layer),
+                class: self.class_number(image),
+                pixel: self.pixel_of(explanation),
+                channels: usize::MAX,
             };
-            let drawn = drawings.into_iter();
-            drawn
-                .map(|(caption, drawing)| Tile { caption, image: drawing.draw(&planes, scale, self.colour_mode) })
+            let figures = figures(explanation, &choice, self.classes());
+            let shown = if self.enlarged.is_some() { 1 } else { figures.len() };
+            let draw = |drawing: &Drawing| drawn(drawing, &explanation.image, shown, self.colour_mode);
+            figures
+                .into_iter()
+                .map(|figure| Tile { image: draw(&figure.drawing).into(), caption: figure.caption })
                 .collect()
         });
-        self.gallery = self.probe().map_or(vec![], |probe| {
-            let tile = |mistake: &ProbedImage| {
-                let predicted = mistake.predicted();
-                let percent = 100.0 * confidences(&mistake.logits)[predicted];
-                Tile {
-                    caption: format!("{} {percent:.0}%", CLASSES[predicted]),
-                    image: Drawing::Image.draw(&mistake.planes, MANY_SCALE, self.colour_mode),
-                }
-            };
-            probe.mistakes.iter().map(tile).collect()
-        });
-    }
-
-    /// What there is to see of an image, itself first.
-    fn drawings(&self, image: &ProbedImage) -> Vec<(String, Drawing)> {
-        let layer = self.layer;
-        let mut all = vec![("image".into(), Drawing::Image)];
-        let is_same = |map: &Map| map.range().0 == map.range().1;
-        let dead = |map: &Map| if is_same(map) { " (all equal)" } else { "" };
-        match self.view {
-            View::Maps => all.extend(
-                image.maps[layer]
-                    .iter()
-                    .enumerate()
-                    .map(|(channel, map)| (format!("channel {channel}{}", dead(map)), Drawing::Map(map.clone()))),
-            ),
-            View::GradCam => all.extend(self.class_number().map(|class| match image.cam(layer, class) {
-                Some(cam) if cam.range().1 <= 0.0 => {
-                    (format!("nothing speaks for {}", CLASSES[class]), Drawing::Heat(cam.clone()))
-                }
-                Some(cam) => (format!("speaks for {}", CLASSES[class]), Drawing::Heat(cam.clone())),
-                // Said instead of shown.
-                None => (format!("not saved for {}", CLASSES[class]), Drawing::Image),
-            })),
-            View::Attention => {
-                if layer + 1 == LAYERS.len() {
-                    all.extend(
-                        image.active.iter().map(|(channel, map)| {
-                            (format!("channel {channel}{}", dead(map)), Drawing::Heat(map.clone()))
-                        }),
-                    );
-                }
-                all.extend(
-                    image.positions[layer]
-                        .as_ref()
-                        .map(|positions| ("attends to".into(), Drawing::Heat(positions.clone()))),
-                );
-                if let (Some((width, height)), Some(pairs)) = (self.positions(), &image.pairs) {
-                    let position = self.position.unwrap_or(middle(width, height)).min(pairs.len() - 1);
-                    let (column, row) = (position % width, position / width);
-                    // In the middle of the position.
-                    let pixel = ((2 * column + 1) * SIDE / (2 * width), (2 * row + 1) * SIDE / (2 * height));
-                    let heat = Drawing::HeatOfPixel(pairs[position].clone(), pixel);
-                    all.push((format!("{column},{row} looks at"), heat));
-                }
-                if let ([(caption, _)], None) = (all.as_mut_slice(), &image.gates[layer]) {
-                    // Said instead of shown.
-                    *caption = format!("nothing in {} attends", LAYERS[layer]);
-                }
-            }
-        }
-        all
     }
 }
 
-fn middle(width: usize, height: usize) -> usize {
-    height / 2 * width + width / 2
+/// The mistakes, each with what it was taken for.
+fn gallery(probe: &Probe) -> Vec<Tile> {
+    let tile = |mistake: &ProbedImage| {
+        let explanation = &mistake.explanation;
+        let (class, percent) = (explanation.predicted(), 100.0 * explanation.confidence());
+        Tile {
+            caption: format!("{} {percent:.0}%", class_name(&probe.dataset.classes, class)),
+            image: drawn(&Drawing::Image, &explanation.image, probe.mistakes.len(), ColourMode::default()).into(),
+        }
+    };
+    probe.mistakes.iter().map(tile).collect()
+}
+
+/// One of `count` images, as large as all of them together may be.
+fn drawn(drawing: &Drawing, planes: &Planes, count: usize, colour_mode: ColourMode) -> RgbImage {
+    let (width, height) = (planes.width as u32, planes.height as u32);
+    let may_have = (MAX_PIXELS / count.max(1) as u32).max(SMALL_IMAGE);
+    let scale = (may_have / (width * height)).isqrt().clamp(1, MAX_SCALE);
+    let image = drawing.draw(planes, scale, colour_mode);
+    let pixels = image.width() * image.height();
+    if pixels <= may_have {
+        return image;
+    }
+    let smaller = (f64::from(may_have) / f64::from(pixels)).sqrt();
+    let side = |side: u32| ((f64::from(side) * smaller) as u32).max(1);
+    resize(&image, side(width), side(height), FilterType::Triangle)
+}
+
+/// The pixel in the middle of a position, of `positions` that share `pixels`.
+fn centre(position: usize, positions: usize, pixels: usize) -> usize {
+    ((2 * position + 1) * pixels / (2 * positions)).min(pixels - 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::IMAGE_BYTES;
-    use crate::run::probe::ClassCam;
+    use crate::data::DatasetInfo;
+    use crate::render::{ChannelMap, ClassCam, Map};
 
-    fn image(index: usize) -> ProbedImage {
-        let map = |side: usize| Map::new(side, (0..side * side).map(|value| value as f32).collect());
-        let cam = |layer: usize, class| ClassCam { layer, class, map: map(32 >> layer) };
-        let mut logits = vec![0.0; 10];
+    /// Through three layers of halved sizes, taken for class 5.
+    fn image(index: usize, dataset: &DatasetInfo) -> ProbedImage {
+        let layer = |number: usize| {
+            let (width, height) = (dataset.width >> number, dataset.height >> number);
+            let map = || Map::new(width, (0..width * height).map(|value| value as f32).collect());
+            let cam = |class| ClassCam { class, map: map() };
+            let is_last = number == 2;
+            LayerExplanation {
+                name: format!("conv{}", number + 1),
+                maps: (0..9).map(|_| map()).collect(),
+                active: (0..if is_last { 3 } else { 0 }).map(|channel| ChannelMap { channel, map: map() }).collect(),
+                cams: match number {
+                    0 => vec![cam(5), cam(3)],
+                    1 => vec![],
+                    _ => (0..10).map(cam).collect(),
+                },
+                channel_attention: is_last.then(|| vec![0.5; 128]),
+                spatial_attention: None,
+                attention_matrix: is_last.then(|| (0..width * height).map(|_| map()).collect()),
+            }
+        };
+        let mut logits = vec![0.0; dataset.classes.len()];
         logits[5] = 3.0;
-        ProbedImage {
-            index,
-            true_class: 3,
-            planes: vec![index as u8; IMAGE_BYTES],
-            logits,
-            maps: [32, 16, 8].map(|side| (0..9).map(|_| map(side)).collect()),
-            cams: (0..10).map(|class| cam(2, class)).chain([cam(0, 5), cam(0, 3)]).collect(),
-            active: (0..3).map(|channel| (channel, map(8))).collect(),
-            gates: [None, None, Some(vec![0.5; 128])],
-            positions: [None, None, None],
-            pairs: Some((0..64).map(|_| map(8)).collect()),
-        }
+        let bytes = vec![index as u8; dataset.size().bytes()];
+        let image = Planes { width: dataset.width, height: dataset.height, bytes };
+        let explanation = Explanation { image, logits, layers: (0..3).map(layer).collect() };
+        ProbedImage { index, true_class: 3, explanation }
     }
 
-    fn inspector() -> Inspector {
+    fn inspector_of(dataset: DatasetInfo) -> Inspector {
         let mut inspector = Inspector::default();
-        let probe =
-            Probe { epoch: 1, step: 7, images: (0..3).map(image).collect(), mistakes: vec![image(40), image(41)] };
+        let images = (0..3).map(|index| image(index, &dataset)).collect();
+        let mistakes = vec![image(40, &dataset), image(41, &dataset)];
+        let probe = Probe { dataset, epoch: 1, step: 7, images, mistakes };
         let key = ProbeKey { file: "x".into(), time_ms: 1 };
         inspector.load(Loaded { key, probe: Ok(Arc::new(probe)) });
         inspector
+    }
+
+    fn inspector() -> Inspector {
+        inspector_of(DatasetInfo::cifar10())
     }
 
     fn captions(inspector: &Inspector) -> Vec<&str> {
@@ -438,29 +440,29 @@ mod tests {
         assert_eq!(inspector.image().map(|(image, number, count)| (image.index, number, count)), Some((2, 2, 3)));
         inspector.step_image(1);
         assert_eq!(inspector.subject, Subject::Pinned(0));
-        assert_eq!(inspector.class_number(), Some(5));
+        assert_eq!(captions(&inspector)[1], "evidence for dog");
         inspector.step_class(1);
-        assert_eq!((inspector.class, inspector.class_number()), (Class::True, Some(3)));
+        assert_eq!((inspector.class, captions(&inspector)[1]), (Class::True, "evidence for cat"));
         inspector.step_class(-2);
-        assert_eq!(inspector.class_number(), Some(9));
+        assert_eq!(captions(&inspector)[1], "evidence for truck");
         assert_eq!(inspector.title(), "Grad-CAM of conv3 for truck");
     }
 
     #[test]
     fn every_view_shows_the_image_and_what_explains_it() {
         let mut inspector = inspector();
-        assert_eq!(captions(&inspector), ["image", "speaks for dog"]);
+        assert_eq!(captions(&inspector), ["image", "evidence for dog"]);
         inspector.set_layer(1);
         assert_eq!(captions(&inspector)[1], "not saved for dog");
         inspector.set_layer(2);
         inspector.next_view();
-        assert_eq!(captions(&inspector), ["image", "channel 0", "channel 1", "channel 2", "4,4 looks at"]);
-        assert_eq!(inspector.gates().map(<[f32]>::len), Some(128));
+        assert_eq!(captions(&inspector), ["image", "channel 0", "channel 1", "channel 2", "attention of 18,18"]);
+        assert_eq!(inspector.channel_attention().map(<[f32]>::len), Some(128));
         assert!(inspector.step_position(-9, 1));
-        assert_eq!(captions(&inspector)[4], "0,5 looks at");
+        assert_eq!(captions(&inspector)[4], "attention of 2,22");
         assert_eq!(inspector.tiles()[4].image.get_pixel(2, 22), &image::Rgb([255; 3]));
         inspector.set_layer(0);
-        assert_eq!(captions(&inspector), ["nothing in conv1 attends"]);
+        assert_eq!(captions(&inspector), ["no attention in conv1"]);
         inspector.set_layer(2);
         inspector.next_view();
         assert_eq!(captions(&inspector).len(), 10);
@@ -471,7 +473,7 @@ mod tests {
     fn one_tile_can_be_seen_alone() {
         let mut inspector = inspector();
         inspector.toggle_enlarged();
-        assert_eq!(captions(&inspector), ["speaks for dog"]);
+        assert_eq!(captions(&inspector), ["evidence for dog"]);
         inspector.step_tile(1);
         assert_eq!(captions(&inspector), ["image"]);
         assert_eq!(inspector.tiles()[0].image.width(), 96);
@@ -481,17 +483,33 @@ mod tests {
 
     #[test]
     fn no_view_has_more_pixels_than_a_slow_link_takes() {
-        let mut inspector = inspector();
-        for _ in 0..3 {
-            for enlarged in [false, true] {
-                let pixels: usize = inspector.tiles().iter().map(|tile| tile.image.pixels().len()).sum();
-                assert!(pixels <= 11_000, "{:?}: {pixels}", inspector.view);
-                if enlarged == inspector.enlarged.is_some() {
-                    inspector.toggle_enlarged();
+        let large = DatasetInfo { height: 96, width: 128, ..DatasetInfo::cifar10() };
+        let grey = DatasetInfo { channels: 1, height: 28, width: 28, ..DatasetInfo::cifar10() };
+        for dataset in [DatasetInfo::cifar10(), large, grey] {
+            let shape = dataset.width as f32 / dataset.height as f32;
+            let mut inspector = inspector_of(dataset);
+            for _ in 0..3 {
+                for enlarged in [false, true] {
+                    let pixels: usize = inspector.tiles().iter().map(|tile| tile.image.pixels().len()).sum();
+                    assert!(pixels <= 11_000, "{:?}: {pixels}", inspector.view);
+                    for Tile { image, .. } in inspector.tiles() {
+                        assert!((image.width() as f32 / image.height() as f32 - shape).abs() < 0.06);
+                    }
+                    if enlarged == inspector.enlarged.is_some() {
+                        inspector.toggle_enlarged();
+                    }
                 }
+                inspector.next_view();
             }
-            inspector.next_view();
         }
+    }
+
+    #[test]
+    fn a_layer_that_there_is_not_changes_nothing() {
+        let mut inspector = inspector();
+        inspector.set_layer(0);
+        inspector.set_layer(8);
+        assert_eq!(inspector.title(), "Grad-CAM of conv1 for the predicted class");
     }
 
     #[test]
@@ -499,7 +517,7 @@ mod tests {
         let mut inspector = inspector();
         let captions: Vec<&str> = inspector.gallery().iter().map(|tile| tile.caption.as_str()).collect();
         assert_eq!(captions, ["dog 69%"; 2]);
-        inspector.look_at(Subject::Mistake(1), View::GradCam);
+        inspector.look_at(Subject::Mistake(1), EVIDENCE);
         assert_eq!(inspector.image().map(|(image, ..)| image.index), Some(41));
         inspector.chosen_mistake = 1;
         inspector.step_image(1);

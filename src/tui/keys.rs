@@ -4,73 +4,45 @@ use std::fmt;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::app::screens::Screen;
 use super::layout::Direction;
+use crate::run::event::Command;
 
-/// What has the keyboard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Screen {
-    #[default]
-    Dashboard,
-    /// What the network sees, as large as the screen.
-    Inspector,
-    /// The gallery of mistakes.
-    Mistakes,
-    /// The confusion matrix.
-    Classes,
-    Help,
-    /// The list of alarms.
-    Alarms,
-    /// Whatever page, of a run that has diverged: keys that say how to go on come before the others.
-    Diverged,
-    /// "Stop and save?"
-    ConfirmStop,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Action {
+    Send(Command),
     TogglePause,
-    Checkpoint,
-    RaiseLearningRate,
-    LowerLearningRate,
-    AskStop,
-    Stop,
-    RollBack,
-    SkipBatch,
-    NextPanel,
-    PreviousPanel,
-    Move(Direction),
+    /// Multiplies the learning rate.
+    ScaleLearningRate(f64),
+    Open(Screen),
+    /// Back to what lies under it.
+    Dismiss,
+    /// So many panels on.
+    MoveFocus(isize),
+    Scroll(Direction),
     /// Batch losses or gradient norms.
     ToggleGradient,
     Inspect(Look),
-    ProbeNow,
-    ShowAlarms,
-    ShowHelp,
-    /// Back to what lies under it.
-    Dismiss,
     Leave,
     Suspend,
 }
 
-/// What to look at inside the network.
+/// What to look at inside the network; numbers say how many on, or back where they are negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    OpenInspector,
-    OpenMistakes,
-    OpenClasses,
-    /// Look at the mistake that is chosen.
-    OpenMistake,
-    NextImage,
-    PreviousImage,
-    /// From 0.
-    ShowLayer(usize),
+    Image(isize),
+    /// The one of this index; the n-th key of its binding chooses the n-th layer.
+    Layer(usize),
     NextView,
-    NextClass,
-    PreviousClass,
-    Earlier,
-    Later,
+    Class(isize),
+    /// Of the training.
+    Moment(isize),
     Enlarge,
-    /// To the tile, the place or the mistake that lies there.
+    /// The tile, position or mistake that lies in that direction.
     Choose(Direction),
+    /// The mistake that is chosen.
+    Mistake,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,16 +92,40 @@ impl fmt::Display for Key {
     }
 }
 
+/// Each chooses the convolution of its number.
+const DIGITS: [Key; 9] = [
+    Key::char('1'),
+    Key::char('2'),
+    Key::char('3'),
+    Key::char('4'),
+    Key::char('5'),
+    Key::char('6'),
+    Key::char('7'),
+    Key::char('8'),
+    Key::char('9'),
+];
+
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
     pub screens: &'static [Screen],
-    /// The first is the one that the footer shows.
+    /// The footer shows the first.
     pub keys: &'static [Key],
     pub action: Action,
     /// A word or two for the footer; empty for what the help alone shows.
     pub label: &'static str,
     /// What it does, for the help; empty where the binding before says it too.
     pub help: &'static str,
+}
+
+impl Binding {
+    /// Its keys for people. Digits are those that choose one of `layers`.
+    pub fn key_names(&self, layers: usize) -> Vec<String> {
+        match (self.action, layers) {
+            (Action::Inspect(Look::Layer(_)), 2..) => vec![format!("1-{}", layers.min(DIGITS.len()))],
+            (Action::Inspect(Look::Layer(_)), _) => vec!["1".to_owned()],
+            _ => self.keys.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 const fn binding(
@@ -142,9 +138,12 @@ const fn binding(
     Binding { screens, keys, action, label, help }
 }
 
+/// A press of `+` or `-` multiplies or divides the learning rate by this.
+const LEARNING_RATE_FACTOR: f64 = 2.0;
+
 /// Where the trainer can be steered.
 const PAGES: &[Screen] = &[Screen::Dashboard, Screen::Inspector, Screen::Mistakes, Screen::Classes];
-/// Those but the dashboard.
+/// The pages but the dashboard.
 const OTHER_PAGES: &[Screen] = &[Screen::Inspector, Screen::Mistakes, Screen::Classes];
 /// Where something inside the network is looked at.
 const INSIDE: &[Screen] = &[Screen::Dashboard, Screen::Inspector];
@@ -152,52 +151,66 @@ const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop]
 
 /// In the order of the footer and of the help.
 pub const BINDINGS: &[Binding] = {
-    use Action::*;
+    use Action::{
+        Dismiss, Inspect, Leave, MoveFocus, Open, ScaleLearningRate, Scroll, Send, Suspend, ToggleGradient, TogglePause,
+    };
     use Direction::*;
     use KeyCode as K;
-    use Look::*;
-    use Screen::*;
+    use Look::{Choose, Class, Enlarge, Image, Layer, Mistake, Moment, NextView};
+    use Screen::{Alarms, Classes, ConfirmStop, Dashboard, Diverged, Help, Inspector, Mistakes};
     &[
         binding(OTHER_PAGES, &[Key::plain(K::Esc), Key::plain(K::Backspace)], Dismiss, "back", "back"),
         binding(&[Dashboard], &[Key::char(' ')], TogglePause, "pause", "pause training, or resume it"),
         binding(OTHER_PAGES, &[Key::char(' ')], TogglePause, "", "pause training, or resume it"),
-        binding(&[Dashboard], &[Key::char('c')], Checkpoint, "save", "save a checkpoint now"),
+        binding(&[Dashboard], &[Key::char('c')], Send(Command::Checkpoint), "save", "save a checkpoint now"),
         binding(
             &[Dashboard],
             &[Key::char('+'), Key::char('=')],
-            RaiseLearningRate,
+            ScaleLearningRate(LEARNING_RATE_FACTOR),
             "lr ×2",
             "double or halve the learning rate, each time anew",
         ),
-        binding(&[Dashboard], &[Key::char('-'), Key::char('_')], LowerLearningRate, "lr ÷2", ""),
-        binding(&[Dashboard], &[Key::char('s')], AskStop, "stop", "save a checkpoint and end the run; asks first"),
-        binding(OTHER_PAGES, &[Key::char('s')], AskStop, "", "save a checkpoint and end the run; asks first"),
-        binding(&[Dashboard], &[Key::plain(K::Tab)], NextPanel, "", "go to the next panel, or to the one before"),
-        binding(&[Dashboard], &[Key::plain(K::BackTab)], PreviousPanel, "", ""),
-        binding(&[Dashboard], &[Key::plain(K::Up), Key::char('k')], Move(Up), "", "move in the panel"),
-        binding(&[Dashboard], &[Key::plain(K::Down), Key::char('j')], Move(Down), "", ""),
-        binding(&[Dashboard], &[Key::plain(K::Left), Key::char('h')], Move(Left), "", ""),
-        binding(&[Dashboard], &[Key::plain(K::Right), Key::char('l')], Move(Right), "", ""),
+        binding(
+            &[Dashboard],
+            &[Key::char('-'), Key::char('_')],
+            ScaleLearningRate(1.0 / LEARNING_RATE_FACTOR),
+            "lr ÷2",
+            "",
+        ),
+        binding(
+            &[Dashboard],
+            &[Key::char('s')],
+            Open(ConfirmStop),
+            "stop",
+            "save a checkpoint and end the run; asks first",
+        ),
+        binding(OTHER_PAGES, &[Key::char('s')], Open(ConfirmStop), "", "save a checkpoint and end the run; asks first"),
+        binding(&[Dashboard], &[Key::plain(K::Tab)], MoveFocus(1), "", "go to the next panel, or to the one before"),
+        binding(&[Dashboard], &[Key::plain(K::BackTab)], MoveFocus(-1), "", ""),
+        binding(&[Dashboard], &[Key::plain(K::Up), Key::char('k')], Scroll(Up), "", "move in the panel"),
+        binding(&[Dashboard], &[Key::plain(K::Down), Key::char('j')], Scroll(Down), "", ""),
+        binding(&[Dashboard], &[Key::plain(K::Left), Key::char('h')], Scroll(Left), "", ""),
+        binding(&[Dashboard], &[Key::plain(K::Right), Key::char('l')], Scroll(Right), "", ""),
         binding(
             &[Dashboard],
             &[Key::plain(K::PageUp)],
-            Move(PageUp),
+            Scroll(PageUp),
             "",
             "a page, or to the start, or follow the latest",
         ),
-        binding(&[Dashboard], &[Key::plain(K::PageDown)], Move(PageDown), "", ""),
-        binding(&[Dashboard], &[Key::plain(K::Home)], Move(Start), "", ""),
-        binding(&[Dashboard], &[Key::plain(K::End)], Move(Latest), "", ""),
+        binding(&[Dashboard], &[Key::plain(K::PageDown)], Scroll(PageDown), "", ""),
+        binding(&[Dashboard], &[Key::plain(K::Home)], Scroll(Start), "", ""),
+        binding(&[Dashboard], &[Key::plain(K::End)], Scroll(Latest), "", ""),
         binding(
             &[Dashboard],
             &[Key::char('i'), Key::plain(K::Enter)],
-            Inspect(OpenInspector),
+            Open(Inspector),
             "inside",
             "look inside the network, on the whole screen",
         ),
-        binding(&[Inspector], &[Key::char('n')], Inspect(NextImage), "image", "another image"),
-        binding(&[Dashboard], &[Key::char('n')], Inspect(NextImage), "", "inspector: another image"),
-        binding(INSIDE, &[Key::char('N')], Inspect(PreviousImage), "", ""),
+        binding(&[Inspector], &[Key::char('n')], Inspect(Image(1)), "image", "another image"),
+        binding(&[Dashboard], &[Key::char('n')], Inspect(Image(1)), "", "inspector: another image"),
+        binding(INSIDE, &[Key::char('N')], Inspect(Image(-1)), "", ""),
         binding(&[Inspector], &[Key::char('v')], Inspect(NextView), "view", "feature maps, Grad-CAM or attention"),
         binding(
             &[Dashboard],
@@ -206,30 +219,34 @@ pub const BINDINGS: &[Binding] = {
             "",
             "inspector: feature maps, Grad-CAM or attention",
         ),
-        binding(&[Inspector], &[Key::char('1')], Inspect(ShowLayer(0)), "2 3 layer", "which convolution"),
-        binding(&[Dashboard], &[Key::char('1')], Inspect(ShowLayer(0)), "", "inspector: which convolution"),
-        binding(INSIDE, &[Key::char('2')], Inspect(ShowLayer(1)), "", ""),
-        binding(INSIDE, &[Key::char('3')], Inspect(ShowLayer(2)), "", ""),
-        binding(&[Inspector], &[Key::char('x')], Inspect(NextClass), "class", "Grad-CAM for another class"),
-        binding(&[Dashboard], &[Key::char('x')], Inspect(NextClass), "", "inspector: Grad-CAM for another class"),
-        binding(INSIDE, &[Key::char('X')], Inspect(PreviousClass), "", ""),
-        binding(OTHER_PAGES, &[Key::char('[')], Inspect(Earlier), "] time", "back and forth in training time"),
-        binding(&[Dashboard], &[Key::char('[')], Inspect(Earlier), "", "inspector: back and forth in training time"),
-        binding(PAGES, &[Key::char(']')], Inspect(Later), "", ""),
-        binding(&[Inspector], &[Key::char('P')], ProbeNow, "probe", "ask the trainer for a probe now"),
-        binding(&[Dashboard], &[Key::char('P')], ProbeNow, "", "inspector: ask the trainer for a probe now"),
+        binding(&[Inspector], &DIGITS, Inspect(Layer(0)), "layer", "which convolution"),
+        binding(&[Dashboard], &DIGITS, Inspect(Layer(0)), "", "inspector: which convolution"),
+        binding(&[Inspector], &[Key::char('x')], Inspect(Class(1)), "class", "Grad-CAM for another class"),
+        binding(&[Dashboard], &[Key::char('x')], Inspect(Class(1)), "", "inspector: Grad-CAM for another class"),
+        binding(INSIDE, &[Key::char('X')], Inspect(Class(-1)), "", ""),
+        binding(OTHER_PAGES, &[Key::char('[')], Inspect(Moment(-1)), "] time", "back and forth in training time"),
+        binding(&[Dashboard], &[Key::char('[')], Inspect(Moment(-1)), "", "inspector: back and forth in training time"),
+        binding(PAGES, &[Key::char(']')], Inspect(Moment(1)), "", ""),
+        binding(&[Inspector], &[Key::char('P')], Send(Command::Probe), "probe", "ask the trainer for a probe now"),
+        binding(
+            &[Dashboard],
+            &[Key::char('P')],
+            Send(Command::Probe),
+            "",
+            "inspector: ask the trainer for a probe now",
+        ),
         binding(&[Inspector], &[Key::char('z')], Inspect(Enlarge), "enlarge", "one image alone, or all again"),
         binding(
             &[Inspector],
             &[Key::plain(K::Left), Key::char('h')],
             Inspect(Choose(Left)),
             "",
-            "which alone; which place attends",
+            "which alone; which position attends",
         ),
         binding(&[Inspector], &[Key::plain(K::Right), Key::char('l')], Inspect(Choose(Right)), "", ""),
         binding(&[Inspector], &[Key::plain(K::Up), Key::char('k')], Inspect(Choose(Up)), "", ""),
         binding(&[Inspector], &[Key::plain(K::Down), Key::char('j')], Inspect(Choose(Down)), "", ""),
-        binding(&[Mistakes], &[Key::plain(K::Enter)], Inspect(OpenMistake), "look", "look at it with its Grad-CAM"),
+        binding(&[Mistakes], &[Key::plain(K::Enter)], Inspect(Mistake), "look", "look at it with its Grad-CAM"),
         binding(&[Mistakes], &[Key::plain(K::Left), Key::char('h')], Inspect(Choose(Left)), "", "another mistake"),
         binding(&[Mistakes], &[Key::plain(K::Right), Key::char('l')], Inspect(Choose(Right)), "", ""),
         binding(&[Mistakes], &[Key::plain(K::Up), Key::char('k')], Inspect(Choose(Up)), "", ""),
@@ -237,21 +254,21 @@ pub const BINDINGS: &[Binding] = {
         binding(
             &[Inspector],
             &[Key::char('m')],
-            Inspect(OpenMistakes),
+            Open(Mistakes),
             "mistakes",
             "the most confident mistakes of the last epoch",
         ),
         binding(
             &[Dashboard, Classes],
             &[Key::char('m')],
-            Inspect(OpenMistakes),
+            Open(Mistakes),
             "",
             "the most confident mistakes of an epoch",
         ),
         binding(
             &[Dashboard, Inspector, Mistakes],
             &[Key::char('C')],
-            Inspect(OpenClasses),
+            Open(Classes),
             "",
             "the classes: accuracies and confusion matrix",
         ),
@@ -262,8 +279,8 @@ pub const BINDINGS: &[Binding] = {
             "",
             "gradient norms in place of the batch losses, and back",
         ),
-        binding(PAGES, &[Key::char('a')], ShowAlarms, "", "the alarms, the newest first"),
-        binding(PAGES, &[Key::char('?')], ShowHelp, "help", "this help"),
+        binding(PAGES, &[Key::char('a')], Open(Alarms), "", "the alarms, the newest first"),
+        binding(PAGES, &[Key::char('?')], Open(Help), "help", "this help"),
         binding(PAGES, &[Key::char('q'), Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
         binding(PAGES, &[Key::ctrl('z')], Suspend, "", "put the dashboard in the background; fg brings it back"),
         binding(
@@ -280,21 +297,33 @@ pub const BINDINGS: &[Binding] = {
             "close",
             "close the list",
         ),
-        binding(&[Alarms], &[Key::plain(K::Up), Key::char('k')], Move(Up), "newer", "a line, newer or older"),
-        binding(&[Alarms], &[Key::plain(K::Down), Key::char('j')], Move(Down), "older", ""),
-        binding(&[Alarms], &[Key::plain(K::PageUp)], Move(PageUp), "", "a page, or to the newest or oldest"),
-        binding(&[Alarms], &[Key::plain(K::PageDown)], Move(PageDown), "", ""),
-        binding(&[Alarms], &[Key::plain(K::Home)], Move(Start), "", ""),
-        binding(&[Alarms], &[Key::plain(K::End)], Move(Latest), "", ""),
+        binding(&[Alarms], &[Key::plain(K::Up), Key::char('k')], Scroll(Up), "newer", "a line, newer or older"),
+        binding(&[Alarms], &[Key::plain(K::Down), Key::char('j')], Scroll(Down), "older", ""),
+        binding(&[Alarms], &[Key::plain(K::PageUp)], Scroll(PageUp), "", "a page, or to the newest or oldest"),
+        binding(&[Alarms], &[Key::plain(K::PageDown)], Scroll(PageDown), "", ""),
+        binding(&[Alarms], &[Key::plain(K::Home)], Scroll(Start), "", ""),
+        binding(&[Alarms], &[Key::plain(K::End)], Scroll(Latest), "", ""),
         binding(
             &[Diverged],
             &[Key::char('r')],
-            RollBack,
-            "go back to it with half the learning rate",
-            "go back to the last good checkpoint, and on with half the learning rate",
+            Send(Command::Rollback),
+            "roll back with half the learning rate",
+            "roll back to the last good checkpoint, with half the learning rate",
         ),
-        binding(&[Diverged], &[Key::char('b')], SkipBatch, "skip the batch", "go on with the next batch"),
-        binding(&[ConfirmStop], &[Key::char('y')], Stop, "stop and save", "save a checkpoint and end the run"),
+        binding(
+            &[Diverged],
+            &[Key::char('b')],
+            Send(Command::SkipBatch),
+            "skip the batch",
+            "go on with the next batch",
+        ),
+        binding(
+            &[ConfirmStop],
+            &[Key::char('y')],
+            Send(Command::Stop),
+            "stop and save",
+            "save a checkpoint and end the run",
+        ),
         binding(
             &[ConfirmStop],
             &[Key::char('n'), Key::plain(K::Esc), Key::char('q')],
@@ -311,13 +340,21 @@ pub fn bindings(screen: Screen) -> impl Iterator<Item = &'static Binding> {
     BINDINGS.iter().filter(move |binding| binding.screens.contains(&screen))
 }
 
-/// What `event` backend on `screen`.
+/// What `event` means on `screen`.
 pub fn action(screen: Screen, event: &KeyEvent) -> Option<Action> {
-    bindings(screen).find(|binding| binding.keys.iter().any(|key| key.matches(event))).map(|binding| binding.action)
+    bindings(screen).find_map(|binding| {
+        let number = binding.keys.iter().position(|key| key.matches(event))?;
+        Some(match binding.action {
+            Action::Inspect(Look::Layer(first)) => Action::Inspect(Look::Layer(first + number)),
+            action => action,
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::mem::{Discriminant, discriminant};
+
     use super::*;
 
     const ALL: [Screen; 8] = [
@@ -342,15 +379,40 @@ mod tests {
     }
 
     #[test]
-    fn every_binding_has_a_key_and_a_help_line_or_shares_the_one_before() {
-        assert!(BINDINGS.iter().all(|binding| !binding.keys.is_empty()));
+    fn the_help_explains_every_binding() {
         for screen in ALL {
-            assert!(bindings(screen).next().is_some_and(|first| !first.help.is_empty()), "{screen:?}");
+            let mut explained = None;
+            for binding in bindings(screen) {
+                if !binding.help.is_empty() {
+                    explained = Some(kind(binding.action));
+                }
+                // One without words of its own shares those of the binding before, which does the like.
+                assert_eq!(explained, Some(kind(binding.action)), "{screen:?}: {binding:?}");
+            }
         }
     }
 
+    fn kind(action: Action) -> (Discriminant<Action>, Option<Discriminant<Look>>) {
+        let look = if let Action::Inspect(look) = action { Some(discriminant(&look)) } else { None };
+        (discriminant(&action), look)
+    }
+
     #[test]
-    fn no_action_is_bound_twice_on_a_screen() {
+    fn digits_are_named_by_the_layers_that_there_are() {
+        let digits = bindings(Screen::Inspector).find(|binding| binding.label == "layer").unwrap();
+        assert_eq!([1, 3, 12].map(|layers| digits.key_names(layers)), [["1"], ["1-3"], ["1-9"]]);
+    }
+
+    #[test]
+    fn digits_choose_layers() {
+        let press = |char| action(Screen::Inspector, &KeyEvent::new(KeyCode::Char(char), KeyModifiers::NONE));
+        assert_eq!(press('1'), Some(Action::Inspect(Look::Layer(0))));
+        assert_eq!(press('9'), Some(Action::Inspect(Look::Layer(8))));
+        assert_eq!(press('0'), None);
+    }
+
+    #[test]
+    fn no_action_is_bound_twice() {
         for screen in ALL {
             let actions: Vec<Action> = bindings(screen).map(|binding| binding.action).collect();
             for (index, action) in actions.iter().enumerate() {
@@ -372,9 +434,9 @@ mod tests {
     #[test]
     fn modifiers_are_told_apart() {
         let press = |char, modifiers| KeyEvent::new(KeyCode::Char(char), modifiers);
-        assert_eq!(action(Screen::Dashboard, &press('c', KeyModifiers::NONE)), Some(Action::Checkpoint));
+        assert_eq!(action(Screen::Dashboard, &press('c', KeyModifiers::NONE)), Some(Action::Send(Command::Checkpoint)));
         assert_eq!(action(Screen::Dashboard, &press('c', KeyModifiers::CONTROL)), Some(Action::Leave));
         assert_eq!(action(Screen::Dashboard, &press('c', KeyModifiers::ALT)), None);
-        assert_eq!(action(Screen::Dashboard, &press('+', KeyModifiers::SHIFT)), Some(Action::RaiseLearningRate));
+        assert_eq!(action(Screen::Dashboard, &press('+', KeyModifiers::SHIFT)), Some(Action::ScaleLearningRate(2.0)));
     }
 }

@@ -4,18 +4,18 @@
 //! lives, talking to it) has a thread, so a hung file system or trainer never freezes the keyboard.
 
 pub mod app;
+mod frames;
+pub mod input;
 pub mod inspector;
 pub mod keys;
 pub mod layout;
 mod notification;
 mod terminal;
 pub mod theme;
+mod threads;
 pub mod view;
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -29,15 +29,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use self::app::{App, Effect, Message, Update};
-use self::inspector::{Loaded, ProbeKey};
+use self::app::{App, Message, Update};
+use self::frames::Frames;
+use self::input::Effect;
+use self::inspector::ProbeKey;
 use self::notification::Notification;
 use self::terminal::TerminalGuard;
 use self::theme::Theme;
-use crate::run::event::{Command, Outcome, Severity};
+use self::threads::{read_probes, send_commands, watch};
+use crate::run::dir::RunDir;
+use crate::run::event::Outcome;
 use crate::run::lock::Liveness;
-use crate::run::log::{self, FollowError, Follower};
-use crate::run::probe::Probe;
+use crate::run::log;
 use crate::run::state::Phase;
 use crate::terminal_image::{self, Detected, Images};
 
@@ -45,37 +48,17 @@ use crate::terminal_image::{self, Detected, Images};
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 /// The same while only the trainer has something new: calmer, and half the bytes.
 const DATA_FRAME_INTERVAL: Duration = Duration::from_millis(200);
-const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
-const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
-/// Of the log at a time: some milliseconds' work.
-const FOLLOW_BYTES: usize = 256 * 1024;
 /// How long to wait on leaving for commands that were just given.
 const LAST_COMMANDS: Duration = Duration::from_secs(1);
 
-/// A run to look at, and the ways to its trainer.
-#[derive(Clone)]
+/// A run to look at, and how.
+#[derive(Clone, Debug)]
 pub struct Attachment {
-    pub name: String,
-    /// `events.jsonl`; it need not exist yet.
-    pub events: PathBuf,
-    /// The folder of probes, likewise.
-    pub probes: PathBuf,
+    pub run: RunDir,
     /// How images are wanted.
     pub images: Images,
-    /// Sends a command and waits until it is done: what was done, or why not. May block.
-    pub send: Arc<dyn Fn(Command) -> Result<String, String> + Send + Sync>,
-    /// May block.
-    pub liveness: Arc<dyn Fn() -> Liveness + Send + Sync>,
-}
-
-impl fmt::Debug for Attachment {
-    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter
-            .debug_struct("Attachment")
-            .field("name", &self.name)
-            .field("events", &self.events)
-            .finish_non_exhaustive()
-    }
+    /// Asks whether the run has a live trainer: [`crate::run::lock::liveness`]. May block.
+    pub liveness: fn(&RunDir) -> Liveness,
 }
 
 /// How the dashboard was left, and how the run was then.
@@ -85,7 +68,7 @@ pub enum Departure {
     Detached,
     /// By key, after the run had ended.
     RunEnded { outcome: Outcome, message: String },
-    /// By key, after the trainer had ended without a word.
+    /// By key, after the trainer had died.
     TrainerGone,
     /// The terminal is gone: there is nobody to print for.
     HungUp,
@@ -111,26 +94,26 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
     let (updates_in, mut updates) = mpsc::channel(4);
     let (commands, commands_out) = std_mpsc::channel();
     let sender = {
-        let (send, updates) = (attachment.send.clone(), updates_in.clone());
-        thread::Builder::new().name("commands".into()).spawn(move || send_commands(commands_out, &*send, updates))?
+        let (run, updates) = (attachment.run.clone(), updates_in.clone());
+        thread::Builder::new().name("commands".into()).spawn(move || send_commands(commands_out, &run, updates))?
     };
     let (wanted_probes, wanted_probes_out) = std_mpsc::channel();
     {
-        let (folder, updates) = (attachment.probes.clone(), updates_in.clone());
+        let (folder, updates) = (attachment.run.probes(), updates_in.clone());
         thread::Builder::new().name("probes".into()).spawn(move || read_probes(wanted_probes_out, &folder, updates))?;
     }
     {
-        let attachment = attachment.clone();
-        thread::Builder::new().name("watch".into()).spawn(move || watch(attachment, updates_in))?;
+        let (run, liveness) = (attachment.run.clone(), attachment.liveness);
+        thread::Builder::new().name("watch".into()).spawn(move || watch(&run, liveness, updates_in))?;
     }
 
     let (mut terminal, detected) = TerminalGuard::enter(attachment.images).context("cannot take the terminal")?;
     let mut terminal_events = EventStream::new();
-    let mut app = App::new(attachment.name, terminal.size()?, Theme::from_env(), TimeZone::system());
+    let mut app = App::new(attachment.run.name(), terminal.size()?, Theme::from_env(), TimeZone::system());
     app.draw_images_by(detected.backend);
     if detected.is_second_best {
         let text = format!("images are drawn as {}: {}", detected.backend, detected.why);
-        app.ui.message = Some(Message { severity: Severity::Info, text });
+        app.ui.message = Some(Message::info(text));
     }
     // Pressed while the terminal was asked what it can draw.
     let mut keys: VecDeque<KeyEvent> = typed_keys(&detected).collect();
@@ -191,7 +174,7 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                     Ok(Some(fault)) => {
                         frames.drawn();
                         let text = format!("an image cannot be drawn: {fault}");
-                        app.ui.message = Some(Message { severity: Severity::Alarm, text });
+                        app.ui.message = Some(Message::alarm(text));
                         frames.request(FRAME_INTERVAL);
                     }
                     Err(_) => break Departure::HungUp,
@@ -229,7 +212,7 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
     Ok(departure)
 }
 
-/// Those that are a character; of others half may have been read.
+/// Characters only: of other keys half the sequence may have been read.
 fn typed_keys(detected: &Detected) -> impl Iterator<Item = KeyEvent> {
     const CTRL_C: u8 = 3;
     detected.typed.iter().filter_map(|&byte| match byte {
@@ -249,116 +232,10 @@ fn leave(app: &App) -> Departure {
     }
 }
 
-/// When to draw next, if at all.
-struct Frames {
-    last: Instant,
-    next: Option<Instant>,
-}
-
-impl Frames {
-    fn due_in(delay: Duration) -> Self {
-        let now = Instant::now();
-        Self { last: now, next: Some(now + delay) }
-    }
-
-    /// Something changed: draw, `interval` after the last frame at the earliest.
-    fn request(&mut self, interval: Duration) {
-        let due = self.last + interval;
-        self.next = Some(self.next.map_or(due, |next| next.min(due)));
-    }
-
-    fn drawn(&mut self) {
-        self.last = Instant::now();
-        self.next = None;
-    }
-
-    async fn wait(&self) {
-        match self.next {
-            Some(next) => tokio::time::sleep_until(next).await,
-            None => std::future::pending().await,
-        }
-    }
-}
-
 /// Waits until the commands that were given have been sent and answered, but not for long.
 async fn wait_for(sender: &JoinHandle<()>) {
     let deadline = Instant::now() + LAST_COMMANDS;
     while !sender.is_finished() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// The thread that talks to the trainer, one command after the other.
-fn send_commands(
-    commands: std_mpsc::Receiver<Command>,
-    send: &dyn Fn(Command) -> Result<String, String>,
-    updates: mpsc::Sender<Update>,
-) {
-    while let Ok(command) = commands.recv() {
-        let mut command = command;
-        let mut waiting: Vec<Command> = commands.try_iter().collect();
-        waiting.reverse();
-        loop {
-            let next = waiting.pop();
-            // Of several presses of `+` while the trainer was busy, only the sum counts.
-            let superseded = matches!(command, Command::SetLearningRate { .. })
-                && matches!(next, Some(Command::SetLearningRate { .. }));
-            if !superseded {
-                let answer = send(command);
-                // Fails when the dashboard was left meanwhile: the commands that it gave are sent all the same.
-                let _ = updates.blocking_send(Update::Answered { command, answer });
-            }
-            match next {
-                Some(next) => command = next,
-                None => break,
-            }
-        }
-    }
-}
-
-/// The thread that reads probes: of several that were wanted meanwhile, the last.
-fn read_probes(wanted: std_mpsc::Receiver<ProbeKey>, folder: &Path, updates: mpsc::Sender<Update>) {
-    while let Ok(first) = wanted.recv() {
-        let key = wanted.try_iter().last().unwrap_or(first);
-        let path = folder.join(&key.file);
-        let probe = std::fs::read(&path)
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| Probe::from_bytes(&bytes).map_err(|error| error.to_string()))
-            .map(Arc::new)
-            .map_err(|error| format!("{}: {error}", path.display()));
-        if updates.blocking_send(Update::Probe(Loaded { key, probe })).is_err() {
-            return;
-        }
-    }
-}
-
-/// The thread that follows the log and looks whether the trainer lives.
-fn watch(attachment: Attachment, updates: mpsc::Sender<Update>) {
-    let mut follower = Follower::new(attachment.events);
-    let mut liveness_due = std::time::Instant::now();
-    let mut readable = true;
-    loop {
-        // Before the log is read to its end: a trainer that is dead now has written all that it ever will.
-        let liveness = (std::time::Instant::now() >= liveness_due).then(|| (attachment.liveness)());
-        while readable {
-            let update = match follower.read(FOLLOW_BYTES) {
-                Ok(records) if records.is_empty() => break,
-                Ok(records) => Update::Records(records),
-                Err(error) => {
-                    readable = matches!(error, FollowError::Malformed { .. });
-                    Update::LogFault(error.to_string())
-                }
-            };
-            if updates.blocking_send(update).is_err() {
-                return;
-            }
-        }
-        if let Some(liveness) = liveness {
-            liveness_due = std::time::Instant::now() + LIVENESS_INTERVAL;
-            if updates.blocking_send(Update::Liveness(liveness)).is_err() {
-                return;
-            }
-        }
-        thread::sleep(FOLLOW_INTERVAL);
     }
 }

@@ -11,10 +11,11 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
 use ratatui::{Frame, Terminal};
 use taper::config::{Config, LEARNING_RATES, ModelConfig, OptimizerConfig};
+use taper::data::DatasetInfo;
 use taper::data::npm::read_labels;
 use taper::data::source::cifar::pickle::parse_batch;
 use taper::data::source::cifar::{parse_records, to_records};
-use taper::model::Cnn;
+use taper::model::Network;
 use taper::optim::Optimizer;
 use taper::run::event::{Command, Record};
 use taper::run::lock::Liveness;
@@ -118,7 +119,7 @@ pub fn checkpoint(bytes: &[u8]) {
         _ => {
             if let Ok(probe) = Probe::from_bytes(file) {
                 for image in probe.images.iter().chain(&probe.mistakes) {
-                    let _ = (image.predicted(), image.cam(2, image.true_class.into()));
+                    let _ = (image.explanation.predicted(), image.explanation.cam(2, image.true_class.into()));
                 }
             }
         }
@@ -126,9 +127,9 @@ pub fn checkpoint(bytes: &[u8]) {
 }
 
 /// As small as can be.
-pub fn network() -> (Cnn, Optimizer) {
-    let config = ModelConfig { channels: [1, 1, 1], hidden: 1, ..ModelConfig::default() };
-    let cnn = Cnn::new(&config, 0, &Device::Cpu).expect("a network");
+pub fn network() -> (Network, Optimizer) {
+    let config = ModelConfig { channels: vec![1, 1, 1], hidden: 1, ..ModelConfig::default() };
+    let cnn = Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu).expect("a network");
     let optimizer = Optimizer::new(&OptimizerConfig::default(), &cnn.weights().parameters).expect("an optimizer");
     (cnn, optimizer)
 }

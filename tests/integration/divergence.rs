@@ -219,7 +219,7 @@ fn a_key_is_a_remedy_and_who_is_attached_is_called_for_what_is_new() {
     let dir = Dir::new();
     wild_weights(&dir, "conv1.weight", NO_NUMBER);
     let mut terminal = dir.terminal(["train", "--name", "wild", "--init", "wild.safetensors"].iter().chain(&TINY));
-    terminal.wait_for("r go back to it with half the learning rate · b skip the batch · s stop");
+    terminal.wait_for("r roll back with half the learning rate · b skip the batch · s stop");
     eventually("the second divergence", || {
         // Once for each: a key that comes before the dashboard has seen the pause is not one of a diverged run.
         terminal.keys("b");

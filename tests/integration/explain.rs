@@ -6,13 +6,11 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use taper::config::AttentionKind;
-use taper::data::{SIDE, loader::evaluation_batch};
-use taper::explain::attention_map::{CHANNELS, attention_maps, gates, pairs, positions};
-use taper::explain::feature_maps::feature_maps;
-use taper::explain::grad_cam::{Method, at_input, grad_cam};
-use taper::metrics::{confidences, predicted};
+use taper::data::loader::evaluation_batch;
+use taper::explain::explanation::{ChannelScope, Scope};
+use taper::explain::grad_cam::at_input;
 use taper::model::weights::deserialize;
-use taper::model::{Cnn, ForwardTrace, Layer};
+use taper::render::{Explanation, Method, Planes};
 use taper::run::dir::RunDir;
 use taper::run::event::{AlarmKind, EpochDone, Event, ProbeSaved};
 use taper::run::probe::{MISTAKES, Probe};
@@ -21,7 +19,7 @@ use taper::run::state::RunState;
 use crate::binary::{Dir, TINY, records, wait_for_event, wait_for_steps};
 use crate::pytorch::{network, sample, values};
 
-/// The networks that are looked trace, and what PyTorch sees there.
+/// What PyTorch makes of networks with each kind of attention.
 const REFERENCES: [(AttentionKind, &[u8]); 4] = [
     (AttentionKind::None, include_bytes!("../fixtures/explain/reference.safetensors")),
     (AttentionKind::Se, include_bytes!("../fixtures/explain/reference_se.safetensors")),
@@ -29,14 +27,17 @@ const REFERENCES: [(AttentionKind, &[u8]); 4] = [
     (AttentionKind::NonLocal, include_bytes!("../fixtures/explain/reference_non-local.safetensors")),
 ];
 
-/// The network, and what it makes of the image of the reference.
-fn traced(attention: AttentionKind, reference: &BTreeMap<String, Tensor>) -> Result<(Cnn, ForwardTrace)> {
+/// What the network makes of the image of the reference, with all channels and Grad-CAM of every layer and class.
+fn explained(attention: AttentionKind, reference: &BTreeMap<String, Tensor>, method: Method) -> Result<Explanation> {
     let number = values(&reference["picture"])?[0] as usize;
-    let batch = evaluation_batch(&sample()?.test, number..number + 1);
-    let x = Tensor::from_vec(batch.images, (1, SIDE, SIDE, 3), &Device::Cpu)?;
-    let cnn = network(attention)?;
-    let trace = cnn.trace(&x)?;
-    Ok((cnn, trace))
+    let test = sample()?.test;
+    let batch = evaluation_batch(&test, number..number + 1);
+    let x = Tensor::from_vec(batch.images, (1, 32, 32, 3), &Device::Cpu)?;
+    let image = Planes { width: 32, height: 32, bytes: test.image(number).to_vec() };
+    let network = network(attention)?;
+    let channels = vec![ChannelScope { first: usize::MAX, most_active: 3 }; network.layers().len()];
+    let scope = Scope { channels, method, classes: |_, _, _: &[f32]| (0..10).collect() };
+    Ok(Explanation::compute(&network, &x, vec![image], &scope)?.remove(0))
 }
 
 /// The greatest difference, relative to the greatest of the expected.
@@ -52,17 +53,17 @@ fn difference(ours: &[f32], expected: &Tensor) -> Result<f64> {
 fn grad_cam_is_that_of_pytorch_grad_cam() -> Result<()> {
     for (attention, bytes) in REFERENCES {
         let reference = deserialize(bytes, &Device::Cpu)?;
-        let (cnn, trace) = traced(attention, &reference)?;
         let mut checked = 0;
-        for layer in Layer::ALL {
-            for (method, name) in [(Method::GradCam, "gradcam"), (Method::GradCamPlusPlus, "gradcam++")] {
+        for (method, name) in [(Method::GradCam, "gradcam"), (Method::GradCamPlusPlus, "gradcam++")] {
+            let explanation = explained(attention, &reference, method)?;
+            for (number, layer) in explanation.layers.iter().enumerate() {
                 for class in 0..10 {
-                    let key = format!("{layer}.{name}.{class}");
+                    let key = format!("{}.{name}.{class}", layer.name);
                     let Some(expected) = reference.get(&format!("{key}.layer")) else { continue };
-                    let cam = &grad_cam(&cnn, &trace, layer, &[(0, class)], method)?[0];
+                    let cam = explanation.cam(number, class).expect("asked for");
                     let at_layer = difference(&cam.values, expected)?;
                     let normalised = match reference.get(&key) {
-                        Some(expected) => difference(&at_input(cam, SIDE, SIDE).values, expected)?,
+                        Some(expected) => difference(&at_input(cam, 32, 32).values, expected)?,
                         None => 0.0,
                     };
                     println!("{attention:?} {key}: {at_layer:.1e} at the layer, {normalised:.1e} at the image");
@@ -83,34 +84,29 @@ fn grad_cam_is_that_of_pytorch_grad_cam() -> Result<()> {
 fn layers_attention_and_logits_are_those_of_pytorch() -> Result<()> {
     for (attention, bytes) in REFERENCES {
         let reference = deserialize(bytes, &Device::Cpu)?;
-        let (_, trace) = traced(attention, &reference)?;
-        let logits = trace.logits.to_vec2::<f32>()?.remove(0);
-        assert!(difference(&logits, &reference["logits"])? < 1e-5);
-        assert_eq!(predicted(&logits) as f64, {
+        let explanation = explained(attention, &reference, Method::GradCam)?;
+        assert!(difference(&explanation.logits, &reference["logits"])? < 1e-5);
+        assert_eq!(explanation.predicted() as f64, {
             let theirs = values(&reference["logits"])?;
             (0..10).max_by(|&a, &b| theirs[a].total_cmp(&theirs[b])).expect("ten") as f64
         });
-        for layer in Layer::ALL {
-            let maps = feature_maps(trace.output(layer), 0)?;
+        for layer in explanation.layers {
+            let (name, maps) = (layer.name, &layer.maps);
             let means: Vec<f32> = maps.iter().map(|map| map.mean()).collect();
             let first_rows: Vec<f32> = maps.iter().flat_map(|map| map.values[..map.width].to_vec()).collect();
-            assert!(difference(&means, &reference[&format!("{layer}.means")])? < 1e-4, "{layer}");
-            assert!(difference(&first_rows, &reference[&format!("{layer}.first_row")])? < 1e-5, "{layer}");
-            let active: Vec<f64> = attention_maps(&maps, CHANNELS).iter().map(|chosen| chosen.channel as f64).collect();
-            assert_eq!(active, values(&reference[&format!("{layer}.active")])?, "{layer}");
-            let attended = trace.attention(layer);
-            let width = trace.output(layer).dim(2)?;
-            let gates = attended.gates.as_ref().map(|all| gates(all, 0)).transpose()?;
-            let positions = attended.map.as_ref().map(|all| positions(all, 0)).transpose()?.map(|map| map.values);
-            let pairs = attended.pairs.as_ref().map(|all| pairs(all, 0, width)).transpose()?;
-            let pairs = pairs.map(|maps| maps.into_iter().flat_map(|map| map.values).collect::<Vec<f32>>());
-            for (name, ours) in [("gates", gates), ("places", positions), ("pairs", pairs)] {
-                let expected = reference.get(&format!("{layer}.{name}"));
-                assert_eq!(ours.is_some(), expected.is_some(), "{attention:?} {layer} {name}");
+            assert!(difference(&means, &reference[&format!("{name}.means")])? < 1e-4, "{name}");
+            assert!(difference(&first_rows, &reference[&format!("{name}.first_row")])? < 1e-5, "{name}");
+            let active: Vec<f64> = layer.active.iter().map(|active| active.channel as f64).collect();
+            assert_eq!(active, values(&reference[&format!("{name}.active")])?, "{name}");
+            let matrix = layer.attention_matrix.map(|rows| rows.into_iter().flat_map(|row| row.values).collect());
+            let positions = layer.spatial_attention.map(|map| map.values);
+            for (kind, ours) in [("gates", layer.channel_attention), ("places", positions), ("pairs", matrix)] {
+                let expected = reference.get(&format!("{name}.{kind}"));
+                assert_eq!(ours.is_some(), expected.is_some(), "{attention:?} {name} {kind}");
                 if let (Some(ours), Some(expected)) = (ours, expected) {
                     let apart = difference(&ours, expected)?;
-                    println!("{attention:?} {layer}.{name}: {apart:.1e}");
-                    assert!(apart < 1e-5, "{attention:?} {layer} {name}: {apart:.1e}");
+                    println!("{attention:?} {name}.{kind}: {apart:.1e}");
+                    assert!(apart < 1e-5, "{attention:?} {name} {kind}: {apart:.1e}");
                 }
             }
         }
@@ -138,14 +134,15 @@ fn explain_prints_titles_and_numbers_and_writes_images_and_arrays() -> Result<()
     {
         let out = explain(view, layer);
         assert!(out.starts_with("run, e0001-s000003: test image 7 of 500, CIFAR-10 sample\n"), "{out}");
-        assert!(out.contains(&format!("{layer}: true class ")) && out.contains("\nconfidence: "), "{out}");
+        assert!(out.contains("\ntrue class ") && out.contains("\nconfidence: "), "{out}");
+        assert!(out.contains(&format!(" of {layer}")), "{out}");
         assert!(!out.contains('\u{1b}') && !out.contains('▀'), "no images without a terminal: {out}");
         let written: Vec<&str> = out.lines().filter_map(|line| line.strip_prefix("wrote out/")).collect();
         assert_eq!(written.len(), files, "{out}");
         for file in written {
             assert_eq!(image::open(dir.path("out").join(file))?.into_rgb8().dimensions(), (64, 64));
         }
-        assert_eq!(out.contains("gates of the 16 channels"), view == "attention", "{out}");
+        assert_eq!(out.contains("channel attention of the 16 channels"), view == "attention", "{out}");
         let raw = deserialize(&std::fs::read(dir.path("raw.safetensors"))?, &Device::Cpu)?;
         let shape = |name: &str| raw[name].dims().to_vec();
         assert_eq!((shape("cam"), shape("cam_layer")), (vec![32, 32], vec![side, side]));
@@ -157,12 +154,12 @@ fn explain_prints_titles_and_numbers_and_writes_images_and_arrays() -> Result<()
 }
 
 #[test]
-fn explain_shows_what_a_pixel_looks_at_where_there_is_non_local_attention() -> Result<()> {
+fn explain_shows_what_a_pixel_attends_to() -> Result<()> {
     let dir = trained(&["--set", "model.channels=[16,16,16]", "--set", "model.attention=non-local"]);
     let attention = ["explain", "run", "--image", "7", "--view", "attention"];
     let out = dir.command(attention.iter().chain(&["--pixel", "31,9", "--raw", "raw", "--png", "out"])).succeed();
-    assert!(out.contains("; conv3, what 31,9 looks at\n"), "{out}");
-    assert!(out.contains("\npixel 31,9, position 7,2 of 8 x 8: looks most at position "), "{out}");
+    assert!(out.contains("; attention of 31,9\n"), "{out}");
+    assert!(out.contains("\npixel 31,9, position 7,2 of 8 x 8: attends most to position "), "{out}");
     assert!(out.contains("wrote out/conv3-attention-31-9.png"), "{out}");
     let drawn = image::open(dir.path("out/conv3-attention-31-9.png"))?.into_rgb8();
     assert_eq!((drawn.dimensions(), drawn.get_pixel(31 * 8 + 4, 9 * 8 + 4).0), ((256, 256), [255; 3]));
@@ -173,8 +170,7 @@ fn explain_shows_what_a_pixel_looks_at_where_there_is_non_local_attention() -> R
     }
     assert!(dir.command(attention).succeed().contains("\npixel 16,16, position 4,4 of 8 x 8: "));
 
-    let shown =
-        "what a pixel looks at is shown by --view attention of conv3, of a run with model.attention = non-local";
+    let shown = "what a pixel attends to is shown by --view attention of the last layer, of a run with model.attention = non-local";
     for further in [&["--layer", "conv2"][..], &["--view", "maps"]] {
         let args = ["explain", "run", "--image", "7", "--pixel", "3,4"];
         let view = if further[0] == "--layer" { &["--view", "attention"][..] } else { &[] };
@@ -182,12 +178,12 @@ fn explain_shows_what_a_pixel_looks_at_where_there_is_non_local_attention() -> R
         assert!(error.contains(&format!("--pixel 3,4: {shown}")), "{error}");
     }
     let error = dir.command(attention.iter().chain(&["--pixel", "3,32"])).fail(2);
-    assert!(error.contains("--pixel 3,32: must be X,Y, a column and a row of the image from 0 to 31"), "{error}");
+    assert!(error.contains("--pixel 3,32: must be X,Y, a column and a row of the image from 0,0 to 31,31"), "{error}");
     Ok(())
 }
 
 #[test]
-fn explain_takes_a_image_file_and_says_what_it_did() {
+fn explain_takes_an_image_file_and_says_what_it_did() {
     let dir = trained(&[]);
     let wide = image::RgbImage::from_pixel(60, 40, image::Rgb([10, 200, 30]));
     wide.save(dir.path("wide.jpg")).unwrap();
@@ -195,7 +191,7 @@ fn explain_takes_a_image_file_and_says_what_it_did() {
     let out =
         dir.command(["explain", checkpoint, "--image", "wide.jpg", "--class", "frog", "--view", "gradcam++"]).succeed();
     assert!(out.contains("wide.jpg, 60 x 40 JPEG, resized to 32 x 32 (stretched to a square), normalised"), "{out}");
-    assert!(out.contains("true class not known") && out.contains("conv3, Grad-CAM++ for frog"), "{out}");
+    assert!(out.contains("true class not known") && out.contains("\nGrad-CAM++ of conv3 for frog\n"), "{out}");
     image::RgbImage::new(10_000, 10_000).save(dir.path("huge.png")).unwrap();
     let out = dir.command(["explain", "run", "--image", "huge.png"]).succeed();
     assert!(out.contains("huge.png, 10000 x 10000 PNG, resized to 32 x 32, "), "{out}");
@@ -240,7 +236,7 @@ fn explain_names_what_cannot_be() {
 fn explain_draws_in_a_terminal() {
     let dir = trained(&[]);
     let mut terminal = dir.terminal(["explain", "run", "--image", "7", "--view", "attention"]);
-    terminal.wait_for("gates: this network has no attention to channels");
+    terminal.wait_for("channel attention: none in this network");
     assert!(terminal.wait().success());
     let shown = terminal.contents();
     assert!(shown.contains("▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀  ▀"), "{shown}");
@@ -305,19 +301,20 @@ fn training_is_the_same_to_the_byte_with_and_without_probes() -> Result<()> {
     assert!(epoch.mistakes.is_sorted_by(|a, b| a.confidence >= b.confidence), "{:?}", epoch.mistakes);
     assert_eq!(probe.mistakes.len(), MISTAKES);
     for (image, mistake) in probe.mistakes.iter().zip(&epoch.mistakes) {
-        assert_eq!((image.index as u64, u64::from(image.true_class)), (mistake.index, mistake.true_class));
-        assert_eq!(image.predicted() as u64, mistake.predicted_class);
+        assert_eq!((image.index as u64, image.true_class as u64), (mistake.index, mistake.true_class));
+        assert_eq!(image.explanation.predicted() as u64, mistake.predicted_class);
         assert!(mistake.predicted_class != mistake.true_class);
-        let confidence = confidences(&image.logits)[image.predicted()];
+        let confidence = image.explanation.confidence();
         assert!((confidence - mistake.confidence).abs() < 1e-4, "{confidence} and {}", mistake.confidence);
     }
     let confusion = epoch.confusion.expect("a confusion matrix");
-    assert_eq!((confusion.samples(), (0..10).map(|class| confusion.examples_of(class)).max()), (500, Some(50)));
+    assert_eq!((confusion.samples(), (0..10).map(|class| confusion.samples_of(class)).max()), (500, Some(50)));
     assert!((100.0 * confusion.correct() as f64 / 500.0 - epoch.test_accuracy).abs() < 1e-9);
     for (image, result) in probe.images.iter().zip(&last.images) {
-        assert_eq!((image.index as u64, u64::from(image.true_class)), (result.index, result.true_class));
-        assert_eq!(predicted(&image.logits) as u64, result.predicted_class);
-        assert!((0.1..=1.0).contains(&result.confidence) && image.gates.iter().all(Option::is_some));
+        assert_eq!((image.index as u64, image.true_class as u64), (result.index, result.true_class));
+        assert_eq!(image.explanation.predicted() as u64, result.predicted_class);
+        assert!((0.1..=1.0).contains(&result.confidence));
+        assert!(image.explanation.layers.iter().all(|layer| layer.channel_attention.is_some()));
     }
     let mut state = RunState::default();
     records(&with).iter().for_each(|record| state.apply(record));

@@ -57,7 +57,7 @@ fn only_the_last_epochs_keep_their_confusion_matrix_and_mistakes() {
             elapsed_secs: 1.0,
             evaluation_secs: 0.1,
             best: false,
-            confusion: Some(Confusion::default()),
+            confusion: Some(Confusion::new(10)),
             mistakes: vec![mistake.clone()],
         })
     };

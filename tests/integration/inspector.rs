@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use ratatui::crossterm::event::KeyCode;
 use ratatui::style::Color;
-use taper::data::IMAGE_BYTES;
+use taper::data::DatasetInfo;
 use taper::metrics::Confusion;
-use taper::render::Map;
+use taper::render::{ChannelMap, ClassCam, Explanation, LayerExplanation, Map, Planes};
 use taper::run::event::{Command, EpochDone, Event, ProbeSaved, Record};
-use taper::run::probe::{ClassCam, Probe, ProbedImage};
+use taper::run::probe::{Probe, ProbedImage};
 use taper::terminal_image::cells::Palette;
 use taper::terminal_image::{ImageBackend, Protocol};
-use taper::tui::app::{Effect, Update};
+use taper::tui::app::Update;
+use taper::tui::input::Effect;
 use taper::tui::inspector::Loaded;
 
 use crate::screen::{Screen, snapshot};
@@ -21,28 +22,31 @@ fn image(number: usize, predicted: usize) -> ProbedImage {
     let stripes = |side: usize, width: usize| {
         Map::new(side, (0..side * side).map(|position| (position % side / width % 2) as f32).collect())
     };
-    let cam = |layer: usize, class: u8| {
-        let side = 32 >> layer;
+    let cam = |side: usize, class| {
         let near = |position: usize| {
             let (x, y) = (position % side, position / side);
             1.0 / (1.0 + x.abs_diff(side / 4 + number % 3) as f32 + y.abs_diff(side / 2) as f32)
         };
-        ClassCam { layer, class, map: Map::new(side, (0..side * side).map(near).collect()) }
+        ClassCam { class, map: Map::new(side, (0..side * side).map(near).collect()) }
+    };
+    let layer = |layer: usize| {
+        let (side, is_last) = (32 >> layer, layer == 2);
+        let active = |channel| ChannelMap { channel, map: stripes(8, 2) };
+        LayerExplanation {
+            name: format!("conv{}", layer + 1),
+            maps: (1..10).map(|width| stripes(side, width.min(side / 2))).collect(),
+            active: if is_last { [7, 40, 99].map(active).into() } else { vec![] },
+            cams: if is_last { (0..10).map(|class| cam(side, class)).collect() } else { vec![] },
+            channel_attention: is_last.then(|| (0..128).map(|channel| channel as f32 / 128.0).collect()),
+            ..LayerExplanation::default()
+        }
     };
     let mut logits = vec![0.0; 10];
     logits[predicted] = 4.0;
-    ProbedImage {
-        index: 10 * number,
-        true_class: 3,
-        planes: (0..IMAGE_BYTES).map(|position| (position % 32 * 4 + position / 32 % 32 * 4) as u8).collect(),
-        logits,
-        maps: [32, 16, 8].map(|side| (1..10).map(|width| stripes(side, width.min(side / 2))).collect()),
-        cams: (0..10).map(|class| cam(2, class)).collect(),
-        active: [7, 40, 99].map(|channel| (channel, stripes(8, 2))).into(),
-        gates: [None, None, Some((0..128).map(|channel| channel as f32 / 128.0).collect())],
-        positions: [None, None, None],
-        pairs: None,
-    }
+    let bytes = (0..3072).map(|position| (position % 32 * 4 + position / 32 % 32 * 4) as u8).collect();
+    let explanation =
+        Explanation { image: Planes { width: 32, height: 32, bytes }, logits, layers: (0..3).map(layer).collect() };
+    ProbedImage { index: 10 * number, true_class: 3, explanation }
 }
 
 fn saved(epoch: u64, step: u64) -> Record {
@@ -61,7 +65,8 @@ fn load(screen: &mut Screen) {
         // Later on it takes fewer for a dog.
         let images = (0..3).map(|number| image(number, if epoch < 13 { 5 } else { 3 })).collect();
         let mistakes = (20..32).map(|number| image(number, 5)).collect();
-        screen.app.update(Update::Probe(Loaded { key, probe: Ok(Arc::new(Probe { epoch, step, images, mistakes })) }));
+        let probe = Probe { dataset: DatasetInfo::cifar10(), epoch, step, images, mistakes };
+        screen.app.update(Update::Probe(Loaded { key, probe: Ok(Arc::new(probe)) }));
     }
 }
 
@@ -211,17 +216,8 @@ fn mistakes_and_classes_are_reached_from_every_page_and_lead_back() {
     assert!(screen.text().contains("2 of 12"), "the one that was looked at last is chosen");
 }
 
-#[test]
-fn the_confusion_matrix_of_each_epoch() {
-    let mut screen = screen(80, 24, SHADES);
-    keys(&mut screen, "C");
-    assert!(screen.text().contains("This epoch's matrix is not in the log"));
-    let mut confusion = Confusion::default();
-    for image in 0..500 {
-        let class = image % 10;
-        confusion.add(class, if image % 3 == 0 { (class * 3 + 2) % 10 } else { class });
-    }
-    let epoch = EpochDone {
+fn evaluated(confusion: Confusion) -> EpochDone {
+    EpochDone {
         epoch: 14,
         step: 448,
         train_loss: 1.1,
@@ -234,8 +230,26 @@ fn the_confusion_matrix_of_each_epoch() {
         best: true,
         confusion: Some(confusion),
         mistakes: vec![],
-    };
-    screen.app.update(Update::Records(vec![Record { time_ms: screen.app.now_ms, event: Event::EpochDone(epoch) }]));
+    }
+}
+
+/// With each class taken for others now and then.
+fn confusion(classes: usize) -> Confusion {
+    let mut confusion = Confusion::new(classes);
+    for image in 0..50 * classes {
+        let class = image % classes;
+        confusion.add(class, if image % 3 == 0 { (class * 3 + 2) % classes } else { class });
+    }
+    confusion
+}
+
+#[test]
+fn the_confusion_matrix_of_each_epoch() {
+    let mut screen = screen(80, 24, SHADES);
+    keys(&mut screen, "C");
+    assert!(screen.text().contains("This epoch's matrix is not in the log"));
+    let done = |confusion| Event::EpochDone(evaluated(confusion));
+    screen.app.update(Update::Records(vec![Record { time_ms: screen.app.now_ms, event: done(confusion(10)) }]));
     snapshot("classes_80x24", &mut screen);
     let mut wide = screen;
     wide.terminal.backend_mut().resize(120, 40);
@@ -243,4 +257,15 @@ fn the_confusion_matrix_of_each_epoch() {
     snapshot("classes_120x40", &mut wide);
     keys(&mut wide, "[");
     assert!(wide.text().contains("13 of 14"));
+}
+
+#[test]
+fn many_classes_are_a_list_of_the_least_accurate() {
+    let mut screen = screen(80, 24, SHADES);
+    keys(&mut screen, "C");
+    let event = Event::EpochDone(evaluated(confusion(47)));
+    screen.app.update(Update::Records(vec![Record { time_ms: screen.app.now_ms, event }]));
+    let text = screen.text();
+    assert!(text.contains("least accurate of 47, with what each is most often taken for"), "{text}");
+    assert!(text.contains("dog") && text.contains("class 46"), "{text}");
 }

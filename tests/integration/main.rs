@@ -1,6 +1,7 @@
 //! The one integration binary: linking candle is slow. One file a subject.
 
 mod alarms;
+mod any_dataset;
 mod binary;
 mod cli;
 mod control;

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use taper::config::{AttentionKind, Config, DataSource};
-use taper::data::{self, Dataset, SIDE, loader::evaluation_batch};
+use taper::data::DatasetInfo;
+use taper::data::{self, Dataset, loader::evaluation_batch};
 use taper::model::weights::{deserialize, serialize};
-use taper::model::{Cnn, Mode};
+use taper::model::{Mode, Network};
 use taper::ops::{cross_entropy, tape};
 use taper::optim::Optimizer;
 
@@ -48,11 +49,11 @@ fn hashed(count: usize, tensor: usize) -> Vec<f32> {
 }
 
 /// The study's network with the script's weights, which take the way of `--init`.
-pub fn network(attention: AttentionKind) -> Result<Cnn> {
+pub fn network(attention: AttentionKind) -> Result<Network> {
     let mut config = Config::default().model;
     config.attention = attention;
     config.dropout = 0.0;
-    let cnn = Cnn::new(&config, 0, &Device::Cpu)?;
+    let cnn = Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu)?;
     let mut tensors = deserialize(&cnn.weights().to_safetensors()?, &Device::Cpu)?;
     let fan_in = |name: &str| -> Result<usize> {
         let weight = format!("{}.weight", name.rsplit_once('.').context("a name without a dot")?.0);
@@ -82,7 +83,7 @@ pub fn network(attention: AttentionKind) -> Result<Cnn> {
 /// Images (64, 32, 32, 3), as the network takes them, and labels of batch `number`, in file order.
 fn batch(dataset: &Dataset, number: usize) -> Result<(Tensor, Tensor)> {
     let batch = evaluation_batch(dataset, number * BATCH..(number + 1) * BATCH);
-    let x = Tensor::from_vec(batch.images, (BATCH, SIDE, SIDE, 3), &Device::Cpu)?;
+    let x = Tensor::from_vec(batch.images, (BATCH, 32, 32, 3), &Device::Cpu)?;
     Ok((x, Tensor::from_vec(batch.labels, BATCH, &Device::Cpu)?))
 }
 

@@ -18,7 +18,8 @@ use taper::run::event::{
 use taper::run::lock::Liveness;
 use taper::run::log::Follower;
 use taper::terminal_image::Placed;
-use taper::tui::app::{App, Effect, Update};
+use taper::tui::app::{App, Update};
+use taper::tui::input::Effect;
 use taper::tui::theme::Theme;
 use taper::tui::view;
 
@@ -360,7 +361,7 @@ proptest! {
     #![proptest_config(crate::testing::property(48))]
 
     #[test]
-    fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcagimCnNvxX123\\[\\]z?]{0,12}") {
+    fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcagimCnNvxX1239\\[\\]z?]{0,12}") {
         for (width, height) in [(80, 24), (120, 40), (200, 50)] {
             let mut screen = Screen::new("empty", width, height);
             let records = events.iter().map(|(time_ms, event)| Record { time_ms: *time_ms, event: event.clone() });

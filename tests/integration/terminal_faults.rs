@@ -2,12 +2,12 @@
 //! back.
 
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use portable_pty::CommandBuilder;
 use rustix::process::{Signal, kill_process};
+use taper::run::dir::RunDir;
 use taper::run::lock::{Liveness, liveness};
 use taper::terminal_image::Images;
 use taper::tui::{self, Attachment};
@@ -37,19 +37,12 @@ const PANICS: &str = "TAPER_TEST_PANICS";
 
 /// The dashboard of a run whose trainer cannot be asked without a panic, the second time.
 fn panicking_dashboard() {
-    let asked = AtomicUsize::new(0);
-    let attachment = Attachment {
-        name: "far".into(),
-        events: "no-events.jsonl".into(),
-        probes: "no-probes".into(),
-        images: Images::Blocks,
-        send: Arc::new(|_| Err("there is no trainer".into())),
-        liveness: Arc::new(move || match asked.fetch_add(1, Ordering::SeqCst) {
-            0 => Liveness::Live,
-            _ => panic!("a fault that was put in"),
-        }),
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let liveness = |_: &RunDir| match ASKED.fetch_add(1, Ordering::SeqCst) {
+        0 => Liveness::Live,
+        _ => panic!("a fault that was put in"),
     };
-    let error = tui::run(attachment).expect_err("a panic");
+    let error = tui::run(Attachment { run: RunDir::at("far"), images: Images::Blocks, liveness }).expect_err("a panic");
     assert!(error.to_string().contains("panicked"), "{error:#}");
 }
 

@@ -11,11 +11,13 @@ use candle_core::Device;
 use super::super::shell::say;
 use crate::commands::failure;
 use crate::config::Config;
+use crate::data::DatasetInfo;
 use crate::run::address::TrainerAddress;
 use crate::run::dir::RunDir;
 use crate::run::lock::{Liveness, RunLock, holder_of_held, liveness};
 use crate::run::log::{EventLog, FollowError, Follower, torn_bytes};
 use crate::run::probe::Probe;
+use crate::run::replay::replay;
 use crate::run::state::RunState;
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::engine::Engine;
@@ -97,7 +99,7 @@ fn finding(subject: impl Into<String>, health: Health, text: impl Into<String>) 
 fn config(run: &RunDir) -> (Finding, Option<Engine>) {
     let built = Config::load(Some(&run.config()), &[])
         .map_err(anyhow::Error::from)
-        .and_then(|config| Engine::new(&config, &Device::Cpu));
+        .and_then(|config| Engine::new(&config, &dataset(run), &Device::Cpu));
     match built {
         Ok(engine) => (finding("config", Health::Whole, engine.network().summary()), Some(engine)),
         Err(error) => {
@@ -108,6 +110,12 @@ fn config(run: &RunDir) -> (Finding, Option<Engine>) {
             (finding("config", Health::Damaged, text), None)
         }
     }
+}
+
+/// The data set of the run, from its log; of a run that was never begun the one that most runs have.
+fn dataset(run: &RunDir) -> DatasetInfo {
+    let started = replay(run).ok().and_then(|state| state.started);
+    started.map_or_else(DatasetInfo::cifar10, |started| started.dataset)
 }
 
 fn log(run: &RunDir) -> Vec<Finding> {

@@ -1,4 +1,4 @@
-//! An image file as the network takes images: 32 x 32 pixels, whatever it was.
+//! An image file as the network takes images: of the data set's size and channels, whatever it was.
 
 use std::fs;
 use std::io::Cursor;
@@ -15,22 +15,22 @@ use image::{
 };
 
 use crate::commands::failure::UsageError;
-use crate::data::SIDE;
+use crate::data::DatasetInfo;
+use crate::render::Planes;
 
 /// What a decoder may take: an image of 10 000 x 10 000 pixels, and more.
 const MAX_BYTES: u64 = 1 << 30;
 const FORMATS: &str = "PNG, JPEG, GIF, BMP, WebP or TIFF";
 
 pub struct ImageFile {
-    /// R, G and B, each row by row.
-    pub planes: Vec<u8>,
+    pub planes: Planes,
     /// What it was, and all that was done to it, such as `640 x 480 JPEG, resized to 32 x 32`.
     pub description: String,
 }
 
 /// # Errors
 /// Names the file, what is wrong with it, and what to do.
-pub fn read(path: &Path) -> Result<ImageFile, UsageError> {
+pub fn read(path: &Path, dataset: &DatasetInfo) -> Result<ImageFile, UsageError> {
     let name = path.display();
     let wrong = |what: String| UsageError(format!("--image {name}: {what}"));
     let about = fs::metadata(path)
@@ -43,10 +43,10 @@ pub fn read(path: &Path) -> Result<ImageFile, UsageError> {
         return Err(wrong("the file is empty; give an image file".into()));
     }
     let bytes = fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    decode(&bytes).map_err(wrong)
+    decode(&bytes, dataset).map_err(wrong)
 }
 
-fn decode(bytes: &[u8]) -> Result<ImageFile, String> {
+fn decode(bytes: &[u8], dataset: &DatasetInfo) -> Result<ImageFile, String> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_BYTES);
@@ -80,14 +80,25 @@ fn decode(bytes: &[u8]) -> Result<ImageFile, String> {
     if transparent == Transparency::Some {
         done.push("laid on white".into());
     }
-    let side = SIDE as u32;
-    if image.dimensions() != (side, side) {
-        let stretched = if image.width() == image.height() { "" } else { " (stretched to a square)" };
-        done.push(format!("resized to {side} x {side}{stretched}"));
-        image = resize(&image, side, side, FilterType::Triangle);
+    let (width, height) = (dataset.width as u32, dataset.height as u32);
+    if image.dimensions() != (width, height) {
+        let keeps_shape = image.width() * height == width * image.height();
+        let stretched = match (keeps_shape, width == height) {
+            (true, _) => "",
+            (false, true) => " (stretched to a square)",
+            (false, false) => " (stretched)",
+        };
+        done.push(format!("resized to {width} x {height}{stretched}"));
+        image = resize(&image, width, height, FilterType::Triangle);
     }
+    let bytes = if dataset.channels == 1 {
+        done.push("made grey".into());
+        DynamicImage::from(image).into_luma8().into_raw()
+    } else {
+        (0..3).flat_map(|channel| image.pixels().map(move |pixel| pixel.0[channel])).collect()
+    };
     done.push("normalised as the test images".into());
-    let planes = (0..3).flat_map(|channel| image.pixels().map(move |pixel| pixel.0[channel])).collect();
+    let planes = Planes { width: dataset.width, height: dataset.height, bytes };
     Ok(ImageFile { planes, description: done.join(", ") })
 }
 
@@ -190,6 +201,12 @@ mod tests {
 
     use super::*;
 
+    const PLANE: usize = 32 * 32;
+
+    fn decoded(bytes: &[u8]) -> ImageFile {
+        decode(bytes, &DatasetInfo::cifar10()).unwrap()
+    }
+
     fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(vec![]);
         image.write_to(&mut bytes, format).unwrap();
@@ -222,9 +239,9 @@ mod tests {
             ImageFormat::Tiff,
         ];
         for format in formats {
-            let read = decode(&encoded(&halves(48, 24), format)).unwrap();
+            let read = decoded(&encoded(&halves(48, 24), format));
             assert!(
-                read.planes[0] > 240 && read.planes[31] < 15 && read.planes[2 * SIDE * SIDE + 31] > 240,
+                read.planes.bytes[0] > 240 && read.planes.bytes[31] < 15 && read.planes.bytes[2 * PLANE + 31] > 240,
                 "{format:?}"
             );
             let expected = format!("48 x 24 {}, resized to 32 x 32 (stretched to a square), ", format_name(format));
@@ -233,24 +250,34 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_made_alike_to_the_images_of_the_data_set() {
+        let dataset = DatasetInfo { channels: 1, height: 20, width: 28, ..DatasetInfo::cifar10() };
+        let read = decode(&encoded(&halves(56, 10), ImageFormat::Png), &dataset).unwrap();
+        assert_eq!((read.planes.width, read.planes.height, read.planes.bytes.len()), (28, 20, 560));
+        // Red is brighter than blue.
+        assert!(read.planes.bytes[0] > read.planes.bytes[27] && read.planes.channels() == 1);
+        assert!(read.description.contains("resized to 28 x 20 (stretched), made grey, "), "{}", read.description);
+    }
+
+    #[test]
     fn an_image_of_the_right_size_keeps_its_bytes() {
-        let read = decode(&encoded(&halves(32, 32), ImageFormat::Png)).unwrap();
-        assert_eq!((read.planes[15], read.planes[16], read.planes.len()), (255, 0, 3 * SIDE * SIDE));
+        let read = decoded(&encoded(&halves(32, 32), ImageFormat::Png));
+        assert_eq!((read.planes.bytes[15], read.planes.bytes[16], read.planes.bytes.len()), (255, 0, 3 * PLANE));
         assert_eq!(read.description, "32 x 32 PNG, normalised as the test images");
     }
 
     #[test]
     fn a_single_pixel_fills_the_image() {
-        let read = decode(&encoded(&halves(1, 1), ImageFormat::Png)).unwrap();
-        assert!(read.planes[2 * SIDE * SIDE..].iter().all(|&blue| blue == 255));
+        let read = decoded(&encoded(&halves(1, 1), ImageFormat::Png));
+        assert!(read.planes.bytes[2 * PLANE..].iter().all(|&blue| blue == 255));
         assert!(read.description.starts_with("1 x 1 PNG, resized to 32 x 32, "), "{}", read.description);
     }
 
     #[test]
     fn what_is_transparent_shows_white() {
         let glass = RgbaImage::from_pixel(32, 32, Rgba([200, 100, 0, 0]));
-        let read = decode(&encoded(&glass.into(), ImageFormat::Png)).unwrap();
-        assert!(read.planes.iter().all(|&value| value == 255) && read.description.contains("laid on white"));
+        let read = decoded(&encoded(&glass.into(), ImageFormat::Png));
+        assert!(read.planes.bytes.iter().all(|&value| value == 255) && read.description.contains("laid on white"));
     }
 
     #[test]
@@ -260,18 +287,18 @@ mod tests {
         let mut encoder = image::codecs::gif::GifEncoder::new(&mut bytes);
         encoder.encode_frames([frame([255, 0, 0, 255]), frame([0, 255, 0, 255])]).unwrap();
         drop(encoder);
-        let read = decode(&bytes).unwrap();
-        assert_eq!((read.planes[0], read.planes[SIDE * SIDE]), (255, 0));
+        let read = decoded(&bytes);
+        assert_eq!((read.planes.bytes[0], read.planes.bytes[PLANE]), (255, 0));
         assert!(read.description.contains("32 x 32 GIF, its first frame"), "{}", read.description);
     }
 
     #[test]
     fn four_components_are_cmyk() {
         let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/explain/cmyk.jpg")).unwrap();
-        let read = decode(&bytes).unwrap();
+        let read = decoded(&bytes);
         assert!(read.description.contains("JPEG, CMYK turned into RGB, resized"), "{}", read.description);
         // Orange: cyan 0, magenta 128, yellow 255.
-        let [red, green, blue] = [0, 1, 2].map(|channel| read.planes[channel * SIDE * SIDE]);
+        let [red, green, blue] = [0, 1, 2].map(|channel| read.planes.bytes[channel * PLANE]);
         assert!(red > 245 && green.abs_diff(127) < 10 && blue < 10, "{red} {green} {blue}");
         assert!(!is_cmyk(&encoded(&halves(8, 8), ImageFormat::Jpeg), ImageFormat::Jpeg));
     }
@@ -299,7 +326,7 @@ mod tests {
             (file("other.qoi", b"qoif\0\0\0\x01\0\0\0\x01\x03\0aaaaaaaaaaaaaaaa"), "save it as PNG, JPEG"),
         ];
         for (path, complaint) in cases {
-            let error = read(&path).err().expect("no image").to_string();
+            let error = read(&path, &DatasetInfo::cifar10()).err().expect("no image").to_string();
             assert!(
                 error.starts_with(&format!("--image {}: ", path.display())) && error.contains(complaint),
                 "{error}"

@@ -1,4 +1,4 @@
-//! An alarm is raised once, until what it is about has passed.
+//! An alarm is raised once, and again only after its cause has cleared.
 
 use serde::{Deserialize, Serialize};
 

@@ -79,7 +79,7 @@ impl Detector for ThroughputCollapse {
 mod tests {
     use super::*;
 
-    /// Steps of 64 images, each of so many seconds, for two minutes.
+    /// Two minutes of steps of 64 images, `secs` each.
     fn train(detector: &mut ThroughputCollapse, secs: f64) -> Vec<String> {
         (0..(120.0 / secs) as usize).filter_map(|_| detector.observe(64, secs)).collect()
     }

@@ -8,25 +8,26 @@ use candle_core::{Device, Tensor};
 
 use super::computed::{EvaluatedBatch, TakenStep};
 use crate::config::Config;
+use crate::data::DatasetInfo;
 use crate::data::loader::Batch;
 use crate::metrics::predicted;
-use crate::model::{ActiveChannels, Cnn, Mode};
+use crate::model::{ActiveChannels, Mode, Network};
 use crate::ops;
 use crate::optim::Optimizer;
 use crate::run::step_time::StepTime;
 
 pub struct CandleEngine {
     device: Device,
-    network: Cnn,
+    network: Network,
     optimizer: Optimizer,
     /// Of the dropout.
     seed: u64,
 }
 
 impl CandleEngine {
-    pub fn new(config: &Config, device: &Device) -> Result<Self> {
+    pub fn new(config: &Config, dataset: &DatasetInfo, device: &Device) -> Result<Self> {
         let seed = config.run.seed;
-        let network = Cnn::new(&config.model, seed, device)?;
+        let network = Network::new(&config.model, dataset, seed, device)?;
         let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
         Ok(Self { device: device.clone(), network, optimizer, seed })
     }
@@ -93,7 +94,7 @@ impl CandleEngine {
         Ok(EvaluatedBatch { mean_loss, logits: logits.to_vec2()? })
     }
 
-    pub fn network(&self) -> &Cnn {
+    pub fn network(&self) -> &Network {
         &self.network
     }
 
@@ -122,18 +123,18 @@ fn count_correct(logits: &[Vec<f32>], labels: &[u32]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::DatasetInfo;
     use crate::ops::gradient_check::normal;
 
     #[test]
     fn a_batch_that_is_not_finite_leaves_no_trace() -> Result<()> {
         let mut config = Config::default();
-        (config.model.channels, config.model.hidden) = ([4, 6, 8], 16);
-        let size = DatasetInfo::cifar10().size();
+        (config.model.channels, config.model.hidden) = (vec![4, 6, 8], 16);
+        let dataset = DatasetInfo::cifar10();
+        let size = dataset.size();
         let images = normal(1, &[5 * size.bytes()]).to_dtype(candle_core::DType::F32)?.to_vec1()?;
         let good = Batch { size, images, labels: vec![1, 2, 3, 4, 5] };
         let steps = |batches: &[&Batch]| -> Result<(Vec<bool>, [Vec<u8>; 2])> {
-            let mut engine = CandleEngine::new(&config, &Device::Cpu)?;
+            let mut engine = CandleEngine::new(&config, &dataset, &Device::Cpu)?;
             let finite = batches.iter().map(|batch| Ok(engine.take_step(batch, 1e-3, 1)?.is_finite()));
             let finite = finite.collect::<Result<_>>()?;
             Ok((finite, [engine.network().weights().to_safetensors()?, engine.optimizer_to_safetensors()?]))

@@ -15,17 +15,18 @@ use self::candle::CandleEngine;
 pub use self::candle::to_tensors;
 pub use self::computed::{EvaluatedBatch, TakenStep};
 use crate::config::Config;
+use crate::data::DatasetInfo;
 use crate::data::loader::Batch;
-use crate::model::{ActiveChannels, Cnn};
+use crate::model::{ActiveChannels, Network};
 
 pub enum Engine {
     Candle(CandleEngine),
 }
 
 impl Engine {
-    /// With the initial weights of the configuration's seed.
-    pub fn new(config: &Config, device: &Device) -> Result<Self> {
-        Ok(Self::Candle(CandleEngine::new(config, device)?))
+    /// For the images and classes of a data set, with the initial weights of the configuration's seed.
+    pub fn new(config: &Config, dataset: &DatasetInfo, device: &Device) -> Result<Self> {
+        Ok(Self::Candle(CandleEngine::new(config, dataset, device)?))
     }
 
     /// Moves the weights by the gradient of the batch's mean loss; `number` counts the run's steps from 1. A loss or
@@ -44,7 +45,7 @@ impl Engine {
     }
 
     /// The network with the present weights: to explain, to save, and to load others before the first step.
-    pub fn network(&self) -> &Cnn {
+    pub fn network(&self) -> &Network {
         match self {
             Self::Candle(engine) => engine.network(),
         }

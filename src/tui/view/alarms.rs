@@ -6,15 +6,20 @@ use ratatui::layout::{Alignment, Margin, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Paragraph};
 
-use super::position;
+use super::parts::position;
 use crate::format;
 use crate::run::state::Alarm;
-use crate::tui::app::{AlarmLine, App};
-use crate::tui::layout::alarm_list;
+use crate::tui::app::App;
+use crate::tui::app::notices::AlarmLine;
+
+/// The list, without its frame.
+pub fn list_area(screen: Rect) -> Rect {
+    screen.inner(Margin::new(6, 3))
+}
 
 pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
     let theme = app.ui.theme;
-    let list = alarm_list(screen);
+    let list = list_area(screen);
     let lines = app.alarm_lines(list.width);
     let page = usize::from(list.height);
     let first = app.ui.first_alarm_line.min(lines.len().saturating_sub(page));

@@ -2,24 +2,38 @@
 //! the largest that are seen.
 
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout};
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Sparkline, SparklineBar};
 
-use super::panel;
+use super::panel::{Panel, Scrolling, panel};
 use crate::format;
+use crate::terminal_image::Placed;
 use crate::tui::app::{App, Bars};
-use crate::tui::layout::{Areas, Panel, SCALE_WIDTH, Scroll};
+use crate::tui::layout::{Areas, PanelName, Region, SCALE_WIDTH, Scroll, place};
 
-pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
+pub static PANEL: Panel = Panel {
+    name: PanelName("batch loss"),
+    places: [place(Region::Top, Constraint::Fill(1)); 3],
+    is_shown: |_| true,
+    scrolling: Some(Scrolling { len: |app| app.run.losses.len(), page, across: true }),
+    render,
+};
+
+/// Right of the scale.
+fn page(areas: &Areas, area: Rect) -> usize {
+    areas.inner(area).width.saturating_sub(SCALE_WIDTH).into()
+}
+
+fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut Vec<Placed>) {
     let theme = app.ui.theme;
     let (title, series) = match app.ui.bars {
         Bars::BatchLoss => ("Batch loss", &app.run.losses),
         Bars::GradientNorm => ("Gradient norm", &app.run.gradient_norms),
     };
     let values = series.values();
-    let scroll = app.scroll(Panel::BatchLoss);
-    let visible = scroll.visible(values.len(), areas.page_of(Panel::BatchLoss));
+    let scroll = app.scroll(PANEL.name);
+    let visible = scroll.visible(values.len(), page(areas, area));
     let mut note = Vec::new();
     if scroll != Scroll::Latest {
         let [first, last] = [visible.start + 1, visible.end].map(|step| format::count(step as u64));
@@ -38,7 +52,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     } else if app.ui.bars == Bars::GradientNorm && app.run.step > 0 {
         note.push(Span::styled("this log has no gradient norms", theme.faint()));
     }
-    let inner = panel(app, areas, areas.batch_loss, Some(Panel::BatchLoss), title, Line::from(note), frame);
+    let inner = panel(app, areas, area, Some(PANEL.name), title, Line::from(note), frame);
 
     let seen = &values[visible];
     let finite = || seen.iter().copied().filter(|value| value.is_finite());

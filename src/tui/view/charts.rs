@@ -11,14 +11,22 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::canvas::{self, Canvas, Context};
 
-use super::panel;
+use super::panel::{Panel, panel};
 use crate::run::event::{EpochDone, Severity};
-
+use crate::terminal_image::Placed;
 use crate::tui::app::App;
-use crate::tui::layout::{Areas, Density, SCALE_WIDTH};
+use crate::tui::layout::{Areas, Density, PanelName, Places, Region, SCALE_WIDTH, place};
 
 /// The fewest columns between two dots of a line.
 const DOT_SPACING: f64 = 3.0;
+
+const PLACES: Places = [place(Region::Charts, Constraint::Fill(1)); 3];
+
+pub static LOSS: Panel =
+    Panel { name: PanelName("loss"), places: PLACES, is_shown: |_| true, scrolling: None, render: render_loss };
+
+pub static ACCURACY: Panel =
+    Panel { name: PanelName("accuracy"), places: PLACES, is_shown: |_| true, scrolling: None, render: render_accuracy };
 
 type Points = Vec<(f64, f64)>;
 
@@ -35,7 +43,7 @@ struct Series {
     alarms: Vec<(f64, Severity)>,
 }
 
-pub fn render_loss(app: &App, areas: &Areas, frame: &mut Frame) {
+fn render_loss(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut Vec<Placed>) {
     let steps_per_epoch = steps_per_epoch(app);
     let changes = |raised: bool| {
         let changes = app.run.learning_rate_changes.iter().filter(move |change| (change.to > change.from) == raised);
@@ -51,7 +59,7 @@ pub fn render_loss(app: &App, areas: &Areas, frame: &mut Frame) {
         alarms: alarms(app),
     };
     let legend = legend(app, &series, 4);
-    let inner = panel(app, areas, areas.loss, None, "Loss", legend, frame);
+    let inner = panel(app, areas, area, None, "Loss", legend, frame);
     // The first batches tower above all others and would flatten the rest.
     let ordinary = quantile(&series.batches, 0.98);
     let batches_seen = series.batches.iter().filter(|point| point.1 <= ordinary);
@@ -60,7 +68,7 @@ pub fn render_loss(app: &App, areas: &Areas, frame: &mut Frame) {
     }
 }
 
-pub fn render_accuracy(app: &App, areas: &Areas, frame: &mut Frame) {
+fn render_accuracy(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut Vec<Placed>) {
     let series = Series {
         train: over_epochs(app, |epoch| epoch.train_accuracy, app.run.open_epoch.train_accuracy()),
         test: over_epochs(app, |epoch| epoch.test_accuracy, None),
@@ -69,7 +77,7 @@ pub fn render_accuracy(app: &App, areas: &Areas, frame: &mut Frame) {
         ..Series::default()
     };
     let title = if areas.density == Density::Compact { "Acc %" } else { "Accuracy %" };
-    let inner = panel(app, areas, areas.accuracy, None, title, legend(app, &series, 2), frame);
+    let inner = panel(app, areas, area, None, title, legend(app, &series, 2), frame);
     match Scale::around(series.train.iter().chain(&series.test), 0) {
         Some(scale) => plot(app, inner, &series, &scale, frame),
         None => {

@@ -1,14 +1,15 @@
 //! The confusion matrix of an epoch, and how well each class is known.
 
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout};
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Row, Table, Wrap};
 
-use super::panel;
-use crate::data::CLASSES;
+use super::panel::panel;
 use crate::format;
 use crate::metrics::Confusion;
+use crate::render::figures::class_name;
 use crate::run::event::EpochDone;
 use crate::tui::app::App;
 use crate::tui::inspector::Moment;
@@ -21,6 +22,8 @@ const COUNT_WIDTH: u16 = 5;
 const ACCURACY_WIDTH: u16 = 7;
 /// Columns for the rest: bars, and words where they fit.
 const NARROWEST_WORDS: u16 = 24;
+/// Of a class in the list: its name, its accuracy and what it is most often taken for.
+const ENTRY_WIDTH: u16 = 38;
 
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let theme = app.ui.theme;
@@ -37,18 +40,76 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         };
         return frame.render_widget(Paragraph::new(Line::styled(why, theme.faint())).wrap(Wrap { trim: true }), inner);
     };
-    let [heading, table] = Layout::vertical([Constraint::Length(2), Constraint::Fill(1)]).areas(inner);
-    frame.render_widget(Paragraph::new(heading_lines(app, epoch, confusion)), heading);
-    let used = LABEL_WIDTH + CLASSES.len() as u16 * COUNT_WIDTH + ACCURACY_WIDTH + 4;
-    let rest = table.width.saturating_sub(used);
-    let rows = (0..CLASSES.len()).map(|class| class_row(app, confusion, class, rest));
+    let [heading, area] = Layout::vertical([Constraint::Length(2), Constraint::Fill(1)]).areas(inner);
+    let classes = confusion.classes();
+    let matrix_width = LABEL_WIDTH as usize + classes * COUNT_WIDTH as usize + ACCURACY_WIDTH as usize + 4;
+    let under = if matrix_width <= area.width.into() && classes < area.height.into() {
+        render_matrix(app, confusion, area, area.width - matrix_width as u16, frame);
+        "a row for each true class, a column for what it is taken for".to_owned()
+    } else {
+        let shown = render_list(app, confusion, area, frame);
+        match shown == classes {
+            true => "the least accurate first, with what each is most often taken for".to_owned(),
+            false => format!("the {shown} least accurate of {classes}, with what each is most often taken for"),
+        }
+    };
+    let lines = vec![accuracy_line(app, epoch, confusion), Line::styled(under, theme.faint())];
+    frame.render_widget(Paragraph::new(lines), heading);
+}
+
+/// With `rest` columns for a bar beside each row.
+fn render_matrix(app: &App, confusion: &Confusion, area: Rect, rest: u16, frame: &mut Frame) {
+    let classes = confusion.classes();
+    let rows = (0..classes).map(|class| class_row(app, confusion, class, rest));
     let widths = [Constraint::Length(LABEL_WIDTH)]
         .into_iter()
-        .chain([Constraint::Length(COUNT_WIDTH - 1); CLASSES.len()])
+        .chain(std::iter::repeat_n(Constraint::Length(COUNT_WIDTH - 1), classes))
         .chain([Constraint::Length(ACCURACY_WIDTH), Constraint::Fill(1)]);
-    let names = CLASSES.map(|class| Line::raw(class.chars().take(SHORT).collect::<String>()).right_aligned());
+    let short = |class| name(app, class).chars().take(SHORT).collect::<String>();
+    let names = (0..classes).map(|class| Line::raw(short(class)).right_aligned());
     let names = [Line::raw("true")].into_iter().chain(names).chain([Line::raw("acc %").right_aligned()]);
-    frame.render_widget(Table::new(rows, widths).header(Row::new(names).style(theme.faint())).column_spacing(1), table);
+    let header = Row::new(names).style(app.ui.theme.faint());
+    frame.render_widget(Table::new(rows, widths).header(header).column_spacing(1), area);
+}
+
+/// For more classes than a matrix has room for: in columns, the least accurate first, as many as fit. Returns how many.
+fn render_list(app: &App, confusion: &Confusion, area: Rect, frame: &mut Frame) -> usize {
+    let mut order: Vec<usize> = (0..confusion.classes()).collect();
+    let accuracy = |class: &usize| confusion.accuracy_of(*class).unwrap_or(f64::INFINITY);
+    order.sort_by(|a, b| accuracy(a).total_cmp(&accuracy(b)));
+    let rows = usize::from(area.height).max(1);
+    let columns = usize::from(area.width / ENTRY_WIDTH).max(1);
+    order.truncate(rows * columns);
+    for (classes, x) in order.chunks(rows).zip((area.x..).step_by(ENTRY_WIDTH.into())) {
+        let lines: Vec<Line> = classes.iter().map(|&class| list_line(app, confusion, class)).collect();
+        let column = Rect { x, width: ENTRY_WIDTH - 2, ..area }.intersection(area);
+        frame.render_widget(Paragraph::new(lines), column);
+    }
+    order.len()
+}
+
+/// `dog         61.5 %  12 % cat`
+fn list_line(app: &App, confusion: &Confusion, class: usize) -> Line<'static> {
+    let theme = app.ui.theme;
+    let accuracy = confusion.accuracy_of(class).map_or("–".to_owned(), |accuracy| format!("{accuracy:.1}"));
+    let name = name(app, class);
+    let taken_for =
+        confusion.most_often_taken_for(class).map_or(String::new(), |other| share(app, confusion, class, other));
+    Line::from(vec![
+        Span::raw(format!("{name:<10.10} ")),
+        Span::styled(format!("{accuracy:>5} %  "), theme.test()),
+        Span::styled(taken_for, theme.faint()),
+    ])
+}
+
+/// `12 % cat`
+fn share(app: &App, confusion: &Confusion, class: usize, (other, count): (usize, u64)) -> String {
+    let percent = 100.0 * count as f64 / confusion.samples_of(class) as f64;
+    format!("{percent:.0} % {}", name(app, other))
+}
+
+fn name(app: &App, class: usize) -> String {
+    class_name(app.run.started.as_ref().map_or(&[], |started| &started.dataset.classes), class)
 }
 
 /// `epoch 12 of 14`
@@ -59,26 +120,22 @@ fn note(app: &App) -> Line<'static> {
     Line::styled(format!("{} of {last}{following}", epoch.epoch), app.ui.theme.faint())
 }
 
-fn heading_lines(app: &App, epoch: &EpochDone, confusion: &Confusion) -> Vec<Line<'static>> {
+fn accuracy_line(app: &App, epoch: &EpochDone, confusion: &Confusion) -> Line<'static> {
     let theme = app.ui.theme;
-    let (correct, samples) = (confusion.correct(), confusion.samples());
-    vec![
-        Line::from(vec![
-            Span::raw(format::count(correct)),
-            Span::styled(" of ", theme.faint()),
-            Span::raw(format::count(samples)),
-            Span::styled(" test images right, ", theme.faint()),
-            Span::styled(format!("{:.2} %", epoch.test_accuracy), theme.strong()),
-        ]),
-        Line::styled("a row for each true class, a column for what it is taken for", theme.faint()),
-    ]
+    Line::from(vec![
+        Span::raw(format::count(confusion.correct())),
+        Span::styled(" of ", theme.faint()),
+        Span::raw(format::count(confusion.samples())),
+        Span::styled(" test images right, ", theme.faint()),
+        Span::styled(format!("{:.2} %", epoch.test_accuracy), theme.strong()),
+    ])
 }
 
 fn class_row(app: &App, confusion: &Confusion, class: usize, rest: u16) -> Row<'static> {
     let theme = app.ui.theme;
     let most = confusion.most_often_taken_for(class);
-    let counts = (0..CLASSES.len()).map(|predicted| {
-        let count = confusion.rows[class][predicted];
+    let counts = (0..confusion.classes()).map(|predicted| {
+        let count = confusion.count(class, predicted);
         let text = if count == 0 { "·".to_owned() } else { format::count(count) };
         let style = if predicted == class {
             theme.best()
@@ -87,21 +144,18 @@ fn class_row(app: &App, confusion: &Confusion, class: usize, rest: u16) -> Row<'
         } else if count == 0 {
             theme.faint()
         } else {
-            ratatui::style::Style::new()
+            Style::new()
         };
         Line::styled(text, style).right_aligned()
     });
     let accuracy = confusion.accuracy_of(class);
     let accuracy_text = Line::raw(accuracy.map_or("–".to_owned(), |accuracy| format!("{accuracy:.1}"))).right_aligned();
     let words = match most {
-        Some((other, count)) if rest >= NARROWEST_WORDS => {
-            let percent = 100.0 * count as f64 / confusion.examples_of(class) as f64;
-            format!("  {percent:.0} % {}", CLASSES[other])
-        }
+        Some(other) if rest >= NARROWEST_WORDS => format!("  {}", share(app, confusion, class, other)),
         _ => String::new(),
     };
     let bar_width = f64::from(rest.saturating_sub(NARROWEST_WORDS.min(rest / 2)));
     let bar = "█".repeat((bar_width * accuracy.unwrap_or(0.0) / 100.0).round() as usize);
     let last = Line::from(vec![Span::styled(bar, theme.test()), Span::styled(words, theme.faint())]);
-    Row::new([Line::raw(CLASSES[class])].into_iter().chain(counts).chain([accuracy_text, last]))
+    Row::new([Line::raw(name(app, class))].into_iter().chain(counts).chain([accuracy_text, last]))
 }

@@ -5,9 +5,10 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::overlay;
+use super::parts::overlay;
 use crate::tui::app::App;
-use crate::tui::keys::{self, Screen};
+use crate::tui::app::screens::Screen;
+use crate::tui::keys;
 
 pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
     let theme = app.ui.theme;

@@ -1,22 +1,45 @@
 //! The epoch table, the best epoch marked with a star, the one under way in its last row.
 
 use ratatui::Frame;
-use ratatui::layout::Constraint;
+use ratatui::layout::{Constraint, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Cell, Row, Table};
 
-use super::{panel, position};
+use super::panel::{Panel, Scrolling, panel};
+use super::parts::position;
 use crate::format;
 use crate::run::event::EpochDone;
+use crate::terminal_image::Placed;
 use crate::tui::app::App;
-use crate::tui::layout::{Areas, Density, Panel};
+use crate::tui::layout::{Areas, Density, PanelName, Region, place};
 
-pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
+pub static PANEL: Panel = Panel {
+    name: PanelName::EPOCHS,
+    places: [
+        place(Region::Tables, Constraint::Min(56)),
+        place(Region::Tables, Constraint::Fill(7)),
+        place(Region::Tables, Constraint::Fill(5)),
+    ],
+    is_shown: |_| true,
+    scrolling: Some(Scrolling { len, page, across: false }),
+    render,
+};
+
+fn len(app: &App) -> usize {
+    app.run.epochs.len() + usize::from(app.has_open_epoch())
+}
+
+/// Under a line of headings.
+fn page(areas: &Areas, area: Rect) -> usize {
+    areas.inner(area).height.saturating_sub(1).into()
+}
+
+fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut Vec<Placed>) {
     let theme = app.ui.theme;
     let wide = areas.density == Density::Wide;
-    let len = app.scroll_len(Panel::Epochs);
-    let visible = app.scroll(Panel::Epochs).visible(len, areas.page_of(Panel::Epochs));
+    let len = len(app);
+    let visible = app.scroll(PANEL.name).visible(len, page(areas, area));
     let mut note = Vec::new();
     if let Some(best) = app.run.best() {
         note.push(Span::styled(format!("best ★ {:.2} %", best.test_accuracy), theme.best()));
@@ -25,7 +48,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     if let Some(position) = position(&visible, len) {
         note.push(Span::styled(format!("{}{position}", if note.is_empty() { "" } else { "  " }), theme.faint()));
     }
-    let inner = panel(app, areas, areas.epochs, Some(Panel::Epochs), "Epochs", Line::from(note), frame);
+    let inner = panel(app, areas, area, Some(PANEL.name), "Epochs", Line::from(note), frame);
 
     let best = app.run.best().map(|best| best.epoch);
     let rows = visible.map(|index| match app.run.epochs.get(index) {

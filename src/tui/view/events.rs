@@ -2,34 +2,42 @@
 
 use jiff::Timestamp;
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Rect};
 use ratatui::text::{Line, Span};
 
-use super::{panel, position, row};
+use super::panel::{Panel, Scrolling, panel};
+use super::parts::{position, row};
 use crate::run::describe::Note;
+use crate::terminal_image::Placed;
 use crate::tui::app::App;
-use crate::tui::layout::{Areas, Density, Panel, Scroll};
+use crate::tui::layout::{Areas, Density, PanelName, Region, Scroll, place};
 
-pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
+pub static PANEL: Panel = Panel {
+    name: PanelName("events"),
+    places: [place(Region::Bottom, Constraint::Fill(1)); 3],
+    is_shown: |_| true,
+    scrolling: Some(Scrolling { len: |app| app.run.notes.len(), page, across: false }),
+    render,
+};
+
+fn page(areas: &Areas, area: Rect) -> usize {
+    // The one line of a compact screen has no rule above it.
+    let inner = if areas.density == Density::Compact { area } else { areas.inner(area) };
+    inner.height.into()
+}
+
+fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut Vec<Placed>) {
     let theme = app.ui.theme;
     let notes = &app.run.notes;
-    let visible = app.scroll(Panel::Events).visible(notes.len(), areas.page_of(Panel::Events));
+    let visible = app.scroll(PANEL.name).visible(notes.len(), page(areas, area));
     let inner = if areas.density == Density::Compact {
-        Rect { x: areas.events.x + 1, width: areas.events.width - 1, ..areas.events }
+        Rect { x: area.x + 1, width: area.width - 1, ..area }
     } else {
         let note = position(&visible, notes.len()).unwrap_or_default();
-        panel(
-            app,
-            areas,
-            areas.events,
-            Some(Panel::Events),
-            "Events",
-            Line::from(vec![Span::styled(note, theme.faint())]),
-            frame,
-        )
+        panel(app, areas, area, Some(PANEL.name), "Events", Line::from(vec![Span::styled(note, theme.faint())]), frame)
     };
-    let focused = areas.density == Density::Compact && app.ui.focus == Panel::Events;
-    let scrolled = app.scroll(Panel::Events) != Scroll::Latest;
+    let focused = areas.density == Density::Compact && app.ui.focus == PANEL.name;
+    let scrolled = app.scroll(PANEL.name) != Scroll::Latest;
     let note = if focused && scrolled { position(&visible, notes.len()).unwrap_or_default() } else { String::new() };
     for (note_line, line) in notes.range(visible).zip(inner.rows()) {
         let mark = if focused { "▸ " } else { "" };

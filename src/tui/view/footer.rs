@@ -3,7 +3,7 @@
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
-use super::row;
+use super::parts::row;
 use crate::tui::app::App;
 use crate::tui::keys;
 use crate::tui::layout::Areas;
@@ -13,11 +13,11 @@ const LAST_KEPT: usize = 2;
 
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let theme = app.ui.theme;
-    let mut entries: Vec<[Span; 2]> = keys::bindings(app.ui.screen)
+    let mut entries: Vec<[Span; 2]> = keys::bindings(app.ui.screens.top())
         .filter(|binding| !binding.label.is_empty())
         .map(|binding| {
             let label = Span::styled(format!(" {}  ", binding.label), theme.faint());
-            [Span::styled(binding.keys[0].to_string(), theme.strong()), label]
+            [Span::styled(binding.key_names(app.ui.inspector.layers()).swap_remove(0), theme.strong()), label]
         })
         .collect();
     let width = |entries: &[[Span; 2]]| entries.iter().flatten().map(Span::width).sum::<usize>();

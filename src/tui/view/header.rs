@@ -5,7 +5,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::row;
+use super::parts::row;
 use crate::format;
 use crate::run::event::{Outcome, Severity};
 use crate::run::lock::Liveness;

@@ -5,20 +5,22 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::overlay;
+use super::parts::overlay;
 use crate::tui::app::App;
-use crate::tui::keys::{self, Binding, Screen};
+use crate::tui::app::screens::Screen;
+use crate::tui::keys;
 
 pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
     let theme = app.ui.theme;
     let mut rows: Vec<(String, &str)> = vec![];
-    for binding in keys::bindings(app.ui.page()) {
+    for binding in keys::bindings(app.ui.screens.page()) {
+        let names = binding.key_names(app.ui.inspector.layers()).join(" ");
         match rows.last_mut() {
-            Some((keys, _)) if binding.help.is_empty() => *keys = format!("{keys} {}", names(binding)),
-            _ => rows.push((names(binding), binding.help)),
+            Some((keys, _)) if binding.help.is_empty() => *keys = format!("{keys} {names}"),
+            _ => rows.push((names, binding.help)),
         }
     }
-    if app.ui.page() == Screen::Dashboard {
+    if app.ui.screens.page() == Screen::Dashboard {
         rows.push(("★ ▲▼ !".to_owned(), "the best epoch; learning rate raised, lowered; alarm"));
     }
     let keys_width = rows.iter().map(|(keys, _)| Line::raw(keys).width()).max().unwrap_or(0);
@@ -32,9 +34,4 @@ pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
     let width = lines.iter().map(Line::width).max().unwrap_or(0) as u16;
     let inner = overlay(app, screen, width, lines.len() as u16, "Keys", frame);
     frame.render_widget(Paragraph::new(lines), inner);
-}
-
-fn names(binding: &Binding) -> String {
-    let names: Vec<String> = binding.keys.iter().map(ToString::to_string).collect();
-    names.join(" ")
 }

@@ -1,11 +1,11 @@
 //! Images in a frame: cells where they are drawn by characters, else room for them.
 
-use std::cmp::Reverse;
+use std::sync::Arc;
 
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 use ratatui::Frame;
-use ratatui::layout::{Rect, Size};
+use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
 use ratatui::text::Line;
 
@@ -13,64 +13,16 @@ use crate::terminal_image::cells::{Cell, Colour, rows};
 use crate::terminal_image::{ImageBackend, Placed};
 use crate::tui::app::App;
 use crate::tui::inspector::Tile;
-
-/// Where the terminal does not tell: most fonts have cells of about this shape.
-const USUAL_CELL: Size = Size { width: 1, height: 2 };
-/// Columns between two images.
-const GAP: u16 = 2;
-/// Fewer columns show nothing.
-const NARROWEST: u16 = 4;
-
-/// Where a tile goes: a line, and under it a square image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
-    pub caption: Rect,
-    pub image: Rect,
-}
-
-/// Square images with captions, as large as fit, in the order of reading.
-pub fn slots(area: Rect, count: usize, cell: Option<Size>) -> Vec<Slot> {
-    let cell = cell.unwrap_or(USUAL_CELL);
-    let arrangement = |columns: u16| {
-        let rows = (count as u16).div_ceil(columns);
-        let width = (area.width + GAP).checked_div(columns)?.checked_sub(GAP)?;
-        let height = area.height.checked_div(rows)?.checked_sub(1)?;
-        let by_width = u32::from(width) * u32::from(cell.width) / u32::from(cell.height);
-        let height = height.min(by_width as u16);
-        let width = u32::from(height) * u32::from(cell.height) / u32::from(cell.width);
-        Some((columns, rows, Size { width: width as u16, height }))
-    };
-    // Of equally large ones that with the fewest gaps.
-    let by_merit =
-        |&(columns, rows, size): &(u16, u16, Size)| (size.height, Reverse(columns * rows - count as u16), columns);
-    let best = (1..=count as u16).filter_map(arrangement).max_by_key(by_merit);
-    let Some((columns, rows, size)) = best.filter(|(.., size)| size.width >= NARROWEST && size.height > 0) else {
-        return vec![];
-    };
-    // In the middle, and no further apart than the captions like.
-    let used = columns * (size.width + GAP) - GAP;
-    let left = area.x + (area.width - used) / 2;
-    let top = area.y + (area.height - rows * (size.height + 1)) / 2;
-    (0..count as u16)
-        .map(|number| {
-            let x = left + number % columns * (size.width + GAP);
-            let y = top + number / columns * (size.height + 1);
-            Slot {
-                caption: Rect { x, y, width: size.width, height: 1 },
-                image: Rect { x, y: y + 1, width: size.width, height: size.height },
-            }
-        })
-        .collect()
-}
+use crate::tui::layout::grid::Slot;
 
 /// Draws an image over all of `area`, or leaves room for it in `placed`.
-pub fn place(app: &App, image: &RgbImage, area: Rect, frame: &mut Frame, placed: &mut Vec<Placed>) {
+pub fn place(app: &App, image: &Arc<RgbImage>, area: Rect, frame: &mut Frame, placed: &mut Vec<Placed>) {
     match app.ui.backend {
         ImageBackend::Nothing => {}
         ImageBackend::Protocol(_) => placed.push(Placed { area, image: image.clone() }),
         ImageBackend::Cells(palette) => {
             let (width, height) = (u32::from(area.width), 2 * u32::from(area.height));
-            let fitted = resize(image, width, height, FilterType::Triangle);
+            let fitted = resize(&**image, width, height, FilterType::Triangle);
             for (row, y) in rows(&fitted, palette).zip(area.y..) {
                 for (cell, x) in row.zip(area.x..) {
                     let Some(target) = frame.buffer_mut().cell_mut((x, y)) else { continue };
@@ -94,7 +46,21 @@ fn colour(colour: Colour) -> Color {
 /// Draws a tile into its slot.
 pub fn tile(app: &App, tile: &Tile, slot: Slot, style: Style, frame: &mut Frame, placed: &mut Vec<Placed>) {
     frame.render_widget(Line::styled(shortened(&tile.caption, slot.caption.width.into()), style), slot.caption);
-    place(app, &tile.image, slot.image, frame, placed);
+    place(app, &tile.image, fitted(&tile.image, slot.image), frame, placed);
+}
+
+/// The middle of a square area, of the shape of the image.
+fn fitted(image: &RgbImage, area: Rect) -> Rect {
+    let (width, height) = image.dimensions();
+    let longest = width.max(height).max(1);
+    let part = |cells: u16, side: u32| ((u32::from(cells) * side + longest / 2) / longest).max(1) as u16;
+    let (columns, rows) = (part(area.width, width), part(area.height, height));
+    Rect {
+        x: area.x + area.width.saturating_sub(columns) / 2,
+        y: area.y + area.height.saturating_sub(rows) / 2,
+        width: columns,
+        height: rows,
+    }
 }
 
 /// In so many columns: without what is in parentheses, or with less of what comes before the last word. That tells one tile
@@ -122,32 +88,13 @@ fn shortened(caption: &str, width: usize) -> String {
 mod tests {
     use super::*;
 
-    fn sizes(width: u16, height: u16, count: usize) -> Vec<(u16, u16)> {
-        let area = Rect::new(3, 5, width, height);
-        let slots = slots(area, count, None);
-        for slot in &slots {
-            assert_eq!(slot.image.intersection(area), slot.image);
-            assert_eq!(slot.caption.bottom(), slot.image.y);
-        }
-        slots.iter().map(|slot| (slot.image.width, slot.image.height)).collect()
-    }
-
     #[test]
-    fn images_are_square_and_as_large_as_fit() {
-        assert_eq!(sizes(54, 27, 2), [(26, 13); 2]);
-        assert_eq!(sizes(54, 27, 1), [(52, 26)]);
-        assert_eq!(sizes(54, 27, 10), [(12, 6); 10]);
-        assert_eq!(sizes(200, 20, 3), [(38, 19); 3]);
-        assert!(sizes(10, 1, 2).is_empty() && sizes(0, 0, 4).is_empty() && sizes(9, 9, 0).is_empty());
-    }
-
-    #[test]
-    fn no_more_gaps_than_need_be() {
-        let columns = |count| {
-            let slots = slots(Rect::new(0, 0, 80, 40), count, None);
-            slots.iter().filter(|slot| slot.image.y == slots[0].image.y).count()
-        };
-        assert_eq!([2, 4, 5, 6].map(columns), [2, 2, 3, 3]);
+    fn an_image_keeps_its_shape_in_a_square_slot() {
+        let area = Rect::new(4, 2, 20, 10);
+        let of = |width, height| fitted(&RgbImage::new(width, height), area);
+        assert_eq!(of(32, 32), area);
+        assert_eq!(of(64, 32), Rect::new(4, 4, 20, 5));
+        assert_eq!(of(16, 32), Rect::new(9, 2, 10, 10));
     }
 
     #[test]
@@ -159,18 +106,12 @@ mod tests {
             ("channel 104", 10, "chann… 104"),
             ("channel 3 (all equal)", 12, "channel 3"),
             ("channel 104 (all equal)", 10, "chann… 104"),
-            ("nothing speaks for automobile", 24, "nothing spea… automobile"),
-            ("speaks for automobile", 12, "speaks for …"),
+            ("no evidence for automobile", 24, "no evidence… automobile"),
+            ("evidence for automobile", 12, "evidence fo…"),
             ("image", 4, "ima…"),
             ("image", 0, "…"),
         ] {
             assert_eq!(shortened(caption, width), shown);
         }
-    }
-
-    #[test]
-    fn cells_of_another_shape_keep_them_square() {
-        let slot = slots(Rect::new(0, 0, 80, 20), 1, Some(Size::new(8, 20)))[0];
-        assert_eq!((slot.image.width, slot.image.height), (47, 19));
     }
 }

@@ -5,28 +5,30 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Sparkline, Wrap};
 
-use super::image::{slots, tile};
-use super::panel;
-use crate::data::CLASSES;
+use super::image::tile;
+use super::panel::{Panel, panel};
 use crate::format;
-use crate::metrics::confidences;
+use crate::render::figures::class_name;
 use crate::run::probe::{Probe, ProbedImage};
 use crate::run::state::Phase;
 use crate::terminal_image::{ImageBackend, Placed};
 use crate::tui::app::App;
 use crate::tui::inspector::{Moment, Subject};
-use crate::tui::layout::Areas;
+use crate::tui::layout::grid::slots;
+use crate::tui::layout::{Areas, PanelName, Region, place};
 
-/// A heading and bars for the gates of channels.
-const GATES_ROWS: u16 = 3;
+/// A heading and bars.
+const CHANNEL_ATTENTION_ROWS: u16 = 3;
 pub const IMAGES_ARE_OFF: &str = "Images are off (--images off).";
 
 /// Beside the charts.
-pub fn render(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Placed>) {
-    if !areas.inspector.is_empty() {
-        render_in(app, areas, areas.inspector, frame, placed);
-    }
-}
+pub static PANEL: Panel = Panel {
+    name: PanelName("inspector"),
+    places: [None, None, place(Region::Beside, Constraint::Fill(1))],
+    is_shown: |app| app.ui.backend != ImageBackend::Nothing,
+    scrolling: None,
+    render: render_in,
+};
 
 /// With a frame, in `area`.
 pub fn render_in(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, placed: &mut Vec<Placed>) {
@@ -35,17 +37,17 @@ pub fn render_in(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, placed
         let text = Paragraph::new(Line::styled(why, app.ui.theme.faint())).wrap(Wrap { trim: true });
         return frame.render_widget(text, inner);
     }
-    let gates = app.ui.inspector.gates();
-    let gates_rows = if gates.is_some() { GATES_ROWS } else { 0 };
-    let [heading, images, gates_area] =
-        Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(gates_rows)]).areas(inner);
+    let weights = app.ui.inspector.channel_attention();
+    let weights_rows = if weights.is_some() { CHANNEL_ATTENTION_ROWS } else { 0 };
+    let [heading, images, weights_area] =
+        Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(weights_rows)]).areas(inner);
     frame.render_widget(Paragraph::new(heading_lines(app)), heading);
     let tiles = app.ui.inspector.tiles();
     for (shown, slot) in tiles.iter().zip(slots(images, tiles.len(), app.ui.cell)) {
         tile(app, shown, slot, app.ui.theme.faint(), frame, placed);
     }
-    if let Some(gates) = gates {
-        render_gates(app, gates, gates_area, frame);
+    if let Some(weights) = weights {
+        render_channel_attention(app, weights, weights_area, frame);
     }
 }
 
@@ -117,30 +119,32 @@ fn when_line(app: &App, probe: &Probe, kind: &str, number: String) -> Line<'stat
 /// What an image is, and what the network takes it for.
 pub fn classes_line(app: &App, image: &ProbedImage) -> Line<'static> {
     let theme = app.ui.theme;
-    let (predicted, truth) = (image.predicted(), usize::from(image.true_class));
-    let percent = 100.0 * confidences(&image.logits)[predicted];
+    let (predicted, truth) = (image.explanation.predicted(), image.true_class);
+    let percent = 100.0 * image.explanation.confidence();
+    let name = |class| class_name(app.ui.inspector.classes(), class);
     let (mark, style) = if predicted == truth { ("✓", theme.best()) } else { ("✗", theme.alarm()) };
     Line::from(vec![
         Span::styled("test image ", theme.faint()),
         Span::raw(image.index.to_string()),
         Span::styled("  true ", theme.faint()),
-        Span::raw(CLASSES[truth]),
+        Span::raw(name(truth)),
         Span::styled("  predicted ", theme.faint()),
-        Span::styled(format!("{} {percent:.1} % {mark}", CLASSES[predicted]), style),
+        Span::styled(format!("{} {percent:.1} % {mark}", name(predicted)), style),
     ])
 }
 
 /// As many bars as fit, each the mean of neighbouring channels.
-fn render_gates(app: &App, gates: &[f32], area: Rect, frame: &mut Frame) {
+fn render_channel_attention(app: &App, weights: &[f32], area: Rect, frame: &mut Frame) {
     let [heading, bars] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-    let (low, high) =
-        gates.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &gate| (low.min(gate), high.max(gate)));
-    let text = format!("gates of the {} channels, {low:.2} to {high:.2}; a full bar is 1", gates.len());
+    let (low, high) = weights
+        .iter()
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &weight| (low.min(weight), high.max(weight)));
+    let text = format!("attention of {} channels, {low:.2} to {high:.2}; a full bar is 1", weights.len());
     frame.render_widget(Line::styled(text, app.ui.theme.faint()), heading);
-    let each = gates.len().div_ceil(usize::from(bars.width.max(1)));
-    let backend: Vec<u64> = gates
+    let each = weights.len().div_ceil(usize::from(bars.width.max(1)));
+    let heights: Vec<u64> = weights
         .chunks(each.max(1))
         .map(|chunk| (1000.0 * chunk.iter().sum::<f32>() / chunk.len() as f32).round() as u64)
         .collect();
-    frame.render_widget(Sparkline::default().data(&backend).max(1000).style(app.ui.theme.train()), bars);
+    frame.render_widget(Sparkline::default().data(&heights).max(1000).style(app.ui.theme.train()), bars);
 }

@@ -1,19 +1,43 @@
 //! The learning rate: what it began as, every change with its step and its reason, and what was asked for.
 
 use ratatui::Frame;
+use ratatui::layout::{Constraint, Rect};
 use ratatui::text::{Line, Span};
 
-use super::{panel, position, row};
+use super::panel::{Panel, Scrolling, panel};
+use super::parts::{position, row};
 use crate::format;
 use crate::run::describe;
 use crate::run::state::LearningRateChange;
+use crate::terminal_image::Placed;
 use crate::tui::app::App;
-use crate::tui::layout::{Areas, Density, Panel};
+use crate::tui::layout::{Areas, Density, PanelName, Region, place};
 
-pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
+pub static PANEL: Panel = Panel {
+    name: PanelName("learning rate"),
+    places: [
+        place(Region::Tables, Constraint::Max(28)),
+        place(Region::Tables, Constraint::Fill(5)),
+        place(Region::Tables, Constraint::Fill(2)),
+    ],
+    is_shown: |_| true,
+    scrolling: Some(Scrolling { len, page, across: false }),
+    render,
+};
+
+/// The rate that the run began with comes first.
+fn len(app: &App) -> usize {
+    app.run.learning_rate_changes.len() + 1
+}
+
+fn page(areas: &Areas, area: Rect) -> usize {
+    areas.inner(area).height.into()
+}
+
+fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut Vec<Placed>) {
     let theme = app.ui.theme;
-    let len = app.scroll_len(Panel::LearningRate);
-    let visible = app.scroll(Panel::LearningRate).visible(len, areas.page_of(Panel::LearningRate));
+    let len = len(app);
+    let visible = app.scroll(PANEL.name).visible(len, page(areas, area));
     let mut note = Vec::new();
     if areas.density != Density::Compact
         && let Some(position) = position(&visible, len)
@@ -27,7 +51,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         note.push(Span::styled(format!(" → {}…", format::learning_rate(wanted)), theme.pending()));
     }
     let title = if areas.density == Density::Compact { "LR" } else { "Learning rate" };
-    let inner = panel(app, areas, areas.learning_rate, Some(Panel::LearningRate), title, Line::from(note), frame);
+    let inner = panel(app, areas, area, Some(PANEL.name), title, Line::from(note), frame);
     if app.run.started.is_none() {
         return;
     }

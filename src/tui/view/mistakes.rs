@@ -5,12 +5,13 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
 
-use super::image::{Slot, slots, tile};
+use super::image::tile;
 use super::inspector::{IMAGES_ARE_OFF, classes_line, no_probe_line, not_loaded};
-use super::panel;
+use super::panel::panel;
 use crate::terminal_image::{ImageBackend, Placed};
 use crate::tui::app::App;
 use crate::tui::layout::Areas;
+use crate::tui::layout::grid::{Slot, slots};
 
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Placed>) {
     let theme = app.ui.theme;
@@ -42,15 +43,8 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame, placed: &mut Vec<Plac
     }
 }
 
-/// Of the gallery, as it is seen.
-pub fn columns(app: &App) -> usize {
-    let Some(areas) = app.areas(Rect::new(0, 0, app.ui.size.width, app.ui.size.height)) else { return 1 };
-    let slots = arranged(app, areas.inner(areas.page()));
-    slots.iter().take_while(|slot| slot.image.y == slots[0].image.y).count().max(1)
-}
-
-/// Under a line about the one that is chosen.
-fn arranged(app: &App, area: Rect) -> Vec<Slot> {
+/// The slots of the gallery, under a line about the chosen mistake; `area` is without the frame.
+pub fn arranged(app: &App, area: Rect) -> Vec<Slot> {
     let area = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     slots(area, app.ui.inspector.gallery().len(), app.ui.cell)
 }

@@ -3,8 +3,7 @@
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
-use super::row;
-
+use super::parts::row;
 use crate::run::event::Severity;
 use crate::tui::app::App;
 use crate::tui::layout::Areas;

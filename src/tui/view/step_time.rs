@@ -5,27 +5,45 @@ use ratatui::layout::{Constraint, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Row, Table};
 
-use super::{panel, row};
+use super::panel::{Panel, panel};
+use super::parts::row;
 use crate::format;
 use crate::run::step_time::{Breakdown, Part};
+use crate::terminal_image::Placed;
 use crate::tui::app::App;
-use crate::tui::layout::{Areas, Density};
+use crate::tui::layout::{Areas, Density, PanelName, Region, place};
 
 /// A stacked bar that is narrower says nothing.
 const NARROWEST_BAR: usize = 12;
 /// Columns of the panel left of its bars, gaps included.
 const FIGURES_WIDTH: u16 = 41;
 
-pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
-    let Some(recent) = app.run.recent_step_time().filter(|_| !areas.step_time.is_empty()) else { return };
+/// A heading, a row for each part and one for probes, in a frame.
+const ROWS: u16 = 1 + Part::ALL.len() as u16 + 1 + 2;
+
+pub static PANEL: Panel = Panel {
+    name: PanelName("step time"),
+    places: [
+        place(Region::Line, Constraint::Fill(1)),
+        place(Region::Line, Constraint::Fill(1)),
+        place(Region::Tables, Constraint::Length(ROWS)),
+    ],
+    // A log of an older taper does not tell where the time goes.
+    is_shown: |app| app.run.recent_step_time().is_some(),
+    scrolling: None,
+    render,
+};
+
+fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut Vec<Placed>) {
+    let Some(recent) = app.run.recent_step_time() else { return };
     match areas.density {
         Density::Compact => {
             // The last column belongs to the text: it just fits.
-            let area = Rect { x: areas.step_time.x + 1, width: areas.step_time.width - 1, ..areas.step_time };
+            let area = Rect { x: area.x + 1, width: area.width - 1, ..area };
             row(area, parts(app, &recent, "  ", false), Line::default(), frame);
         }
         Density::Regular => {
-            let area = Rect { x: areas.step_time.x + 1, width: areas.step_time.width - 2, ..areas.step_time };
+            let area = Rect { x: area.x + 1, width: area.width - 2, ..area };
             let mut line = parts(app, &recent, "   ", true);
             if let Some(share) = app.run.probe_share() {
                 line.push_span(Span::styled("   probes ", app.ui.theme.faint()));
@@ -38,7 +56,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
             }
             row(area, line, Line::default(), frame);
         }
-        Density::Wide => render_panel(app, areas, &recent, frame),
+        Density::Wide => render_panel(app, areas, area, &recent, frame),
     }
 }
 
@@ -69,10 +87,10 @@ fn stacked_bar(app: &App, recent: &Breakdown, width: usize) -> Vec<Span<'static>
     segments.into()
 }
 
-fn render_panel(app: &App, areas: &Areas, recent: &Breakdown, frame: &mut Frame) {
+fn render_panel(app: &App, areas: &Areas, area: Rect, recent: &Breakdown, frame: &mut Frame) {
     let theme = app.ui.theme;
     let note = Line::from(vec![Span::raw(step_millis(recent)), Span::styled(" a step", theme.faint())]);
-    let inner = panel(app, areas, areas.step_time, None, "Step time", note, frame);
+    let inner = panel(app, areas, area, None, "Step time", note, frame);
     let bar_width = f64::from(inner.width.saturating_sub(FIGURES_WIDTH));
     let steps = recent.steps;
     let mut rows: Vec<Row> = Part::ALL

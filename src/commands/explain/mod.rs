@@ -1,0 +1,275 @@
+//! `taper explain`: what the network of a checkpoint sees in an image, printed, as PNG, and as numbers.
+
+mod ansi;
+mod choice;
+mod image_file;
+mod numbers;
+mod tile;
+
+use std::collections::HashMap;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
+use image::RgbImage;
+use ratatui::layout::Size;
+
+use self::choice::{Class, parse_class, parse_pixel};
+use super::shell::say;
+use crate::cli::ExplainArgs;
+use crate::commands::failure::UsageError;
+use crate::config::Config;
+use crate::data::loader::evaluation_batch;
+use crate::data::{self, Dataset, DatasetInfo};
+use crate::explain::explanation::{ChannelScope, Scope};
+use crate::explain::grad_cam::at_input;
+use crate::metrics::predicted;
+use crate::model::Network;
+use crate::render::colour_map::ColourMode;
+use crate::render::figures::class_name;
+use crate::render::{Choice, Explanation, Figure, Map, Method, Planes, View, figures};
+use crate::run::dir::{RunDir, RunsDir};
+use crate::run::replay::replay;
+use crate::terminal_image::{self, ImageBackend, Images, Protocol};
+
+pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
+    let (run, checkpoint) = super::eval::find(runs, &args.target)?;
+    let config = Config::load(Some(&run.config()), &[])?;
+    let input = Input::open(&args.image, &config, &run)?;
+    let dataset = &input.dataset;
+    // One image is nothing for the CPU, whatever the run was trained on.
+    let network = Network::new(&config.model, dataset, config.run.seed, &Device::Cpu)?;
+    let layer = match &args.layer {
+        Some(name) => network.layer(name).map_err(|error| UsageError(format!("--layer {name}: {error}")))?,
+        None => network.layers().len() - 1,
+    };
+    let class = parse_class(&args.class, &dataset.classes)?;
+    if class == Class::True && input.label.is_none() {
+        let advice = "of a file the true class is not known; name one, or take predicted";
+        return Err(UsageError(format!("--class true: {advice}")).into());
+    }
+    let pixel = args.pixel.as_deref().map(|text| parse_pixel(text, dataset)).transpose()?;
+    checkpoint.load_weights(&network)?;
+
+    let origin = format!("{}, {}", run.name(), checkpoint.name());
+    let (view, channels) = (choice::view(args), choice::channels(args));
+    let explanation = compute(&network, &input, layer, class, view, channels)?;
+    let explained = &explanation.layers[layer];
+    if let (Some(text), true) = (&args.pixel, explained.attention_matrix.is_none() || view != View::Attention) {
+        let shown = "what a pixel attends to is shown by --view attention of the last layer, of a run with \
+                     model.attention = non-local";
+        return Err(UsageError(format!("--pixel {text}: {shown}")).into());
+    }
+    let choice = Choice {
+        view,
+        layer,
+        class: explained.cams[0].class,
+        pixel: pixel.unwrap_or_else(|| choice::middle(dataset)),
+        channels,
+    };
+    let shown = figures(&explanation, &choice, &dataset.classes);
+    say(format!("{origin}: {}", input.description))?;
+    say(prediction_line(&explanation, &input))?;
+    say(view.title(&explained.name, &class_name(&dataset.classes, choice.class)))?;
+    print(&shown, &explanation.image, args.drawing.images)?;
+    numbers::lines(&explanation, &choice, &shown, &dataset.classes).iter().try_for_each(say)?;
+    if let Some(folder) = &args.png {
+        let view = if view == View::Attention { "attention" } else { "map" };
+        let name = |figure: &Figure| tile::file_name(figure, view, &explained.name, &dataset.classes);
+        for path in write_images(folder, &shown, &explanation.image, args.scale, name)? {
+            say(format!("wrote {path}"))?;
+        }
+    }
+    if let Some(file) = &args.raw {
+        write_raw(file, origin, &explanation, &choice, &dataset.classes)?;
+        say(format!("wrote {}", file.display()))?;
+    }
+    Ok(0)
+}
+
+/// The image that is explained.
+struct Input {
+    /// What it is one of, or is made alike to.
+    dataset: DatasetInfo,
+    planes: Planes,
+    label: Option<usize>,
+    /// Where it is from, and what was done to it.
+    description: String,
+}
+
+impl Input {
+    /// The test image of that number, or the file of that name.
+    fn open(image: &str, config: &Config, run: &RunDir) -> Result<Self> {
+        if image.is_empty() || !image.bytes().all(|byte| byte.is_ascii_digit()) {
+            let dataset = replay(run)?.started.map_or_else(DatasetInfo::cifar10, |started| started.dataset);
+            let image_file::ImageFile { planes, description } = image_file::read(Path::new(image), &dataset)?;
+            return Ok(Self { dataset, planes, label: None, description: format!("{image}, {description}") });
+        }
+        let source = data::source::open(&config.data, config.run.seed)?;
+        let count = source.test.len();
+        let number = image.parse().ok().filter(|&number: &usize| number < count).ok_or_else(|| {
+            let last = count - 1;
+            UsageError(format!("--image {image}: {} has {count} test images, numbers 0 to {last}", source.name))
+        })?;
+        let DatasetInfo { width, height, .. } = *source.test.info;
+        Ok(Self {
+            planes: Planes { width, height, bytes: source.test.image(number).to_vec() },
+            label: Some(source.test.labels[number].into()),
+            description: format!("test image {number} of {count}, {}", source.name),
+            dataset: DatasetInfo::clone(&source.test.info),
+        })
+    }
+}
+
+/// Explains the image by one layer: all of its channels, and Grad-CAM for one class.
+fn compute(
+    network: &Network,
+    input: &Input,
+    layer: usize,
+    class: Class,
+    view: View,
+    most_active: usize,
+) -> Result<Explanation> {
+    let DatasetInfo { width, height, channels, .. } = input.dataset;
+    let mut one = Dataset::new(Arc::new(input.dataset.clone()));
+    one.push(0, &input.planes.bytes);
+    let x = Tensor::from_vec(evaluation_batch(&one, 0..1).images, (1, height, width, channels), &Device::Cpu)?;
+    let mut channels = vec![ChannelScope::default(); network.layers().len()];
+    channels[layer] = ChannelScope { first: usize::MAX, most_active };
+    let method = match view {
+        View::Evidence(method) => method,
+        View::Maps | View::ActiveMaps | View::Attention => Method::GradCam,
+    };
+    let classes = |_: usize, of_layer: usize, logits: &[f32]| match (class, input.label) {
+        _ if of_layer != layer => vec![],
+        (Class::Number(class), _) | (Class::True, Some(class)) => vec![class],
+        (Class::Predicted | Class::True, _) => vec![predicted(logits)],
+    };
+    let scope = Scope { channels, method, classes };
+    Ok(Explanation::compute(network, &x, vec![input.planes.clone()], &scope)?.remove(0))
+}
+
+fn prediction_line(explanation: &Explanation, input: &Input) -> String {
+    let classes = &input.dataset.classes;
+    let truth = input.label.map_or_else(|| "not known".into(), |label| class_name(classes, label));
+    let (predicted, percent) = (class_name(classes, explanation.predicted()), 100.0 * explanation.confidence());
+    format!("true class {truth}, predicted {predicted} with {percent:.1} %")
+}
+
+fn write_raw(
+    file: &Path,
+    origin: String,
+    explanation: &Explanation,
+    choice: &Choice,
+    classes: &[String],
+) -> Result<()> {
+    let of_map = |map: &Map| Tensor::from_slice(&map.values, (map.height(), map.width), &Device::Cpu);
+    let of_maps = |maps: &[Map]| Tensor::stack(&maps.iter().map(of_map).collect::<candle_core::Result<Vec<_>>>()?, 0);
+    let (layer, logits) = (&explanation.layers[choice.layer], &explanation.logits);
+    let (cam, planes) = (&layer.cams[0].map, &explanation.image);
+    let mut tensors = vec![
+        ("cam", of_map(&at_input(cam, planes.width, planes.height))?),
+        ("cam_layer", of_map(cam)?),
+        ("maps", of_maps(&layer.maps)?),
+        ("logits", Tensor::from_slice(logits, logits.len(), &Device::Cpu)?),
+    ];
+    if let Some(weights) = &layer.channel_attention {
+        tensors.push(("gates", Tensor::from_slice(weights, weights.len(), &Device::Cpu)?));
+    }
+    if let Some(map) = &layer.spatial_attention {
+        tensors.push(("places", of_map(map)?));
+    }
+    if let Some(rows) = &layer.attention_matrix {
+        tensors.push(("pairs", of_maps(rows)?));
+    }
+    let method = match choice.view {
+        View::Evidence(method) => method,
+        View::Maps | View::ActiveMaps | View::Attention => Method::GradCam,
+    };
+    let metadata = HashMap::from([
+        ("checkpoint".to_owned(), origin),
+        ("layer".to_owned(), layer.name.clone()),
+        ("class".to_owned(), class_name(classes, choice.class)),
+        ("method".to_owned(), method.name().to_owned()),
+    ]);
+    let bytes = safetensors::serialize(tensors, Some(metadata))?;
+    std::fs::write(file, bytes).with_context(|| format!("--raw: cannot write {}", file.display()))
+}
+
+/// The images, where there is a terminal, else their captions.
+fn print(figures: &[Figure], planes: &Planes, images: Images) -> Result<()> {
+    let all_captions = || figures.iter().map(|figure| figure.caption.as_str()).collect::<Vec<_>>().join("; ");
+    if !io::stdout().is_terminal() {
+        return say(all_captions());
+    }
+    let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| size.ws_col.max(1));
+    let detected = terminal_image::detect_in_shell(images)?;
+    if detected.is_second_best {
+        say(format!("images are drawn as {}: {}", detected.backend, detected.why))?;
+    }
+    match detected.backend {
+        ImageBackend::Cells(palette) => tile::lines(figures, planes, columns.into(), palette).iter().try_for_each(say),
+        ImageBackend::Protocol(protocol) => print_by(protocol, figures, planes, columns),
+        ImageBackend::Nothing => say(all_captions()),
+    }
+}
+
+/// Each under its caption, as large as with half blocks, by the terminal's own means.
+fn print_by(protocol: Protocol, figures: &[Figure], planes: &Planes, columns: u16) -> Result<()> {
+    /// Pixels for each of the image's: smooth enough, and little enough for a slow link.
+    const SCALE: u32 = 2;
+    let width = u16::try_from(planes.width).unwrap_or(u16::MAX).min(columns);
+    let cell = terminal_image::cell_size();
+    let size = Size::new(width, rows_of(planes, width, cell));
+    for row in figures.chunks(tile::beside(planes, columns.into())) {
+        say(tile::captions(row, width.into()))?;
+        let images: Vec<RgbImage> =
+            row.iter().map(|figure| figure.drawing.draw(planes, SCALE, ColourMode::Colours)).collect();
+        terminal_image::print_row(protocol, &images, size, tile::GAP as u16, cell).context("stdout")?;
+    }
+    Ok(())
+}
+
+/// As many as keep the image's shape, the nearest, in so many columns; with characters of this size in pixels, or of the
+/// usual shape.
+fn rows_of(planes: &Planes, columns: u16, cell: Option<Size>) -> u16 {
+    let Size { width, height } = cell.unwrap_or(Size::new(1, 2));
+    let rows = f64::from(columns) * f64::from(width) / f64::from(height) * planes.height as f64 / planes.width as f64;
+    (rows.round() as u16).max(1)
+}
+
+/// Returns the paths.
+fn write_images(
+    folder: &Path,
+    figures: &[Figure],
+    planes: &Planes,
+    scale: u32,
+    name: impl Fn(&Figure) -> String,
+) -> Result<Vec<String>> {
+    std::fs::create_dir_all(folder).with_context(|| format!("--png: cannot create the folder {}", folder.display()))?;
+    let write = |figure: &Figure| {
+        let path = folder.join(format!("{}.png", name(figure)));
+        let image = figure.drawing.draw(planes, scale, ColourMode::Colours);
+        image.save(&path).with_context(|| format!("--png: cannot write {}", path.display()))?;
+        Ok(path.display().to_string())
+    };
+    figures.iter().map(write).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_keeps_its_shape_whatever_shape_characters_have() {
+        let square = Planes { width: 32, height: 32, bytes: vec![0; 32 * 32] };
+        assert_eq!(rows_of(&square, 32, None), 16);
+        assert_eq!(rows_of(&square, 32, Some(Size::new(8, 16))), 16);
+        assert_eq!(rows_of(&square, 32, Some(Size::new(8, 19))), 13);
+        assert_eq!(rows_of(&square, 1, Some(Size::new(8, 30))), 1);
+        let wide = Planes { width: 32, height: 16, bytes: vec![0; 32 * 16] };
+        assert_eq!(rows_of(&wide, 32, None), 8);
+    }
+}

@@ -1,0 +1,201 @@
+//! The gradients of logits by the outputs of the convolutions, as explanations of a decision need them.
+//!
+//! In evaluation mode images do not touch each other, so gradients of many logits, of one image or of several, are computed
+//! together, a row each. The forward trace of an image is computed once, however many of its logits are differentiated.
+
+use candle_core::{DType, Device, Result, Tensor, Var, bail};
+
+use super::cnn::{Block, Cnn, Head};
+use super::trace::ForwardTrace;
+use crate::config::Pool;
+use crate::ops;
+
+/// Gradients of logits, at the output of a layer's block.
+pub struct LogitGradients<'a> {
+    cnn: &'a Cnn,
+    trace: &'a ForwardTrace,
+    layer: usize,
+    /// Of each row.
+    images: Vec<usize>,
+    /// By the output of the layer's block, (rows, H / 2, W / 2, C).
+    gradients: Tensor,
+}
+
+impl Cnn {
+    pub(super) fn logit_gradients<'a>(
+        &'a self,
+        trace: &'a ForwardTrace,
+        rows: &[(usize, usize)],
+    ) -> Result<LogitGradients<'a>> {
+        let (images, classes) = trace.logits.dims2()?;
+        if let Some((image, class)) = rows.iter().find(|&&(image, class)| image >= images || class >= classes) {
+            bail!("the logit of class {class} of {classes}, of image {image} of {images}")
+        }
+        let (images, classes): (Vec<usize>, Vec<usize>) = rows.iter().copied().unzip();
+        let hidden = select(&trace.hidden, &images)?;
+        let (_, height, width, _) = trace.features.dims4()?;
+        let gradients = self.head.features_gradient(&hidden, &classes, height, width)?;
+        Ok(LogitGradients { cnn: self, trace, layer: self.blocks.len() - 1, images, gradients })
+    }
+}
+
+impl Head {
+    /// The gradients of a logit of each row by the last feature map, (rows, H, W, C), where `hidden` (rows, hidden) is the
+    /// hidden layer.
+    pub fn features_gradient(&self, hidden: &Tensor, classes: &[usize], height: usize, width: usize) -> Result<Tensor> {
+        let weights = select(&self.fc2.weight.detach(), classes)?;
+        // ReLU's gradient at 0 is 0.
+        let by_hidden = weights.mul(&hidden.gt(0.0)?.to_dtype(hidden.dtype())?)?;
+        let by_vectors = by_hidden.matmul(&self.fc1.weight.detach())?;
+        match self.pool {
+            Pool::Flatten => ops::unflatten_planes(&by_vectors, height, width),
+            Pool::Average => ops::global_average_gradient(&by_vectors, height, width),
+        }
+    }
+}
+
+impl LogitGradients<'_> {
+    /// The index of the layer.
+    pub fn layer(&self) -> usize {
+        self.layer
+    }
+
+    /// `f` of the layer's output for each row's image, (H, W, C), and of the row's gradient by it.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    pub fn map_rows<T: Send>(&self, f: impl Fn(&[f32], &[f32]) -> T + Sync) -> Result<Vec<T>> {
+        let output = self.trace.output(self.layer);
+        let image_len = output.elem_count() / output.dim(0)?;
+        ops::with_elements(&output.to_device(&Device::Cpu)?, |outputs: &[f32]| {
+            let f = |row: usize, gradient: &[f32]| f(&outputs[self.images[row] * image_len..][..image_len], gradient);
+            if let Some(kernel) = &self.trace.layers[self.layer].kernel {
+                return kernel.gradients(&self.images, &self.gradients, f);
+            }
+            let by_output = self.block().gradient_by_candle(&select(output, &self.images)?, &self.gradients)?;
+            let rows: Vec<Vec<f32>> = by_output.flatten_from(1)?.to_dtype(DType::F32)?.to_vec2()?;
+            Ok(rows.iter().enumerate().map(|(row, gradient)| f(row, gradient)).collect())
+        })
+    }
+
+    /// The gradients of some of the rows at the layer before; none at the first.
+    ///
+    /// # Errors
+    /// There is no such row.
+    pub fn before(&self, rows: &[usize]) -> Result<Option<Self>> {
+        let Some(layer) = self.layer.checked_sub(1) else { return Ok(None) };
+        let Some(images) = rows.iter().map(|&row| self.images.get(row).copied()).collect::<Option<Vec<_>>>() else {
+            bail!("rows {rows:?} of {}", self.images.len())
+        };
+        let output = self.trace.output(self.layer);
+        let some = Self { gradients: select(&self.gradients, rows)?, images, ..*self };
+        let gradients = some.map_rows(|_, gradient| gradient.to_vec())?.concat();
+        let shape = [&[rows.len()], &output.dims()[1..]].concat();
+        let by_convolved = Tensor::from_vec(gradients, shape, output.device())?;
+        Ok(Some(Self { layer, gradients: self.block().input_gradient(&by_convolved)?, ..some }))
+    }
+
+    fn block(&self) -> &Block {
+        &self.cnn.blocks[self.layer]
+    }
+}
+
+impl Block {
+    /// From gradients by the convolution's output (N, H, W, C) to those by its input (N, H, W, inputs).
+    fn input_gradient(&self, gradients: &Tensor) -> Result<Tensor> {
+        ops::conv2d_input_gradient(gradients, &self.conv_weight.detach(), self.padding()?)
+    }
+
+    /// From gradients (N, H / 2, W / 2, C) by the block's output to those by its convolution's output, which is `convolved`.
+    fn gradient_by_candle(&self, convolved: &Tensor, gradients: &Tensor) -> Result<Tensor> {
+        let convolved = Var::from_tensor(convolved)?;
+        let product = self.finish(&convolved)?.mul(gradients)?.sum_all()?;
+        match product.backward()?.remove(&convolved) {
+            Some(gradient) => gradient.contiguous(),
+            None => bail!("no gradient reaches the convolution"),
+        }
+    }
+}
+
+fn select(from: &Tensor, positions: &[usize]) -> Result<Tensor> {
+    let positions: Vec<u32> = positions.iter().map(|&position| position as u32).collect();
+    from.index_select(&Tensor::new(positions.as_slice(), from.device())?, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{AttentionKind, ModelConfig};
+    use crate::data::DatasetInfo;
+    use crate::model::testing::{images, trained, with_attention};
+
+    fn study(attention: AttentionKind) -> (Cnn, DatasetInfo) {
+        let config = ModelConfig { channels: vec![16, 16, 32], hidden: 24, attention, ..ModelConfig::default() };
+        (trained(&config, &DatasetInfo::cifar10()), DatasetInfo::cifar10())
+    }
+
+    /// The logits (N, classes) from the output of a convolution (N, H, W, C), by operations that candle differentiates.
+    fn logits_from(cnn: &Cnn, layer: usize, output: &Tensor) -> Result<Tensor> {
+        let (through, after) = cnn.blocks[layer..].split_first().expect("every layer has its block");
+        let x = through.finish(output)?;
+        let x = after.iter().try_fold(x, |x, block| block.finish(&block.convolve(&x)?))?;
+        cnn.head.fc2.forward(&cnn.head.hidden(&x)?)
+    }
+
+    #[test]
+    fn gradients_are_candles_for_each_layer() -> Result<()> {
+        let rows = [(1, 2), (0, 1), (1, 0)];
+        for (config, dataset) in with_attention(false) {
+            let cnn = trained(&config, &dataset);
+            let trace = cnn.trace(&images(1, 2, &dataset))?;
+            let mut gradients = Some(cnn.logit_gradients(&trace, &rows)?);
+            let mut layers = vec![];
+            while let Some(of_layer) = gradients {
+                let layer = of_layer.layer();
+                let output = trace.output(layer);
+                let ours = of_layer.map_rows(|output, gradient| (output.to_vec(), gradient.to_vec()))?;
+                for ((image, class), (its_output, ours)) in rows.iter().zip(ours) {
+                    let of_image = Var::from_tensor(&output.narrow(0, *image, 1)?)?;
+                    assert_eq!(its_output, of_image.flatten_all()?.to_vec1::<f32>()?);
+                    let logit = logits_from(&cnn, layer, &of_image)?.get(0)?.get(*class)?;
+                    let expected = logit.backward()?.remove(&of_image).expect("a gradient");
+                    let expected = expected.flatten_all()?.to_vec1::<f32>()?;
+                    let greatest = expected.iter().fold(0f32, |greatest, value| greatest.max(value.abs()));
+                    let error = ours.iter().zip(&expected).fold(0f32, |error, (a, b)| error.max((a - b).abs()));
+                    assert!(
+                        greatest > 0.0 && error <= 1e-4 * greatest,
+                        "{config:?}, layer {layer}: {error:e} of {greatest:e}"
+                    );
+                }
+                layers.push(layer);
+                gradients = of_layer.before(&[0, 1, 2])?;
+            }
+            assert!(layers.into_iter().rev().eq(0..config.channels.len()));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn some_rows_go_on_without_the_others() -> Result<()> {
+        let (cnn, dataset) = study(AttentionKind::Se);
+        let trace = cnn.trace(&images(1, 2, &dataset))?;
+        let gradients = |at: &LogitGradients| at.map_rows(|_, gradient| gradient.to_vec());
+        let all = cnn.logit_gradients(&trace, &[(0, 1), (1, 2), (1, 3)])?;
+        let some = all.before(&[2, 0])?.expect("a layer before");
+        let all = all.before(&[0, 1, 2])?.expect("a layer before");
+        let (some, all) = (gradients(&some)?, gradients(&all)?);
+        assert_eq!((&some[0], &some[1]), (&all[2], &all[0]));
+        Ok(())
+    }
+
+    #[test]
+    fn an_unknown_image_class_or_row_is_refused() -> Result<()> {
+        let (cnn, dataset) = study(AttentionKind::None);
+        let trace = cnn.trace(&images(1, 2, &dataset))?;
+        let refused = |rows: &[(usize, usize)]| cnn.logit_gradients(&trace, rows).err().map(|e| e.to_string());
+        assert!(refused(&[(0, 1), (1, 10)]).is_some_and(|error| error.contains("class 10 of 10")));
+        assert!(refused(&[(2, 0)]).is_some_and(|error| error.contains("image 2 of 2")));
+        assert!(cnn.logit_gradients(&trace, &[(0, 1)])?.before(&[1]).is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! Networks and images for tests.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{Cnn, Mode, Network, NetworkShape};
+use crate::config::{AttentionKind, ModelConfig, Pool};
+use crate::data::DatasetInfo;
+use crate::ops::gradient_check::normal;
+
+/// A data set of so many classes, with square images.
+pub fn dataset(side: usize, channels: usize, classes: usize) -> DatasetInfo {
+    DatasetInfo {
+        name: "test".into(),
+        channels,
+        height: side,
+        width: side,
+        classes: (0..classes).map(|class| class.to_string()).collect(),
+        mean: vec![0.5; channels],
+        std: vec![0.25; channels],
+    }
+}
+
+/// Small networks of 1 to 5 blocks, on images of several sizes, with either pool.
+pub fn architectures() -> Vec<(ModelConfig, DatasetInfo)> {
+    let network = |channels: &[usize], pool, dataset| {
+        (ModelConfig { channels: channels.to_vec(), hidden: 12, pool, ..ModelConfig::default() }, dataset)
+    };
+    vec![
+        network(&[17], Pool::Average, dataset(16, 3, 4)),
+        network(&[16, 18], Pool::Flatten, dataset(28, 1, 47)),
+        network(&[16, 16, 32], Pool::Flatten, DatasetInfo::cifar10()),
+        network(&[16, 16, 17], Pool::Average, dataset(28, 1, 47)),
+        network(&[16, 16, 16, 18], Pool::Flatten, dataset(28, 1, 47)),
+        network(&[16, 16, 16, 16, 17], Pool::Average, dataset(96, 3, 3)),
+    ]
+}
+
+/// Those architectures with each kind of attention: all kinds where `all`, or for the study's three blocks.
+pub fn with_attention(all: bool) -> impl Iterator<Item = (ModelConfig, DatasetInfo)> {
+    architectures().into_iter().flat_map(move |(config, dataset)| {
+        let of_study = dataset == DatasetInfo::cifar10();
+        let kinds = AttentionKind::ALL
+            .into_iter()
+            .filter(move |&kind| all || of_study || matches!(kind, AttentionKind::None | AttentionKind::NonLocal));
+        kinds.map(move |attention| (ModelConfig { attention, ..config.clone() }, dataset.clone()))
+    })
+}
+
+/// Standard normal images (N, H, W, C).
+pub fn images(seed: u64, count: usize, dataset: &DatasetInfo) -> Tensor {
+    let x = normal(seed, &[count, dataset.height, dataset.width, dataset.channels]);
+    x.to_dtype(DType::F32).expect("f32")
+}
+
+/// As [`Network::new`].
+pub fn cnn(config: &ModelConfig, dataset: &DatasetInfo, seed: u64) -> Cnn {
+    let shape = NetworkShape::new(config, dataset).expect("a network that can be");
+    Cnn::new(shape, config, seed, &Device::Cpu).expect("a network")
+}
+
+/// After one forward pass in training, so that its running statistics are not those that it began with, and with numbers in
+/// place of zeros that would hide what non-local attention does.
+pub fn trained(config: &ModelConfig, dataset: &DatasetInfo) -> Cnn {
+    let cnn = cnn(config, dataset, 3);
+    cnn.forward(&images(7, 6, dataset), Mode::Train { seed: 0, step: 1 }).expect("a training pass");
+    for (name, parameter) in cnn.weights().parameters.iter().filter(|(name, _)| name.contains(".W.")) {
+        let value = normal(name.len() as u64, parameter.dims()).to_dtype(DType::F32).expect("f32");
+        parameter.set(&(value * 0.1).expect("f32")).expect("of the same shape");
+    }
+    cnn
+}
+
+/// A tiny network of the study's shape.
+pub fn tiny(seed: u64) -> Network {
+    let config = ModelConfig { channels: vec![2, 3, 4], hidden: 5, ..ModelConfig::default() };
+    Network::new(&config, &DatasetInfo::cifar10(), seed, &Device::Cpu).expect("a network")
+}

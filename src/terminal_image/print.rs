@@ -1,0 +1,101 @@
+//! Single images by a terminal's protocol.
+
+use std::io::{self, Write, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use image::{DynamicImage, RgbImage};
+use ratatui::crossterm::cursor::{MoveDown, MoveUp};
+use ratatui::crossterm::execute;
+use ratatui::layout::Size;
+use viuer::ViuError;
+
+use super::backend::Protocol;
+use super::sixel;
+
+/// Images may be on the screen. Those of kitty's protocol stay there until they are deleted; Konsole keeps those of any
+/// protocol, whatever is written over them, and deletes them likewise.
+static DRAWN: AtomicBool = AtomicBool::new(false);
+
+/// Where the upper left corner of an image goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Corner {
+    OfScreen {
+        x: u16,
+        y: u16,
+    },
+    /// In the line of the cursor.
+    InLine {
+        x: u16,
+    },
+}
+
+/// Draws images of `size` cells beside each other, `gap` columns apart, from the line of the cursor on, and leaves the
+/// cursor under them.
+///
+/// # Errors
+/// The terminal is gone, or viuer cannot draw.
+pub fn print_row(protocol: Protocol, images: &[RgbImage], size: Size, gap: u16, cell: Option<Size>) -> io::Result<()> {
+    let mut out = stdout().lock();
+    // Room first: what scrolls while an image is drawn takes the cursor's place with it.
+    for _ in 0..size.height {
+        writeln!(out)?;
+    }
+    execute!(out, MoveUp(size.height))?;
+    drop(out);
+    for (image, number) in images.iter().zip(0..) {
+        let corner = Corner::InLine { x: number * (size.width + gap) };
+        print(protocol, image, size, corner, cell).map_err(io::Error::other)?;
+    }
+    execute!(stdout(), MoveDown(size.height))
+}
+
+/// Draws one image of `size` cells.
+///
+/// # Errors
+/// The terminal is gone, or viuer cannot draw.
+pub fn print(
+    protocol: Protocol,
+    image: &RgbImage,
+    size: Size,
+    corner: Corner,
+    cell: Option<Size>,
+) -> Result<(), ViuError> {
+    DRAWN.store(true, Ordering::SeqCst);
+    let (image, width, height) = match protocol {
+        Protocol::Sixel => sixel::prepare(image, size, cell),
+        Protocol::Kitty | Protocol::Iterm2 => (image.clone(), size.width.into(), size.height.into()),
+    };
+    let (absolute_offset, x, y) = match corner {
+        Corner::OfScreen { x, y } => (true, x, y as i16),
+        Corner::InLine { x } => (false, x, 0),
+    };
+    let config = viuer::Config {
+        transparent: true,
+        absolute_offset,
+        x,
+        y,
+        restore_cursor: true,
+        width: Some(width),
+        height: Some(height),
+        use_kitty: protocol == Protocol::Kitty,
+        use_iterm: protocol == Protocol::Iterm2,
+        use_sixel: protocol == Protocol::Sixel,
+        ..viuer::Config::default()
+    };
+    viuer::print(&DynamicImage::ImageRgb8(image), &config).map(|_| ())
+}
+
+/// Deletes the images that would outlive the dashboard.
+///
+/// # Errors
+/// The terminal is gone.
+pub fn forget() -> io::Result<()> {
+    if DRAWN.swap(false, Ordering::SeqCst) {
+        // All that are visible, with their data, and without a reply. A terminal that does not know this ignores it, as it
+        // did the question.
+        let mut out = stdout().lock();
+        out.write_all(b"\x1b_Ga=d,d=A,q=2\x1b\\")?;
+        out.flush()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! The dashboard's state, and how news from outside change it. No clock, no terminal, no input or output.
+
+mod message;
+pub mod notices;
+mod pending;
+pub mod screens;
+
+use std::collections::HashMap;
+
+use jiff::tz::TimeZone;
+use ratatui::layout::Size;
+
+pub use self::message::Message;
+pub use self::pending::{PauseIntent, Pending};
+use self::screens::{Screen, Screens};
+use super::inspector::{Inspector, Loaded, Moment, ProbeKey, Subject};
+use super::layout::{PanelName, Scroll};
+use super::theme::Theme;
+use crate::run::event::{Command, EpochDone, Event, Record, Severity};
+use crate::run::lock::Liveness;
+use crate::run::state::{Phase, Probe, RunState};
+use crate::terminal_image::ImageBackend;
+use crate::terminal_image::cells::Palette;
+
+/// What the dashboard knows (`run`, from the log alone) and what it shows of it (`ui`).
+#[derive(Debug)]
+pub struct App {
+    pub name: String,
+    pub run: RunState,
+    /// `None` until it was looked at.
+    pub liveness: Option<Liveness>,
+    /// What is wrong with the log, if anything is.
+    pub log_fault: Option<String>,
+    /// The present, in milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    pub ui: Ui,
+}
+
+#[derive(Debug)]
+pub struct Ui {
+    pub size: Size,
+    /// Of a character, in pixels, where the terminal tells.
+    pub cell: Option<Size>,
+    /// How images are drawn.
+    pub backend: ImageBackend,
+    pub screens: Screens,
+    pub inspector: Inspector,
+    /// What was looked at before a mistake was.
+    pub before_mistake: Option<(Subject, Moment)>,
+    pub focus: PanelName,
+    /// Of panels that were scrolled.
+    pub scrolls: HashMap<PanelName, Scroll>,
+    pub bars: Bars,
+    /// The first line of the alarms that is in view.
+    pub first_alarm_line: usize,
+    pub pending: Pending,
+    /// Such as the answer to a command; the next key takes it away.
+    pub message: Option<Message>,
+    pub theme: Theme,
+    pub zone: TimeZone,
+    /// The log was read to its end once.
+    pub caught_up: bool,
+    /// What happened since, and calls for attention.
+    pub news: Vec<String>,
+}
+
+/// What the panel above the charts shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bars {
+    #[default]
+    BatchLoss,
+    GradientNorm,
+}
+
+/// What comes in from outside, keys aside.
+#[derive(Debug)]
+pub enum Update {
+    Records(Vec<Record>),
+    /// Everything that was in the log when this was seen has been given.
+    Liveness(Liveness),
+    LogFault(String),
+    Answered {
+        command: Command,
+        /// What was done, or why not.
+        answer: Result<String, String>,
+    },
+    Resized(Size),
+    /// A probe that was wanted.
+    Probe(Loaded),
+}
+
+impl App {
+    pub fn new(name: impl Into<String>, size: Size, theme: Theme, zone: TimeZone) -> Self {
+        Self {
+            name: name.into(),
+            run: RunState::default(),
+            liveness: None,
+            log_fault: None,
+            now_ms: 0,
+            ui: Ui {
+                size,
+                cell: None,
+                backend: ImageBackend::Cells(if theme == Theme::Plain { Palette::Shades } else { Palette::TrueColour }),
+                screens: Screens::default(),
+                inspector: Inspector::default(),
+                before_mistake: None,
+                focus: PanelName::EPOCHS,
+                scrolls: HashMap::new(),
+                bars: Bars::default(),
+                first_alarm_line: 0,
+                pending: Pending::default(),
+                message: None,
+                theme,
+                zone,
+                caught_up: false,
+                news: Vec::new(),
+            },
+        }
+    }
+
+    /// The trainer ended without an end in the log.
+    pub fn trainer_died(&self) -> bool {
+        self.liveness == Some(Liveness::Dead) && !matches!(self.run.phase, Phase::Ended(_))
+    }
+
+    /// The present for a live trainer, else the time of its last event.
+    pub fn trainer_now_ms(&self) -> u64 {
+        if self.trainer_died() { self.run.last_activity_ms } else { self.now_ms }
+    }
+
+    /// Durations on the screen grow by themselves.
+    pub fn clock_runs(&self) -> bool {
+        self.run.started.is_some() && self.run.phase.is_active() && !self.trainer_died()
+    }
+
+    pub fn scroll(&self, panel: PanelName) -> Scroll {
+        self.ui.scrolls.get(&panel).copied().unwrap_or_default()
+    }
+
+    /// An epoch is under way that is not in the table yet.
+    pub fn has_open_epoch(&self) -> bool {
+        self.run.open_epoch.epoch > self.run.epochs.last().map_or(0, |epoch| epoch.epoch)
+    }
+
+    /// The run has diverged, and waits to be told how to go on.
+    pub fn awaits_recovery(&self) -> bool {
+        self.run.phase == Phase::Paused && self.run.divergence.is_some() && !self.trainer_died()
+    }
+
+    pub fn draw_images_by(&mut self, backend: ImageBackend) {
+        self.ui.backend = backend;
+        if let ImageBackend::Cells(palette) = backend {
+            self.ui.inspector.set_colour_mode(palette.colour_mode());
+        }
+    }
+
+    pub fn update(&mut self, update: Update) {
+        match update {
+            Update::Records(records) => {
+                for record in &records {
+                    self.run.apply(record);
+                    // A later record may overtake this fact.
+                    self.settle();
+                    self.ui.news.extend(news(&record.event).filter(|_| self.ui.caught_up));
+                }
+            }
+            Update::Liveness(liveness) => {
+                self.ui.caught_up = true;
+                self.liveness = Some(liveness);
+            }
+            Update::LogFault(text) => self.log_fault = Some(text),
+            Update::Answered { command, answer } => self.take_answer(command, answer),
+            Update::Resized(size) => self.ui.size = size,
+            Update::Probe(loaded) => self.ui.inspector.load(loaded),
+        }
+        self.settle();
+    }
+
+    /// What calls for attention and was not told yet.
+    pub fn take_news(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.ui.news)
+    }
+
+    /// Forgets intents that have become facts, or never can.
+    fn settle(&mut self) {
+        if matches!(self.run.phase, Phase::Ended(_)) || self.liveness == Some(Liveness::Dead) {
+            self.ui.pending = Pending::default();
+            if self.ui.screens.top() == Screen::ConfirmStop {
+                self.ui.dismiss();
+            }
+        }
+        self.ui.pending.settle(&self.run);
+    }
+
+    fn take_answer(&mut self, command: Command, answer: Result<String, String>) {
+        self.ui.pending.answered(command, answer.is_err());
+        if let Err(text) = answer {
+            let what = match command {
+                Command::Pause => "pause",
+                Command::Resume => "resume",
+                Command::Checkpoint => "checkpoint",
+                Command::Probe => "probe",
+                Command::Rollback => "roll back",
+                Command::SkipBatch => "skip the batch",
+                Command::Stop => "stop",
+                Command::SetLearningRate { .. } => "learning rate",
+            };
+            self.ui.message = Some(Message::alarm(format!("{what}: {text}")));
+        }
+    }
+
+    /// The probe that should be loaded next, if it is not already: the one that is looked at, or for mistakes the last one
+    /// that knows any.
+    pub fn wanted_probe(&self) -> Option<ProbeKey> {
+        let inspector = &self.ui.inspector;
+        let up_to = self.inspected_probe()?;
+        let looks_at_mistakes =
+            self.ui.screens.page() == Screen::Mistakes || matches!(inspector.subject, Subject::Mistake(_));
+        let up_to = &self.run.probes[..=up_to];
+        let wanted = if looks_at_mistakes { self.last_with_mistakes(up_to) } else { up_to.last() }?;
+        let key = ProbeKey { file: wanted.saved.file.clone(), time_ms: wanted.time_ms };
+        (inspector.loaded().is_none_or(|loaded| loaded.key != key)).then_some(key)
+    }
+
+    /// The last of these that follows an evaluation.
+    pub fn last_with_mistakes<'a>(&self, probes: &'a [Probe]) -> Option<&'a Probe> {
+        let evaluated = |step: u64| self.run.epochs.iter().any(|epoch| epoch.step == step);
+        probes.iter().rev().find(|probe| evaluated(probe.saved.step))
+    }
+
+    /// The number of the probe that is looked at.
+    pub fn inspected_probe(&self) -> Option<usize> {
+        self.ui.inspector.wanted(self.run.probes.iter().map(|probe| probe.saved.step))
+    }
+
+    /// The epoch that is looked at.
+    pub fn inspected_epoch(&self) -> Option<&EpochDone> {
+        let number = self.ui.inspector.wanted(self.run.epochs.iter().map(|epoch| epoch.step))?;
+        self.run.epochs.get(number)
+    }
+}
+
+/// What of an event is worth calling somebody for.
+fn news(event: &Event) -> Option<String> {
+    match event {
+        Event::AlarmRaised { kind, message, .. } if kind.severity() == Severity::Alarm => {
+            Some(format!("{}: {message}", kind.name()))
+        }
+        Event::RunEnded { step, outcome, message } => {
+            Some(format!("{} at step {step}: {message}", Phase::Ended(*outcome)))
+        }
+        _ => None,
+    }
+}
+
+impl Ui {
+    /// Shows a page: over what is in view, or back to it where it lies under that.
+    pub fn show(&mut self, page: Screen) {
+        if !self.screens.has_below(page) {
+            return self.screens.open(page);
+        }
+        while self.screens.top() != page {
+            self.dismiss();
+        }
+    }
+
+    pub fn dismiss(&mut self) {
+        if self.screens.close() == Screen::Inspector {
+            let inspector = &mut self.inspector;
+            let (subject, moment) = self.before_mistake.take().unwrap_or((inspector.subject, inspector.moment));
+            inspector.moment = moment;
+            inspector.look_at(subject, inspector.view);
+        }
+    }
+}

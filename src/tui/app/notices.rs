@@ -1,0 +1,72 @@
+//! What nobody must miss: notices under the header, and the list of alarms.
+
+use super::App;
+use super::message::Message;
+use super::screens::Screen;
+use crate::run::lock::Liveness;
+use crate::run::state::{Alarm, Phase};
+use crate::tui::keys::{self, Action};
+
+/// More would leave the smallest screen no room for its charts.
+const MOST_NOTICE_LINES: usize = 3;
+/// Columns beside a notice.
+const NOTICE_MARGIN: usize = 4;
+
+/// A line of the list of alarms.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AlarmLine<'a> {
+    Heading(&'a Alarm),
+    Message(String),
+}
+
+impl App {
+    /// Lines under the header of a screen that is `width` wide.
+    pub fn notices(&self, width: u16) -> Vec<Message> {
+        let mut notices = Vec::new();
+        notices.extend(self.log_fault.clone().map(Message::alarm));
+        if let Some(divergence) = self.run.divergence.as_ref().filter(|_| self.awaits_recovery()) {
+            let recoveries = keys::bindings(Screen::Diverged)
+                .chain(keys::bindings(Screen::Dashboard).filter(|key| key.action == Action::Open(Screen::ConfirmStop)))
+                .map(|binding| format!("{} {}", binding.keys[0], binding.label));
+            notices.push(Message::alarm(divergence));
+            notices.push(Message::alarm(recoveries.collect::<Vec<_>>().join(" · ")));
+        }
+        if self.trainer_died() {
+            notices.push(Message::alarm(self.gone_message("the trainer is gone")));
+        } else if let Some(Liveness::Elsewhere { host }) = &self.liveness
+            && !matches!(self.run.phase, Phase::Ended(_))
+        {
+            notices.push(Message::info(format!("the trainer is on {host}: to steer it, attach there")));
+        }
+        notices.extend(self.run.started.as_ref().and_then(|started| started.notice.clone()).map(Message::info));
+        let width = usize::from(width).saturating_sub(NOTICE_MARGIN);
+        let lines = notices.iter().flat_map(|notice| {
+            let severity = notice.severity;
+            textwrap::wrap(&notice.text, width).into_iter().map(move |text| Message { severity, text: text.into() })
+        });
+        lines.take(MOST_NOTICE_LINES).collect()
+    }
+
+    /// Why no trainer takes a command, if none does.
+    pub fn refusal(&self) -> Option<Message> {
+        let why = match self.run.phase {
+            Phase::Ended(_) => "the run has ended",
+            _ if self.trainer_died() => "the trainer is gone",
+            _ => return None,
+        };
+        Some(Message::info(self.gone_message(why)))
+    }
+
+    fn gone_message(&self, why: &str) -> String {
+        format!("{why}; to go on: taper resume {}", self.name)
+    }
+
+    /// The alarms, the newest first, in lines of at most `width` columns: a heading for each, and its message.
+    pub fn alarm_lines(&self, width: u16) -> Vec<AlarmLine<'_>> {
+        let lines = self.run.alarms.iter().rev().flat_map(|alarm| {
+            let message = textwrap::wrap(&alarm.message, usize::from(width)).into_iter();
+            std::iter::once(AlarmLine::Heading(alarm)).chain(message.map(|line| AlarmLine::Message(line.into())))
+        });
+        lines.collect()
+    }
+}

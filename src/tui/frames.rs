@@ -1,0 +1,36 @@
+//! How often the screen is drawn.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// When to draw next, if at all.
+pub struct Frames {
+    last: Instant,
+    next: Option<Instant>,
+}
+
+impl Frames {
+    pub fn due_in(delay: Duration) -> Self {
+        let now = Instant::now();
+        Self { last: now, next: Some(now + delay) }
+    }
+
+    /// Something changed: draw, `interval` after the last frame at the earliest.
+    pub fn request(&mut self, interval: Duration) {
+        let due = self.last + interval;
+        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+    }
+
+    pub fn drawn(&mut self) {
+        self.last = Instant::now();
+        self.next = None;
+    }
+
+    pub async fn wait(&self) {
+        match self.next {
+            Some(next) => tokio::time::sleep_until(next).await,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The focus, and scrolling in panels and in the list of alarms.
+
+use ratatui::layout::Rect;
+
+use crate::tui::app::App;
+use crate::tui::layout::Direction;
+use crate::tui::view::alarms::list_area;
+use crate::tui::view::panels::{self, PANELS};
+
+impl App {
+    pub(super) fn move_focus(&mut self, by: isize) {
+        let Some(areas) = panels::areas(self, self.screen_area()) else { return };
+        let shown: Vec<_> = PANELS
+            .iter()
+            .zip(0..)
+            .filter(|(panel, number)| panel.scrolling.is_some() && !areas.panel(*number).is_empty())
+            .map(|(panel, _)| panel.name)
+            .collect();
+        let present = shown.iter().position(|&panel| panel == self.ui.focus).unwrap_or(0);
+        let next = (present as isize + by).rem_euclid(shown.len() as isize);
+        self.ui.focus = shown[next as usize];
+    }
+
+    pub(super) fn scroll_alarms(&mut self, direction: Direction) {
+        let list = list_area(self.screen_area());
+        let page = usize::from(list.height);
+        let last_start = self.alarm_lines(list.width).len().saturating_sub(page);
+        let first = self.ui.first_alarm_line.min(last_start);
+        let moved = match direction {
+            Direction::Up => first.saturating_sub(1),
+            Direction::Down => first + 1,
+            Direction::PageUp => first.saturating_sub(page),
+            Direction::PageDown => first + page,
+            Direction::Start => 0,
+            Direction::Latest => last_start,
+            Direction::Left | Direction::Right => first,
+        };
+        self.ui.first_alarm_line = moved.min(last_start);
+    }
+
+    pub(super) fn scroll_panel(&mut self, direction: Direction) {
+        let Some(areas) = panels::areas(self, self.screen_area()) else { return };
+        let focused = PANELS.iter().zip(0..).find(|(panel, _)| panel.name == self.ui.focus);
+        let Some((panel, number)) = focused else { return };
+        let Some(scrolling) = &panel.scrolling else { return };
+        let page = (scrolling.page)(&areas, areas.panel(number));
+        let across = scrolling.across;
+        let page_step = page.max(1) as isize;
+        let by = match direction {
+            Direction::Up if !across => -1,
+            Direction::Down if !across => 1,
+            Direction::Left if across => -(page_step / 4).max(1),
+            Direction::Right if across => (page_step / 4).max(1),
+            Direction::PageUp => -page_step,
+            Direction::PageDown => page_step,
+            Direction::Start => isize::MIN,
+            Direction::Latest => isize::MAX,
+            Direction::Up | Direction::Down | Direction::Left | Direction::Right => return,
+        };
+        let moved = self.scroll(panel.name).moved(by, (scrolling.len)(self), page);
+        self.ui.scrolls.insert(panel.name, moved);
+    }
+
+    pub(super) fn screen_area(&self) -> Rect {
+        Rect::new(0, 0, self.ui.size.width, self.ui.size.height)
+    }
+}

@@ -1,0 +1,97 @@
+//! Whatever may block has a thread: talking to the trainer, reading probes, following the log.
+
+use std::path::Path;
+use std::sync::{Arc, mpsc as std_mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::app::Update;
+use super::inspector::{Loaded, ProbeKey};
+use crate::run::dir::RunDir;
+use crate::run::event::Command;
+use crate::run::lock::Liveness;
+use crate::run::log::{FollowError, Follower};
+use crate::run::probe::Probe;
+use crate::run::socket::{Reply, send};
+
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
+const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Of the log at a time: some milliseconds' work.
+const FOLLOW_BYTES: usize = 256 * 1024;
+
+/// The thread that talks to the trainer, one command after the other.
+pub fn send_commands(commands: std_mpsc::Receiver<Command>, run: &RunDir, updates: mpsc::Sender<Update>) {
+    while let Ok(command) = commands.recv() {
+        let mut command = command;
+        let mut waiting: Vec<Command> = commands.try_iter().collect();
+        waiting.reverse();
+        loop {
+            let next = waiting.pop();
+            // Of several presses of `+` while the trainer was busy, only the sum counts.
+            let superseded = matches!(command, Command::SetLearningRate { .. })
+                && matches!(next, Some(Command::SetLearningRate { .. }));
+            if !superseded {
+                let answer = match send(run, command) {
+                    Ok(Reply::Done { message }) => Ok(message),
+                    Ok(Reply::Error { message }) => Err(message),
+                    Err(error) => Err(error.to_string()),
+                };
+                // Fails when the dashboard was left meanwhile: the commands that it gave are sent all the same.
+                let _ = updates.blocking_send(Update::Answered { command, answer });
+            }
+            match next {
+                Some(next) => command = next,
+                None => break,
+            }
+        }
+    }
+}
+
+/// The thread that reads probes: of several that were wanted meanwhile, the last.
+pub fn read_probes(wanted: std_mpsc::Receiver<ProbeKey>, folder: &Path, updates: mpsc::Sender<Update>) {
+    while let Ok(first) = wanted.recv() {
+        let key = wanted.try_iter().last().unwrap_or(first);
+        let path = folder.join(&key.file);
+        let probe = std::fs::read(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| Probe::from_bytes(&bytes).map_err(|error| error.to_string()))
+            .map(Arc::new)
+            .map_err(|error| format!("{}: {error}", path.display()));
+        if updates.blocking_send(Update::Probe(Loaded { key, probe })).is_err() {
+            return;
+        }
+    }
+}
+
+/// The thread that follows the log and looks whether the trainer lives.
+pub fn watch(run: &RunDir, liveness: fn(&RunDir) -> Liveness, updates: mpsc::Sender<Update>) {
+    let mut follower = Follower::new(run.events());
+    let mut liveness_due = Instant::now();
+    let mut readable = true;
+    loop {
+        // Before the log is read to its end: a trainer that is dead now has written all that it ever will.
+        let seen = (Instant::now() >= liveness_due).then(|| liveness(run));
+        while readable {
+            let update = match follower.read(FOLLOW_BYTES) {
+                Ok(records) if records.is_empty() => break,
+                Ok(records) => Update::Records(records),
+                Err(error) => {
+                    readable = matches!(error, FollowError::Malformed { .. });
+                    Update::LogFault(error.to_string())
+                }
+            };
+            if updates.blocking_send(update).is_err() {
+                return;
+            }
+        }
+        if let Some(liveness) = seen {
+            liveness_due = Instant::now() + LIVENESS_INTERVAL;
+            if updates.blocking_send(Update::Liveness(liveness)).is_err() {
+                return;
+            }
+        }
+        thread::sleep(FOLLOW_INTERVAL);
+    }
+}

@@ -1,0 +1,71 @@
+//! What a panel is, and the frame that it is drawn in.
+
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, BorderType, Borders};
+
+use crate::terminal_image::Placed;
+use crate::tui::app::App;
+use crate::tui::app::screens::Screen;
+use crate::tui::layout::{Areas, Density, PanelName, Places};
+
+pub struct Panel {
+    pub name: PanelName,
+    pub places: Places,
+    /// Whether there is something to show.
+    pub is_shown: fn(&App) -> bool,
+    /// `None`: it cannot have the focus.
+    pub scrolling: Option<Scrolling>,
+    /// Draws the panel into its area, frame included; adds the images that the terminal is to draw.
+    pub render: fn(&App, &Areas, Rect, &mut Frame, &mut Vec<Placed>),
+}
+
+/// How a panel is moved through.
+pub struct Scrolling {
+    /// Lines, or columns where it is moved through sideways.
+    pub len: fn(&App) -> usize,
+    /// How many of them fit into the panel's area.
+    pub page: fn(&Areas, Rect) -> usize,
+    /// Sideways.
+    pub across: bool,
+}
+
+/// Draws the frame of a panel, a rule above it where room is scarce, and returns the area within.
+pub fn panel(
+    app: &App,
+    areas: &Areas,
+    area: Rect,
+    focusable: Option<PanelName>,
+    title: &str,
+    note: Line,
+    frame: &mut Frame,
+) -> Rect {
+    let theme = app.ui.theme;
+    let focused = focusable == Some(app.ui.focus) && app.ui.screens.top() == Screen::Dashboard;
+    let border = if focused { theme.strong() } else { theme.faint() };
+    let mut left = Vec::new();
+    if areas.density == Density::Compact {
+        left.push(Span::styled("─", border));
+    }
+    left.push(Span::styled(format!("{}{title} ", if focused { "▸ " } else { " " }), theme.strong()));
+    let mut right = if note.width() == 0 { Vec::new() } else { note.spans };
+    if !right.is_empty() {
+        right.insert(0, Span::raw(" "));
+        right.push(Span::raw(" "));
+    }
+    if areas.density == Density::Compact {
+        right.push(Span::styled("─", border));
+    }
+    let block = Block::new()
+        .borders(if areas.density == Density::Compact { Borders::TOP } else { Borders::ALL })
+        .border_type(BorderType::Rounded)
+        .border_style(border)
+        // Or the titles would inherit the faintness of the frame.
+        .title_style(Style::reset())
+        .title_top(Line::from(left))
+        .title_top(Line::from(right).alignment(Alignment::Right));
+    frame.render_widget(block, area);
+    areas.inner(area)
+}
