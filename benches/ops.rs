@@ -23,7 +23,7 @@ fn variable(shape: &[usize]) -> Var {
     Var::from_vec(values, shape, &Device::Cpu).expect("as many values as the shape has")
 }
 
-/// Times `f`, or the way back through it alone.
+/// Times `f`, or the backward pass through it alone.
 fn forward(bencher: Bencher, f: impl Fn() -> Result<Tensor> + Sync) {
     bencher.bench(|| f().expect("a result"));
 }
@@ -99,13 +99,13 @@ fn linear_backward(bencher: Bencher, (inputs, outputs): (usize, usize)) {
     backward(bencher, || ops::linear(&x, &weight, &bias));
 }
 
-/// What follows a block that attends to channels and places.
-struct Places {
+/// What follows a block that attends to channels and positions.
+struct Positions {
     x: Var,
     weights: [Var; 3],
 }
 
-impl Places {
+impl Positions {
     fn new((side, _, channels): (usize, usize, usize)) -> Self {
         let squeezed = channels / 16;
         let weights = [variable(&[squeezed, channels]), variable(&[channels, squeezed]), variable(&[1, 2, 7, 7])];
@@ -120,17 +120,17 @@ impl Places {
 
 #[divan::bench(args = BLOCKS)]
 fn attend_positions_forward(bencher: Bencher, sizes: (usize, usize, usize)) {
-    let places = Places::new(sizes);
-    forward(bencher, || places.pooled());
+    let positions = Positions::new(sizes);
+    forward(bencher, || positions.pooled());
 }
 
 #[divan::bench(args = BLOCKS)]
 fn attend_positions_backward(bencher: Bencher, sizes: (usize, usize, usize)) {
-    let places = Places::new(sizes);
-    backward(bencher, || places.pooled());
+    let positions = Positions::new(sizes);
+    backward(bencher, || positions.pooled());
 }
 
-/// What follows the last block, if it attends to pairs of places.
+/// What follows the last block, if it attends to pairs of positions.
 struct Pairs {
     x: Var,
     weights: [[Var; 2]; 4],

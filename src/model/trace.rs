@@ -66,7 +66,7 @@ impl Block {
             return Ok((LayerTrace { convolved, attention, kernel: Some(kernel) }, output));
         }
         let Attended { output, weights } = self.attend(&convolved)?;
-        let output = ops::pool_whole_windows(&output.detach())?;
+        let output = ops::max_pool(&output.detach())?;
         Ok((LayerTrace { convolved, attention: weights.detach(), kernel: None }, output))
     }
 
@@ -92,7 +92,7 @@ impl Block {
 
     /// From the convolution's output (N, H, W, C) to the block's, (N, H / 2, W / 2, C); differentiable in that output.
     pub fn finish(&self, convolved: &Tensor) -> Result<Tensor> {
-        ops::pool_whole_windows(&self.attend(convolved)?.output)
+        ops::max_pool(&self.attend(convolved)?.output)
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
                 // Other devices have no kernel for what follows a convolution.
                 let Some(kernel) = &trace.layers[layer].kernel else { continue };
                 let Attended { output, weights } = cnn.blocks[layer].attend(trace.output(layer))?;
-                close_in_f64(&ops::pool_whole_windows(&output)?, &kernel.output)?;
+                close_in_f64(&ops::max_pool(&output)?, &kernel.output)?;
                 assert_eq!(weights.channels.is_some(), kernel.gates.is_some());
                 for (composed, ours) in weights.channels.iter().zip(&kernel.gates) {
                     close_in_f64(composed, ours)?;

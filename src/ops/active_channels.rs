@@ -1,4 +1,4 @@
-//! Which channels of a activated feature map are above zero somewhere.
+//! Which channels of an activated feature map are above zero somewhere.
 
 use candle_core::{Result, Tensor};
 

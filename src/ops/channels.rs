@@ -1,4 +1,4 @@
-//! Sums over a channels-last image, for whoever looks at one: over its pixels, and over the channels of each.
+//! Sums over a channels-last image: over its pixels, and over the channels of each.
 
 use candle_core::Result;
 
@@ -8,7 +8,7 @@ use crate::simd;
 /// The sum of each channel over the pixels of an image (pixels, C): (C).
 ///
 /// # Errors
-/// The SIMD path that the environment asks for is not to be had.
+/// The SIMD path that the environment asks for is not available on this CPU.
 pub fn channel_sums(image: &[f32], channels: usize) -> Result<Vec<f32>> {
     simd::vectorized(
         #[inline(always)]
@@ -22,7 +22,7 @@ pub fn channel_sums(image: &[f32], channels: usize) -> Result<Vec<f32>> {
     )
 }
 
-/// Of each pixel of an image (pixels, C) the sum of its channels, each times its weight (C): (pixels).
+/// The weighted sum of the channels of each pixel of an image (pixels, C), with weights (C): (pixels).
 ///
 /// # Errors
 /// Those of [`channel_sums`].

@@ -13,12 +13,12 @@ pub fn concat(parts: &[&Tensor]) -> Result<Tensor> {
 /// The elements of `parts` as one tensor of that shape.
 pub fn concat_as(parts: &[&Tensor], shape: &[usize]) -> Result<Tensor> {
     let vectors = parts.iter().map(|part| part.flatten_all()).collect::<Result<Vec<_>>>()?;
-    let joined = Tensor::cat(&vectors, 0)?.reshape(shape)?;
+    let concatenated = Tensor::cat(&vectors, 0)?.reshape(shape)?;
     if !tape::is_recording() {
-        return Ok(joined);
+        return Ok(concatenated);
     }
-    let joined = joined.detach();
-    tape::note(parts, &joined, |node, gradient| {
+    let concatenated = concatenated.detach();
+    tape::note(parts, &concatenated, |node, gradient| {
         let (gradient, mut start) = (gradient.flatten_all()?, 0);
         let part = |argument: &Tensor| {
             let len = argument.elem_count();
@@ -27,5 +27,5 @@ pub fn concat_as(parts: &[&Tensor], shape: &[usize]) -> Result<Tensor> {
         };
         node.arguments.iter().map(part).collect()
     })?;
-    Ok(joined)
+    Ok(concatenated)
 }

@@ -1,9 +1,10 @@
 //! Inverted dropout (Srivastava et al. 2014, section 10) with a mask drawn by counter.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Shape, Tensor};
 use rand::RngCore;
 
-use super::float::{elements, has_f32_kernel, with_elements};
+use super::custom_op::{OnSlices, SliceOp};
+use super::float::has_f32_kernel;
 use super::tape::apply1;
 
 /// Zeroes each element of `x` with `probability`, below 1, and scales the others by `1 / (1 - probability)`.
@@ -17,7 +18,7 @@ pub fn dropout(x: &Tensor, probability: f32, rng: &mut impl RngCore) -> Result<T
     let mask: Vec<f32> =
         (0..x.elem_count()).map(|_| if u64::from(rng.next_u32()) < threshold { 0.0 } else { kept }).collect();
     if has_f32_kernel(x) {
-        return apply1(&x.contiguous()?, Dropout { mask });
+        return apply1(&x.contiguous()?, OnSlices(Dropout { mask, shape: x.shape().clone() }));
     }
     x.mul(&Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?)
 }
@@ -25,6 +26,7 @@ pub fn dropout(x: &Tensor, probability: f32, rng: &mut impl RngCore) -> Result<T
 /// A product with the mask, both ways.
 struct Dropout {
     mask: Vec<f32>,
+    shape: Shape,
 }
 
 impl Dropout {
@@ -33,18 +35,15 @@ impl Dropout {
     }
 }
 
-impl CustomOp1 for Dropout {
-    fn name(&self) -> &'static str {
-        "dropout"
+impl SliceOp<1> for Dropout {
+    const NAME: &'static str = "dropout";
+
+    fn forward(&self, [x]: [&[f32]; 1]) -> Result<(Vec<f32>, Shape)> {
+        Ok((self.masked(x), self.shape.clone()))
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((CpuStorage::F32(self.masked(elements(x, layout)?)), layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let dx = with_elements(dy, |dy: &[f32]| Ok(self.masked(dy)))?;
-        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+    fn backward(&self, _x: [&[f32]; 1], dy: &[f32]) -> Result<[Option<Vec<f32>>; 1]> {
+        Ok([Some(self.masked(dy))])
     }
 }
 

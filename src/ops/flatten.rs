@@ -1,9 +1,10 @@
 //! From channels-last images to vectors in PyTorch's order.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::float::{elements, has_f32_kernel, with_elements};
+use super::custom_op::{OnSlices, SliceOp};
+use super::float::{has_f32_kernel, with_elements};
 use super::tape::apply1;
 
 /// `x` (N, H, W, C) as vectors (N, C · H · W), planes one after another: what PyTorch's `flatten(1)` makes of (N, C, H, W),
@@ -11,12 +12,12 @@ use super::tape::apply1;
 pub fn flatten_planes(x: &Tensor) -> Result<Tensor> {
     let (images, height, width, channels) = x.dims4()?;
     if has_f32_kernel(x) {
-        return apply1(&x.contiguous()?, FlattenPlanes { pixels: height * width, channels });
+        return apply1(&x.contiguous()?, OnSlices(FlattenPlanes { pixels: height * width, channels }));
     }
     x.permute((0, 3, 1, 2))?.contiguous()?.reshape((images, channels * height * width))
 }
 
-/// The way back, from vectors (N, C · H · W) to images (N, H, W, C).
+/// The inverse of [`flatten_planes`], from vectors (N, C · H · W) to images (N, H, W, C).
 pub fn unflatten_planes(y: &Tensor, height: usize, width: usize) -> Result<Tensor> {
     let (images, elements) = y.dims2()?;
     let (pixels, channels) = (height * width, elements / (height * width));
@@ -32,19 +33,16 @@ struct FlattenPlanes {
     channels: usize,
 }
 
-impl CustomOp1 for FlattenPlanes {
-    fn name(&self) -> &'static str {
-        "flatten_planes"
+impl SliceOp<1> for FlattenPlanes {
+    const NAME: &'static str = "flatten_planes";
+
+    fn forward(&self, [x]: [&[f32]; 1]) -> Result<(Vec<f32>, Shape)> {
+        let elements = self.channels * self.pixels;
+        Ok((transposed(x, self.pixels, self.channels), Shape::from((x.len() / elements, elements))))
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = transposed(elements(x, layout)?, self.pixels, self.channels);
-        Ok((CpuStorage::F32(y), Shape::from((layout.dims()[0], self.channels * self.pixels))))
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let dx = with_elements(dy, |dy: &[f32]| Ok(transposed(dy, self.channels, self.pixels)))?;
-        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+    fn backward(&self, _x: [&[f32]; 1], dy: &[f32]) -> Result<[Option<Vec<f32>>; 1]> {
+        Ok([Some(transposed(dy, self.channels, self.pixels))])
     }
 }
 

@@ -94,6 +94,12 @@ pub fn add_scaled(sum: &mut [f32], factor: f32, values: &[f32]) {
     sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
 }
 
+/// ReLU that lets NaN through.
+#[inline(always)]
+pub fn activated(value: f32) -> f32 {
+    if value <= 0.0 { 0.0 } else { value }
+}
+
 /// The logistic function and its derivative, without the difference of two numbers that are almost 1.
 pub fn sigmoid_and_slope(x: f32) -> (f32, f32) {
     let smaller = (-x.abs()).exp();

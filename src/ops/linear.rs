@@ -3,10 +3,11 @@
 //! The operand that is packed is always the smaller one, or one panel of the weight at a time: the weight itself, megabytes
 //! of it, is read once.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::float::{elements, has_f32_kernel, sum_rows, with_elements};
+use super::custom_op::{OnSlices, SliceOp};
+use super::float::{has_f32_kernel, sum_rows};
 use super::pooled_buffer::PooledBuffer;
 use super::product::{Initial, Level, Product, panel_columns};
 use super::tape::{apply3, is_differentiable};
@@ -28,7 +29,12 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
             &x.contiguous()?,
             &weight.contiguous()?,
             &bias.contiguous()?,
-            Linear { samples, inputs, outputs, wants_parameters: is_differentiable(weight) || is_differentiable(bias) },
+            OnSlices(Linear {
+                samples,
+                inputs,
+                outputs,
+                wants_parameters: is_differentiable(weight) || is_differentiable(bias),
+            }),
         );
     }
     x.matmul(&weight.t()?)?.broadcast_add(bias)
@@ -42,57 +48,28 @@ struct Linear {
     wants_parameters: bool,
 }
 
-impl CustomOp3 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
+impl SliceOp<3> for Linear {
+    const NAME: &'static str = "linear";
+
+    fn forward(&self, [x, weight, bias]: [&[f32]; 3]) -> Result<(Vec<f32>, Shape)> {
+        Ok((self.output(x, weight, bias)?, Shape::from((self.samples, self.outputs))))
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let y = self.forward(elements(x, x_layout)?, elements(weight, weight_layout)?, elements(bias, bias_layout)?)?;
-        Ok((CpuStorage::F32(y), Shape::from((self.samples, self.outputs))))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn backward(&self, [x, weight, _bias]: [&[f32]; 3], dy: &[f32]) -> Result<[Option<Vec<f32>>; 3]> {
         if !self.wants_parameters {
-            let of_weight = |dy: &[f32]| with_elements(weight, |weight: &[f32]| self.input_gradient(weight, dy));
-            let dx = with_elements(dy, of_weight)?;
-            return Ok((Some(Tensor::from_vec(dx, x.shape(), x.device())?), None, None));
+            return Ok([Some(self.input_gradient(weight, dy)?), None, None]);
         }
-        with_elements(dy, |dy: &[f32]| {
-            let (dx, (dw, db)) = rayon::join(
-                || with_elements(weight, |weight: &[f32]| self.input_gradient(weight, dy)),
-                || {
-                    let dw = with_elements(x, |x: &[f32]| self.weight_gradient(x, dy));
-                    (dw, sum_rows(dy, self.outputs))
-                },
-            );
-            Ok((
-                Some(Tensor::from_vec(dx?, x.shape(), x.device())?),
-                Some(Tensor::from_vec(dw?, weight.shape(), weight.device())?),
-                Some(Tensor::from_vec(db, bias.shape(), bias.device())?),
-            ))
-        })
+        let (dx, (dw, db)) = rayon::join(
+            || self.input_gradient(weight, dy),
+            || (self.weight_gradient(x, dy), sum_rows(dy, self.outputs)),
+        );
+        Ok([Some(dx?), Some(dw?), Some(db)])
     }
 }
 
 impl Linear {
     /// Panels of samples: the weight's rows are the left operand, and the product is y transposed.
-    fn forward(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Result<Vec<f32>> {
+    fn output(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Result<Vec<f32>> {
         let &Self { samples, inputs, outputs, .. } = self;
         let width = panel_columns()?;
         let mut panels = PooledBuffer::zeros(samples.div_ceil(width) * inputs * width);

@@ -6,36 +6,35 @@
 //! gradient 1 at 0, its convolution gradients are an order of magnitude too slow. On other devices, and in f64, each is
 //! composed of differentiable operations, which finite differences check and the kernels are held equal to.
 //!
-//! [`simd`] chooses the vector instructions at run time. Every multiplication of matrices is a `product`; `convolution`
-//! and `winograd` make convolutions of them; `conv_block` is a block of the network in one operation, gates of channels
-//! included; `spatial` and `non_local` follow a block that ends before its pool. The only `unsafe` is in the inner loop of
-//! `product`.
+//! [`crate::simd`] chooses the vector instructions at run time. Every multiplication of matrices is a `product`; `conv`
+//! makes convolutions of them, directly or by Winograd's algorithm; `conv_block` is a block of the network in one operation,
+//! channel attention included; spatial and non-local attention follow a block that ends before its pool. The only `unsafe`
+//! is in the inner loop of `product`.
 //!
 //! The sums of a gradient are taken over a fixed number of groups of images, and in order, so no result depends on how
 //! many threads computed it. It does depend on the path: on whether it has a fused multiply-add, and on the channels that
-//! fill its vectors, for which alone there is `winograd`.
+//! fill its vectors, for which alone there is Winograd's algorithm.
 //!
 //! Training differentiates with a [`tape`] instead of candle, which makes zeros and a sum for each gradient.
 
 mod active_channels;
 mod adam;
+mod attention;
 mod batch_norm;
 mod channels;
 mod concat;
 mod conv;
 mod conv_block;
-mod convolution;
 mod cross_entropy;
+mod custom_op;
 mod dropout;
 mod flatten;
 mod float;
-mod geometry;
 mod global_average;
 mod global_norm;
 #[cfg(test)]
 pub(crate) mod gradient_check;
 mod linear;
-mod non_local;
 mod normalise_relu;
 mod pool;
 mod pooled_buffer;
@@ -43,17 +42,17 @@ mod product;
 #[cfg(test)]
 mod reference;
 mod relu;
-mod spatial;
-mod squeeze_excite;
 pub mod tape;
-mod winograd;
 
 pub use active_channels::mark_active;
 pub use adam::AdamStep;
+pub use attention::channel::ChannelGates;
+pub use attention::non_local::{NonLocal, NonLocallyAttended, Projection, attend_pairs_and_pool};
+pub use attention::spatial::{SpatialGates, SpatiallyAttended, attend_positions_and_pool};
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
 pub use channels::{channel_sums, weighted_channels};
 pub use conv::{conv2d, conv2d_input_gradient};
-pub use conv_block::{BlockParameters, BlockTrace, ChannelGates, Epilogue, conv_block_evaluate, conv_block_train};
+pub use conv_block::{BlockParameters, BlockTrace, Epilogue, conv_block_evaluate, conv_block_train};
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
 pub use flatten::{flatten_planes, unflatten_planes};
@@ -61,8 +60,6 @@ pub use float::with_elements;
 pub use global_average::{global_average, global_average_gradient};
 pub use global_norm::global_norm;
 pub use linear::linear;
-pub use non_local::{NonLocal, NonLocallyAttended, Projection, attend_pairs_and_pool};
 pub use normalise_relu::normalise_and_relu;
-pub use pool::{max_pool_2x2, pool_whole_windows};
+pub use pool::max_pool;
 pub use relu::relu;
-pub use spatial::{SpatialGates, SpatiallyAttended, attend_positions_and_pool};

@@ -1,5 +1,5 @@
-//! Batch normalisation by running estimates and ReLU, of channels-last images: what follows a convolution where a block is
-//! looked into.
+//! Batch normalisation by running estimates and ReLU, of channels-last images: what follows a convolution where a
+//! block is traced.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};

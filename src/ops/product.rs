@@ -70,7 +70,7 @@ pub struct Product<'a> {
 
 impl Product<'_> {
     /// # Errors
-    /// The SIMD path that the environment asks for is not to be had.
+    /// The SIMD path that the environment asks for is not available on this CPU.
     ///
     /// # Panics
     /// A term, or an element of `out`, lies outside of its slice.

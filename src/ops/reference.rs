@@ -5,9 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use rand::Rng;
 
-use super::conv::{conv2d, conv2d_input_gradient};
-use super::geometry::Geometry;
-use super::winograd::Winograd;
+use super::conv::{Geometry, Winograd, conv2d, conv2d_input_gradient};
 use crate::random::{Purpose, stream};
 
 const EPSILON: f64 = f32::EPSILON as f64;
@@ -264,7 +262,7 @@ fn norm(tensor: &Tensor) -> Result<f64> {
     tensor.sqr()?.sum_all()?.to_scalar::<f64>().map(f64::sqrt)
 }
 
-/// The bits of what [`with_gradients`] gives, one after another, computed on so many threads.
+/// The bits of what [`with_gradients`] gives, one after another, computed on `threads` threads.
 pub fn bits_on_threads(
     threads: usize,
     arguments: &[Tensor],

@@ -3,8 +3,8 @@
 //! candle's `backward` makes a tensor of zeros and a sum for each gradient that it passes on. In a step that is some
 //! twenty megabytes of memory written for nothing, most of it by one thread.
 //!
-//! While a tape records, operations note how to go back and give plain tensors. Only they are noted: what lies between a
-//! parameter and the loss must be made of them. At all other times they are ordinary candle operations.
+//! While a tape records, operations note their backward pass and give plain tensors. Only they are noted: what lies between
+//! a parameter and the loss must be made of them. At all other times they are ordinary candle operations.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -52,7 +52,7 @@ impl Gradients {
     }
 }
 
-/// What `f` computes, and the way back from it.
+/// What `f` computes, and the tape that leads back from it.
 pub fn record<T>(f: impl FnOnce() -> Result<T>) -> Result<(T, Tape)> {
     let outer = RECORDING.replace(Some(Tape::default()));
     let result = f();
@@ -71,7 +71,7 @@ impl Tape {
             return of_candle(loss);
         }
         let mut gradients = HashMap::from([(loss.id(), loss.ones_like()?)]);
-        // A node is dropped, and with it what it kept for the way back, before the next.
+        // A node is dropped, and with it what it kept for the backward pass, before the next.
         for (node, backward) in self.nodes.into_iter().rev() {
             let Some(gradient) = gradients.remove(&node.output.id()) else { continue };
             for (argument, gradient) in node.arguments.iter().zip(backward(&node, &gradient)?) {
@@ -95,7 +95,7 @@ fn of_candle(loss: &Tensor) -> Result<Gradients> {
     Ok(Gradients(ids.into_iter().filter_map(|id| Some((id, store.get_id(id)?.clone()))).collect()))
 }
 
-/// Whether somebody may want the gradient by `x`.
+/// Whether a gradient by `x` may be asked for.
 pub fn is_differentiable(x: &Tensor) -> bool {
     x.track_op() || RECORDING.with_borrow(|tape| tape.as_ref().is_some_and(|tape| tape.outputs.contains(&x.id())))
 }
@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn what_goes_two_ways_is_summed_and_a_constant_has_no_gradient() -> Result<()> {
         let (x, constant) = (Var::new(&[2f32, -1.0], &Device::Cpu)?, Tensor::new(&[3f32, 4.0], &Device::Cpu)?);
-        let join = crate::ops::concat::concat;
-        let (y, tape) = record(|| join(&[&relu(&x)?, &relu(&constant)?, &relu(&x)?]))?;
+        let concat = crate::ops::concat::concat;
+        let (y, tape) = record(|| concat(&[&relu(&x)?, &relu(&constant)?, &relu(&x)?]))?;
         let gradients = tape.backward(&y)?;
         assert_eq!(gradients.get(&x).expect("a gradient").to_vec1::<f32>()?, [2.0, 0.0]);
         assert!(gradients.get(&constant).is_none());

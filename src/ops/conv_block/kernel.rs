@@ -1,20 +1,23 @@
-//! What a block does with one image after its convolution, and the way back: loops over channels-last pixels that the
+//! What a block does with one image after its convolution, and its gradients: loops over channels-last pixels that the
 //! compiler turns into vectors of the path that they are run on.
+
+use crate::ops::float::activated;
+use crate::ops::pool::window::{first_maximum, windows};
 
 /// No number of a window was above 0: no gradient passes.
 pub const DEAD: u8 = 4;
 
-/// Of one image and each channel: mean, and sum of squared deviations from it.
-pub struct Moments {
+/// The statistics of one image, of each channel: the mean, and the sum of squared deviations from it.
+pub struct ImageStatistics {
     pub mean: Vec<f32>,
     pub squares: Vec<f32>,
 }
 
-impl Moments {
+impl ImageStatistics {
     /// Of `y` (pixels, channels), in two passes, for which it is still in the cache: a difference of two great sums would
     /// lose digits.
     #[inline(always)]
-    pub fn of(y: &[f32], channels: usize) -> Self {
+    pub fn new(y: &[f32], channels: usize) -> Self {
         let pixels = (y.len() / channels) as f32;
         let mut mean = vec![0.0; channels];
         add_pixels(
@@ -84,36 +87,22 @@ pub struct Maxima<'a> {
     pub values: &'a mut [f32],
 }
 
-/// The four pixels of each 2 x 2 window of an image (rows of `width` pixels), row by row.
-fn windows(y: &[f32], width: usize, channels: usize) -> impl Iterator<Item = [&[f32]; 4]> {
-    y.chunks_exact(2 * width * channels).flat_map(move |rows| {
-        let (top, bottom) = rows.split_at(width * channels);
-        top.chunks_exact(2 * channels).zip(bottom.chunks_exact(2 * channels)).map(move |(top, bottom)| {
-            let ((a, b), (c, d)) = (top.split_at(channels), bottom.split_at(channels));
-            [a, b, c, d]
-        })
-    })
-}
-
-/// Whether `value` takes the position of the maximum so far: the first of equals stays, and a NaN is seen.
+/// The pixels of each window of an image.
 #[inline(always)]
-fn exceeds(value: f32, maximum: f32) -> bool {
-    value > maximum || value.is_nan()
+fn window_pixels(y: &[f32], width: usize, channels: usize) -> impl Iterator<Item = [&[f32]; 4]> {
+    windows(y.len() / (width * channels), width).map(
+        #[inline(always)]
+        move |window| window.map(|pixel| &y[pixel * channels..][..channels]),
+    )
 }
 
-/// ReLU that lets NaN through.
-#[inline(always)]
-pub fn activated(value: f32) -> f32 {
-    if value <= 0.0 { 0.0 } else { value }
-}
-
-/// Normalises `y` (pixels, channels), applies ReLU it and pools it.
+/// Normalises `y` (pixels, channels), applies ReLU and pools.
 #[inline(always)]
 pub fn normalise_and_pool(y: &[f32], width: usize, normalisation: &Normalisation, maxima: Maxima) {
     let channels = normalisation.scale.len();
     let outs = maxima.out.chunks_exact_mut(channels);
     let kept = maxima.positions.chunks_exact_mut(channels).zip(maxima.values.chunks_exact_mut(channels));
-    for ((out, (positions, values)), window) in outs.zip(kept).zip(windows(y, width, channels)) {
+    for ((out, (positions, values)), window) in outs.zip(kept).zip(window_pixels(y, width, channels)) {
         normalise_and_pool_window(window, normalisation, out, positions, values);
     }
 }
@@ -134,32 +123,28 @@ fn normalise_and_pool_window(
         (&normalisation.shift[..channels], &mut positions[..channels], &mut values[..channels]);
     for i in 0..channels {
         let normalised = |value: f32| (value - mean[i]) * scale[i] + shift[i];
-        let (mut maximum, mut value, mut position) = (normalised(a[i]), a[i], 0);
-        for (candidate, candidate_position) in [(b[i], 1), (c[i], 2), (d[i], 3)] {
-            let takes_over = exceeds(normalised(candidate), maximum);
-            maximum = if takes_over { normalised(candidate) } else { maximum };
-            value = if takes_over { candidate } else { value };
-            position = if takes_over { candidate_position } else { position };
-        }
+        let candidate = |value: f32, position: u8| (normalised(value), (value, position));
+        let (maximum, (value, position)) =
+            first_maximum([candidate(a[i], 0), candidate(b[i], 1), candidate(c[i], 2), candidate(d[i], 3)]);
         out[i] = activated(maximum);
         values[i] = value;
         positions[i] = if maximum <= 0.0 { DEAD } else { position };
     }
 }
 
-/// As [`normalise_and_pool`], keeping nothing for a way back.
+/// As [`normalise_and_pool`], keeping nothing for the backward pass.
 #[inline(always)]
 pub fn normalise_and_pool_only(y: &[f32], width: usize, normalisation: &Normalisation, out: &mut [f32]) {
     let channels = normalisation.scale.len();
-    for (out, [a, b, c, d]) in out.chunks_exact_mut(channels).zip(windows(y, width, channels)) {
+    for (out, [a, b, c, d]) in out.chunks_exact_mut(channels).zip(window_pixels(y, width, channels)) {
         let (a, b, c, d) = (&a[..channels], &b[..channels], &c[..channels], &d[..channels]);
         let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
         let (shift, out) = (&normalisation.shift[..channels], &mut out[..channels]);
         for i in 0..channels {
             let normalised = |value: f32| (value - mean[i]) * scale[i] + shift[i];
-            let larger = |a: f32, b: f32| if exceeds(b, a) { b } else { a };
-            let top = larger(normalised(a[i]), normalised(b[i]));
-            out[i] = activated(larger(larger(top, normalised(c[i])), normalised(d[i])));
+            let candidate = |value: f32| (normalised(value), ());
+            let (maximum, ()) = first_maximum([candidate(a[i]), candidate(b[i]), candidate(c[i]), candidate(d[i])]);
+            out[i] = activated(maximum);
         }
     }
 }
@@ -327,14 +312,14 @@ fn unpooled_gradient(y: &[f32], terms: &GradientTerms, dy: &mut [f32], of_pixel:
     }
 }
 
-/// Of one image and each channel, over the pixels that are above 0 once normalised.
-pub struct Relu<'a> {
+/// Sums of one image, of each channel, over the pixels that are above 0 once normalised.
+pub struct ActivatedSums {
     /// The mean of all pixels, activated.
-    pub means: &'a mut [f32],
-    /// How many there are.
-    pub counts: &'a mut [f32],
+    pub means: Vec<f32>,
+    /// How many pixels are above 0.
+    pub counts: Vec<f32>,
     /// The sum of the convolution's output less its mean.
-    pub centred: &'a mut [f32],
+    pub centred: Vec<f32>,
 }
 
 /// The mean of the activated pixels of each channel.
@@ -356,18 +341,14 @@ pub fn activated_means_only(y: &[f32], normalisation: &Normalisation, means: &mu
 
 /// The means of the activated pixels, and what their gradient needs.
 #[inline(always)]
-pub fn activated_means(y: &[f32], normalisation: &Normalisation, out: Relu) {
+pub fn activated_sums(y: &[f32], normalisation: &Normalisation) -> ActivatedSums {
     let channels = normalisation.scale.len();
     let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
     let shift = &normalisation.shift[..channels];
-    let Relu { means, counts, centred } = out;
-    let (means, counts, centred) = (&mut means[..channels], &mut counts[..channels], &mut centred[..channels]);
-    means.fill(0.0);
-    counts.fill(0.0);
-    centred.fill(0.0);
+    let (mut means, mut counts, mut centred) = (vec![0.0; channels], vec![0.0; channels], vec![0.0; channels]);
     add_pixels(
         y,
-        [&mut *means, counts, centred],
+        [&mut means, &mut counts, &mut centred],
         #[inline(always)]
         |y, i| {
             let of_pixel = y - mean[i];
@@ -378,9 +359,10 @@ pub fn activated_means(y: &[f32], normalisation: &Normalisation, out: Relu) {
     );
     let pixels = (y.len() / channels) as f32;
     means.iter_mut().for_each(|mean| *mean /= pixels);
+    ActivatedSums { means, counts, centred }
 }
 
-/// Normalises `y` (pixels, channels) and applies ReLU it.
+/// Normalises `y` (pixels, channels) and applies ReLU.
 #[inline(always)]
 pub fn relu(y: &[f32], normalisation: &Normalisation, out: &mut [f32]) {
     let channels = normalisation.scale.len();
@@ -396,7 +378,7 @@ pub fn relu(y: &[f32], normalisation: &Normalisation, out: &mut [f32]) {
 
 /// As [`relu`], where the numbers are.
 #[inline(always)]
-pub fn relu_in_position(y: &mut [f32], normalisation: &Normalisation) {
+pub fn relu_in_place(y: &mut [f32], normalisation: &Normalisation) {
     let channels = normalisation.scale.len();
     let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
     let shift = &normalisation.shift[..channels];

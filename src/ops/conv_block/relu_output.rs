@@ -2,14 +2,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Shape};
 use rayon::prelude::*;
 
-use super::kernel::{activated_gradient_sums, activated_output_gradient, relu, relu_in_position};
-use super::{BlockGradients, ChannelStatistics, OfChannels, Statistics, total};
-use crate::ops::convolution::Convolution;
-use crate::ops::float::elements;
-use crate::ops::geometry::Geometry;
+use super::kernel::{activated_gradient_sums, activated_output_gradient, relu, relu_in_place};
+use super::parameters::ChannelParameters;
+use super::statistics::{ChannelStatistics, Statistics, total};
+use crate::ops::conv::{Convolution, Geometry};
+use crate::ops::custom_op::SliceOp;
 use crate::ops::pooled_buffer::PooledBuffer;
 use crate::simd;
 
@@ -27,9 +27,9 @@ impl ReluBlock {
         &self,
         x: &[f32],
         weight: &[f32],
-        of_channels: &OfChannels,
+        parameters: &ChannelParameters,
     ) -> Result<(Vec<f32>, PooledBuffer)> {
-        let (y, normalisation) = self.statistics.convolve(self.geometry, x, weight, of_channels)?;
+        let (y, normalisation) = self.statistics.convolve(self.geometry, x, weight, parameters)?;
         let image = self.geometry.out_image();
         let mut out = vec![0.0; y.len()];
         out.par_chunks_exact_mut(image).zip(y.par_chunks_exact(image)).try_for_each(|(out, y)| {
@@ -41,35 +41,35 @@ impl ReluBlock {
         Ok((out, y))
     }
 
-    /// The output alone, where the convolution's was.
+    /// The output alone, in the memory of the convolution's.
     fn forward_only(
         &self,
         running: &ChannelStatistics,
         x: &[f32],
         weight: &[f32],
-        of_channels: &OfChannels,
+        parameters: &ChannelParameters,
     ) -> Result<Vec<f32>> {
-        let normalisation = of_channels.normalisation(running);
+        let normalisation = running.normalisation(parameters);
         let mut out = vec![0.0; x.len() / self.geometry.image() * self.geometry.out_image()];
-        Convolution::new(self.geometry)?.forward_batch(x, weight, of_channels.bias, &mut out, |y| {
+        Convolution::new(self.geometry)?.forward_batch(x, weight, parameters.bias, &mut out, |y| {
             simd::vectorized(
                 #[inline(always)]
-                || relu_in_position(y, &normalisation),
+                || relu_in_place(y, &normalisation),
             )
         })?;
         Ok(out)
     }
 
-    fn backward(
+    fn gradients(
         &self,
         y: &[f32],
         x: &[f32],
         weight: &[f32],
-        of_channels: &OfChannels,
+        parameters: &ChannelParameters,
         gradient: &[f32],
-    ) -> Result<BlockGradients> {
+    ) -> Result<[Option<Vec<f32>>; 3]> {
         let statistics = self.statistics.known();
-        let normalisation = of_channels.normalisation(statistics);
+        let normalisation = statistics.normalisation(parameters);
         let image = self.geometry.out_image();
         let of_images: Vec<(Vec<f32>, Vec<f32>)> = gradient
             .par_chunks_exact(image)
@@ -83,7 +83,7 @@ impl ReluBlock {
             .collect::<Result<_>>()?;
         let plain = total(of_images.iter().map(|(plain, _)| plain.as_slice()), self.geometry.outputs);
         let with_centred = total(of_images.iter().map(|(_, centred)| centred.as_slice()), self.geometry.outputs);
-        let (terms, d_of_channels) = self.statistics.gradients(of_channels, &normalisation, &plain, &with_centred);
+        let (terms, d_parameters) = self.statistics.gradients(parameters, &normalisation, &plain, &with_centred);
         let gradients = Convolution::new(self.geometry)?.gradients(x, weight, self.wants_x, |number, dy| {
             let (y, gradient) = (&y[number * image..][..image], &gradient[number * image..][..image]);
             simd::vectorized(
@@ -91,59 +91,35 @@ impl ReluBlock {
                 || activated_output_gradient(y, &terms, &normalisation, gradient, dy),
             )
         })?;
-        Ok(BlockGradients { x: gradients.x, weight: gradients.weight, of_channels: d_of_channels })
+        Ok([gradients.x, Some(gradients.weight), Some(d_parameters)])
     }
 }
 
-impl CustomOp3 for ReluBlock {
-    fn name(&self) -> &'static str {
-        "activated_block"
-    }
+impl SliceOp<3> for ReluBlock {
+    const NAME: &'static str = "activated_block";
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        of_channels: &CpuStorage,
-        of_channels_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, weight) = (elements::<f32>(x, x_layout)?, elements::<f32>(weight, weight_layout)?);
-        let of_channels = OfChannels::split(elements(of_channels, of_channels_layout)?, self.geometry.outputs, None);
+    fn forward(&self, [x, weight, parameters]: [&[f32]; 3]) -> Result<(Vec<f32>, Shape)> {
+        let Geometry { outputs, .. } = self.geometry;
+        let parameters = ChannelParameters::split(parameters, outputs, None);
         let out = match &self.statistics {
-            Statistics::Running(running) => self.forward_only(running, x, weight, &of_channels)?,
+            Statistics::Running(running) => self.forward_only(running, x, weight, &parameters)?,
             Statistics::OfBatch(_) => {
-                let (out, y) = self.forward_and_keep(x, weight, &of_channels)?;
+                let (out, y) = self.forward_and_keep(x, weight, &parameters)?;
                 *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(y);
                 out
             }
         };
-        let shape = (
-            out.len() / self.geometry.out_image(),
-            self.geometry.out_height(),
-            self.geometry.out_width(),
-            self.geometry.outputs,
-        );
-        Ok((CpuStorage::F32(out), Shape::from(shape)))
+        let images = out.len() / self.geometry.out_image();
+        Ok((out, Shape::from((images, self.geometry.out_height(), self.geometry.out_width(), outputs))))
     }
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        of_channels: &Tensor,
-        _out: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn backward(&self, [x, weight, parameters]: [&[f32]; 3], gradient: &[f32]) -> Result<[Option<Vec<f32>>; 3]> {
+        let parameters = ChannelParameters::split(parameters, self.geometry.outputs, None);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        BlockGradients::of(x, weight, of_channels, gradient, |[x, weight, of_channels, gradient]| {
-            let of_channels = OfChannels::split(of_channels, self.geometry.outputs, None);
-            if kept.is_none() {
-                *kept = Some(self.forward_and_keep(x, weight, &of_channels)?.1);
-            }
-            let y = kept.as_ref().expect("kept just now");
-            self.backward(y, x, weight, &of_channels, gradient)
-        })
+        if kept.is_none() {
+            *kept = Some(self.forward_and_keep(x, weight, &parameters)?.1);
+        }
+        let y = kept.as_ref().expect("kept just now");
+        self.gradients(y, x, weight, &parameters, gradient)
     }
 }

@@ -1,26 +1,28 @@
-//! A block in evaluation mode, open behind its convolution: for whoever looks at the convolution's output, and asks what
-//! changes with it. By the kernels of training, without the convolution's own gradients.
+//! A block in evaluation mode, open behind its convolution: what it makes of the convolution's output, and gradients by that
+//! output. It uses the kernels of training, without the convolution's own gradients.
 
 use std::sync::Mutex;
 
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
-use super::{BlockParameters, ChannelGates, ConvBlock, Epilogue, Kept, OfChannels, Statistics, running};
-use crate::ops::concat::concat;
+use super::op::{Kept, PooledBlock};
+use super::parameters::{BlockParameters, ChannelParameters, Epilogue};
+use super::statistics::{ChannelStatistics, Statistics};
+use crate::ops::attention::channel::ChannelGates;
+use crate::ops::conv::Geometry;
 use crate::ops::float::{has_f32_kernel, with_elements};
-use crate::ops::geometry::Geometry;
 use crate::ops::pooled_buffer::PooledBuffer;
 
 pub struct BlockTrace {
-    /// Its output, (N, H / 2, W / 2, O).
+    /// The block's output, (N, H / 2, W / 2, O).
     pub output: Tensor,
-    /// Of the channels, (N, O), if it has them.
+    /// The gates of its channels, (N, O), if it has them.
     pub gates: Option<Tensor>,
     /// The convolution's output, (N, H, W, O).
     convolved: Tensor,
-    block: ConvBlock,
-    of_channels: Vec<f32>,
+    block: PooledBlock,
+    parameters: Vec<f32>,
     kept: Kept,
 }
 
@@ -46,21 +48,21 @@ impl BlockTrace {
         }
         let (_, channels, kernel, _) = parameters.weight.dims4()?;
         let geometry = Geometry { height, width, channels, outputs, kernel, stride: 1, padding: kernel / 2 };
-        let block = ConvBlock {
+        let block = PooledBlock {
             geometry,
             gates: gates.as_ref().map(ChannelGates::kind),
-            statistics: Statistics::Running(running(mean, variance)?),
+            statistics: Statistics::Running(ChannelStatistics::running(mean, variance)?),
             wants_x: false,
-            kept: Mutex::new(None),
+            kept: Mutex::default(),
         };
-        let of_channels = concat(&parameters.of_channels())?.to_vec1::<f32>()?;
+        let parameters = parameters.channels()?.to_vec1::<f32>()?;
         let (output, kept) = with_elements(convolved, |y| {
-            let of_channels = block.of_channels(&of_channels);
-            block.pool_and_keep(y, &of_channels.normalisation(block.statistics.known()), of_channels.gates)
+            let parameters = block.split(&parameters);
+            block.pool_and_keep(y, &block.statistics.known().normalisation(&parameters), parameters.gates)
         })?;
         let device = convolved.device();
         let gates = gates.map(|_| {
-            let gates: Vec<f32> = kept.gates.iter().flat_map(|of_image| of_image.gates.iter().copied()).collect();
+            let gates: Vec<f32> = kept.gates.iter().flat_map(|kept| kept.image.gates.iter().copied()).collect();
             Tensor::from_vec(gates, (images, outputs), device)
         });
         Ok(Some(Self {
@@ -68,7 +70,7 @@ impl BlockTrace {
             gates: gates.transpose()?,
             convolved: convolved.clone(),
             block,
-            of_channels,
+            parameters,
             kept,
         }))
     }
@@ -89,11 +91,11 @@ impl BlockTrace {
         if !fits || images.iter().any(|&image| image >= count) {
             bail!("gradients of {:?} by {:?}, of images {images:?}", output_gradients.shape(), self.output.shape())
         }
-        let of_channels: OfChannels = self.block.of_channels(&self.of_channels);
-        let normalisation = of_channels.normalisation(self.block.statistics.known());
+        let parameters: ChannelParameters = self.block.split(&self.parameters);
+        let normalisation = self.block.statistics.known().normalisation(&parameters);
         // Running estimates are constants: the sums over the batch do not matter.
         let zeros = vec![0.0; self.block.geometry.outputs];
-        let (terms, _) = self.block.statistics.gradients(&of_channels, &normalisation, &zeros, &zeros);
+        let (terms, _) = self.block.statistics.gradients(&parameters, &normalisation, &zeros, &zeros);
         with_elements(&self.convolved, |y| {
             with_elements(output_gradients, |gradients: &[f32]| {
                 let rows = gradients.par_chunks_exact(self.block.pooled_image()).zip(images).enumerate();
@@ -101,7 +103,7 @@ impl BlockTrace {
                     || PooledBuffer::stale(self.block.geometry.out_image()),
                     |dy, (row, (gradient, &image))| {
                         let sums =
-                            self.block.gradient_sums(&self.kept, image, gradient, &normalisation, of_channels.gates)?;
+                            self.block.gradient_sums(&self.kept, image, gradient, &normalisation, parameters.gates)?;
                         self.block.output_gradient(
                             y,
                             &self.kept,

@@ -60,7 +60,7 @@ impl Geometry {
         }
     }
 
-    /// The way back: copies the middles of padded images to as many in `images`.
+    /// The inverse of [`Geometry::pad`]: copies the middles of padded images to as many in `images`.
     pub fn crop(&self, padded: &[f32], images: &mut [f32]) {
         let images = images.chunks_exact_mut(self.image());
         for (padded, image) in padded.chunks_exact(self.padded_len()).zip(images) {

@@ -8,16 +8,16 @@ mod kernel;
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, Result, Shape, Tensor, bail};
 use candle_nn::ops::sigmoid;
 use rayon::prelude::*;
 
-use super::concat::concat;
-use super::conv_block::squeeze_and_excite;
-use super::float::{elements, has_f32_kernel, with_elements};
-use super::pool::pool_whole_windows;
-use super::squeeze_excite::SqueezeExcite;
-use super::tape::apply2;
+use super::squeeze_excite::{SqueezeExcite, squeeze_and_excite};
+use crate::ops::concat::concat;
+use crate::ops::custom_op::{OnSlices, SliceOp};
+use crate::ops::float::has_f32_kernel;
+use crate::ops::pool::max_pool;
+use crate::ops::tape::apply2;
 use crate::simd;
 use kernel::{KERNEL, Kept, Size, Weights};
 
@@ -30,7 +30,7 @@ pub struct SpatialGates<'a> {
     pub kernel: &'a Tensor,
 }
 
-/// What came of it.
+/// What spatial attention makes of a feature map.
 pub struct SpatiallyAttended {
     /// Like the input, (N, H, W, C).
     pub output: Tensor,
@@ -67,7 +67,7 @@ fn greatest(x: &Tensor) -> Result<Tensor> {
     x.gather(&x.detach().argmax_keepdim(D::Minus1)?, D::Minus1)?.squeeze(D::Minus1)
 }
 
-/// A activated feature map `x` (N, H, W, C) attended to and pooled 2 x 2, (N, H / 2, W / 2, C).
+/// An activated feature map `x` (N, H, W, C) attended to and pooled 2 x 2, (N, H / 2, W / 2, C).
 ///
 /// # Errors
 /// The sizes do not fit.
@@ -77,28 +77,28 @@ pub fn attend_positions_and_pool(x: &Tensor, gates: SpatialGates) -> Result<Tens
         bail!("spatial attention to {height} x {width} positions with a kernel of {:?}", gates.kernel.shape())
     }
     if !has_f32_kernel(x) {
-        return pool_whole_windows(&gates.attend(x)?.output);
+        return max_pool(&gates.attend(x)?.output);
     }
     let size = Size { height, width, channels };
     let mut weights = vec![gates.kernel];
     weights.extend(gates.channels.into_iter().flatten());
-    apply2(&x.contiguous()?, &concat(&weights)?, AttendPositionsAndPool { size, kept: Mutex::new(vec![]) })
+    apply2(&x.contiguous()?, &concat(&weights)?, OnSlices(AttendPositionsAndPool { size, kept: Mutex::default() }))
 }
 
 struct AttendPositionsAndPool {
     size: Size,
-    /// Of each image, what the backward pass needs of the forward pass.
+    /// What the backward pass needs of the forward pass, for each image.
     kept: Mutex<Vec<Kept>>,
 }
 
 impl AttendPositionsAndPool {
     /// The kernel comes first, then the weights of the gates of the channels, if any.
-    fn weights<'a>(&self, joined: &'a [f32]) -> Weights<'a> {
-        let (kernel, rest) = joined.split_at(2 * KERNEL * KERNEL);
+    fn weights<'a>(&self, concatenated: &'a [f32]) -> Weights<'a> {
+        let (kernel, rest) = concatenated.split_at(2 * KERNEL * KERNEL);
         Weights { kernel, channels: (!rest.is_empty()).then(|| SqueezeExcite::split(rest)) }
     }
 
-    fn forward(&self, x: &[f32], weights: &Weights) -> Result<(Vec<f32>, Vec<Kept>)> {
+    fn pooled(&self, x: &[f32], weights: &Weights) -> Result<(Vec<f32>, Vec<Kept>)> {
         let (image, pooled) = (self.size.image(), self.size.pooled());
         let mut out = vec![0.0; x.len() / image * pooled];
         let kept = out
@@ -115,7 +115,7 @@ impl AttendPositionsAndPool {
     }
 
     /// The gradients of `x` and of the weights.
-    fn backward(&self, kept: &[Kept], x: &[f32], weights: &Weights, gradient: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
+    fn gradients(&self, kept: &[Kept], x: &[f32], weights: &Weights, gradient: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
         let (image, pooled) = (self.size.image(), self.size.pooled());
         let mut dx = vec![0.0; x.len()];
         let of_images: Vec<Vec<f32>> = dx
@@ -138,42 +138,20 @@ impl AttendPositionsAndPool {
     }
 }
 
-impl CustomOp2 for AttendPositionsAndPool {
-    fn name(&self) -> &'static str {
-        "attend_positions_and_pool"
-    }
+impl SliceOp<2> for AttendPositionsAndPool {
+    const NAME: &'static str = "attend_positions_and_pool";
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weights: &CpuStorage,
-        weights_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let weights = self.weights(elements(weights, weights_layout)?);
-        let (out, kept) = self.forward(elements(x, x_layout)?, &weights)?;
+    fn forward(&self, [x, weights]: [&[f32]; 2]) -> Result<(Vec<f32>, Shape)> {
+        let (out, kept) = self.pooled(x, &self.weights(weights))?;
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
-        let Size { height, width, channels, .. } = self.size;
-        Ok((CpuStorage::F32(out), Shape::from((x_layout.dims()[0], height / 2, width / 2, channels))))
+        let Size { height, width, channels } = self.size;
+        Ok((out, Shape::from((x.len() / self.size.image(), height / 2, width / 2, channels))))
     }
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weights: &Tensor,
-        _y: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn backward(&self, [x, weights]: [&[f32]; 2], gradient: &[f32]) -> Result<[Option<Vec<f32>>; 2]> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (dx, d_weights) = with_elements(x, |x: &[f32]| {
-            with_elements(weights, |weights: &[f32]| {
-                with_elements(gradient, |gradient: &[f32]| self.backward(&kept, x, &self.weights(weights), gradient))
-            })
-        })?;
-        Ok((
-            Some(Tensor::from_vec(dx, x.shape(), x.device())?),
-            Some(Tensor::from_vec(d_weights, weights.shape(), weights.device())?),
-        ))
+        let (dx, d_weights) = self.gradients(&kept, x, &self.weights(weights), gradient)?;
+        Ok([Some(dx), Some(d_weights)])
     }
 }
 
@@ -218,6 +196,16 @@ mod tests {
             (n, h, w, c) in (1..6usize, 2..20usize, 2..20usize, 1..40usize), squeezed in 0..4usize
         ) {
             equals_f64(Arguments { inexact: &arguments([n, h, w, c], squeezed), ..Arguments::default() }, pooled)?;
+        }
+    }
+
+    #[test]
+    fn sizes_that_are_no_multiples() {
+        for (shape, squeezed) in
+            [([1, 28, 28, 1], 0), ([2, 14, 14, 3], 1), ([1, 7, 7, 10], 2), ([2, 3, 3, 33], 0), ([1, 24, 36, 5], 2)]
+        {
+            let arguments = arguments(shape, squeezed);
+            equals_f64(Arguments { inexact: &arguments, ..Arguments::default() }, pooled).expect("equal");
         }
     }
 

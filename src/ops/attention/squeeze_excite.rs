@@ -1,7 +1,15 @@
-//! The two layers of squeeze-and-excitation (Hu et al. 2018, section 3.2) for one image, E relu(R z), and the way back.
+//! The two layers of squeeze-and-excitation (Hu et al. 2018, section 3.2) E relu(R z): by candle's operations, and for
+//! one image on slices.
 
-use super::conv_block::activated;
-use super::float::{add_scaled, dot};
+use candle_core::{Result, Tensor};
+
+use crate::ops::float::{activated, add_scaled, dot};
+use crate::ops::relu::relu;
+
+/// E relu(R z) of each row of `z` (N, C), by candle's operations.
+pub fn squeeze_and_excite(z: &Tensor, reduce: &Tensor, expand: &Tensor) -> Result<Tensor> {
+    relu(&z.matmul(&reduce.t()?)?)?.matmul(&expand.t()?)
+}
 
 /// The weights R (C / r, C) and E (C, C / r).
 #[derive(Clone, Copy)]
@@ -10,22 +18,22 @@ pub struct SqueezeExcite<'a> {
     expand: &'a [f32],
 }
 
-/// What the gradient of the outputs gives on.
+/// The gradients before the two layers of an image.
 pub struct SqueezeExciteGradient {
     /// Before the ReLU, (C / r).
     pub squeezed: Vec<f32>,
-    /// Of the descriptor, (C).
+    /// By the descriptor, (C).
     pub descriptor: Vec<f32>,
 }
 
 impl<'a> SqueezeExcite<'a> {
-    /// R and then E, as they lie one after the other.
-    pub fn split(joined: &'a [f32]) -> Self {
-        let (reduce, expand) = joined.split_at(joined.len() / 2);
+    /// From R and E, one after the other.
+    pub fn split(concatenated: &'a [f32]) -> Self {
+        let (reduce, expand) = concatenated.split_at(concatenated.len() / 2);
         Self { reduce, expand }
     }
 
-    /// How many there are of both.
+    /// The number of weights of both.
     pub fn weights(&self) -> usize {
         self.reduce.len() + self.expand.len()
     }

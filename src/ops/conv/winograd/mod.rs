@@ -10,10 +10,10 @@ mod transforms;
 
 use rayon::prelude::*;
 
-use super::convolution::Gradients;
 use super::geometry::Geometry;
-use super::pooled_buffer::{PooledBuffer, pieces};
-use super::product::{Initial, Level, Product, panel_columns};
+use super::gradients::Gradients;
+use crate::ops::pooled_buffer::{PooledBuffer, pieces};
+use crate::ops::product::{Initial, Level, Product, panel_columns};
 use crate::simd;
 use transforms::{
     AddInputGradient, KernelGradient, Matrices, Output, POSITIONS, STEP, Tiling, TransformGradient, TransformInput,
@@ -22,18 +22,19 @@ use transforms::{
 
 /// Tiles that share one reading of the kernel, and stay in the second-level cache once transformed.
 const TILES_AT_ONCE: usize = 32;
-/// Groups of so many tiles whose products are summed before the sum is stored.
+/// Groups of [`TILES_AT_ONCE`] tiles whose products are summed before the sum is stored.
 const GROUPS_AT_ONCE: usize = 4;
-/// Images whose transforms exist at a time for the gradient of the weight.
+/// Images whose transforms exist at a time for the gradient of the weight, and tiles: large images are taken fewer at once.
 const GRADIENT_IMAGES: usize = 64;
+const GRADIENT_TILES: usize = 4096;
 
 /// Elements between the matrices of consecutive positions, a cache line of the widest vectors: sizes are powers of two, and
 /// without it all positions of a tile would compete for the same few lines of the first-level cache.
-const PLACE_GAP: usize = 16;
+const POSITION_GAP: usize = 16;
 
 /// Elements of a position's matrix of `tiles` and `channels`, and of the gap behind it.
 fn position_len(tiles: usize, channels: usize) -> usize {
-    tiles * channels + PLACE_GAP
+    tiles * channels + POSITION_GAP
 }
 
 pub struct Winograd {
@@ -53,7 +54,7 @@ impl Winograd {
     /// fill panels.
     ///
     /// # Errors
-    /// The SIMD path that the environment asks for is not to be had.
+    /// The SIMD path that the environment asks for is not available on this CPU.
     pub fn new(geometry: Geometry) -> candle_core::Result<Option<Self>> {
         let Geometry { height, width, channels, outputs, kernel, stride, padding } = geometry;
         let panel_columns = panel_columns()?;
@@ -146,12 +147,14 @@ impl Winograd {
         let mut dx = vec![0.0; if wants_x { x.len() } else { 0 }];
         let mut positions = PooledBuffer::zeros(POSITIONS * outputs * channels);
         let group = self.images_at_once;
-        let chunk = GRADIENT_IMAGES.next_multiple_of(group) * self.geometry.image();
+        let image_tiles = self.geometry.height * self.geometry.width / (STEP * STEP);
+        let images = GRADIENT_IMAGES.min(GRADIENT_TILES / image_tiles).max(1);
+        let chunk = images.next_multiple_of(group) * self.geometry.image();
         let group_tiles = self.panel_starts.len();
         for (number, x) in x.chunks(chunk).enumerate() {
             let start = number * chunk;
             let tiles = x.len() / (STEP * STEP * channels);
-            let gaps = tiles.div_ceil(group_tiles) * POSITIONS * PLACE_GAP;
+            let gaps = tiles.div_ceil(group_tiles) * POSITIONS * POSITION_GAP;
             let mut transformed_x = PooledBuffer::stale(POSITIONS * tiles * channels + gaps);
             let mut transformed_dy = PooledBuffer::stale(POSITIONS * tiles * outputs + gaps);
             let dx = if wants_x { &mut dx[start..start + x.len()] } else { &mut [] };
@@ -265,7 +268,7 @@ impl Winograd {
             let blocks = transformed_x.chunks(GROUPS_AT_ONCE * x_group);
             for (x, dy) in blocks.zip(transformed_dy.chunks(GROUPS_AT_ONCE * dy_group)) {
                 let whole = x.len() / x_group;
-                let rest = ((x.len() - whole * x_group) / POSITIONS).saturating_sub(PLACE_GAP) / channels;
+                let rest = ((x.len() - whole * x_group) / POSITIONS).saturating_sub(POSITION_GAP) / channels;
                 // The last group of all may have fewer tiles.
                 for (first, groups, tiles) in [(0, whole, group_tiles), (whole, 1, rest)] {
                     if groups * tiles == 0 {

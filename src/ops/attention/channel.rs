@@ -1,12 +1,10 @@
-//! A gate for each channel of an image from the means of all of them: s = σ(f(z)), with z the means (C).
+//! Channel attention: a gate for each channel of an image from the means of all of them, s = σ(f(z)), with z the means (C).
 
 use candle_core::{Result, Tensor};
 use candle_nn::ops::sigmoid;
 
-use super::kernel::{Normalisation, Relu, activated_means};
+use super::squeeze_excite::{SqueezeExcite, add_weight_gradients, squeeze_and_excite};
 use crate::ops::float::{add_scaled, dot, sigmoid_and_slope};
-use crate::ops::relu::relu;
-use crate::ops::squeeze_excite::{SqueezeExcite, add_weight_gradients};
 
 /// How the gates come from the means.
 #[derive(Clone, Copy)]
@@ -34,24 +32,19 @@ impl<'a> ChannelGates<'a> {
         }
     }
 
-    pub(super) fn kind(&self) -> GateKind {
+    pub fn kind(&self) -> GateKind {
         match self {
             Self::SqueezeExcitation { .. } => GateKind::SqueezeExcitation,
             Self::Efficient { .. } => GateKind::Efficient,
         }
     }
 
-    pub(super) fn weights(&self) -> Vec<&'a Tensor> {
+    pub fn weights(&self) -> Vec<&'a Tensor> {
         match *self {
             Self::SqueezeExcitation { reduce, expand } => vec![reduce, expand],
             Self::Efficient { kernel } => vec![kernel],
         }
     }
-}
-
-/// E relu(R z) of each row of `z` (N, C), by candle's operations.
-pub fn squeeze_and_excite(z: &Tensor, reduce: &Tensor, expand: &Tensor) -> Result<Tensor> {
-    relu(&z.matmul(&reduce.t()?)?)?.matmul(&expand.t()?)
 }
 
 /// w ∗ z of each row of `z` (N, C), w (K). (The gradient of candle's convolution of one dimension fails where the kernel is
@@ -66,14 +59,14 @@ fn along_channels(z: &Tensor, kernel: &Tensor) -> Result<Tensor> {
     Ok(sum)
 }
 
-/// The same on slices.
+/// [`ChannelGates`] on slices.
 #[derive(Clone, Copy)]
 pub enum Gates<'a> {
     SqueezeExcitation(SqueezeExcite<'a>),
     Efficient { kernel: &'a [f32] },
 }
 
-/// The gates of an image, and what the way back needs of them.
+/// The gates of an image, and what their backward pass needs.
 pub struct ImageGates {
     /// The mean of each channel after the ReLU, (C).
     means: Vec<f32>,
@@ -81,18 +74,14 @@ pub struct ImageGates {
     squeezed: Vec<f32>,
     /// (C)
     pub gates: Vec<f32>,
-    /// Of the sigmoid, where they are, (C).
+    /// The derivatives of the sigmoid, (C).
     slopes: Vec<f32>,
-    /// Of each channel, how many pixels are above 0 once normalised,
-    counts: Vec<f32>,
-    /// and the sum of the convolution's output less its mean over these.
-    centred: Vec<f32>,
 }
 
-/// What the gradient of the gates of an image gives on.
+/// The gradients before the gates of an image.
 pub struct ImageGatesGradient {
-    /// To each pixel above 0, of each channel.
-    pub shares: Vec<f32>,
+    /// By the means, (C).
+    pub means: Vec<f32>,
     /// Before the sigmoid, (C).
     excited: Vec<f32>,
     /// Before the ReLU, (C / r).
@@ -108,16 +97,11 @@ impl<'a> Gates<'a> {
         }
     }
 
-    /// The gates of an image from the convolution's output `y` (pixels, C).
-    #[inline(always)]
-    pub fn of_image(&self, y: &[f32], normalisation: &Normalisation) -> ImageGates {
-        let zeros = || vec![0.0; normalisation.scale.len()];
-        let (mut means, mut counts, mut centred) = (zeros(), zeros(), zeros());
-        let activated = Relu { means: &mut means, counts: &mut counts, centred: &mut centred };
-        activated_means(y, normalisation, activated);
+    /// The gates of an image from the means (C).
+    pub fn of_image(&self, means: Vec<f32>) -> ImageGates {
         let (squeezed, excited) = self.excited(&means);
         let (gates, slopes) = excited.into_iter().map(sigmoid_and_slope).unzip();
-        ImageGates { means, squeezed, gates, slopes, counts, centred }
+        ImageGates { means, squeezed, gates, slopes }
     }
 
     /// The gates (C) from the means (C).
@@ -143,39 +127,12 @@ impl<'a> Gates<'a> {
         }
     }
 
-    /// Takes the sums of the gradient over the maxima of an image of so many pixels, of each channel: plain, and of its
-    /// product with the convolution's output less its mean. Leaves there what the gates make of them.
-    pub fn backward(
-        &self,
-        kept: &ImageGates,
-        normalisation: &Normalisation,
-        pixels: usize,
-        plain: &mut [f32],
-        with_centred: &mut [f32],
-    ) -> ImageGatesGradient {
-        let Normalisation { scale, shift, .. } = normalisation;
-        let channels = plain.len();
-        let excited: Vec<f32> = (0..channels)
-            .map(|i| {
-                // A maximum is scale · centred + shift where the gradient passes, and 0 where it does not.
-                let d_gate = with_centred[i] * scale[i] + plain[i] * shift[i];
-                d_gate * kept.slopes[i]
-            })
-            .collect();
-        let (squeezed, mut shares) = self.means_gradient(&excited, kept);
-        shares.iter_mut().for_each(|share| *share /= pixels as f32);
-        for i in 0..channels {
-            plain[i] = plain[i] * kept.gates[i] + shares[i] * kept.counts[i];
-            with_centred[i] = with_centred[i] * kept.gates[i] + shares[i] * kept.centred[i];
-        }
-        ImageGatesGradient { shares, excited, squeezed }
-    }
-
-    /// The gradients of what is squeezed, before its ReLU, and of the means.
-    fn means_gradient(&self, excited: &[f32], kept: &ImageGates) -> (Vec<f32>, Vec<f32>) {
-        match self {
+    /// The gradients of what is squeezed, before its ReLU, and of the means, from those of the gates.
+    pub fn backward(&self, kept: &ImageGates, d_gates: &[f32]) -> ImageGatesGradient {
+        let excited: Vec<f32> = d_gates.iter().zip(&kept.slopes).map(|(gradient, slope)| gradient * slope).collect();
+        let (squeezed, means) = match self {
             Self::SqueezeExcitation(squeeze) => {
-                let gradient = squeeze.backward(excited, &kept.squeezed);
+                let gradient = squeeze.backward(&excited, &kept.squeezed);
                 (gradient.squeezed, gradient.descriptor)
             }
             Self::Efficient { kernel } => {
@@ -186,7 +143,8 @@ impl<'a> Gates<'a> {
                 }
                 (vec![], means)
             }
-        }
+        };
+        ImageGatesGradient { means, excited, squeezed }
     }
 
     /// The gradients of the weights, one after another, over the images in order.

@@ -1,4 +1,4 @@
-//! What a non-local block does with one image, and the way back.
+//! A non-local block and its gradients, for one image.
 
 use candle_core::Result;
 
@@ -141,62 +141,4 @@ fn multiply(
         columns,
     }
     .compute()
-}
-
-/// The first pixel of each window of two rows of `width` pixels.
-#[inline(always)]
-fn windows(width: usize, channels: usize) -> impl Iterator<Item = usize> {
-    (0..width / 2).map(move |column| 2 * column * channels)
-}
-
-/// The maxima of `a + b`, rows of `width` pixels, and their positions in their windows.
-#[inline(always)]
-pub fn add_and_pool(a: &[f32], b: &[f32], [width, channels]: [usize; 2], out: &mut [f32], positions: &mut [u8]) {
-    let row = width * channels;
-    let mut outs = out.chunks_exact_mut(channels).zip(positions.chunks_exact_mut(channels));
-    for (a, b) in a.chunks_exact(2 * row).zip(b.chunks_exact(2 * row)) {
-        for first in windows(width, channels) {
-            let Some((out, positions)) = outs.next() else { return };
-            let (out, positions) = (&mut out[..channels], &mut positions[..channels]);
-            let starts = [first, first + channels, first + row, first + row + channels];
-            let [a0, a1, a2, a3] = starts.map(
-                #[inline(always)]
-                |start| &a[start..][..channels],
-            );
-            let [b0, b1, b2, b3] = starts.map(
-                #[inline(always)]
-                |start| &b[start..][..channels],
-            );
-            for i in 0..channels {
-                let (mut maximum, mut position) = (a0[i] + b0[i], 0);
-                for (value, value_position) in [(a1[i] + b1[i], 1), (a2[i] + b2[i], 2), (a3[i] + b3[i], 3)] {
-                    let takes_over = value > maximum || value.is_nan();
-                    maximum = if takes_over { value } else { maximum };
-                    position = if takes_over { value_position } else { position };
-                }
-                out[i] = maximum;
-                positions[i] = position;
-            }
-        }
-    }
-}
-
-/// Writes the gradient of what was pooled, where it is 0 so far.
-#[inline(always)]
-pub fn unpool(gradient: &[f32], positions: &[u8], [width, channels]: [usize; 2], dx: &mut [f32]) {
-    let row = width * channels;
-    let mut maxima = gradient.chunks_exact(channels).zip(positions.chunks_exact(channels));
-    for dx in dx.chunks_exact_mut(2 * row) {
-        for first in windows(width, channels) {
-            let Some((gradient, positions)) = maxima.next() else { return };
-            let (gradient, positions) = (&gradient[..channels], &positions[..channels]);
-            for (position, start) in (0..).zip([first, first + channels, first + row, first + row + channels]) {
-                let dx = &mut dx[start..][..channels];
-                for i in 0..channels {
-                    let gradient = gradient[i];
-                    dx[i] = if positions[i] == position { gradient } else { 0.0 };
-                }
-            }
-        }
-    }
 }

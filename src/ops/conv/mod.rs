@@ -2,12 +2,20 @@
 //!
 //! The gradient of an input that nobody differentiates (the first layer's) is not computed.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+mod direct;
+mod geometry;
+mod gradients;
+mod winograd;
 
-use super::convolution::Convolution;
-use super::float::{elements, has_f32_kernel, sum_rows, with_elements};
-use super::geometry::Geometry;
+use candle_core::{Result, Shape, Tensor, bail};
+
+use super::custom_op::{OnSlices, SliceOp};
+use super::float::{has_f32_kernel, sum_rows, with_elements};
 use super::tape::{apply3, is_differentiable};
+pub(super) use direct::Convolution;
+pub(super) use geometry::Geometry;
+#[cfg(test)]
+pub(super) use winograd::Winograd;
 
 /// `x` (N, H, W, C) with `weight` (O, C, K, K) and `bias` (O), `padding` zeros on each side: (N, OH, OW, O).
 ///
@@ -20,7 +28,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: usize, padding
             &x.contiguous()?,
             &weight.contiguous()?,
             &bias.contiguous()?,
-            Conv2d { geometry, wants_x: is_differentiable(x) },
+            OnSlices(Conv2d { geometry, wants_x: is_differentiable(x) }),
         );
     }
     let planes = x.permute((0, 3, 1, 2))?.contiguous()?;
@@ -28,7 +36,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: usize, padding
 }
 
 /// The gradient of [`conv2d`]'s input (N, H, W, C), at stride 1, from that of its output (N, OH, OW, O): a convolution too,
-/// with the kernel flipped around. As quick as the way there, and needs nothing of it.
+/// with the kernel flipped around. It is as quick as the forward pass, and needs nothing of it.
 ///
 /// # Errors
 /// The sizes do not fit.
@@ -81,53 +89,24 @@ struct Conv2d {
     wants_x: bool,
 }
 
-impl CustomOp3 for Conv2d {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
+impl SliceOp<3> for Conv2d {
+    const NAME: &'static str = "conv2d";
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
+    fn forward(&self, [x, weight, bias]: [&[f32]; 3]) -> Result<(Vec<f32>, Shape)> {
         let geometry = self.geometry;
-        let convolution = Convolution::new(geometry)?;
-        let (x, bias) = (elements::<f32>(x, x_layout)?, elements::<f32>(bias, bias_layout)?);
-        let images = x_layout.dims()[0];
+        let images = x.len() / geometry.image();
         let mut y = vec![0.0; images * geometry.out_image()];
-        convolution.forward_batch(x, elements(weight, weight_layout)?, bias, &mut y, |_| Ok(()))?;
-        let shape = (images, geometry.out_height(), geometry.out_width(), geometry.outputs);
-        Ok((CpuStorage::F32(y), Shape::from(shape)))
+        Convolution::new(geometry)?.forward_batch(x, weight, bias, &mut y, |_| Ok(()))?;
+        Ok((y, Shape::from((images, geometry.out_height(), geometry.out_width(), geometry.outputs))))
     }
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn backward(&self, [x, weight, _bias]: [&[f32]; 3], dy: &[f32]) -> Result<[Option<Vec<f32>>; 3]> {
         let geometry = self.geometry;
-        let convolution = Convolution::new(geometry)?;
-        let (gradients, db) = with_elements(dy, |dy: &[f32]| {
-            let output_gradient = |image: usize, out: &mut [f32]| {
-                out.copy_from_slice(&dy[image * geometry.out_image()..][..geometry.out_image()]);
-                Ok(())
-            };
-            let gradients = with_elements(x, |x: &[f32]| {
-                with_elements(weight, |weight: &[f32]| convolution.gradients(x, weight, self.wants_x, output_gradient))
-            })?;
-            Ok((gradients, sum_rows(dy, geometry.outputs)))
+        let gradients = Convolution::new(geometry)?.gradients(x, weight, self.wants_x, |image, out| {
+            out.copy_from_slice(&dy[image * geometry.out_image()..][..geometry.out_image()]);
+            Ok(())
         })?;
-        let dx = gradients.x.map(|dx| Tensor::from_vec(dx, x.shape(), x.device())).transpose()?;
-        let dw = Tensor::from_vec(gradients.weight, weight.shape(), weight.device())?;
-        Ok((dx, Some(dw), Some(Tensor::from_vec(db, bias.shape(), bias.device())?)))
+        Ok([gradients.x, Some(gradients.weight), Some(sum_rows(dy, geometry.outputs))])
     }
 }
 
@@ -144,6 +123,25 @@ mod tests {
         #[test]
         fn output_and_gradients_are_the_definition((images, g) in convolutions()) {
             convolution_is_the_definition(images, &g)?;
+        }
+    }
+
+    #[test]
+    fn sizes_that_are_no_multiples() {
+        let sizes = [
+            (1, [28, 28], 1, 33),
+            (2, [14, 14], 33, 10),
+            (1, [7, 7], 10, 5),
+            (3, [3, 3], 5, 3),
+            (1, [96, 96], 3, 5),
+            (2, [12, 20], 3, 7),
+            // By Winograd's algorithm, images that are more tiles than it takes at once, and narrower than high.
+            (1, [28, 28], 32, 32),
+            (3, [36, 4], 32, 64),
+        ];
+        for (images, [height, width], channels, outputs) in sizes {
+            let g = Geometry { height, width, channels, outputs, kernel: 3, stride: 1, padding: 1 };
+            convolution_is_the_definition(images, &g).expect("equal");
         }
     }
 

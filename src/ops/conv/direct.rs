@@ -1,5 +1,4 @@
-//! A convolution of one image and its two gradients, on slices, as [`Product`]s. What a batch makes of them is in
-//! [`super::conv`] and [`super::conv_block`].
+//! A convolution and its two gradients, on slices, as [`Product`]s, or by [`Winograd`]'s algorithm where it applies.
 //!
 //! Images are channels-last, (H, W, C), so that the C numbers of a pixel, and the C · K numbers of a row of a window, are
 //! consecutive. Weights come in PyTorch's order, (O, C, K, K), and are packed once a call.
@@ -7,9 +6,10 @@
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
-use super::pooled_buffer::{PooledBuffer, pieces};
-use super::product::{Initial, Level, Product, panel_columns};
+use super::gradients::Gradients;
 use super::winograd::Winograd;
+use crate::ops::pooled_buffer::{PooledBuffer, pieces};
+use crate::ops::product::{Initial, Level, Product, panel_columns};
 
 /// Pixels whose gradient stays in the first-level cache while every tap of the kernel is summed over them.
 const CACHED_PIXELS: usize = 128;
@@ -17,14 +17,6 @@ const CACHED_PIXELS: usize = 128;
 /// The gradient of a weight is summed within this many groups of images, which is as many as threads can share, and then
 /// over the groups in order: so the number of threads does not change the rounding.
 const GROUPS: usize = 16;
-
-/// What a batch of images has to do with the gradient of its convolution.
-pub struct Gradients {
-    /// (N, H, W, C), where it was wanted.
-    pub x: Option<Vec<f32>>,
-    /// (O, C, K, K)
-    pub weight: Vec<f32>,
-}
 
 /// The tables that the images of a batch share.
 pub struct Convolution {
@@ -42,7 +34,7 @@ pub struct Convolution {
 
 impl Convolution {
     /// # Errors
-    /// The SIMD path that the environment asks for is not to be had.
+    /// The SIMD path that the environment asks for is not available on this CPU.
     pub fn new(geometry: Geometry) -> candle_core::Result<Self> {
         let Geometry { height, width, channels, outputs, kernel, stride, padding } = geometry;
         assert!(padding < kernel && kernel <= height.min(width) + 2 * padding && stride > 0, "{geometry:?}");
@@ -70,7 +62,7 @@ impl Convolution {
     /// columns), zeros beyond the last channel; or transformed.
     ///
     /// # Errors
-    /// The SIMD path that the environment asks for is not to be had.
+    /// The SIMD path that the environment asks for is not available on this CPU.
     pub fn pack_weight(&self, weight: &[f32]) -> candle_core::Result<PooledBuffer> {
         if let Some(winograd) = &self.winograd {
             return winograd.pack_weight(weight);

@@ -7,16 +7,16 @@ mod kernel;
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::concat::{concat, concat_as};
-use super::conv::conv2d;
-use super::float::{elements, has_f32_kernel, with_elements};
-use super::pool::pool_whole_windows;
-use super::pooled_buffer::PooledBuffer;
-use super::tape::{apply1, apply2};
-use crate::simd;
+use crate::ops::concat::{concat, concat_as};
+use crate::ops::conv::conv2d;
+use crate::ops::custom_op::{OnSlices, SliceOp};
+use crate::ops::float::has_f32_kernel;
+use crate::ops::pool::{add_and_max_pool, max_pool};
+use crate::ops::pooled_buffer::PooledBuffer;
+use crate::ops::tape::apply1;
 use kernel::Size;
 
 /// A convolution of 1 x 1.
@@ -45,7 +45,7 @@ pub struct NonLocal<'a> {
     pub out: Projection<'a>,
 }
 
-/// What came of it.
+/// What a non-local block makes of a feature map.
 pub struct NonLocallyAttended {
     /// Like the input, (N, H, W, C).
     pub output: Tensor,
@@ -82,32 +82,30 @@ pub fn attend_pairs_and_pool(x: &Tensor, weights: NonLocal) -> Result<Tensor> {
         bail!("a non-local block of {:?} from {:?} to {:?}", x.shape(), theta.shape(), out.shape())
     }
     if !has_f32_kernel(x) {
-        return pool_whole_windows(&weights.attend(x)?.output);
+        return max_pool(&weights.attend(x)?.output);
     }
     // θ, φ and g as one convolution.
     let size = Size { positions: height * width, channels: theta.dim(0)? };
     let weight = concat_as(&[theta, phi, g], &[3 * size.channels, channels, 1, 1])?;
     let bias = concat(&[weights.theta.bias, weights.phi.bias, weights.g.bias])?;
     let compared = conv2d(x, &weight, &bias, 1, 0)?;
-    let seen = apply1(&compared, AttendPairs { size, pairs: Mutex::new(None) })?;
-    apply2(&x.contiguous()?, &weights.out.of(&seen)?, AddAndPool { positions: Mutex::new(vec![]) })
+    let seen = apply1(&compared, OnSlices(AttendPairs { size, height, pairs: Mutex::default() }))?;
+    add_and_max_pool(x, &weights.out.of(&seen)?)
 }
 
 /// softmax(θ φᵀ) g, (N, H, W, D), of θ, φ and g one after another, (N, H, W, 3 D).
 struct AttendPairs {
     size: Size,
+    height: usize,
     /// The maps, which the backward pass needs.
     pairs: Mutex<Option<PooledBuffer>>,
 }
 
-impl CustomOp1 for AttendPairs {
-    fn name(&self) -> &'static str {
-        "attend_pairs"
-    }
+impl SliceOp<1> for AttendPairs {
+    const NAME: &'static str = "attend_pairs";
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (images, height, width, _) = layout.shape().dims4()?;
-        let x = elements::<f32>(x, layout)?;
+    fn forward(&self, [x]: [&[f32]; 1]) -> Result<(Vec<f32>, Shape)> {
+        let images = x.len() / (3 * self.size.image());
         let mut out = vec![0.0; images * self.size.image()];
         let mut pairs = PooledBuffer::stale(images * self.size.map());
         out.par_chunks_exact_mut(self.size.image())
@@ -115,81 +113,21 @@ impl CustomOp1 for AttendPairs {
             .zip(x.par_chunks_exact(3 * self.size.image()))
             .try_for_each(|((out, pairs), x)| kernel::forward(self.size, x, pairs, out))?;
         *self.pairs.lock().unwrap_or_else(PoisonError::into_inner) = Some(pairs);
-        Ok((CpuStorage::F32(out), Shape::from((images, height, width, self.size.channels))))
+        Ok((out, Shape::from((images, self.height, self.size.positions / self.height, self.size.channels))))
     }
 
-    fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+    fn backward(&self, [x]: [&[f32]; 1], gradient: &[f32]) -> Result<[Option<Vec<f32>>; 1]> {
         let pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
         let pairs = pairs.as_ref().expect("the forward pass has kept the maps");
-        let mut dx = vec![0.0; x.elem_count()];
-        with_elements(x, |x: &[f32]| {
-            with_elements(gradient, |gradient: &[f32]| {
-                let sources = x
-                    .par_chunks_exact(3 * self.size.image())
-                    .zip(pairs.par_chunks_exact(self.size.map()))
-                    .zip(gradient.par_chunks_exact(self.size.image()));
-                dx.par_chunks_exact_mut(3 * self.size.image())
-                    .zip(sources)
-                    .try_for_each(|(dx, ((x, pairs), gradient))| kernel::backward(self.size, x, pairs, gradient, dx))
-            })
-        })?;
-        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
-    }
-}
-
-/// The pool of a sum of two feature maps (N, H, W, C).
-struct AddAndPool {
-    /// Of each maximum, its position in its window.
-    positions: Mutex<Vec<u8>>,
-}
-
-impl CustomOp2 for AddAndPool {
-    fn name(&self) -> &'static str {
-        "add_and_pool"
-    }
-
-    fn cpu_fwd(
-        &self,
-        a: &CpuStorage,
-        a_layout: &Layout,
-        b: &CpuStorage,
-        b_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (images, height, width, channels) = a_layout.shape().dims4()?;
-        let (a, b) = (elements::<f32>(a, a_layout)?, elements::<f32>(b, b_layout)?);
-        let (image, pooled) = (height * width * channels, (height / 2) * (width / 2) * channels);
-        let mut out = vec![0.0; images * pooled];
-        let mut positions = vec![0; out.len()];
-        out.par_chunks_exact_mut(pooled)
-            .zip(positions.par_chunks_exact_mut(pooled))
-            .zip(a.par_chunks_exact(image).zip(b.par_chunks_exact(image)))
-            .try_for_each(|((out, positions), (a, b))| {
-                simd::vectorized(
-                    #[inline(always)]
-                    || kernel::add_and_pool(a, b, [width, channels], out, positions),
-                )
-            })?;
-        *self.positions.lock().unwrap_or_else(PoisonError::into_inner) = positions;
-        Ok((CpuStorage::F32(out), Shape::from((images, height / 2, width / 2, channels))))
-    }
-
-    fn bwd(&self, a: &Tensor, _b: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (_, height, width, channels) = a.dims4()?;
-        let (image, pooled) = (height * width * channels, (height / 2) * (width / 2) * channels);
-        let positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut dx = vec![0.0; a.elem_count()];
-        with_elements(gradient, |gradient: &[f32]| {
-            dx.par_chunks_exact_mut(image)
-                .zip(gradient.par_chunks_exact(pooled).zip(positions.par_chunks_exact(pooled)))
-                .try_for_each(|(dx, (gradient, positions))| {
-                    simd::vectorized(
-                        #[inline(always)]
-                        || kernel::unpool(gradient, positions, [width, channels], dx),
-                    )
-                })
-        })?;
-        let dx = Tensor::from_vec(dx, a.shape(), a.device())?;
-        Ok((Some(dx.clone()), Some(dx)))
+        let mut dx = vec![0.0; x.len()];
+        let sources = x
+            .par_chunks_exact(3 * self.size.image())
+            .zip(pairs.par_chunks_exact(self.size.map()))
+            .zip(gradient.par_chunks_exact(self.size.image()));
+        dx.par_chunks_exact_mut(3 * self.size.image())
+            .zip(sources)
+            .try_for_each(|(dx, ((x, pairs), gradient))| kernel::backward(self.size, x, pairs, gradient, dx))?;
+        Ok([Some(dx)])
     }
 }
 
@@ -235,6 +173,51 @@ mod tests {
     }
 
     #[test]
+    fn zz_search() {
+        use candle_core::DType;
+        if std::env::var_os("ZZ").is_none() {
+            return;
+        }
+        let double = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+        let norm = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
+        for n in 1..5 {
+            for h in 2..8 {
+                for w in 2..8 {
+                    for c in 1..24 {
+                        for inner in 1..20 {
+                            let arguments = arguments([n, h, w, c], inner);
+                            let shape = [n, h / 2, w / 2, c];
+                            let dy = |seed: u64| tensor(real(100 + seed, shape.iter().product()), &shape);
+                            let exact: Vec<Tensor> = arguments.iter().map(double).collect();
+                            let (_, ours) = crate::ops::reference::with_gradients(&arguments, &dy(0), pooled).unwrap();
+                            let g = |seed| {
+                                crate::ops::reference::with_gradients(&exact, &double(&dy(seed)), pooled).unwrap().1
+                            };
+                            let expected = g(0);
+                            let error = norm(&(double(&ours[1]) - &expected[1]).unwrap());
+                            if error > 1e-5 * norm(&expected[1]) {
+                                let scale = (0..4).map(|s| norm(&g(s)[1])).fold(0.0, f64::max);
+                                println!(
+                                    "ZZ {n} {h} {w} {c} {inner}: {error:.2e} of {scale:.2e} ratio {:.2e}",
+                                    error / scale
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_that_are_no_multiples() {
+        for (shape, inner) in [([1, 7, 7, 10], 5), ([2, 3, 3, 33], 16), ([1, 14, 9, 3], 1), ([1, 28, 28, 1], 3)] {
+            let arguments = arguments(shape, inner);
+            equals_f64(Arguments { inexact: &arguments, ..Arguments::default() }, pooled).expect("equal");
+        }
+    }
+
+    #[test]
     fn the_gradients_are_finite_differences() {
         let values: Vec<Tensor> =
             (1..).zip(shapes([2, 4, 3, 4], 3)).map(|(seed, shape)| normal(seed, &shape)).collect();
@@ -248,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_place_looks_at_sums_to_1() -> Result<()> {
+    fn each_row_of_the_attention_matrix_sums_to_1() -> Result<()> {
         let arguments = arguments([2, 3, 4, 5], 3);
         let pairs = weights(&arguments[1..]).attend(&arguments[0])?.pairs;
         assert_eq!(pairs.dims(), [2, 12, 12]);

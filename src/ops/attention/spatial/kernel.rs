@@ -1,8 +1,8 @@
-//! What spatial attention does with one image, and the way back.
+//! Spatial attention and its gradients, for one image.
 
-use super::SqueezeExcite;
+use crate::ops::attention::squeeze_excite::{SqueezeExcite, add_weight_gradients};
 use crate::ops::float::sigmoid_and_slope;
-use crate::ops::squeeze_excite::add_weight_gradients;
+use crate::ops::pool::window::{first_maximum, windows};
 
 #[derive(Clone, Copy)]
 pub struct Size {
@@ -56,7 +56,7 @@ impl Weights<'_> {
     }
 }
 
-/// What the way back needs.
+/// What the backward pass needs.
 pub struct Kept {
     /// Of the channels: 1 where nothing attends to them.
     gates: Vec<f32>,
@@ -66,7 +66,7 @@ pub struct Kept {
     /// Of the positions, and the slopes of their sigmoid.
     map: Vec<f32>,
     slopes: Vec<f32>,
-    /// Of each maximum of the pool, its position in its window.
+    /// The position in its window of each maximum of the pool.
     positions: Vec<u8>,
 }
 
@@ -260,31 +260,18 @@ fn convolution_gradients(
     let kernels = kernel.chunks_exact(KERNEL * KERNEL).zip(d_kernel.chunks_exact_mut(KERNEL * KERNEL));
     for ((kernel, d_kernel), (plane, d_plane)) in kernels.zip(planes) {
         kernel_gradient(size, plane, gradient, d_kernel);
-        // The way back meets the kernel flipped half around.
+        // The gradient meets the kernel flipped half around.
         let flipped: Vec<f32> = kernel.iter().rev().copied().collect();
         add_correlation(size, &flipped, &padded, d_plane);
     }
     d_descriptors
 }
 
-/// The first pixel of each window, row by row.
-fn windows(size: Size) -> impl Iterator<Item = usize> {
-    let Size { height, width, .. } = size;
-    (0..height / 2).flat_map(move |row| (0..width / 2).map(move |column| 2 * row * width + 2 * column))
-}
-
-/// The pixels of the window that begins with `first`.
-#[inline(always)]
-fn window(size: Size, first: usize) -> [usize; 4] {
-    [first, first + 1, first + size.width, first + size.width + 1]
-}
-
 #[inline(always)]
 fn pool(size: Size, x: &[f32], gates: &[f32], map: &[f32], out: &mut [f32], positions: &mut [u8]) {
     let channels = size.channels;
     let outs = out.chunks_exact_mut(channels).zip(positions.chunks_exact_mut(channels));
-    for (first, (out, positions)) in windows(size).zip(outs) {
-        let pixels = window(size, first);
+    for (pixels, (out, positions)) in windows(size.height, size.width).zip(outs) {
         let of_positions = pixels.map(
             #[inline(always)]
             |pixel| map[pixel],
@@ -311,15 +298,9 @@ fn pool_window(
     let (gates, positions) = (&gates[..channels], &mut positions[..channels]);
     for i in 0..channels {
         let gate = gates[i];
-        let (mut maximum, mut position) = (a[i] * gate * of_positions[0], 0);
-        let others = [b[i] * gate * of_positions[1], c[i] * gate * of_positions[2], d[i] * gate * of_positions[3]];
-        for (value, value_position) in [(others[0], 1), (others[1], 2), (others[2], 3)] {
-            let takes_over = value > maximum || value.is_nan();
-            maximum = if takes_over { value } else { maximum };
-            position = if takes_over { value_position } else { position };
-        }
-        out[i] = maximum;
-        positions[i] = position;
+        let gated = |pixel: &[f32], position: usize| pixel[i] * gate * of_positions[position];
+        (out[i], positions[i]) =
+            first_maximum([(gated(a, 0), 0), (gated(b, 1), 1), (gated(c, 2), 2), (gated(d, 3), 3)]);
     }
 }
 
@@ -358,9 +339,9 @@ fn unpool(size: Size, kept: &Kept, x: &[f32], gradient: &[f32], dx: &mut [f32], 
     let channels = size.channels;
     let gates = &kept.gates[..channels];
     let maxima = gradient.chunks_exact(channels).zip(kept.positions.chunks_exact(channels));
-    for (first, (gradient, positions)) in windows(size).zip(maxima) {
+    for (window, (gradient, positions)) in windows(size.height, size.width).zip(maxima) {
         let (gradient, positions) = (&gradient[..channels], &positions[..channels]);
-        for (position, pixel) in (0..).zip(window(size, first)) {
+        for (position, pixel) in (0..).zip(window) {
             let (x, dx) = (&x[pixel * channels..][..channels], &mut dx[pixel * channels..][..channels]);
             let of_position = kept.map[pixel];
             let mut lanes = [0.0; LANES];
