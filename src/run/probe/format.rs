@@ -34,8 +34,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::contents::{Probe, ProbedImage};
 use super::quantise::{Quantised, dequantise, quantise};
-use super::{Probe, ProbedImage};
 use crate::data::DatasetInfo;
 use crate::render::{ChannelMap, ClassCam, Explanation, LayerExplanation, Map, Planes};
 
@@ -94,11 +94,11 @@ impl Probe {
             return Err(ProbeError::Tensor("about".into()));
         }
         let about = About { dataset: self.dataset.clone(), layers };
-        let json = serde_json::to_vec(&about).map_err(|_| ProbeError::Tensor("about".into()))?;
         let mut file = Writer::default();
         file.add("epoch", Dtype::U64, vec![1], self.epoch.to_le_bytes());
         file.add("step", Dtype::U64, vec![1], self.step.to_le_bytes());
         file.add("pinned", Dtype::U64, vec![1], (self.images.len() as u64).to_le_bytes());
+        let json = serde_json::to_vec(&about).map_err(|_| ProbeError::Tensor("about".into()))?;
         file.add("about", Dtype::U8, vec![json.len()], json);
         let indices = images.iter().flat_map(|image| (image.index as u64).to_le_bytes());
         file.add("indices", Dtype::U64, vec![count], indices);
@@ -701,9 +701,12 @@ mod tests {
 
     #[test]
     fn a_description_that_cannot_be_is_refused() {
-        let bytes = without(&probe(Attention::None).to_bytes().unwrap(), &[CHECKSUM]);
-        for (from, to) in [("\"height\":32", "\"height\":00"), ("\"width\":32", "\"width\":64"), ("conv2", "conv7")] {
-            let at = bytes.windows(from.len()).rposition(|window| window == from.as_bytes()).unwrap();
+        let dataset = DatasetInfo { name: "other".into(), ..DatasetInfo::cifar10() };
+        let bytes = without(&probe_of(dataset, 3, Attention::None).to_bytes().unwrap(), &[CHECKSUM]);
+        for (from, to) in
+            [("\"height\":32", "\"height\": 0"), ("\"width\":32", "\"width\":64"), ("\"conv2\"", "\"conv7\"")]
+        {
+            let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
             let mut changed = bytes.clone();
             changed[at..][..to.len()].copy_from_slice(to.as_bytes());
             assert!(matches!(Probe::from_bytes(&changed), Err(ProbeError::Tensor(_))), "{from}");

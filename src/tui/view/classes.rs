@@ -22,8 +22,10 @@ const COUNT_WIDTH: u16 = 5;
 const ACCURACY_WIDTH: u16 = 7;
 /// Columns for the rest: bars, and words where they fit.
 const NARROWEST_WORDS: u16 = 24;
-/// Of a class in the list at least: its name, its accuracy and the start of what it is most often taken for.
-const NARROWEST_ENTRY: u16 = 26;
+/// Of a class in the list at least: its name and its accuracy.
+const NARROWEST_ENTRY: u16 = 19;
+/// With what it is most often taken for.
+const ENTRY_WITH_WORDS: u16 = 26;
 /// And at most: room for another long name, and how often.
 const WIDEST_ENTRY: u16 = 40;
 
@@ -49,13 +51,13 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         render_matrix(app, confusion, area, area.width - matrix_width as u16, frame);
         "a row for each true class, a column for what it is taken for".to_owned()
     } else {
-        let shown = render_list(app, confusion, area, frame);
-        match shown == classes {
-            true => "accuracy in %, the least first, and what each is most often taken for".to_owned(),
-            false => format!(
-                "accuracy in % of the {shown} least accurate of {classes}, and what each is most often taken for"
-            ),
-        }
+        let List { shown, width } = render_list(app, confusion, area, frame);
+        let which = match shown == classes {
+            true => "accuracy in %, the least first".to_owned(),
+            false => format!("accuracy in % of the {shown} least accurate of {classes}"),
+        };
+        let words = if width < ENTRY_WITH_WORDS { "" } else { ", and what each is most often taken for" };
+        which + words
     };
     let lines = vec![accuracy_line(app, epoch, confusion), Line::styled(under, theme.faint())];
     frame.render_widget(Paragraph::new(lines), heading);
@@ -76,8 +78,8 @@ fn render_matrix(app: &App, confusion: &Confusion, area: Rect, rest: u16, frame:
     frame.render_widget(Table::new(rows, widths).header(header).column_spacing(1), area);
 }
 
-/// For more classes than a matrix has room for: in columns, the least accurate first, as many as fit. Returns how many.
-fn render_list(app: &App, confusion: &Confusion, area: Rect, frame: &mut Frame) -> usize {
+/// For more classes than a matrix has room for: in columns, the least accurate first, as many as fit.
+fn render_list(app: &App, confusion: &Confusion, area: Rect, frame: &mut Frame) -> List {
     let mut order: Vec<usize> = (0..confusion.classes()).collect();
     let accuracy = |class: &usize| confusion.accuracy_of(*class).unwrap_or(f64::INFINITY);
     order.sort_by(|a, b| accuracy(a).total_cmp(&accuracy(b)));
@@ -90,7 +92,14 @@ fn render_list(app: &App, confusion: &Confusion, area: Rect, frame: &mut Frame) 
         let lines: Vec<Line> = classes.iter().map(|&class| list_line(app, confusion, class)).collect();
         frame.render_widget(Paragraph::new(lines), Rect { x, width: width.saturating_sub(2), ..area });
     }
-    order.len()
+    List { shown: order.len(), width }
+}
+
+struct List {
+    /// Classes.
+    shown: usize,
+    /// Columns for each.
+    width: u16,
 }
 
 /// `dog         61.5  cat 12 %`
