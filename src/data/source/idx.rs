@@ -304,6 +304,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::property(256))]
+
         #[test]
         fn no_bytes_panic(header in proptest::collection::vec(0..4u8, 0..24), rest in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _ = Array::parse([header, rest.clone()].concat()).map(|array| array.check_images());
