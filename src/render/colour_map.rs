@@ -3,8 +3,8 @@
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Rgb, RgbImage};
 
-use super::Map;
 use super::explanation::Planes;
+use super::map::Map;
 
 /// How much of an overlay is the heat map, as in the study.
 pub const OVERLAY_ALPHA: f32 = 0.5;

@@ -2,9 +2,9 @@
 
 use image::{Rgb, RgbImage};
 
-use super::Map;
 use super::colour_map::{ColourMode, enlarged, image, overlay, viridis_image};
 use super::explanation::Planes;
+use super::map::Map;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Drawing<'a> {

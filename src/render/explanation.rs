@@ -1,7 +1,7 @@
 //! What a network makes of one image, as plain numbers. [`crate::explain`] computes it, probes keep it, and
 //! [`super::figures`] shows it.
 
-use super::Map;
+use super::map::Map;
 use crate::metrics::{confidences, predicted};
 
 /// An image as a data set has it, one byte for each pixel and channel.

@@ -1,8 +1,9 @@
 //! What there is to see of an explanation: drawings and their captions, the same in the terminal, in files and in the
 //! dashboard.
 
+use super::drawing::Drawing;
 use super::explanation::{Explanation, LayerExplanation};
-use super::{Drawing, Map};
+use super::map::Map;
 
 /// What of a layer is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

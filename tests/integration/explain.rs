@@ -207,7 +207,7 @@ fn explain_names_what_cannot_be() {
     let cases: [(&[&str], &str); 9] = [
         (
             &["run", "--image", "7", "--layer", "conv9"],
-            "--layer conv9: there is no layer \"conv9\": the convolutions are",
+            "--layer conv9: there is no layer \"conv9\"; this network has conv1, conv2, conv3",
         ),
         (&["run", "--image", "7", "--class", "catt"], "--class catt: must be predicted, true, "),
         (&["run", "--image", "500"], "--image 500: CIFAR-10 sample has 500 test images, numbers 0 to 499"),

@@ -34,8 +34,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::contents::{Probe, ProbedImage};
 use super::quantise::{Quantised, dequantise, quantise};
-use super::{Probe, ProbedImage};
 use crate::data::DatasetInfo;
 use crate::render::{ChannelMap, ClassCam, Explanation, LayerExplanation, Map, Planes};
 
