@@ -20,6 +20,7 @@ mod hostile;
 mod inside;
 mod kills;
 mod mount;
+mod old_runs;
 mod pictures;
 mod pytorch;
 mod read_only;
