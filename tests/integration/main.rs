@@ -22,6 +22,8 @@ mod hostile;
 mod inspector;
 mod kills;
 mod mount;
+mod old_runs;
+mod pictures;
 mod pytorch;
 mod read_only;
 mod screen;
