@@ -23,7 +23,6 @@ mod inspector;
 mod kills;
 mod mount;
 mod old_runs;
-mod pictures;
 mod pytorch;
 mod read_only;
 mod screen;
