@@ -121,8 +121,8 @@ fn every_refresh_of_half_blocks_fits_a_slow_link_and_none_comes_without_a_change
             ("[", "epoch 2  "),
             ("[", "epoch 1  "),
             ("x", "for the true class"),
-            ("x", "speaks for airplane"),
-            ("x", "speaks for automobile"),
+            ("x", "evidence for airplane"),
+            ("x", "evidence for automobile"),
             ("]", "epoch 2  "),
         ],
     );
@@ -253,7 +253,7 @@ fn iterm2_shows_images_and_is_left_without_any() {
     assert!(images.iter().all(|inline| inline.columns == 2 * inline.rows && inline.rows > 20));
     let of_two = 2 * images[0].columns * images[0].rows;
     let shown = wait_for_cells(&terminal, of_two);
-    assert!(shown.contains("speaks for") && shown.contains("esc back"), "{shown}");
+    assert!(shown.contains("evidence for") && shown.contains("esc back"), "{shown}");
     let last_row = shown.lines().last().unwrap();
     assert!(!last_row.contains(OF_IMAGE), "an image there would scroll the screen");
 
