@@ -45,7 +45,7 @@ fn inspect_to(out: &mut impl Write, config: &DataConfig, edition: &Edition) -> R
         // No validation split: that is a matter of each run.
         let data = source::open(&DataConfig { validation_examples: 0, ..config.clone() }, 0)?;
         let info = &data.train.info;
-        writeln!(out, "in use         {}, {}", data.name, data.origin)?;
+        writeln!(out, "in use         {} ({})", data.name, data.origin)?;
         writeln!(out, "images         {} x {} pixels, {} channels", info.width, info.height, info.channels)?;
         for other in &found {
             writeln!(out, "not used       {}", describe(other))?;
@@ -169,7 +169,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (told, outcome) = inspected(dir.path(), DataSource::Auto);
         outcome.unwrap();
-        assert!(told.contains("CIFAR-10 sample, built in") && told.contains("`taper data fetch`"), "{told}");
+        assert!(told.contains("CIFAR-10 sample (built in)") && told.contains("`taper data fetch`"), "{told}");
         assert!(told.contains("all               2000     500"), "{told}");
         assert!(inspected(dir.path(), DataSource::Cifar10).1.is_err());
     }

@@ -4,6 +4,7 @@
 //! pixels can be compared with torchvision's under the same draw. Sources: torchvision 0.24 `transforms/transforms.py`
 //! and `_functional_pil.py`; Pillow `ImageEnhance.py`, `Image.rotate`, `Blend.c`, `Convert.c`, `Geometry.c`.
 
+mod canvas;
 mod colour;
 #[cfg(test)]
 mod reference;
@@ -12,6 +13,7 @@ use pulp::{Simd, WithSimd};
 use rand::Rng;
 use rand::seq::SliceRandom;
 
+use self::canvas::Image;
 use self::colour::{adjust_brightness, adjust_contrast, adjust_saturation, shift_hue};
 use super::info::ImageSize;
 use crate::config::AugmentConfig;
@@ -86,26 +88,6 @@ pub struct Scratch {
     pixels: Vec<u8>,
     positions: Vec<u32>,
     masks: Vec<u8>,
-}
-
-/// An image that is being changed.
-struct Image<'a> {
-    size: ImageSize,
-    pixels: &'a mut [u8],
-}
-
-impl Image<'_> {
-    /// The planes of a colour image.
-    #[inline(always)]
-    fn rgb(&mut self) -> Option<[&mut [u8]; 3]> {
-        let plane = self.size.plane();
-        if self.size.channels != 3 {
-            return None;
-        }
-        let (r, rest) = self.pixels.split_at_mut(plane);
-        let (g, b) = rest.split_at_mut(plane);
-        Some([r, g, b])
-    }
 }
 
 /// One image: the kernel of [`Augmentation::apply`].

@@ -60,7 +60,7 @@ mod tests {
         for shape in [[3, 4, 5, 7], [1, 1, 1, 1], [2, 3, 3, 32]] {
             let x = tensor(real(1, shape.iter().product()), &shape);
             let dy = tensor(real(2, shape[0] * shape[3]), &[shape[0], shape[3]]);
-            let (ours, gradients) = with_gradients(&[x.clone()], &dy, |x| global_average(&x[0]))?;
+            let (ours, gradients) = with_gradients(std::slice::from_ref(&x), &dy, |x| global_average(&x[0]))?;
             let (expected, expected_gradients) =
                 with_gradients(&[double(&x)?], &double(&dy)?, |x| global_average(&x[0]))?;
             close(&double(&ours)?, &expected, 1e-6);

@@ -250,9 +250,6 @@ pub fn equals_f64(
         let error = norm(&(double(ours)? - expected)?)?;
         let change = if position == 0 { changes[0] } else { changes[position].max(0.1 * worst) };
         let what = position.checked_sub(1).map_or("the output".to_owned(), |argument| format!("gradient {argument}"));
-        if std::env::var_os("RATIO").is_some() {
-            eprintln!("RATIO {} {what}", error / change);
-        }
         prop_assert!(error <= SAFETY * change, "{what}: an error of {error:.1e}, more than {:.1e}", SAFETY * change);
     }
     Ok(())

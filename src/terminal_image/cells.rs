@@ -10,13 +10,13 @@ pub enum Palette {
     TrueColour,
     /// xterm's 256: a cube of 6 x 6 x 6, and greys.
     Colours256,
-    /// None: brightness as shaded characters.
+    /// No colours: brightness as shaded characters.
     Shades,
 }
 
 impl Palette {
-    /// By the variables of the environment. `NO_COLOR` (<https://no-color.org>) and a dumb terminal get shades; screen passes on no more than 256 colours,
-    /// whatever `COLORTERM` says.
+    /// From environment variables. `NO_COLOR` (<https://no-color.org>) and a dumb terminal get shades; screen passes on at
+    /// most 256 colours, whatever `COLORTERM` says.
     pub fn of(variable: &impl Fn(&str) -> Option<String>) -> Self {
         if variable("NO_COLOR").is_some() || variable("TERM").as_deref() == Some("dumb") {
             return Self::Shades;
@@ -27,7 +27,7 @@ impl Palette {
         }
     }
 
-    /// What an image should be made with to be seen by it.
+    /// The colours that an image for this palette should be made of.
     pub fn colour_mode(self) -> ColourMode {
         match self {
             Self::TrueColour | Self::Colours256 => ColourMode::Colours,
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn two_pixels_are_one_cell_and_without_colours_brightness_is_shown() {
+    fn two_pixels_are_one_cell() {
         let ramp = RgbImage::from_fn(5, 3, |x, _| Rgb([(x * 60 + 10) as u8; 3]));
         let shades: Vec<String> = rows(&ramp, Palette::Shades)
             .map(|row| row.map(|cell| if let Cell::Shade(char) = cell { char } else { '?' }).collect())

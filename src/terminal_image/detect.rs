@@ -49,7 +49,7 @@ fn has_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// What viuer makes of the terminal is settled by its first question, and asked with the first image if not before.
+/// viuer decides with its first question, which it would otherwise ask with the first image.
 fn viuer_draws(protocol: Protocol) -> bool {
     match protocol {
         Protocol::Kitty => {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_that_was_started_from_konsole_is_not_taken_for_it() {
+    fn a_terminal_started_from_konsole_is_not_konsole() {
         let from_konsole = &[("KONSOLE_VERSION", "221203")];
         let backend = |wanted, answer| chosen(wanted, from_konsole, Some(answer)).backend;
         assert_eq!(backend(Images::Auto, XTERM), ImageBackend::Protocol(Protocol::Sixel));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn multiplexers_and_terminals_without_colour_are_not_asked() {
+    fn multiplexers_and_plain_terminals_are_not_asked() {
         for variables in [
             [("TMUX", "/tmp/tmux-0/default,1,0")],
             [("STY", "1.pts")],
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_and_not_there_is_said() {
+    fn a_missing_protocol_is_reported() {
         let found = chosen(Images::Sixel, &[], Some(KITTY));
         assert_eq!((found.backend, found.is_second_best), (ImageBackend::Cells(Palette::Colours256), true));
         assert_eq!(found.why, "the terminal does not say that it knows sixel");

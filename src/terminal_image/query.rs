@@ -8,10 +8,10 @@ use ratatui::layout::Size;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// The slowest links answer within it; a terminal that never does costs it once.
+/// Enough for slow links; a terminal that never answers costs it once.
 const LIMIT: Duration = Duration::from_millis(500);
 
-/// Draws nothing: "could you show this pixel?" The number is that of the answer.
+/// Asks without drawing: "could you show this pixel?" The number identifies the answer.
 const KITTY_QUERY: &[u8] = b"\x1b_Gi=4211,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
 const KITTY_OK: &[u8] = b"Gi=4211;OK";
 /// Primary device attributes: every terminal knows it, so its answer ends the wait.
@@ -24,7 +24,7 @@ pub struct Answer {
     pub answered: bool,
     pub kitty: bool,
     pub sixel: bool,
-    /// What was no answer: keys that were pressed meanwhile.
+    /// Keys that were pressed meanwhile.
     pub typed: Vec<u8>,
 }
 
@@ -69,7 +69,7 @@ pub fn ask() -> io::Result<Answer> {
     }
 }
 
-/// Answers stand between keys, in any order; one that is not whole yet is left out.
+/// Answers may stand between keys, in any order; an incomplete one is left out.
 fn parse(received: &[u8]) -> Answer {
     let mut answer = Answer::default();
     let mut rest = received;
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_between_the_answers_are_kept_and_half_an_answer_is_waited_for() {
+    fn keys_between_answers_are_kept() {
         let whole = b"q\x1b_Gi=4211;OK\x1b\\x\x1b[?62;4cy";
         let all = parse(whole);
         assert_eq!((all.typed.as_slice(), all.answered), (b"qxy".as_slice(), true));

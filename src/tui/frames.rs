@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When to draw next, if at all.
+/// When the last frame was drawn, and when the next is due.
 pub struct Frames {
     last: Instant,
     next: Option<Instant>,
@@ -16,7 +16,7 @@ impl Frames {
         Self { last: now, next: Some(now + delay) }
     }
 
-    /// Something changed: draw, `interval` after the last frame at the earliest.
+    /// Asks for a frame, at the earliest `interval` after the last.
     pub fn request(&mut self, interval: Duration) {
         let due = self.last + interval;
         self.next = Some(self.next.map_or(due, |next| next.min(due)));

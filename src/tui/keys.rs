@@ -16,32 +16,32 @@ pub enum Action {
     /// Multiplies the learning rate.
     ScaleLearningRate(f64),
     Open(Screen),
-    /// Back to what lies under it.
+    /// Closes the screen and shows what lies under it.
     Dismiss,
-    /// So many panels on.
+    /// By that many panels.
     MoveFocus(isize),
     Scroll(Direction),
-    /// Batch losses or gradient norms.
+    /// Between batch losses and gradient norms.
     ToggleGradient,
     Inspect(Look),
     Leave,
     Suspend,
 }
 
-/// What to look at inside the network; numbers say how many on, or back where they are negative.
+/// What to look at inside the network. A signed number moves that many on, or back where it is negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     Image(isize),
-    /// The one of this index; the n-th key of its binding chooses the n-th layer.
+    /// By index; the n-th key of the binding chooses the n-th layer.
     Layer(usize),
     NextView,
     Class(isize),
-    /// Of the training.
+    /// To a later or earlier moment of the training.
     Moment(isize),
     Enlarge,
     /// The tile, position or mistake that lies in that direction.
     Choose(Direction),
-    /// The mistake that is chosen.
+    /// Opens the mistake that is chosen in the gallery.
     Mistake,
 }
 
@@ -92,7 +92,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// Each chooses the convolution of its number.
+/// They choose convolutions by number.
 const DIGITS: [Key; 9] = [
     Key::char('1'),
     Key::char('2'),
@@ -111,18 +111,19 @@ pub struct Binding {
     /// The footer shows the first.
     pub keys: &'static [Key],
     pub action: Action,
-    /// A word or two for the footer; empty for what the help alone shows.
+    /// A word or two for the footer; empty where only the help shows it.
     pub label: &'static str,
-    /// What it does, for the help; empty where the binding before says it too.
+    /// What it does, for the help; empty where the text of the binding before covers it.
     pub help: &'static str,
 }
 
 impl Binding {
-    /// Its keys for people. Digits are those that choose one of `layers`.
+    /// Its keys for people. Digits are those that choose one of `layers`, which is 0 where their number is not known.
     pub fn key_names(&self, layers: usize) -> Vec<String> {
         match (self.action, layers) {
-            (Action::Inspect(Look::Layer(_)), 2..) => vec![format!("1-{}", layers.min(DIGITS.len()))],
-            (Action::Inspect(Look::Layer(_)), _) => vec!["1".to_owned()],
+            (Action::Inspect(Look::Layer(_)), 1) => vec!["1".to_owned()],
+            (Action::Inspect(Look::Layer(_)), 2..=9) => vec![format!("1-{layers}")],
+            (Action::Inspect(Look::Layer(_)), _) => vec!["1-9".to_owned()],
             _ => self.keys.iter().map(ToString::to_string).collect(),
         }
     }
@@ -400,7 +401,7 @@ mod tests {
     #[test]
     fn digits_are_named_by_the_layers_that_there_are() {
         let digits = bindings(Screen::Inspector).find(|binding| binding.label == "layer").unwrap();
-        assert_eq!([1, 3, 12].map(|layers| digits.key_names(layers)), [["1"], ["1-3"], ["1-9"]]);
+        assert_eq!([0, 1, 3, 12].map(|layers| digits.key_names(layers)), [["1-9"], ["1"], ["1-3"], ["1-9"]]);
     }
 
     #[test]

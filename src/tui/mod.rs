@@ -46,9 +46,9 @@ use crate::terminal_image::{self, Detected, Images};
 
 /// The shortest time between two frames.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
-/// The same while only the trainer has something new: calmer, and half the bytes.
+/// The same for data from the trainer: half the bytes on a slow link.
 const DATA_FRAME_INTERVAL: Duration = Duration::from_millis(200);
-/// How long to wait on leaving for commands that were just given.
+/// How long leaving waits for commands that were just given.
 const LAST_COMMANDS: Duration = Duration::from_secs(1);
 
 /// A run to look at, and how.

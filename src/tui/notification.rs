@@ -2,12 +2,12 @@
 
 use std::env;
 
-/// More of a text would not be read.
+/// Characters; nobody reads more.
 const LONGEST: usize = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notification {
-    /// Inspector tmux or screen, which pass no more on, and on a console that shows no notifications.
+    /// Inside tmux or screen, which pass on nothing else, and on consoles without notifications.
     Bell,
     /// Bell and `OSC 9`: iTerm2, kitty, WezTerm, Windows Terminal. Others ignore it.
     Osc9,
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_terminal_is_spoken_to_in_its_way() {
+    fn each_terminal_gets_the_sequence_it_knows() {
         assert_eq!(Notification::of(true, "xterm-kitty"), Notification::Bell);
         assert_eq!(Notification::of(false, "linux"), Notification::Bell);
         assert_eq!(Notification::of(false, "foot"), Notification::Osc777);

@@ -22,20 +22,20 @@ use super::notification::Notification;
 use super::view;
 use crate::terminal_image::{self, Detected, ImageBackend, Images, Painter};
 
-/// The terminal is ours at the moment.
+/// Whether the dashboard holds the terminal.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 static PANIC_HOOK: Once = Once::new();
 
 /// Holds the terminal; dropping it gives it back.
 pub struct TerminalGuard {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
-    /// Where images are not drawn by cells.
+    /// `None` where images are drawn as cells, or not at all.
     painter: Option<Painter>,
     suspended: bool,
 }
 
 impl TerminalGuard {
-    /// Takes the terminal, and finds out how it draws images; nothing may read the keyboard yet.
+    /// Takes the terminal, and finds out how it draws images. Nothing may read the keyboard before this returns.
     pub fn enter(images: Images) -> io::Result<(Self, Detected)> {
         PANIC_HOOK.call_once(|| {
             let previous = panic::take_hook();
@@ -61,9 +61,8 @@ impl TerminalGuard {
         self.terminal.size()
     }
 
-    /// Has the key reader look for keys once more. crossterm forgets that there are some when they come together with a
-    /// resize: it would read them with the next key. Setting the terminal's attributes, be it to what they are, says anew
-    /// that it is readable.
+    /// Makes the key reader look for keys once more. crossterm misses keys that arrive together with a resize until the
+    /// next key; setting the terminal's attributes, even to their present values, reports it as readable again.
     pub fn recall_keys(&self) {
         // An error means that the terminal is gone, which shows elsewhere.
         if let Ok(attributes) = tcgetattr(stdin()) {
@@ -80,7 +79,7 @@ impl TerminalGuard {
         Ok(())
     }
 
-    /// Gives what is wrong with the images, if anything.
+    /// Returns why an image could not be drawn, if so.
     pub fn draw(&mut self, app: &App) -> io::Result<Option<String>> {
         if self.suspended {
             return Ok(None);

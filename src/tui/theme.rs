@@ -5,7 +5,7 @@ use ratatui::style::{Color, Modifier, Style};
 use crate::run::event::Severity;
 use crate::run::step_time::Part;
 
-/// The terminal's own sixteen colours, so that its light or dark scheme holds; or none, by `NO_COLOR`.
+/// The terminal's own sixteen colours, which follow its light or dark scheme, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Theme {
     Colour,
@@ -13,7 +13,7 @@ pub enum Theme {
 }
 
 impl Theme {
-    /// As the environment wants it (<https://no-color.org>).
+    /// From `NO_COLOR` (<https://no-color.org>).
     pub fn from_env() -> Self {
         if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) { Theme::Plain } else { Theme::Colour }
     }
@@ -29,7 +29,7 @@ impl Theme {
         self.colour(Color::Cyan)
     }
 
-    /// A lot of train at once: the same, less loud.
+    /// Many training values at once: the same colour, dimmed.
     pub fn bars(self) -> Style {
         self.train().add_modifier(Modifier::DIM)
     }

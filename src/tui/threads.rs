@@ -18,7 +18,7 @@ use crate::run::socket::{Reply, send};
 
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
-/// Of the log at a time: some milliseconds' work.
+/// Bytes of the log read at a time, some milliseconds of work.
 const FOLLOW_BYTES: usize = 256 * 1024;
 
 /// The thread that talks to the trainer, one command after the other.
@@ -29,7 +29,7 @@ pub fn send_commands(commands: std_mpsc::Receiver<Command>, run: &RunDir, update
         waiting.reverse();
         loop {
             let next = waiting.pop();
-            // Of several presses of `+` while the trainer was busy, only the sum counts.
+            // Of several presses of `+` while the trainer was busy, only the last rate is sent.
             let superseded = matches!(command, Command::SetLearningRate { .. })
                 && matches!(next, Some(Command::SetLearningRate { .. }));
             if !superseded {
@@ -49,7 +49,7 @@ pub fn send_commands(commands: std_mpsc::Receiver<Command>, run: &RunDir, update
     }
 }
 
-/// The thread that reads probes: of several that were wanted meanwhile, the last.
+/// The thread that reads probes; of several requests that wait, only the last.
 pub fn read_probes(wanted: std_mpsc::Receiver<ProbeKey>, folder: &Path, updates: mpsc::Sender<Update>) {
     while let Ok(first) = wanted.recv() {
         let key = wanted.try_iter().last().unwrap_or(first);
@@ -65,7 +65,7 @@ pub fn read_probes(wanted: std_mpsc::Receiver<ProbeKey>, folder: &Path, updates:
     }
 }
 
-/// The thread that follows the log and looks whether the trainer lives.
+/// The thread that follows the log and checks whether the trainer lives.
 pub fn watch(run: &RunDir, liveness: fn(&RunDir) -> Liveness, updates: mpsc::Sender<Update>) {
     let mut follower = Follower::new(run.events());
     let mut liveness_due = Instant::now();

@@ -54,7 +54,7 @@ fn inspect_without_data_tells_of_the_sample_and_of_fetch() {
     let inspected = taper_data(&["inspect"], dir.path());
     assert_eq!(inspected.status.code(), Some(0));
     let told = String::from_utf8(inspected.stdout).unwrap();
-    assert!(told.contains("the bundled sample") && told.contains("`taper data fetch`"), "{told}");
+    assert!(told.contains("CIFAR-10 sample (built in)") && told.contains("`taper data fetch`"), "{told}");
 }
 
 #[test]

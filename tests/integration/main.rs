@@ -22,6 +22,7 @@ mod hostile;
 mod inspector;
 mod kills;
 mod mount;
+mod old_runs;
 mod pytorch;
 mod read_only;
 mod screen;

@@ -6,7 +6,7 @@
 use std::array::from_fn;
 use std::hint::select_unpredictable;
 
-use super::Image;
+use super::canvas::Image;
 
 /// Pixels at a time: as many as the widest vector has bytes.
 pub const LANES: usize = 64;

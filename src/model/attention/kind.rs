@@ -7,7 +7,7 @@ use crate::model::weights::ParameterSpec;
 use crate::ops::{ChannelGates, Epilogue};
 
 /// A block's attention, with its parameters.
-pub(in crate::model) trait Attention: Send + Sync {
+pub(crate) trait Attention: Send + Sync {
     /// What follows the ReLU in the block's operation.
     fn epilogue(&self) -> Epilogue<'_>;
 
@@ -22,7 +22,7 @@ pub(in crate::model) trait Attention: Send + Sync {
 }
 
 /// How a kind of attention is built, and what it costs.
-pub(in crate::model) struct Kind {
+pub(crate) struct Kind {
     /// That a block must have.
     pub min_channels: usize,
     /// That its block may have.
@@ -36,7 +36,7 @@ pub(in crate::model) struct Kind {
 }
 
 /// A feature map after attention, and the weights of its parts.
-pub(in crate::model) struct Attended {
+pub(crate) struct Attended {
     /// Before the pool, (N, H, W, C).
     pub output: Tensor,
     pub weights: AttentionWeights,
@@ -56,7 +56,7 @@ pub struct AttentionWeights {
 
 impl AttentionWeights {
     /// Apart from the graph that computed them.
-    pub(in crate::model) fn detach(&self) -> Self {
+    pub(crate) fn detach(&self) -> Self {
         let detached = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::detach);
         let Self { channels, positions, matrix } = self;
         Self { channels: detached(channels), positions: detached(positions), matrix: detached(matrix) }

@@ -153,16 +153,18 @@ impl Probe {
         let mut layers: Vec<_> = layers.into_iter().map(Vec::into_iter).collect();
         let pictures = pictures.chunks_exact(pictures.len() / count);
         let numbers = indices.iter().zip(true_classes).zip(pictures).zip(logits.chunks_exact(classes));
-        let image = |(((index, true_class), bytes), logits): (((&u64, usize), &[u8]), &[f32])| ProbedImage {
-            index: usize::try_from(*index).unwrap_or(usize::MAX),
-            true_class,
-            explanation: Explanation {
-                image: Planes { width, height, bytes: bytes.to_vec() },
-                logits: logits.to_vec(),
-                layers: layers.iter_mut().filter_map(Iterator::next).collect(),
-            },
-        };
-        let mut images: Vec<ProbedImage> = numbers.map(image).collect();
+        let mut images = Vec::with_capacity(count);
+        for (((index, true_class), bytes), logits) in numbers {
+            images.push(ProbedImage {
+                index: usize::try_from(*index).unwrap_or(usize::MAX),
+                true_class,
+                explanation: Explanation {
+                    image: Planes { width, height, bytes: bytes.to_vec() },
+                    logits: logits.to_vec(),
+                    layers: layers.iter_mut().filter_map(Iterator::next).collect(),
+                },
+            });
+        }
         let mistakes = images.split_off(pinned);
         Ok(Self { dataset, epoch: one("epoch")?, step: one("step")?, images, mistakes })
     }

@@ -1,4 +1,4 @@
-//! The dashboard's state, and how news from outside change it. No clock, no terminal, no input or output.
+//! The dashboard's state, and how updates change it. No clock, no terminal, no input or output.
 
 mod message;
 pub mod notices;
@@ -27,7 +27,7 @@ use crate::terminal_image::cells::Palette;
 pub struct App {
     pub name: String,
     pub run: RunState,
-    /// `None` until it was looked at.
+    /// `None` until the first check.
     pub liveness: Option<Liveness>,
     /// What is wrong with the log, if anything is.
     pub log_fault: Option<String>,
@@ -39,16 +39,16 @@ pub struct App {
 #[derive(Debug)]
 pub struct Ui {
     pub size: Size,
-    /// Of a character, in pixels, where the terminal tells.
+    /// Size of a character in pixels, where the terminal reports it.
     pub cell: Option<Size>,
     /// How images are drawn.
     pub backend: ImageBackend,
     pub screens: Screens,
     pub inspector: Inspector,
-    /// What was looked at before a mistake was.
+    /// What the inspector showed before it was opened on a mistake.
     pub before_mistake: Option<(Subject, Moment)>,
     pub focus: PanelName,
-    /// Of panels that were scrolled.
+    /// The panels that were scrolled.
     pub scrolls: HashMap<PanelName, Scroll>,
     pub bars: Bars,
     /// The first line of the alarms that is in view.
@@ -60,7 +60,7 @@ pub struct Ui {
     pub zone: TimeZone,
     /// The log was read to its end once.
     pub caught_up: bool,
-    /// What happened since, and calls for attention.
+    /// Events since then that call for attention.
     pub news: Vec<String>,
 }
 
@@ -76,7 +76,7 @@ pub enum Bars {
 #[derive(Debug)]
 pub enum Update {
     Records(Vec<Record>),
-    /// Everything that was in the log when this was seen has been given.
+    /// The log has been read up to the moment of this check.
     Liveness(Liveness),
     LogFault(String),
     Answered {
@@ -85,7 +85,7 @@ pub enum Update {
         answer: Result<String, String>,
     },
     Resized(Size),
-    /// A probe that was wanted.
+    /// The answer to [`App::wanted_probe`].
     Probe(Loaded),
 }
 
@@ -176,7 +176,7 @@ impl App {
         self.settle();
     }
 
-    /// What calls for attention and was not told yet.
+    /// Events that call for attention, each once.
     pub fn take_news(&mut self) -> Vec<String> {
         std::mem::take(&mut self.ui.news)
     }

@@ -26,7 +26,7 @@ pub enum Density {
     /// Rules instead of boxes, one event line.
     Compact,
     Regular,
-    /// All of it, with checkpoints and wider tables.
+    /// With checkpoints and wider tables.
     Wide,
 }
 

@@ -91,18 +91,18 @@ fn steps_per_epoch(app: &App) -> f64 {
     app.run.started.as_ref().map_or(1.0, |started| started.steps_per_epoch.max(1) as f64)
 }
 
-/// Those of steps that still count.
+/// Alarms at steps that still count, by epoch.
 fn alarms(app: &App) -> Vec<(f64, Severity)> {
     let alarms = app.run.alarms.iter().filter(|alarm| alarm.step <= app.run.step);
     alarms.map(|alarm| (alarm.step as f64 / steps_per_epoch(app), alarm.kind.severity())).collect()
 }
 
-/// Where an epoch ended, in epochs.
+/// The end of an epoch on the axis, in epochs.
 fn end_of(app: &App, epoch: &EpochDone) -> f64 {
     epoch.step as f64 / steps_per_epoch(app)
 }
 
-/// A value for each epoch at its end, and the value so far of the one that is under way, once it says something.
+/// A value for each epoch at its end, and the value so far of the open epoch once an eighth of it is done.
 fn over_epochs(app: &App, value: impl Fn(&EpochDone) -> f64, so_far: Option<f64>) -> Points {
     let mut points: Points = app.run.epochs.iter().map(|epoch| (end_of(app, epoch), value(epoch))).collect();
     let steps_per_epoch = steps_per_epoch(app);
@@ -190,7 +190,7 @@ fn plot(app: &App, area: Rect, series: &Series, scale: &Scale, frame: &mut Frame
     }
 }
 
-/// The cell, of `cells`, that the canvas draws in at `share` of the way; `dots` to a cell.
+/// Which of `cells` cells the canvas draws in at `share` of the axis, with `dots` dots to a cell.
 fn cell(share: f64, cells: u16, dots: u16) -> u16 {
     let last_dot = cells.saturating_mul(dots).saturating_sub(1);
     (share.clamp(0.0, 1.0) * f64::from(last_dot)).round() as u16 / dots

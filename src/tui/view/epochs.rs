@@ -75,7 +75,7 @@ fn right(text: impl Into<String>) -> Cell<'static> {
     Cell::new(Text::from(text.into()).right_aligned())
 }
 
-/// The number of an epoch behind a mark.
+/// A mark and the number of the epoch.
 fn marked(mark: char, epoch: u64) -> Cell<'static> {
     Cell::new(format!("{mark}{epoch:>4}"))
 }

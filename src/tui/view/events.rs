@@ -1,4 +1,4 @@
-//! What happened, as lines for people; the last line is the dashboard's own where it has something to say.
+//! The events as lines of text; a message of the dashboard itself takes the last line.
 
 use jiff::Timestamp;
 use ratatui::Frame;
@@ -48,7 +48,7 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
     }
 }
 
-/// The dashboard's own, in place of what is there.
+/// Draws the message of the dashboard, if there is one, over `line`.
 pub fn render_message(app: &App, line: Rect, frame: &mut Frame) {
     if let Some(message) = &app.ui.message {
         frame.render_widget(ratatui::widgets::Clear, line);

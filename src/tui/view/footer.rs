@@ -8,7 +8,7 @@ use crate::tui::app::App;
 use crate::tui::keys;
 use crate::tui::layout::Areas;
 
-/// Where not all fit: those who need help, or to get away, come before the others.
+/// Help and leave stay where not all bindings fit.
 const LAST_KEPT: usize = 2;
 
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {

@@ -13,7 +13,7 @@ use crate::run::state::Phase;
 use crate::tui::app::{App, PauseIntent};
 use crate::tui::layout::{Areas, Density};
 
-/// Pauses that are shorter than this are not worth a number.
+/// Shorter pauses are not shown.
 const NOTABLE_PAUSE_SECS: f64 = 60.0;
 
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
@@ -44,7 +44,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     }
 }
 
-/// What the trainer does, or was asked to do and does not do yet.
+/// The phase of the run, or the one that was asked for and is pending.
 fn phase(app: &App) -> Line<'static> {
     let theme = app.ui.theme;
     let pending = app.ui.pending;

@@ -1,4 +1,4 @@
-//! What someone must not miss: the sample instead of the full data, a trainer that is gone or elsewhere.
+//! Notices under the header, such as a trainer that is gone or on another host.
 
 use ratatui::Frame;
 use ratatui::text::{Line, Span};

@@ -13,7 +13,7 @@ use crate::terminal_image::Placed;
 use crate::tui::app::App;
 use crate::tui::layout::{Areas, Density, PanelName, Region, place};
 
-/// A stacked bar that is narrower says nothing.
+/// Columns; a narrower stacked bar is left out.
 const NARROWEST_BAR: usize = 12;
 /// Columns of the panel left of its bars, gaps included.
 const FIGURES_WIDTH: u16 = 41;
@@ -107,7 +107,7 @@ fn render_panel(app: &App, areas: &Areas, area: Rect, recent: &Breakdown, frame:
             ])
         })
         .into();
-    // Between steps, so of all the time and not of a step's.
+    // Probes run between steps: their share is of all the time.
     if let Some(share) = app.run.probe_share() {
         let share = Line::styled(small_percent(share), theme.faint()).right_aligned();
         rows.push(Row::new([Line::raw("probes"), Line::default(), Line::default(), share]));
@@ -130,12 +130,12 @@ fn percent(share: f64) -> String {
     format!("{share:.0} %")
 }
 
-/// Of what is mostly less than one.
+/// For shares that are mostly below one percent.
 fn small_percent(share: f64) -> String {
     format!("{share:.1} %")
 }
 
-/// Tells the parts of a bar apart where there are no colours.
+/// Distinguishes the parts of a bar without colours.
 fn glyph(part: Part) -> &'static str {
     match part {
         Part::Data => "█",

@@ -172,40 +172,13 @@ mod tests {
         }
     }
 
+    /// The gradient by θ's weight is 1.9e-5 away, of 0.34: its terms nearly cancel in the softmax. In the second case it is
+    /// 1.8e-5 of 9.4e-4.
     #[test]
-    fn zz_search() {
-        use candle_core::DType;
-        if std::env::var_os("ZZ").is_none() {
-            return;
-        }
-        let double = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
-        let norm = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
-        for n in 1..5 {
-            for h in 2..8 {
-                for w in 2..8 {
-                    for c in 1..24 {
-                        for inner in 1..20 {
-                            let arguments = arguments([n, h, w, c], inner);
-                            let shape = [n, h / 2, w / 2, c];
-                            let dy = |seed: u64| tensor(real(100 + seed, shape.iter().product()), &shape);
-                            let exact: Vec<Tensor> = arguments.iter().map(double).collect();
-                            let (_, ours) = crate::ops::reference::with_gradients(&arguments, &dy(0), pooled).unwrap();
-                            let g = |seed| {
-                                crate::ops::reference::with_gradients(&exact, &double(&dy(seed)), pooled).unwrap().1
-                            };
-                            let expected = g(0);
-                            let error = norm(&(double(&ours[1]) - &expected[1]).unwrap());
-                            if error > 1e-5 * norm(&expected[1]) {
-                                let scale = (0..4).map(|s| norm(&g(s)[1])).fold(0.0, f64::max);
-                                println!(
-                                    "ZZ {n} {h} {w} {c} {inner}: {error:.2e} of {scale:.2e} ratio {:.2e}",
-                                    error / scale
-                                );
-                            }
-                        }
-                    }
-                }
-            }
+    fn a_gradient_that_nearly_cancels() {
+        for (shape, inner) in [([1, 2, 2, 20], 17), ([1, 3, 2, 22], 17)] {
+            let arguments = arguments(shape, inner);
+            equals_f64(Arguments { inexact: &arguments, ..Arguments::default() }, pooled).expect("within the rounding");
         }
     }
 
