@@ -268,9 +268,9 @@ fn many_classes_are_a_list_of_the_least_accurate() {
         screen.app.update(Update::Records(vec![Record { time_ms: screen.app.now_ms, event }]));
         screen.text()
     };
-    let text = page(47);
+    let text = page(40);
     assert!(text.contains("accuracy in %, the least first"), "{text}");
-    assert!(["dog", "class 10", "class 46"].iter().all(|class| text.contains(class)), "{text}");
+    assert!(["dog", "class 10", "class 39"].iter().all(|class| text.contains(class)), "{text}");
     let text = page(300);
     assert!(text.contains("least accurate of 300, and what each is"), "{text}");
 }
