@@ -151,7 +151,7 @@ fn the_dashboard_shows_them() {
         terminal.wait_for("Batch loss");
         terminal.keys("i");
         terminal.wait_for(&format!("epoch {}  step {}", probe["epoch"], probe["step"]));
-        terminal.wait_for("test picture 0  true cat");
+        terminal.wait_for("test image 0  true cat");
         terminal.keys("q");
         assert!(terminal.wait().success(), "{name}");
         let phase = expected.row["phase"].as_str().expect("a phase");
