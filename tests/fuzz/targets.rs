@@ -119,7 +119,7 @@ pub fn checkpoint(bytes: &[u8]) {
         _ => {
             if let Ok(probe) = Probe::from_bytes(file) {
                 for image in probe.images.iter().chain(&probe.mistakes) {
-                    let _ = (image.explanation.predicted(), image.explanation.cam(2, image.true_class.into()));
+                    let _ = (image.explanation.predicted(), image.explanation.cam(2, image.true_class));
                 }
             }
         }
