@@ -1,12 +1,12 @@
 //! What the network makes of a few images at one step of its training, to be saved with the run.
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{Device, Result, bail};
 
 use super::explanation::{ChannelScope, Scope};
 use crate::data::loader::evaluation_batch;
 use crate::data::{Dataset, DatasetInfo};
 use crate::metrics::predicted;
-use crate::model::Network;
+use crate::model::{Network, input};
 use crate::render::{Explanation, Method, Planes};
 use crate::run::probe::{ACTIVE, MAPS, Probe, ProbedImage};
 
@@ -40,7 +40,7 @@ pub fn probe(
     let indices = [chosen.pinned, chosen.mistakes].concat();
     let images = dataset.select(&indices);
     let batch = evaluation_batch(&images, 0..images.len());
-    let x = Tensor::from_vec(batch.images, (images.len(), info.height, info.width, info.channels), device)?;
+    let x = input::images(&batch, device)?;
     let planes = |image| Planes { width: info.width, height: info.height, bytes: images.image(image).to_vec() };
     let true_class = |image: usize| usize::from(images.labels[image]);
     let layers = network.layers().len();
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!((probe.epoch, probe.step, probe.images.len(), probe.mistakes.len()), (3, 96, 2, 1));
 
         let batch = evaluation_batch(&test, 499..500);
-        let x = Tensor::from_vec(batch.images, (1, 32, 32, 3), &Device::Cpu)?;
+        let x = input::images(&batch, &Device::Cpu)?;
         let expected = network.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?.concat();
         let last = &probe.images[1];
         assert_eq!((last.index, last.true_class), (499, batch.labels[0] as usize));

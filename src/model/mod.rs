@@ -7,6 +7,7 @@ mod block;
 mod cnn;
 mod flops;
 mod init;
+pub mod input;
 mod layer;
 mod shape;
 #[cfg(test)]

@@ -6,13 +6,13 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 
-use super::engine::{Engine, to_tensors};
+use super::engine::Engine;
 use super::evaluate::Evaluation;
 use crate::config::Config;
 use crate::data::Dataset;
 use crate::data::loader::{EpochPlan, evaluation_batch, train_batches, train_batches_here};
 use crate::data::source::sample;
-use crate::model::{Mode, Network};
+use crate::model::{Mode, Network, input};
 use crate::run::step_time::Breakdown;
 
 /// Steps that are taken before the first is counted: memory is touched, caches are filled, the loader is ahead.
@@ -113,7 +113,7 @@ impl Bench {
     /// Seconds that each of some single images takes to classify, on the device already.
     pub fn classify_one(&self) -> Result<Vec<f64>> {
         let [warm_up, counted] = SINGLE_IMAGES;
-        let (x, _) = to_tensors(&evaluation_batch(&self.test_data, 0..1), &self.device)?;
+        let x = input::images(&evaluation_batch(&self.test_data, 0..1), &self.device)?;
         let mut secs = Vec::new();
         for _ in 0..warm_up + counted {
             let started = Instant::now();

@@ -26,7 +26,7 @@ use crate::data::{self, Dataset, DatasetInfo};
 use crate::explain::explanation::{ChannelScope, Scope};
 use crate::explain::grad_cam::at_input;
 use crate::metrics::predicted;
-use crate::model::Network;
+use crate::model::{Network, input as network_input};
 use crate::render::colour_map::ColourMode;
 use crate::render::figures::class_name;
 use crate::render::{Choice, Explanation, Figure, Map, Method, Planes, View, figures};
@@ -132,10 +132,9 @@ fn compute(
     view: View,
     most_active: usize,
 ) -> Result<Explanation> {
-    let DatasetInfo { width, height, channels, .. } = input.dataset;
     let mut one = Dataset::new(Arc::new(input.dataset.clone()));
     one.push(0, &input.planes.bytes);
-    let x = Tensor::from_vec(evaluation_batch(&one, 0..1).images, (1, height, width, channels), &Device::Cpu)?;
+    let x = network_input::images(&evaluation_batch(&one, 0..1), &Device::Cpu)?;
     let mut channels = vec![ChannelScope::default(); network.layers().len()];
     channels[layer] = ChannelScope { first: usize::MAX, most_active };
     let method = match view {

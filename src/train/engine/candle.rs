@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::data::DatasetInfo;
 use crate::data::loader::Batch;
 use crate::metrics::predicted;
-use crate::model::{ActiveChannels, Mode, Network};
+use crate::model::{ActiveChannels, Mode, Network, input};
 use crate::ops;
 use crate::optim::Optimizer;
 use crate::run::step_time::StepTime;
@@ -108,11 +108,9 @@ impl CandleEngine {
 }
 
 /// Images (N, H, W, C) and labels (N) on `device`.
-pub fn to_tensors(batch: &Batch, device: &Device) -> candle_core::Result<(Tensor, Tensor)> {
-    let (samples, size) = (batch.labels.len(), batch.size);
-    let x = Tensor::from_slice(&batch.images, (samples, size.height, size.width, size.channels), device)?;
-    let labels = Tensor::from_slice(&batch.labels, samples, device)?;
-    Ok((x, labels))
+fn to_tensors(batch: &Batch, device: &Device) -> candle_core::Result<(Tensor, Tensor)> {
+    let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), device)?;
+    Ok((input::images(batch, device)?, labels))
 }
 
 /// Images whose greatest logit, the first of equals, is the one of their label.

@@ -12,7 +12,6 @@ use anyhow::Result;
 use candle_core::Device;
 
 use self::candle::CandleEngine;
-pub use self::candle::to_tensors;
 pub use self::computed::{EvaluatedBatch, TakenStep};
 use crate::config::Config;
 use crate::data::DatasetInfo;
