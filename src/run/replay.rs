@@ -3,6 +3,16 @@
 use super::dir::RunDir;
 use super::log::{FollowError, Follower};
 use super::state::RunState;
+use crate::data::DatasetInfo;
+
+/// What the images of a run are of, by its log. A run that has not begun says nothing of it, and is of CIFAR-10 like those
+/// of old logs.
+///
+/// # Errors
+/// As [`replay`].
+pub fn dataset(run: &RunDir) -> Result<DatasetInfo, FollowError> {
+    Ok(replay(run)?.started.map_or_else(DatasetInfo::cifar10, |started| started.dataset))
+}
 
 /// Folds the run's whole log; damaged lines are passed over.
 ///

@@ -17,7 +17,7 @@ use crate::run::dir::RunDir;
 use crate::run::lock::{Liveness, RunLock, holder_of_held, liveness};
 use crate::run::log::{EventLog, FollowError, Follower, torn_bytes};
 use crate::run::probe::Probe;
-use crate::run::replay::replay;
+use crate::run::replay;
 use crate::run::state::RunState;
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::engine::Engine;
@@ -97,9 +97,11 @@ fn finding(subject: impl Into<String>, health: Health, text: impl Into<String>) 
 
 /// Also returns the engine of the run, which its checkpoints must fit.
 fn config(run: &RunDir) -> (Finding, Option<Engine>) {
+    // What is wrong with the log is said of the log.
+    let dataset = replay::dataset(run).unwrap_or_else(|_| DatasetInfo::cifar10());
     let built = Config::load(Some(&run.config()), &[])
         .map_err(anyhow::Error::from)
-        .and_then(|config| Engine::new(&config, &dataset(run), &Device::Cpu));
+        .and_then(|config| Engine::new(&config, &dataset, &Device::Cpu));
     match built {
         Ok(engine) => (finding("config", Health::Whole, engine.network().summary()), Some(engine)),
         Err(error) => {
@@ -110,12 +112,6 @@ fn config(run: &RunDir) -> (Finding, Option<Engine>) {
             (finding("config", Health::Damaged, text), None)
         }
     }
-}
-
-/// The data set of the run, from its log; of a run that was never begun the one that most runs have.
-fn dataset(run: &RunDir) -> DatasetInfo {
-    let started = replay(run).ok().and_then(|state| state.started);
-    started.map_or_else(DatasetInfo::cifar10, |started| started.dataset)
 }
 
 fn log(run: &RunDir) -> Vec<Finding> {

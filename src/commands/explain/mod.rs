@@ -31,7 +31,7 @@ use crate::render::colour_map::ColourMode;
 use crate::render::figures::class_name;
 use crate::render::{Choice, Explanation, Figure, Map, Method, Planes, View, figures};
 use crate::run::dir::{RunDir, RunsDir};
-use crate::run::replay::replay;
+use crate::run::replay;
 use crate::terminal_image::{self, ImageBackend, Images, Protocol};
 
 pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
@@ -103,7 +103,7 @@ impl Input {
     /// The test image of that number, or the file of that name.
     fn open(image: &str, config: &Config, run: &RunDir) -> Result<Self> {
         if image.is_empty() || !image.bytes().all(|byte| byte.is_ascii_digit()) {
-            let dataset = replay(run)?.started.map_or_else(DatasetInfo::cifar10, |started| started.dataset);
+            let dataset = replay::dataset(run)?;
             let image_file::ImageFile { planes, description } = image_file::read(Path::new(image), &dataset)?;
             return Ok(Self { dataset, planes, label: None, description: format!("{image}, {description}") });
         }
