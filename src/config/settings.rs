@@ -270,6 +270,11 @@ pub struct NotifyConfig {
 }
 
 impl TrainConfig {
+    /// The last batch of an epoch may be smaller.
+    pub fn steps_per_epoch(&self, samples: usize) -> u64 {
+        samples.div_ceil(self.batch_size) as u64
+    }
+
     /// The step at which a run ends: that of its last epoch, or `max_steps`.
     pub fn total_steps(&self, steps_per_epoch: u64) -> u64 {
         let all_epochs = self.epochs.saturating_mul(steps_per_epoch);

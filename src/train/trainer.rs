@@ -50,7 +50,7 @@ impl Trainer {
         let source = data::source::open(&config.data, config.run.seed)?;
         let device = device::open(&config.run.device)?;
         let checkpoints = Checkpoints::open(dir, config.checkpoint.keep_last)?;
-        let steps_per_epoch = source.train.len().div_ceil(config.train.batch_size) as u64;
+        let steps_per_epoch = config.train.steps_per_epoch(source.train.len());
         let total_steps = config.train.total_steps(steps_per_epoch);
         let schedule = Schedule::new(&config.schedule, config.optimizer.learning_rate, total_steps);
         let (ResumePoint { engine, state, checkpoint }, passed_over) =
@@ -117,7 +117,7 @@ impl Trainer {
     }
 
     pub fn steps_per_epoch(&self) -> u64 {
-        self.train_data.len().div_ceil(self.config.train.batch_size) as u64
+        self.config.train.steps_per_epoch(self.train_data.len())
     }
 
     /// The step at which the run ends.
