@@ -1,19 +1,18 @@
 //! `taper eval`: how well a checkpoint does on the images that its run is judged by.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::select::run_and_checkpoint;
 use super::shell::say;
 use crate::cli::EvalArgs;
-use crate::commands::failure::UsageError;
 use crate::config::Config;
 use crate::data;
 use crate::metrics::Confusion;
 use crate::run::dir::{RunDir, RunsDir};
-use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::checkpoint::Checkpoint;
 use crate::train::device;
 use crate::train::engine::Engine;
 use crate::train::evaluate::Evaluation;
@@ -36,7 +35,7 @@ struct Report {
 }
 
 pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
-    let (run, checkpoint) = find(runs, &args.target)?;
+    let (run, checkpoint) = run_and_checkpoint(runs, &args.target)?;
     let config = Config::load(Some(&run.config()), &[])?;
     let report = evaluate(&run, &checkpoint, &config)?;
     if args.json {
@@ -53,29 +52,6 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
         }
     }
     Ok(0)
-}
-
-/// The checkpoint at that path, or the best one of that run, or its latest where none was judged yet.
-pub(super) fn find(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)> {
-    let path = Path::new(target);
-    if path.join("state.json").is_file() {
-        let path = std::path::absolute(path)?;
-        let run = path.parent().and_then(Path::parent).map(RunDir::at).filter(|run| run.config().is_file());
-        let run = run.ok_or_else(|| UsageError(format!("{target} lies in no run: its config.toml is needed")))?;
-        return Ok((run, Checkpoint::read(&path)?));
-    }
-    let run = runs.open(target)?;
-    let latest = checkpoint::latest(&run)?.ok_or_else(|| {
-        UsageError(format!(
-            "run {0} has no checkpoint yet; a live run saves one now with taper checkpoint {0}",
-            run.name()
-        ))
-    })?;
-    let best = latest.state.best.as_ref().map(|best| run.checkpoints().join(&best.checkpoint));
-    match best.filter(|best| best.is_dir()) {
-        Some(best) => Ok((run, Checkpoint::read(&best)?)),
-        None => Ok((run, latest)),
-    }
 }
 
 fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Report> {

@@ -1,4 +1,4 @@
-//! Which run a command is about.
+//! Which run, and which of its checkpoints, a command is about.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -9,6 +9,7 @@ use super::failure::UsageError;
 use super::shell::Shell;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::lock::{Liveness, liveness};
+use crate::train::checkpoint::{self, Checkpoint};
 
 /// The run of that name, or the only live one.
 pub(super) fn named_or_live(runs: &RunsDir, name: Option<&str>) -> Result<RunDir> {
@@ -42,6 +43,29 @@ fn only_live(runs: &RunsDir) -> Result<RunDir> {
             shell.line("runs")
         ))
         .into()),
+    }
+}
+
+/// The checkpoint at that path, or the best one of that run, or its latest where none was judged yet.
+pub(super) fn run_and_checkpoint(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)> {
+    let path = Path::new(target);
+    if path.join("state.json").is_file() {
+        let path = std::path::absolute(path)?;
+        let run = path.parent().and_then(Path::parent).map(RunDir::at).filter(|run| run.config().is_file());
+        let run = run.ok_or_else(|| UsageError(format!("{target} lies in no run: its config.toml is needed")))?;
+        return Ok((run, Checkpoint::read(&path)?));
+    }
+    let run = runs.open(target)?;
+    let latest = checkpoint::latest(&run)?.ok_or_else(|| {
+        UsageError(format!(
+            "run {0} has no checkpoint yet; a live run saves one now with taper checkpoint {0}",
+            run.name()
+        ))
+    })?;
+    let best = latest.state.best.as_ref().map(|best| run.checkpoints().join(&best.checkpoint));
+    match best.filter(|best| best.is_dir()) {
+        Some(best) => Ok((run, Checkpoint::read(&best)?)),
+        None => Ok((run, latest)),
     }
 }
 

@@ -17,6 +17,7 @@ use image::RgbImage;
 use ratatui::layout::Size;
 
 use self::choice::{Class, parse_class, parse_pixel};
+use super::select::run_and_checkpoint;
 use super::shell::say;
 use crate::cli::ExplainArgs;
 use crate::commands::failure::UsageError;
@@ -35,7 +36,7 @@ use crate::run::replay;
 use crate::terminal_image::{self, ImageBackend, Images, Protocol};
 
 pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
-    let (run, checkpoint) = super::eval::find(runs, &args.target)?;
+    let (run, checkpoint) = run_and_checkpoint(runs, &args.target)?;
     let config = Config::load(Some(&run.config()), &[])?;
     let input = Input::open(&args.image, &config, &run)?;
     let dataset = &input.dataset;
