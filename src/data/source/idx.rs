@@ -50,17 +50,16 @@ pub fn open(dir: &Path) -> Result<Option<Source>> {
     let (height, width, channels) = train.size();
     let name = dir.file_name().map_or_else(|| "IDX".into(), |name| name.to_string_lossy().into_owned());
     let unmeasured = DatasetInfo { name, channels, height, width, classes, mean: vec![], std: vec![] };
-    let train = train.into_dataset(unmeasured);
+    let train = train.into_dataset(Arc::new(unmeasured));
     let statistics = train.channel_statistics();
     let single = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect::<Vec<f32>>();
     // A channel that never changes says nothing: it is not to be divided by zero.
     let std = single(statistics.std).into_iter().map(|std| if std > 0.0 { std } else { 1.0 }).collect();
     let info = Arc::new(DatasetInfo { mean: single(statistics.mean), std, ..DatasetInfo::clone(&train.info) });
-    let test = test.into_dataset(DatasetInfo::clone(&info));
     Ok(Some(Source {
         name: info.name.clone(),
-        train: Dataset { info: Arc::clone(&info), ..train },
-        test: Dataset { info, ..test },
+        test: test.into_dataset(Arc::clone(&info)),
+        train: Dataset { info, ..train },
         origin: dir.display().to_string(),
         notice: None,
     }))
@@ -138,7 +137,7 @@ impl Part {
     }
 
     /// From (N, H, W, C) to (N, C, H, W).
-    fn into_dataset(self, info: DatasetInfo) -> Dataset {
+    fn into_dataset(self, info: Arc<DatasetInfo>) -> Dataset {
         let (size, channels) = (info.size(), info.channels);
         let mut planes = Vec::with_capacity(self.images.values().len());
         for image in self.images.values().chunks_exact(size.bytes()) {
@@ -146,7 +145,7 @@ impl Part {
                 planes.extend(image.iter().skip(channel).step_by(channels));
             }
         }
-        Dataset::from_parts(Arc::new(info), planes, self.labels.into_iter().map(u16::from).collect())
+        Dataset::from_parts(info, planes, self.labels.into_iter().map(u16::from).collect())
     }
 }
 
