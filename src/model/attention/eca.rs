@@ -40,10 +40,6 @@ impl Attention for EfficientChannelAttention {
         Epilogue::GateAndPool(self.gates())
     }
 
-    fn finish(&self, y: Tensor) -> Result<Tensor> {
-        Ok(y)
-    }
-
     fn attend(&self, x: &Tensor) -> Result<Attended> {
         attend_channels(x, self.gates())
     }

@@ -11,11 +11,14 @@ pub(crate) trait Attention: Send + Sync {
     /// What follows the ReLU in the block's operation.
     fn epilogue(&self) -> Epilogue<'_>;
 
-    /// From what the block's operation gives to the block's output, (N, H / 2, W / 2, C).
+    /// From what the block's operation gives to the block's output, (N, H / 2, W / 2, C): the same, where the operation
+    /// includes the attention.
     ///
     /// # Errors
     /// Those of the operations, as of [`Attention::attend`].
-    fn finish(&self, y: Tensor) -> Result<Tensor>;
+    fn finish(&self, y: Tensor) -> Result<Tensor> {
+        Ok(y)
+    }
 
     /// The attention to a feature map `x` (N, H, W, C) after its ReLU, by candle's operations: slower, and shows the weights.
     fn attend(&self, x: &Tensor) -> Result<Attended>;

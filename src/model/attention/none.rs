@@ -21,10 +21,6 @@ impl Attention for NoAttention {
         Epilogue::Pool
     }
 
-    fn finish(&self, y: Tensor) -> Result<Tensor> {
-        Ok(y)
-    }
-
     fn attend(&self, x: &Tensor) -> Result<Attended> {
         Ok(Attended { output: x.clone(), weights: AttentionWeights::default() })
     }

@@ -54,10 +54,6 @@ impl Attention for SqueezeExcitation {
         Epilogue::GateAndPool(self.gates())
     }
 
-    fn finish(&self, y: Tensor) -> Result<Tensor> {
-        Ok(y)
-    }
-
     fn attend(&self, x: &Tensor) -> Result<Attended> {
         attend_channels(x, self.gates())
     }
