@@ -180,12 +180,12 @@ mod tests {
     ) -> std::result::Result<(), TestCaseError> {
         let outputs = arguments[2].elem_count();
         let (exact, of_norm, gates) = (&arguments[..3], &arguments[3..5], &arguments[5..]);
-        equals_f64(Arguments { exact, inexact: &arguments[3..], constants: &[] }, |arguments| {
+        equals_f64(Arguments { exact, inexact: &arguments[3..], ..Arguments::default() }, |arguments| {
             Ok(conv_block_train(&arguments[0], block(arguments))?.0)
         })?;
         let variance = ((tensor(real(8, outputs), &[outputs]) + 2.0)? * (deviation * deviation / 2.0))?;
         let constants = [of_norm, &[tensor(real(7, outputs), &[outputs]), variance]].concat();
-        equals_f64(Arguments { exact, inexact: gates, constants: &constants }, |arguments| {
+        equals_f64(Arguments { exact, inexact: gates, constants: &constants, ..Arguments::default() }, |arguments| {
             let (variables, constants) = arguments.split_at(arguments.len() - constants.len());
             let all = [&variables[..3], &constants[..2], &variables[3..]].concat();
             conv_block_evaluate(&all[0], block(&all), &constants[2], &constants[3])
