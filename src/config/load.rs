@@ -205,7 +205,7 @@ fn not_allowed(origin: &str, rule: &Rule, value: &str) -> String {
         Some(choice) => format!("; did you mean {choice}?"),
         None => String::new(),
     };
-    format!("{origin}: {} = {value}: must be {}{meant}", rule.key, rule.allowed)
+    format!("{origin}: {} = {value}: must be {}{meant}", rule.key, rule.allowed())
 }
 
 fn unknown_key(origin: &str, key: &str) -> String {
@@ -274,8 +274,8 @@ mod tests {
 
     #[test]
     fn each_preset_of_an_attention_differs_from_the_defaults_in_nothing_else() {
-        for kind in AttentionKind::ALL.into_iter().filter(|&kind| kind != AttentionKind::None) {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/{}.toml", kind.name()));
+        for kind in AttentionKind::ALL.iter().copied().filter(|&kind| kind != AttentionKind::None) {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/{}.toml", <&str>::from(kind)));
             let loaded = Config::load(Some(&path), &[]).unwrap();
             let mut expected = Config::load(None, &[]).unwrap();
             expected.model.attention = kind;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray, VariantNames};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -42,8 +43,9 @@ pub struct DataConfig {
     pub validation_examples: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum DataSource {
     /// What is found, else the bundled sample.
     Auto,
@@ -91,8 +93,9 @@ pub struct ModelConfig {
 }
 
 /// How a feature map becomes a vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Pool {
     /// All its numbers, plane by plane.
     Flatten,
@@ -100,8 +103,9 @@ pub enum Pool {
     Average,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames, VariantArray, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum AttentionKind {
     None,
     /// To channels: squeeze-and-excitation (Hu et al. 2018).
@@ -117,19 +121,7 @@ pub enum AttentionKind {
 }
 
 impl AttentionKind {
-    pub const ALL: [Self; 6] = [Self::None, Self::Se, Self::Eca, Self::Spatial, Self::Cbam, Self::NonLocal];
-
-    /// As the configuration has it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Se => "se",
-            Self::Eca => "eca",
-            Self::Spatial => "spatial",
-            Self::Cbam => "cbam",
-            Self::NonLocal => "non-local",
-        }
-    }
+    pub const ALL: &'static [Self] = <Self as VariantArray>::VARIANTS;
 }
 
 impl ModelConfig {
@@ -137,7 +129,7 @@ impl ModelConfig {
     pub fn short_name(&self) -> &'static str {
         match self.attention {
             AttentionKind::None => "cnn",
-            kind => kind.name(),
+            kind => kind.into(),
         }
     }
 }
@@ -152,8 +144,9 @@ pub struct OptimizerConfig {
     pub epsilon: f64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum OptimizerKind {
     /// Kingma and Ba 2015.
     Adam,
@@ -176,8 +169,9 @@ pub struct ScheduleConfig {
     pub warmup_steps: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum ScheduleKind {
     Constant,
     /// PyTorch's ReduceLROnPlateau on the epoch's mean test loss.
@@ -203,8 +197,9 @@ pub struct TrainConfig {
 }
 
 /// Which of two epochs is the better one. The best one's checkpoint is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum BestBy {
     /// That with the higher test accuracy.
     Accuracy,
@@ -213,8 +208,9 @@ pub enum BestBy {
 }
 
 /// What a run does when its loss or gradient is not finite. That step is never taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum OnDivergence {
     /// Waits to be told.
     Pause,

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use super::settings::Config;
+use strum::VariantNames;
+
+use super::settings::{AttentionKind, BestBy, Config, DataSource, OnDivergence, OptimizerKind, Pool, ScheduleKind};
 
 /// Learning rates that a configuration or a command may set.
 pub const LEARNING_RATES: RangeInclusive<f64> = 1e-12..=10.0;
@@ -22,15 +24,30 @@ pub fn check_learning_rate(learning_rate: f64) -> Result<(), String> {
 pub(super) struct Rule {
     /// `section.key`.
     pub key: &'static str,
-    /// For people.
-    pub allowed: &'static str,
+    /// For people; None: one of the choices.
+    allowed: Option<&'static str>,
     /// The known words, where the value is one of a few.
     pub choices: &'static [&'static str],
     pub holds: fn(&Config) -> bool,
 }
 
 const fn rule(key: &'static str, allowed: &'static str, holds: fn(&Config) -> bool) -> Rule {
-    Rule { key, allowed, choices: &[], holds }
+    Rule { key, allowed: Some(allowed), choices: &[], holds }
+}
+
+const fn choice(key: &'static str, choices: &'static [&'static str]) -> Rule {
+    Rule { key, allowed: None, choices, holds: |_| true }
+}
+
+impl Rule {
+    /// What the value may be, for people: `plateau or cosine`.
+    pub fn allowed(&self) -> String {
+        match (self.allowed, self.choices) {
+            (Some(allowed), _) => allowed.to_owned(),
+            (None, [others @ .., last]) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+            (None, choices) => choices.concat(),
+        }
+    }
 }
 
 const PROBABILITY: &str = "a number from 0 to 1";
@@ -41,18 +58,13 @@ pub(super) const RULES: &[Rule] = &[
     rule("run.seed", "a whole number from 0 to 9223372036854775807", |c| i64::try_from(c.run.seed).is_ok()),
     Rule {
         key: "run.device",
-        allowed: "auto, cpu, cuda or cuda:N",
+        allowed: Some("auto, cpu, cuda or cuda:N"),
         choices: &["auto", "cpu", "cuda"],
         holds: |c| is_device(&c.run.device),
     },
     rule("run.threads", "a whole number from 0 (one for each core) to 1024", |c| c.run.threads <= 1024),
     rule("data.dir", "the path of a folder", |c| !c.data.dir.as_os_str().is_empty()),
-    Rule {
-        key: "data.source",
-        allowed: "auto, cifar10, idx or sample",
-        choices: &["auto", "cifar10", "idx", "sample"],
-        holds: |_| true,
-    },
+    choice("data.source", DataSource::VARIANTS),
     rule("data.shuffle", SWITCH, |_| true),
     rule("data.validation_examples", "a whole number from 0 to 1000000000", |c| {
         c.data.validation_examples <= 1_000_000_000
@@ -69,30 +81,20 @@ pub(super) const RULES: &[Rule] = &[
         (1..=16).contains(&c.model.channels.len()) && c.model.channels.iter().all(|n| (1..=4096).contains(n))
     }),
     rule("model.hidden", "a whole number from 1 to 65536", |c| (1..=65_536).contains(&c.model.hidden)),
-    Rule {
-        key: "model.attention",
-        allowed: "none, se, eca, spatial, cbam or non-local",
-        choices: &["none", "se", "eca", "spatial", "cbam", "non-local"],
-        holds: |_| true,
-    },
-    Rule { key: "model.pool", allowed: "flatten or average", choices: &["flatten", "average"], holds: |_| true },
+    choice("model.attention", AttentionKind::VARIANTS),
+    choice("model.pool", Pool::VARIANTS),
     rule("model.dropout", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.model.dropout)),
     rule("model.init", "the path of a safetensors file", |c| {
         c.model.init.as_ref().is_none_or(|path| !path.as_os_str().is_empty())
     }),
-    Rule { key: "optimizer.kind", allowed: "adam", choices: &["adam"], holds: |_| true },
+    choice("optimizer.kind", OptimizerKind::VARIANTS),
     rule("optimizer.learning_rate", "a number from 1e-12 to 10", |c| {
         LEARNING_RATES.contains(&c.optimizer.learning_rate)
     }),
     rule("optimizer.beta1", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.optimizer.beta1)),
     rule("optimizer.beta2", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.optimizer.beta2)),
     rule("optimizer.epsilon", "a number above 0, to 1", |c| c.optimizer.epsilon > 0.0 && c.optimizer.epsilon <= 1.0),
-    Rule {
-        key: "schedule.kind",
-        allowed: "constant, plateau or cosine",
-        choices: &["constant", "plateau", "cosine"],
-        holds: |_| true,
-    },
+    choice("schedule.kind", ScheduleKind::VARIANTS),
     rule("schedule.factor", "a number above 0 and below 1", |c| c.schedule.factor > 0.0 && c.schedule.factor < 1.0),
     rule("schedule.patience", "a whole number from 0 to 1000000 (epochs)", |c| c.schedule.patience <= 1_000_000),
     rule("schedule.threshold", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.schedule.threshold)),
@@ -110,14 +112,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("train.max_steps", "a whole number from 1 to 1000000000000", |c| {
         c.train.max_steps.is_none_or(|steps| (1..=1_000_000_000_000).contains(&steps))
     }),
-    Rule {
-        key: "train.on_divergence",
-        allowed: "pause, rollback or stop",
-        choices: &["pause", "rollback", "stop"],
-        holds: |_| true,
-    },
+    choice("train.on_divergence", OnDivergence::VARIANTS),
     rule("train.early_stop", "a whole number from 0 (never) to 1000000 (epochs)", |c| c.train.early_stop <= 1_000_000),
-    Rule { key: "train.best", allowed: "accuracy or loss", choices: &["accuracy", "loss"], holds: |_| true },
+    choice("train.best", BestBy::VARIANTS),
     rule("checkpoint.every_steps", "a whole number from 0 (at the end of each epoch only) to 1000000000", |c| {
         c.checkpoint.every_steps <= 1_000_000_000
     }),

@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn holds_what_the_network_attends_to() -> Result<()> {
-        for attention in AttentionKind::ALL {
+        for &attention in AttentionKind::ALL {
             let (probe, _) = probe_of(&network(attention)?, &[7, 8], &[9])?;
             let (channels, positions) = match attention {
                 AttentionKind::None | AttentionKind::NonLocal => ([None; 3], [None; 3]),

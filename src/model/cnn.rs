@@ -52,7 +52,7 @@ impl Cnn {
     pub(super) fn summary(&self) -> String {
         let attention = match self.attention {
             AttentionKind::None => String::new(),
-            kind => format!("-{}", kind.name()),
+            kind => format!("-{}", <&str>::from(kind)),
         };
         let channels: Vec<String> = self.shape.blocks.iter().map(|block| block.outputs.to_string()).collect();
         let pool = match self.head.pool {

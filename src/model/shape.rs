@@ -87,7 +87,7 @@ impl NetworkShape {
 
 impl BlockShape {
     fn check_attention(&self, config: &ModelConfig) -> Result<(), ShapeError> {
-        let (kind, attention) = (attention::kind_of(self.attention), self.attention.name());
+        let (kind, attention) = (attention::kind_of(self.attention), <&str>::from(self.attention));
         if self.outputs < kind.min_channels {
             let (least, in_each, channels) = (kind.min_channels, !kind.only_in_last_block, config.channels.clone());
             return Err(ShapeError::TooFewChannels { attention, least, in_each, channels });

@@ -40,7 +40,8 @@ pub fn with_attention(all: bool) -> impl Iterator<Item = (ModelConfig, DatasetIn
     architectures().into_iter().flat_map(move |(config, dataset)| {
         let of_study = dataset == DatasetInfo::cifar10();
         let kinds = AttentionKind::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter(move |&kind| all || of_study || matches!(kind, AttentionKind::None | AttentionKind::NonLocal));
         kinds.map(move |attention| (ModelConfig { attention, ..config.clone() }, dataset.clone()))
     })

@@ -97,7 +97,7 @@ fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
 
 #[test]
 fn logits_in_evaluation_mode() -> Result<()> {
-    AttentionKind::ALL.into_iter().try_for_each(check_logits_in_evaluation_mode)
+    AttentionKind::ALL.iter().copied().try_for_each(check_logits_in_evaluation_mode)
 }
 
 fn check_logits_in_evaluation_mode(attention: AttentionKind) -> Result<()> {
@@ -112,7 +112,7 @@ fn check_logits_in_evaluation_mode(attention: AttentionKind) -> Result<()> {
 
 #[test]
 fn first_loss_and_gradients() -> Result<()> {
-    AttentionKind::ALL.into_iter().try_for_each(check_first_loss_and_gradients)
+    AttentionKind::ALL.iter().copied().try_for_each(check_first_loss_and_gradients)
 }
 
 fn check_first_loss_and_gradients(attention: AttentionKind) -> Result<()> {
@@ -163,7 +163,7 @@ fn check_first_loss_and_gradients(attention: AttentionKind) -> Result<()> {
 
 #[test]
 fn losses_of_twenty_adam_steps() -> Result<()> {
-    AttentionKind::ALL.into_iter().try_for_each(check_losses_of_twenty_adam_steps)
+    AttentionKind::ALL.iter().copied().try_for_each(check_losses_of_twenty_adam_steps)
 }
 
 fn check_losses_of_twenty_adam_steps(attention: AttentionKind) -> Result<()> {
