@@ -126,19 +126,19 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::data::source::cifar::{Layout, tiny};
+    use crate::data::source::cifar::{Layout, testing};
 
     fn inspected(dir: &Path, source: DataSource) -> (String, Result<()>) {
         let mut out = vec![];
         let config = DataConfig { dir: dir.into(), source, ..DataConfig::default() };
-        let outcome = inspect_to(&mut out, &config, &tiny::edition());
+        let outcome = inspect_to(&mut out, &config, &testing::edition());
         (String::from_utf8(out).unwrap(), outcome)
     }
 
     #[test]
     fn it_tells_what_is_in_use_and_what_else_is_there() {
         let dir = tempfile::tempdir().unwrap();
-        tiny::write_all_layouts(dir.path());
+        testing::write_all_layouts(dir.path());
         let (told, outcome) = inspected(dir.path(), DataSource::Auto);
         outcome.unwrap();
         assert_eq!(told.matches("in use ").count(), 1);
@@ -152,10 +152,10 @@ mod tests {
     #[test]
     fn every_fault_is_named_and_the_outcome_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        tiny::write_folder(dir.path(), Layout::BinaryFolder);
+        testing::write_folder(dir.path(), Layout::BinaryFolder);
         fs::write(dir.path().join("data_batch_2.bin"), [1; 99]).unwrap();
         fs::remove_file(dir.path().join("data_batch_4.bin")).unwrap();
-        fs::write(dir.path().join("test_batch.bin"), tiny::records(0)).unwrap();
+        fs::write(dir.path().join("test_batch.bin"), testing::records(0)).unwrap();
         let (told, outcome) = inspected(dir.path(), DataSource::Auto);
         assert!(outcome.unwrap_err().to_string().starts_with("3 of 6 batches"));
         assert!(told.contains("data_batch_2.bin: byte 99: the file ends here"), "{told}");

@@ -7,7 +7,6 @@ pub mod augment;
 pub mod fetch;
 pub mod info;
 pub mod loader;
-pub mod npm;
 pub mod source;
 
 use std::sync::Arc;

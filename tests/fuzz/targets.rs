@@ -12,7 +12,7 @@ use ratatui::layout::Size;
 use ratatui::{Frame, Terminal};
 use taper::config::{Config, LEARNING_RATES, ModelConfig, OptimizerConfig};
 use taper::data::DatasetInfo;
-use taper::data::npm::read_labels;
+use taper::data::fetch::npm::read_labels;
 use taper::data::source::cifar::pickle::parse_batch;
 use taper::data::source::cifar::{parse_records, to_records};
 use taper::model::Network;

