@@ -27,10 +27,11 @@ pub fn adjust_contrast(image: &mut Image, factor: f32) {
     let sum: u64 = match image.rgb() {
         Some([r, g, b]) => {
             let chunks = r.chunks(PIXELS_AT_ONCE).zip(g.chunks(PIXELS_AT_ONCE)).zip(b.chunks(PIXELS_AT_ONCE));
-            let luma_of = |((r, g), b): ((&[u8], &[u8]), &[u8])| -> u32 {
-                r.iter().zip(g).zip(b).map(|((&r, &g), &b)| u32::from(luma(r, g, b))).sum()
-            };
-            chunks.map(|chunk| u64::from(luma_of(chunk))).sum()
+            let mut sum = 0;
+            for ((r, g), b) in chunks {
+                sum += u64::from(luma_sum(r, g, b));
+            }
+            sum
         }
         None => image.pixels.iter().map(|&grey| u64::from(grey)).sum(),
     };
@@ -39,6 +40,11 @@ pub fn adjust_contrast(image: &mut Image, factor: f32) {
     for value in image.pixels.iter_mut() {
         *value = blend(mean, *value, factor);
     }
+}
+
+#[inline(always)]
+fn luma_sum(r: &[u8], g: &[u8], b: &[u8]) -> u32 {
+    r.iter().zip(g).zip(b).map(|((&r, &g), &b)| u32::from(luma(r, g, b))).sum()
 }
 
 /// A grey image has none.
@@ -59,24 +65,29 @@ pub fn shift_hue(image: &mut Image, turns: f32) {
     let Some(planes) = image.rgb() else { return };
     // Truncated towards zero, then modulo 256: as numpy does it.
     let shift = (f64::from(turns) * 255.0) as i32 as u8;
-    let shifted = |colours: [&Bytes; 3]| {
-        let [h, s, v] = rgb_to_hsv(colours);
-        let h = h.map(|h| h.wrapping_add(shift));
-        hsv_to_rgb([&h, &s, &v])
-    };
     let [(r, r_rest), (g, g_rest), (b, b_rest)] = planes.map(|plane| plane.as_chunks_mut::<LANES>());
     for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
-        [*r, *g, *b] = shifted([r, g, b]);
+        [*r, *g, *b] = shifted([r, g, b], shift);
     }
     // What does not fill a vector.
     let rest = [r_rest, g_rest, b_rest];
+    if rest[0].is_empty() {
+        return;
+    }
     let mut padded = [[0; LANES]; 3];
     for (padded, rest) in padded.iter_mut().zip(&rest) {
         padded[..rest.len()].copy_from_slice(rest);
     }
-    for (rest, shifted) in rest.into_iter().zip(shifted(padded.each_ref())) {
+    for (rest, shifted) in rest.into_iter().zip(shifted(padded.each_ref(), shift)) {
         rest.copy_from_slice(&shifted[..rest.len()]);
     }
+}
+
+#[inline(always)]
+fn shifted(colours: [&Bytes; 3], shift: u8) -> [Bytes; 3] {
+    let [h, s, v] = rgb_to_hsv(colours);
+    let h = h.map(|h| h.wrapping_add(shift));
+    hsv_to_rgb([&h, &s, &v])
 }
 
 /// PIL's `blend`: away from `base` by `factor`, truncated and clamped. A NaN becomes 0.

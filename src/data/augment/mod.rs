@@ -85,6 +85,7 @@ impl Augmentation {
 /// Memory for one image, kept from one to the next.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    /// Those of the image, and [`room_behind`] them.
     pixels: Vec<u8>,
     positions: Vec<u32>,
     masks: Vec<u8>,
@@ -106,12 +107,13 @@ impl WithSimd for Apply<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let Self { augmentation, size, src, dst, scratch } = self;
         scratch.pixels.clear();
-        scratch.pixels.resize(src.len(), 0);
-        crop(size, src, &mut scratch.pixels, augmentation.crop_left, augmentation.crop_top);
+        scratch.pixels.resize(src.len() + room_behind(size.plane()), 0);
+        let pixels = &mut scratch.pixels[..src.len()];
+        crop(size, src, pixels, augmentation.crop_left, augmentation.crop_top);
         if augmentation.flip {
-            scratch.pixels.chunks_exact_mut(size.width).for_each(<[u8]>::reverse);
+            pixels.chunks_exact_mut(size.width).for_each(<[u8]>::reverse);
         }
-        let mut image = Image { size, pixels: &mut scratch.pixels };
+        let mut image = Image { size, pixels };
         for jitter in augmentation.jitter.iter().flatten() {
             match *jitter {
                 Jitter::Brightness(factor) => adjust_brightness(&mut image, factor),
@@ -153,14 +155,44 @@ fn covered(shift: i32, length: usize) -> std::ops::Range<usize> {
 #[inline(always)]
 fn rotate(scratch: &mut Scratch, size: ImageSize, dst: &mut [u8], degrees: f32) {
     if degrees == 0.0 {
-        dst.copy_from_slice(&scratch.pixels);
+        dst.copy_from_slice(&scratch.pixels[..dst.len()]);
         return;
     }
     rotation_sources(scratch, size, degrees);
-    let planes = scratch.pixels.chunks_exact(size.plane()).zip(dst.chunks_exact_mut(size.plane()));
-    for (src, dst) in planes {
+    match size.plane() {
+        ..=SMALL_PLANE => gather::<SMALL_PLANE>(scratch, size.plane(), dst),
+        ..=LARGE_PLANE => gather::<LARGE_PLANE>(scratch, size.plane(), dst),
+        plane => {
+            for (src, dst) in scratch.pixels.chunks_exact(plane).zip(dst.chunks_exact_mut(plane)) {
+                for ((dst, &position), mask) in dst.iter_mut().zip(&scratch.positions).zip(&scratch.masks) {
+                    *dst = src[position as usize] & mask;
+                }
+            }
+        }
+    }
+}
+
+/// Pixels of a plane, powers of two: up to the next of these, a pixel is found without a check of the bounds.
+const SMALL_PLANE: usize = 1 << 10;
+const LARGE_PLANE: usize = 1 << 16;
+
+/// Bytes behind an image's pixels, so that as many as are looked among follow the beginning of its last plane.
+fn room_behind(plane: usize) -> usize {
+    match plane {
+        ..=SMALL_PLANE => SMALL_PLANE - plane,
+        ..=LARGE_PLANE => LARGE_PLANE - plane,
+        _ => 0,
+    }
+}
+
+/// The rotation of planes of at most `BYTES` pixels, a power of two.
+#[inline(always)]
+fn gather<const BYTES: usize>(scratch: &Scratch, plane: usize, dst: &mut [u8]) {
+    for (number, dst) in dst.chunks_exact_mut(plane).enumerate() {
+        let src = scratch.pixels[number * plane..].first_chunk::<BYTES>().expect("there is room behind the image");
         for ((dst, &position), mask) in dst.iter_mut().zip(&scratch.positions).zip(&scratch.masks) {
-            *dst = src[position as usize] & mask;
+            // The remainder changes nothing, and spares a check of the bounds.
+            *dst = src[position as usize % BYTES] & mask;
         }
     }
 }
