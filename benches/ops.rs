@@ -114,18 +114,18 @@ impl Positions {
 
     fn pooled(&self) -> Result<Tensor> {
         let [reduce, expand, kernel] = &self.weights;
-        ops::attend_positions_and_pool(&self.x, SpatialGates { channels: Some([reduce, expand]), kernel })
+        ops::spatial_attention_and_pool(&self.x, SpatialGates { channels: Some([reduce, expand]), kernel })
     }
 }
 
 #[divan::bench(args = BLOCKS)]
-fn attend_positions_forward(bencher: Bencher, sizes: (usize, usize, usize)) {
+fn spatial_attention_forward(bencher: Bencher, sizes: (usize, usize, usize)) {
     let positions = Positions::new(sizes);
     forward(bencher, || positions.pooled());
 }
 
 #[divan::bench(args = BLOCKS)]
-fn attend_positions_backward(bencher: Bencher, sizes: (usize, usize, usize)) {
+fn spatial_attention_backward(bencher: Bencher, sizes: (usize, usize, usize)) {
     let positions = Positions::new(sizes);
     backward(bencher, || positions.pooled());
 }
@@ -146,18 +146,18 @@ impl Pairs {
     fn pooled(&self) -> Result<Tensor> {
         let [theta, phi, g, out] = [0, 1, 2, 3]
             .map(|number: usize| Projection { weight: &self.weights[number][0], bias: &self.weights[number][1] });
-        ops::attend_pairs_and_pool(&self.x, NonLocal { theta, phi, g, out })
+        ops::non_local_attention_and_pool(&self.x, NonLocal { theta, phi, g, out })
     }
 }
 
 #[divan::bench]
-fn attend_pairs_forward(bencher: Bencher) {
+fn non_local_attention_forward(bencher: Bencher) {
     let pairs = Pairs::new();
     forward(bencher, || pairs.pooled());
 }
 
 #[divan::bench]
-fn attend_pairs_backward(bencher: Bencher) {
+fn non_local_attention_backward(bencher: Bencher) {
     let pairs = Pairs::new();
     backward(bencher, || pairs.pooled());
 }

@@ -16,8 +16,8 @@ use crate::format;
 use crate::run::spawn;
 use crate::run::step_time::{Breakdown, Part};
 use crate::simd::{self, SimdPath};
+use crate::train::bench::{Bench, EVALUATION_BATCHES, LOADED_BATCHES, PEAK_SIDE, WARM_UP_STEPS};
 use crate::train::device;
-use crate::train::measure::{Bench, EVALUATION_BATCHES, LOADED_BATCHES, PEAK_SIDE, WARM_UP_STEPS};
 
 /// Times and speeds are medians.
 #[derive(Debug, Serialize)]

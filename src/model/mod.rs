@@ -2,13 +2,13 @@
 
 mod active_channels;
 pub mod attention;
-mod backward;
 mod block;
 mod cnn;
 mod flops;
 mod init;
 pub mod input;
 mod layer;
+mod logit_gradients;
 mod shape;
 #[cfg(test)]
 mod testing;
@@ -18,10 +18,10 @@ pub mod weights;
 use candle_core::{Device, Result, Tensor};
 
 pub use active_channels::ActiveChannels;
-pub use backward::LogitGradients;
 pub use cnn::{Cnn, Mode};
 pub use flops::Flops;
 pub use layer::{LayerInfo, UnknownLayer};
+pub use logit_gradients::LogitGradients;
 pub use shape::{NetworkShape, ShapeError};
 pub use trace::ForwardTrace;
 

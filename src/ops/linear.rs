@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use super::custom_op::{OnSlices, SliceOp};
 use super::float::{has_f32_kernel, sum_rows};
+use super::matmul::{Initial, Level, Product, panel_columns};
 use super::pooled_buffer::PooledBuffer;
-use super::product::{Initial, Level, Product, panel_columns};
 use super::tape::{apply3, is_differentiable};
 
 /// Outputs that one task takes.

@@ -6,10 +6,10 @@
 //! gradient 1 at 0, its convolution gradients are an order of magnitude too slow. On other devices, and in f64, each is
 //! composed of differentiable operations, which finite differences check and the kernels are held equal to.
 //!
-//! [`crate::simd`] chooses the vector instructions at run time. Every multiplication of matrices is a `product`; `conv`
+//! [`crate::simd`] chooses the vector instructions at run time. Every multiplication of matrices is a `matmul`; `conv`
 //! makes convolutions of them, directly or by Winograd's algorithm; `conv_block` is a block of the network in one operation,
 //! channel attention included; spatial and non-local attention follow a block that ends before its pool. The only `unsafe`
-//! is in the inner loop of `product`.
+//! is in the inner loop of `matmul`.
 //!
 //! The sums of a gradient are taken over a fixed number of groups of images, and in order, so no result depends on how
 //! many threads computed it. It does depend on the path: on whether it has a fused multiply-add, and on the channels that
@@ -35,10 +35,10 @@ mod global_norm;
 #[cfg(test)]
 pub(crate) mod gradient_check;
 mod linear;
+mod matmul;
 mod normalise_relu;
 mod pool;
 mod pooled_buffer;
-mod product;
 #[cfg(test)]
 mod reference;
 mod relu;
@@ -47,8 +47,8 @@ pub mod tape;
 pub use active_channels::mark_active;
 pub use adam::AdamStep;
 pub use attention::channel::ChannelGates;
-pub use attention::non_local::{NonLocal, NonLocallyAttended, Projection, attend_pairs_and_pool};
-pub use attention::spatial::{SpatialGates, SpatiallyAttended, attend_positions_and_pool};
+pub use attention::non_local::{NonLocal, NonLocallyAttended, Projection, non_local_attention_and_pool};
+pub use attention::spatial::{SpatialGates, SpatiallyAttended, spatial_attention_and_pool};
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
 pub use channels::{channel_sums, weighted_channels};
 pub use conv::{conv2d, conv2d_input_gradient};

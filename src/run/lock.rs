@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::address::TrainerAddress;
+use super::control_file::TrainerAddress;
 use super::dir::RunDir;
 use super::process::Process;
 

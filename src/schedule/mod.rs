@@ -4,15 +4,15 @@
 
 mod constant;
 mod cosine;
-mod factor;
 mod plateau;
+mod user_factor;
 
 use serde::{Deserialize, Serialize};
 
 use self::constant::Constant;
 use self::cosine::Cosine;
-pub use self::factor::UserFactor;
 use self::plateau::{Plateau, PlateauState};
+pub use self::user_factor::UserFactor;
 use crate::config::{ScheduleConfig, ScheduleKind};
 
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::path::Path;
 use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
 use super::backend::{ImageBackend, Images, Protocol};
-use super::cells::Palette;
+use super::half_blocks::Palette;
 use super::query::{Answer, ask};
 
 #[derive(Clone, Debug, PartialEq, Eq)]

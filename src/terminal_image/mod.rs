@@ -5,15 +5,15 @@
 //! what it has just answered, before anything else reads the keyboard.
 
 mod backend;
-pub mod cells;
 mod detect;
+pub mod half_blocks;
 mod painter;
-mod print;
+mod protocols;
 mod query;
 mod sixel;
 
 pub use backend::{ImageBackend, Images, Protocol};
 pub use detect::{Detected, detect, detect_in_shell};
 pub use painter::{Painter, Placed};
-pub use print::{forget, print_row};
+pub use protocols::{forget, print_row};
 pub use query::cell_size;

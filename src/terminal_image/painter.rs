@@ -9,7 +9,7 @@ use ratatui::layout::{Rect, Size};
 use viuer::ViuError;
 
 use super::backend::Protocol;
-use super::print::{Corner, forget, print};
+use super::protocols::{Corner, forget, print};
 
 /// An image and the cells that it fills. Pixels are compared only where two are not the same allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod backlog;
+pub mod bench;
 pub mod checkpoint;
 mod commands;
 pub mod device;
@@ -10,12 +11,11 @@ pub mod engine;
 mod epoch;
 pub mod evaluate;
 mod inbox;
-pub mod measure;
 mod notify;
+mod on_divergence;
 mod probe;
 pub mod process;
 mod recorder;
-mod recovery;
 mod resume_point;
 pub mod state;
 mod trainer;

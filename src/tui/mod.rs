@@ -4,7 +4,7 @@
 //! lives, talking to it) has a thread, so a hung file system or trainer never freezes the keyboard.
 
 pub mod app;
-mod frames;
+mod frame_rate;
 pub mod input;
 pub mod inspector;
 pub mod keys;
@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::app::{App, Message, Update};
-use self::frames::Frames;
+use self::frame_rate::Frames;
 use self::input::Effect;
 use self::inspector::ProbeKey;
 use self::notification::Notification;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
-use taper::run::address::TrainerAddress;
+use taper::run::control_file::TrainerAddress;
 use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{Event, Record};
 use taper::run::log::Follower;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
-use taper::run::address::TrainerAddress;
+use taper::run::control_file::TrainerAddress;
 use taper::run::dir::RunDir;
 use taper::run::event::Event;
 use taper::run::probe::Probe;

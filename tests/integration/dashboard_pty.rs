@@ -2,7 +2,7 @@
 
 use portable_pty::CommandBuilder;
 use rustix::process::{Signal, kill_process};
-use taper::run::address::TrainerAddress;
+use taper::run::control_file::TrainerAddress;
 use taper::run::event::{Command, Event, Outcome};
 use taper::run::lock::{Liveness, liveness};
 

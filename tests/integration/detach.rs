@@ -1,7 +1,7 @@
 //! The trainer as a process of its own: it outlives whoever started it, obeys commands, and ends in good order.
 
 use rustix::process::{Pid, Signal, getsid, kill_process};
-use taper::run::address::TrainerAddress;
+use taper::run::control_file::TrainerAddress;
 use taper::run::event::{CheckpointReason, Command, Event, Outcome};
 use taper::run::lock::{Liveness, liveness};
 

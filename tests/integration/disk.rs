@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use taper::run::address::TrainerAddress;
+use taper::run::control_file::TrainerAddress;
 use taper::run::dir::RunDir;
 use taper::run::event::{AlarmKind, Event};
 use taper::run::log::torn_bytes;

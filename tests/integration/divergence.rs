@@ -5,7 +5,7 @@ use std::fs;
 use candle_core::Device;
 use taper::config::Config;
 use taper::model::weights::{deserialize, serialize};
-use taper::run::address::TrainerAddress;
+use taper::run::control_file::TrainerAddress;
 use taper::run::dir::RunDir;
 use taper::run::event::{AlarmKind, Event, LearningRateReason, Outcome};
 use taper::run::state::{Phase, RunState};

@@ -9,7 +9,7 @@ use taper::metrics::Confusion;
 use taper::render::{ChannelMap, ClassCam, Explanation, LayerExplanation, Map, Planes};
 use taper::run::event::{Command, EpochDone, Event, ProbeSaved, Record};
 use taper::run::probe::{Probe, ProbedImage};
-use taper::terminal_image::cells::Palette;
+use taper::terminal_image::half_blocks::Palette;
 use taper::terminal_image::{ImageBackend, Protocol};
 use taper::tui::app::Update;
 use taper::tui::input::Effect;

@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::Pid;
-use taper::run::address::TrainerAddress;
+use taper::run::control_file::TrainerAddress;
 use taper::run::event::Event;
 use taper::run::lock::{Liveness, liveness};
 

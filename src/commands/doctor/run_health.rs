@@ -12,7 +12,7 @@ use super::super::shell::say;
 use crate::commands::failure;
 use crate::config::Config;
 use crate::data::DatasetInfo;
-use crate::run::address::TrainerAddress;
+use crate::run::control_file::TrainerAddress;
 use crate::run::dir::RunDir;
 use crate::run::lock::{Liveness, RunLock, holder_of_held, liveness};
 use crate::run::log::{EventLog, FollowError, Follower, torn_bytes};

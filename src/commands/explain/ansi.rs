@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use image::RgbImage;
 
-use crate::terminal_image::cells::{Cell, Colour, Palette, rows};
+use crate::terminal_image::half_blocks::{Cell, Colour, Palette, rows};
 
 /// A line for every two rows of pixels. The colours end with the line.
 pub fn lines(image: &RgbImage, palette: Palette) -> Vec<String> {

@@ -5,7 +5,7 @@ use image::imageops::{FilterType, resize};
 use super::ansi;
 use crate::render::figures::class_name;
 use crate::render::{Content, Figure, Method, Planes};
-use crate::terminal_image::cells::Palette;
+use crate::terminal_image::half_blocks::Palette;
 
 /// Columns between two images.
 pub const GAP: usize = 2;

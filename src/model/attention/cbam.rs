@@ -4,15 +4,15 @@
 use candle_core::{Result, Tensor};
 
 use super::kind::{Attended, Attention, Kind, expect_parameters};
-use super::{spatial, squeeze_excitation};
+use super::{spatial, squeeze_excite};
 use crate::ops::{self, Epilogue, SpatialGates};
 
 pub(super) static KIND: Kind = Kind {
-    min_channels: squeeze_excitation::REDUCTION,
+    min_channels: squeeze_excite::REDUCTION,
     max_positions: usize::MAX,
     only_in_last_block: false,
     parameters: |block| {
-        let [reduce, expand] = squeeze_excitation::parameters(block);
+        let [reduce, expand] = squeeze_excite::parameters(block);
         vec![reduce, expand, spatial::parameter(block)]
     },
     flops: |_| 0,
@@ -43,10 +43,10 @@ impl Attention for Cbam {
     }
 
     fn finish(&self, y: Tensor) -> Result<Tensor> {
-        ops::attend_positions_and_pool(&y, self.gates())
+        ops::spatial_attention_and_pool(&y, self.gates())
     }
 
     fn attend(&self, x: &Tensor) -> Result<Attended> {
-        spatial::attend_positions(x, self.gates())
+        spatial::spatial_attention(x, self.gates())
     }
 }

@@ -10,7 +10,7 @@ mod kind;
 mod non_local;
 mod none;
 mod spatial;
-mod squeeze_excitation;
+mod squeeze_excite;
 
 pub use kind::AttentionWeights;
 pub(super) use kind::{Attended, Attention, Kind};
@@ -20,7 +20,7 @@ use crate::config::AttentionKind;
 pub(super) fn kind_of(kind: AttentionKind) -> &'static Kind {
     match kind {
         AttentionKind::None => &none::KIND,
-        AttentionKind::Se => &squeeze_excitation::KIND,
+        AttentionKind::Se => &squeeze_excite::KIND,
         AttentionKind::Eca => &eca::KIND,
         AttentionKind::Spatial => &spatial::KIND,
         AttentionKind::Cbam => &cbam::KIND,

@@ -98,7 +98,7 @@ impl Attention for NonLocal {
     }
 
     fn finish(&self, y: Tensor) -> Result<Tensor> {
-        ops::attend_pairs_and_pool(&y, self.projections())
+        ops::non_local_attention_and_pool(&y, self.projections())
     }
 
     fn attend(&self, x: &Tensor) -> Result<Attended> {

@@ -47,16 +47,16 @@ impl Attention for SpatialAttention {
     }
 
     fn finish(&self, y: Tensor) -> Result<Tensor> {
-        ops::attend_positions_and_pool(&y, self.gates())
+        ops::spatial_attention_and_pool(&y, self.gates())
     }
 
     fn attend(&self, x: &Tensor) -> Result<Attended> {
-        attend_positions(x, self.gates())
+        spatial_attention(x, self.gates())
     }
 }
 
 /// `x` (N, H, W, C) times channel attention, if any, and spatial attention.
-pub(super) fn attend_positions(x: &Tensor, gates: SpatialGates) -> Result<Attended> {
+pub(super) fn spatial_attention(x: &Tensor, gates: SpatialGates) -> Result<Attended> {
     let ops::SpatiallyAttended { output, gates: channels, map } = gates.attend(x)?;
     Ok(Attended { output, weights: AttentionWeights { channels, positions: Some(map), matrix: None } })
 }

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use super::geometry::Geometry;
 use super::gradients::Gradients;
 use super::winograd::Winograd;
+use crate::ops::matmul::{Initial, Level, Product, panel_columns};
 use crate::ops::pooled_buffer::{PooledBuffer, pieces};
-use crate::ops::product::{Initial, Level, Product, panel_columns};
 
 /// Pixels whose gradient stays in the first-level cache while every tap of the kernel is summed over them.
 const CACHED_PIXELS: usize = 128;

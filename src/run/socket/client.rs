@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::super::address::TrainerAddress;
+use super::super::control_file::TrainerAddress;
 use super::super::dir::RunDir;
 use super::super::event::Command;
 use super::super::lock::{Liveness, holder_of_held, liveness};

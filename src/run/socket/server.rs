@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::super::address::TrainerAddress;
+use super::super::control_file::TrainerAddress;
 use super::super::dir::RunDir;
 use super::super::event::Command;
 use super::folder::socket_path;

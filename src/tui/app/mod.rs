@@ -20,7 +20,7 @@ use crate::run::event::{Command, EpochDone, Event, Record, Severity};
 use crate::run::lock::Liveness;
 use crate::run::state::{Phase, Probe, RunState};
 use crate::terminal_image::ImageBackend;
-use crate::terminal_image::cells::Palette;
+use crate::terminal_image::half_blocks::Palette;
 
 /// What the dashboard knows (`run`, from the log alone) and what it shows of it (`ui`).
 #[derive(Debug)]

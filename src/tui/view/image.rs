@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
 use ratatui::text::Line;
 
-use crate::terminal_image::cells::{Cell, Colour, rows};
+use crate::terminal_image::half_blocks::{Cell, Colour, rows};
 use crate::terminal_image::{ImageBackend, Placed};
 use crate::tui::app::App;
 use crate::tui::inspector::Tile;

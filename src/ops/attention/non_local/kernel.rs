@@ -2,8 +2,8 @@
 
 use candle_core::Result;
 
+use crate::ops::matmul::{Initial, Level, Product, panel_columns};
 use crate::ops::pooled_buffer::PooledBuffer;
-use crate::ops::product::{Initial, Level, Product, panel_columns};
 use crate::simd;
 
 #[derive(Clone, Copy)]

@@ -75,7 +75,7 @@ fn softmax(x: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// The sizes do not fit.
-pub fn attend_pairs_and_pool(x: &Tensor, weights: NonLocal) -> Result<Tensor> {
+pub fn non_local_attention_and_pool(x: &Tensor, weights: NonLocal) -> Result<Tensor> {
     let (_, height, width, channels) = x.dims4()?;
     let [theta, phi, g, out] = [weights.theta, weights.phi, weights.g, weights.out].map(|projection| projection.weight);
     if height < 2 || width < 2 || theta.dims() != phi.dims() || theta.dims() != g.dims() || out.dim(0)? != channels {
@@ -102,7 +102,7 @@ struct AttendPairs {
 }
 
 impl SliceOp<1> for AttendPairs {
-    const NAME: &'static str = "attend_pairs";
+    const NAME: &'static str = "non_local_attention";
 
     fn forward(&self, [x]: [&[f32]; 1]) -> Result<(Vec<f32>, Shape)> {
         let images = x.len() / (3 * self.size.image());
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn pooled(arguments: &[Tensor]) -> Result<Tensor> {
-        attend_pairs_and_pool(&arguments[0], weights(&arguments[1..]))
+        non_local_attention_and_pool(&arguments[0], weights(&arguments[1..]))
     }
 
     /// The shapes of x and of the weights and biases.

@@ -71,7 +71,7 @@ fn greatest(x: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// The sizes do not fit.
-pub fn attend_positions_and_pool(x: &Tensor, gates: SpatialGates) -> Result<Tensor> {
+pub fn spatial_attention_and_pool(x: &Tensor, gates: SpatialGates) -> Result<Tensor> {
     let (_, height, width, channels) = x.dims4()?;
     if gates.kernel.dims() != [1, 2, KERNEL, KERNEL] || height < 2 || width < 2 {
         bail!("spatial attention to {height} x {width} positions with a kernel of {:?}", gates.kernel.shape())
@@ -139,7 +139,7 @@ impl AttendPositionsAndPool {
 }
 
 impl SliceOp<2> for AttendPositionsAndPool {
-    const NAME: &'static str = "attend_positions_and_pool";
+    const NAME: &'static str = "spatial_attention_and_pool";
 
     fn forward(&self, [x, weights]: [&[f32]; 2]) -> Result<(Vec<f32>, Shape)> {
         let (out, kept) = self.pooled(x, &self.weights(weights))?;
@@ -173,7 +173,7 @@ mod tests {
     }
 
     fn pooled(arguments: &[Tensor]) -> Result<Tensor> {
-        attend_positions_and_pool(&arguments[0], gates(&arguments[1..]))
+        spatial_attention_and_pool(&arguments[0], gates(&arguments[1..]))
     }
 
     fn arguments([images, height, width, channels]: [usize; 4], squeezed: usize) -> Vec<Tensor> {
@@ -256,7 +256,7 @@ mod tests {
             let kernel = tensor(real(2, shape.iter().product()), &shape);
             let x = tensor(real(1, 48), &[1, 4, 4, 3]);
             assert!(
-                attend_positions_and_pool(&x, SpatialGates { channels: None, kernel: &kernel }).is_err(),
+                spatial_attention_and_pool(&x, SpatialGates { channels: None, kernel: &kernel }).is_err(),
                 "{shape:?}"
             );
         }

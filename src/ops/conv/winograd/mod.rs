@@ -12,8 +12,8 @@ use rayon::prelude::*;
 
 use super::geometry::Geometry;
 use super::gradients::Gradients;
+use crate::ops::matmul::{Initial, Level, Product, panel_columns};
 use crate::ops::pooled_buffer::{PooledBuffer, pieces};
-use crate::ops::product::{Initial, Level, Product, panel_columns};
 use crate::simd;
 use transforms::{
     AddInputGradient, KernelGradient, Matrices, Output, POSITIONS, STEP, Tiling, TransformGradient, TransformInput,

@@ -1,12 +1,12 @@
-//! The rooms of `src` stand one above the other: a file uses its own room and those below it, and no two files use each
+//! The modules of `src` are in an order: a file uses its own top-level module and those before it, and no two files use each
 //! other, however long the way round. Tests are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// From the lowest.
-const ROOMS: [&str; 21] = [
+/// The top-level modules, from the lowest.
+const ORDER: [&str; 21] = [
     "random",
     "format",
     "simd",
@@ -30,7 +30,7 @@ const ROOMS: [&str; 21] = [
     "commands",
 ];
 
-/// Crates that a room does without.
+/// Crates that a module does without.
 const FORBIDDEN: [(&str, &[&str]); 9] = [
     ("metrics", CANDLE),
     ("render", CANDLE),
@@ -280,18 +280,18 @@ fn uses(modules: &BTreeMap<Module, Source>) -> BTreeMap<Module, BTreeMap<Module,
     modules.iter().map(|(module, source)| (module.clone(), used_by(module, source))).collect()
 }
 
-fn floor(module: &Module) -> usize {
-    let room = &module[0];
-    ROOMS.iter().position(|known| known == room).unwrap_or_else(|| panic!("{room} is not in the table of rooms"))
+fn position(module: &Module) -> usize {
+    let top = &module[0];
+    ORDER.iter().position(|known| known == top).unwrap_or_else(|| panic!("{top} is not in the table of modules"))
 }
 
 #[test]
-fn no_file_uses_a_higher_room() {
+fn no_file_uses_a_later_module() {
     let modules = modules();
     let mut arrows = Vec::new();
     for (module, used) in uses(&modules) {
         for (target, line) in used {
-            if floor(&target) > floor(&module) {
+            if position(&target) > position(&module) {
                 arrows.push(format!("src/{}:{line} uses {}", modules[&module].file, target.join("::")));
             }
         }
@@ -331,11 +331,11 @@ fn no_files_use_each_other() {
 }
 
 #[test]
-fn no_room_uses_a_crate_that_it_does_without() {
+fn no_module_uses_a_crate_that_it_does_without() {
     let mut found = Vec::new();
     for (module, source) in modules() {
-        for (room, crates) in FORBIDDEN {
-            let uses = source.tokens.iter().filter(|token| module[0] == room && crates.contains(&token.text.as_str()));
+        for (top, crates) in FORBIDDEN {
+            let uses = source.tokens.iter().filter(|token| module[0] == top && crates.contains(&token.text.as_str()));
             found.extend(uses.map(|token| format!("src/{}:{} uses {}", source.file, token.line, token.text)));
         }
     }

@@ -6,7 +6,7 @@ use std::fs;
 use proptest::prelude::*;
 use taper::config::Config;
 use taper::data::source::cifar::parse_records;
-use taper::run::address::TrainerAddress;
+use taper::run::control_file::TrainerAddress;
 use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
 use taper::run::lock::{Liveness, holder, liveness};
