@@ -7,7 +7,6 @@ use rustix::process::Signal;
 use taper::run::control_file::TrainerAddress;
 use taper::run::dir::RunDir;
 use taper::run::event::Event;
-use taper::run::probe::Probe;
 use taper::train::checkpoint;
 
 use crate::binary::{Dir, TINY, records, text, wait_for_event, wait_for_steps};
@@ -136,26 +135,6 @@ fn the_doctor_names_every_damage() {
     assert!(said.contains("control removed") && !said.contains("the last line is torn"), "{said}");
     assert!(said.contains("line 3 (byte ") && said.contains("config            DAMAGED"), "{said}");
     assert!(fs::read_to_string(run.events()).expect("the log").ends_with('\n'));
-}
-
-#[test]
-fn a_probe_may_be_cut_or_changed_anywhere() {
-    let dir = Dir::new();
-    let run = trained(&dir);
-    let path = fs::read_dir(run.probes()).expect("probes").next().expect("one").expect("an entry").path();
-    let mut bytes = fs::read(path).expect("a probe");
-    let whole = Probe::from_bytes(&bytes).expect("whole");
-    // All of the header, and some of the maps.
-    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("eight")) as usize;
-    for at in (0..header).chain((header..bytes.len()).step_by(97)) {
-        bytes[at] ^= 1 << (at % 8);
-        // What is read is what was written: a letter in the name of the checksum is no other probe.
-        assert!(Probe::from_bytes(&bytes).map_or(true, |read| at < header && read == whole), "byte {at}");
-        bytes[at] ^= 1 << (at % 8);
-    }
-    for length in (0..bytes.len()).step_by(97) {
-        Probe::from_bytes(&bytes[..length]).expect_err("it is cut off");
-    }
 }
 
 #[test]

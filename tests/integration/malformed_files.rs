@@ -1,11 +1,10 @@
 //! Files with arbitrary or changed bytes: an error that names the file, or what stands before the damage; never a panic.
-//! (What cargo fuzz makes of the same readers: `tests/fuzz`.)
+//! (Arbitrary bytes: `fuzz_corpus`.)
 
 use std::fs;
 
 use proptest::prelude::*;
 use taper::config::Config;
-use taper::data::source::cifar::parse_records;
 use taper::run::control_file::TrainerAddress;
 use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
@@ -165,43 +164,6 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_may_be_a_log(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\n')], 0..300)) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("events.jsonl");
-        fs::write(&path, &bytes).expect("written");
-        let (records, errors) = read(&path, WINDOW);
-        prop_assert_eq!(records.len() + errors.len(), bytes.iter().filter(|&&byte| byte == b'\n').count());
-    }
-
-    #[test]
-    fn any_bytes_may_be_a_configuration(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("config.toml");
-        fs::write(&path, &bytes).expect("written");
-        if let Err(error) = Config::load(Some(&path), &[]) {
-            prop_assert!(error.to_string().contains("config.toml"), "{}", error);
-        }
-    }
-
-    #[test]
-    fn a_configuration_may_be_cut_or_changed_anywhere(at in 0.0..1.0f64, byte: u8, cut: bool) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("config.toml");
-        let mut bytes = Config::default().to_toml().into_bytes();
-        let at = (at * bytes.len() as f64) as usize;
-        if cut { bytes.truncate(at) } else { bytes[at] ^= byte }
-        fs::write(&path, &bytes).expect("written");
-        match Config::load(Some(&path), &[]) {
-            // What is still a configuration obeys the rules: written and read again it is the same.
-            Ok(config) => {
-                fs::write(&path, config.to_toml()).expect("written");
-                prop_assert_eq!(Config::load(Some(&path), &[]).expect("loads"), config);
-            }
-            Err(error) => prop_assert!(error.to_string().contains("config.toml"), "{}", error),
-        }
-    }
-
-    #[test]
     fn any_bytes_may_be_a_control_file_or_lock(
         bytes in proptest::collection::vec(any::<u8>(), 0..100), at in 0.0..1.0f64, byte: u8
     ) {
@@ -219,20 +181,6 @@ proptest! {
             let _ = holder(&run);
             // The lock decides, whatever the files say.
             prop_assert_eq!(liveness(&run), Liveness::Dead);
-        }
-    }
-
-    #[test]
-    fn any_bytes_may_be_a_batch_of_images(
-        bytes in proptest::collection::vec(any::<u8>(), 0..100), label: u8, more in 0usize..3
-    ) {
-        prop_assert!(parse_records("b.bin", &bytes, 1).unwrap_err().to_string().starts_with("b.bin: byte "));
-        let mut records = vec![0; 2 * 3073 + more];
-        records[3073] = label;
-        let read = parse_records("b.bin", &records, 2);
-        prop_assert_eq!(read.is_ok(), label < 10 && more == 0);
-        if let Err(error) = read {
-            prop_assert!(error.to_string().starts_with("b.bin: byte "), "{}", error);
         }
     }
 }

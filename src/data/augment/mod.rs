@@ -25,7 +25,7 @@ use crate::simd::{self, SimdPath};
 pub struct Augmentation {
     /// Column of the image, in pixels, where the crop begins: below 0 it lies in the zero padding.
     pub crop_left: i32,
-    /// Likewise the row.
+    /// Row of the image, in pixels, where the crop begins: below 0 it lies in the zero padding.
     pub crop_top: i32,
     /// Left and right change positions.
     pub flip: bool,
@@ -285,13 +285,13 @@ mod tests {
     }
 
     fn fixture() -> Fixture {
-        serde_json::from_str(include_str!("../../tests/fixtures/augment/cases.json")).unwrap()
+        serde_json::from_str(include_str!("../../../tests/fixtures/augment/cases.json")).unwrap()
     }
 
     #[test]
     fn images_equal_those_of_torchvision_to_the_byte() {
         let (train, _) = sample::read().unwrap();
-        let expected = include_bytes!("../../tests/fixtures/augment/expected.bin");
+        let expected = include_bytes!("../../../tests/fixtures/augment/expected.bin");
         let cases = fixture().cases;
         assert_eq!(expected.len(), cases.len() * IMAGE_BYTES);
         for (case, expected) in cases.iter().zip(expected.chunks_exact(IMAGE_BYTES)) {
@@ -303,7 +303,7 @@ mod tests {
         }
     }
 
-    /// Likewise of other sizes: the source is noise, see make.py.
+    /// A case of another size; the source is noise, see make.py.
     #[derive(Debug, Deserialize)]
     struct SizedCase {
         channels: usize,
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn images_of_other_sizes_equal_those_of_torchvision() {
         let cases: Vec<SizedCase> =
-            serde_json::from_str(include_str!("../../tests/fixtures/augment/sizes.json")).unwrap();
+            serde_json::from_str(include_str!("../../../tests/fixtures/augment/sizes.json")).unwrap();
         for case in &cases {
             let &SizedCase { channels, height, width, .. } = case;
             let size = ImageSize { channels, height, width };

@@ -495,11 +495,6 @@ mod tests {
             prop_assert!(offset <= length as u64);
         }
 
-        #[test]
-        fn garbage_never_panics(garbage in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse_batch("b", &[b"\x80\x02", garbage.as_slice()].concat(), 4);
-        }
-
         // Instructions that exist, in any order: far deeper into the interpreter than plain garbage comes.
         #[test]
         fn any_program_ends_without_a_panic(
@@ -507,13 +502,6 @@ mod tests {
                 proptest::sample::select(b"(NKMJUTX)\x85\x86\x87t]ae}suqrhjcRb.\x00\x01\x88\x89".to_vec()), 0..200)
         ) {
             let _ = parse_batch("b", &[b"\x80\x02", program.as_slice()].concat(), 4);
-        }
-
-        #[test]
-        fn a_changed_byte_never_panics(at in 0..PICKLE.len(), byte in any::<u8>()) {
-            let mut bytes = PICKLE.to_vec();
-            bytes[at] = byte;
-            let _ = parse_batch("b", &bytes, 4);
         }
     }
 }
