@@ -26,7 +26,7 @@ struct Report {
     /// Where the system tells it (Linux).
     cpu: Option<String>,
     device: String,
-    /// Of the CPU kernels; null on other devices.
+    /// The vector instructions of the CPU kernels; null on other devices.
     simd: Option<&'static str>,
     threads: usize,
     model: String,
@@ -43,7 +43,7 @@ struct Report {
     images_per_sec: f64,
     eval_batch_size: usize,
     eval_images_per_sec: f64,
-    /// Of one image alone.
+    /// Time of one image alone.
     latency_ms: f64,
     /// To augment and normalise a training image, on one core.
     loading_us_per_image: f64,
@@ -69,9 +69,9 @@ struct Cost {
     model: String,
     parameters: usize,
     step_ms: f64,
-    /// Of one image alone.
+    /// Time of one image alone.
     latency_ms: f64,
-    /// Of each image of an evaluation batch, the preparation included.
+    /// Time of one image of an evaluation batch, its preparation included.
     batch_latency_ms: f64,
 }
 

@@ -201,9 +201,9 @@ pub struct TrainConfig {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum BestBy {
-    /// That with the higher test accuracy.
+    /// The epoch with the higher test accuracy.
     Accuracy,
-    /// That with the lower test loss.
+    /// The epoch with the lower test loss.
     Loss,
 }
 

@@ -13,9 +13,9 @@ pub struct DatasetInfo {
     pub width: usize,
     /// In the order of the labels.
     pub classes: Vec<String>,
-    /// Of each channel, in [0, 1]: subtracted from the pixels.
+    /// The mean of each channel, in [0, 1]: subtracted from the pixels.
     pub mean: Vec<f32>,
-    /// Of each channel: the pixels are divided by it.
+    /// The standard deviation of each channel: the pixels are divided by it.
     pub std: Vec<f32>,
 }
 

@@ -11,7 +11,7 @@ use crate::render::{ChannelMap, ClassCam, Explanation, LayerExplanation, Map, Me
 
 /// What is computed of images.
 pub struct Scope<C> {
-    /// Of each layer, in the order of the network.
+    /// One for each layer, in the order of the network.
     pub channels: Vec<ChannelScope>,
     pub method: Method,
     /// The classes for which there is Grad-CAM of a layer, from the position of an image, the index of the layer and the

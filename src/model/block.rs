@@ -17,7 +17,7 @@ pub(super) struct BlockShape {
     pub inputs: usize,
     /// Channels of its convolution.
     pub outputs: usize,
-    /// Of its input and its convolution's output; the pool halves it, as the width.
+    /// The height of the input and of the convolution's output; the pool halves it, as the width.
     pub height: usize,
     pub width: usize,
     pub attention: AttentionKind,
@@ -29,7 +29,7 @@ impl BlockShape {
         LayerInfo { name: format!("conv{number}"), channels: outputs, height, width }
     }
 
-    /// Of its convolution's output.
+    /// Height times width of the convolution's output.
     pub fn positions(&self) -> usize {
         self.height * self.width
     }

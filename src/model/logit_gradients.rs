@@ -15,7 +15,7 @@ pub struct LogitGradients<'a> {
     cnn: &'a Cnn,
     trace: &'a ForwardTrace,
     layer: usize,
-    /// Of each row.
+    /// The image of each row.
     images: Vec<usize>,
     /// By the output of the layer's block, (rows, H / 2, W / 2, C).
     gradients: Tensor,

@@ -144,7 +144,7 @@ mod tests {
         Ok(())
     }
 
-    /// Of the attention to channels, positions and pairs of two images.
+    /// The attention to channels, positions and pairs of two images.
     fn attention_shapes(attention: AttentionKind, layer: &LayerInfo, is_last: bool) -> [Option<Vec<usize>>; 3] {
         let all = layer.height * layer.width;
         let (channels, positions) = (vec![2, layer.channels], vec![2, layer.height, layer.width]);

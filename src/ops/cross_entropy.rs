@@ -21,7 +21,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
 }
 
 struct CrossEntropy {
-    /// Of the mean loss by the logits, from the forward pass.
+    /// The gradient of the mean loss by the logits, from the forward pass.
     gradient: Mutex<Vec<f32>>,
 }
 

@@ -15,7 +15,7 @@ use crate::simd;
 const TILE_VECTORS: usize = 2;
 /// The most rows of a tile: with sixteen registers twelve hold sums, three the operands.
 const TILE_ROWS: usize = 6;
-/// Likewise with thirty-two: 28 hold sums.
+/// The most rows of a tile with thirty-two registers: 28 hold sums.
 const TILE_ROWS_OF_32_REGISTERS: usize = 14;
 
 /// The columns of a panel on the chosen path, in f32.

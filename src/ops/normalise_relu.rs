@@ -32,7 +32,7 @@ fn composed(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
 
 /// relu(x · scale + shift)
 struct NormaliseRelu {
-    /// Of each channel.
+    /// One for each channel.
     scale: Vec<f64>,
     shift: Vec<f64>,
 }

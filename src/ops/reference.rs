@@ -59,7 +59,7 @@ pub fn for_products(images: usize, g: &Geometry, mut f: impl FnMut(usize, usize,
 #[derive(Clone, Copy, Default)]
 pub struct Sum {
     pub value: f64,
-    /// Of the terms' magnitudes, which do not cancel.
+    /// The sum of the terms' magnitudes, which do not cancel.
     magnitude: f64,
     terms: usize,
 }

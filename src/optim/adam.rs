@@ -5,7 +5,7 @@ use candle_core::{Device, Result, Tensor, Var};
 use crate::config::OptimizerConfig;
 use crate::ops::AdamStep;
 
-/// Of each parameter's shape.
+/// Tensors of the state for each parameter, of its shape: two moments.
 pub const STATE_TENSORS: u64 = 2;
 
 pub struct Adam {

@@ -23,7 +23,7 @@ impl Planes {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
     pub image: Planes,
-    /// Of each class.
+    /// One for each class.
     pub logits: Vec<f32>,
     /// In the order of the network.
     pub layers: Vec<LayerExplanation>,
@@ -68,7 +68,7 @@ impl Explanation {
         predicted(&self.logits)
     }
 
-    /// Of the predicted class, from 0 to 1.
+    /// The probability of the predicted class, from 0 to 1.
     pub fn confidence(&self) -> f32 {
         confidences(&self.logits)[self.predicted()]
     }

@@ -58,11 +58,11 @@ pub type Pixel = (usize, usize);
 #[derive(Clone, Copy, Debug)]
 pub struct Choice {
     pub view: View,
-    /// By its index.
+    /// The index of the layer.
     pub layer: usize,
-    /// For [`View::Evidence`].
+    /// The class that [`View::Evidence`] is for.
     pub class: usize,
-    /// Whose row of the attention matrix is shown.
+    /// The pixel whose row of the attention matrix is shown.
     pub pixel: Pixel,
     /// Channels that are shown at most.
     pub channels: usize,

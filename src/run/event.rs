@@ -118,7 +118,7 @@ pub enum Event {
     RolledBack {
         from_step: u64,
         to_step: u64,
-        /// That training had there.
+        /// The learning rate at `to_step`.
         learning_rate: f64,
     },
     /// A batch that counts as a step, but moved no weight.
@@ -170,7 +170,7 @@ pub struct RunStarted {
     pub steps_per_epoch: u64,
     /// The step at which the run ends.
     pub total_steps: u64,
-    /// Of the first step that this trainer takes.
+    /// The learning rate of the first step that this trainer takes.
     pub learning_rate: f64,
     pub seed: u64,
     pub host: String,
@@ -196,10 +196,10 @@ pub struct StepsDone {
     pub samples: u64,
     /// Time spent in these steps, without pauses, evaluation and saving.
     pub train_secs: f64,
-    /// Where it went, in microseconds; what is left of it went elsewhere. Older logs lack it.
+    /// The parts of `train_secs`, in microseconds; the rest went elsewhere. Older logs lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_us: Option<StepTime>,
-    /// That the last of these steps was taken with, where the schedule moves it each step.
+    /// The learning rate of the last of these steps, where the schedule moves it each step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
 }
@@ -220,11 +220,11 @@ pub struct EpochDone {
     pub learning_rate: f64,
     /// Training and evaluation, without pauses.
     pub elapsed_secs: f64,
-    /// The share of evaluation in it.
+    /// How much of `elapsed_secs` the evaluation took.
     pub evaluation_secs: f64,
     /// The best so far, by `train.best`.
     pub best: bool,
-    /// Of the test images. Older logs lack it.
+    /// The confusion matrix of the test images. Older logs lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Confusion>,
     /// The most confident wrong test images, the most confident first, of equals the earlier; at most
@@ -323,7 +323,7 @@ pub struct CheckpointSaved {
 /// A probe: predictions and explanations of the pinned test images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbeSaved {
-    /// That was trained last.
+    /// The epoch that was trained last.
     pub epoch: u64,
     pub step: u64,
     /// File under `probes/`, in the format of [`super::probe`]. That of an earlier probe of the same step is replaced.

@@ -126,14 +126,14 @@ pub struct RunState {
     /// Optimizer steps taken.
     pub step: u64,
     pub losses: StepSeries,
-    /// Over all parameters.
+    /// The Euclidean norm over all parameters, for each step.
     pub gradient_norms: StepSeries,
     pub open_epoch: OpenEpoch,
     /// Without confusion matrix and mistakes but for the last [`DETAILED_EPOCHS`].
     pub epochs: Vec<EpochDone>,
-    /// Of the next step; where the schedule moves it each step, of the last one.
+    /// The learning rate of the next step; where the schedule moves it each step, that of the last one.
     pub learning_rate: Option<f64>,
-    /// That the run began with.
+    /// The learning rate that the run began with.
     pub first_learning_rate: Option<f64>,
     pub learning_rate_changes: Vec<LearningRateChange>,
     pub checkpoints: Vec<Checkpoint>,

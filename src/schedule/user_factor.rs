@@ -11,7 +11,7 @@ pub struct UserFactor {
 }
 
 impl UserFactor {
-    /// That which makes `wanted` of the rate `scheduled`, to the bit. Both are above 0.
+    /// The factor that makes `wanted` of the rate `scheduled`, to the bit. Both are above 0.
     pub fn reaching(wanted: f64, scheduled: f64) -> Self {
         Self { wanted, scheduled }
     }

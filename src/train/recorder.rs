@@ -23,9 +23,9 @@ pub struct StepResult {
     pub correct: u64,
     pub samples: u64,
     pub time: StepTime,
-    /// All of the step.
+    /// Duration of the whole step.
     pub train_secs: f64,
-    /// That the step was taken with, where the schedule moves it each step.
+    /// The learning rate of the step, where the schedule moves it each step.
     pub moving_learning_rate: Option<f64>,
 }
 
@@ -37,9 +37,9 @@ pub struct Recorder {
     reporter: Reporter,
     gathered: Option<StepsDone>,
     backlog: Backlog,
-    /// Of the backlog.
+    /// When the backlog was last tried.
     last_retry: Instant,
-    /// That was recorded last.
+    /// The step of the last record.
     step: u64,
     last_steps_written: Instant,
     last_sample: Option<Instant>,

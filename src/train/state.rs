@@ -15,13 +15,13 @@ pub struct TrainState {
     pub batches_done: u64,
     /// Optimizer steps taken since the beginning of the run.
     pub step: u64,
-    /// Of the next step: the schedule's, times the user's factor.
+    /// The learning rate of the next step: the schedule's, times the user's factor.
     pub learning_rate: f64,
     #[serde(flatten)]
     pub schedule: ScheduleState,
     pub epoch_so_far: EpochSoFar,
     pub best: Option<Best>,
-    /// Of the alarms that count epochs. Older checkpoints lack them.
+    /// The counters of the alarms that count epochs. Older checkpoints lack them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarms: Option<Counters>,
 }

@@ -54,7 +54,7 @@ pub struct ProbeKey {
 #[derive(Debug)]
 pub struct Loaded {
     pub key: ProbeKey,
-    /// Or why it cannot be shown.
+    /// The error, for people, of a probe that cannot be read.
     pub probe: Result<Arc<Probe>, String>,
 }
 

@@ -96,7 +96,7 @@ struct Input {
     dataset: DatasetInfo,
     planes: Planes,
     label: Option<usize>,
-    /// Where it is from, and what was done to it.
+    /// Where the image is from, and what was done to it.
     description: String,
 }
 

@@ -67,7 +67,7 @@ fn channel_attention_lines(layer: &str, weights: &[f32]) -> Vec<String> {
     lines
 }
 
-/// Of each number from 0 to 1 a bar in eighths of a line.
+/// A bar in eighths of a line for each number from 0 to 1.
 fn bars(values: &[f32]) -> String {
     const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     values.iter().map(|value| BARS[(8.0 * value.clamp(0.0, 1.0)).round() as usize]).collect()

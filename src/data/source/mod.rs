@@ -16,7 +16,7 @@ use crate::random::{Purpose, stream};
 /// A format of data on disk.
 struct Format {
     source: DataSource,
-    /// That `data.source` gives it.
+    /// Its name in `data.source`.
     key: &'static str,
     /// For people.
     name: &'static str,

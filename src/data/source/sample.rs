@@ -10,7 +10,7 @@ use crate::data::{Dataset, Source};
 
 /// The sample holds this many images of each class of the training set.
 pub const TRAIN_PER_CLASS: usize = 200;
-/// And this many of each class of the test set.
+/// The sample holds this many images of each class of the test set.
 pub const TEST_PER_CLASS: usize = 50;
 
 static TRAIN: &[u8] = include_bytes!("../../../data/sample/train.bin");

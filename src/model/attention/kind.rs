@@ -26,9 +26,9 @@ pub(crate) trait Attention: Send + Sync {
 
 /// How a kind of attention is built, and what it costs.
 pub(crate) struct Kind {
-    /// That a block must have.
+    /// The fewest channels of a block that it can attend to.
     pub min_channels: usize,
-    /// That its block may have.
+    /// The most positions, height times width, of such a block.
     pub max_positions: usize,
     pub only_in_last_block: bool,
     pub parameters: fn(&BlockShape) -> Vec<ParameterSpec>,

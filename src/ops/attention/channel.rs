@@ -16,7 +16,7 @@ pub enum ChannelGates<'a> {
     Efficient { kernel: &'a Tensor },
 }
 
-/// Which of the [`ChannelGates`].
+/// The kind of [`ChannelGates`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GateKind {
     SqueezeExcitation,

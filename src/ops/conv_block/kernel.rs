@@ -239,7 +239,7 @@ pub fn output_gradient(
 struct OfMaxima<'a> {
     gradient: &'a [f32],
     positions: &'a [u8],
-    /// Of each channel.
+    /// One for each channel.
     scale: &'a [f32],
 }
 

@@ -179,11 +179,11 @@ impl SliceOp<3> for PooledBlock {
 
 /// Sums over the maxima of an image, of each channel.
 pub struct GradientSums {
-    /// Of the gradient.
+    /// The sum of the gradient.
     plain: Vec<f32>,
-    /// Of its product with the convolution's output less its mean.
+    /// The sum of its product with the convolution's output less its mean.
     with_centred: Vec<f32>,
-    /// By the gates, which the sums have gone through; its means are a pixel's share.
+    /// The gradient of the gates that the sums have gone through; its means are a pixel's share.
     pub gates: Option<ImageGatesGradient>,
 }
 

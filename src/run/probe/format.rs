@@ -333,7 +333,7 @@ impl<'a> Reader<'a> {
         are_classes.then_some(true_classes).ok_or_else(|| ProbeError::Tensor(NAME.into()))
     }
 
-    /// Of each of `count` images what is kept of the layer of that name.
+    /// What is kept of the layer of that name, for each of `count` images.
     fn layer(&self, name: &str, count: usize, classes: usize) -> Result<Vec<LayerExplanation>, ProbeError> {
         let maps = self.maps(&format!("{name}.maps"), count)?;
         let mut layers: Vec<LayerExplanation> = maps

@@ -20,7 +20,7 @@ pub struct CandleEngine {
     device: Device,
     network: Network,
     optimizer: Optimizer,
-    /// Of the dropout.
+    /// The seed of the dropout.
     seed: u64,
 }
 

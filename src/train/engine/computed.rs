@@ -25,6 +25,6 @@ impl TakenStep {
 #[derive(Clone, Debug)]
 pub struct EvaluatedBatch {
     pub mean_loss: f32,
-    /// Of each image, one for each class.
+    /// For each image one for each class.
     pub logits: Vec<Vec<f32>>,
 }

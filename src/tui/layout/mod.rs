@@ -37,7 +37,7 @@ pub struct Areas {
     pub header: Rect,
     pub notices: Rect,
     pub footer: Rect,
-    /// Of each panel, with its frame; empty where it is not shown.
+    /// The area of each panel, with its frame; empty where it is not shown.
     panels: Vec<Rect>,
 }
 

@@ -22,11 +22,11 @@ const COUNT_WIDTH: u16 = 5;
 const ACCURACY_WIDTH: u16 = 7;
 /// Columns for the rest: bars, and words where they fit.
 const NARROWEST_WORDS: u16 = 24;
-/// Of a class in the list at least: its name and its accuracy.
+/// The narrowest entry of a class in the list: its name and its accuracy.
 const NARROWEST_ENTRY: u16 = 19;
-/// With what it is most often taken for.
+/// The narrowest entry that also says what the class is most often taken for.
 const ENTRY_WITH_WORDS: u16 = 26;
-/// And at most: room for another long name, and how often.
+/// The widest entry: another long name, and how often.
 const WIDEST_ENTRY: u16 = 40;
 
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {

@@ -120,7 +120,7 @@ pub fn advice() -> String {
 /// 3. `DIR/cifar-10-binary.tar.gz`
 /// 4. `DIR/cifar-10-python.tar.gz`
 ///
-/// Or `dir` is itself a file: then it is taken for an archive.
+/// A `dir` that is a file is taken for an archive.
 ///
 /// # Errors
 /// `dir` cannot be looked into.
@@ -279,7 +279,7 @@ fn read_archive(path: &Path, edition: &Edition) -> [Result<Dataset, ReadError>; 
     })
 }
 
-/// Which of [`BATCHES`] an archive's member is, and how it is written.
+/// The index in [`BATCHES`] of an archive's member, and how it is written.
 fn batch_of(member: &str) -> Option<(usize, Layout)> {
     let name = member.rsplit('/').next()?;
     let (stem, layout) = match name.strip_suffix(".bin") {

@@ -72,7 +72,7 @@ pub fn backward(size: Size, x: &[f32], pairs: &[f32], gradient: &[f32], dx: &mut
     Ok(())
 }
 
-/// Of each row.
+/// One for each row.
 #[inline(always)]
 fn softmax(rows: &mut [f32], columns: usize) {
     for row in rows.chunks_exact_mut(columns) {

@@ -58,12 +58,12 @@ impl Weights<'_> {
 
 /// What the backward pass needs.
 pub struct Kept {
-    /// Of the channels: 1 where nothing attends to them.
+    /// The channel gates: 1 where nothing attends to channels.
     gates: Vec<f32>,
     channels: Option<KeptOfChannels>,
     /// The means and the greatest over the channels, two planes with borders.
     descriptors: Vec<f32>,
-    /// Of the positions, and the slopes of their sigmoid.
+    /// The spatial gates, and the slopes of their sigmoid.
     map: Vec<f32>,
     slopes: Vec<f32>,
     /// The position in its window of each maximum of the pool.
@@ -71,7 +71,7 @@ pub struct Kept {
 }
 
 struct KeptOfChannels {
-    /// Of the channels' means, and of their greatest: the descriptor, (C), and what it is squeezed to, (C / r).
+    /// Of the channels' means, and of their maxima: the descriptor, (C), and what it is squeezed to, (C / r).
     descriptors: [Vec<f32>; 2],
     squeezed: [Vec<f32>; 2],
     /// The pixels where the greatest are.

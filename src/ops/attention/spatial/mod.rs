@@ -34,9 +34,9 @@ pub struct SpatialGates<'a> {
 pub struct SpatiallyAttended {
     /// Like the input, (N, H, W, C).
     pub output: Tensor,
-    /// Of the channels, (N, C), between 0 and 1, where there are any.
+    /// The channel gates, (N, C), between 0 and 1, where there are any.
     pub gates: Option<Tensor>,
-    /// Of the positions, (N, H, W), between 0 and 1.
+    /// The spatial gates, (N, H, W), between 0 and 1.
     pub map: Tensor,
 }
 

@@ -139,7 +139,7 @@ impl WithSimd for TransformGradient<'_> {
 pub struct Output<'a> {
     pub products: &'a [f32],
     pub matrices: Matrices,
-    /// Of the channels of the products.
+    /// The number of channels of the products.
     pub bias: &'a [f32],
     pub first: usize,
     pub y: &'a mut [f32],
