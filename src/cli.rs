@@ -100,7 +100,11 @@ pub enum Command {
     Completions { shell: Shell },
     /// The trainer process
     #[command(name = TRAINER_COMMAND, hide = true)]
-    Trainer { run: PathBuf },
+    Trainer {
+        run: PathBuf,
+        #[arg(long)]
+        set: Vec<String>,
+    },
 }
 
 #[derive(Debug, Default, Args)]
@@ -210,6 +214,7 @@ A paused live run goes on. A stopped or dead one restarts from its latest checkp
 Examples:
   taper resume baseline
   taper resume baseline --epochs 80
+  taper resume baseline --set optimizer.learning_rate=5e-4
   taper resume baseline --no-tui")]
 pub struct ResumeArgs {
     /// The run's name or path [default: the only live run]
@@ -220,6 +225,9 @@ pub struct ResumeArgs {
     /// End after this many steps in all
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub max_steps: Option<String>,
+    /// Another value of the configuration, such as train.early_stop=0
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
     #[command(flatten)]
     pub watching: Watching,
 }

@@ -56,6 +56,9 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
 
 fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Report> {
     let source = data::source::open(&config.data, config.run.seed)?;
+    if let Some(origin) = &checkpoint.origin {
+        origin.check_images(&source, run)?;
+    }
     let device = device::open(&config.run.device)?;
     let engine = Engine::new(config, &source.train.info, &device)?;
     checkpoint.load_weights(engine.network())?;

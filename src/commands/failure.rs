@@ -7,6 +7,7 @@ use crate::model::ShapeError;
 use crate::run::dir::CreateError;
 use crate::run::spawn::SpawnError;
 use crate::simd::SimdPathError;
+use crate::train::origin::OriginError;
 
 /// Any failure without a code of its own.
 pub const FAILURE: u8 = 1;
@@ -41,6 +42,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         || error.is::<UsageError>()
         || error.is::<SimdPathError>()
         || error.is::<ShapeError>()
+        || matches!(error.downcast_ref(), Some(OriginError::Settings { .. }))
         || matches!(error.downcast_ref(), Some(CreateError::Name(..)))
     {
         USAGE

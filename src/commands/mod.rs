@@ -30,7 +30,7 @@ pub fn run(cli: Cli) -> Result<u8> {
     let runs = RunsDir::at(cli.runs_dir);
     match cli.command.unwrap_or_else(|| Command::Train(Box::default())) {
         Command::Train(args) => train::train(&runs, &args),
-        Command::Trainer { run } => Ok(train::trainer_process(&RunDir::at(run))),
+        Command::Trainer { run, set } => Ok(train::trainer_process(&RunDir::at(run), &set)),
         Command::Attach(args) => attach::attach(&runs, &args),
         Command::Runs(args) => runs::list(&runs, &args),
         Command::Pause(args) => steer::command(&runs, args.run.as_deref(), Order::Pause),

@@ -1,5 +1,7 @@
 //! `taper pause`, `checkpoint`, `probe`, `rollback`, `skip-batch`, `stop` and `set-lr`: commands to a live trainer.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, bail};
 
 use super::select::named_or_live;
@@ -7,9 +9,13 @@ use super::shell::say;
 use crate::cli::SetLrArgs;
 use crate::commands::failure::UsageError;
 use crate::config::check_learning_rate;
+use crate::run::control_file::TrainerAddress;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Command;
+use crate::run::lock::{Liveness, liveness};
+use crate::run::replay::replay;
 use crate::run::socket::{Reply, SendError, send};
+use crate::run::state::Phase;
 
 /// Sends a command and says what came of it.
 pub fn command(runs: &RunsDir, name: Option<&str>, command: Command) -> Result<u8> {
@@ -19,14 +25,46 @@ pub fn command(runs: &RunsDir, name: Option<&str>, command: Command) -> Result<u
 
 /// Sends a command to that run.
 pub fn give(run: &RunDir, command: Command) -> Result<u8> {
-    match (send(run, command), command) {
-        (Ok(Reply::Done { message }), _) => say(format!("{}: {message}", run.name()))?,
-        (Ok(Reply::Error { message }), _) => bail!("{}: {message}", run.name()),
-        // To stop twice is to stop once.
-        (Err(SendError::NotLive { run }), Command::Stop) => say(format!("{run}: it has no live trainer"))?,
-        (Err(error), _) => return Err(error.into()),
+    let sent = send(run, command);
+    if !matches!(sent, Ok(Reply::Done { .. })) && !is_live(run)? {
+        // It ended meanwhile.
+        return not_live(run, command);
+    }
+    match sent {
+        Ok(Reply::Done { message }) => say(format!("{}: {message}", run.name()))?,
+        Ok(Reply::Error { message }) => bail!("{}: {message}", run.name()),
+        Err(error) => return Err(error.into()),
     }
     Ok(0)
+}
+
+fn not_live(run: &RunDir, command: Command) -> Result<u8> {
+    let run = run.name();
+    match command {
+        // To stop twice is to stop once.
+        Command::Stop => say(format!("{run}: it has no live trainer")).map(|()| 0),
+        _ => Err(SendError::NotLive { run }.into()),
+    }
+}
+
+/// How long a trainer may take to begin, or to be gone when it has ended its run.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether the run has a trainer that takes commands. One that is starting is waited for until it takes them, and one that
+/// has ended the run until it is gone.
+pub fn is_live(run: &RunDir) -> Result<bool> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let is_ready = match liveness(run) {
+            Liveness::Dead => return Ok(false),
+            Liveness::Elsewhere { .. } => true,
+            Liveness::Live => TrainerAddress::read(run).is_some() && !matches!(replay(run)?.phase, Phase::Ended(_)),
+        };
+        if is_ready || Instant::now() >= deadline {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 pub fn set_learning_rate(runs: &RunsDir, args: &SetLrArgs) -> Result<u8> {

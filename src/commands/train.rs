@@ -9,7 +9,7 @@ use super::watch::{self, Watch};
 use crate::cli::TrainArgs;
 use crate::commands::failure;
 use crate::commands::progress::Printer;
-use crate::config::Config;
+use crate::config::{Config, Override};
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Outcome;
 use crate::run::spawn::{self, Handshake, SpawnError};
@@ -31,7 +31,7 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     let run = runs.create(args.name.as_deref(), &config)?;
     let begun = match watch {
         Watch::Foreground => in_foreground(&run, config),
-        watch => spawn::spawn(&run, config.run.threads)
+        watch => spawn::spawn(&run, config.run.threads, &[])
             .map_err(anyhow::Error::from)
             .and_then(|()| watch::watch(runs, &run, watch, args.watching.drawing.images)),
     };
@@ -56,7 +56,7 @@ pub fn in_foreground(run: &RunDir, config: Config) -> Result<u8> {
 }
 
 /// The process that `spawn` starts: trains without a terminal, and reports by log and exit code.
-pub fn trainer_process(run: &RunDir) -> u8 {
+pub fn trainer_process(run: &RunDir, sets: &[String]) -> u8 {
     let handshake = match Handshake::detach(run) {
         Ok(handshake) => Arc::new(Mutex::new(Some(handshake))),
         Err(error) => {
@@ -66,7 +66,8 @@ pub fn trainer_process(run: &RunDir) -> u8 {
     };
     let take = |handshake: &Mutex<Option<Handshake>>| handshake.lock().ok().and_then(|mut guard| guard.take());
     let trained = spawn::trace_to_log(run).map_err(anyhow::Error::from).and_then(|()| {
-        let config = Config::load(Some(&run.config()), &[])?;
+        let sets = sets.iter().map(|set| Override::parse(set)).collect::<Result<Vec<_>, _>>()?;
+        let config = Config::load(Some(&run.config()), &sets)?;
         let handshake = handshake.clone();
         process::run(
             run,

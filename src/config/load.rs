@@ -37,6 +37,11 @@ impl Override {
         Self { option, key: key.into(), text: text.into() }
     }
 
+    /// As the value of `--set`.
+    pub fn to_assignment(&self) -> String {
+        format!("{}={}", self.key, self.text)
+    }
+
     /// As TOML, or else as the bare string it looks like; the second reading is for keys that hold text.
     fn readings(&self) -> [Value; 2] {
         let bare = Value::String(self.text.clone());

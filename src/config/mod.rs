@@ -2,11 +2,13 @@
 //!
 //! Defaults are the study's. The resolved configuration is written to the run directory and suffices to repeat it.
 
+mod change;
 mod checksum;
 mod load;
 mod settings;
 mod validate;
 
+pub use change::{Change, KEPT_ON_RESUME, Values, changes};
 pub use load::{ConfigError, Override};
 pub use settings::{
     AlarmsConfig, AttentionKind, AugmentConfig, BestBy, CheckpointConfig, Config, DataConfig, DataSource, ModelConfig,

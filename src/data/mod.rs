@@ -5,6 +5,7 @@
 
 pub mod augment;
 pub mod fetch;
+pub mod fingerprint;
 pub mod info;
 pub mod loader;
 pub mod source;
@@ -54,6 +55,11 @@ impl Dataset {
     pub fn image(&self, index: usize) -> &[u8] {
         let bytes = self.info.size().bytes();
         &self.images[index * bytes..][..bytes]
+    }
+
+    /// The planes of all images, one after the other.
+    pub fn all_images(&self) -> &[u8] {
+        &self.images
     }
 
     /// Adds an image at the end.

@@ -33,6 +33,7 @@ pub fn note(record: &Record) -> Option<Note> {
                 LearningRateReason::Plateau => ": the test loss stopped improving",
                 LearningRateReason::Command => ": by hand",
                 LearningRateReason::Rollback => ": halved, because training diverged",
+                LearningRateReason::Configuration => ": the configuration was changed",
                 LearningRateReason::Other => "",
             };
             let (from, to) = (format::learning_rate(*from), format::learning_rate(*to));
@@ -56,6 +57,10 @@ pub fn note(record: &Record) -> Option<Note> {
         Event::AlarmRaised { step, kind, message } => (kind.severity(), format!("step {step}: {message}")),
         Event::RolledBack { from_step, to_step, .. } => {
             (Severity::Info, format!("rolled back from step {from_step} to step {to_step}"))
+        }
+        Event::SettingChanged { key, from, to, .. } => {
+            let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+            (Severity::Info, format!("{key} changed: {} → {}", value(from), value(to)))
         }
         Event::BatchSkipped { step, .. } => (Severity::Info, format!("skipped the batch of step {step}")),
         Event::CommandReceived { command, .. } => (Severity::Info, request(*command)),
@@ -110,6 +115,7 @@ pub fn learning_rate_reason(reason: LearningRateReason) -> &'static str {
         LearningRateReason::Plateau => "plateau",
         LearningRateReason::Command => "by hand",
         LearningRateReason::Rollback => "diverged",
+        LearningRateReason::Configuration => "configured",
         LearningRateReason::Other => "other",
     }
 }

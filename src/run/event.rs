@@ -121,6 +121,13 @@ pub enum Event {
         /// The learning rate at `to_step`.
         learning_rate: f64,
     },
+    /// The run goes on with another value of a key of its configuration, as TOML; None: it is not set.
+    SettingChanged {
+        step: u64,
+        key: String,
+        from: Option<String>,
+        to: Option<String>,
+    },
     /// A batch that counts as a step, but moved no weight.
     BatchSkipped {
         epoch: u64,
@@ -242,6 +249,8 @@ pub enum LearningRateReason {
     Command,
     /// Halved, because training diverged.
     Rollback,
+    /// The configuration has another one since the checkpoint that the run goes on from.
+    Configuration,
     /// Of a later version.
     #[serde(other)]
     Other,

@@ -74,11 +74,13 @@ pub fn restart_with_threads(threads: usize) -> io::Result<()> {
     Err(Command::new(again).args(std::env::args_os().skip(1)).envs(environment).exec())
 }
 
-/// Starts the run's trainer on that number of compute threads, and waits until it trains.
-pub fn spawn(dir: &RunDir, threads: usize) -> Result<(), SpawnError> {
+/// Starts the run's trainer on that number of compute threads, and waits until it trains. `sets`: values of `--set` over the
+/// run's configuration.
+pub fn spawn(dir: &RunDir, threads: usize, sets: &[String]) -> Result<(), SpawnError> {
     let mut child = Command::new(std::env::current_exe()?)
         .arg(TRAINER_COMMAND)
         .arg(dir.path())
+        .args(sets.iter().flat_map(|set| ["--set", set]))
         .envs(compute_environment(threads))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

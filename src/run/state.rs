@@ -214,7 +214,7 @@ impl RunState {
                 fill(&mut self.losses, usize::try_from(*step).unwrap_or(usize::MAX));
                 fill(&mut self.gradient_norms, usize::try_from(*step).unwrap_or(usize::MAX));
             }
-            Event::CommandReceived { .. } => {}
+            Event::CommandReceived { .. } | Event::SettingChanged { .. } => {}
             Event::SystemSampled { resident_bytes, .. } => self.resident_bytes = Some(*resident_bytes),
             Event::RunEnded { step, outcome, message } => {
                 self.phase = Phase::Ended(*outcome);

@@ -80,6 +80,13 @@ impl Schedule {
         state
     }
 
+    /// Goes on from a checkpoint that was saved with the rate `from` configured, where `to` is now: what the schedule has
+    /// made of it changes in proportion.
+    pub fn resume_with_base(&self, state: &mut ScheduleState, learning_rate: f64, from: f64, to: f64) {
+        let scheduled = state.plateau.learning_rate.unwrap_or(learning_rate);
+        state.plateau.learning_rate = Some(if scheduled == from { to } else { scheduled * (to / from) });
+    }
+
     /// Goes on from a checkpoint that was saved with this rate of the next `step`. Unless the schedule moves it anyway, it
     /// stays as it was, though an older checkpoint has no factor, or the configuration has another base now.
     pub fn resume(&self, step: u64, state: &mut ScheduleState, learning_rate: f64) {

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
+use super::origin::Origin;
 use super::state::TrainState;
 use crate::checksum::sha256;
 use crate::durable;
@@ -24,12 +25,17 @@ const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 const STATE_VERSION: u32 = 1;
+/// Begins the name of a checkpoint that is being removed.
+const REMOVED: &str = ".removed-";
 
 #[derive(Serialize, Deserialize)]
 struct StateFile {
     version: u32,
     #[serde(flatten)]
     state: TrainState,
+    /// Older checkpoints lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<Origin>,
     /// SHA-256 of the files beside it, in hexadecimal. The first versions of taper wrote none.
     #[serde(default)]
     sha256: BTreeMap<String, String>,
@@ -83,7 +89,7 @@ impl Checkpoints {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with('.') {
+            if is_leftover(&entry.file_name().to_string_lossy()) {
                 fs::remove_dir_all(entry.path())
                     .with_context(|| format!("cannot remove the leftover {}", entry.path().display()))?;
             }
@@ -97,6 +103,7 @@ impl Checkpoints {
         &self,
         engine: &Engine,
         state: &TrainState,
+        origin: &Origin,
         name: &str,
         reason: CheckpointReason,
     ) -> Result<CheckpointSaved> {
@@ -104,7 +111,8 @@ impl Checkpoints {
         let files =
             [(MODEL, engine.network().weights().to_safetensors()?), (OPTIMIZER, engine.optimizer_to_safetensors()?)];
         let sha256 = files.iter().map(|(file, bytes)| ((*file).to_owned(), sha256(bytes))).collect();
-        let state_file = StateFile { version: STATE_VERSION, state: state.clone(), sha256, own_sha256: None };
+        let (state_copy, origin) = (state.clone(), Some(origin.clone()));
+        let state_file = StateFile { version: STATE_VERSION, state: state_copy, origin, sha256, own_sha256: None };
         let json = state_file.into_json()?;
         let bytes = files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + json.len();
 
@@ -151,7 +159,7 @@ impl Checkpoints {
                 continue;
             }
             // Out of sight first: a kill in the middle of the removal must not leave part of a checkpoint under its name.
-            let doomed = self.folder.join(format!(".removed-{name}"));
+            let doomed = self.folder.join(format!("{REMOVED}{name}"));
             fs::rename(self.folder.join(name), &doomed)?;
             fs::remove_dir_all(&doomed).with_context(|| format!("cannot remove {}", doomed.display()))?;
         }
@@ -163,6 +171,8 @@ impl Checkpoints {
 pub struct Checkpoint {
     path: PathBuf,
     pub state: TrainState,
+    /// None of one that an older version saved.
+    pub origin: Option<Origin>,
     /// The bytes whose checksums were compared.
     model: Vec<u8>,
     optimizer: Vec<u8>,
@@ -199,11 +209,15 @@ impl Checkpoint {
             Ok(bytes)
         };
         let (model, optimizer) = (read(MODEL)?, read(OPTIMIZER)?);
-        Ok(Self { path: path.to_owned(), state: file.state, model, optimizer })
+        Ok(Self { path: path.to_owned(), state: file.state, origin: file.origin, model, optimizer })
     }
 
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    pub fn weights_file(&self) -> PathBuf {
+        self.path.join(MODEL)
     }
 
     /// Weights and optimizer.
@@ -214,7 +228,7 @@ impl Checkpoint {
 
     /// The weights alone.
     pub fn load_weights(&self, network: &Network) -> Result<()> {
-        network.weights().load_bytes(&self.model, &self.path.join(MODEL))
+        network.weights().load_bytes(&self.model, &self.weights_file())
     }
 }
 
@@ -274,6 +288,11 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     Ok(names.into_iter().rev().map(|(_, name)| name).collect())
 }
 
+/// Whether a trainer that was killed while it saved or removed a checkpoint left a folder of that name.
+fn is_leftover(name: &str) -> bool {
+    name.starts_with(durable::UNFINISHED) || name.strip_prefix(REMOVED).is_some_and(|name| parse_name(name).is_some())
+}
+
 /// Step and number of a checkpoint's name: `e0012-s009384` or `e0012-s009384-2`.
 fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (epoch, rest) = name.strip_prefix('e')?.split_once("-s")?;
@@ -298,6 +317,12 @@ mod tests {
         Engine::new(&config, &crate::data::DatasetInfo::cifar10(), &Device::Cpu).expect("an engine")
     }
 
+    fn origin() -> Origin {
+        let (train, test) = crate::data::source::sample::read().expect("the sample");
+        let source = crate::data::Source { train, test, name: "x".into(), origin: "y".into(), notice: None };
+        Origin::new(&Config::default(), &source)
+    }
+
     fn at_step(step: u64) -> TrainState {
         let schedule = Schedule::new(&ScheduleConfig::default(), 0.1 + 0.2, 100);
         TrainState { step, batches_done: step, ..TrainState::new(&schedule) }
@@ -318,7 +343,7 @@ mod tests {
 
     fn save(folder: &Folder, state: &TrainState) -> String {
         let name = folder.checkpoints.free_name(state);
-        let saved = folder.checkpoints.save(&engine(state.step), state, &name, CheckpointReason::Interval);
+        let saved = folder.checkpoints.save(&engine(state.step), state, &origin(), &name, CheckpointReason::Interval);
         let saved = saved.expect("saved");
         saved.name
     }

@@ -2,7 +2,7 @@
 
 use super::alarms::EpochResult;
 use super::evaluate::Evaluation;
-use super::state::{Best, TrainState};
+use super::state::{Best, EpochScore, TrainState};
 use super::trainer::Trainer;
 use crate::run::event::{AlarmKind, CheckpointReason, EpochDone, Event};
 
@@ -42,8 +42,11 @@ impl Trainer {
         let name = self.free_checkpoint_name();
         let mut state = self.state.clone();
         if is_best {
-            // Only a checkpoint that is there can be the best.
-            state.best = Some(Best { epoch, test_accuracy, test_loss: Some(test_loss), checkpoint: name.clone() });
+            let test_loss = Some(test_loss);
+            // Only a checkpoint that is there can be gone back to, but the next epochs are compared with the best one.
+            self.state.unsaved_best = Some(EpochScore { epoch, test_accuracy, test_loss });
+            state.unsaved_best = None;
+            state.best = Some(Best { epoch, test_accuracy, test_loss, checkpoint: name.clone() });
         }
         let saved = self.save_checkpoint_as(&name, state, CheckpointReason::Epoch);
         self.alarm_unless_saved(AlarmKind::Checkpoint, saved);

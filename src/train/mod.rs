@@ -13,6 +13,7 @@ pub mod evaluate;
 mod inbox;
 mod notify;
 mod on_divergence;
+pub mod origin;
 mod probe;
 pub mod process;
 mod recorder;

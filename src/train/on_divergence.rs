@@ -38,8 +38,9 @@ impl Trainer {
     pub fn roll_back(&mut self) -> Result<()> {
         let from_step = self.state.step;
         let halved = (self.state.learning_rate / 2.0).max(*LEARNING_RATES.start());
-        let (resume_point, _) =
-            ResumePoint::latest(&self.dir, &self.config, &self.train_data.info, &self.schedule, &self.device)?;
+        let dataset = &self.train_data.info;
+        let resume_point =
+            ResumePoint::latest(&self.dir, &self.config, dataset, &self.origin, &self.schedule, &self.device)?;
         self.resume_from(resume_point);
         let (to_step, learning_rate) = (self.state.step, self.state.learning_rate);
         self.recorder.record(Event::RolledBack { from_step, to_step, learning_rate });

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
@@ -22,6 +23,9 @@ use crate::run::lock::RunLock;
 use crate::run::log::EventLog;
 use crate::run::socket::{self, Request};
 
+/// Signals within this time of the first one ask for the same thing.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
+
 /// How a trainer process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitReason {
@@ -33,7 +37,8 @@ pub enum ExitReason {
 /// Trains a run to its end in this process, from its latest checkpoint if it has one.
 ///
 /// `reporter` is shown every event; `ready` is called when the run has begun, that is when nothing that can be wrong
-/// with configuration, data or device is wrong. The first SIGINT or SIGTERM saves and ends, the second ends at once.
+/// with configuration, data or device is wrong. The first SIGINT or SIGTERM saves and ends; one that
+/// comes at least a second later ends at once.
 ///
 /// # Errors
 /// What kept training from beginning, or what ended it.
@@ -80,8 +85,11 @@ pub fn run(
                 _ = interrupt.recv() => Signal::INT,
                 _ = terminate.recv() => Signal::TERM,
             };
-            if first_signal.replace(received.as_raw()).is_some() {
-                std::process::exit(128 + received.as_raw());
+            match first_signal {
+                Some((_, at)) if Instant::now() - at >= SAME_REQUEST => std::process::exit(128 + received.as_raw()),
+                // A supervisor that signals the process and its group.
+                Some(_) => continue,
+                None => first_signal = Some((received.as_raw(), Instant::now())),
             }
             interrupted.store(true, Ordering::SeqCst);
             // Wakes a paused loop; it sees the flag, and takes no further notice of the request.
@@ -97,7 +105,7 @@ pub fn run(
         trainer.join().map_err(|_| anyhow!("the trainer thread panicked"))?;
         let outcome = result.context("the trainer thread exited unexpectedly")??;
         Ok(match (outcome, first_signal) {
-            (Outcome::Interrupted, Some(signal)) => ExitReason::Signal(signal),
+            (Outcome::Interrupted, Some((signal, _))) => ExitReason::Signal(signal),
             (outcome, _) => ExitReason::Outcome(outcome),
         })
     })

@@ -3,12 +3,14 @@
 use anyhow::Result;
 use candle_core::Device;
 
-use super::checkpoint;
+use super::checkpoint::{self, Checkpoint};
 use super::engine::Engine;
+use super::origin::Origin;
 use super::state::TrainState;
-use crate::config::Config;
+use crate::config::{Change, Config};
 use crate::data::DatasetInfo;
 use crate::run::dir::RunDir;
+use crate::run::replay::replay;
 use crate::schedule::Schedule;
 
 pub struct ResumePoint {
@@ -16,35 +18,62 @@ pub struct ResumePoint {
     pub state: TrainState,
     /// The checkpoint that holds it; none of the beginning.
     pub checkpoint: Option<String>,
+    /// What the configuration has changed since the checkpoint was saved.
+    pub changes: Vec<Change>,
+    /// The learning rate of the next step as the checkpoint has it.
+    pub saved_learning_rate: f64,
+    /// What is wrong with each later checkpoint.
+    pub passed_over: Vec<anyhow::Error>,
 }
 
 impl ResumePoint {
-    /// Also what is wrong with each later checkpoint.
-    ///
     /// # Errors
-    /// No checkpoint is whole though there are some, or it does not fit the configured network.
+    /// No checkpoint is whole though there are some, it does not fit the configured network, or its steps were of other
+    /// images or settings.
     pub fn latest(
         dir: &RunDir,
         config: &Config,
         dataset: &DatasetInfo,
+        origin: &Origin,
         schedule: &Schedule,
         device: &Device,
-    ) -> Result<(Self, Vec<anyhow::Error>)> {
-        let mut engine = Engine::new(config, dataset, device)?;
+    ) -> Result<Self> {
         let (latest, passed_over) = checkpoint::latest_whole(dir)?;
-        let resume_point = match latest {
-            Some(latest) => {
-                latest.load(&mut engine)?;
-                let state = latest.state.clone().resumed(schedule);
-                Self { engine, state, checkpoint: Some(latest.name()) }
+        let Some(latest) = latest else {
+            let engine = Engine::new(config, dataset, device)?;
+            if let Some(file) = &config.model.init {
+                engine.network().weights().load(file)?;
             }
-            None => {
-                if let Some(file) = &config.model.init {
-                    engine.network().weights().load(file)?;
-                }
-                Self { engine, state: TrainState::new(schedule), checkpoint: None }
-            }
+            let state = TrainState::new(schedule);
+            let saved_learning_rate = state.learning_rate;
+            return Ok(Self { engine, state, checkpoint: None, changes: vec![], saved_learning_rate, passed_over });
         };
-        Ok((resume_point, passed_over))
+        let changes = changes(&latest, dir, origin)?;
+        let mut engine = Engine::new(config, dataset, device)?;
+        latest.load(&mut engine)?;
+        let state = latest.state.clone().resumed(schedule, base_change(&changes));
+        let saved_learning_rate = latest.state.learning_rate;
+        Ok(Self { engine, state, checkpoint: Some(latest.name()), changes, saved_learning_rate, passed_over })
     }
+}
+
+fn changes(latest: &Checkpoint, dir: &RunDir, now: &Origin) -> Result<Vec<Change>> {
+    if let Some(then) = &latest.origin {
+        return Ok(then.changes(now, dir, &latest.weights_file())?);
+    }
+    match replay(dir) {
+        Ok(logged) => {
+            if let Some(started) = &logged.started {
+                now.check_logged(started, dir, &latest.weights_file())?;
+            }
+        }
+        Err(error) => tracing::warn!("an older checkpoint, and no log to compare it with: {error}"),
+    }
+    Ok(vec![])
+}
+
+/// The configured learning rate before and now, where it has changed.
+fn base_change(changes: &[Change]) -> Option<(f64, f64)> {
+    let change = changes.iter().find(|change| change.key == "optimizer.learning_rate")?;
+    Some((change.from.as_ref()?.parse().ok()?, change.to.as_ref()?.parse().ok()?))
 }

@@ -21,6 +21,9 @@ pub struct TrainState {
     pub schedule: ScheduleState,
     pub epoch_so_far: EpochSoFar,
     pub best: Option<Best>,
+    /// The best epoch so far, where that is a later one than `best`, because its checkpoint could not be saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsaved_best: Option<EpochScore>,
     /// The counters of the alarms that count epochs. Older checkpoints lack them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarms: Option<Counters>,
@@ -58,7 +61,17 @@ impl EpochSoFar {
     }
 }
 
-/// The best epoch so far, by `train.best`.
+/// How good an epoch was.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochScore {
+    pub epoch: u64,
+    /// Percent.
+    pub test_accuracy: f64,
+    /// None in older checkpoints.
+    pub test_loss: Option<f64>,
+}
+
+/// The best epoch so far, by `train.best`, among those whose checkpoint was saved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     pub epoch: u64,
@@ -82,13 +95,18 @@ impl TrainState {
             schedule: state,
             epoch_so_far: EpochSoFar::default(),
             best: None,
+            unsaved_best: None,
             alarms: None,
         }
     }
 
-    /// The state of a checkpoint, to go on from with this schedule.
-    pub fn resumed(mut self, schedule: &Schedule) -> Self {
-        schedule.resume(self.step + 1, &mut self.schedule, self.learning_rate);
+    /// The state of a checkpoint, to go on from with this schedule. `base_change`: the configured learning rate that it was
+    /// saved with, and that of now, where they differ.
+    pub fn resumed(mut self, schedule: &Schedule, base_change: Option<(f64, f64)>) -> Self {
+        match base_change {
+            Some((from, to)) => schedule.resume_with_base(&mut self.schedule, self.learning_rate, from, to),
+            None => schedule.resume(self.step + 1, &mut self.schedule, self.learning_rate),
+        }
         self.update_learning_rate(schedule);
         self
     }
@@ -100,15 +118,24 @@ impl TrainState {
 
     /// Whether an epoch with this test accuracy and loss is better than all before it.
     pub fn is_best(&self, by: BestBy, test_accuracy: f64, test_loss: f64) -> bool {
-        self.best.as_ref().is_none_or(|best| match by {
+        self.best_score().is_none_or(|best| match by {
             BestBy::Accuracy => test_accuracy > best.test_accuracy,
             BestBy::Loss => best.test_loss.is_none_or(|best| test_loss < best),
         })
     }
 
+    /// Of the best epoch so far, whether its checkpoint could be saved or not.
+    pub fn best_score(&self) -> Option<EpochScore> {
+        let saved = self.best.as_ref().map(|best| {
+            let &Best { epoch, test_accuracy, test_loss, .. } = best;
+            EpochScore { epoch, test_accuracy, test_loss }
+        });
+        self.unsaved_best.or(saved)
+    }
+
     /// Epochs since the best one.
     pub fn epochs_since_best(&self) -> u64 {
-        self.best.as_ref().map_or(0, |best| self.epoch.saturating_sub(1).saturating_sub(best.epoch))
+        self.best_score().map_or(0, |best| self.epoch.saturating_sub(1).saturating_sub(best.epoch))
     }
 
     /// The epoch that was trained last, if only in part; 0 before the first.
@@ -139,6 +166,10 @@ mod tests {
         assert!(state.is_best(BestBy::Accuracy, 50.5, 1.5) && !state.is_best(BestBy::Loss, 50.5, 1.5));
         assert!(state.is_best(BestBy::Loss, 49.0, 0.9) && !state.is_best(BestBy::Accuracy, 49.0, 0.9));
         assert!(!state.is_best(BestBy::Accuracy, 50.0, 1.0) && !state.is_best(BestBy::Loss, 50.0, 1.0));
+        let unsaved = EpochScore { epoch: 4, test_accuracy: 51.0, test_loss: Some(0.8) };
+        let state = TrainState { unsaved_best: Some(unsaved), ..state };
+        assert_eq!(state.epochs_since_best(), 1);
+        assert!(!state.is_best(BestBy::Accuracy, 50.5, 1.5) && !state.is_best(BestBy::Loss, 50.5, 0.9));
         let older = TrainState { best: Some(best(None)), ..start() };
         assert!(older.is_best(BestBy::Loss, 1.0, 9.0));
         assert!(start().is_best(BestBy::Accuracy, 0.0, 9.0) && start().epochs_since_best() == 0);
@@ -152,6 +183,6 @@ mod tests {
         let state: TrainState = serde_json::from_str(older).expect("a state");
         assert_eq!(serde_json::to_string(&state).expect("JSON"), older, "its checksum is over these bytes");
         let schedule = Schedule::new(&ScheduleConfig::default(), 1e-3, 100);
-        assert_eq!(state.resumed(&schedule).learning_rate, 0.1 + 0.2);
+        assert_eq!(state.resumed(&schedule, None).learning_rate, 0.1 + 0.2);
     }
 }

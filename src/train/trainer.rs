@@ -12,10 +12,11 @@ use super::device;
 use super::divergence::RollbackBudget;
 use super::engine::{Engine, TakenStep};
 use super::inbox::Inbox;
+use super::origin::Origin;
 use super::recorder::{Recorder, Reporter, StepResult};
 use super::resume_point::ResumePoint;
 use super::state::TrainState;
-use crate::config::{BestBy, Config};
+use crate::config::{BestBy, Change, Config};
 use crate::data::loader::{EpochPlan, TrainBatches, train_batches};
 use crate::data::{self, Dataset, DatasetInfo};
 use crate::optim::checkpoint_bytes_per_parameter;
@@ -30,6 +31,7 @@ pub struct Trainer {
     pub dir: RunDir,
     pub config: Config,
     pub device: Device,
+    pub origin: Origin,
     pub train_data: Arc<Dataset>,
     pub test_data: Dataset,
     pub engine: Engine,
@@ -53,8 +55,9 @@ impl Trainer {
         let steps_per_epoch = config.train.steps_per_epoch(source.train.len());
         let total_steps = config.train.total_steps(steps_per_epoch);
         let schedule = Schedule::new(&config.schedule, config.optimizer.learning_rate, total_steps);
-        let (ResumePoint { engine, state, checkpoint }, passed_over) =
-            ResumePoint::latest(dir, &config, &source.train.info, &schedule, &device)?;
+        let origin = Origin::new(&config, &source);
+        let resume_point = ResumePoint::latest(dir, &config, &source.train.info, &origin, &schedule, &device)?;
+        let ResumePoint { engine, state, checkpoint, changes, saved_learning_rate, passed_over } = resume_point;
         // An empty log is a new run; a run that was killed before its first checkpoint begins again.
         let is_new = std::fs::metadata(dir.events()).map_or(true, |log| log.len() == 0);
         if is_new {
@@ -82,6 +85,9 @@ impl Trainer {
             pid: std::process::id(),
             continued_from: (!is_new || state.step > 0).then_some(state.step),
         };
+        if Config::load(Some(&dir.config()), &[]).as_ref() != Ok(&config) {
+            dir.write_config(&config).with_context(|| dir.config().display().to_string())?;
+        }
         // The log and the folder of checkpoints may be new.
         dir.sync().with_context(|| dir.path().display().to_string())?;
         let alarms = alarms(dir, &config, &state, &engine);
@@ -91,6 +97,7 @@ impl Trainer {
             dir: dir.clone(),
             config,
             device,
+            origin,
             train_data: Arc::new(source.train),
             test_data: source.test,
             engine,
@@ -103,6 +110,11 @@ impl Trainer {
             inbox,
             checkpoints,
         };
+        for Change { key, from, to } in changes {
+            let step = trainer.state.step;
+            trainer.recorder.record(Event::SettingChanged { step, key: key.to_owned(), from, to });
+        }
+        trainer.change_learning_rate(saved_learning_rate, LearningRateReason::Configuration);
         for fault in passed_over {
             trainer.raise_alarm(AlarmKind::Checkpoint, format!("a later checkpoint was passed over: {fault:#}"));
         }
@@ -110,7 +122,7 @@ impl Trainer {
     }
 
     /// Goes on from there; alarms that count steps start over.
-    pub fn resume_from(&mut self, ResumePoint { engine, state, checkpoint }: ResumePoint) {
+    pub fn resume_from(&mut self, ResumePoint { engine, state, checkpoint, .. }: ResumePoint) {
         self.alarms = alarms(&self.dir, &self.config, &state, &engine);
         self.last_saved = checkpoint.map(|name| (state.clone(), name));
         (self.engine, self.state) = (engine, state);
@@ -227,7 +239,7 @@ impl Trainer {
             bail!("checkpoint {name}: not saved, because the weights are not finite; {last}")
         }
         self.recorder.sync_to_disk();
-        let saved = self.checkpoints.save(&self.engine, &state, name, reason).context("checkpoint")?;
+        let saved = self.checkpoints.save(&self.engine, &state, &self.origin, name, reason).context("checkpoint")?;
         self.last_saved = Some((state.clone(), name.to_owned()));
         self.state = state;
         self.recorder.record(Event::CheckpointSaved(saved));
@@ -261,7 +273,7 @@ impl Trainer {
     /// Why the run ends before its last epoch, if it does.
     pub fn stopped_early(&self) -> Option<String> {
         let patience = self.config.train.early_stop;
-        let best = self.state.best.as_ref()?;
+        let best = self.state.best_score()?;
         if patience == 0 || self.state.batches_done > 0 || self.state.epochs_since_best() < patience {
             return None;
         }

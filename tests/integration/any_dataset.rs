@@ -11,7 +11,7 @@ use taper::run::event::{EpochDone, Event, ProbeSaved};
 use crate::binary::{Dir, records};
 
 /// Images that a tiny network can tell apart.
-struct MadeSet {
+pub struct MadeSet {
     /// Height, width and channels.
     size: [usize; 3],
     classes: Vec<String>,
@@ -22,7 +22,7 @@ struct MadeSet {
 }
 
 /// A bright square for each class, at one of 7 x 7 positions; the classes of EMNIST Balanced.
-fn grey() -> MadeSet {
+pub fn grey() -> MadeSet {
     let classes = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt".chars().map(|class| format!("sign {class}"));
     MadeSet {
         size: [28, 28, 1],
@@ -68,7 +68,7 @@ impl MadeSet {
     }
 
     /// As published: the training images compressed, the others not.
-    fn write(&self, dir: &Dir) {
+    pub fn write(&self, dir: &Dir) {
         let folder = dir.path("data");
         fs::create_dir(&folder).unwrap();
         for (part, per_class) in [("train", self.train_per_class), ("t10k", self.test_per_class)] {

@@ -146,11 +146,13 @@ fn a_checkpoint_of_another_network_is_refused() {
     fs::write(run.config(), config.replace("hidden = 8", "hidden = 9")).expect("written");
     let (said, whole) = doctor(&dir, &[]);
     assert!(!whole && said.contains("fc1.weight: shape [8, 64], expected [9, 64]; fc1.bias: shape [8]"), "{said}");
-    let error = dir.command(["resume", "run", "--no-tui", "--max-steps", "50"]).fail(1);
+    let error = dir.command(["eval", "run"]).fail(1);
     assert!(
         error.contains("model.safetensors") && error.contains("fc2.weight: shape [10, 8], expected [10, 9]"),
         "{error}"
     );
+    let error = dir.command(["resume", "run", "--no-tui", "--max-steps", "50"]).fail(2);
+    assert!(error.contains("was trained with model.hidden = 8, and its configuration has model.hidden = 9"), "{error}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn commands_are_done_when_they_return() {
     assert_eq!(steps(&run), paused_at, "it was paused all the while");
 
     let error = dir.command(["resume", "far", "--epochs", "200000"]).fail(2);
-    assert!(error.contains("run far is live; to extend it, stop it first: "), "{error}");
+    assert!(error.contains("run far is live; to change it, stop it first: "), "{error}");
     assert!(dir.command(["resume", "far"]).succeed().contains("resumed at step "));
     wait_for_steps(&run, 5);
 
@@ -131,6 +131,8 @@ fn a_finished_run_is_extended_by_epochs() {
     let out = dir.command(["resume", "short", "--no-tui", "--epochs", "2"]).succeed();
     assert!(out.contains("from step 32") && out.contains("epoch 2/2  train loss "), "{out}");
     assert_eq!(steps(&dir.run("short")), 64);
+    let error = dir.command(["resume", "short", "--no-tui", "--max-steps", "40"]).fail(2);
+    assert!(error.contains("has done 64 steps, more than the 40 of its configuration; to extend it: "), "{error}");
     assert!(dir.command(["resume", "short", "--no-tui"]).fail(2).contains("has done its 64 steps"));
 }
 

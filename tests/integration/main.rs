@@ -25,6 +25,7 @@ mod mount;
 mod old_runs;
 mod pytorch;
 mod read_only;
+mod resume_changes;
 mod screen;
 mod soak;
 mod terminal_faults;

@@ -34,11 +34,12 @@ use crate::render::{Choice, Explanation, Figure, Map, Method, Planes, View, figu
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::replay;
 use crate::terminal_image::{self, ImageBackend, Images, Protocol};
+use crate::train::origin::Origin;
 
 pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     let (run, checkpoint) = run_and_checkpoint(runs, &args.target)?;
     let config = Config::load(Some(&run.config()), &[])?;
-    let input = Input::open(&args.image, &config, &run)?;
+    let input = Input::open(&args.image, &config, &run, checkpoint.origin.as_ref())?;
     let dataset = &input.dataset;
     // One image is nothing for the CPU, whatever the run was trained on.
     let network = Network::new(&config.model, dataset, config.run.seed, &Device::Cpu)?;
@@ -102,13 +103,16 @@ struct Input {
 
 impl Input {
     /// The test image of that number, or the file of that name.
-    fn open(image: &str, config: &Config, run: &RunDir) -> Result<Self> {
+    fn open(image: &str, config: &Config, run: &RunDir, origin: Option<&Origin>) -> Result<Self> {
         if image.is_empty() || !image.bytes().all(|byte| byte.is_ascii_digit()) {
             let dataset = replay::dataset(run)?;
             let image_file::ImageFile { planes, description } = image_file::read(Path::new(image), &dataset)?;
             return Ok(Self { dataset, planes, label: None, description: format!("{image}, {description}") });
         }
         let source = data::source::open(&config.data, config.run.seed)?;
+        if let Some(origin) = origin {
+            origin.check_images(&source, run)?;
+        }
         let count = source.test.len();
         let number = image.parse().ok().filter(|&number: &usize| number < count).ok_or_else(|| {
             let last = count - 1;
