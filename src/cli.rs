@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
 
@@ -17,6 +18,7 @@ use crate::terminal_image::Images;
 pub struct Cli {
     /// Where the runs lie
     #[arg(long, global = true, env = "TAPER_RUNS_DIR", default_value = DEFAULT_RUNS_DIR, value_name = "DIR")]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub runs_dir: PathBuf,
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -104,6 +106,9 @@ pub enum Command {
         run: PathBuf,
         #[arg(long)]
         set: Vec<String>,
+        /// With plain progress on stdout
+        #[arg(long)]
+        foreground: bool,
     },
 }
 

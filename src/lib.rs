@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod model;
 pub mod ops;
 pub mod optim;
+pub mod ordinary_file;
 pub mod random;
 pub mod render;
 pub mod run;

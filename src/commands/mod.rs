@@ -20,6 +20,7 @@ mod watch;
 
 use anyhow::Result;
 
+use self::failure::UsageError;
 use crate::cli::{Cli, Command, DataCommand};
 use crate::config::DataConfig;
 use crate::run::dir::{RunDir, RunsDir};
@@ -27,10 +28,16 @@ use crate::run::event::Command as Order;
 
 /// Carries out a command line; returns the exit code of what was not a failure.
 pub fn run(cli: Cli) -> Result<u8> {
+    if cli.runs_dir.as_os_str().is_empty() {
+        let message =
+            "where the runs lie is set to nothing: name a folder with --runs-dir or TAPER_RUNS_DIR, or unset it";
+        return Err(UsageError(message.to_owned()).into());
+    }
     let runs = RunsDir::at(cli.runs_dir);
     match cli.command.unwrap_or_else(|| Command::Train(Box::default())) {
         Command::Train(args) => train::train(&runs, &args),
-        Command::Trainer { run, set } => Ok(train::trainer_process(&RunDir::at(run), &set)),
+        Command::Trainer { run, foreground: true, .. } => train::new_in_foreground(&RunDir::at(run)),
+        Command::Trainer { run, set, foreground: false } => Ok(train::trainer_process(&RunDir::at(run), &set)),
         Command::Attach(args) => attach::attach(&runs, &args),
         Command::Runs(args) => runs::list(&runs, &args),
         Command::Pause(args) => steer::command(&runs, args.run.as_deref(), Order::Pause),

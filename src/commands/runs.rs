@@ -12,7 +12,7 @@ use crate::cli::RunsArgs;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::lock::{Liveness, liveness};
 use crate::run::replay::replay;
-use crate::run::state::{Phase, Summary};
+use crate::run::state::{Phase, RunState, Summary};
 
 /// A run in the table, and in `--json`.
 #[derive(Debug, Serialize)]
@@ -25,10 +25,13 @@ struct Row {
     host: Option<String>,
     #[serde(flatten)]
     summary: Summary,
+    /// Why its log cannot be read, if it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 pub fn list(runs: &RunsDir, args: &RunsArgs) -> Result<u8> {
-    let mut rows = runs.list()?.iter().map(row).collect::<Result<Vec<_>>>()?;
+    let mut rows = runs.list()?.iter().map(row).collect::<Vec<_>>();
     rows.sort_by_key(|row| row.summary.last_activity_ms);
     if args.json {
         let mut out = io::stdout().lock();
@@ -40,18 +43,24 @@ pub fn list(runs: &RunsDir, args: &RunsArgs) -> Result<u8> {
     } else {
         let mut out = io::stdout().lock();
         table(&rows, &TimeZone::system()).iter().try_for_each(|line| writeln!(out, "{line}")).context("stdout")?;
+        for (name, error) in rows.iter().filter_map(|row| Some((&row.name, row.error.as_ref()?))) {
+            writeln!(out, "{name}: {error}").context("stdout")?;
+        }
     }
     Ok(0)
 }
 
-fn row(run: &RunDir) -> Result<Row> {
+fn row(run: &RunDir) -> Row {
     let (live, host) = match liveness(run) {
         Liveness::Live => (true, None),
         Liveness::Dead => (false, None),
         Liveness::Elsewhere { host } => (true, Some(host)),
     };
-    let state = replay(run)?;
-    Ok(Row { name: run.name(), path: run.path().display().to_string(), live, host, summary: state.summary() })
+    let (state, error) = match replay(run) {
+        Ok(state) => (state, None),
+        Err(error) => (RunState::default(), Some(error.to_string())),
+    };
+    Row { name: run.name(), path: run.path().display().to_string(), live, host, summary: state.summary(), error }
 }
 
 fn table(rows: &[Row], zone: &TimeZone) -> Vec<String> {
@@ -59,6 +68,7 @@ fn table(rows: &[Row], zone: &TimeZone) -> Vec<String> {
     cells.extend(rows.iter().map(|row| {
         let summary = &row.summary;
         let phase = match (row.live, summary.phase, &row.host) {
+            _ if row.error.is_some() => "cannot be read".to_owned(),
             (true, phase, Some(host)) => format!("{phase} on {host}"),
             (true, phase, None) => phase.to_string(),
             (false, Phase::Ended(outcome), _) => Phase::Ended(outcome).to_string(),
@@ -88,7 +98,6 @@ fn table(rows: &[Row], zone: &TimeZone) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::run::event::Outcome;
-    use crate::run::state::RunState;
 
     fn row(name: &str, live: bool, host: Option<&str>, phase: Phase) -> Row {
         let summary = Summary {
@@ -101,7 +110,7 @@ mod tests {
             last_activity_ms: 1_795_552_323_000,
             ..RunState::default().summary()
         };
-        Row { name: name.into(), path: name.into(), live, host: host.map(str::to_owned), summary }
+        Row { name: name.into(), path: name.into(), live, host: host.map(str::to_owned), summary, error: None }
     }
 
     #[test]

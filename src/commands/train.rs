@@ -25,21 +25,30 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     ];
     let config = configuration(args.config.as_deref(), &args.set, &options)?;
     let watch = Watch::of(&args.watching);
-    if watch == Watch::Foreground {
-        spawn::restart_with_threads(config.run.threads).context("cannot restart with the threads of the run")?;
-    }
     let run = runs.create(args.name.as_deref(), &config)?;
     let begun = match watch {
-        Watch::Foreground => in_foreground(&run, config),
+        Watch::Foreground => spawn::restart_as_trainer(&run, config.run.threads)
+            .context("cannot restart with the threads of the run")
+            .and_then(|()| in_foreground(&run, config)),
         watch => spawn::spawn(&run, config.run.threads, &[])
             .map_err(anyhow::Error::from)
             .and_then(|()| watch::watch(runs, &run, watch, args.watching.drawing.images)),
     };
+    discard_if_untrained(&run, begun)
+}
+
+/// Trains a new run in this process.
+pub fn new_in_foreground(run: &RunDir) -> Result<u8> {
+    let config = Config::load(Some(&run.config()), &[])?;
+    discard_if_untrained(run, in_foreground(run, config))
+}
+
+/// A run that failed before it was trained must not block the next try, except where the log of a trainer that exited
+/// unexpectedly may tell why.
+fn discard_if_untrained(run: &RunDir, begun: Result<u8>) -> Result<u8> {
     if let Err(error) = &begun
         && !matches!(error.downcast_ref(), Some(SpawnError::Died { .. }))
     {
-        // A run that failed before it was trained must not block the next try, except where the log of a trainer that
-        // exited unexpectedly may tell why.
         run.discard_untrained().with_context(|| run.path().display().to_string())?;
     }
     begun

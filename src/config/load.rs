@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use super::checksum::{is_unchanged, with_checksum};
 use super::settings::Config;
 use super::validate::{RULES, Rule, broken};
+use crate::ordinary_file;
 use crate::suggest::nearest;
 
 /// A value given on the command line, for one key.
@@ -114,7 +115,7 @@ struct Settings {
 impl Settings {
     fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::one(format!("{name}: {error}")))?;
+        let text = read(path).map_err(|error| ConfigError::one(format!("{name}: {error}")))?;
         if !is_unchanged(&text) {
             return Err(ConfigError::one(format!(
                 "{name}: it is not what its first line says: it was damaged, or changed by hand; if you changed it, delete \
@@ -188,6 +189,12 @@ impl Settings {
     }
 }
 
+/// A file, or what a shell passes as one: `/dev/stdin`, or `/dev/fd/63` of `<(…)`.
+fn read(path: &Path) -> std::io::Result<String> {
+    let is_passed = path == Path::new("/dev/stdin") || path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd");
+    if is_passed { std::fs::read_to_string(path) } else { ordinary_file::read_to_string(path) }
+}
+
 fn absolute(path: &Path) -> Result<PathBuf, ConfigError> {
     std::path::absolute(path).map_err(|error| ConfigError::one(format!("{}: {error}", path.display())))
 }
@@ -202,7 +209,11 @@ fn is_section(name: &str) -> bool {
 
 /// On one line, however it was written.
 fn shown(value: &Value) -> String {
-    value.to_string().replace('\n', " ")
+    match value {
+        // 1e-300 has as many digits.
+        Value::Float(float) if *float != 0.0 && float.abs() < 1e-6 => format!("{float:e}"),
+        value => value.to_string().replace('\n', " "),
+    }
 }
 
 fn not_allowed(origin: &str, rule: &Rule, value: &str) -> String {

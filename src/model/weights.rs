@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor, Var};
 use safetensors::SafeTensors;
 
 use super::init::Init;
+use crate::ordinary_file;
 
 /// The tensors of a network.
 #[derive(Default)]
@@ -56,10 +57,11 @@ impl Weights {
         serialize(self.named().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())))
     }
 
-    /// Takes every tensor from `file`. What is missing there, what is too much, and what has another shape or type is
-    /// listed, and then nothing is changed. A missing `num_batches_tracked` is no error: old PyTorch files lack it.
+    /// Takes every tensor from `file`. What is missing there, what is too much, what has another shape or type, and what
+    /// cannot be (NaN, infinity, a negative variance) is listed, and then nothing is changed. A missing `num_batches_tracked` is no error: old PyTorch files lack it.
     pub fn load(&self, file: &Path) -> anyhow::Result<()> {
-        let bytes = std::fs::read(file).with_context(|| format!("cannot read the weights in {}", file.display()))?;
+        let bytes =
+            ordinary_file::read(file).with_context(|| format!("cannot read the weights in {}", file.display()))?;
         self.load_bytes(&bytes, file)
     }
 
@@ -92,7 +94,10 @@ pub fn find<'a>(
             Some(tensor) if tensor.dtype() != var.dtype() => {
                 wrong.push(format!("{name}: type {:?}, expected {:?}", tensor.dtype(), var.dtype()));
             }
-            Some(tensor) => fitting.push((var, tensor)),
+            Some(tensor) => {
+                wrong.extend(impossible_value(&name, &tensor)?);
+                fitting.push((var, tensor));
+            }
         }
     }
     wrong.extend(found.keys().map(|name| format!("{name}: not a tensor of this network")));
@@ -100,6 +105,19 @@ pub fn find<'a>(
         bail!("{}", wrong.join("; "))
     }
     Ok(fitting)
+}
+
+/// What no tensor of that name holds, if this one does.
+fn impossible_value(name: &str, tensor: &Tensor) -> Result<Option<String>> {
+    if tensor.dtype() != DType::F32 {
+        return Ok(None);
+    }
+    let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+    if let Some((index, value)) = values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        return Ok(Some(format!("{name}: number {index} is {value}, which is not finite")));
+    }
+    let negative = values.iter().enumerate().find(|(_, value)| name.ends_with("running_var") && **value < 0.0);
+    Ok(negative.map(|(index, value)| format!("{name}: number {index} is {value}, and no variance is negative")))
 }
 
 /// Gives each variable its tensor.
@@ -215,6 +233,27 @@ mod tests {
         }
         assert!(!error.contains("num_batches_tracked"));
         assert_eq!(network.weights().to_safetensors()?, before);
+        Ok(())
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_named() -> anyhow::Result<()> {
+        let network = network(1);
+        let before = network.weights().to_safetensors()?;
+        for (name, value, told) in [
+            ("conv1.weight", f32::NAN, "conv1.weight: number 1 is NaN, which is not finite"),
+            ("fc1.bias", f32::NEG_INFINITY, "fc1.bias: number 1 is -inf, which is not finite"),
+            ("bn2.running_var", -1e-3, "bn2.running_var: number 1 is -0.001, and no variance is negative"),
+        ] {
+            let mut tensors = deserialize(&before, &Device::Cpu)?;
+            let tensor = tensors.get_mut(name).expect("a tensor of that name");
+            let mut values = tensor.flatten_all()?.to_vec1::<f32>()?;
+            values[1] = value;
+            *tensor = Tensor::from_vec(values, tensor.dims(), &Device::Cpu)?;
+            let error = network.weights().take(&serialize(tensors)?).expect_err("it cannot be").to_string();
+            assert_eq!(error, told);
+            assert_eq!(network.weights().to_safetensors()?, before);
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::dir::RunDir;
 use super::process::Process;
 use crate::durable;
+use crate::ordinary_file;
 
 /// The content of the `control` file, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +26,7 @@ impl TrainerAddress {
 
     /// `None` where the run has no such file, or a damaged one: then no trainer can be reached.
     pub fn read(dir: &RunDir) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(dir.control()).ok()?).ok()
+        serde_json::from_slice(&ordinary_file::read(&dir.control()).ok()?).ok()
     }
 
     pub fn write(&self, dir: &RunDir) -> io::Result<()> {

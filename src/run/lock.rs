@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::control_file::TrainerAddress;
 use super::dir::RunDir;
 use super::process::Process;
+use crate::ordinary_file;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Liveness {
@@ -26,7 +27,7 @@ pub enum Liveness {
 /// The process that holds the run's lock, by the lock file. `None` until it has written its name there: what is found may be
 /// left from a dead one.
 pub fn holder(dir: &RunDir) -> Option<Process> {
-    let holder: Process = serde_json::from_slice(&std::fs::read(dir.lock()).ok()?).ok()?;
+    let holder: Process = serde_json::from_slice(&ordinary_file::read(&dir.lock()).ok()?).ok()?;
     (!holder.is_on_this_host() || holder.is_alive()).then_some(holder)
 }
 

@@ -3,6 +3,7 @@
 //! The program executes itself anew; a process that holds threads, tokio or CUDA is never forked. Until the child has
 //! begun to train, its stdout is a pipe on which it says in one JSON line that it is ready, or why not.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -66,12 +67,22 @@ enum FirstLine {
 /// Gives this process the environment of a trainer with that number of compute threads, by executing the same command line
 /// again unless it has it already. Call it before anything that must not be done twice.
 pub fn restart_with_threads(threads: usize) -> io::Result<()> {
+    execute_with_threads(threads, std::env::args_os().skip(1))
+}
+
+/// As [`restart_with_threads`], but as the trainer of a new run, in the foreground: what its configuration was read from may
+/// be gone.
+pub fn restart_as_trainer(dir: &RunDir, threads: usize) -> io::Result<()> {
+    let args = [TRAINER_COMMAND.as_ref(), "--foreground".as_ref(), dir.path().as_os_str()];
+    execute_with_threads(threads, args.map(OsStr::to_owned))
+}
+
+fn execute_with_threads(threads: usize, args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     let environment = compute_environment(threads);
     if environment.iter().all(|(variable, value)| std::env::var(variable).is_ok_and(|present| present == *value)) {
         return Ok(());
     }
-    let again = std::env::current_exe()?;
-    Err(Command::new(again).args(std::env::args_os().skip(1)).envs(environment).exec())
+    Err(Command::new(std::env::current_exe()?).args(args).envs(environment).exec())
 }
 
 /// Starts the run's trainer on that number of compute threads, and waits until it trains. `sets`: values of `--set` over the

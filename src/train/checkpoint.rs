@@ -18,6 +18,7 @@ use super::state::TrainState;
 use crate::checksum::sha256;
 use crate::durable;
 use crate::model::Network;
+use crate::ordinary_file;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, CheckpointSaved};
 
@@ -198,11 +199,11 @@ impl Checkpoint {
     /// Without looking for another.
     fn read_alone(path: &Path) -> Result<Self> {
         let state_path = path.join(STATE);
-        let json = fs::read(&state_path).with_context(|| format!("cannot read {}", state_path.display()))?;
+        let json = ordinary_file::read(&state_path).with_context(|| format!("cannot read {}", state_path.display()))?;
         let file = StateFile::parse(&json).with_context(|| state_path.display().to_string())?;
         let read = |name: &str| -> Result<Vec<u8>> {
             let path = path.join(name);
-            let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let bytes = ordinary_file::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             if !file.sha256.is_empty() && file.sha256.get(name) != Some(&sha256(&bytes)) {
                 bail!("{} is damaged: its SHA-256 is not the one in {STATE}", path.display())
             }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::app::Update;
 use super::inspector::{Loaded, ProbeKey};
+use crate::ordinary_file;
 use crate::run::dir::RunDir;
 use crate::run::event::Command;
 use crate::run::lock::Liveness;
@@ -54,7 +55,7 @@ pub fn read_probes(wanted: std_mpsc::Receiver<ProbeKey>, folder: &Path, updates:
     while let Ok(first) = wanted.recv() {
         let key = wanted.try_iter().last().unwrap_or(first);
         let path = folder.join(&key.file);
-        let probe = std::fs::read(&path)
+        let probe = ordinary_file::read(&path)
             .map_err(|error| error.to_string())
             .and_then(|bytes| Probe::from_bytes(&bytes).map_err(|error| error.to_string()))
             .map(Arc::new)

@@ -104,6 +104,19 @@ impl Dir {
         TestCommand { command }
     }
 
+    /// `taper` with these arguments, for [`Dir::bash`].
+    pub fn shell_words(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+        let quoted = self.argv(args).into_iter().map(|word| format!("'{}'", word.to_string_lossy()));
+        quoted.collect::<Vec<_>>().join(" ")
+    }
+
+    /// A line of bash, in this directory.
+    pub fn bash(&self, line: &str) -> TestCommand {
+        let mut command = Command::new("bash");
+        command.arg("-c").arg(line).current_dir(self.dir.path()).stdin(Stdio::null());
+        TestCommand { command }
+    }
+
     /// Starts a tiny run, detached, that goes on for as long as a test may take.
     pub fn start(&self, name: &str) -> RunDir {
         self.command(["train", "--detach", "--epochs", "100000", "--name", name].into_iter().chain(TINY)).succeed();

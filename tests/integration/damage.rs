@@ -138,6 +138,75 @@ fn the_doctor_names_every_damage() {
 }
 
 #[test]
+fn one_run_that_cannot_be_read_hides_no_other() {
+    let dir = Dir::new();
+    trained(&dir);
+    for name in ["future", "fifo", "folder"] {
+        let run = dir.run(name);
+        fs::create_dir(run.path()).expect("a folder");
+        fs::copy(dir.run("run").config(), run.config()).expect("a configuration");
+    }
+    let later = "{\"time_ms\":1,\"event\":\"run_started\",\"version\":9}\n";
+    fs::write(dir.run("future").events(), later).expect("written");
+    mkfifo(&dir.run("fifo").events());
+    fs::create_dir(dir.run("folder").events()).expect("a folder");
+    let table = dir.command(["runs"]).succeed();
+    let line = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    assert!(line("run ").contains("completed"), "{table}");
+    for (name, why) in [
+        ("future", "is of log format 9"),
+        ("fifo", "events.jsonl: it is a FIFO, and no ordinary file"),
+        ("folder", "events.jsonl: it is a folder, and no ordinary file"),
+    ] {
+        assert!(line(&format!("{name} ")).contains("cannot be read"), "{table}");
+        assert!(line(&format!("{name}: ")).contains(why), "{table}");
+    }
+    let rows: Vec<serde_json::Value> =
+        serde_json::from_str(&dir.command(["runs", "--json"]).succeed()).expect("a list");
+    assert_eq!(rows.iter().filter(|row| row["error"].is_string()).count(), 3);
+}
+
+#[test]
+fn what_is_no_ordinary_file_is_not_waited_for() {
+    let dir = Dir::new();
+    let fifo = dir.path("fifo");
+    mkfifo(&fifo);
+    let fifo = fifo.display().to_string();
+    let train = ["train", "--no-tui", "--max-steps", "1"];
+    for option in ["--config", "--init"] {
+        let arguments = train.iter().chain(&TINY).copied().chain([option, &fifo]);
+        let error = dir.command(arguments).output();
+        let error = text(&error.stderr);
+        assert!(error.contains(&fifo) && error.contains("it is a FIFO, and no ordinary file"), "{option}: {error}");
+    }
+    let data = dir.path("data");
+    fs::create_dir_all(data.join("cifar-10-batches-bin")).expect("a folder");
+    mkfifo(&data.join("cifar-10-batches-bin/data_batch_1.bin"));
+    let error = dir.command(train).fail(1);
+    assert!(error.contains("data_batch_1.bin") && error.contains("it is a FIFO"), "{error}");
+}
+
+#[test]
+fn a_configuration_may_come_through_a_pipe() {
+    let dir = Dir::new();
+    for name in ["substituted", "piped"] {
+        let train = dir.shell_words(["train", "--no-tui", "--max-steps", "1", "--name", name].into_iter().chain(TINY));
+        let text = "printf '[train]\nbatch_size = 16\n'";
+        let line = match name {
+            "substituted" => format!("{train} --config <({text})"),
+            _ => format!("{text} | {train} --config /dev/stdin"),
+        };
+        dir.bash(&line).succeed();
+        let config = fs::read_to_string(dir.run(name).config()).expect("a configuration");
+        assert!(config.contains("batch_size = 16"), "{config}");
+    }
+}
+
+fn mkfifo(path: &Path) {
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("a FIFO");
+}
+
+#[test]
 fn a_checkpoint_of_another_network_is_refused() {
     let dir = Dir::new();
     let run = trained(&dir);

@@ -214,7 +214,7 @@ fn explain_names_what_cannot_be() {
         (&["run", "--image", "99999999999999999999"], "has 500 test images"),
         (&["run", "--image", "-1"], "--image -1: No such file or directory (os error 2); give the number of"),
         (&["run", "--image", "empty.png"], "--image empty.png: the file is empty"),
-        (&["run", "--image", "folder"], "--image folder: it is a folder; give an image file"),
+        (&["run", "--image", "folder"], "--image folder: it is a folder, and no ordinary file; give an image file"),
         (&["run", "--image", "runs/run/config.toml"], "it is no image that taper reads: PNG, JPEG"),
         (&["bare", "--image", "7"], "run bare has no checkpoint yet"),
     ];

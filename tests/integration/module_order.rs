@@ -6,8 +6,9 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "random",
+    "ordinary_file",
     "format",
     "simd",
     "checksum",

@@ -12,6 +12,7 @@ use super::super::shell::say;
 use crate::commands::failure;
 use crate::config::Config;
 use crate::data::DatasetInfo;
+use crate::ordinary_file;
 use crate::run::control_file::TrainerAddress;
 use crate::run::dir::RunDir;
 use crate::run::lock::{Liveness, RunLock, holder_of_held, liveness};
@@ -219,7 +220,7 @@ fn probes(run: &RunDir) -> Vec<Finding> {
     let mut whole = 0;
     let mut findings = vec![];
     for path in paths {
-        let read = fs::read(&path).map_err(anyhow::Error::from);
+        let read = ordinary_file::read(&path).map_err(anyhow::Error::from);
         match read.and_then(|bytes| Probe::from_bytes(&bytes).map_err(Into::into)) {
             Ok(_) => whole += 1,
             Err(error) => {

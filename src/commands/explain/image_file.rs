@@ -16,6 +16,7 @@ use image::{
 
 use crate::commands::failure::UsageError;
 use crate::data::DatasetInfo;
+use crate::ordinary_file;
 use crate::render::Planes;
 
 /// What a decoder may take: an image of 10 000 x 10 000 pixels, and more.
@@ -35,14 +36,11 @@ pub fn read(path: &Path, dataset: &DatasetInfo) -> Result<ImageFile, UsageError>
     let wrong = |what: String| UsageError(format!("--image {name}: {what}"));
     let about = fs::metadata(path)
         .map_err(|error| wrong(format!("{error}; give the number of a test image, or a file in {FORMATS}")))?;
-    if !about.is_file() {
-        let kind = if about.is_dir() { "a folder" } else { "no ordinary file" };
-        return Err(wrong(format!("it is {kind}; give an image file")));
-    }
+    ordinary_file::check(&about).map_err(|error| wrong(format!("{error}; give an image file")))?;
     if about.len() == 0 {
         return Err(wrong("the file is empty; give an image file".into()));
     }
-    let bytes = fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let bytes = ordinary_file::read(path).map_err(|error| wrong(error.to_string()))?;
     decode(&bytes, dataset).map_err(wrong)
 }
 
@@ -316,7 +314,7 @@ mod tests {
         let mut cut_jpeg = encoded(&halves(64, 64), ImageFormat::Jpeg);
         cut_jpeg.truncate(cut_jpeg.len() * 9 / 10);
         let cases = [
-            (folder.path().to_owned(), "it is a folder; give an image file"),
+            (folder.path().to_owned(), "it is a folder, and no ordinary file; give an image file"),
             (folder.path().join("none.png"), "No such file or directory (os error 2); give the number of a test image"),
             (file("empty.png", b""), "the file is empty"),
             (file("text.png", b"not an image at all"), "it is no image that taper reads: PNG, JPEG, "),

@@ -8,7 +8,7 @@ pub mod npm;
 mod progress;
 mod staging;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -20,6 +20,7 @@ use self::download::Failure;
 use self::staging::Staging;
 use super::Dataset;
 use super::source::cifar::{self, BATCHES, Edition, Found, LAYOUT_NAMES, Layout};
+use crate::ordinary_file;
 
 /// Where CIFAR-10 is brought from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,7 +179,7 @@ fn known_layouts() -> String {
 
 /// False where there is no such file.
 fn has_md5(path: &Path, expected: &str) -> Result<bool> {
-    let mut file = match File::open(path) {
+    let mut file = match ordinary_file::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error).with_context(|| format!("opening {}", path.display())),

@@ -1,7 +1,6 @@
 //! The IDX format of MNIST, Fashion-MNIST and EMNIST (<http://yann.lecun.com/exdb/mnist/>): a magic number, the sizes as
 //! big-endian u32, then bytes. Images of three dimensions (N, H, W) are grey, of four (N, H, W, C) grey or colour.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use flate2::read::MultiGzDecoder;
 
 use crate::data::{Dataset, DatasetInfo, Source};
+use crate::ordinary_file;
 
 const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
 const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";
@@ -82,7 +82,7 @@ fn find(dir: &Path, name: &str) -> Option<PathBuf> {
 fn classes(dir: &Path, greatest_label: u8) -> Result<Vec<String>> {
     let needed = usize::from(greatest_label) + 1;
     let path = dir.join(CLASSES);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match ordinary_file::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok((0..needed.max(2)).map(|class| class.to_string()).collect());
@@ -150,7 +150,7 @@ impl Part {
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    let file = ordinary_file::open(path)?;
     let mut bytes = vec![];
     if path.extension().is_some_and(|extension| extension == "gz") {
         MultiGzDecoder::new(io::BufReader::new(file)).take(MAX_BYTES).read_to_end(&mut bytes)?;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::event::{Event, FORMAT_VERSION, Record};
+use crate::ordinary_file;
 use line::{Fault, LineReader};
 use reserve::Reserve;
 pub use reserve::Room;
@@ -38,6 +39,7 @@ impl EventLog {
     /// Opens the log for appending, creates it where it is missing, and cuts off a torn last line.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        ordinary_file::check(&file.metadata()?)?;
         let size = file.seek(SeekFrom::End(0))?;
         let len = complete_len(&file, size)?;
         if len < size {
@@ -92,7 +94,7 @@ impl EventLog {
 
 /// Bytes of an unfinished last line: the write of a killed trainer.
 pub fn torn_bytes(path: &Path) -> io::Result<u64> {
-    let mut file = File::open(path)?;
+    let mut file = ordinary_file::open(path)?;
     let size = file.seek(SeekFrom::End(0))?;
     Ok(size - complete_len(&file, size)?)
 }
@@ -184,7 +186,7 @@ impl Follower {
         let io_error = |source| FollowError::Io { path: self.path.clone(), source };
         let file = match &mut self.file {
             Some(file) => file,
-            None => match File::open(&self.path) {
+            None => match ordinary_file::open(&self.path) {
                 Ok(file) => self.file.insert(file),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
                 Err(error) => return Err(io_error(error)),

@@ -51,12 +51,13 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
     let inner = panel(app, areas, area, Some(PANEL.name), "Epochs", Line::from(note), frame);
 
     let best = app.run.best().map(|best| best.epoch);
+    let digits = app.run.epoch.max(1000).to_string().len();
     let rows = visible.map(|index| match app.run.epochs.get(index) {
-        Some(epoch) => done_row(app, epoch, best == Some(epoch.epoch), wide),
-        None => open_row(app, wide),
+        Some(epoch) => done_row(app, epoch, best == Some(epoch.epoch), digits, wide),
+        None => open_row(app, digits, wide),
     });
     let mut headings = vec!["epoch", "train loss", "acc %", "test loss", "acc %", "lr", "time"];
-    let mut widths = vec![5, 10, 6, 9, 6, 7, 7];
+    let mut widths = vec![1 + digits as u16, 10, 6, 9, 6, 7, 7];
     if wide {
         headings.push("eval");
         widths.push(7);
@@ -75,15 +76,15 @@ fn right(text: impl Into<String>) -> Cell<'static> {
     Cell::new(Text::from(text.into()).right_aligned())
 }
 
-/// A mark and the number of the epoch.
-fn marked(mark: char, epoch: u64) -> Cell<'static> {
-    Cell::new(format!("{mark}{epoch:>4}"))
+/// A mark and the number of the epoch, of so many digits.
+fn marked(mark: char, epoch: u64, digits: usize) -> Cell<'static> {
+    Cell::new(format!("{mark}{epoch:>digits$}"))
 }
 
-fn done_row(app: &App, epoch: &EpochDone, best: bool, wide: bool) -> Row<'static> {
+fn done_row(app: &App, epoch: &EpochDone, best: bool, digits: usize, wide: bool) -> Row<'static> {
     let theme = app.ui.theme;
     let mut cells = vec![
-        marked(if best { '★' } else { ' ' }, epoch.epoch),
+        marked(if best { '★' } else { ' ' }, epoch.epoch, digits),
         right(format!("{:.4}", epoch.train_loss)),
         right(format!("{:.2}", epoch.train_accuracy)),
         right(format!("{:.4}", epoch.test_loss)),
@@ -98,12 +99,12 @@ fn done_row(app: &App, epoch: &EpochDone, best: bool, wide: bool) -> Row<'static
     Row::new(cells).style(style)
 }
 
-fn open_row(app: &App, wide: bool) -> Row<'static> {
+fn open_row(app: &App, digits: usize, wide: bool) -> Row<'static> {
     let open = &app.run.open_epoch;
     let number =
         |value: Option<f64>, decimals: usize| value.map_or("–".to_owned(), |value| format!("{value:.decimals$}"));
     let mut cells = vec![
-        marked('▸', open.epoch),
+        marked('▸', open.epoch, digits),
         right(number(app.run.open_epoch_loss(), 4)),
         right(number(open.train_accuracy(), 2)),
         right("–"),

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use flate2::bufread::MultiGzDecoder;
 
 use super::error::ReadError;
+use crate::ordinary_file;
 
 /// A pickled batch is 31 MB. No more than this is read of what claims to be one.
 pub const MAX_BATCH_BYTES: u64 = 64 << 20;
@@ -57,7 +58,7 @@ struct TarGz {
 impl TarGz {
     fn open(path: &Path) -> Result<Self, ReadError> {
         let file = path.display().to_string();
-        let opened = File::open(path).map_err(|error| match error.kind() {
+        let opened = ordinary_file::open(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ReadError::Missing { file: file.clone() },
             _ => ReadError::Unreadable { file: file.clone(), reason: format!("cannot be opened: {error}") },
         })?;

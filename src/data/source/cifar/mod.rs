@@ -10,7 +10,6 @@ mod records;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +22,7 @@ use self::records::sha256_of;
 pub(in crate::data) use self::records::{CLASS_COUNT, check_label};
 pub use self::records::{IMAGE_BYTES, PLANE, RECORD_BYTES, info, parse_records, sha256, to_records};
 use crate::data::{Dataset, Source};
+use crate::ordinary_file;
 
 /// The files of every layout, without their extension: five of training images, one of test images.
 pub const BATCHES: [&str; 6] =
@@ -224,7 +224,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ReadError> {
     let file = path.display().to_string();
     let read = || {
         let mut bytes = vec![];
-        let mut opened = File::open(path)?;
+        let mut opened = ordinary_file::open(path)?;
         bytes.reserve_exact(opened.metadata()?.len().min(MAX_BATCH_BYTES) as usize);
         opened.by_ref().take(MAX_BATCH_BYTES + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
