@@ -6,6 +6,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
 
+use crate::data::Split;
 use crate::data::fetch::FetchFrom;
 use crate::run::spawn::TRAINER_COMMAND;
 use crate::terminal_image::Images;
@@ -86,7 +87,7 @@ pub enum Command {
     SetLr(SetLrArgs),
     /// Go on with a run: paused, stopped, or dead
     Resume(ResumeArgs),
-    /// Evaluate a checkpoint on the test images
+    /// Evaluate a checkpoint, class by class
     Eval(EvalArgs),
     /// Look inside the network: feature maps, Grad-CAM, attention
     Explain(ExplainArgs),
@@ -246,6 +247,9 @@ pub struct EvalArgs {
     /// A run, whose best checkpoint is taken, or the folder of a checkpoint
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub target: String,
+    /// Which images [default: those that the run is judged by]
+    #[arg(long, value_enum)]
+    pub split: Option<Split>,
     /// As a JSON object
     #[arg(long)]
     pub json: bool,
@@ -267,9 +271,12 @@ pub struct ExplainArgs {
     /// A run, whose best checkpoint is taken, or the folder of a checkpoint
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub target: String,
-    /// The number of one of the run's test images, from 0, or an image file
+    /// The number of an image, from 0, or an image file
     #[arg(long, value_name = "N|FILE", allow_hyphen_values = true)]
     pub image: String,
+    /// Which images are numbered [default: those that the run is judged by]
+    #[arg(long, value_enum)]
+    pub split: Option<Split>,
     /// One of the network's convolutions, such as conv1 [default: the last]
     #[arg(long, value_name = "LAYER")]
     pub layer: Option<String>,

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::select::run_and_checkpoint;
+use super::select::{part, run_and_checkpoint};
 use super::shell::say;
 use crate::cli::EvalArgs;
 use crate::config::Config;
-use crate::data;
+use crate::data::{self, Split};
 use crate::metrics::Confusion;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::train::checkpoint::Checkpoint;
@@ -23,6 +23,7 @@ struct Report {
     checkpoint: String,
     step: u64,
     data: String,
+    split: Split,
     #[serde(rename = "examples")]
     samples: u64,
     loss: f64,
@@ -37,15 +38,15 @@ struct Report {
 pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
     let (run, checkpoint) = run_and_checkpoint(runs, &args.target)?;
     let config = Config::load(Some(&run.config()), &[])?;
-    let report = evaluate(&run, &checkpoint, &config)?;
+    let report = evaluate(&run, &checkpoint, &config, args.split)?;
     if args.json {
         let mut out = io::stdout().lock();
         serde_json::to_writer(&mut out, &report).map_err(io::Error::from).context("stdout")?;
         writeln!(out).context("stdout")?;
     } else {
         say(format!(
-            "{} {}: loss {:.4}, accuracy {:.2} % on {} test images of {}",
-            report.run, report.checkpoint, report.loss, report.accuracy, report.samples, report.data
+            "{} {}: loss {:.4}, accuracy {:.2} % on {} {} images of {}",
+            report.run, report.checkpoint, report.loss, report.accuracy, report.samples, report.split, report.data
         ))?;
         for line in class_lines(&report.confusion, &report.classes) {
             say(line)?;
@@ -54,25 +55,27 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config) -> Result<Report> {
+fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config, split: Option<Split>) -> Result<Report> {
     let source = data::source::open(&config.data, config.run.seed)?;
     if let Some(origin) = &checkpoint.origin {
         origin.check_images(&source, run)?;
     }
+    let (split, images) = part(&source, split)?;
     let device = device::open(&config.run.device)?;
     let engine = Engine::new(config, &source.train.info, &device)?;
     checkpoint.load_weights(engine.network())?;
-    let evaluation = Evaluation::of(&engine, &source.test, config.train.eval_batch_size)?;
+    let evaluation = Evaluation::of(&engine, images, config.train.eval_batch_size)?;
     Ok(Report {
         run: run.name(),
         checkpoint: checkpoint.name(),
         step: checkpoint.state.step,
-        data: source.name,
+        data: source.name.clone(),
+        split,
         samples: evaluation.samples(),
         loss: evaluation.mean_loss(),
         accuracy: evaluation.accuracy(),
         confusion: evaluation.confusion().clone(),
-        classes: source.test.info.classes.clone(),
+        classes: images.info.classes.clone(),
     })
 }
 

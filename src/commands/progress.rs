@@ -82,8 +82,9 @@ impl Progress {
     fn epoch(&self, done: &EpochDone) -> String {
         let epochs = self.state.started.as_ref().map_or(0, |started| started.epochs);
         let best = if done.best { "  best" } else { "" };
+        let judged = done.judged_by.abbreviation();
         format!(
-            "epoch {}/{epochs}  train loss {:.4}  train acc {:.2} %  test loss {:.4}  test acc {:.2} %  lr {}  \
+            "epoch {}/{epochs}  train loss {:.4}  train acc {:.2} %  {judged} loss {:.4}  {judged} acc {:.2} %  lr {}  \
              {:.1} s{best}",
             done.epoch,
             done.train_loss,
@@ -107,8 +108,13 @@ fn introduction(started: &RunStarted) -> Vec<String> {
             started.run, started.model, started.parameters, started.device
         ),
         format!(
-            "data {} ({}): {} training and {} test images, {} batches an epoch",
-            started.data, started.data_origin, started.train_samples, started.test_samples, started.steps_per_epoch
+            "data {} ({}): {} training and {} {} images, {} batches an epoch",
+            started.data,
+            started.data_origin,
+            started.train_samples,
+            started.test_samples,
+            started.judged_by,
+            started.steps_per_epoch
         ),
     ];
     lines.extend(started.notice.clone());
@@ -168,6 +174,7 @@ impl Default for Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Split;
     use crate::run::event::{AlarmKind, CheckpointReason, CheckpointSaved, LearningRateReason, Outcome};
 
     fn started() -> Event {
@@ -212,6 +219,7 @@ mod tests {
             steps(1, 101, vec![1.0; 149]),
             Event::EvaluationStarted { epoch: 1, step: 250 },
             Event::EpochDone(EpochDone {
+                judged_by: Split::Test,
                 epoch: 1,
                 step: 250,
                 train_loss: 1.5,

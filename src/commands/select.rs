@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::failure::UsageError;
 use super::shell::Shell;
+use crate::data::{Dataset, Source, Split};
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::lock::{Liveness, liveness};
 use crate::train::checkpoint::{self, Checkpoint};
@@ -67,6 +68,14 @@ pub(super) fn run_and_checkpoint(runs: &RunsDir, target: &str) -> Result<(RunDir
         Some(best) => Ok((run, Checkpoint::read(&best)?)),
         None => Ok((run, latest)),
     }
+}
+
+/// The part of the data that was asked for; unless one was, that which the run is judged by.
+pub(super) fn part(source: &Source, split: Option<Split>) -> Result<(Split, &Dataset)> {
+    let split = split.unwrap_or(source.judged_by());
+    let held_out_none = "--split validation: this run holds no images out (data.validation_examples)";
+    let images = source.part(split).ok_or_else(|| UsageError(held_out_none.to_owned()))?;
+    Ok((split, images))
 }
 
 /// When something last happened in the run.

@@ -98,9 +98,11 @@ pub fn print_result(run: &RunDir) -> Result<()> {
     let end = state.end_message.as_deref().unwrap_or("its log has no end");
     say(format!("Run {}: {} at step {}, {end}", run.name(), state.phase, state.step))?;
     if let Some(best) = state.best() {
-        let EpochDone { epoch, test_accuracy, test_loss, .. } = best;
+        let EpochDone { epoch, judged_by, test_accuracy, test_loss, .. } = best;
         let epochs = state.epoch;
-        say(format!("  best epoch {epoch} of {epochs}: test accuracy {test_accuracy:.2} %, test loss {test_loss:.4}"))?;
+        say(format!(
+            "  best epoch {epoch} of {epochs}: {judged_by} accuracy {test_accuracy:.2} %, {judged_by} loss {test_loss:.4}"
+        ))?;
         if let Some(path) = checkpoint_of(run, &state, best.step) {
             say(format!("  checkpoint {}", path.display()))?;
         }

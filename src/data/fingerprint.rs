@@ -16,22 +16,25 @@ pub struct DataFingerprint {
     /// Where it was read from: a path, or `built in`; for people.
     pub place: String,
     pub train_samples: u64,
-    /// Images that the run is judged by.
+    /// Training images that are held out.
+    #[serde(default)]
+    pub validation_samples: u64,
     pub test_samples: u64,
-    /// SHA-256 of labels and images, the training part first, in hexadecimal.
+    /// SHA-256 of labels and images of the training, validation and test part, in hexadecimal.
     pub sha256: String,
 }
 
 impl DataFingerprint {
     pub fn of(source: &Source) -> Self {
         let mut hash = Sha256::new();
-        for part in [&source.train, &source.test] {
+        for part in [Some(&source.train), source.validation.as_ref(), Some(&source.test)].into_iter().flatten() {
             add(&mut hash, part);
         }
         Self {
             name: source.name.clone(),
             place: source.origin.clone(),
             train_samples: source.train.len() as u64,
+            validation_samples: source.validation.as_ref().map_or(0, |part| part.len() as u64),
             test_samples: source.test.len() as u64,
             sha256: format!("{:x}", hash.finalize()),
         }
@@ -55,9 +58,15 @@ impl PartialEq for DataFingerprint {
 impl fmt::Display for DataFingerprint {
     /// `CIFAR-10 sample (built in, 2,000 training and 500 test images, SHA-256 0123abcd…)`
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let (train, test) = (format::count(self.train_samples), format::count(self.test_samples));
+        let parts = match self.validation_samples {
+            0 => format!("{} training", format::count(self.train_samples)),
+            samples => {
+                format!("{} training, {} validation", format::count(self.train_samples), format::count(samples))
+            }
+        };
+        let test = format::count(self.test_samples);
         let digits = self.sha256.get(..8).unwrap_or(&self.sha256);
-        write!(formatter, "{} ({}, {train} training and {test} test images, SHA-256 {digits}…)", self.name, self.place)
+        write!(formatter, "{} ({}, {parts} and {test} test images, SHA-256 {digits}…)", self.name, self.place)
     }
 }
 
@@ -68,7 +77,7 @@ mod tests {
 
     fn source() -> Source {
         let (train, test) = sample::read().unwrap();
-        Source { train, test, name: "sample".into(), origin: "built in".into(), notice: None }
+        Source { train, validation: None, test, name: "sample".into(), origin: "built in".into(), notice: None }
     }
 
     #[test]

@@ -9,10 +9,12 @@ pub mod fingerprint;
 pub mod info;
 pub mod loader;
 pub mod source;
+mod split;
 
 use std::sync::Arc;
 
 pub use self::info::DatasetInfo;
+pub use self::split::Split;
 
 /// Labelled images, as u8, in file order.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,7 +119,8 @@ impl Dataset {
 #[derive(Clone, Debug)]
 pub struct Source {
     pub train: Dataset,
-    /// What the run is judged by: the test set, or the held-out part of the training set.
+    /// The part of the training images that is held out, if one is: the run is judged by it, else by the test images.
+    pub validation: Option<Dataset>,
     pub test: Dataset,
     /// `CIFAR-10` or `CIFAR-10 sample`.
     pub name: String,
@@ -125,6 +128,27 @@ pub struct Source {
     pub origin: String,
     /// One line for the user, where there is something to know: the sample is in use, or a validation split.
     pub notice: Option<String>,
+}
+
+impl Source {
+    /// The part that a run is judged by.
+    pub fn judged_by(&self) -> Split {
+        if self.validation.is_some() { Split::Validation } else { Split::Test }
+    }
+
+    /// None: no images are held out for validation.
+    pub fn part(&self, split: Split) -> Option<&Dataset> {
+        match split {
+            Split::Train => Some(&self.train),
+            Split::Validation => self.validation.as_ref(),
+            Split::Test => Some(&self.test),
+        }
+    }
+
+    /// The images to train on, and those that the run is judged by.
+    pub fn into_parts(self) -> (Dataset, Dataset) {
+        (self.train, self.validation.unwrap_or(self.test))
+    }
 }
 
 #[cfg(test)]

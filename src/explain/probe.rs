@@ -58,7 +58,7 @@ pub fn probe(
     let mut probed = Vec::with_capacity(images.len());
     for (image, (explanation, &index)) in explanations.into_iter().zip(&indices).enumerate() {
         if !explanation.logits.iter().all(|logit| logit.is_finite()) {
-            bail!("the logits of test image {index} are not finite")
+            bail!("the logits of image {index} are not finite")
         }
         probed.push(ProbedImage { index, true_class: true_class(image), explanation });
     }
@@ -200,7 +200,7 @@ mod tests {
         let (_, bias) = network.weights().parameters.last().expect("fc2.bias");
         bias.set(&bias.affine(0.0, f64::NAN)?)?;
         let error = probe_of(&network, &[7], &[]).expect_err("not finite").to_string();
-        assert!(error.contains("the logits of test image 7 are not finite"), "{error}");
+        assert!(error.contains("the logits of image 7 are not finite"), "{error}");
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::event::{CheckpointReason, Command, Event, LearningRateReason, Outcome, Record, Severity};
+use super::event::{CheckpointReason, Command, EpochDone, Event, LearningRateReason, Outcome, Record, Severity};
 use crate::format;
 
 /// One event as a line for people.
@@ -25,12 +25,12 @@ pub fn note(record: &Record) -> Option<Note> {
         Event::EpochDone(epoch) => {
             let (severity, best) =
                 if epoch.best { (Severity::Good, ", the best so far") } else { (Severity::Info, "") };
-            let (loss, accuracy) = (epoch.test_loss, epoch.test_accuracy);
-            (severity, format!("epoch {}: test loss {loss:.4}, test accuracy {accuracy:.2} %{best}", epoch.epoch))
+            let &EpochDone { epoch, judged_by, test_loss: loss, test_accuracy: accuracy, .. } = epoch;
+            (severity, format!("epoch {epoch}: {judged_by} loss {loss:.4}, {judged_by} accuracy {accuracy:.2} %{best}"))
         }
         Event::LearningRateChanged { step, from, to, reason, .. } => {
             let why = match reason {
-                LearningRateReason::Plateau => ": the test loss stopped improving",
+                LearningRateReason::Plateau => ": the loss stopped improving",
                 LearningRateReason::Command => ": by hand",
                 LearningRateReason::Rollback => ": halved, because training diverged",
                 LearningRateReason::Configuration => ": the configuration was changed",

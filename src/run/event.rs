@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use strum::VariantNames;
 
 use super::step_time::StepTime;
-use crate::data::DatasetInfo;
+use crate::data::{DatasetInfo, Split};
 use crate::metrics::Confusion;
 
 /// Version of the event log, in the first event of each trainer.
@@ -170,6 +170,10 @@ pub struct RunStarted {
     pub notice: Option<String>,
     #[serde(rename = "train_examples")]
     pub train_samples: u64,
+    /// What the run is judged by. Older logs lack it, and call it test images either way.
+    #[serde(default, skip_serializing_if = "Split::is_test")]
+    pub judged_by: Split,
+    /// Images that the run is judged by.
     #[serde(rename = "test_examples")]
     pub test_samples: u64,
     pub epochs: u64,
@@ -219,6 +223,9 @@ pub struct EpochDone {
     pub train_loss: f64,
     /// Percent, over the augmented images as they were trained on.
     pub train_accuracy: f64,
+    /// The images that loss, accuracy, confusion and mistakes are of.
+    #[serde(default, skip_serializing_if = "Split::is_test")]
+    pub judged_by: Split,
     /// Mean over the images, in evaluation mode.
     pub test_loss: f64,
     /// Percent.

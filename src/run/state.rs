@@ -14,6 +14,7 @@ use super::event::{
 };
 use super::step_series::StepSeries;
 use super::step_time::{Breakdown, RecentSteps};
+use crate::data::Split;
 
 /// Lines of the event list that are kept.
 const NOTES: usize = 500;
@@ -324,6 +325,11 @@ impl RunState {
         self.notes.push_back(note);
     }
 
+    /// The images that the run is judged by.
+    pub fn judged_by(&self) -> Split {
+        self.started.as_ref().map_or(Split::Test, |started| started.judged_by)
+    }
+
     /// The best epoch, by `train.best`.
     pub fn best(&self) -> Option<&EpochDone> {
         self.epochs.iter().rev().find(|epoch| epoch.best)
@@ -476,6 +482,7 @@ mod tests {
 
     fn epoch(epoch: u64) -> Event {
         Event::EpochDone(EpochDone {
+            judged_by: Split::Test,
             epoch,
             step: 10 * epoch,
             train_loss: 1.0,

@@ -320,7 +320,8 @@ mod tests {
 
     fn origin() -> Origin {
         let (train, test) = crate::data::source::sample::read().expect("the sample");
-        let source = crate::data::Source { train, test, name: "x".into(), origin: "y".into(), notice: None };
+        let source =
+            crate::data::Source { train, validation: None, test, name: "x".into(), origin: "y".into(), notice: None };
         Origin::new(&Config::default(), &source)
     }
 

@@ -21,7 +21,7 @@ impl fmt::Display for Diverged {
             Self::Batch { step, gradient_norm, .. } => {
                 write!(formatter, "the gradient norm of step {step} is {gradient_norm}: the step was not taken")
             }
-            Self::Evaluation { epoch, loss } => write!(formatter, "the test loss of epoch {epoch} is {loss}"),
+            Self::Evaluation { epoch, loss } => write!(formatter, "the evaluation loss of epoch {epoch} is {loss}"),
         }
     }
 }
@@ -62,6 +62,6 @@ mod tests {
         assert_eq!(batch(f32::NAN, f32::NAN), "the loss of step 7 is NaN: the step was not taken");
         assert_eq!(batch(2.0, f32::INFINITY), "the gradient norm of step 7 is inf: the step was not taken");
         let evaluation = Diverged::Evaluation { epoch: 3, loss: f64::INFINITY };
-        assert_eq!(evaluation.to_string(), "the test loss of epoch 3 is inf");
+        assert_eq!(evaluation.to_string(), "the evaluation loss of epoch 3 is inf");
     }
 }

@@ -17,6 +17,7 @@ impl Trainer {
             step,
             train_loss: epoch_so_far.mean_loss(self.steps_per_epoch()),
             train_accuracy: epoch_so_far.accuracy(),
+            judged_by: self.judged_by,
             test_loss,
             test_accuracy,
             learning_rate: self.schedule.learning_rate(step, &self.state.schedule),

@@ -82,12 +82,13 @@ impl Trainer {
 
         let (epoch, step) = (self.state.epoch, self.state.step);
         self.recorder.record(Event::EvaluationStarted { epoch, step });
-        let mut evaluation = Evaluation::new(self.test_data.info.classes.len(), self.config.train.eval_batch_size);
-        while !evaluation.is_complete(&self.test_data) {
+        let mut evaluation =
+            Evaluation::new(self.evaluation_data.info.classes.len(), self.config.train.eval_batch_size);
+        while !evaluation.is_complete(&self.evaluation_data) {
             if let Flow::End(outcome) = self.poll_commands(Situation::Running) {
                 return Ok(EpochEnd::Ended(outcome));
             }
-            evaluation.add_next_batch(&self.engine, &self.test_data)?;
+            evaluation.add_next_batch(&self.engine, &self.evaluation_data)?;
         }
         let loss = evaluation.mean_loss();
         if !loss.is_finite() {

@@ -96,7 +96,9 @@ impl Origin {
     pub fn check_logged(&self, then: &RunStarted, dir: &RunDir, weights: &Path) -> Result<(), OriginError> {
         let (run, weights) = (dir.name(), weights.display().to_string());
         let now = &self.data;
-        if (&then.data, then.train_samples, then.test_samples) != (&now.name, now.train_samples, now.test_samples) {
+        // Older versions call those test images that a run is judged by.
+        let judging = if now.validation_samples > 0 { now.validation_samples } else { now.test_samples };
+        if (&then.data, then.train_samples, then.test_samples) != (&now.name, now.train_samples, judging) {
             let (train, test) = (format::count(then.train_samples), format::count(then.test_samples));
             let then = format!("{} ({}, {train} training and {test} test images)", then.data, then.data_origin);
             return Err(OriginError::Data { run, then, now: now.to_string(), weights });

@@ -26,8 +26,9 @@ impl Trainer {
         let (epoch, step, name) = (self.state.trained_epoch(), self.state.step, self.state.checkpoint_name());
         let (network, device) = (self.engine.network(), &self.device);
         let chosen = Chosen { pinned: &pinned, mistakes: &mistakes };
-        let probe =
-            device.with_context(|| probe(network, &self.test_data, chosen, device, epoch, step)).context("probe")?;
+        let probe = device
+            .with_context(|| probe(network, &self.evaluation_data, chosen, device, epoch, step))
+            .context("probe")?;
         let bytes = probe.to_bytes().context("probe")?;
         let file = format!("{name}.safetensors");
         let path = self.dir.probes().join(&file);
@@ -55,11 +56,11 @@ impl Trainer {
 
     /// The pinned images that are test images, and those that are not.
     fn pinned_images(&self) -> (Vec<usize>, Vec<usize>) {
-        self.config.probe.images.iter().partition(|&&index| index < self.test_data.len())
+        self.config.probe.images.iter().partition(|&&index| index < self.evaluation_data.len())
     }
 
     fn describe_missing(&self, missing: &[usize]) -> String {
-        let (count, missing) = (self.test_data.len(), missing.iter().map(usize::to_string).collect::<Vec<_>>());
+        let (count, missing) = (self.evaluation_data.len(), missing.iter().map(usize::to_string).collect::<Vec<_>>());
         format!(
             "probe.images: {} left out: the run is judged by {count} images, numbers 0 to {}",
             missing.join(", "),

@@ -18,7 +18,7 @@ use super::resume_point::ResumePoint;
 use super::state::TrainState;
 use crate::config::{BestBy, Change, Config};
 use crate::data::loader::{EpochPlan, TrainBatches, train_batches};
-use crate::data::{self, Dataset, DatasetInfo};
+use crate::data::{self, Dataset, DatasetInfo, Split};
 use crate::optim::checkpoint_bytes_per_parameter;
 use crate::run::dir::RunDir;
 use crate::run::event::{AlarmKind, CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
@@ -33,7 +33,9 @@ pub struct Trainer {
     pub device: Device,
     pub origin: Origin,
     pub train_data: Arc<Dataset>,
-    pub test_data: Dataset,
+    /// What the run is judged by.
+    pub evaluation_data: Dataset,
+    pub judged_by: Split,
     pub engine: Engine,
     pub schedule: Schedule,
     pub state: TrainState,
@@ -63,18 +65,22 @@ impl Trainer {
         if is_new {
             dir.check_space(&config, checkpoint_bytes(&config, &engine))?;
         }
+        let (judged_by, train_info) = (source.judged_by(), source.train.info.clone());
+        let (data, data_origin, notice) = (source.name.clone(), source.origin.clone(), source.notice.clone());
+        let (train_data, evaluation_data) = source.into_parts();
         let started = RunStarted {
             version: FORMAT_VERSION,
             run: dir.name(),
             model: engine.network().summary(),
             parameters: engine.network().weights().parameter_count() as u64,
             device: device::describe(&device),
-            data: source.name,
-            dataset: DatasetInfo::clone(&source.train.info),
-            data_origin: source.origin,
-            notice: source.notice,
-            train_samples: source.train.len() as u64,
-            test_samples: source.test.len() as u64,
+            data,
+            dataset: DatasetInfo::clone(&train_info),
+            data_origin,
+            notice,
+            train_samples: train_data.len() as u64,
+            judged_by,
+            test_samples: evaluation_data.len() as u64,
             epochs: config.train.epochs,
             batch_size: config.train.batch_size as u64,
             steps_per_epoch,
@@ -98,8 +104,9 @@ impl Trainer {
             config,
             device,
             origin,
-            train_data: Arc::new(source.train),
-            test_data: source.test,
+            train_data: Arc::new(train_data),
+            evaluation_data,
+            judged_by,
             engine,
             schedule,
             last_saved: checkpoint.map(|name| (state.clone(), name)),
@@ -278,8 +285,10 @@ impl Trainer {
             return None;
         }
         let what = match (self.config.train.best, best.test_loss) {
-            (BestBy::Loss, Some(loss)) => format!("test loss of {loss:.4}"),
-            (BestBy::Loss, None) | (BestBy::Accuracy, _) => format!("test accuracy of {:.2} %", best.test_accuracy),
+            (BestBy::Loss, Some(loss)) => format!("{} loss of {loss:.4}", self.judged_by),
+            (BestBy::Loss, None) | (BestBy::Accuracy, _) => {
+                format!("{} accuracy of {:.2} %", self.judged_by, best.test_accuracy)
+            }
         };
         let (epoch, epochs) = (best.epoch, self.state.epochs_since_best());
         Some(format!("stopped early: epoch {epoch} had the best {what}, {epochs} epochs ago (train.early_stop)"))

@@ -9,6 +9,8 @@ use flate2::write::GzEncoder;
 use taper::config::DataConfig;
 use taper::data::source::cifar::{BATCHES, RECORD_BYTES};
 
+use crate::binary::{Dir, TINY};
+
 fn taper_data(arguments: &[&str], dir: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_taper")).arg("data").args(arguments).arg("--dir").arg(dir).output().unwrap()
 }
@@ -67,4 +69,37 @@ fn fetching_from_a_wrong_path_is_one_line_and_leaves_nothing() {
     assert!(complaint.starts_with("error: offical: cannot be read (--from takes official, npm"), "{complaint}");
     assert_eq!(complaint.lines().count(), 1);
     assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn training_validation_and_test_images_are_three_things() {
+    let dir = Dir::new();
+    let train = ["train", "--no-tui", "--name", "run", "--epochs", "1", "--set", "data.validation_examples=200"];
+    let said = dir.command(train.iter().chain(&TINY)).succeed();
+    for told in ["1800 training and 200 validation images", "val acc", "judged by 200 held-out"] {
+        assert!(said.contains(told), "{told} in {said}");
+    }
+    assert!(!said.contains("test acc") && !said.contains("test loss"), "{said}");
+    for (split, told) in [
+        (&[][..], " on 200 validation images of "),
+        (&["--split", "validation"], " on 200 validation images of "),
+        (&["--split", "test"], " on 500 test images of "),
+        (&["--split", "train"], " on 1800 training images of "),
+    ] {
+        let said = dir.command(["eval", "run"].iter().chain(split)).succeed();
+        assert!(said.contains(told), "{told} in {said}");
+        let said = dir.command(["explain", "run", "--image", "3", "--images", "off"].iter().chain(split)).succeed();
+        let (count, split) = told.trim_start_matches(" on ").split_once(' ').expect("a count");
+        let told = format!("{} image 3 of {count}", split.trim_end_matches(" images of "));
+        assert!(said.contains(&told), "{told} in {said}");
+    }
+    let mut terminal = dir.terminal(["attach", "run"]);
+    terminal.wait_for("val loss");
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+
+    let train = ["train", "--no-tui", "--name", "whole", "--max-steps", "1"];
+    dir.command(train.iter().chain(&TINY)).succeed();
+    let error = dir.command(["eval", "whole", "--split", "validation"]).fail(2);
+    assert!(error.contains("holds no images out (data.validation_examples)"), "{error}");
 }

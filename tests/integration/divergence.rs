@@ -200,7 +200,7 @@ fn an_evaluation_that_is_not_finite_leaves_no_row_and_nothing_to_skip() {
     dir.command(["resume", "night", "--detach"]).succeed();
     wait_for_pause(&run, 1);
     let skipped = dir.command(["skip-batch", "night"]).fail(1);
-    assert!(skipped.contains("the test loss of epoch 1 is NaN: there is no batch to skip"), "{skipped}");
+    assert!(skipped.contains("the evaluation loss of epoch 1 is NaN: there is no batch to skip"), "{skipped}");
     let state = fold(&records(&run));
     assert_eq!((divergences(&state), state.epochs.len()), (vec![32], 0));
 }

@@ -47,6 +47,7 @@ fn only_the_last_epochs_keep_their_confusion_matrix_and_mistakes() {
     let mistake = Prediction { index: 7, true_class: 3, predicted_class: 5, confidence: 0.5 };
     let done = |epoch: u64| {
         Event::EpochDone(EpochDone {
+            judged_by: taper::data::Split::Test,
             epoch,
             step: epoch,
             train_loss: 1.0,

@@ -218,6 +218,7 @@ fn mistakes_and_classes_are_reached_from_every_page_and_lead_back() {
 
 fn evaluated(confusion: Confusion) -> EpochDone {
     EpochDone {
+        judged_by: taper::data::Split::Test,
         epoch: 14,
         step: 448,
         train_loss: 1.1,

@@ -309,6 +309,7 @@ fn event() -> impl Strategy<Value = Event> {
                 })),
                 1 => Event::EvaluationStarted { epoch: n[0], step: n[1] },
                 2 => Event::EpochDone(EpochDone {
+                    judged_by: taper::data::Split::Test,
                     epoch: n[0],
                     step: n[1],
                     train_loss: r[0],

@@ -17,7 +17,7 @@ use image::RgbImage;
 use ratatui::layout::Size;
 
 use self::choice::{Class, parse_class, parse_pixel};
-use super::select::run_and_checkpoint;
+use super::select::{part, run_and_checkpoint};
 use super::shell::say;
 use crate::cli::ExplainArgs;
 use crate::commands::failure::UsageError;
@@ -39,7 +39,7 @@ use crate::train::origin::Origin;
 pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     let (run, checkpoint) = run_and_checkpoint(runs, &args.target)?;
     let config = Config::load(Some(&run.config()), &[])?;
-    let input = Input::open(&args.image, &config, &run, checkpoint.origin.as_ref())?;
+    let input = Input::open(args, &config, &run, checkpoint.origin.as_ref())?;
     let dataset = &input.dataset;
     // One image is nothing for the CPU, whatever the run was trained on.
     let network = Network::new(&config.model, dataset, config.run.seed, &Device::Cpu)?;
@@ -102,8 +102,9 @@ struct Input {
 }
 
 impl Input {
-    /// The test image of that number, or the file of that name.
-    fn open(image: &str, config: &Config, run: &RunDir, origin: Option<&Origin>) -> Result<Self> {
+    /// The image of that number, or the file of that name.
+    fn open(args: &ExplainArgs, config: &Config, run: &RunDir, origin: Option<&Origin>) -> Result<Self> {
+        let image = &args.image;
         if image.is_empty() || !image.bytes().all(|byte| byte.is_ascii_digit()) {
             let dataset = replay::dataset(run)?;
             let image_file::ImageFile { planes, description } = image_file::read(Path::new(image), &dataset)?;
@@ -113,17 +114,18 @@ impl Input {
         if let Some(origin) = origin {
             origin.check_images(&source, run)?;
         }
-        let count = source.test.len();
+        let (split, images) = part(&source, args.split)?;
+        let count = images.len();
         let number = image.parse().ok().filter(|&number: &usize| number < count).ok_or_else(|| {
             let last = count - 1;
-            UsageError(format!("--image {image}: {} has {count} test images, numbers 0 to {last}", source.name))
+            UsageError(format!("--image {image}: {} has {count} {split} images, numbers 0 to {last}", source.name))
         })?;
-        let DatasetInfo { width, height, .. } = *source.test.info;
+        let DatasetInfo { width, height, .. } = *images.info;
         Ok(Self {
-            planes: Planes { width, height, bytes: source.test.image(number).to_vec() },
-            label: Some(source.test.labels[number].into()),
-            description: format!("test image {number} of {count}, {}", source.name),
-            dataset: DatasetInfo::clone(&source.test.info),
+            planes: Planes { width, height, bytes: images.image(number).to_vec() },
+            label: Some(images.labels[number].into()),
+            description: format!("{split} image {number} of {count}, {}", source.name),
+            dataset: DatasetInfo::clone(&images.info),
         })
     }
 }

@@ -57,6 +57,7 @@ pub fn open(dir: &Path) -> Result<Option<Source>> {
     let std = single(statistics.std).into_iter().map(|std| if std > 0.0 { std } else { 1.0 }).collect();
     let info = Arc::new(DatasetInfo { mean: single(statistics.mean), std, ..DatasetInfo::clone(&train.info) });
     Ok(Some(Source {
+        validation: None,
         name: info.name.clone(),
         test: test.into_dataset(Arc::clone(&info)),
         train: Dataset { info, ..train },

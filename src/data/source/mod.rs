@@ -62,7 +62,7 @@ fn find(config: &DataConfig) -> Result<Option<Source>> {
     Ok(None)
 }
 
-/// Replaces the test set by `samples` images drawn from the training set; both parts keep the file order.
+/// Holds `samples` images out that are drawn from the training set; both parts keep the file order.
 fn hold_out(source: &mut Source, samples: usize, seed: u64) -> Result<()> {
     let total = source.train.len();
     ensure!(
@@ -74,7 +74,7 @@ fn hold_out(source: &mut Source, samples: usize, seed: u64) -> Result<()> {
     let (held_out, kept) = indices.split_at_mut(samples);
     held_out.sort_unstable();
     kept.sort_unstable();
-    source.test = source.train.select(held_out);
+    source.validation = Some(source.train.select(held_out));
     source.train = source.train.select(kept);
 
     let split = format!("judged by {samples} held-out training images, not by the test set");
@@ -137,13 +137,15 @@ mod tests {
             open(&config, seed).unwrap()
         };
         let first = split(1);
-        assert_eq!((first.train.len(), first.test.len()), (1700, 300));
+        assert_eq!((first.train.len(), first.test.len()), (1700, 500));
         assert!(first.notice.unwrap().contains("300 held-out training images"));
-        assert_eq!(first.test, split(1).test);
-        assert_ne!(first.test, split(2).test);
+        let held_out = first.validation.unwrap();
+        assert_eq!(Some(&held_out), split(1).validation.as_ref());
+        assert_ne!(Some(&held_out), split(2).validation.as_ref());
+        assert_eq!(first.test, whole.test);
 
         let mut all: Vec<&[u8]> = (0..1700).map(|i| first.train.image(i)).collect();
-        all.extend((0..300).map(|i| first.test.image(i)));
+        all.extend((0..300).map(|i| held_out.image(i)));
         let mut expected: Vec<&[u8]> = (0..2000).map(|i| whole.train.image(i)).collect();
         all.sort_unstable();
         expected.sort_unstable();

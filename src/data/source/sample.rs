@@ -39,7 +39,14 @@ pub fn open(config: &DataConfig) -> Result<Source> {
     let notice = format!(
         "bundled sample of {train_images} + {test_images} images ({reason}); `taper data fetch` gets all 60000"
     );
-    Ok(Source { train, test, name: "CIFAR-10 sample".into(), origin: "built in".into(), notice: Some(notice) })
+    Ok(Source {
+        train,
+        validation: None,
+        test,
+        name: "CIFAR-10 sample".into(),
+        origin: "built in".into(),
+        notice: Some(notice),
+    })
 }
 
 /// The first `per_class` images of each class, in the order of `dataset`.

@@ -137,6 +137,7 @@ mod tests {
 
     fn epoch(number: u64, train_loss: f64, test_loss: f64) -> EpochDone {
         EpochDone {
+            judged_by: crate::data::Split::Test,
             epoch: number,
             step: 10 * number,
             train_loss,

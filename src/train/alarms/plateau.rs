@@ -61,7 +61,7 @@ impl Plateau {
                 "the learning rate is at schedule.min_learning_rate: it will not be reduced any more".to_owned()
             } else {
                 let epochs = counters.epochs_since;
-                format!("the test loss has not improved on {best:.4} for {epochs} epochs (alarms.plateau_epochs)")
+                format!("the loss has not improved on {best:.4} for {epochs} epochs (alarms.plateau_epochs)")
             }
         })
     }

@@ -120,7 +120,7 @@ fn legend(app: &App, series: &Series, decimals: usize) -> Line<'static> {
     Line::from(vec![
         Span::styled("─ train", theme.train()),
         Span::raw(latest(&series.train)),
-        Span::styled("  • test", theme.test()),
+        Span::styled(format!("  • {}", app.run.judged_by().abbreviation()), theme.test()),
         Span::raw(latest(&series.test)),
     ])
 }

@@ -136,7 +136,7 @@ fn accuracy_line(app: &App, epoch: &EpochDone, confusion: &Confusion) -> Line<'s
         Span::raw(format::count(confusion.correct())),
         Span::styled(" of ", theme.faint()),
         Span::raw(format::count(confusion.samples())),
-        Span::styled(" test images right, ", theme.faint()),
+        Span::styled(format!(" {} images right, ", epoch.judged_by), theme.faint()),
         Span::styled(format!("{:.2} %", epoch.test_accuracy), theme.strong()),
     ])
 }

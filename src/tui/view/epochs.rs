@@ -56,7 +56,8 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
         Some(epoch) => done_row(app, epoch, best == Some(epoch.epoch), digits, wide),
         None => open_row(app, digits, wide),
     });
-    let mut headings = vec!["epoch", "train loss", "acc %", "test loss", "acc %", "lr", "time"];
+    let judged = format!("{} loss", app.run.judged_by().abbreviation());
+    let mut headings = vec!["epoch", "train loss", "acc %", &judged, "acc %", "lr", "time"];
     let mut widths = vec![1 + digits as u16, 10, 6, 9, 6, 7, 7];
     if wide {
         headings.push("eval");

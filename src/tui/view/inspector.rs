@@ -124,7 +124,7 @@ pub fn classes_line(app: &App, image: &ProbedImage) -> Line<'static> {
     let name = |class| class_name(app.ui.inspector.classes(), class);
     let (mark, style) = if predicted == truth { ("✓", theme.best()) } else { ("✗", theme.alarm()) };
     Line::from(vec![
-        Span::styled("test image ", theme.faint()),
+        Span::styled(format!("{} image ", app.run.judged_by()), theme.faint()),
         Span::raw(image.index.to_string()),
         Span::styled("  true ", theme.faint()),
         Span::raw(name(truth)),

@@ -106,7 +106,7 @@ pub fn open(dir: &Path) -> anyhow::Result<Option<Source>> {
     let changed = Edition::cifar10().changed(&train, &test);
     let notice = (!changed.is_empty())
         .then(|| format!("{} in {origin} not as published; `taper data inspect` tells more", changed.join(", ")));
-    Ok(Some(Source { train, test, name: "CIFAR-10".into(), origin, notice }))
+    Ok(Some(Source { train, validation: None, test, name: "CIFAR-10".into(), origin, notice }))
 }
 
 pub fn advice() -> String {
