@@ -94,6 +94,7 @@ fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
         };
         let ended = (last_step / STEPS_PER_EPOCH > (first_step - 1) / STEPS_PER_EPOCH).then(|| {
             Event::EpochDone(EpochDone {
+                judged_by: taper::data::Split::Test,
                 epoch,
                 step: epoch * STEPS_PER_EPOCH,
                 train_loss: f64::from(loss(last_step)),

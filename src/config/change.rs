@@ -95,7 +95,8 @@ mod tests {
         }
         let mut rules: Vec<_> =
             RULES.iter().map(|rule| (rule.key.to_owned(), KEPT_ON_RESUME.contains(&rule.key))).collect();
-        (told.sort_unstable(), rules.sort_unstable());
+        told.sort_unstable();
+        rules.sort_unstable();
         assert_eq!(told, rules);
     }
 

@@ -160,8 +160,8 @@ fn rotate(scratch: &mut Scratch, size: ImageSize, dst: &mut [u8], degrees: f32) 
     }
     rotation_sources(scratch, size, degrees);
     match size.plane() {
-        ..=SMALL_PLANE => gather::<SMALL_PLANE>(scratch, size.plane(), dst),
-        ..=LARGE_PLANE => gather::<LARGE_PLANE>(scratch, size.plane(), dst),
+        plane if plane <= SMALL_PLANE => gather::<SMALL_PLANE>(scratch, plane, dst),
+        plane if plane <= LARGE_PLANE => gather::<LARGE_PLANE>(scratch, plane, dst),
         plane => {
             for (src, dst) in scratch.pixels.chunks_exact(plane).zip(dst.chunks_exact_mut(plane)) {
                 for ((dst, &position), mask) in dst.iter_mut().zip(&scratch.positions).zip(&scratch.masks) {
@@ -178,11 +178,7 @@ const LARGE_PLANE: usize = 1 << 16;
 
 /// Bytes behind an image's pixels, so that as many as are looked among follow the beginning of its last plane.
 fn room_behind(plane: usize) -> usize {
-    match plane {
-        ..=SMALL_PLANE => SMALL_PLANE - plane,
-        ..=LARGE_PLANE => LARGE_PLANE - plane,
-        _ => 0,
-    }
+    [SMALL_PLANE, LARGE_PLANE].into_iter().find_map(|bytes| bytes.checked_sub(plane)).unwrap_or(0)
 }
 
 /// The rotation of planes of at most `BYTES` pixels, a power of two.
