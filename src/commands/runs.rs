@@ -9,10 +9,12 @@ use serde::Serialize;
 
 use super::shell::{Shell, say};
 use crate::cli::RunsArgs;
+use crate::format;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::lock::{Liveness, liveness};
+use crate::run::log::now_ms;
 use crate::run::replay::replay;
-use crate::run::state::{Phase, RunState, Summary};
+use crate::run::state::{LONG_SILENCE_SECS, Phase, RunState, Summary};
 
 /// A run in the table, and in `--json`.
 #[derive(Debug, Serialize)]
@@ -42,7 +44,10 @@ pub fn list(runs: &RunsDir, args: &RunsArgs) -> Result<u8> {
         say(format!("No runs in {path}. To start one: {}", Shell::new(runs).line("train")))?;
     } else {
         let mut out = io::stdout().lock();
-        table(&rows, &TimeZone::system()).iter().try_for_each(|line| writeln!(out, "{line}")).context("stdout")?;
+        table(&rows, &TimeZone::system(), now_ms())
+            .iter()
+            .try_for_each(|line| writeln!(out, "{line}"))
+            .context("stdout")?;
         for (name, error) in rows.iter().filter_map(|row| Some((&row.name, row.error.as_ref()?))) {
             writeln!(out, "{name}: {error}").context("stdout")?;
         }
@@ -63,14 +68,21 @@ fn row(run: &RunDir) -> Row {
     Row { name: run.name(), path: run.path().display().to_string(), live, host, summary: state.summary(), error }
 }
 
-fn table(rows: &[Row], zone: &TimeZone) -> Vec<String> {
+fn table(rows: &[Row], zone: &TimeZone, now_ms: u64) -> Vec<String> {
     let mut cells = vec![["NAME", "PHASE", "EPOCH", "BEST ACC", "LAST ACTIVITY"].map(str::to_owned)];
     cells.extend(rows.iter().map(|row| {
         let summary = &row.summary;
         let phase = match (row.live, summary.phase, &row.host) {
             _ if row.error.is_some() => "cannot be read".to_owned(),
             (true, phase, Some(host)) => format!("{phase} on {host}"),
-            (true, phase, None) => phase.to_string(),
+            (true, phase, None) => {
+                let silent_secs = now_ms.saturating_sub(summary.last_activity_ms) as f64 / 1e3;
+                if phase.is_active() && silent_secs >= LONG_SILENCE_SECS {
+                    format!("{phase}, silent for {}", format::duration(silent_secs))
+                } else {
+                    phase.to_string()
+                }
+            }
             (false, Phase::Ended(outcome), _) => Phase::Ended(outcome).to_string(),
             (false, Phase::Starting, _) if summary.total_steps.is_none() => "not begun".to_owned(),
             (false, ..) => "dead".to_owned(),
@@ -123,6 +135,6 @@ mod tests {
             row("killed", false, None, Phase::Training),
             row("far", true, Some("node7"), Phase::Evaluating),
         ];
-        insta::assert_snapshot!(table(&rows, &TimeZone::UTC).join("\n"));
+        insta::assert_snapshot!(table(&rows, &TimeZone::UTC, 1_795_552_324_000).join("\n"));
     }
 }

@@ -13,6 +13,7 @@ use crate::ordinary_file;
 /// The content of the `control` file, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainerAddress {
+    /// Empty where there is no place for one: then signals alone reach the trainer.
     pub socket: PathBuf,
     #[serde(flatten)]
     pub process: Process,

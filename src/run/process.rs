@@ -35,6 +35,14 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Whether a signal has stopped it (SIGSTOP, or Ctrl-Z in its shell), so that it does nothing until it is continued. Only
+    /// meaningful for a process on this host.
+    pub fn is_stopped(&self) -> bool {
+        self.is_alive() && matches!(stat(self.pid), Some((state, _)) if matches!(state.as_str(), "T" | "t"))
+    }
+}
+
 impl fmt::Display for Process {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         write!(formatter, "process {} on {}", self.pid, self.host)
@@ -46,13 +54,18 @@ pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Field 22 of `/proc/PID/stat`, counted from behind the process name, which may hold spaces and parentheses. `None` for a
-/// process that has ended and was not waited for.
+/// `None` for a process that has ended and was not waited for.
 fn start_ticks(pid: u32) -> Option<u64> {
+    let (state, start_ticks) = stat(pid)?;
+    if matches!(state.as_str(), "Z" | "X") { None } else { Some(start_ticks) }
+}
+
+/// State and start time: fields 3 and 22 of `/proc/PID/stat`, counted from behind the process name, which may hold spaces and
+/// parentheses.
+fn stat(pid: u32) -> Option<(String, u64)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let is_dead = matches!(fields.next()?, "Z" | "X");
-    if is_dead { None } else { fields.nth(18)?.parse().ok() }
+    Some((fields.next()?.to_owned(), fields.nth(18)?.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub enum Phase {
     Ended(Outcome),
 }
 
+/// A trainer that is at work writes to its log far more often.
+pub const LONG_SILENCE_SECS: f64 = 15.0;
+
 impl Phase {
     /// The trainer spends time on the run.
     pub fn is_active(self) -> bool {

@@ -52,7 +52,11 @@ pub fn run(
     dir.remove_unfinished().with_context(|| dir.path().display().to_string())?;
     let runtime = Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
     runtime.block_on(async {
-        let listener = socket::bind(dir)?;
+        let listener = socket::bind(dir);
+        // Training goes on without being commanded.
+        let notice = listener.as_ref().err().map(|error| {
+            format!("{error:#}: no command reaches this run; to save and end it: kill -TERM {}", std::process::id())
+        });
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         // Handled, so that a hang-up does not end the process.
@@ -68,16 +72,21 @@ pub fn run(
         let trainer = {
             let dir = dir.clone();
             std::thread::Builder::new().name("trainer".into()).spawn(move || {
-                let result = trainer_thread(&dir, config, inbox, reporter, ready);
+                let result = trainer_thread(&dir, config, inbox, reporter, ready, notice);
                 // The receiver lives until it has heard this.
                 let _ = ended.send(result);
             })?
         };
 
-        let serving = tokio::spawn(socket::serve(listener, requests.clone(), async {
-            // An error means that the sender is gone, which is as good a reason to stop.
-            let _ = serving_stopped.await;
-        }));
+        let serving_requests = requests.clone();
+        let serving = tokio::spawn(async move {
+            let Ok(listener) = listener else { return Ok(()) };
+            let stopped = async {
+                // An error means that the sender is gone, which is as good a reason to stop.
+                let _ = serving_stopped.await;
+            };
+            socket::serve(listener, serving_requests, stopped).await
+        });
         let mut first_signal = None;
         let result = loop {
             let received = tokio::select! {
@@ -118,6 +127,7 @@ fn trainer_thread(
     inbox: Inbox,
     mut reporter: impl FnMut(&Record) + Send + 'static,
     ready: impl FnOnce(),
+    notice: Option<String>,
 ) -> Result<Outcome> {
     let log = EventLog::open(&dir.events()).with_context(|| format!("cannot open {}", dir.events().display()))?;
     let notifier = config.notify.command.as_deref().map(|command| Notifier::start(command, dir)).transpose()?;
@@ -127,7 +137,7 @@ fn trainer_thread(
         }
         reporter(record);
     };
-    let mut trainer = Trainer::open(dir, config, log, Box::new(reporter), inbox)?;
+    let mut trainer = Trainer::open(dir, config, log, Box::new(reporter), inbox, notice)?;
     ready();
 
     let trained = std::panic::catch_unwind(AssertUnwindSafe(|| {

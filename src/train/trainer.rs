@@ -50,7 +50,15 @@ pub struct Trainer {
 
 impl Trainer {
     /// Reads the data, builds the network, takes up the latest checkpoint if the run has one, and begins the log.
-    pub fn open(dir: &RunDir, config: Config, log: EventLog, reporter: Reporter, inbox: Inbox) -> Result<Self> {
+    /// `notice`: something more that the user should know.
+    pub fn open(
+        dir: &RunDir,
+        config: Config,
+        log: EventLog,
+        reporter: Reporter,
+        inbox: Inbox,
+        notice: Option<String>,
+    ) -> Result<Self> {
         let source = data::source::open(&config.data, config.run.seed)?;
         let device = device::open(&config.run.device)?;
         let checkpoints = Checkpoints::open(dir, config.checkpoint.keep_last)?;
@@ -66,7 +74,8 @@ impl Trainer {
             dir.check_space(&config, checkpoint_bytes(&config, &engine))?;
         }
         let (judged_by, train_info) = (source.judged_by(), source.train.info.clone());
-        let (data, data_origin, notice) = (source.name.clone(), source.origin.clone(), source.notice.clone());
+        let (data, data_origin, notice) =
+            (source.name.clone(), source.origin.clone(), joined(notice, source.notice.clone()));
         let (train_data, evaluation_data) = source.into_parts();
         let started = RunStarted {
             version: FORMAT_VERSION,
@@ -293,6 +302,11 @@ impl Trainer {
         let (epoch, epochs) = (best.epoch, self.state.epochs_since_best());
         Some(format!("stopped early: epoch {epoch} had the best {what}, {epochs} epochs ago (train.early_stop)"))
     }
+}
+
+fn joined(one: Option<String>, other: Option<String>) -> Option<String> {
+    let both: Vec<String> = one.into_iter().chain(other).collect();
+    (!both.is_empty()).then(|| both.join("; "))
 }
 
 /// The configured alarms, as they stand in `state`.

@@ -70,6 +70,11 @@ impl Dir {
         }
     }
 
+    /// Nobody on the small disk can make a socket where they usually are.
+    pub fn hide_sockets(&self) {
+        self.mount.as_ref().expect("a disk of its own").hide_sockets().expect("mounted");
+    }
+
     /// Its small disk takes nothing more, from when nobody writes to it.
     pub fn make_read_only(&self) {
         let mount = self.mount.as_ref().expect("a disk of its own");

@@ -6,18 +6,19 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{Pid, Signal, kill_process};
 use taper::run::control_file::TrainerAddress;
 use taper::run::dir::RunDir;
-use taper::run::event::Command;
+use taper::run::event::{Command, Event};
 use taper::run::lock::RunLock;
 use taper::run::socket::{MAX_CONNECTIONS, MAX_LINE_BYTES, Reply, Request, SendError, bind, send, serve};
 
-use crate::binary::{Dir, wait_for_steps};
+use crate::binary::{Dir, TINY, eventually, records, wait_for_end_of, wait_for_steps};
 
 const PAUSE: &[u8] = b"{\"version\":1,\"command\":{\"name\":\"pause\"}}\n";
 
@@ -393,4 +394,81 @@ fn a_thousand_bad_clients_stop_nothing() {
     assert!(grown < 64 << 20, "{} MiB", grown >> 20);
     drop(crowd);
     assert!(dir.command(["stop", "far"]).succeed().contains("stopped at step "));
+}
+
+#[test]
+fn a_stopped_trainer_is_told_and_its_silence_shown() {
+    let dir = Dir::new();
+    let run = dir.start("frozen");
+    wait_for_steps(&run, 3);
+    let pid = Pid::from_raw(TrainerAddress::read(&run).expect("live").process.pid as i32).expect("a process");
+    let mut terminal = dir.terminal(["attach", "frozen"]);
+    terminal.wait_for("● training");
+    kill_process(pid, Signal::STOP).expect("stopped");
+    let told =
+        format!("run frozen is stopped, by SIGSTOP or Ctrl-Z; to let it go on: kill -CONT {}", pid.as_raw_nonzero());
+    let asked = Instant::now();
+    for command in ["pause", "checkpoint", "stop"] {
+        let error = dir.command([command, "frozen"]).fail(1);
+        assert!(error.contains(&told), "{error}");
+    }
+    // The client waits two minutes for a trainer that is busy.
+    assert!(asked.elapsed() < Duration::from_secs(60), "{:?}", asked.elapsed());
+    terminal.wait_for(", silent for ");
+    let listed = dir.command(["runs"]).succeed();
+    assert!(listed.contains("training, silent for ") || listed.contains("evaluating, silent for "), "{listed}");
+    kill_process(pid, Signal::CONT).expect("continued");
+    dir.command(["stop", "frozen"]).succeed();
+    terminal.wait_for("stopped");
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+}
+
+#[test]
+fn a_socket_that_was_tidied_away_is_made_again() {
+    let dir = Dir::new();
+    let run = dir.start("tidied");
+    wait_for_steps(&run, 3);
+    let socket = TrainerAddress::read(&run).expect("live").socket;
+    std::fs::remove_file(&socket).expect("removed");
+    eventually("there is a socket again", || socket.exists().then_some(()));
+    dir.command(["stop", "tidied"]).succeed();
+}
+
+#[test]
+fn a_run_trains_without_its_usual_place_for_a_socket() {
+    let Some(dir) = Dir::on_small_disk(64) else { return };
+    dir.hide_sockets();
+    let start = |name, runs: &str| {
+        let args = ["train", "--detach", "--epochs", "100000", "--name", name, "--runs-dir", runs];
+        let command = dir.command(args.into_iter().chain(TINY));
+        command.env("XDG_RUNTIME_DIR", "relative").env("TMPDIR", "relative").succeed();
+    };
+    let address = |run: &RunDir| eventually("a live trainer", || TrainerAddress::read(run));
+
+    start("near", "runs");
+    let run = dir.run("near");
+    let socket = address(&run).socket;
+    assert_eq!(socket.parent().and_then(Path::file_name), Some(".socket".as_ref()), "{socket:?}");
+    dir.command(["stop", "near"]).succeed();
+
+    // Too far down for a socket's path.
+    let deep = format!("runs/{}", "deep/".repeat(20));
+    start("far", &deep);
+    let run = RunDir::at(dir.path(&deep).join("far"));
+    let pid = address(&run).process.pid;
+    let error = dir.command(["pause", "far", "--runs-dir", &deep]).fail(1);
+    assert!(
+        error.contains(&format!("found no place for a control socket; to save and end it: kill -TERM {pid}")),
+        "{error}"
+    );
+    let notice = records(&run).into_iter().find_map(|record| match record.event {
+        Event::RunStarted(started) => started.notice,
+        _ => None,
+    });
+    let notice = notice.expect("a notice");
+    assert!(notice.contains("/tmp/taper-") && notice.contains("no command reaches this run"), "{notice}");
+    kill_process(Pid::from_raw(pid as i32).expect("a process"), Signal::TERM).expect("it is there");
+    eventually("it ends", || records(&run).into_iter().find(|record| matches!(record.event, Event::RunEnded { .. })));
+    wait_for_end_of(pid);
 }

@@ -83,11 +83,21 @@ impl Mount {
         argv
     }
 
+    /// Lays something over the folder for sockets that is open to others, and so takes none.
+    pub fn hide_sockets(&self) -> Result<(), String> {
+        let script = r#"mkdir -m 700 -p "$0" && mount -t tmpfs -o mode=755 taper "$0""#;
+        self.run_within("sh", ["-c", script, ROOTS_SOCKETS].map(OsStr::new))
+    }
+
     /// Fails as long as somebody has a file open for writing.
     pub fn make_read_only(&self) -> Result<(), String> {
         let folder = self.folder.as_os_str();
         // With `bind` the mount is changed and not the tmpfs, some of whose options no user may repeat.
-        let argv = self.enter(OsStr::new("mount"), [OsStr::new("-o"), OsStr::new("remount,bind,ro"), folder]);
+        self.run_within("mount", [OsStr::new("-o"), OsStr::new("remount,bind,ro"), folder])
+    }
+
+    fn run_within<const N: usize>(&self, program: &str, args: [&OsStr; N]) -> Result<(), String> {
+        let argv = self.enter(OsStr::new(program), args);
         let output = Command::new(&argv[0]).args(&argv[1..]).output().expect("nsenter");
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
     }

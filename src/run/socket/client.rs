@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -10,10 +10,14 @@ use super::super::control_file::TrainerAddress;
 use super::super::dir::RunDir;
 use super::super::event::Command;
 use super::super::lock::{Liveness, holder_of_held, liveness};
+use super::super::process::Process;
 use super::protocol::{Line, MAX_LINE_BYTES, PROTOCOL_VERSION, Reply};
 
 /// A command is answered when it is done, and a slow machine may first have to end a step or an evaluation.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
+
+/// Between two looks at a trainer that has not answered yet.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Error)]
 pub enum SendError {
@@ -21,10 +25,15 @@ pub enum SendError {
     NotLive { run: String },
     #[error("the trainer of run {run} is on host {host}, and can be commanded only from there")]
     Elsewhere { run: String, host: String },
-    #[error("the trainer of run {run} cannot be reached at {socket}: {source}")]
-    Unreachable { run: String, socket: String, source: io::Error },
+    #[error("the trainer of run {run} cannot be reached at {socket}: {source}; to save and end it: kill -TERM {pid}")]
+    Unreachable { run: String, socket: String, source: io::Error, pid: u32 },
+    #[error("the trainer of run {run} found no place for a control socket; to save and end it: kill -TERM {pid}")]
+    NoSocket { run: String, pid: u32 },
     #[error("the trainer of run {run} did not answer: {reason}")]
     NoAnswer { run: String, reason: String },
+    /// It may carry out the command when it is continued.
+    #[error("the trainer of run {run} is stopped, by SIGSTOP or Ctrl-Z; to let it go on: kill -CONT {pid}")]
+    Stopped { run: String, pid: u32 },
 }
 
 /// Sends one command to the run's trainer and waits until it is carried out or refused.
@@ -39,12 +48,20 @@ pub fn send(dir: &RunDir, command: Command) -> Result<Reply, SendError> {
             return Err(SendError::NoAnswer { run, reason: format!("{who} is starting or ending; try again") });
         }
     };
+    if address.socket.as_os_str().is_empty() {
+        return Err(SendError::NoSocket { run, pid: address.process.pid });
+    }
+    let stopped = || SendError::Stopped { run: dir.name(), pid: address.process.pid };
+    if address.process.is_stopped() {
+        return Err(stopped());
+    }
     let mut stream = UnixStream::connect(&address.socket).map_err(|source| SendError::Unreachable {
         run: run.clone(),
         socket: address.socket.display().to_string(),
         source,
+        pid: address.process.pid,
     })?;
-    exchange(&mut stream, command).map_err(|error| {
+    let reply = exchange(&mut stream, command, &address.process).map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 format!("nothing came for {} s; it may still carry out the command", ANSWER_TIME.as_secs())
@@ -52,19 +69,31 @@ pub fn send(dir: &RunDir, command: Command) -> Result<Reply, SendError> {
             _ => error.to_string(),
         };
         SendError::NoAnswer { run, reason }
-    })
+    })?;
+    reply.ok_or_else(stopped)
 }
 
-fn exchange(stream: &mut UnixStream, command: Command) -> io::Result<Reply> {
-    stream.set_read_timeout(Some(ANSWER_TIME))?;
+/// None: the trainer was stopped before it answered.
+fn exchange(stream: &mut UnixStream, command: Command, trainer: &Process) -> io::Result<Option<Reply>> {
+    let deadline = Instant::now() + ANSWER_TIME;
+    stream.set_read_timeout(Some(LOOK_INTERVAL))?;
     stream.set_write_timeout(Some(ANSWER_TIME))?;
     let mut line = serde_json::to_vec(&Line { version: PROTOCOL_VERSION, command })?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = Vec::new();
-    BufReader::new(stream).take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut answer)?;
+    let mut reader = BufReader::new(stream).take(MAX_LINE_BYTES as u64);
+    while let Err(error) = reader.read_until(b'\n', &mut answer) {
+        let is_silent = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+        if !is_silent || Instant::now() >= deadline {
+            return Err(error);
+        }
+        if trainer.is_stopped() {
+            return Ok(None);
+        }
+    }
     if answer.is_empty() {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection"));
     }
-    Ok(serde_json::from_slice(&answer)?)
+    Ok(Some(serde_json::from_slice(&answer)?))
 }

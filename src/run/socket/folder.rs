@@ -1,8 +1,9 @@
 //! Where control sockets lie: in a private directory of the user's, as tmux has it.
 //!
 //! Paths of sockets are limited to about 100 bytes, many shared file systems cannot hold one, and `$XDG_RUNTIME_DIR`
-//! vanishes at logout, exactly when a detached run needs it.
+//! vanishes at logout, exactly when a detached run needs it: it and the others serve where `/tmp` does not.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -14,17 +15,39 @@ use sha2::{Digest, Sha256};
 
 use super::super::dir::RunDir;
 
-/// The path of the run's socket, in a directory that is ours alone.
-pub(super) fn socket_path(dir: &RunDir) -> Result<PathBuf> {
-    Ok(private_directory(&socket_directory())?.join(socket_name(dir)?))
+/// What the systems' addresses of sockets hold, with the zero at the end: 104 bytes on some, 108 on Linux.
+const MOST_PATH_BYTES: usize = 103;
+
+/// Paths for the run's socket, the best first, each in a directory that is ours alone, or why not.
+pub(super) fn socket_paths(dir: &RunDir) -> impl Iterator<Item = Result<PathBuf>> {
+    directories(dir, |variable| std::env::var_os(variable)).into_iter().map(|directory| {
+        let path = directory.join(socket_name(dir)?);
+        let bytes = path.as_os_str().len();
+        if bytes > MOST_PATH_BYTES {
+            bail!("{}: a socket's path has at most {MOST_PATH_BYTES} bytes, and this has {bytes}", path.display());
+        }
+        private_directory(&directory)?;
+        Ok(path)
+    })
 }
 
-fn socket_directory() -> PathBuf {
-    PathBuf::from(format!("/tmp/taper-{}", geteuid().as_raw()))
+fn directories(dir: &RunDir, variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    let own = format!("taper-{}", geteuid().as_raw());
+    let mut directories = vec![PathBuf::from("/tmp").join(&own)];
+    for name in ["XDG_RUNTIME_DIR", "TMPDIR"] {
+        let set = variable(name).map(PathBuf::from).filter(|path| path.is_absolute()).map(|path| path.join(&own));
+        if let Some(path) = set
+            && !directories.contains(&path)
+        {
+            directories.push(path);
+        }
+    }
+    directories.push(dir.path().join(".socket"));
+    directories
 }
 
 /// Makes the directory if need be, and checks that it is ours alone: another owner could replace our socket.
-fn private_directory(path: &Path) -> Result<PathBuf> {
+fn private_directory(path: &Path) -> Result<()> {
     match std::fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(error).with_context(|| format!("control socket directory {}", path.display()));
@@ -45,7 +68,7 @@ fn private_directory(path: &Path) -> Result<PathBuf> {
     if found.mode() & 0o077 != 0 {
         bail!("{path_shown} is open to others; to close it: chmod 700 {path_shown}");
     }
-    Ok(path.to_owned())
+    Ok(())
 }
 
 /// Short, and another for each run directory: of its path, and of its inode so that containers that share `/tmp` do
@@ -67,7 +90,7 @@ mod tests {
     fn the_directory_must_be_ours_alone() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("taper");
-        assert_eq!(private_directory(&path).unwrap(), path);
+        private_directory(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
         private_directory(&path).unwrap();
 
@@ -91,6 +114,20 @@ mod tests {
             socket_name(&RunDir::at(path)).unwrap()
         });
         assert_ne!(one, two);
-        assert!(socket_directory().join(one).as_os_str().len() < 60);
+        let first = &directories(&RunDir::at(base.path()), |_| None)[0];
+        assert!(first.join(one).as_os_str().len() < 60);
+    }
+
+    #[test]
+    fn other_directories_serve_where_the_first_does_not() {
+        let own = format!("taper-{}", geteuid().as_raw());
+        let variable = |name: &str| match name {
+            "XDG_RUNTIME_DIR" => Some("/run/user/7".into()),
+            _ => Some("/tmp".into()),
+        };
+        let run = RunDir::at("/data/runs/x");
+        let expected = [format!("/tmp/{own}"), format!("/run/user/7/{own}"), "/data/runs/x/.socket".into()];
+        assert_eq!(directories(&run, variable), expected.map(PathBuf::from));
+        assert_eq!(directories(&run, |_| Some("relative".into())).len(), 2);
     }
 }

@@ -5,11 +5,11 @@
 
 use std::io;
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::geteuid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::super::control_file::TrainerAddress;
 use super::super::dir::RunDir;
 use super::super::event::Command;
-use super::folder::socket_path;
+use super::folder::socket_paths;
 use super::protocol::{MAX_LINE_BYTES, Reply, parse};
 
 /// Clients that are served at once.
@@ -34,6 +34,9 @@ const REPLY_TIME: Duration = Duration::from_secs(5);
 /// In which requests under way are answered at the end.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 
+/// Between two looks whether the socket is still there.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
 /// A command on its way to the trainer, which answers when it is carried out.
 #[derive(Debug)]
 pub struct Request {
@@ -46,43 +49,88 @@ pub struct Request {
 pub struct ControlListener {
     listener: StdUnixListener,
     socket: PathBuf,
-    control: PathBuf,
+    dir: RunDir,
 }
 
 impl Drop for ControlListener {
     fn drop(&mut self) {
         // What cannot be removed does no harm: clients find nobody there.
-        let _ = std::fs::remove_file(&self.control);
+        let _ = std::fs::remove_file(self.dir.control());
         let _ = std::fs::remove_file(&self.socket);
+        let folder = self.socket.parent().filter(|folder| folder.starts_with(self.dir.path()));
+        let _ = folder.map(std::fs::remove_dir);
+    }
+}
+
+impl ControlListener {
+    /// Listens anew where the socket is gone, as where somebody tidied `/tmp`; whether it was.
+    fn restore(&mut self) -> Result<bool> {
+        if self.socket.symlink_metadata().is_ok() {
+            return Ok(false);
+        }
+        (self.listener, self.socket) = listen(&self.dir)?;
+        self.tell()?;
+        Ok(true)
+    }
+
+    fn tell(&self) -> Result<()> {
+        let control = || self.dir.control().display().to_string();
+        TrainerAddress::own(self.socket.clone()).write(&self.dir).with_context(control)
     }
 }
 
 /// Listens for the commands of a run. The caller holds the run's lock, so a socket that is there is a dead trainer's.
+///
+/// # Errors
+/// There is no place for a socket: each is told. The `control` file then names this process without one.
 pub fn bind(dir: &RunDir) -> Result<ControlListener> {
-    let socket = socket_path(dir)?;
-    match std::fs::remove_file(&socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("control socket {}", socket.display()));
+    match listen(dir) {
+        Ok((listener, socket)) => {
+            let bound = ControlListener { listener, socket, dir: dir.clone() };
+            bound.tell()?;
+            Ok(bound)
         }
+        Err(error) => {
+            TrainerAddress::own(PathBuf::new()).write(dir).with_context(|| dir.control().display().to_string())?;
+            Err(error)
+        }
+    }
+}
+
+/// At the first path where there can be a socket.
+fn listen(dir: &RunDir) -> Result<(StdUnixListener, PathBuf)> {
+    let mut reasons = Vec::new();
+    for path in socket_paths(dir) {
+        match path.and_then(|socket| Ok((listen_at(&socket)?, socket))) {
+            Ok(listening) => return Ok(listening),
+            Err(reason) => reasons.push(format!("{reason:#}")),
+        }
+    }
+    bail!("there is no place for a control socket: {}", reasons.join("; "))
+}
+
+fn listen_at(socket: &Path) -> Result<StdUnixListener> {
+    let name = || socket.display().to_string();
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(name),
         _ => {}
     }
-    let listener = StdUnixListener::bind(&socket).with_context(|| format!("control socket {}", socket.display()))?;
-    rustix::net::listen(&listener, QUEUE).context("control socket")?;
-    listener.set_nonblocking(true).context("control socket")?;
-    let bound = ControlListener { listener, socket: socket.clone(), control: dir.control() };
-    TrainerAddress::own(socket).write(dir).with_context(|| dir.control().display().to_string())?;
-    Ok(bound)
+    let listener = StdUnixListener::bind(socket).with_context(name)?;
+    rustix::net::listen(&listener, QUEUE).with_context(name)?;
+    listener.set_nonblocking(true).with_context(name)?;
+    Ok(listener)
 }
 
 /// Takes requests and passes them on until `shutdown`; then lets the requests under way be answered, for a moment.
 ///
 /// Must run in a tokio runtime.
 pub async fn serve(
-    listener: ControlListener,
+    mut listener: ControlListener,
     requests: mpsc::Sender<Request>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let accepting = UnixListener::from_std(listener.listener.try_clone()?)?;
+    let mut accepting = UnixListener::from_std(listener.listener.try_clone()?)?;
+    let mut look = tokio::time::interval(LOOK_INTERVAL);
     let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
 
@@ -91,6 +139,17 @@ pub async fn serve(
         let stream = tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => continue,
+            _ = look.tick() => {
+                match listener.restore() {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        accepting = UnixListener::from_std(listener.listener.try_clone()?)?;
+                        tracing::warn!("the control socket was gone; the new one is {}", listener.socket.display());
+                    }
+                    Err(error) => tracing::warn!("the control socket is gone: {error:#}"),
+                }
+                continue;
+            }
             accepted = accepting.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) => stream,
                 // Such as too many open files: it passes, and must not turn into a busy loop.

@@ -133,6 +133,14 @@ impl App {
         self.run.started.is_some() && self.run.phase.is_active() && !self.trainer_died()
     }
 
+    /// Since the trainer on this host last wrote to its log, where it should be at work. The clock of another host may be
+    /// another one.
+    pub fn silent_secs(&self) -> Option<f64> {
+        let is_here = self.liveness == Some(Liveness::Live);
+        let silent_ms = self.now_ms.saturating_sub(self.run.last_activity_ms);
+        (is_here && self.clock_runs()).then_some(silent_ms as f64 / 1e3)
+    }
+
     pub fn scroll(&self, panel: PanelName) -> Scroll {
         self.ui.scrolls.get(&panel).copied().unwrap_or_default()
     }
