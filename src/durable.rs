@@ -2,15 +2,27 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Prefix of names under which something is written before it is put in place.
 pub const UNFINISHED: &str = ".unfinished-";
 
+/// What the umask is taken from, for files and folders: a group may look at a run where the user lets it.
+const ANY_FILE: u32 = 0o666;
+const ANY_FOLDER: u32 = 0o777;
+
+/// Makes a folder under a name of its own in `folder`, which goes when it is dropped.
+pub fn unfinished_folder(folder: &Path) -> io::Result<tempfile::TempDir> {
+    let permissions = fs::Permissions::from_mode(ANY_FOLDER);
+    tempfile::Builder::new().prefix(UNFINISHED).permissions(permissions).tempdir_in(folder)
+}
+
 /// Puts `bytes` at `path`, whole or not at all; what was there is replaced.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = folder_of(path);
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+    let permissions = fs::Permissions::from_mode(ANY_FILE);
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).permissions(permissions).tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;

@@ -117,8 +117,8 @@ impl Checkpoints {
         let json = state_file.into_json()?;
         let bytes = files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + json.len();
 
-        let unfinished = tempfile::Builder::new().prefix(durable::UNFINISHED).tempdir_in(&self.folder);
-        let unfinished = unfinished.with_context(|| format!("cannot write to {}", self.folder.display()))?;
+        let unfinished = durable::unfinished_folder(&self.folder)
+            .with_context(|| format!("cannot write to {}", self.folder.display()))?;
         for (file, bytes) in files.iter().map(|(file, bytes)| (*file, bytes)).chain([(STATE, &json)]) {
             let path = unfinished.path().join(file);
             durable::create(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;

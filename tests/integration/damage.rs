@@ -1,6 +1,7 @@
 //! Damaged run directories: what the commands say of them, and what `taper doctor RUN` makes of them.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
@@ -256,4 +257,29 @@ fn the_doctor_repairs_only_a_dead_run() {
     assert!(!run.control().exists() && !control.socket.exists());
     dir.command(["resume", "run", "--detach"]).succeed();
     wait_for_steps(&run, 5);
+}
+
+#[test]
+fn a_run_is_as_open_as_the_umask_says() {
+    let dir = Dir::new();
+    let train = dir.shell_words(["train", "--no-tui", "--max-steps", "33", "--name", "run"].into_iter().chain(TINY));
+    dir.bash(&format!("umask 027; {train}")).succeed();
+    let run = dir.run("run");
+    let checkpoint =
+        fs::read_dir(run.checkpoints()).expect("checkpoints").next().expect("one").expect("an entry").path();
+    let probe = fs::read_dir(run.probes()).expect("probes").next().expect("one").expect("an entry").path();
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o777;
+    for folder in [run.path(), &run.checkpoints(), &checkpoint, &run.probes()] {
+        assert_eq!(mode(folder), 0o750, "{}", folder.display());
+    }
+    for file in [
+        run.config(),
+        run.events(),
+        run.lock(),
+        probe,
+        checkpoint.join("state.json"),
+        checkpoint.join("model.safetensors"),
+    ] {
+        assert_eq!(mode(&file), 0o640, "{}", file.display());
+    }
 }

@@ -207,10 +207,18 @@ fn one_checkpoint(path: &Path, engine: Option<&mut Engine>, all: &[PathBuf]) -> 
             finding(name, Health::Whole, format!("step {}{best}", state.step))
         }
         Err(error) => {
-            let text = format!("{}; taper resume passes over it, it can be removed", failure::describe(&error));
-            finding(name, Health::Damaged, text)
+            let advice = advice(&error, "taper resume passes over it, it can be removed");
+            finding(name, Health::Damaged, format!("{}; {advice}", failure::describe(&error)))
         }
     }
+}
+
+/// What to do about something that cannot be read: what nobody was let into may be whole.
+fn advice(error: &anyhow::Error, damaged: &'static str) -> &'static str {
+    let is_denied = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    if error.chain().any(is_denied) { "it may be whole: ask its owner for the right to read it" } else { damaged }
 }
 
 fn probes(run: &RunDir) -> Vec<Finding> {
@@ -224,7 +232,8 @@ fn probes(run: &RunDir) -> Vec<Finding> {
         match read.and_then(|bytes| Probe::from_bytes(&bytes).map_err(Into::into)) {
             Ok(_) => whole += 1,
             Err(error) => {
-                let text = format!("{}: {}; it can be removed", path.display(), failure::describe(&error));
+                let advice = advice(&error, "it can be removed");
+                let text = format!("{}: {}; {advice}", path.display(), failure::describe(&error));
                 findings.push(finding("probes", Health::Damaged, text));
             }
         }
