@@ -2,7 +2,14 @@
 
 use std::path::Path;
 
-use crate::config::{Config, ConfigError, Override};
+use anyhow::Result;
+
+use super::failure::UsageError;
+use crate::config::{Config, Override};
+use crate::run::spawn::THREADS_VARIABLE;
+
+/// As `run.threads` allows.
+const MOST_THREADS: usize = 1024;
 
 /// The configuration of a file under what the command line says: `--set`, and options as (option, key, value). The number
 /// of threads is resolved, so that the run records how it was computed.
@@ -10,14 +17,47 @@ pub(super) fn configuration(
     file: Option<&Path>,
     set: &[String],
     options: &[(&'static str, &str, &Option<String>)],
-) -> Result<Config, ConfigError> {
+) -> Result<Config> {
     let mut given = set.iter().map(|set| Override::parse(set)).collect::<Result<Vec<_>, _>>()?;
     for (option, key, value) in options {
         given.extend(value.as_ref().map(|value| Override::option(option, *key, value)));
     }
     let mut config = Config::load(file, &given)?;
     if config.run.threads == 0 {
-        config.run.threads = rayon::current_num_threads();
+        config.run.threads = compute_threads(std::env::var(THREADS_VARIABLE).ok().as_deref())?;
     }
     Ok(config)
+}
+
+/// The number in rayon's variable, where there is one; else one for each core.
+fn compute_threads(variable: Option<&str>) -> Result<usize> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match variable.filter(|text| !text.is_empty()).map(str::parse::<usize>) {
+        None | Some(Ok(0)) => Ok(cores),
+        Some(Ok(threads)) if threads <= MOST_THREADS => Ok(threads),
+        Some(_) => {
+            let text = variable.unwrap_or_default();
+            let message = format!(
+                "{THREADS_VARIABLE}={text}: must be a whole number from 0 (one for each core) to {MOST_THREADS}"
+            );
+            Err(UsageError(message).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_threads_is_that_of_the_variable_or_of_the_cores() {
+        let cores = compute_threads(None).unwrap();
+        assert!(cores >= 1);
+        assert_eq!(["", "0"].map(|text| compute_threads(Some(text)).unwrap()), [cores; 2]);
+        assert_eq!(compute_threads(Some("3")).unwrap(), 3);
+        for text in ["1025", "100000000000000000000", "-1", "two"] {
+            let error = compute_threads(Some(text)).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("RAYON_NUM_THREADS={text}: must be ")), "{error}");
+        }
+    }
 }

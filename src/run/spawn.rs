@@ -20,7 +20,7 @@ use super::dir::RunDir;
 pub const TRAINER_COMMAND: &str = "__train";
 
 /// candle and rayon take the number of compute threads from here, and candle from nowhere else.
-const THREADS_VARIABLE: &str = "RAYON_NUM_THREADS";
+pub const THREADS_VARIABLE: &str = "RAYON_NUM_THREADS";
 
 /// How many turns an idle candle thread spins before it sleeps. By default it spins long enough to take a core from busy
 /// threads.

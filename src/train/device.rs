@@ -1,5 +1,7 @@
 //! The device that a run trains on.
 
+use std::error::Error;
+
 use anyhow::{Result, bail};
 use candle_core::Device;
 
@@ -26,7 +28,19 @@ pub fn open(name: &str) -> Result<Device> {
 
 fn cpu() -> Result<Device> {
     simd::chosen()?;
+    start_threads()?;
     Ok(Device::Cpu)
+}
+
+/// Rayon would start them when they are first needed, and panic where it cannot.
+fn start_threads() -> Result<()> {
+    match rayon::ThreadPoolBuilder::new().build_global().as_ref().map_err(Error::source) {
+        Err(Some(refused)) => bail!(
+            "cannot start the compute threads: {refused}; set run.threads to fewer, or raise the limits (ulimit -u, ulimit -v)"
+        ),
+        // Now, or before.
+        Ok(()) | Err(None) => Ok(()),
+    }
 }
 
 fn cuda(ordinal: usize) -> Result<Device> {
