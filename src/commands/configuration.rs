@@ -5,11 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::failure::UsageError;
-use crate::config::{Config, Override};
+use crate::config::{Config, MOST_THREADS, Override};
 use crate::run::spawn::THREADS_VARIABLE;
-
-/// As `run.threads` allows.
-const MOST_THREADS: usize = 1024;
 
 /// The configuration of a file under what the command line says: `--set`, and options as (option, key, value). The number
 /// of threads is resolved, so that the run records how it was computed.
@@ -18,7 +15,7 @@ pub(super) fn configuration(
     set: &[String],
     options: &[(&'static str, &str, &Option<String>)],
 ) -> Result<Config> {
-    let mut given = set.iter().map(|set| Override::parse(set)).collect::<Result<Vec<_>, _>>()?;
+    let mut given = Override::parse_all(set)?;
     for (option, key, value) in options {
         given.extend(value.as_ref().map(|value| Override::option(option, *key, value)));
     }

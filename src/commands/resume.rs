@@ -20,7 +20,7 @@ use crate::run::state::Phase;
 pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
     let run = named_or_live(runs, args.run.as_deref())?;
     let shell = Shell::new(runs);
-    let mut changes = args.set.iter().map(|set| Override::parse(set)).collect::<Result<Vec<_>, _>>()?;
+    let mut changes = Override::parse_all(&args.set)?;
     changes.extend(args.epochs.as_ref().map(|epochs| Override::option("--epochs", "train.epochs", epochs)));
     changes.extend(args.max_steps.as_ref().map(|steps| Override::option("--max-steps", "train.max_steps", steps)));
 

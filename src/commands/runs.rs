@@ -14,7 +14,7 @@ use crate::run::dir::{RunDir, RunsDir};
 use crate::run::lock::{Liveness, liveness};
 use crate::run::log::now_ms;
 use crate::run::replay::replay;
-use crate::run::state::{LONG_SILENCE_SECS, Phase, RunState, Summary};
+use crate::run::state::{Phase, RunState, Summary};
 
 /// A run in the table, and in `--json`.
 #[derive(Debug, Serialize)]
@@ -75,14 +75,10 @@ fn table(rows: &[Row], zone: &TimeZone, now_ms: u64) -> Vec<String> {
         let phase = match (row.live, summary.phase, &row.host) {
             _ if row.error.is_some() => "cannot be read".to_owned(),
             (true, phase, Some(host)) => format!("{phase} on {host}"),
-            (true, phase, None) => {
-                let silent_secs = now_ms.saturating_sub(summary.last_activity_ms) as f64 / 1e3;
-                if phase.is_active() && silent_secs >= LONG_SILENCE_SECS {
-                    format!("{phase}, silent for {}", format::duration(silent_secs))
-                } else {
-                    phase.to_string()
-                }
-            }
+            (true, phase, None) => match phase.long_silence_secs(summary.last_activity_ms, now_ms) {
+                Some(secs) => format!("{phase}, silent for {}", format::duration(secs)),
+                None => phase.to_string(),
+            },
             (false, Phase::Ended(outcome), _) => Phase::Ended(outcome).to_string(),
             (false, Phase::Starting, _) if summary.total_steps.is_none() => "not begun".to_owned(),
             (false, ..) => "dead".to_owned(),

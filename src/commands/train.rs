@@ -75,7 +75,7 @@ pub fn trainer_process(run: &RunDir, sets: &[String]) -> u8 {
     };
     let take = |handshake: &Mutex<Option<Handshake>>| handshake.lock().ok().and_then(|mut guard| guard.take());
     let trained = spawn::trace_to_log(run).map_err(anyhow::Error::from).and_then(|()| {
-        let sets = sets.iter().map(|set| Override::parse(set)).collect::<Result<Vec<_>, _>>()?;
+        let sets = Override::parse_all(sets)?;
         let config = Config::load(Some(&run.config()), &sets)?;
         let handshake = handshake.clone();
         process::run(

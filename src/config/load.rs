@@ -33,6 +33,11 @@ impl Override {
         }
     }
 
+    /// Each of several `--set`.
+    pub fn parse_all(assignments: &[String]) -> Result<Vec<Self>, ConfigError> {
+        assignments.iter().map(|assignment| Self::parse(assignment)).collect()
+    }
+
     /// An option with a key of its own, such as `--epochs`.
     pub fn option(option: &'static str, key: impl Into<String>, text: impl Into<String>) -> Self {
         Self { option, key: key.into(), text: text.into() }

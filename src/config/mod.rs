@@ -15,4 +15,4 @@ pub use settings::{
     NotifyConfig, OnDivergence, OptimizerConfig, OptimizerKind, Pool, ProbeConfig, RunConfig, ScheduleConfig,
     ScheduleKind, TrainConfig,
 };
-pub use validate::{LEARNING_RATES, check_learning_rate};
+pub use validate::{LEARNING_RATES, MOST_THREADS, check_learning_rate};

@@ -10,6 +10,9 @@ use super::settings::{AttentionKind, BestBy, Config, DataSource, OnDivergence, O
 /// Learning rates that a configuration or a command may set.
 pub const LEARNING_RATES: RangeInclusive<f64> = 1e-12..=10.0;
 
+/// Compute threads that a configuration or rayon's variable may ask for.
+pub const MOST_THREADS: usize = 1024;
+
 /// # Errors
 /// For people: the rate lies outside [`LEARNING_RATES`].
 pub fn check_learning_rate(learning_rate: f64) -> Result<(), String> {
@@ -62,7 +65,7 @@ pub(super) const RULES: &[Rule] = &[
         choices: &["auto", "cpu", "cuda"],
         holds: |c| is_device(&c.run.device),
     },
-    rule("run.threads", "a whole number from 0 (one for each core) to 1024", |c| c.run.threads <= 1024),
+    rule("run.threads", "a whole number from 0 (one for each core) to 1024", |c| c.run.threads <= MOST_THREADS),
     rule("data.dir", "the path of a folder", |c| !c.data.dir.as_os_str().is_empty()),
     choice("data.source", DataSource::VARIANTS),
     rule("data.shuffle", SWITCH, |_| true),

@@ -38,9 +38,16 @@ pub enum Phase {
 }
 
 /// A trainer that is at work writes to its log far more often.
-pub const LONG_SILENCE_SECS: f64 = 15.0;
+const LONG_SILENCE_SECS: f64 = 15.0;
 
 impl Phase {
+    /// Seconds since a trainer in this phase last wrote to its log, where it should have written again. Only meaningful by
+    /// the clock of its host.
+    pub fn long_silence_secs(self, last_activity_ms: u64, now_ms: u64) -> Option<f64> {
+        let silent_secs = now_ms.saturating_sub(last_activity_ms) as f64 / 1e3;
+        (self.is_active() && silent_secs >= LONG_SILENCE_SECS).then_some(silent_secs)
+    }
+
     /// The trainer spends time on the run.
     pub fn is_active(self) -> bool {
         matches!(self, Phase::Starting | Phase::Training | Phase::Evaluating)

@@ -112,8 +112,13 @@ impl Checkpoints {
         let files =
             [(MODEL, engine.network().weights().to_safetensors()?), (OPTIMIZER, engine.optimizer_to_safetensors()?)];
         let sha256 = files.iter().map(|(file, bytes)| ((*file).to_owned(), sha256(bytes))).collect();
-        let (state_copy, origin) = (state.clone(), Some(origin.clone()));
-        let state_file = StateFile { version: STATE_VERSION, state: state_copy, origin, sha256, own_sha256: None };
+        let state_file = StateFile {
+            version: STATE_VERSION,
+            state: state.clone(),
+            origin: Some(origin.clone()),
+            sha256,
+            own_sha256: None,
+        };
         let json = state_file.into_json()?;
         let bytes = files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + json.len();
 

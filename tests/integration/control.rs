@@ -19,6 +19,7 @@ use taper::run::lock::RunLock;
 use taper::run::socket::{MAX_CONNECTIONS, MAX_LINE_BYTES, Reply, Request, SendError, bind, send, serve};
 
 use crate::binary::{Dir, TINY, eventually, records, wait_for_end_of, wait_for_steps};
+use crate::exactness::trainer_pid;
 
 const PAUSE: &[u8] = b"{\"version\":1,\"command\":{\"name\":\"pause\"}}\n";
 
@@ -401,7 +402,7 @@ fn a_stopped_trainer_is_told_and_its_silence_shown() {
     let dir = Dir::new();
     let run = dir.start("frozen");
     wait_for_steps(&run, 3);
-    let pid = Pid::from_raw(TrainerAddress::read(&run).expect("live").process.pid as i32).expect("a process");
+    let pid = trainer_pid(&run);
     let mut terminal = dir.terminal(["attach", "frozen"]);
     terminal.wait_for("● training");
     kill_process(pid, Signal::STOP).expect("stopped");

@@ -81,10 +81,15 @@ impl Moment {
     }
 }
 
+/// The process of a run's live trainer.
+pub fn trainer_pid(run: &RunDir) -> Pid {
+    let pid = TrainerAddress::read(run).expect("a live trainer").process.pid;
+    Pid::from_raw(pid as i32).expect("a process")
+}
+
 /// Ends the run's trainer and waits until it is gone.
 pub fn kill(run: &RunDir, signal: Signal) {
-    let pid = TrainerAddress::read(run).expect("a live trainer").process.pid;
-    kill_process(Pid::from_raw(pid as i32).expect("a process"), signal).expect("killed");
+    kill_process(trainer_pid(run), signal).expect("killed");
     wait_for_death(run);
 }
 

@@ -2,8 +2,7 @@
 
 use std::fs;
 
-use rustix::process::{Pid, Signal, kill_process};
-use taper::run::control_file::TrainerAddress;
+use rustix::process::{Signal, kill_process};
 use taper::run::dir::RunDir;
 use taper::run::event::{Event, LearningRateReason};
 use taper::run::lock::{Liveness, liveness};
@@ -11,7 +10,7 @@ use taper::train::checkpoint;
 
 use crate::any_dataset::grey;
 use crate::binary::{Dir, TINY, records, steps, wait_for_event, wait_for_steps};
-use crate::exactness::wait_for_death;
+use crate::exactness::{trainer_pid, wait_for_death};
 
 const NETWORK: [&str; 6] = ["--set", "model.channels=[4,4,4]", "--set", "model.hidden=8", "--set", "run.threads=1"];
 
@@ -219,7 +218,7 @@ fn two_signals_at_once_are_one() {
     let dir = Dir::new();
     let run = dir.start("run");
     wait_for_steps(&run, 5);
-    let pid = Pid::from_raw(TrainerAddress::read(&run).expect("live").process.pid as i32).expect("a process");
+    let pid = trainer_pid(&run);
     for _ in 0..3 {
         kill_process(pid, Signal::TERM).expect("it is there");
     }

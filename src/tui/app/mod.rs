@@ -135,10 +135,9 @@ impl App {
 
     /// Since the trainer on this host last wrote to its log, where it should be at work. The clock of another host may be
     /// another one.
-    pub fn silent_secs(&self) -> Option<f64> {
-        let is_here = self.liveness == Some(Liveness::Live);
-        let silent_ms = self.now_ms.saturating_sub(self.run.last_activity_ms);
-        (is_here && self.clock_runs()).then_some(silent_ms as f64 / 1e3)
+    pub fn long_silence_secs(&self) -> Option<f64> {
+        let is_here = self.liveness == Some(Liveness::Live) && self.clock_runs();
+        self.run.phase.long_silence_secs(self.run.last_activity_ms, self.now_ms).filter(|_| is_here)
     }
 
     pub fn scroll(&self, panel: PanelName) -> Scroll {

@@ -9,7 +9,7 @@ use super::parts::row;
 use crate::format;
 use crate::run::event::{Outcome, Severity};
 use crate::run::lock::Liveness;
-use crate::run::state::{LONG_SILENCE_SECS, Phase};
+use crate::run::state::Phase;
 use crate::tui::app::{App, PauseIntent};
 use crate::tui::layout::{Areas, Density};
 
@@ -71,7 +71,7 @@ fn phase(app: &App) -> Line<'static> {
             Phase::Ended(Outcome::Stopped | Outcome::Interrupted | Outcome::Other) => ("■", theme.warning()),
             Phase::Ended(Outcome::Failed) => ("✗", theme.alarm()),
         };
-        match app.silent_secs().filter(|&secs| secs >= LONG_SILENCE_SECS) {
+        match app.long_silence_secs() {
             Some(secs) => (format!("○ {}, silent for {}", app.run.phase, format::duration(secs)), theme.warning()),
             None => (format!("{glyph} {}", app.run.phase), style),
         }
