@@ -13,7 +13,7 @@ use crate::config::{Config, Override};
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{Command, Outcome};
 use crate::run::lock::check_writable;
-use crate::run::replay::replay;
+use crate::run::replay::outline;
 use crate::run::spawn;
 use crate::run::state::Phase;
 
@@ -52,7 +52,7 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
 }
 
 fn check_that_something_is_left(run: &RunDir, config: &Config, shell: &Shell) -> Result<(), anyhow::Error> {
-    let state = replay(run)?;
+    let state = outline(run)?;
     let Some(started) = state.started.as_ref() else { return Ok(()) };
     let total_steps = config.train.total_steps(started.steps_per_epoch);
     let is_completed = state.phase == Phase::Ended(Outcome::Completed);

@@ -13,7 +13,7 @@ use crate::format;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::lock::{Liveness, liveness};
 use crate::run::log::now_ms;
-use crate::run::replay::replay;
+use crate::run::replay::outline;
 use crate::run::state::{Phase, RunState, Summary};
 
 /// A run in the table, and in `--json`.
@@ -61,7 +61,7 @@ fn row(run: &RunDir) -> Row {
         Liveness::Dead => (false, None),
         Liveness::Elsewhere { host } => (true, Some(host)),
     };
-    let (state, error) = match replay(run) {
+    let (state, error) = match outline(run) {
         Ok(state) => (state, None),
         Err(error) => (RunState::default(), Some(error.to_string())),
     };

@@ -13,9 +13,8 @@ use crate::run::control_file::TrainerAddress;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Command;
 use crate::run::lock::{Liveness, liveness};
-use crate::run::replay::replay;
+use crate::run::replay::has_ended;
 use crate::run::socket::{Reply, SendError, send};
-use crate::run::state::Phase;
 
 /// Sends a command and says what came of it.
 pub fn command(runs: &RunsDir, name: Option<&str>, command: Command) -> Result<u8> {
@@ -58,7 +57,7 @@ pub fn is_live(run: &RunDir) -> Result<bool> {
         let is_ready = match liveness(run) {
             Liveness::Dead => return Ok(false),
             Liveness::Elsewhere { .. } => true,
-            Liveness::Live => TrainerAddress::read(run).is_some() && !matches!(replay(run)?.phase, Phase::Ended(_)),
+            Liveness::Live => TrainerAddress::read(run).is_some() && !has_ended(run)?,
         };
         if is_ready || Instant::now() >= deadline {
             return Ok(true);

@@ -11,7 +11,7 @@ use crate::commands::failure::FAILURE;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{EpochDone, Outcome};
 use crate::run::lock::liveness;
-use crate::run::replay::replay;
+use crate::run::replay::outline;
 use crate::run::state::RunState;
 use crate::terminal_image::Images;
 use crate::tui::{self, Attachment, Departure};
@@ -94,7 +94,7 @@ fn print_how_to_return(runs: &RunsDir, run: &RunDir) -> Result<()> {
 
 /// Prints how a run ended, its best result and that checkpoint.
 pub fn print_result(run: &RunDir) -> Result<()> {
-    let state = replay(run)?;
+    let state = outline(run)?;
     let end = state.end_message.as_deref().unwrap_or("its log has no end");
     say(format!("Run {}: {} at step {}, {end}", run.name(), state.phase, state.step))?;
     if let Some(best) = state.best() {

@@ -38,6 +38,11 @@ impl RunDir {
         self.path.join("events.jsonl")
     }
 
+    /// What the beginning of a long log amounts to.
+    pub fn events_index(&self) -> PathBuf {
+        self.path.join("events.index")
+    }
+
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }

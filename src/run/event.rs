@@ -394,6 +394,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub const ALL: [Self; 5] = [Self::Completed, Self::Stopped, Self::Interrupted, Self::Failed, Self::Other];
+
     pub fn severity(self) -> Severity {
         match self {
             Self::Completed | Self::Stopped => Severity::Good,

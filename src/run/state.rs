@@ -5,13 +5,15 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::describe::{self, Note};
 use super::event::{
     AlarmKind, CheckpointSaved, EpochDone, Event, LearningRateReason, Outcome, ProbeSaved, Record, RunStarted,
     StepsDone,
 };
+use super::log::StepsOutline;
 use super::step_series::StepSeries;
 use super::step_time::{Breakdown, RecentSteps};
 use crate::data::Split;
@@ -72,8 +74,18 @@ impl Serialize for Phase {
     }
 }
 
+impl<'de> Deserialize<'de> for Phase {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let ends = Outcome::ALL.map(Self::Ended);
+        let phases = [Self::Starting, Self::Training, Self::Evaluating, Self::Paused].into_iter().chain(ends);
+        let found = phases.into_iter().find(|phase| phase.to_string() == name);
+        found.ok_or_else(|| D::Error::custom(format!("no phase is called {name}")))
+    }
+}
+
 /// The learning rate from step `step + 1` on.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LearningRateChange {
     pub time_ms: u64,
     pub epoch: u64,
@@ -83,21 +95,21 @@ pub struct LearningRateChange {
     pub reason: LearningRateReason,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub time_ms: u64,
     #[serde(flatten)]
     pub saved: CheckpointSaved,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
     pub time_ms: u64,
     #[serde(flatten)]
     pub saved: ProbeSaved,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alarm {
     pub time_ms: u64,
     pub step: u64,
@@ -106,7 +118,7 @@ pub struct Alarm {
 }
 
 /// The epoch that is being trained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpenEpoch {
     pub epoch: u64,
     /// Images classified right, of those that this trainer has trained on in the epoch.
@@ -124,7 +136,7 @@ impl OpenEpoch {
 
 /// Everything known of a run. Series hold only what still counts: after a restart from a checkpoint, what the log says
 /// of later steps is gone from them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RunState {
     /// The latest start.
     pub started: Option<RunStarted>,
@@ -136,8 +148,10 @@ pub struct RunState {
     pub epoch: u64,
     /// Optimizer steps taken.
     pub step: u64,
+    #[serde(skip)]
     pub losses: StepSeries,
     /// The Euclidean norm over all parameters, for each step.
+    #[serde(skip)]
     pub gradient_norms: StepSeries,
     pub open_epoch: OpenEpoch,
     /// Without confusion matrix and mistakes but for the last [`DETAILED_EPOCHS`].
@@ -158,13 +172,17 @@ pub struct RunState {
     /// Why the run waits to be told how to go on.
     pub divergence: Option<String>,
     /// What happened, oldest first, bounded. History, not a series: a restart adds to it and takes nothing away.
+    #[serde(skip)]
     pub notes: VecDeque<Note>,
     /// Notes that were dropped to stay within bounds.
+    #[serde(skip)]
     pub dropped_notes: usize,
     pub resident_bytes: Option<u64>,
     /// The trainer's last words.
     pub end_message: Option<String>,
+    #[serde(skip)]
     recent: RecentSteps,
+    #[serde(skip)]
     all_steps: Breakdown,
     active_ms: u64,
 }
@@ -173,10 +191,9 @@ impl RunState {
     /// Folds one event in.
     pub fn apply(&mut self, record: &Record) {
         let now = record.time_ms;
-        // The time between two trainers does not count, nor a clock set back; one set forward counts little.
-        if self.phase.is_active() && !matches!(record.event, Event::RunStarted(_)) && self.started.is_some() {
-            let silence_ms = now.saturating_sub(self.last_activity_ms).min(LONGEST_SILENCE_MS);
-            self.active_ms = self.active_ms.saturating_add(silence_ms);
+        // The time between two trainers does not count.
+        if !matches!(record.event, Event::RunStarted(_)) {
+            self.count_time(now);
         }
         self.last_activity_ms = now;
         match &record.event {
@@ -222,8 +239,8 @@ impl RunState {
                 self.phase = Phase::Training;
                 self.divergence = None;
                 (self.epoch, self.step) = (*epoch, *step);
-                fill(&mut self.losses, usize::try_from(*step).unwrap_or(usize::MAX));
-                fill(&mut self.gradient_norms, usize::try_from(*step).unwrap_or(usize::MAX));
+                fill(&mut self.losses, index(*step));
+                fill(&mut self.gradient_norms, index(*step));
             }
             Event::CommandReceived { .. } | Event::SettingChanged { .. } => {}
             Event::SystemSampled { resident_bytes, .. } => self.resident_bytes = Some(*resident_bytes),
@@ -236,6 +253,47 @@ impl RunState {
         }
         if let Some(note) = describe::note(record) {
             self.keep(note);
+        }
+    }
+
+    /// Folds in steps without their losses, times and training accuracy.
+    pub fn pass_over(&mut self, steps: &StepsOutline) {
+        self.count_time(steps.time_ms);
+        self.last_activity_ms = steps.time_ms;
+        self.phase = Phase::Training;
+        self.epoch = steps.epoch;
+        self.step = steps.first_step.saturating_add(steps.count).saturating_sub(1);
+        self.forget_steps();
+    }
+
+    /// Goes on as if no step so far had been read.
+    fn forget_steps(&mut self) {
+        for series in [&mut self.losses, &mut self.gradient_norms] {
+            series.pass_over(index(self.step));
+        }
+        self.recent.pass_over();
+    }
+
+    /// Whether [`RunState::summary`] is that of the whole log.
+    pub fn is_summary_known(&self) -> bool {
+        self.losses.is_smoothed_value_known() && self.recent.is_known()
+    }
+
+    /// What an index of the log keeps: without all that an outline lacks, and without notes and details of epochs.
+    pub fn into_indexed(mut self) -> Self {
+        for epoch in &mut self.epochs {
+            (epoch.confusion, epoch.mistakes) = (None, vec![]);
+        }
+        (self.notes, self.dropped_notes) = (VecDeque::new(), 0);
+        self.forget_steps();
+        self
+    }
+
+    fn count_time(&mut self, now: u64) {
+        if self.phase.is_active() && self.started.is_some() {
+            // A clock set back does not count, one set forward counts little.
+            let silence_ms = now.saturating_sub(self.last_activity_ms).min(LONGEST_SILENCE_MS);
+            self.active_ms = self.active_ms.saturating_add(silence_ms);
         }
     }
 
@@ -271,7 +329,7 @@ impl RunState {
     /// Drops every point of a series that lies after `step`.
     fn rewind(&mut self, step: u64) {
         self.step = step;
-        let steps = usize::try_from(step).unwrap_or(usize::MAX);
+        let steps = index(step);
         self.losses.truncate(steps);
         self.gradient_norms.truncate(steps);
         self.epochs.retain(|epoch| epoch.step <= step);
@@ -286,7 +344,7 @@ impl RunState {
     fn add_steps(&mut self, steps: &StepsDone) {
         self.phase = Phase::Training;
         self.epoch = steps.epoch;
-        let before = usize::try_from(steps.first_step.saturating_sub(1)).unwrap_or(usize::MAX);
+        let before = index(steps.first_step.saturating_sub(1));
         for series in [&mut self.losses, &mut self.gradient_norms] {
             series.truncate(before);
             fill(series, before);
@@ -358,8 +416,7 @@ impl RunState {
 
     /// Mean loss of the batches of the epoch being trained, up to and including `step`, as far as the log has them.
     pub fn epoch_loss_until(&self, step: u64) -> Option<f64> {
-        let clamped = |step: u64| usize::try_from(step).unwrap_or(usize::MAX);
-        self.losses.mean(clamped(self.step - self.steps_in_epoch())..clamped(step))
+        self.losses.mean(index(self.step - self.steps_in_epoch())..index(step))
     }
 
     /// Images trained on per second, recently, pauses and evaluation aside.
@@ -432,6 +489,11 @@ impl RunState {
             last_activity_ms: self.last_activity_ms,
         }
     }
+}
+
+/// The place behind that step in a series.
+fn index(step: u64) -> usize {
+    usize::try_from(step).unwrap_or(usize::MAX)
 }
 
 /// Lengthens a series to `steps`, unless it lacks too many.

@@ -7,10 +7,14 @@ use std::ops::Range;
 const SMOOTHING: f64 = 0.98;
 /// The curve is halved when it has this many points: more than any screen has columns.
 const CURVE_POINTS: usize = 2048;
+/// What was before does not show in the smoothed value: its weight is less than one part in 10¹⁷.
+const REMEMBERED_STEPS: usize = 2000;
 
 /// Such as batch losses; the one of step `n` is at index `n - 1`, NaN where the log lacks it.
 #[derive(Clone, Debug, Default)]
 pub struct StepSeries {
+    /// Steps before those of `values` whose values were not read.
+    unread: usize,
     values: Vec<f32>,
     average: MovingAverage,
     curve: Curve,
@@ -23,36 +27,51 @@ impl StepSeries {
         self.curve.push(value);
     }
 
+    /// Goes on to that number of steps, without the values of any of them.
+    pub fn pass_over(&mut self, steps: usize) {
+        if !self.values.is_empty() {
+            *self = Self::default();
+        }
+        self.unread = steps;
+    }
+
+    /// Whether the smoothed value is that of all steps.
+    pub fn is_smoothed_value_known(&self) -> bool {
+        self.unread == 0 || self.values.len() >= REMEMBERED_STEPS
+    }
+
     /// Forgets the steps after `steps`.
     pub fn truncate(&mut self, steps: usize) {
-        if steps < self.values.len() {
+        if steps < self.len() {
+            let unread = self.unread.min(steps);
             let mut values = std::mem::take(&mut self.values);
-            values.truncate(steps);
-            *self = Self::default();
+            values.truncate(steps - unread);
+            *self = Self { unread, ..Self::default() };
             for value in values {
                 self.push(value);
             }
         }
     }
 
+    /// Of the steps that were read: all of them but in an outline.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
     /// Steps so far.
     pub fn len(&self) -> usize {
-        self.values.len()
+        self.unread + self.values.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.len() == 0
     }
 
     /// Mean of the finite values at these indices; `None` where there are none.
     pub fn mean(&self, steps: Range<usize>) -> Option<f64> {
         let mut sum = Sum::default();
-        let end = steps.end.min(self.len());
-        self.values[steps.start.min(end)..end].iter().for_each(|&value| sum.push(value));
+        let end = steps.end.saturating_sub(self.unread).min(self.values.len());
+        self.values[steps.start.saturating_sub(self.unread).min(end)..end].iter().for_each(|&value| sum.push(value));
         sum.mean()
     }
 
@@ -172,6 +191,25 @@ mod tests {
         assert!((CURVE_POINTS / 2..CURVE_POINTS).contains(&points.len()), "{}", points.len());
         assert!(points.iter().all(|&(_, mean)| (mean - 1.5).abs() < 1e-9));
         assert!(points.last().unwrap().0 > 999_000.0);
+    }
+
+    #[test]
+    fn what_was_not_read_is_forgotten_after_a_while() {
+        let values = |steps: Range<usize>| steps.map(|step| (step % 7) as f32);
+        let mut outline = series(values(0..10));
+        outline.pass_over(8000);
+        values(8000..9999).for_each(|value| outline.push(value));
+        assert!(!outline.is_smoothed_value_known());
+        values(9999..10_000).for_each(|value| outline.push(value));
+        assert!(outline.is_smoothed_value_known());
+        let all = series(values(0..10_000));
+        assert_eq!((outline.len(), outline.mean(9000..9700)), (all.len(), all.mean(9000..9700)));
+        let (known, expected) = (outline.smoothed().unwrap(), all.smoothed().unwrap());
+        assert!((known - expected).abs() < 1e-12, "{known} {expected}");
+        outline.truncate(9000);
+        assert_eq!((outline.len(), outline.values().len()), (9000, 1000));
+        outline.truncate(7000);
+        assert_eq!((outline.len(), outline.values(), outline.smoothed()), (7000, &[][..], None));
     }
 
     #[test]

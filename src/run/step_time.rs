@@ -152,6 +152,8 @@ pub struct RecentSteps {
     /// One for each line of the log.
     window: VecDeque<Breakdown>,
     sum: Breakdown,
+    /// Steps before those in the window were not read.
+    lacks_steps: bool,
 }
 
 impl RecentSteps {
@@ -162,7 +164,21 @@ impl RecentSteps {
             if let Some(oldest) = self.window.pop_front() {
                 self.sum -= oldest;
             }
+            self.lacks_steps = false;
         }
+    }
+
+    /// There were steps whose time is not asked for.
+    pub fn pass_over(&mut self) {
+        if !self.window.is_empty() {
+            *self = Self::default();
+        }
+        self.lacks_steps = true;
+    }
+
+    /// Whether all steps of the last 15 seconds are there.
+    pub fn is_known(&self) -> bool {
+        !self.lacks_steps
     }
 
     pub fn sum(&self) -> Breakdown {

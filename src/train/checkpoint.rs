@@ -295,7 +295,7 @@ fn names(folder: &Path) -> Result<Vec<String>> {
 }
 
 /// Whether a trainer that was killed while it saved or removed a checkpoint left a folder of that name.
-fn is_leftover(name: &str) -> bool {
+pub fn is_leftover(name: &str) -> bool {
     name.starts_with(durable::UNFINISHED) || name.strip_prefix(REMOVED).is_some_and(|name| parse_name(name).is_some())
 }
 

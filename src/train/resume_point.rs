@@ -10,7 +10,7 @@ use super::state::TrainState;
 use crate::config::{Change, Config};
 use crate::data::DatasetInfo;
 use crate::run::dir::RunDir;
-use crate::run::replay::replay;
+use crate::run::replay::outline;
 use crate::schedule::Schedule;
 
 pub struct ResumePoint {
@@ -61,7 +61,7 @@ fn changes(latest: &Checkpoint, dir: &RunDir, now: &Origin) -> Result<Vec<Change
     if let Some(then) = &latest.origin {
         return Ok(then.changes(now, dir, &latest.weights_file())?);
     }
-    match replay(dir) {
+    match outline(dir) {
         Ok(logged) => {
             if let Some(started) = &logged.started {
                 now.check_logged(started, dir, &latest.weights_file())?;

@@ -22,9 +22,10 @@ use crate::data::{self, Dataset, DatasetInfo, Split};
 use crate::optim::checkpoint_bytes_per_parameter;
 use crate::run::dir::RunDir;
 use crate::run::event::{AlarmKind, CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
+use crate::run::events_index;
 use crate::run::log::EventLog;
 use crate::run::process;
-use crate::run::replay::replay;
+use crate::run::replay::outline;
 use crate::schedule::Schedule;
 
 pub struct Trainer {
@@ -259,6 +260,10 @@ impl Trainer {
         self.last_saved = Some((state.clone(), name.to_owned()));
         self.state = state;
         self.recorder.record(Event::CheckpointSaved(saved));
+        if let Err(error) = events_index::extend(&self.dir) {
+            // Whoever lists runs reads the log instead.
+            tracing::warn!("{}: {error}", self.dir.events_index().display());
+        }
         Ok(())
     }
 
@@ -315,7 +320,7 @@ fn alarms(dir: &RunDir, config: &Config, state: &TrainState, engine: &Engine) ->
     match &state.alarms {
         Some(counters) => alarms.restore(counters),
         // An older checkpoint: the log tells.
-        None if state.epoch > 1 => match replay(dir) {
+        None if state.epoch > 1 => match outline(dir) {
             Ok(mut logged) => {
                 // A rollback may not be in the log yet, if the disk is full.
                 logged.epochs.retain(|epoch| epoch.step <= state.step);

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -12,9 +13,11 @@ use super::super::shell::say;
 use crate::commands::failure;
 use crate::config::Config;
 use crate::data::DatasetInfo;
+use crate::format;
 use crate::ordinary_file;
 use crate::run::control_file::TrainerAddress;
 use crate::run::dir::RunDir;
+use crate::run::events_index::{self, IndexError};
 use crate::run::lock::{Liveness, RunLock, holder_of_held, liveness};
 use crate::run::log::{EventLog, FollowError, Follower, torn_bytes};
 use crate::run::probe::Probe;
@@ -49,6 +52,7 @@ pub fn examine(run: &RunDir, repair: bool) -> Result<u8> {
     let (config, mut engine) = config(run);
     let findings: Vec<Finding> = std::iter::once(config)
         .chain(log(run))
+        .chain(index(run))
         .chain(checkpoints(run, engine.as_mut()))
         .chain(probes(run))
         .chain([control(run), lock(run)])
@@ -167,6 +171,24 @@ fn log(run: &RunDir) -> Vec<Finding> {
     findings
 }
 
+/// The index of a long log, which a short one lacks.
+fn index(run: &RunDir) -> Option<Finding> {
+    match events_index::load(run) {
+        Ok((_, rest)) => {
+            let text = format!("of the first {}", format::bytes(rest.position().bytes));
+            Some(finding("index", Health::Whole, text))
+        }
+        Err(IndexError::Io(error)) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            let text = format!(
+                "{}: {error}; the log is read instead, and the next trainer writes it anew",
+                run.events_index().display()
+            );
+            Some(finding("index", Health::Stale, text))
+        }
+    }
+}
+
 fn checkpoints(run: &RunDir, mut engine: Option<&mut Engine>) -> Vec<Finding> {
     let paths = match checkpoint::paths(run) {
         Ok(paths) => paths,
@@ -177,9 +199,8 @@ fn checkpoints(run: &RunDir, mut engine: Option<&mut Engine>) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(finding("checkpoints", Health::Whole, "none yet"));
     }
-    let hidden = |name: &OsStr| name.to_string_lossy().starts_with('.');
     let entries = fs::read_dir(run.checkpoints()).into_iter().flatten().flatten();
-    let leftovers = entries.filter(|entry| hidden(&entry.file_name())).count();
+    let leftovers = entries.filter(|entry| checkpoint::is_leftover(&entry.file_name().to_string_lossy())).count();
     if leftovers > 0 && liveness(run) == Liveness::Dead {
         let text = format!("{leftovers} unfinished, left by a trainer that was killed; taper resume removes them");
         findings.push(finding("checkpoints", Health::Stale, text));

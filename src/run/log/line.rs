@@ -1,22 +1,34 @@
 //! A line of the event log: a record as JSON whose last field is the checksum of the bytes before it.
 
+use serde::Serialize;
 use serde_json::Value;
 use strum::VariantNames;
 
 use super::super::event::{Command, Event, FORMAT_VERSION, FORMAT_WITH_CHECKSUMS, Record};
+use super::steps_line::{self, StepsOutline};
 
 const CHECKSUM_FIELD: &[u8] = b",\"crc32\":";
 const NO_CHECKSUM: &str = "it lacks the checksum that the lines of this log have";
 
 /// With its newline.
 pub fn to_bytes(record: &Record) -> serde_json::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(record)?;
+    with_checksum(record)
+}
+
+/// An object as a line of JSON with its checksum.
+pub fn with_checksum(object: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(object)?;
     line.pop();
     let checksum = crc32fast::hash(&line);
     line.extend_from_slice(CHECKSUM_FIELD);
     line.extend_from_slice(checksum.to_string().as_bytes());
     line.extend_from_slice(b"}\n");
     Ok(line)
+}
+
+/// Whether a line has a checksum, and it is right.
+pub fn is_whole(line: &[u8]) -> bool {
+    split_checksum(line).is_some_and(|(content, checksum)| crc32fast::hash(content) == checksum)
 }
 
 /// Why a line gives no record.
@@ -27,7 +39,7 @@ pub enum Fault {
 }
 
 /// Reads the lines of a log in their order.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct LineReader {
     /// From the first line on that has a checksum, every line must have one. An older log has none, until a trainer of
     /// this version goes on with its run.
@@ -35,10 +47,24 @@ pub struct LineReader {
 }
 
 impl LineReader {
+    /// Behind a line with a checksum.
+    pub fn behind_checksum() -> Self {
+        Self { checksums: true }
+    }
+
+    pub fn expects_checksums(&self) -> bool {
+        self.checksums
+    }
+
     /// `None`: an event of a kind that is not known here.
     pub fn parse(&mut self, line: &[u8]) -> Result<Option<Record>, Fault> {
         match split_checksum(line) {
-            Some((content, checksum)) if crc32fast::hash(content) == checksum => self.checksums = true,
+            Some((content, checksum)) if crc32fast::hash(content) == checksum => {
+                self.checksums = true;
+                if let Some(steps) = steps_line::parse(content) {
+                    return Ok(Some(steps));
+                }
+            }
             Some(_) => {
                 return Err(Fault::Malformed("its checksum does not match: the line was changed".to_owned()));
             }
@@ -59,6 +85,25 @@ impl LineReader {
             Err(error) => explain(line, error),
         }
     }
+
+    /// As [`LineReader::parse`], without the losses of steps where the line has a checksum.
+    pub fn outline(&mut self, line: &[u8]) -> Result<Option<Entry>, Fault> {
+        if let Some((content, checksum)) = split_checksum(line)
+            && let Some(steps) = steps_line::outline(content)
+            && crc32fast::hash(content) == checksum
+        {
+            self.checksums = true;
+            return Ok(Some(Entry::Steps(steps)));
+        }
+        Ok(self.parse(line)?.map(Entry::Record))
+    }
+}
+
+/// What an outline has of a line.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    Record(Record),
+    Steps(StepsOutline),
 }
 
 /// The bytes that the checksum of a line is of, and the checksum.

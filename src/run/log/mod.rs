@@ -5,6 +5,7 @@
 
 mod line;
 mod reserve;
+mod steps_line;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -12,11 +13,15 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Event, FORMAT_VERSION, Record};
 use crate::ordinary_file;
+pub use line::{Entry, is_whole, with_checksum};
 use line::{Fault, LineReader};
 use reserve::Reserve;
 pub use reserve::Room;
+pub use steps_line::StepsOutline;
 
 /// The writing end; the holder of the run's lock has the only one.
 #[derive(Debug)]
@@ -139,6 +144,15 @@ pub enum FollowError {
     Replaced { path: PathBuf, offset: u64 },
 }
 
+/// A beginning of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    pub bytes: u64,
+    pub lines: u64,
+}
+
+type Parse<T> = fn(&mut LineReader, &[u8]) -> Result<Option<T>, Fault>;
+
 /// The reading end: gives every complete line once, in order, however the file grows.
 #[derive(Debug)]
 pub struct Follower {
@@ -162,20 +176,53 @@ impl Follower {
     /// The next records, from at most `max_bytes` of the file (more only where a single line is longer). Empty: there
     /// is nothing new yet. Events of a kind this version does not know are left out.
     pub fn read(&mut self, max_bytes: usize) -> Result<Vec<Record>, FollowError> {
+        self.read_by(max_bytes, LineReader::parse)
+    }
+
+    /// As [`Follower::new`], from behind lines of which at least one has a checksum.
+    pub fn from_position(path: impl Into<PathBuf>, Position { bytes, lines }: Position) -> Self {
+        Self { offset: bytes, lines, reader: LineReader::behind_checksum(), ..Self::new(path) }
+    }
+
+    /// As [`Follower::new`], without what lies further than so many bytes from the present end. Its faults name no right line.
+    pub fn near_end(path: impl Into<PathBuf>, bytes: u64) -> io::Result<Self> {
+        let path = path.into();
+        let file = ordinary_file::open(&path)?;
+        let size = file.metadata()?.len();
+        let offset = complete_len(&file, size.saturating_sub(bytes))?;
+        Ok(Self { file: Some(file), offset, ..Self::new(path) })
+    }
+
+    /// Up to the first line that was not given yet.
+    pub fn position(&self) -> Position {
+        Position { bytes: self.offset, lines: self.lines }
+    }
+
+    /// Whether every further line must have a checksum.
+    pub fn expects_checksums(&self) -> bool {
+        self.reader.expects_checksums()
+    }
+
+    /// As [`Follower::read`], without the losses of steps.
+    pub fn outline(&mut self, max_bytes: usize) -> Result<Vec<Entry>, FollowError> {
+        self.read_by(max_bytes, LineReader::outline)
+    }
+
+    fn read_by<T>(&mut self, max_bytes: usize, parse: Parse<T>) -> Result<Vec<T>, FollowError> {
         let mut window = max_bytes.max(1);
         loop {
             let filled = self.fill(window)?;
-            let Some(last_newline) = self.buffer.iter().rposition(|&byte| byte == b'\n') else {
+            let Some(last_newline) = memchr::memrchr(b'\n', &self.buffer) else {
                 if filled < window {
                     return Ok(Vec::new());
                 }
                 window *= 2;
                 continue;
             };
-            let records = self.take_lines(last_newline + 1)?;
+            let told = self.take_lines(last_newline + 1, parse)?;
             // Lines of unknown kinds only: nothing to show is not "nothing new".
-            if !records.is_empty() {
-                return Ok(records);
+            if !told.is_empty() {
+                return Ok(told);
             }
         }
     }
@@ -200,16 +247,19 @@ impl Follower {
     }
 
     /// Parses the complete lines in the first `len` bytes of the buffer, up to the first that is at fault.
-    fn take_lines(&mut self, len: usize) -> Result<Vec<Record>, FollowError> {
-        let mut records = Vec::new();
+    fn take_lines<T>(&mut self, len: usize, parse: Parse<T>) -> Result<Vec<T>, FollowError> {
+        let mut told = Vec::new();
         let buffer = std::mem::take(&mut self.buffer);
         let mut outcome = Ok(());
-        for line in buffer[..len].split_inclusive(|&byte| byte == b'\n') {
-            match self.reader.parse(line) {
-                Ok(Some(record)) => records.push(record),
+        let mut rest = &buffer[..len];
+        while let Some(newline) = memchr::memchr(b'\n', rest) {
+            let line;
+            (line, rest) = rest.split_at(newline + 1);
+            match parse(&mut self.reader, line) {
+                Ok(Some(entry)) => told.push(entry),
                 Ok(None) => {}
                 // What came before the fault is given first; the next call meets the fault at once.
-                Err(_) if !records.is_empty() => break,
+                Err(_) if !told.is_empty() => break,
                 Err(Fault::Version(found)) => {
                     outcome = Err(FollowError::Version { path: self.path.clone(), line: self.lines + 1, found });
                     break;
@@ -230,6 +280,6 @@ impl Follower {
             }
         }
         self.buffer = buffer;
-        outcome.map(|()| records)
+        outcome.map(|()| told)
     }
 }
