@@ -18,11 +18,24 @@ pub fn unfinished_folder(folder: &Path) -> io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix(UNFINISHED).permissions(permissions).tempdir_in(folder)
 }
 
+/// Makes a folder, unless it is there, in one that is.
+pub fn create_folder(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a file under a name of its own in `folder`, which goes when it is dropped.
+pub fn unfinished_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let permissions = fs::Permissions::from_mode(ANY_FILE);
+    tempfile::Builder::new().prefix(UNFINISHED).permissions(permissions).tempfile_in(folder)
+}
+
 /// Puts `bytes` at `path`, whole or not at all; what was there is replaced.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = folder_of(path);
-    let permissions = fs::Permissions::from_mode(ANY_FILE);
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).permissions(permissions).tempfile_in(folder)?;
+    let mut file = unfinished_file(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;

@@ -22,6 +22,7 @@ pub mod data;
 pub mod durable;
 pub mod explain;
 pub mod format;
+pub mod held_folder;
 pub mod metrics;
 pub mod model;
 pub mod ops;

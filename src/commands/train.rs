@@ -12,6 +12,7 @@ use crate::commands::progress::Printer;
 use crate::config::{Config, Override};
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Outcome;
+use crate::run::held_dir::HeldRunDir;
 use crate::run::spawn::{self, Handshake, SpawnError};
 use crate::train::process::{self, ExitReason};
 
@@ -58,9 +59,10 @@ fn discard_if_untrained(run: &RunDir, begun: Result<u8>) -> Result<u8> {
 pub fn in_foreground(run: &RunDir, config: Config) -> Result<u8> {
     spawn::trace_to_log(run).with_context(|| run.trainer_log().display().to_string())?;
     let mut printer = Printer::new();
+    let mut dir = HeldRunDir::hold(run).with_context(|| run.path().display().to_string())?;
     let exit_reason = process::run(run, config, move |record| printer.print(record), || {})?;
     // A closed stdout does not fail the run.
-    let _ = watch::print_result(run);
+    let _ = dir.follow().map(|_| watch::print_result(&dir));
     Ok(exit_code(exit_reason))
 }
 

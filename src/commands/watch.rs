@@ -3,13 +3,14 @@
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::shell::{Shell, say};
 use crate::cli::Watching;
 use crate::commands::failure::FAILURE;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{EpochDone, Outcome};
+use crate::run::held_dir::HeldRunDir;
 use crate::run::lock::liveness;
 use crate::run::replay::outline;
 use crate::run::state::RunState;
@@ -60,7 +61,13 @@ pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, images: Images) -> Result
 
 /// Shows the dashboard until it is left, then prints how the run stands.
 pub fn dashboard(runs: &RunsDir, run: &RunDir, images: Images) -> Result<u8> {
+    let mut run = HeldRunDir::hold(run).with_context(|| run.path().display().to_string())?;
     let departure = tui::run(Attachment { run: run.clone(), images, liveness })?;
+    if let Err(gone) = run.follow() {
+        say(format!("{gone}: nothing of run {} is left", run.name()))?;
+        return Ok(FAILURE);
+    }
+    let run = &*run;
     match departure {
         Departure::Detached => {
             print_how_to_return(runs, run)?;

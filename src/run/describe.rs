@@ -62,6 +62,7 @@ pub fn note(record: &Record) -> Option<Note> {
             let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
             (Severity::Info, format!("{key} changed: {} → {}", value(from), value(to)))
         }
+        Event::DirectoryMoved { path, .. } => (Severity::Info, format!("the run's directory is {path} now")),
         Event::BatchSkipped { step, .. } => (Severity::Info, format!("skipped the batch of step {step}")),
         Event::CommandReceived { command, .. } => (Severity::Info, request(*command)),
         Event::RunEnded { step, outcome, message } => {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::StatVfs;
 use thiserror::Error;
 
 use crate::config::Config;
@@ -239,8 +240,11 @@ fn check_name(name: &str) -> Result<(), &'static str> {
 
 /// Space free to users without privileges.
 fn free_bytes(path: &Path) -> io::Result<u64> {
-    let disk = rustix::fs::statvfs(path)?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    Ok(available_bytes(&rustix::fs::statvfs(path)?))
+}
+
+pub(super) fn available_bytes(disk: &StatVfs) -> u64 {
+    disk.f_bavail.saturating_mul(disk.f_frsize)
 }
 
 /// Such as `20261124-175203-cnn`; of two in one second the later gets `-2`.

@@ -128,6 +128,11 @@ pub enum Event {
         from: Option<String>,
         to: Option<String>,
     },
+    /// The run's directory was renamed or moved under its trainer, which follows it.
+    DirectoryMoved {
+        step: u64,
+        path: String,
+    },
     /// A batch that counts as a step, but moved no weight.
     BatchSkipped {
         epoch: u64,

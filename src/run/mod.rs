@@ -5,6 +5,7 @@ pub mod describe;
 pub mod dir;
 pub mod event;
 pub mod events_index;
+pub mod held_dir;
 pub mod lock;
 pub mod log;
 pub mod probe;

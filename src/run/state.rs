@@ -242,7 +242,7 @@ impl RunState {
                 fill(&mut self.losses, index(*step));
                 fill(&mut self.gradient_norms, index(*step));
             }
-            Event::CommandReceived { .. } | Event::SettingChanged { .. } => {}
+            Event::CommandReceived { .. } | Event::SettingChanged { .. } | Event::DirectoryMoved { .. } => {}
             Event::SystemSampled { resident_bytes, .. } => self.resident_bytes = Some(*resident_bytes),
             Event::RunEnded { step, outcome, message } => {
                 self.phase = Phase::Ended(*outcome);

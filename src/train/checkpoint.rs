@@ -87,7 +87,7 @@ impl Checkpoints {
     /// Also removes unfinished writes and removals of a killed trainer: call it as the holder of the run's lock.
     pub fn open(dir: &RunDir, keep_last: usize) -> Result<Self> {
         let folder = dir.checkpoints();
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        durable::create_folder(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             if is_leftover(&entry.file_name().to_string_lossy()) {
@@ -96,6 +96,11 @@ impl Checkpoints {
             }
         }
         Ok(Self { folder, keep_last })
+    }
+
+    /// The run has another directory now.
+    pub fn move_to(&mut self, dir: &RunDir) {
+        self.folder = dir.checkpoints();
     }
 
     /// Writes a checkpoint, then removes the oldest that are neither among the last few nor the best. A name that is
@@ -122,7 +127,9 @@ impl Checkpoints {
         let json = state_file.into_json()?;
         let bytes = files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + json.len();
 
-        let unfinished = durable::unfinished_folder(&self.folder)
+        // Somebody may have removed them all.
+        let unfinished = durable::create_folder(&self.folder)
+            .and_then(|()| durable::unfinished_folder(&self.folder))
             .with_context(|| format!("cannot write to {}", self.folder.display()))?;
         for (file, bytes) in files.iter().map(|(file, bytes)| (*file, bytes)).chain([(STATE, &json)]) {
             let path = unfinished.path().join(file);

@@ -32,24 +32,28 @@ pub enum Flow {
 
 impl Trainer {
     /// Carries out what was asked since the last call; returns when the run is to go on, or to end.
-    pub fn poll_commands(&mut self, mut situation: Situation) -> Flow {
+    ///
+    /// # Errors
+    /// The run's directory is gone.
+    pub fn poll_commands(&mut self, mut situation: Situation) -> Result<Flow> {
         use Situation::{Diverged, Paused, Running};
         let mut polled = 0;
         loop {
+            self.follow_dir_now_and_then()?;
             let request = match situation {
-                Running if polled >= COMMANDS_AT_ONCE => return Flow::Continue,
+                Running if polled >= COMMANDS_AT_ONCE => return Ok(Flow::Continue),
                 Running => match self.inbox.next() {
                     Some(request) => request,
-                    None => return Flow::Continue,
+                    None => return Ok(Flow::Continue),
                 },
-                Paused | Diverged(_) => match self.wait_for_request() {
+                Paused | Diverged(_) => match self.wait_for_request()? {
                     Some(request) => request,
                     // Nobody is left who could say how to go on.
-                    None => return Flow::End(Outcome::Interrupted),
+                    None => return Ok(Flow::End(Outcome::Interrupted)),
                 },
             };
             if self.inbox.is_interrupted() {
-                return Flow::End(Outcome::Interrupted);
+                return Ok(Flow::End(Outcome::Interrupted));
             }
             polled += 1;
             let (step, command) = (self.state.step, request.command);
@@ -93,20 +97,23 @@ impl Trainer {
                 }
                 (Command::Stop, _) => {
                     self.inbox.answer_at_the_end(request.reply);
-                    return Flow::End(Outcome::Stopped);
+                    return Ok(Flow::End(Outcome::Stopped));
                 }
             };
             answer_to(request.reply, answer);
         }
     }
 
-    /// Meanwhile the log may become writable again.
-    fn wait_for_request(&mut self) -> Option<Request> {
+    /// Meanwhile the log may become writable again, and the run's directory move.
+    fn wait_for_request(&mut self) -> Result<Option<Request>> {
         loop {
             match self.inbox.wait(RETRY_INTERVAL) {
-                Ok(request) => return Some(request),
-                Err(RecvTimeoutError::Timeout) => self.recorder.retry_backlog(),
-                Err(RecvTimeoutError::Disconnected) => return None,
+                Ok(request) => return Ok(Some(request)),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.follow_dir_now_and_then()?;
+                    self.recorder.retry_backlog();
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
             }
         }
     }

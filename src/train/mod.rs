@@ -18,6 +18,7 @@ mod probe;
 pub mod process;
 mod recorder;
 mod resume_point;
+mod standing;
 pub mod state;
 mod trainer;
 
@@ -60,7 +61,7 @@ impl Trainer {
     fn train_epoch(&mut self) -> Result<EpochEnd> {
         let mut batches = self.remaining_batches();
         while self.has_steps_left() {
-            if let Flow::End(outcome) = self.poll_commands(Situation::Running) {
+            if let Flow::End(outcome) = self.poll_commands(Situation::Running)? {
                 return Ok(EpochEnd::Ended(outcome));
             }
             let began = Instant::now();
@@ -85,7 +86,7 @@ impl Trainer {
         let mut evaluation =
             Evaluation::new(self.evaluation_data.info.classes.len(), self.config.train.eval_batch_size);
         while !evaluation.is_complete(&self.evaluation_data) {
-            if let Flow::End(outcome) = self.poll_commands(Situation::Running) {
+            if let Flow::End(outcome) = self.poll_commands(Situation::Running)? {
                 return Ok(EpochEnd::Ended(outcome));
             }
             evaluation.add_next_batch(&self.engine, &self.evaluation_data)?;

@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::run::dir::RunDir;
 use crate::run::event::{Event, Record};
+use crate::run::held_dir::HeldRunDir;
 
 /// A command that takes longer is killed.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,11 +32,11 @@ pub struct Notifier {
 
 impl Notifier {
     /// `command`: a line for `sh -c`. What goes wrong with it is for `trainer.log`.
-    pub fn start(command: &str, dir: &RunDir) -> Result<Self> {
+    pub fn start(command: &str, dir: &HeldRunDir) -> Result<Self> {
         let (events, waiting) = sync_channel(WAITING);
         let (command, dir, give_up_at) = (command.to_owned(), dir.clone(), Arc::new(OnceLock::new()));
         let end = give_up_at.clone();
-        let deliver = move || deliver_all(&command, &dir, waiting, &end);
+        let deliver = move || deliver_all(&command, dir, waiting, &end);
         let thread = thread::Builder::new().name("notify".into()).spawn(deliver)?;
         Ok(Self { events: Some(events), give_up_at, thread: Some(thread) })
     }
@@ -62,9 +63,12 @@ impl Drop for Notifier {
     }
 }
 
-fn deliver_all(command: &str, dir: &RunDir, events: Receiver<Record>, give_up_at: &OnceLock<Instant>) {
+fn deliver_all(command: &str, mut dir: HeldRunDir, events: Receiver<Record>, give_up_at: &OnceLock<Instant>) {
     for record in events {
-        if let Err(error) = deliver(command, dir, &record, TIMEOUT, give_up_at) {
+        if let Err(gone) = dir.follow() {
+            tracing::warn!("notify.command: {gone}");
+        }
+        if let Err(error) = deliver(command, &dir, &record, TIMEOUT, give_up_at) {
             tracing::warn!("notify.command: {error:#}");
         }
     }
@@ -125,11 +129,11 @@ mod tests {
         Record { time_ms: 7, event }
     }
 
-    fn run() -> (tempfile::TempDir, RunDir) {
+    fn run() -> (tempfile::TempDir, HeldRunDir) {
         let root = tempfile::tempdir().expect("a folder");
         let dir = RunDir::at(root.path().join("night"));
         std::fs::create_dir(dir.path()).expect("made");
-        (root, dir)
+        (root, HeldRunDir::hold(&dir).expect("held"))
     }
 
     #[test]

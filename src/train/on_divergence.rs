@@ -30,7 +30,7 @@ impl Trainer {
             OnDivergence::Rollback | OnDivergence::Pause => {}
         }
         self.recorder.record(Event::Paused { step: self.state.step });
-        Ok(self.poll_commands(Situation::Diverged(diverged)))
+        self.poll_commands(Situation::Diverged(diverged))
     }
 
     /// Goes back to the last good checkpoint, or to the beginning where there is none, and on from there with half the

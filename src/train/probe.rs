@@ -31,8 +31,9 @@ impl Trainer {
             .context("probe")?;
         let bytes = probe.to_bytes().context("probe")?;
         let file = format!("{name}.safetensors");
+        self.follow_dir()?;
         let path = self.dir.probes().join(&file);
-        std::fs::create_dir_all(self.dir.probes())
+        durable::create_folder(&self.dir.probes())
             .and_then(|()| durable::replace(&path, &bytes))
             .with_context(|| format!("probe: cannot write {}", path.display()))?;
         self.recorder.record(Event::ProbeSaved(ProbeSaved {

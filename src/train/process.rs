@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::run::describe;
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, Command, Event, Outcome, Record};
+use crate::run::held_dir::HeldRunDir;
 use crate::run::lock::RunLock;
 use crate::run::log::EventLog;
 use crate::run::socket::{self, Request};
@@ -50,9 +51,10 @@ pub fn run(
 ) -> Result<ExitReason> {
     let _lock = RunLock::acquire(dir)?;
     dir.remove_unfinished().with_context(|| dir.path().display().to_string())?;
+    let dir = HeldRunDir::hold(dir).with_context(|| dir.path().display().to_string())?;
     let runtime = Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
     runtime.block_on(async {
-        let listener = socket::bind(dir);
+        let listener = socket::bind(dir.clone());
         // Training goes on without being commanded.
         let notice = listener.as_ref().err().map(|error| {
             format!("{error:#}: no command reaches this run; to save and end it: kill -TERM {}", std::process::id())
@@ -72,7 +74,7 @@ pub fn run(
         let trainer = {
             let dir = dir.clone();
             std::thread::Builder::new().name("trainer".into()).spawn(move || {
-                let result = trainer_thread(&dir, config, inbox, reporter, ready, notice);
+                let result = trainer_thread(dir, config, inbox, reporter, ready, notice);
                 // The receiver lives until it has heard this.
                 let _ = ended.send(result);
             })?
@@ -122,7 +124,7 @@ pub fn run(
 
 /// Everything that touches the device happens on this thread: CUDA streams are kept by thread.
 fn trainer_thread(
-    dir: &RunDir,
+    dir: HeldRunDir,
     config: Config,
     inbox: Inbox,
     mut reporter: impl FnMut(&Record) + Send + 'static,
@@ -130,7 +132,7 @@ fn trainer_thread(
     notice: Option<String>,
 ) -> Result<Outcome> {
     let log = EventLog::open(&dir.events()).with_context(|| format!("cannot open {}", dir.events().display()))?;
-    let notifier = config.notify.command.as_deref().map(|command| Notifier::start(command, dir)).transpose()?;
+    let notifier = config.notify.command.as_deref().map(|command| Notifier::start(command, &dir)).transpose()?;
     let reporter = move |record: &Record| {
         if let Some(notifier) = &notifier {
             notifier.tell(record);
@@ -165,7 +167,9 @@ fn trainer_thread(
     let (outcome, _) = trained?;
     match trainer.recorder.unwritten() {
         0 => Ok(outcome),
-        events => bail!("{answer}; but the last {events} events cannot be written to {}", dir.events().display()),
+        events => {
+            bail!("{answer}; but the last {events} events cannot be written to {}", trainer.dir.events().display())
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::backlog::{Backlog, Kept};
-use crate::run::event::{AlarmKind, Event, Record, StepsDone};
-use crate::run::log::{EventLog, Room, now_ms};
+use super::standing::Standing;
+use crate::run::event::{AlarmKind, Event, Record, RunStarted, StepsDone};
+use crate::run::log::{EventLog, Interference, Room, now_ms};
 use crate::run::step_time::StepTime;
 
 /// At most ten lines of steps a second.
@@ -35,6 +36,9 @@ pub type Reporter = Box<dyn FnMut(&Record) + Send>;
 pub struct Recorder {
     log: EventLog,
     reporter: Reporter,
+    standing: Standing,
+    /// What another program did to the log, until the log tells it.
+    untold: Option<Interference>,
     gathered: Option<StepsDone>,
     backlog: Backlog,
     /// When the backlog was last tried.
@@ -46,15 +50,17 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins with `first`.
+    /// Begins with a trainer's start.
     ///
     /// # Errors
     /// The log cannot take it: training does not begin on a full disk.
-    pub fn begin(mut log: EventLog, mut reporter: Reporter, first: Event) -> io::Result<Self> {
-        reporter(&log.append(first)?);
+    pub fn begin(mut log: EventLog, mut reporter: Reporter, started: Box<RunStarted>) -> io::Result<Self> {
+        reporter(&log.append(Event::RunStarted(started.clone()))?);
         Ok(Self {
             log,
             reporter,
+            standing: Standing::new(started),
+            untold: None,
             gathered: None,
             backlog: Backlog::new(),
             last_retry: Instant::now(),
@@ -117,7 +123,8 @@ impl Recorder {
     pub fn retry_backlog(&mut self) {
         self.last_retry = Instant::now();
         while let Some(record) = self.backlog.first() {
-            if self.log.write(record).is_err() {
+            let record = record.clone();
+            if self.append(&record).is_err() {
                 return;
             }
             if let Some((kept, time)) = self.backlog.remove_first() {
@@ -133,6 +140,13 @@ impl Recorder {
 
     /// Events that the log could not take to this day; to be asked when the run has ended.
     pub fn unwritten(&mut self) -> usize {
+        let mended = self.log.mend_for_good().and_then(|found| {
+            self.untold = found.or(self.untold.take());
+            self.tell_interference()
+        });
+        if let Err(error) = mended {
+            tracing::error!("event log: {error}");
+        }
         self.retry_backlog();
         self.backlog.len()
     }
@@ -164,13 +178,36 @@ impl Recorder {
             if self.last_retry.elapsed() >= RETRY_INTERVAL {
                 self.retry_backlog();
             }
-        } else if let Err(error) = self.log.write(&record) {
+        } else if let Err(error) = self.append(&record) {
             self.last_retry = Instant::now();
             self.backlog.push(record);
             self.alarm_of_log(format!(
                 "the event log cannot be written ({error}): events are kept in memory until it can be"
             ));
         }
+    }
+
+    /// Writes a record, after what another program did to the log.
+    fn append(&mut self, record: &Record) -> io::Result<()> {
+        self.untold = self.log.mend()?.or(self.untold.take());
+        self.tell_interference()?;
+        self.log.write(record)?;
+        self.standing.note(&record.event);
+        Ok(())
+    }
+
+    fn tell_interference(&mut self) -> io::Result<()> {
+        let Some(interference) = &self.untold else { return Ok(()) };
+        if let Interference::Cut { .. } = interference {
+            for event in self.standing.events() {
+                self.log.append(event)?;
+            }
+        }
+        let (step, message) = (self.step, interference.to_string());
+        tracing::error!("{message}");
+        (self.reporter)(&self.log.append(Event::AlarmRaised { step, kind: AlarmKind::EventLog, message })?);
+        self.untold = None;
+        Ok(())
     }
 
     fn alarm_of_log(&mut self, message: String) {

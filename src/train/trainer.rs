@@ -1,7 +1,7 @@
 //! The trainer of a run: what it owns, and the verbs that the loop is made of.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
@@ -20,16 +20,19 @@ use crate::config::{BestBy, Change, Config};
 use crate::data::loader::{EpochPlan, TrainBatches, train_batches};
 use crate::data::{self, Dataset, DatasetInfo, Split};
 use crate::optim::checkpoint_bytes_per_parameter;
-use crate::run::dir::RunDir;
 use crate::run::event::{AlarmKind, CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
 use crate::run::events_index;
+use crate::run::held_dir::HeldRunDir;
 use crate::run::log::EventLog;
 use crate::run::process;
 use crate::run::replay::outline;
 use crate::schedule::Schedule;
 
+/// Between two looks for the run's directory, while nothing is saved.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 pub struct Trainer {
-    pub dir: RunDir,
+    pub dir: HeldRunDir,
     pub config: Config,
     pub device: Device,
     pub origin: Origin,
@@ -47,13 +50,15 @@ pub struct Trainer {
     checkpoints: Checkpoints,
     /// What the last checkpoint holds, and its name: asked for again, it is not written again.
     last_saved: Option<(TrainState, String)>,
+    /// When the run's directory was last looked for.
+    looked_at: Instant,
 }
 
 impl Trainer {
     /// Reads the data, builds the network, takes up the latest checkpoint if the run has one, and begins the log.
     /// `notice`: something more that the user should know.
     pub fn open(
-        dir: &RunDir,
+        dir: HeldRunDir,
         config: Config,
         log: EventLog,
         reporter: Reporter,
@@ -62,12 +67,12 @@ impl Trainer {
     ) -> Result<Self> {
         let source = data::source::open(&config.data, config.run.seed)?;
         let device = device::open(&config.run.device)?;
-        let checkpoints = Checkpoints::open(dir, config.checkpoint.keep_last)?;
+        let checkpoints = Checkpoints::open(&dir, config.checkpoint.keep_last)?;
         let steps_per_epoch = config.train.steps_per_epoch(source.train.len());
         let total_steps = config.train.total_steps(steps_per_epoch);
         let schedule = Schedule::new(&config.schedule, config.optimizer.learning_rate, total_steps);
         let origin = Origin::new(&config, &source);
-        let resume_point = ResumePoint::latest(dir, &config, &source.train.info, &origin, &schedule, &device)?;
+        let resume_point = ResumePoint::latest(&dir, &config, &source.train.info, &origin, &schedule, &device)?;
         let ResumePoint { engine, state, checkpoint, changes, saved_learning_rate, passed_over } = resume_point;
         // An empty log is a new run; a run that was killed before its first checkpoint begins again.
         let is_new = std::fs::metadata(dir.events()).map_or(true, |log| log.len() == 0);
@@ -106,11 +111,11 @@ impl Trainer {
         }
         // The log and the folder of checkpoints may be new.
         dir.sync().with_context(|| dir.path().display().to_string())?;
-        let alarms = alarms(dir, &config, &state, &engine);
-        let recorder = Recorder::begin(log, reporter, Event::RunStarted(Box::new(started)))
+        let alarms = alarms(&dir, &config, &state, &engine);
+        let recorder = Recorder::begin(log, reporter, Box::new(started))
             .with_context(|| format!("cannot write {}", dir.events().display()))?;
         let mut trainer = Self {
-            dir: dir.clone(),
+            dir,
             config,
             device,
             origin,
@@ -126,6 +131,7 @@ impl Trainer {
             recorder,
             inbox,
             checkpoints,
+            looked_at: Instant::now(),
         };
         for Change { key, from, to } in changes {
             let step = trainer.state.step;
@@ -136,6 +142,30 @@ impl Trainer {
             trainer.raise_alarm(AlarmKind::Checkpoint, format!("a later checkpoint was passed over: {fault:#}"));
         }
         Ok(trainer)
+    }
+
+    /// Looks for the run's directory now and then.
+    ///
+    /// # Errors
+    /// As [`Trainer::follow_dir`].
+    pub fn follow_dir_now_and_then(&mut self) -> Result<()> {
+        if self.looked_at.elapsed() < LOOK_INTERVAL { Ok(()) } else { self.follow_dir() }
+    }
+
+    /// Looks for the run's directory, and goes on where it is now.
+    ///
+    /// # Errors
+    /// It is gone: nothing more can be saved.
+    pub fn follow_dir(&mut self) -> Result<()> {
+        self.looked_at = Instant::now();
+        let has_moved = self.dir.follow().context("the run's directory is gone, and with it all that was saved")?;
+        if has_moved {
+            self.checkpoints.move_to(&self.dir);
+            let path = self.dir.path().display().to_string();
+            tracing::info!("the run's directory is {path} now");
+            self.recorder.record(Event::DirectoryMoved { step: self.state.step, path });
+        }
+        Ok(())
     }
 
     /// Goes on from there; alarms that count steps start over.
@@ -255,6 +285,7 @@ impl Trainer {
                 self.last_good().map_or("there is none".to_owned(), |(name, _)| format!("the last good one is {name}"));
             bail!("checkpoint {name}: not saved, because the weights are not finite; {last}")
         }
+        self.follow_dir()?;
         self.recorder.sync_to_disk();
         let saved = self.checkpoints.save(&self.engine, &state, &self.origin, name, reason).context("checkpoint")?;
         self.last_saved = Some((state.clone(), name.to_owned()));
@@ -315,7 +346,7 @@ fn joined(one: Option<String>, other: Option<String>) -> Option<String> {
 }
 
 /// The configured alarms, as they stand in `state`.
-fn alarms(dir: &RunDir, config: &Config, state: &TrainState, engine: &Engine) -> Alarms {
+fn alarms(dir: &HeldRunDir, config: &Config, state: &TrainState, engine: &Engine) -> Alarms {
     let mut alarms = Alarms::new(config, dir, checkpoint_bytes(config, engine));
     match &state.alarms {
         Some(counters) => alarms.restore(counters),

@@ -39,6 +39,7 @@ use self::theme::Theme;
 use self::threads::{read_probes, send_commands, watch};
 use crate::run::dir::RunDir;
 use crate::run::event::Outcome;
+use crate::run::held_dir::HeldRunDir;
 use crate::run::lock::Liveness;
 use crate::run::log;
 use crate::run::state::Phase;
@@ -54,7 +55,7 @@ const LAST_COMMANDS: Duration = Duration::from_secs(1);
 /// A run to look at, and how.
 #[derive(Clone, Debug)]
 pub struct Attachment {
-    pub run: RunDir,
+    pub run: HeldRunDir,
     /// How images are wanted.
     pub images: Images,
     /// Asks whether the run has a live trainer: [`crate::run::lock::liveness`]. May block.
@@ -95,16 +96,16 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
     let (commands, commands_out) = std_mpsc::channel();
     let sender = {
         let (run, updates) = (attachment.run.clone(), updates_in.clone());
-        thread::Builder::new().name("commands".into()).spawn(move || send_commands(commands_out, &run, updates))?
+        thread::Builder::new().name("commands".into()).spawn(move || send_commands(commands_out, run, updates))?
     };
     let (wanted_probes, wanted_probes_out) = std_mpsc::channel();
     {
-        let (folder, updates) = (attachment.run.probes(), updates_in.clone());
-        thread::Builder::new().name("probes".into()).spawn(move || read_probes(wanted_probes_out, &folder, updates))?;
+        let (run, updates) = (attachment.run.clone(), updates_in.clone());
+        thread::Builder::new().name("probes".into()).spawn(move || read_probes(wanted_probes_out, run, updates))?;
     }
     {
         let (run, liveness) = (attachment.run.clone(), attachment.liveness);
-        thread::Builder::new().name("watch".into()).spawn(move || watch(&run, liveness, updates_in))?;
+        thread::Builder::new().name("watch".into()).spawn(move || watch(run, liveness, updates_in))?;
     }
 
     let (mut terminal, detected) = TerminalGuard::enter(attachment.images).context("cannot take the terminal")?;

@@ -1,6 +1,5 @@
 //! Whatever may block has a thread: talking to the trainer, reading probes, following the log.
 
-use std::path::Path;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use super::inspector::{Loaded, ProbeKey};
 use crate::ordinary_file;
 use crate::run::dir::RunDir;
 use crate::run::event::Command;
+use crate::run::held_dir::HeldRunDir;
 use crate::run::lock::Liveness;
 use crate::run::log::{FollowError, Follower};
 use crate::run::probe::Probe;
@@ -23,7 +23,7 @@ const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
 const FOLLOW_BYTES: usize = 256 * 1024;
 
 /// The thread that talks to the trainer, one command after the other.
-pub fn send_commands(commands: std_mpsc::Receiver<Command>, run: &RunDir, updates: mpsc::Sender<Update>) {
+pub fn send_commands(commands: std_mpsc::Receiver<Command>, mut run: HeldRunDir, updates: mpsc::Sender<Update>) {
     while let Ok(command) = commands.recv() {
         let mut command = command;
         let mut waiting: Vec<Command> = commands.try_iter().collect();
@@ -34,11 +34,7 @@ pub fn send_commands(commands: std_mpsc::Receiver<Command>, run: &RunDir, update
             let superseded = matches!(command, Command::SetLearningRate { .. })
                 && matches!(next, Some(Command::SetLearningRate { .. }));
             if !superseded {
-                let answer = match send(run, command) {
-                    Ok(Reply::Done { message }) => Ok(message),
-                    Ok(Reply::Error { message }) => Err(message),
-                    Err(error) => Err(error.to_string()),
-                };
+                let answer = run.follow().map_err(|gone| gone.to_string()).and_then(|_| answer(&run, command));
                 // Fails when the dashboard was left meanwhile: the commands that it gave are sent all the same.
                 let _ = updates.blocking_send(Update::Answered { command, answer });
             }
@@ -50,11 +46,22 @@ pub fn send_commands(commands: std_mpsc::Receiver<Command>, run: &RunDir, update
     }
 }
 
+/// What the trainer did, or why not.
+fn answer(run: &RunDir, command: Command) -> Result<String, String> {
+    match send(run, command) {
+        Ok(Reply::Done { message }) => Ok(message),
+        Ok(Reply::Error { message }) => Err(message),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// The thread that reads probes; of several requests that wait, only the last.
-pub fn read_probes(wanted: std_mpsc::Receiver<ProbeKey>, folder: &Path, updates: mpsc::Sender<Update>) {
+pub fn read_probes(wanted: std_mpsc::Receiver<ProbeKey>, mut run: HeldRunDir, updates: mpsc::Sender<Update>) {
     while let Ok(first) = wanted.recv() {
         let key = wanted.try_iter().last().unwrap_or(first);
-        let path = folder.join(&key.file);
+        // One that is gone has no probes, which is told.
+        let _ = run.follow();
+        let path = run.probes().join(&key.file);
         let probe = ordinary_file::read(&path)
             .map_err(|error| error.to_string())
             .and_then(|bytes| Probe::from_bytes(&bytes).map_err(|error| error.to_string()))
@@ -66,30 +73,47 @@ pub fn read_probes(wanted: std_mpsc::Receiver<ProbeKey>, folder: &Path, updates:
     }
 }
 
-/// The thread that follows the log and checks whether the trainer lives.
-pub fn watch(run: &RunDir, liveness: fn(&RunDir) -> Liveness, updates: mpsc::Sender<Update>) {
+/// The thread that follows the log, and checks where the run is and whether its trainer lives.
+pub fn watch(mut run: HeldRunDir, liveness: fn(&RunDir) -> Liveness, updates: mpsc::Sender<Update>) {
     let mut follower = Follower::new(run.events());
     let mut liveness_due = Instant::now();
     let mut readable = true;
     loop {
         // Before the log is read to its end: a trainer that is dead now has written all that it ever will.
-        let seen = (Instant::now() >= liveness_due).then(|| liveness(run));
+        let mut seen = Vec::new();
+        if Instant::now() >= liveness_due {
+            match run.follow() {
+                Ok(false) => {}
+                Ok(true) => {
+                    follower.moved_to(run.events());
+                    seen.push(Update::Moved { name: run.name() });
+                }
+                Err(gone) => seen.push(Update::Fault(gone.to_string())),
+            }
+            seen.push(Update::Liveness(liveness(&run)));
+        }
         while readable {
             let update = match follower.read(FOLLOW_BYTES) {
                 Ok(records) if records.is_empty() => break,
                 Ok(records) => Update::Records(records),
+                Err(error @ FollowError::Replaced { .. }) => {
+                    follower = Follower::new(run.events());
+                    Update::LogReplaced(error.to_string())
+                }
                 Err(error) => {
                     readable = matches!(error, FollowError::Malformed { .. });
-                    Update::LogFault(error.to_string())
+                    Update::Fault(error.to_string())
                 }
             };
             if updates.blocking_send(update).is_err() {
                 return;
             }
         }
-        if let Some(liveness) = seen {
+        if !seen.is_empty() {
             liveness_due = Instant::now() + LIVENESS_INTERVAL;
-            if updates.blocking_send(Update::Liveness(liveness)).is_err() {
+        }
+        for update in seen {
+            if updates.blocking_send(update).is_err() {
                 return;
             }
         }

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use taper::run::control_file::TrainerAddress;
 use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{Event, Record};
-use taper::run::log::Follower;
+use taper::run::log::{FollowError, Follower};
 
 use crate::mount::Mount;
 
@@ -409,11 +409,13 @@ pub fn records(run: &RunDir) -> Vec<Record> {
     let mut log = Follower::new(run.events());
     let mut all = Vec::new();
     loop {
-        let records = log.read(1 << 20).unwrap();
-        if records.is_empty() {
-            return all;
+        match log.read(1 << 20) {
+            Ok(records) if records.is_empty() => return all,
+            Ok(records) => all.extend(records),
+            // While it was read.
+            Err(FollowError::Replaced { .. }) => (log, all) = (Follower::new(run.events()), Vec::new()),
+            Err(error) => panic!("{error}"),
         }
-        all.extend(records);
     }
 }
 

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use taper::run::control_file::TrainerAddress;
 use taper::run::dir::RunDir;
 use taper::run::event::{Command, Event};
+use taper::run::held_dir::HeldRunDir;
 use taper::run::lock::RunLock;
 use taper::run::socket::{MAX_CONNECTIONS, MAX_LINE_BYTES, Reply, Request, SendError, bind, send, serve};
 
@@ -37,7 +38,7 @@ impl Served {
         let dir = tempfile::tempdir().unwrap();
         let run = RunDir::at(dir.path());
         let lock = RunLock::acquire(&run).unwrap();
-        let listener = bind(&run).unwrap();
+        let listener = bind(HeldRunDir::hold(&run).unwrap()).unwrap();
         let (requests, received) = mpsc::channel::<Request>();
         thread::spawn(move || received.into_iter().for_each(trainer));
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -275,12 +276,12 @@ fn the_socket_of_a_killed_trainer_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let run = RunDir::at(dir.path());
     let _lock = RunLock::acquire(&run).unwrap();
-    let killed = bind(&run).unwrap();
+    let killed = bind(HeldRunDir::hold(&run).unwrap()).unwrap();
     let socket = TrainerAddress::read(&run).unwrap().socket;
     // Killed: its listener never runs its destructor.
     std::mem::forget(killed);
     assert!(socket.exists());
-    let again = bind(&run).unwrap();
+    let again = bind(HeldRunDir::hold(&run).unwrap()).unwrap();
     assert_eq!(TrainerAddress::read(&run).unwrap().socket, socket);
     drop(again);
 }

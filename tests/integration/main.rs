@@ -23,6 +23,7 @@ mod long_logs;
 mod malformed_files;
 mod module_order;
 mod mount;
+mod moved_runs;
 mod old_runs;
 mod pytorch;
 mod read_only;

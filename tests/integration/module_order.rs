@@ -6,9 +6,10 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "random",
     "ordinary_file",
+    "held_folder",
     "format",
     "simd",
     "checksum",

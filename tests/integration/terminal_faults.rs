@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use portable_pty::CommandBuilder;
 use rustix::process::{Signal, kill_process};
 use taper::run::dir::RunDir;
+use taper::run::held_dir::HeldRunDir;
 use taper::run::lock::{Liveness, liveness};
 use taper::terminal_image::Images;
 use taper::tui::{self, Attachment};
@@ -42,7 +43,9 @@ fn panicking_dashboard() {
         0 => Liveness::Live,
         _ => panic!("a fault that was put in"),
     };
-    let error = tui::run(Attachment { run: RunDir::at("far"), images: Images::Blocks, liveness }).expect_err("a panic");
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = HeldRunDir::hold(&RunDir::at(folder.path())).expect("held");
+    let error = tui::run(Attachment { run, images: Images::Blocks, liveness }).expect_err("a panic");
     assert!(error.to_string().contains("panicked"), "{error:#}");
 }
 

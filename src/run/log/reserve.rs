@@ -68,7 +68,9 @@ impl Reserve {
 
     /// Gives back the unused blocks.
     pub fn release(&mut self, file: &File, len: u64) {
-        if self.room != Room::Unknown {
+        // Another program may have written behind the end.
+        let is_own = file.metadata().is_ok_and(|metadata| metadata.len() == len);
+        if self.room != Room::Unknown && is_own {
             // Frees the blocks behind the end, though the length stays. Where that fails they still belong to the log, and
             // the next trainer uses them.
             let _ = file.set_len(len);

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::super::control_file::TrainerAddress;
 use super::super::dir::RunDir;
 use super::super::event::Command;
+use super::super::held_dir::HeldRunDir;
 use super::folder::socket_paths;
 use super::protocol::{MAX_LINE_BYTES, Reply, parse};
 
@@ -49,12 +50,13 @@ pub struct Request {
 pub struct ControlListener {
     listener: StdUnixListener,
     socket: PathBuf,
-    dir: RunDir,
+    dir: HeldRunDir,
 }
 
 impl Drop for ControlListener {
     fn drop(&mut self) {
         // What cannot be removed does no harm: clients find nobody there.
+        let _ = self.dir.follow();
         let _ = std::fs::remove_file(self.dir.control());
         let _ = std::fs::remove_file(&self.socket);
         let folder = self.socket.parent().filter(|folder| folder.starts_with(self.dir.path()));
@@ -65,6 +67,7 @@ impl Drop for ControlListener {
 impl ControlListener {
     /// Listens anew where the socket is gone, as where somebody tidied `/tmp`; whether it was.
     fn restore(&mut self) -> Result<bool> {
+        self.dir.follow()?;
         if self.socket.symlink_metadata().is_ok() {
             return Ok(false);
         }
@@ -83,15 +86,15 @@ impl ControlListener {
 ///
 /// # Errors
 /// There is no place for a socket: each is told. The `control` file then names this process without one.
-pub fn bind(dir: &RunDir) -> Result<ControlListener> {
-    match listen(dir) {
+pub fn bind(dir: HeldRunDir) -> Result<ControlListener> {
+    match listen(&dir) {
         Ok((listener, socket)) => {
-            let bound = ControlListener { listener, socket, dir: dir.clone() };
+            let bound = ControlListener { listener, socket, dir };
             bound.tell()?;
             Ok(bound)
         }
         Err(error) => {
-            TrainerAddress::own(PathBuf::new()).write(dir).with_context(|| dir.control().display().to_string())?;
+            TrainerAddress::own(PathBuf::new()).write(&dir).with_context(|| dir.control().display().to_string())?;
             Err(error)
         }
     }

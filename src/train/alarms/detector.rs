@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use super::super::recorder::StepResult;
 use crate::config::Config;
-use crate::run::dir::RunDir;
 use crate::run::event::EpochDone;
+use crate::run::held_dir::HeldRunDir;
 use crate::run::log::Room;
 
 /// What detectors are made for.
 pub struct Settings<'a> {
     pub config: &'a Config,
-    pub dir: &'a RunDir,
+    pub dir: &'a HeldRunDir,
     pub checkpoint_bytes: u64,
 }
 

@@ -4,7 +4,7 @@ use super::super::recorder::StepResult;
 use super::detector::{Detector, EpochResult, Settings};
 use super::hysteresis::{Hysteresis, Level};
 use crate::format;
-use crate::run::dir::RunDir;
+use crate::run::held_dir::HeldRunDir;
 use crate::run::log::Room;
 
 /// Training time between two looks at the disk within an epoch.
@@ -24,7 +24,7 @@ pub fn detector(settings: &Settings) -> Option<Box<dyn Detector>> {
 }
 
 struct DiskNearlyFull {
-    dir: RunDir,
+    dir: HeldRunDir,
     secs_since_look: f64,
     free_bytes: FreeBytes,
 }
@@ -84,6 +84,7 @@ impl FreeBytes {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::run::dir::RunDir;
     use crate::run::step_time::StepTime;
 
     #[test]
@@ -97,7 +98,7 @@ mod tests {
     #[test]
     fn it_looks_before_the_first_step_and_at_once_when_the_log_is_short_of_room() {
         let folder = tempfile::tempdir().expect("a folder");
-        let dir = RunDir::at(folder.path());
+        let dir = HeldRunDir::hold(&RunDir::at(folder.path())).expect("held");
         let mut config = Config::default();
         config.alarms.disk_free_bytes = Some(1 << 60);
         let step = StepResult {

@@ -22,8 +22,8 @@ use self::detector::{Detector, Settings};
 use self::hysteresis::{Hysteresis, Level};
 use super::recorder::StepResult;
 use crate::config::Config;
-use crate::run::dir::RunDir;
 use crate::run::event::{AlarmKind, EpochDone};
+use crate::run::held_dir::HeldRunDir;
 use crate::run::log::Room;
 
 /// Makes a detector, unless the configuration switches it off.
@@ -53,7 +53,7 @@ pub struct Alarms {
 }
 
 impl Alarms {
-    pub fn new(config: &Config, dir: &RunDir, checkpoint_bytes: u64) -> Self {
+    pub fn new(config: &Config, dir: &HeldRunDir, checkpoint_bytes: u64) -> Self {
         let settings = Settings { config, dir, checkpoint_bytes };
         let detectors = DETECTORS.iter().filter_map(|(kind, new)| Some((*kind, new(&settings)?))).collect();
         Self { detectors, unsaved: BTreeMap::new() }
@@ -122,10 +122,15 @@ mod tests {
     use anyhow::anyhow;
 
     use super::*;
+    use crate::run::dir::RunDir;
+
+    fn held() -> HeldRunDir {
+        HeldRunDir::hold(&RunDir::at(std::env::temp_dir())).expect("held")
+    }
 
     #[test]
     fn a_failure_to_save_is_told_once_until_one_succeeds() {
-        let mut alarms = Alarms::new(&Config::default(), &RunDir::at("/nowhere"), 1);
+        let mut alarms = Alarms::new(&Config::default(), &held(), 1);
         let failed = || Err::<(), _>(anyhow!("no space").context("checkpoint"));
         let mut save = |kind, saved| alarms.after_saving(kind, saved);
         assert_eq!(save(AlarmKind::Checkpoint, failed()), [(AlarmKind::Checkpoint, "checkpoint: no space".to_owned())]);
@@ -164,7 +169,7 @@ mod tests {
         config.alarms.disk_free_bytes = Some(0);
         let epochs: Vec<EpochDone> =
             (0..9).map(|number| epoch(1 + number, 2.0 - 0.1 * number as f64, 1.0 + 0.1 * number as f64)).collect();
-        let new = || Alarms::new(&config, &RunDir::at("/nowhere"), 1);
+        let new = || Alarms::new(&config, &held(), 1);
         let mut whole = new();
         let of_epoch: Vec<Raised> = epochs.iter().map(|epoch| whole.after_epoch(&result(epoch, 1e-3))).collect();
         let kinds: Vec<Vec<AlarmKind>> =
@@ -191,7 +196,7 @@ mod tests {
         config.schedule.min_learning_rate = 1e-4;
         config.alarms.disk_free_bytes = Some(0);
         let epochs = [epoch(1, 2.0, 1.0), EpochDone { learning_rate: 1e-4, ..epoch(2, 1.9, 0.9) }];
-        let mut alarms = Alarms::new(&config, &RunDir::at("/nowhere"), 1);
+        let mut alarms = Alarms::new(&config, &held(), 1);
         alarms.replay(&epochs, 1e-4);
         assert_eq!(alarms.after_epoch(&result(&epoch(3, 1.8, 0.8), 1e-4)), []);
     }

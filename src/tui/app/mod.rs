@@ -29,8 +29,8 @@ pub struct App {
     pub run: RunState,
     /// `None` until the first check.
     pub liveness: Option<Liveness>,
-    /// What is wrong with the log, if anything is.
-    pub log_fault: Option<String>,
+    /// What is wrong with the run's directory or log, if anything is.
+    pub fault: Option<String>,
     /// The present, in milliseconds since the Unix epoch.
     pub now_ms: u64,
     pub ui: Ui,
@@ -78,7 +78,14 @@ pub enum Update {
     Records(Vec<Record>),
     /// The log has been read up to the moment of this check.
     Liveness(Liveness),
-    LogFault(String),
+    /// Something is wrong with the run's directory or log.
+    Fault(String),
+    /// What was read of the log holds no longer: it is read again from its beginning.
+    LogReplaced(String),
+    /// The run's directory was renamed.
+    Moved {
+        name: String,
+    },
     Answered {
         command: Command,
         /// What was done, or why not.
@@ -95,7 +102,7 @@ impl App {
             name: name.into(),
             run: RunState::default(),
             liveness: None,
-            log_fault: None,
+            fault: None,
             now_ms: 0,
             ui: Ui {
                 size,
@@ -175,7 +182,13 @@ impl App {
                 self.ui.caught_up = true;
                 self.liveness = Some(liveness);
             }
-            Update::LogFault(text) => self.log_fault = Some(text),
+            Update::Fault(text) => self.fault = Some(text),
+            Update::LogReplaced(text) => {
+                self.fault = Some(text);
+                self.run = RunState::default();
+                self.ui.caught_up = false;
+            }
+            Update::Moved { name } => self.name = name,
             Update::Answered { command, answer } => self.take_answer(command, answer),
             Update::Resized(size) => self.ui.size = size,
             Update::Probe(loaded) => self.ui.inspector.load(loaded),

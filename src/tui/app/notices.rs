@@ -23,7 +23,7 @@ impl App {
     /// Lines under the header of a screen that is `width` wide.
     pub fn notices(&self, width: u16) -> Vec<Message> {
         let mut notices = Vec::new();
-        notices.extend(self.log_fault.clone().map(Message::alarm));
+        notices.extend(self.fault.clone().map(Message::alarm));
         if let Some(divergence) = self.run.divergence.as_ref().filter(|_| self.awaits_recovery()) {
             let recoveries = keys::bindings(Screen::Diverged)
                 .chain(keys::bindings(Screen::Dashboard).filter(|key| key.action == Action::Open(Screen::ConfirmStop)))
