@@ -105,7 +105,14 @@ impl RunDir {
     pub fn discard_untrained(&self) -> io::Result<()> {
         let saved = std::fs::read_dir(self.checkpoints()).is_ok_and(|mut entries| entries.next().is_some());
         let logged = std::fs::metadata(self.events()).is_ok_and(|events| events.len() > 0);
-        if saved || logged { Ok(()) } else { std::fs::remove_dir_all(&self.path) }
+        if saved || logged {
+            return Ok(());
+        }
+        match std::fs::remove_dir_all(&self.path) {
+            // Somebody else did.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 }
 

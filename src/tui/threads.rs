@@ -73,6 +73,18 @@ pub fn read_probes(wanted: std_mpsc::Receiver<ProbeKey>, mut run: HeldRunDir, up
     }
 }
 
+/// Looks for the run's directory, and takes the follower of its log there.
+fn follow(run: &mut HeldRunDir, log: &mut Follower) -> Option<Update> {
+    match run.follow() {
+        Ok(false) => None,
+        Ok(true) => {
+            log.moved_to(run.events());
+            Some(Update::Moved { name: run.name() })
+        }
+        Err(gone) => Some(Update::Fault(gone.to_string())),
+    }
+}
+
 /// The thread that follows the log, and checks where the run is and whether its trainer lives.
 pub fn watch(mut run: HeldRunDir, liveness: fn(&RunDir) -> Liveness, updates: mpsc::Sender<Update>) {
     let mut follower = Follower::new(run.events());
@@ -82,24 +94,24 @@ pub fn watch(mut run: HeldRunDir, liveness: fn(&RunDir) -> Liveness, updates: mp
         // Before the log is read to its end: a trainer that is dead now has written all that it ever will.
         let mut seen = Vec::new();
         if Instant::now() >= liveness_due {
-            match run.follow() {
-                Ok(false) => {}
-                Ok(true) => {
-                    follower.moved_to(run.events());
-                    seen.push(Update::Moved { name: run.name() });
-                }
-                Err(gone) => seen.push(Update::Fault(gone.to_string())),
-            }
+            seen.extend(follow(&mut run, &mut follower));
             seen.push(Update::Liveness(liveness(&run)));
         }
         while readable {
             let update = match follower.read(FOLLOW_BYTES) {
                 Ok(records) if records.is_empty() => break,
                 Ok(records) => Update::Records(records),
-                Err(error @ FollowError::Replaced { .. }) => {
-                    follower = Follower::new(run.events());
-                    Update::LogReplaced(error.to_string())
-                }
+                // With the directory in which it is, or by itself.
+                Err(error @ FollowError::Replaced { .. }) => match follow(&mut run, &mut follower) {
+                    Some(update) => {
+                        readable = matches!(update, Update::Moved { .. });
+                        update
+                    }
+                    None => {
+                        follower = Follower::new(run.events());
+                        Update::LogReplaced(error.to_string())
+                    }
+                },
                 Err(error) => {
                     readable = matches!(error, FollowError::Malformed { .. });
                     Update::Fault(error.to_string())

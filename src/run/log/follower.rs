@@ -106,7 +106,7 @@ impl Follower {
             let filled = self.fill(window)?;
             let Some(last_newline) = memchr::memrchr(b'\n', &self.buffer) else {
                 if filled < window {
-                    return Ok(Vec::new());
+                    return self.check_identity().map(|()| Vec::new());
                 }
                 window *= 2;
                 continue;
@@ -135,13 +135,16 @@ impl Follower {
             return Err(FollowError::Replaced { path: self.path.clone() });
         }
         file.seek(SeekFrom::Start(self.offset)).map_err(io_error)?;
-        let filled = file.take(window as u64).read_to_end(&mut self.buffer).map_err(io_error)?;
-        // A file that was put in its place grows, and this one does not. One that is not there may come back.
-        let own = file.metadata().map_err(io_error)?;
-        if filled == 0 && std::fs::metadata(&self.path).is_ok_and(|found| !is_same(&found, &own)) {
-            return Err(FollowError::Replaced { path: self.path.clone() });
+        file.take(window as u64).read_to_end(&mut self.buffer).map_err(io_error)
+    }
+
+    /// A file that was put in the place of this one may grow, and this one does not. One that is not there may come back.
+    fn check_identity(&self) -> Result<(), FollowError> {
+        let own = self.file.as_ref().and_then(|file| file.metadata().ok());
+        match (own, std::fs::metadata(&self.path)) {
+            (Some(own), Ok(found)) if !is_same(&found, &own) => Err(FollowError::Replaced { path: self.path.clone() }),
+            _ => Ok(()),
         }
-        Ok(filled)
     }
 
     /// Parses the complete lines in the first `len` bytes of the buffer, up to the first that is at fault.
