@@ -99,7 +99,18 @@ impl RunDir {
     pub fn discard_untrained(&self) -> io::Result<()> {
         let saved = std::fs::read_dir(self.checkpoints()).is_ok_and(|mut entries| entries.next().is_some());
         let logged = std::fs::metadata(self.events()).is_ok_and(|events| events.len() > 0);
-        if saved || logged { Ok(()) } else { std::fs::remove_dir_all(&self.path) }
+        if saved || logged {
+            return Ok(());
+        }
+        // The thread of a start that was called off may add a file meanwhile.
+        const TRIES: usize = 10;
+        for _ in 1..TRIES {
+            match std::fs::remove_dir_all(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                removed => return removed,
+            }
+        }
+        std::fs::remove_dir_all(&self.path)
     }
 }
 

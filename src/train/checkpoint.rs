@@ -87,7 +87,13 @@ impl Checkpoints {
     /// Also removes unfinished writes and removals of a killed trainer: call it as the holder of the run's lock.
     pub fn open(dir: &RunDir, keep_last: usize) -> Result<Self> {
         let folder = dir.checkpoints();
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        match fs::create_dir(&folder) {
+            // Not with the folders above it: a run that is gone is not made anew.
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("cannot create {}", folder.display()));
+            }
+            _ => {}
+        }
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             if is_leftover(&entry.file_name().to_string_lossy()) {
