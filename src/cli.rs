@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use crate::data::Split;
 use crate::data::fetch::FetchFrom;
-use crate::run::spawn::TRAINER_COMMAND;
+use crate::run::spawn::{FOREGROUND_COMMAND, TRAINER_COMMAND};
 use crate::terminal_image::Images;
 
 /// Trains CIFAR-10 classifiers under a live dashboard that you can leave and come back to.
@@ -107,9 +107,12 @@ pub enum Command {
         run: PathBuf,
         #[arg(long)]
         set: Vec<String>,
-        /// With plain progress on stdout
+    },
+    /// The trainer of a new run, with plain progress on stdout
+    #[command(name = FOREGROUND_COMMAND, hide = true)]
+    TrainHere {
         #[arg(long)]
-        foreground: bool,
+        name: Option<String>,
     },
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use crate::config::ConfigError;
 use crate::model::ShapeError;
 use crate::run::dir::CreateError;
+use crate::run::signals::CalledOff;
 use crate::run::spawn::SpawnError;
 use crate::simd::SimdPathError;
 use crate::train::origin::OriginError;
@@ -38,6 +39,8 @@ pub fn describe(error: &anyhow::Error) -> String {
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(SpawnError::Failed { exit_code, .. }) = error.downcast_ref() {
         *exit_code
+    } else if let Some(called_off) = error.downcast_ref::<CalledOff>() {
+        called_off.exit_code()
     } else if error.is::<ConfigError>()
         || error.is::<UsageError>()
         || error.is::<SimdPathError>()

@@ -36,8 +36,8 @@ pub fn run(cli: Cli) -> Result<u8> {
     let runs = RunsDir::at(cli.runs_dir);
     match cli.command.unwrap_or_else(|| Command::Train(Box::default())) {
         Command::Train(args) => train::train(&runs, &args),
-        Command::Trainer { run, foreground: true, .. } => train::new_in_foreground(&RunDir::at(run)),
-        Command::Trainer { run, set, foreground: false } => Ok(train::trainer_process(&RunDir::at(run), &set)),
+        Command::Trainer { run, set } => Ok(train::trainer_process(&RunDir::at(run), &set)),
+        Command::TrainHere { name } => train::restarted_in_foreground(&runs, name.as_deref()),
         Command::Attach(args) => attach::attach(&runs, &args),
         Command::Runs(args) => runs::list(&runs, &args),
         Command::Pause(args) => steer::command(&runs, args.run.as_deref(), Order::Pause),

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::select::named_or_live;
 use super::shell::Shell;
 use super::steer;
-use super::train::in_foreground;
+use super::train::{in_foreground, listen};
 use super::watch::{self, Watch};
 use crate::cli::ResumeArgs;
 use crate::commands::failure::UsageError;
@@ -42,10 +42,10 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
     check_writable(&run)?;
     // The trainer writes the configuration, once it has found that the run may go on with it.
     match watch {
-        Watch::Foreground => in_foreground(&run, config),
+        Watch::Foreground => in_foreground(&run, config, listen()?),
         how => {
             let sets: Vec<String> = changes.iter().map(Override::to_assignment).collect();
-            spawn::spawn(&run, config.run.threads, &sets)?;
+            spawn::spawn(&run, config.run.threads, &sets, listen()?)?;
             watch::watch(runs, &run, how, args.watching.drawing.images)
         }
     }

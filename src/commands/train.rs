@@ -13,6 +13,7 @@ use crate::config::{Config, Override};
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Outcome;
 use crate::run::held_dir::HeldRunDir;
+use crate::run::signals::{self, Listening};
 use crate::run::spawn::{self, Handshake, SpawnError};
 use crate::train::process::{self, ExitReason};
 
@@ -26,22 +27,35 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     ];
     let config = configuration(args.config.as_deref(), &args.set, &options)?;
     let watch = Watch::of(&args.watching);
-    let run = runs.create(args.name.as_deref(), &config)?;
-    let begun = match watch {
-        Watch::Foreground => spawn::restart_as_trainer(&run, config.run.threads)
-            .context("cannot restart with the threads of the run")
-            .and_then(|()| in_foreground(&run, config)),
-        watch => spawn::spawn(&run, config.run.threads, &[])
-            .map_err(anyhow::Error::from)
-            .and_then(|()| watch::watch(runs, &run, watch, args.watching.drawing.images)),
-    };
+    let name = args.name.as_deref();
+    if watch == Watch::Foreground {
+        spawn::restart_as_trainer(runs, name, &config).context("cannot restart with the threads of the run")?;
+        return new_in_foreground(runs, name, config);
+    }
+    let listening = listen()?;
+    let run = runs.create(name, &config)?;
+    let begun = spawn::spawn(&run, config.run.threads, &[], listening)
+        .map_err(anyhow::Error::from)
+        .and_then(|()| watch::watch(runs, &run, watch, args.watching.drawing.images));
     discard_if_untrained(&run, begun)
 }
 
-/// Trains a new run in this process.
-pub fn new_in_foreground(run: &RunDir) -> Result<u8> {
-    let config = Config::load(Some(&run.config()), &[])?;
-    discard_if_untrained(run, in_foreground(run, config))
+/// Trains a new run in this process, which was restarted for it.
+pub fn restarted_in_foreground(runs: &RunsDir, name: Option<&str>) -> Result<u8> {
+    let text = std::env::var(spawn::CONFIG_VARIABLE).context(spawn::CONFIG_VARIABLE)?;
+    let config = toml::from_str(&text).context(spawn::CONFIG_VARIABLE)?;
+    new_in_foreground(runs, name, config)
+}
+
+fn new_in_foreground(runs: &RunsDir, name: Option<&str>, config: Config) -> Result<u8> {
+    let listening = listen()?;
+    let run = runs.create(name, &config)?;
+    discard_if_untrained(&run, in_foreground(&run, config, listening))
+}
+
+/// Before anything is made that a signal would leave behind.
+pub fn listen() -> Result<Listening> {
+    Listening::begin().context("cannot listen for signals")
 }
 
 /// A run that failed before it was trained must not block the next try, except where the log of a trainer that exited
@@ -56,11 +70,11 @@ fn discard_if_untrained(run: &RunDir, begun: Result<u8>) -> Result<u8> {
 }
 
 /// Trains in this process, with plain progress on stdout.
-pub fn in_foreground(run: &RunDir, config: Config) -> Result<u8> {
+pub fn in_foreground(run: &RunDir, config: Config, listening: Listening) -> Result<u8> {
     spawn::trace_to_log(run).with_context(|| run.trainer_log().display().to_string())?;
     let mut printer = Printer::new();
     let mut dir = HeldRunDir::hold(run).with_context(|| run.path().display().to_string())?;
-    let exit_reason = process::run(run, config, move |record| printer.print(record), || {})?;
+    let exit_reason = process::run(run, config, listening, move |record| printer.print(record), || {})?;
     // A closed stdout does not fail the run.
     let _ = dir.follow().map(|_| watch::print_result(&dir));
     Ok(exit_code(exit_reason))
@@ -75,6 +89,7 @@ pub fn trainer_process(run: &RunDir, sets: &[String]) -> u8 {
             return failure::FAILURE;
         }
     };
+    let listening = listen();
     let take = |handshake: &Mutex<Option<Handshake>>| handshake.lock().ok().and_then(|mut guard| guard.take());
     let trained = spawn::trace_to_log(run).map_err(anyhow::Error::from).and_then(|()| {
         let sets = Override::parse_all(sets)?;
@@ -83,6 +98,7 @@ pub fn trainer_process(run: &RunDir, sets: &[String]) -> u8 {
         process::run(
             run,
             config,
+            listening?,
             |_| {},
             move || {
                 if let Some(handshake) = take(&handshake) {
@@ -108,6 +124,6 @@ fn exit_code(exit_reason: ExitReason) -> u8 {
     match exit_reason {
         ExitReason::Outcome(Outcome::Completed | Outcome::Stopped) => 0,
         ExitReason::Outcome(Outcome::Interrupted | Outcome::Failed | Outcome::Other) => failure::FAILURE,
-        ExitReason::Signal(signal) => 128 + signal as u8,
+        ExitReason::Signal(signal) => signals::exit_code(signal),
     }
 }

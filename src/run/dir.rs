@@ -108,11 +108,17 @@ impl RunDir {
         if saved || logged {
             return Ok(());
         }
-        match std::fs::remove_dir_all(&self.path) {
-            // Somebody else did.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
+        // The thread of a start that was called off may add a file meanwhile.
+        const TRIES: usize = 10;
+        for _ in 1..TRIES {
+            match std::fs::remove_dir_all(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                // Somebody else did.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                removed => return removed,
+            }
         }
+        std::fs::remove_dir_all(&self.path)
     }
 }
 

@@ -11,6 +11,7 @@ pub mod log;
 pub mod probe;
 pub mod process;
 pub mod replay;
+pub mod signals;
 pub mod socket;
 pub mod spawn;
 pub mod state;

@@ -87,6 +87,7 @@ impl Checkpoints {
     /// Also removes unfinished writes and removals of a killed trainer: call it as the holder of the run's lock.
     pub fn open(dir: &RunDir, keep_last: usize) -> Result<Self> {
         let folder = dir.checkpoints();
+        // Not with the folders above it: a run that is gone is not made anew.
         durable::create_folder(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;

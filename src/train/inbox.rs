@@ -1,28 +1,64 @@
 //! Requests to the trainer, as they come from the control socket.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use tokio::sync::oneshot;
 
 use crate::run::event::Command;
 use crate::run::socket::{Reply, Request};
 
-/// Set when the process is asked to end by a signal; a stop request follows, which wakes a trainer that waits.
-pub type Interrupted = Arc<AtomicBool>;
+/// Whether the process was asked to end by a signal, and before the training began or after. Of the trainer that begins and
+/// the signal that calls it off one comes first, and the other heeds it.
+#[derive(Clone, Default)]
+pub struct Interruption(Arc<AtomicU8>);
+
+const STARTING: u8 = 0;
+const TRAINING: u8 = 1;
+const CALLED_OFF: u8 = 2;
+const INTERRUPTED: u8 = 3;
+
+/// What a signal found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The training had not begun, and will not.
+    Starting,
+    /// It ends, when it hears of it: a stop request wakes a trainer that waits.
+    Training,
+}
+
+impl Interruption {
+    /// Tells of a signal.
+    pub fn interrupt(&self) -> Found {
+        let moved = |from, to| self.0.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if moved(STARTING, CALLED_OFF) {
+            return Found::Starting;
+        }
+        moved(TRAINING, INTERRUPTED);
+        Found::Training
+    }
+
+    fn begin(&self) -> Result<()> {
+        match self.0.compare_exchange(STARTING, TRAINING, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => Ok(()),
+            Err(_) => bail!("called off by a signal"),
+        }
+    }
+}
 
 pub struct Inbox {
     requests: Receiver<Request>,
-    interrupted: Interrupted,
+    interruption: Interruption,
     /// Those who asked for the end are answered when it has come.
     stopping: Vec<oneshot::Sender<Reply>>,
 }
 
 impl Inbox {
-    pub fn new(requests: Receiver<Request>, interrupted: Interrupted) -> Self {
-        Self { requests, interrupted, stopping: vec![] }
+    pub fn new(requests: Receiver<Request>, interruption: Interruption) -> Self {
+        Self { requests, interruption, stopping: vec![] }
     }
 
     /// The next request that has come, if one has.
@@ -32,12 +68,20 @@ impl Inbox {
 
     /// # Errors
     /// None has come by then, or nobody is left who could ask.
-    pub fn wait(&self, timeout: Duration) -> Result<Request, RecvTimeoutError> {
+    pub fn wait(&self, timeout: Duration) -> std::result::Result<Request, RecvTimeoutError> {
         self.requests.recv_timeout(timeout)
     }
 
     pub fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::SeqCst)
+        self.interruption.0.load(Ordering::SeqCst) == INTERRUPTED
+    }
+
+    /// The training begins: a signal now ends it with a checkpoint.
+    ///
+    /// # Errors
+    /// A signal came before, and whoever was told has given the run up: nothing more is to be written to it.
+    pub fn begin(&self) -> Result<()> {
+        self.interruption.begin()
     }
 
     pub fn answer_at_the_end(&mut self, asker: oneshot::Sender<Reply>) {
@@ -56,5 +100,24 @@ impl Inbox {
             };
             let _ = request.reply.send(reply);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_beginning_and_a_signal_the_first_counts() {
+        let called_off = Interruption::default();
+        assert_eq!(called_off.interrupt(), Found::Starting);
+        assert!(called_off.begin().is_err());
+        let (_requests, received) = std::sync::mpsc::channel();
+        let begun = Interruption::default();
+        let inbox = Inbox::new(received, begun.clone());
+        inbox.begin().unwrap();
+        assert!(!inbox.is_interrupted());
+        assert_eq!(begun.interrupt(), Found::Training);
+        assert!(inbox.is_interrupted());
     }
 }

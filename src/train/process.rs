@@ -1,18 +1,14 @@
 //! The trainer process: the loop on a thread of its own, and beside it a small tokio runtime for socket and signals.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
-use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::inbox::{Inbox, Interrupted};
+use super::inbox::{Found, Inbox, Interruption};
 use super::notify::Notifier;
 use super::trainer::Trainer;
 use crate::config::Config;
@@ -22,53 +18,51 @@ use crate::run::event::{CheckpointReason, Command, Event, Outcome, Record};
 use crate::run::held_dir::HeldRunDir;
 use crate::run::lock::RunLock;
 use crate::run::log::EventLog;
+use crate::run::signals::{self, Asked, CalledOff, Listening};
 use crate::run::socket::{self, Request};
-
-/// Signals within this time of the first one ask for the same thing.
-const SAME_REQUEST: Duration = Duration::from_secs(1);
 
 /// How a trainer process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitReason {
     Outcome(Outcome),
-    /// By this signal (SIGINT 2, SIGTERM 15), after a checkpoint.
-    Signal(i32),
+    /// By SIGINT or SIGTERM, after a checkpoint.
+    Signal(Signal),
 }
 
 /// Trains a run to its end in this process, from its latest checkpoint if it has one.
 ///
 /// `reporter` is shown every event; `ready` is called when the run has begun, that is when nothing that can be wrong
-/// with configuration, data or device is wrong. The first SIGINT or SIGTERM saves and ends; one that
-/// comes at least a second later ends at once.
+/// with configuration, data or device is wrong. The first SIGINT or SIGTERM saves and ends, or calls off a training that
+/// has not begun; one that comes at least a second later ends at once.
 ///
 /// # Errors
-/// What kept training from beginning, or what ended it.
+/// What kept training from beginning, or what ended it. After a [`CalledOff`] the process is to end: the thread that was
+/// to train may still be reading.
 pub fn run(
     dir: &RunDir,
     config: Config,
+    listening: Listening,
     reporter: impl FnMut(&Record) + Send + 'static,
     ready: impl FnOnce() + Send + 'static,
 ) -> Result<ExitReason> {
-    let _lock = RunLock::acquire(dir)?;
+    let lock = RunLock::acquire(dir)?;
     dir.remove_unfinished().with_context(|| dir.path().display().to_string())?;
     let dir = HeldRunDir::hold(dir).with_context(|| dir.path().display().to_string())?;
-    let runtime = Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
-    runtime.block_on(async {
+    let Listening { runtime, mut signals } = listening;
+    let ended: Result<ExitReason> = runtime.block_on(async {
         let listener = socket::bind(dir.clone());
         // Training goes on without being commanded.
         let notice = listener.as_ref().err().map(|error| {
             format!("{error:#}: no command reaches this run; to save and end it: kill -TERM {}", std::process::id())
         });
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
         // Handled, so that a hang-up does not end the process.
         let _hang_up = signal(SignalKind::hangup())?;
         // As well: beyond `ulimit -f` a write then fails, as on a full disk, instead of ending the process.
         let _file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
 
         let (requests, received) = mpsc::channel();
-        let interrupted: Interrupted = Arc::new(AtomicBool::new(false));
-        let inbox = Inbox::new(received, interrupted.clone());
+        let interruption = Interruption::default();
+        let inbox = Inbox::new(received, interruption.clone());
         let (ended, mut has_ended) = oneshot::channel();
         let (stop_serving, serving_stopped) = oneshot::channel::<()>();
         let trainer = {
@@ -89,20 +83,18 @@ pub fn run(
             };
             socket::serve(listener, serving_requests, stopped).await
         });
-        let mut first_signal = None;
         let result = loop {
-            let received = tokio::select! {
+            let asked = tokio::select! {
                 result = &mut has_ended => break result,
-                _ = interrupt.recv() => Signal::INT,
-                _ = terminate.recv() => Signal::TERM,
+                asked = signals.next() => asked,
             };
-            match first_signal {
-                Some((_, at)) if Instant::now() - at >= SAME_REQUEST => std::process::exit(128 + received.as_raw()),
-                // A supervisor that signals the process and its group.
-                Some(_) => continue,
-                None => first_signal = Some((received.as_raw(), Instant::now())),
+            match asked {
+                Asked::AtOnce(signal) => std::process::exit(signals::exit_code(signal).into()),
+                Asked::ToEnd(signal) if interruption.interrupt() == Found::Starting => {
+                    return Err(CalledOff::new(&dir, signal).into());
+                }
+                Asked::ToEnd(_) => {}
             }
-            interrupted.store(true, Ordering::SeqCst);
             // Wakes a paused loop; it sees the flag, and takes no further notice of the request.
             let (reply, _) = oneshot::channel();
             let _ = requests.send(Request { command: Command::Stop, reply });
@@ -115,11 +107,16 @@ pub fn run(
         }
         trainer.join().map_err(|_| anyhow!("the trainer thread panicked"))?;
         let outcome = result.context("the trainer thread exited unexpectedly")??;
-        Ok(match (outcome, first_signal) {
-            (Outcome::Interrupted, Some((signal, _))) => ExitReason::Signal(signal),
+        Ok(match (outcome, signals.first()) {
+            (Outcome::Interrupted, Some(signal)) => ExitReason::Signal(signal),
             (outcome, _) => ExitReason::Outcome(outcome),
         })
-    })
+    });
+    if ended.as_ref().is_err_and(|error| error.is::<CalledOff>()) {
+        // The run is ours as long as that thread is there.
+        std::mem::forget(lock);
+    }
+    ended
 }
 
 /// Everything that touches the device happens on this thread: CUDA streams are kept by thread.

@@ -106,12 +106,14 @@ impl Trainer {
             pid: std::process::id(),
             continued_from: (!is_new || state.step > 0).then_some(state.step),
         };
+        let alarms = alarms(&dir, &config, &state, &engine);
+        // All that takes long is done, and nothing of it changed the run.
+        inbox.begin()?;
         if Config::load(Some(&dir.config()), &[]).as_ref() != Ok(&config) {
             dir.write_config(&config).with_context(|| dir.config().display().to_string())?;
         }
         // The log and the folder of checkpoints may be new.
         dir.sync().with_context(|| dir.path().display().to_string())?;
-        let alarms = alarms(&dir, &config, &state, &engine);
         let recorder = Recorder::begin(log, reporter, Box::new(started))
             .with_context(|| format!("cannot write {}", dir.events().display()))?;
         let mut trainer = Self {

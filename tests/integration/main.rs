@@ -30,6 +30,7 @@ mod read_only;
 mod resume_changes;
 mod screen;
 mod soak;
+mod starts;
 mod terminal_faults;
 mod terminal_images;
 #[path = "../../src/testing.rs"]
