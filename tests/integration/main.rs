@@ -27,6 +27,7 @@ mod pytorch;
 mod read_only;
 mod resume_changes;
 mod screen;
+mod sequences;
 mod soak;
 mod terminal_faults;
 mod terminal_images;
