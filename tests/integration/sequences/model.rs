@@ -83,6 +83,10 @@ pub enum Operation {
         set: Option<Setting>,
         in_a_hurry: bool,
     },
+    /// Lets it train for so many steps.
+    Train {
+        steps: u64,
+    },
     Pause,
     Checkpoint,
     Probe,
@@ -201,8 +205,9 @@ impl Model {
             how: ["--no-tui", "--detach"].choose(random).expect("some"),
         };
         vec![
-            (if is_live { 2 } else { 8 }, Resume { set: None, in_a_hurry }),
-            (2, Resume { set: Some(setting), in_a_hurry }),
+            (if is_live { 2 } else { 12 }, Resume { set: None, in_a_hurry }),
+            (if is_live { 1 } else { 4 }, Resume { set: Some(setting), in_a_hurry }),
+            (when(self.phase == Phase::Running, 8), Train { steps: random.random_range(1..60) }),
             (3, Edit(other)),
             (1, Edit((LEARNING_RATE, learning_rate))),
             (
@@ -210,7 +215,7 @@ impl Model {
                 Edit((EPSILON, if self.is_poisoned() { SOUND_EPSILON } else { POISON })),
             ),
             (when(self.is_complete(), 4), Edit(Self::extension())),
-            (when(!is_live && !self.is_complete(), 4), kept),
+            (when(!is_live && !self.is_complete(), 3), kept),
             (when(!is_live, 1), ResumeToTooFewSteps),
             (when(can_go_on && !self.is_poisoned(), 3), Complete { further: random.random_range(1..40) }),
             (2, Pause),
