@@ -258,11 +258,11 @@ impl User {
             wait_for_death(&old);
         }
         fs::create_dir_all(self.dir.path(place.parent)).expect("a directory");
+        let (told, trained) = (moves_in_log(&old).len(), steps(&old));
         self.model.place = place;
-        let before = steps(&old);
         fs::rename(old.path(), self.run().path()).expect("moved");
         if is_live {
-            self.wait_until_followed(before);
+            self.wait_until_followed(told, trained);
         }
         let command = if is_live { "pause" } else { "resume" };
         let error = self.dir.command(["--runs-dir", old_place.parent, command, old_place.name]).fail(1);
@@ -275,15 +275,13 @@ impl User {
         }
     }
 
-    /// Waits until the live trainer obeys and saves where the run lies now.
-    fn wait_until_followed(&self, from: u64) {
-        eventually("a command in the new place", || {
-            let output = self.taper("pause", &[]).output();
-            output.status.success().then_some(())
-        });
+    /// Waits until the live trainer has told that it was moved, which it had `told` so many times, and saves there.
+    fn wait_until_followed(&self, told: usize, trained: u64) {
+        let run = self.run();
+        let path = eventually("the trainer follows", || moves_in_log(&run).into_iter().nth(told));
+        assert_eq!(path, run.path().to_string_lossy());
         if self.model.phase == Phase::Running {
-            self.taper("resume", &[]).succeed();
-            eventually("a checkpoint in the new place", || (self.latest().state.step > from).then_some(()));
+            eventually("a checkpoint in the new place", || (self.latest().state.step > trained).then_some(()));
         }
     }
 
@@ -311,4 +309,13 @@ impl User {
         };
         assert!(expected.iter().any(|expected| phase.starts_with(expected)), "not {expected:?}:\n{table}");
     }
+}
+
+/// Where the trainers of the run have followed it to.
+fn moves_in_log(run: &RunDir) -> Vec<String> {
+    let log = fs::read_to_string(run.events()).expect("a log");
+    // The last line may be half written.
+    let events = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let moves = events.filter(|event| event["event"] == "directory_moved");
+    moves.map(|event| event["path"].as_str().expect("a path").to_owned()).collect()
 }
