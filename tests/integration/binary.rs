@@ -240,18 +240,23 @@ impl Kind {
     }
 }
 
+/// Kills every trainer of these runs.
+pub fn end_trainers(runs: &RunsDir) {
+    for run in runs.list().unwrap_or_default() {
+        // The file is there as long as the trainer is.
+        if let Some(control) = TrainerAddress::read(&run)
+            && let Some(pid) = Pid::from_raw(control.process.pid as i32)
+            && control.process.is_alive()
+        {
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = std::fs::remove_file(&control.socket);
+        }
+    }
+}
+
 impl Drop for Dir {
     fn drop(&mut self) {
-        for run in self.runs().list().unwrap_or_default() {
-            // The file is there as long as the trainer is.
-            if let Some(control) = TrainerAddress::read(&run)
-                && let Some(pid) = Pid::from_raw(control.process.pid as i32)
-                && control.process.is_alive()
-            {
-                let _ = kill_process(pid, Signal::KILL);
-                let _ = std::fs::remove_file(&control.socket);
-            }
-        }
+        end_trainers(&self.runs());
     }
 }
 

@@ -29,6 +29,7 @@ mod pytorch;
 mod read_only;
 mod resume_changes;
 mod screen;
+mod sequences;
 mod soak;
 mod starts;
 mod terminal_faults;

@@ -22,7 +22,7 @@ fn trained(dir: &Dir, further: &[&str]) -> RunDir {
 }
 
 /// Configuration, log and checkpoints: what a refused command leaves as it was.
-fn contents(run: &RunDir) -> Vec<Vec<u8>> {
+pub fn contents(run: &RunDir) -> Vec<Vec<u8>> {
     let mut names: Vec<_> =
         fs::read_dir(run.checkpoints()).expect("checkpoints").map(|entry| entry.expect("one").path()).collect();
     names.sort_unstable();
