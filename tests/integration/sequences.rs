@@ -25,7 +25,7 @@ use crate::exactness::{assert_same_end, wait_for_death};
 use crate::follow::fold;
 
 /// Whether the trainer of a run that is moved follows it.
-const FOLLOWS_A_MOVE: bool = false;
+const FOLLOWS_A_MOVE: bool = true;
 
 const SEEDS: [u64; 4] = [1, 2, 3, 4];
 
