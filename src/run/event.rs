@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -24,6 +25,11 @@ pub struct Record {
     pub time_ms: u64,
     #[serde(flatten)]
     pub event: Event,
+}
+
+/// Milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// By hand, because serde's `flatten` reads every field twice and a long log is nearly all [`StepsDone`]: those are read

@@ -165,13 +165,20 @@ fn a_folder_that_takes_no_checkpoint_raises_an_alarm() {
     let run = start(&dir);
     wait_for_event(&run, "a checkpoint", |event| matches!(event, Event::CheckpointSaved(_)).then_some(()));
     let aside = dir.path("aside");
+    // A folder that is not there is made anew.
+    dir.command(["pause"]).succeed();
     std::fs::rename(run.checkpoints(), &aside).expect("moved");
+    std::fs::write(run.checkpoints(), "").expect("a file in its place");
+    dir.command(["resume", "far"]).succeed();
     let alarm = |event: &Event| match event {
         Event::AlarmRaised { message, step, .. } => message.contains("checkpoint: cannot write to").then_some(*step),
         _ => None,
     };
     let step = wait_for_event(&run, "an alarm", alarm);
+    dir.command(["pause"]).succeed();
+    std::fs::remove_file(run.checkpoints()).expect("removed");
     std::fs::rename(&aside, run.checkpoints()).expect("moved back");
+    dir.command(["resume", "far"]).succeed();
     wait_for_event(&run, "a later checkpoint", |event| match event {
         Event::CheckpointSaved(saved) => (saved.step > step).then_some(()),
         _ => None,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::super::event::{FORMAT_VERSION, Record};
-use super::complete_len;
+use super::end::complete_len;
 use super::line::{Entry, Fault, LineReader};
 use crate::held_folder::is_same;
 use crate::ordinary_file;

@@ -8,9 +8,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::super::event::{Event, Record};
-use super::reserve::Reserve;
-use super::{Room, complete_len, line, now_ms};
+use super::super::event::{Event, Record, now_ms};
+use super::end::complete_len;
+use super::line;
+use super::reserve::{Reserve, Room};
 use crate::durable;
 use crate::format;
 use crate::held_folder::{HeldFolder, is_same};
@@ -226,7 +227,7 @@ fn put_aside(path: &Path) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Follower;
+    use super::super::follower::Follower;
     use super::*;
 
     struct Log {
