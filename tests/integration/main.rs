@@ -23,6 +23,7 @@ mod malformed_files;
 mod module_order;
 mod mount;
 mod old_runs;
+mod permissions;
 mod pytorch;
 mod read_only;
 mod resume_changes;
