@@ -4,6 +4,7 @@ pub mod control_file;
 pub mod describe;
 pub mod dir;
 pub mod event;
+pub mod limits;
 pub mod lock;
 pub mod log;
 pub mod probe;

@@ -19,6 +19,7 @@ mod fuzz_corpus;
 mod golden;
 mod inspector;
 mod kills;
+mod limits;
 mod malformed_files;
 mod module_order;
 mod mount;
