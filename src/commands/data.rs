@@ -10,7 +10,7 @@ use crate::config::{DataConfig, DataSource};
 use crate::data::Dataset;
 use crate::data::fetch::{self, FetchFrom, Fetched};
 use crate::data::source;
-use crate::data::source::cifar::{self, BATCHES, Edition, Found};
+use crate::data::source::cifar::{self, BATCHES, Edition, Found, ReadError};
 
 /// Brings CIFAR-10 into the data folder `dir`, and prints where it lies.
 ///
@@ -64,7 +64,7 @@ fn inspect_to(out: &mut impl Write, config: &DataConfig, edition: &Edition) -> R
 
     let mut train = Dataset::new(cifar::info());
     let mut test = Dataset::new(cifar::info());
-    let mut faults = 0;
+    let (mut faults, mut denied) = (0, false);
     for ((name, batch), published) in BATCHES.into_iter().zip(in_use.read_batches(edition)).zip(&edition.batch_sha256) {
         match &batch {
             Ok(batch) if cifar::sha256(batch) == *published => {
@@ -73,6 +73,10 @@ fn inspect_to(out: &mut impl Write, config: &DataConfig, edition: &Edition) -> R
             Ok(batch) => {
                 faults += 1;
                 writeln!(out, "{name:<14} {} images, NOT the published ones: wrong checksum", batch.len())?;
+            }
+            Err(error @ ReadError::Denied { .. }) => {
+                denied = true;
+                writeln!(out, "{name:<14} DENIED: {error}; ask its owner for the right to read it")?;
             }
             Err(error) => {
                 faults += 1;
@@ -84,6 +88,12 @@ fn inspect_to(out: &mut impl Write, config: &DataConfig, edition: &Edition) -> R
         }
     }
     write_statistics(out, &train, &test)?;
+    if denied {
+        bail!(
+            "whether the data in {} is as published cannot be told: part of it may not be read",
+            in_use.path.display()
+        )
+    }
     if faults > 0 {
         bail!(
             "{faults} of {} batches in {} are not as published: put good copies there, or move it away and run \

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use crate::config::ConfigError;
 use crate::model::ShapeError;
 use crate::run::dir::CreateError;
@@ -33,7 +35,20 @@ pub fn describe(error: &anyhow::Error) -> String {
             told.push(text);
         }
     }
-    told.join(": ")
+    let advice = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(advice);
+    told.join(": ") + advice.unwrap_or_default()
+}
+
+/// What to do where the system has no more of something.
+fn advice(error: &io::Error) -> Option<&'static str> {
+    const SHORT: [(Errno, &str); 4] = [
+        (Errno::MFILE, "; raise the limit on open files (ulimit -n)"),
+        (Errno::NFILE, "; the whole system has too many files open"),
+        (Errno::AGAIN, "; raise the limit on processes and threads (ulimit -u)"),
+        (Errno::NOMEM, "; free memory, or raise its limit (ulimit -v)"),
+    ];
+    let code = error.raw_os_error()?;
+    SHORT.into_iter().find_map(|(errno, advice)| (errno.raw_os_error() == code).then_some(advice))
 }
 
 pub fn exit_code(error: &anyhow::Error) -> u8 {
@@ -75,6 +90,12 @@ mod tests {
         assert_eq!(describe(&error.context("the model").unwrap_err()), "the model: bad shape");
         let told = CreateError::Io { path: "x".into(), source: io::Error::other("no room") };
         assert_eq!(describe(&told.into()), "runs directory x: no room; choose another with --runs-dir");
+    }
+
+    #[test]
+    fn what_the_system_has_no_more_of_is_told_with_advice() {
+        let error = anyhow::Error::from(io::Error::from_raw_os_error(24)).context("x");
+        assert_eq!(describe(&error), "x: Too many open files (os error 24); raise the limit on open files (ulimit -n)");
     }
 
     #[test]

@@ -56,13 +56,14 @@ pub fn list(runs: &RunsDir, args: &RunsArgs) -> Result<u8> {
 }
 
 fn row(run: &RunDir) -> Row {
-    let (live, host) = match liveness(run) {
-        Liveness::Live => (true, None),
-        Liveness::Dead => (false, None),
-        Liveness::Elsewhere { host } => (true, Some(host)),
+    let (live, host, unknown) = match liveness(run) {
+        Liveness::Live => (true, None, None),
+        Liveness::Dead => (false, None, None),
+        Liveness::Elsewhere { host } => (true, Some(host), None),
+        Liveness::Unknown { why } => (true, None, Some(why)),
     };
     let (state, error) = match outline(run) {
-        Ok(state) => (state, None),
+        Ok(state) => (state, unknown),
         Err(error) => (RunState::default(), Some(error.to_string())),
     };
     Row { name: run.name(), path: run.path().display().to_string(), live, host, summary: state.summary(), error }

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::failure::UsageError;
 use super::shell::Shell;
 use crate::data::{Dataset, Source, Split};
+use crate::ordinary_file;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::lock::{Liveness, liveness};
 use crate::train::checkpoint::{self, Checkpoint};
@@ -22,7 +23,8 @@ pub(super) fn named_or_live(runs: &RunsDir, name: Option<&str>) -> Result<RunDir
 
 fn only_live(runs: &RunsDir) -> Result<RunDir> {
     let all = runs.list()?;
-    let mut live: Vec<&RunDir> = all.iter().filter(|run| liveness(run) != Liveness::Dead).collect();
+    let is_live = |run: &&RunDir| !matches!(liveness(run), Liveness::Dead | Liveness::Unknown { .. });
+    let mut live: Vec<&RunDir> = all.iter().filter(is_live).collect();
     let shell = Shell::new(runs);
     match (live.pop(), live.as_slice()) {
         (Some(only), []) => Ok(only.clone()),
@@ -50,7 +52,8 @@ fn only_live(runs: &RunsDir) -> Result<RunDir> {
 /// The checkpoint at that path, or the best one of that run, or its latest where none was judged yet.
 pub(super) fn run_and_checkpoint(runs: &RunsDir, target: &str) -> Result<(RunDir, Checkpoint)> {
     let path = Path::new(target);
-    if path.join("state.json").is_file() {
+    let state = path.join("state.json");
+    if ordinary_file::is_there(&state).with_context(|| state.display().to_string())? {
         let path = std::path::absolute(path)?;
         let run = path.parent().and_then(Path::parent).map(RunDir::at).filter(|run| run.config().is_file());
         let run = run.ok_or_else(|| UsageError(format!("{target} lies in no run: its config.toml is needed")))?;

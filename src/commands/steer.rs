@@ -57,6 +57,7 @@ pub fn is_live(run: &RunDir) -> Result<bool> {
         let is_ready = match liveness(run) {
             Liveness::Dead => return Ok(false),
             Liveness::Elsewhere { .. } => true,
+            Liveness::Unknown { why } => return Err(SendError::Denied { run: run.name(), reason: why }.into()),
             Liveness::Live => TrainerAddress::read(run).is_some() && !has_ended(run)?,
         };
         if is_ready || Instant::now() >= deadline {

@@ -13,6 +13,7 @@ use crate::config::{Config, Override};
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Outcome;
 use crate::run::held_dir::HeldRunDir;
+use crate::run::limits;
 use crate::run::signals::{self, Listening};
 use crate::run::spawn::{self, Handshake, SpawnError};
 use crate::train::process::{self, ExitReason};
@@ -55,6 +56,7 @@ fn new_in_foreground(runs: &RunsDir, name: Option<&str>, config: Config) -> Resu
 
 /// Before anything is made that a signal would leave behind.
 pub fn listen() -> Result<Listening> {
+    limits::check_memory().context("cannot train")?;
     Listening::begin().context("cannot listen for signals")
 }
 

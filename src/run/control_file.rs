@@ -25,9 +25,21 @@ impl TrainerAddress {
         Self { socket, process: Process::own() }
     }
 
-    /// `None` where the run has no such file, or a damaged one: then no trainer can be reached.
+    /// `None` where the run has no such file, or one that cannot be read: then no trainer can be reached.
     pub fn read(dir: &RunDir) -> Option<Self> {
-        serde_json::from_slice(&ordinary_file::read(&dir.control()).ok()?).ok()
+        Self::look(dir).ok().flatten()
+    }
+
+    /// As [`TrainerAddress::read`], `None` only where the run has no such file.
+    ///
+    /// # Errors
+    /// It may not be read, or is damaged.
+    pub fn look(dir: &RunDir) -> io::Result<Option<Self>> {
+        match ordinary_file::read(&dir.control()) {
+            Ok(json) => Ok(serde_json::from_slice(&json)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub fn write(&self, dir: &RunDir) -> io::Result<()> {

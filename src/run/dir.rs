@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::config::Config;
 use crate::durable;
+use crate::ordinary_file;
 use crate::suggest::nearest;
 
 /// A run's directory, `runs/NAME`.
@@ -103,8 +104,16 @@ impl RunDir {
 
     /// Removes the directory of a run that never trained; a run with checkpoints or events is left alone.
     pub fn discard_untrained(&self) -> io::Result<()> {
-        let saved = std::fs::read_dir(self.checkpoints()).is_ok_and(|mut entries| entries.next().is_some());
-        let logged = std::fs::metadata(self.events()).is_ok_and(|events| events.len() > 0);
+        let is_absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        // What cannot be looked at may be there.
+        let saved = match std::fs::read_dir(self.checkpoints()) {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(error) => !is_absent(&error),
+        };
+        let logged = match std::fs::metadata(self.events()) {
+            Ok(events) => events.len() > 0,
+            Err(error) => !is_absent(&error),
+        };
         if saved || logged {
             return Ok(());
         }
@@ -149,6 +158,8 @@ pub enum OpenError {
     Unknown { name: String, runs: String, hint: String },
     #[error("{0} is not a run: it has no config.toml")]
     NotARun(String),
+    #[error("run {run}: {path}: {source}; ask its owner for the right to read it")]
+    Denied { run: String, path: String, source: io::Error },
     #[error("runs directory {path}: {source}")]
     Io { path: String, source: io::Error },
 }
@@ -194,8 +205,15 @@ impl RunsDir {
         let by_path = name.contains('/');
         let path = if by_path { PathBuf::from(name) } else { self.path.join(name) };
         let run = RunDir::at(std::path::absolute(&path).unwrap_or(path));
-        if check_name(&run.name()).is_ok() && run.config().is_file() {
-            return Ok(run);
+        if check_name(&run.name()).is_ok() {
+            match ordinary_file::is_there(&run.config()) {
+                Ok(true) => return Ok(run),
+                Ok(false) => {}
+                Err(source) => {
+                    let path = run.config().display().to_string();
+                    return Err(OpenError::Denied { run: name.to_owned(), path, source });
+                }
+            }
         }
         if by_path && run.path().is_dir() {
             return Err(OpenError::NotARun(name.to_owned()));
@@ -210,7 +228,7 @@ impl RunsDir {
         Err(OpenError::Unknown { name: name.to_owned(), runs: self.path.display().to_string(), hint })
     }
 
-    /// Every run, by name.
+    /// Every run, by name; what nobody may look into counts as one.
     pub fn list(&self) -> Result<Vec<RunDir>, OpenError> {
         let io = |source| OpenError::Io { path: self.path.display().to_string(), source };
         let entries = match std::fs::read_dir(&self.path) {
@@ -222,7 +240,7 @@ impl RunsDir {
         for entry in entries {
             let path = entry.map_err(io)?.path();
             let run = RunDir::at(std::path::absolute(&path).unwrap_or(path));
-            if check_name(&run.name()).is_ok() && run.config().is_file() {
+            if check_name(&run.name()).is_ok() && ordinary_file::is_there(&run.config()).unwrap_or(true) {
                 runs.push(run);
             }
         }

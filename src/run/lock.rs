@@ -22,6 +22,10 @@ pub enum Liveness {
     Elsewhere {
         host: String,
     },
+    /// Neither the lock nor the address may be read.
+    Unknown {
+        why: String,
+    },
 }
 
 /// The process that holds the run's lock, by the lock file. `None` until it has written its name there: what is found may be
@@ -94,6 +98,7 @@ impl RunLock {
         match refusal {
             Liveness::Dead => Ok(Self::named(file)),
             Liveness::Live => Err(LockError::Live { run: dir.name(), holder: holder_of_held(dir) }),
+            Liveness::Unknown { why } => Err(io_error(dir, io::Error::other(why))),
             Liveness::Elsewhere { host } => {
                 Err(LockError::Elsewhere { run: dir.name(), host, control: dir.control().display().to_string() })
             }
@@ -132,8 +137,12 @@ fn io_error(dir: &RunDir, source: io::Error) -> LockError {
 
 /// Whether the run has a live trainer.
 pub fn liveness(dir: &RunDir) -> Liveness {
-    // Without a lock file no trainer ever started.
-    let Ok(file) = File::open(dir.lock()) else { return Liveness::Dead };
+    let file = match ordinary_file::open(&dir.lock()) {
+        Ok(file) => file,
+        // Without a lock file no trainer ever started.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Liveness::Dead,
+        Err(error) => return without_lock(dir, &error),
+    };
     match file.try_lock_shared() {
         Ok(()) => Liveness::Dead,
         Err(TryLockError::WouldBlock) => held(dir),
@@ -158,6 +167,16 @@ fn held(dir: &RunDir) -> Liveness {
             Liveness::Elsewhere { host: process.host }
         }
         _ => Liveness::Live,
+    }
+}
+
+/// The lock cannot be asked: a trainer that is found lives, but one that is not may be hidden as well.
+fn without_lock(dir: &RunDir, error: &io::Error) -> Liveness {
+    match TrainerAddress::look(dir) {
+        Ok(Some(_)) => by_address(dir),
+        Ok(None) | Err(_) => Liveness::Unknown {
+            why: format!("{}: {error}: whether a trainer has it cannot be told", dir.lock().display()),
+        },
     }
 }
 

@@ -31,7 +31,12 @@ impl Process {
     /// Whether the process lives. Only meaningful for a process on this host.
     pub fn is_alive(&self) -> bool {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return false };
-        test_kill_process(pid) != Err(Errno::SRCH) && self.start_ticks == start_ticks(self.pid)
+        match (test_kill_process(pid), stat(self.pid)) {
+            (Err(Errno::SRCH), _) => false,
+            // Another user's, of whom `/proc` tells nothing (hidepid).
+            (Err(Errno::PERM), None) => true,
+            _ => self.start_ticks == start_ticks(self.pid),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{self, SignalKind, signal};
 
 use super::dir::RunDir;
+use super::limits;
 
 /// Signals within this time of the first one ask for the same thing, as of a supervisor that signals a process and its
 /// group.
@@ -69,6 +70,7 @@ pub struct Signals {
 impl Listening {
     /// From here on SIGINT and SIGTERM end the process no more: whoever asks for [`Signals::next`] does.
     pub fn begin() -> io::Result<Self> {
+        limits::check_descriptors()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let signals = {
             let _entered = runtime.enter();

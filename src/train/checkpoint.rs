@@ -89,7 +89,7 @@ impl Checkpoints {
         let folder = dir.checkpoints();
         // Not with the folders above it: a run that is gone is not made anew.
         durable::create_folder(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        for entry in fs::read_dir(&folder)? {
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
             let entry = entry?;
             if is_leftover(&entry.file_name().to_string_lossy()) {
                 fs::remove_dir_all(entry.path())
@@ -198,6 +198,9 @@ impl Checkpoint {
     /// is one.
     pub fn read(path: &Path) -> Result<Self> {
         Self::read_alone(path).map_err(|error| {
+            if ordinary_file::is_denied(error.as_ref()) {
+                return error;
+            }
             let others = path.parent().and_then(|folder| Some((folder, names(folder).ok()?)));
             let whole = others.and_then(|(folder, names)| {
                 names.into_iter().map(|name| folder.join(name)).find(|other| Self::read_alone(other).is_ok())
@@ -249,7 +252,7 @@ impl Checkpoint {
 /// The latest whole checkpoint of a run; None if it has none at all.
 ///
 /// # Errors
-/// When there are checkpoints and every one is damaged: each is named.
+/// When there are checkpoints and every one is damaged: each is named. When one may not be read.
 pub fn latest(dir: &RunDir) -> Result<Option<Checkpoint>> {
     Ok(latest_whole(dir)?.0)
 }
@@ -264,6 +267,10 @@ pub fn latest_whole(dir: &RunDir) -> Result<(Option<Checkpoint>, Vec<anyhow::Err
     for name in names(&folder)? {
         match Checkpoint::read_alone(&folder.join(name)) {
             Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
+            // It may be whole: an older one is not what was asked for.
+            Err(error) if ordinary_file::is_denied(error.as_ref()) => {
+                return Err(error.context("the latest checkpoint may be whole: ask its owner for the right to read it"));
+            }
             Err(error) => damaged.push(error),
         }
     }

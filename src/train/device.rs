@@ -1,10 +1,13 @@
 //! The device that a run trains on.
 
 use std::error::Error;
+use std::panic;
+use std::sync::OnceLock;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
+use crate::run::limits;
 use crate::simd;
 
 /// `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes CUDA where it is built in and a card answers.
@@ -28,19 +31,37 @@ pub fn open(name: &str) -> Result<Device> {
 
 fn cpu() -> Result<Device> {
     simd::chosen()?;
+    limits::check_memory().context("cannot compute")?;
     start_threads()?;
     Ok(Device::Cpu)
 }
 
-/// Rayon would start them when they are first needed, and panic where it cannot.
+/// Rayon and candle would start them when they are first needed, and panic where they cannot.
 fn start_threads() -> Result<()> {
-    match rayon::ThreadPoolBuilder::new().build_global().as_ref().map_err(Error::source) {
-        Err(Some(refused)) => bail!(
-            "cannot start the compute threads: {refused}; set run.threads to fewer, or raise the limits (ulimit -u, ulimit -v)"
-        ),
-        // Now, or before.
-        Ok(()) | Err(None) => Ok(()),
+    const ADVICE: &str = "set run.threads to fewer, or raise the limits (ulimit -u, ulimit -v)";
+    // Without a cause, the error is that rayon has started them before.
+    if let Err(Some(refused)) = rayon::ThreadPoolBuilder::new().build_global().as_ref().map_err(Error::source) {
+        bail!("cannot start the compute threads: {refused}; {ADVICE}")
     }
+    if !start_candle_threads() {
+        bail!("cannot start the compute threads: the system refuses candle's; {ADVICE}")
+    }
+    Ok(())
+}
+
+/// Whether candle's own two pools are there. It has no other way to start them than one that panics.
+fn start_candle_threads() -> bool {
+    static STARTED: OnceLock<bool> = OnceLock::new();
+    *STARTED.get_or_init(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(|_| {}));
+        let started = panic::catch_unwind(|| {
+            candle_core::utils::barrier_pool();
+            candle_core::utils::with_threadpool(|| ());
+        });
+        panic::set_hook(hook);
+        started.is_ok()
+    })
 }
 
 fn cuda(ordinal: usize) -> Result<Device> {

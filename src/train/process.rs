@@ -67,11 +67,12 @@ pub fn run(
         let (stop_serving, serving_stopped) = oneshot::channel::<()>();
         let trainer = {
             let dir = dir.clone();
-            std::thread::Builder::new().name("trainer".into()).spawn(move || {
+            let trainer = std::thread::Builder::new().name("trainer".into()).spawn(move || {
                 let result = trainer_thread(dir, config, inbox, reporter, ready, notice);
                 // The receiver lives until it has heard this.
                 let _ = ended.send(result);
-            })?
+            });
+            trainer.context("cannot start the thread that trains")?
         };
 
         let serving_requests = requests.clone();

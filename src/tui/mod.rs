@@ -40,6 +40,7 @@ use self::threads::{read_probes, send_commands, watch};
 use crate::run::dir::RunDir;
 use crate::run::event::Outcome;
 use crate::run::held_dir::HeldRunDir;
+use crate::run::limits;
 use crate::run::lock::Liveness;
 use crate::run::log;
 use crate::run::state::Phase;
@@ -49,6 +50,8 @@ use crate::terminal_image::{self, Detected, Images};
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 /// The same for data from the trainer: half the bytes on a slow link.
 const DATA_FRAME_INTERVAL: Duration = Duration::from_millis(200);
+/// Those started here, and that of the terminal's events, which crossterm starts; and one more.
+const THREADS: usize = 5;
 /// How long leaving waits for commands that were just given.
 const LAST_COMMANDS: Duration = Duration::from_secs(1);
 
@@ -80,6 +83,7 @@ pub enum Departure {
 /// Shows the dashboard on the terminal at stdout until it is left. The terminal is as before when this returns, however
 /// it returns.
 pub fn run(attachment: Attachment) -> anyhow::Result<Departure> {
+    limits::check_descriptors().and_then(|()| limits::check_threads(THREADS)).context("cannot start the dashboard")?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the dashboard")?;
     runtime.block_on(dashboard(attachment))

@@ -1,10 +1,13 @@
 //! The real binary, as a shell and as a terminal run it: a temporary [`Dir`] of runs, a [`TestCommand`], a [`Terminal`].
 
 use std::ffi::{OsStr, OsString};
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -109,6 +112,29 @@ impl Dir {
         TestCommand { command }
     }
 
+    /// `taper` with these arguments, as another user.
+    pub fn command_of(&self, user: &User, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> TestCommand {
+        let mut command = Command::new(&user.taper);
+        if let Some(id) = user.id {
+            command.uid(id).gid(id);
+        }
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        for name in ["TAPER_RUNS_DIR", "TAPER_LOG", "RUST_BACKTRACE"] {
+            command.env_remove(name);
+        }
+        TestCommand { command }
+    }
+
+    /// Any program.
+    pub fn program(&self, argv: &[String]) -> TestCommand {
+        let mut command = Command::new(&argv[0]);
+        command.args(&argv[1..]).current_dir(self.dir.path()).stdin(Stdio::null());
+        for name in ["TAPER_RUNS_DIR", "TAPER_LOG", "RUST_BACKTRACE"] {
+            command.env_remove(name);
+        }
+        TestCommand { command }
+    }
+
     /// `taper` with these arguments, for [`Dir::bash`].
     pub fn shell_words(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
         let quoted = self.argv(args).into_iter().map(|word| format!("'{}'", word.to_string_lossy()));
@@ -190,6 +216,56 @@ impl Dir {
             }
         });
         Terminal { child, screen, received, open, unread, side: Some((pty.master, keys)) }
+    }
+}
+
+/// Somebody for whom permissions and limits count, as they do not for root.
+pub struct User {
+    /// None: whoever runs the tests.
+    id: Option<u32>,
+    /// A `taper` that may be executed.
+    taper: PathBuf,
+}
+
+impl User {
+    /// To whom the directory belongs from now on. Nobody else is the same user, so that limits count for one test alone.
+    pub fn without_privileges(dir: &Dir) -> Self {
+        static USERS: AtomicU32 = AtomicU32::new(0);
+        let number = 16 * std::process::id() + USERS.fetch_add(1, Ordering::SeqCst);
+        let id = 20_000 + number % 40_000;
+        let taper = PathBuf::from(env!("CARGO_BIN_EXE_taper"));
+        if !rustix::process::geteuid().is_root() {
+            return Self { id: None, taper };
+        }
+        let folder = dir.dir.path();
+        fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("opened");
+        let mut user = Self { id: Some(id), taper };
+        user.owns(folder);
+        // The build may lie where nobody else may look.
+        if !dir.command_of(&user, ["--version"]).command.output().is_ok_and(|output| output.status.success()) {
+            let copy = folder.join("taper");
+            fs::copy(&user.taper, &copy).expect("copied");
+            fs::set_permissions(&copy, Permissions::from_mode(0o755)).expect("opened");
+            user.taper = copy;
+        }
+        user
+    }
+
+    /// Makes a file or folder the user's own.
+    pub fn owns(&self, path: &Path) {
+        if let Some(id) = self.id {
+            chown(path, Some(id), Some(id)).expect("given");
+        }
+    }
+
+    /// `taper` with these arguments as this user, in a terminal or under a limit that bash sets, such as `ulimit -n 8`.
+    pub fn limited(&self, limit: &str, args: &[&str]) -> Vec<String> {
+        let id = self.id.map(|id| id.to_string());
+        let user = id.iter().flat_map(|id| ["setpriv", "--reuid", id, "--regid", id, "--clear-groups"]);
+        let line = format!("{limit}; exec \"$@\"");
+        let bash = ["bash", "-c", &line, "bash"].map(str::to_owned);
+        let taper = self.taper.display().to_string();
+        user.map(str::to_owned).chain(bash).chain([taper]).chain(args.iter().map(|&arg| arg.to_owned())).collect()
     }
 }
 

@@ -6,12 +6,14 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use taper::config::BestBy;
 use taper::run::control_file::TrainerAddress;
 use taper::run::dir::RunDir;
 use taper::run::event::{AlarmKind, Event};
 use taper::run::log::torn_bytes;
 use taper::train::checkpoint;
 
+use crate::any_dataset::grey;
 use crate::binary::{Dir, TINY, eventually, records, steps, wait_for_event, wait_for_steps};
 use crate::follow::fold;
 
@@ -183,6 +185,67 @@ fn a_folder_that_takes_no_checkpoint_raises_an_alarm() {
         Event::CheckpointSaved(saved) => (saved.step > step).then_some(()),
         _ => None,
     });
+}
+
+/// Score (greater is better) of each epoch in the log, and whether it was called the best.
+fn judged(run: &RunDir, by: BestBy) -> Vec<(f64, bool)> {
+    let epochs = records(run).into_iter().filter_map(|record| match record.event {
+        Event::EpochDone(done) => {
+            let score = if by == BestBy::Loss { -done.test_loss } else { done.test_accuracy };
+            Some((score, done.best))
+        }
+        _ => None,
+    });
+    epochs.collect()
+}
+
+/// Whether each epoch is better than all before it.
+fn better_than_all_before(epochs: &[(f64, bool)]) -> Vec<bool> {
+    (0..epochs.len()).map(|index| epochs[..index].iter().all(|before| before.0 < epochs[index].0)).collect()
+}
+
+/// A run that has no place for checkpoints from before the end of its first epoch; the place is `aside`.
+fn start_without_checkpoints(dir: &Dir, name: &str, best: &str) -> Option<RunDir> {
+    let train = ["train", "--detach", "--epochs", "100000", "--name", name, "--set", best];
+    let data = ["--set", "data.source=idx", "--set", "probe.every=0"];
+    // Large, so that many an epoch is worse than one before.
+    let rate = ["--set", "optimizer.learning_rate=0.02", "--set", "schedule.patience=0"];
+    dir.command(train.into_iter().chain(TINY).chain(data).chain(rate)).succeed();
+    let (run, aside) = (dir.run(name), dir.path("aside"));
+    std::fs::rename(run.checkpoints(), &aside).expect("moved");
+    let is_in_time = std::fs::read_dir(&aside).expect("a folder").next().is_none();
+    if !is_in_time {
+        dir.command(["stop", name]).output();
+        std::fs::remove_dir_all(&aside).expect("removed");
+    }
+    is_in_time.then_some(run)
+}
+
+#[test]
+fn the_best_epoch_is_the_best_of_all_whether_it_was_saved_or_not() {
+    for (by, best) in [(BestBy::Accuracy, "train.best=accuracy"), (BestBy::Loss, "train.best=loss")] {
+        let dir = Dir::new();
+        grey().write(&dir);
+        let mut names = (0..20).map(|number| format!("run{number}"));
+        let run = names.find_map(|name| start_without_checkpoints(&dir, &name, best)).expect("one in time");
+        let name = run.name();
+        // None is saved, and the first was the best; it is no news when a later one is better than any that was saved.
+        eventually("epochs worse than others", || {
+            let better = better_than_all_before(&judged(&run, by));
+            (better.iter().filter(|better| !**better).count() >= 3).then_some(())
+        });
+        dir.command(["pause", &name]).succeed();
+        assert_eq!(alarms(&run, "checkpoint: cannot write to"), 1, "once for all of them");
+        let unsaved = judged(&run, by).len();
+        std::fs::rename(dir.path("aside"), run.checkpoints()).expect("moved back");
+        dir.command(["resume", &name]).succeed();
+        eventually("epochs that are saved", || (judged(&run, by).len() >= unsaved + 3).then_some(()));
+        dir.command(["stop", &name]).succeed();
+
+        let epochs = judged(&run, by);
+        let told: Vec<bool> = epochs.iter().map(|epoch| epoch.1).collect();
+        assert_eq!(told, better_than_all_before(&epochs), "{epochs:?}");
+    }
 }
 
 #[test]

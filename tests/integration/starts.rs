@@ -24,7 +24,7 @@ const AT_ONCE: Duration = Duration::from_millis(2500);
 
 /// Images that take some seconds to read, and more to hash, but hardly any space.
 fn write_slow_data(dir: &Dir) {
-    const IMAGES: usize = 300_000;
+    const IMAGES: usize = 400_000;
     let folder = dir.path("data");
     fs::create_dir(&folder).expect("a folder");
     let write = |name: &str, sizes: &[usize]| {
@@ -72,7 +72,7 @@ const MOMENTS: [When; 14] = [
     When::After(40),
     When::After(70),
     When::After(150),
-    When::After(400),
+    When::After(300),
     When::FileIsThere("config.toml"),
     When::FileIsThere("lock"),
     When::FileIsThere("control"),
@@ -190,7 +190,7 @@ fn a_resumed_run_that_is_called_off_is_left_as_it_was() {
     dir.command(["train", "--no-tui", "--name", "run", "--max-steps", "2"].into_iter().chain(SLOW)).succeed();
     let before = contents(&run);
     let mut told = 0;
-    let after = [5, 15, 30, 60, 150, 400, 800, 1200].map(When::After);
+    let after = [5, 15, 30, 60, 100, 150, 200, 300].map(When::After);
     for (when, watching) in after.into_iter().zip(["--no-tui", "--detach"].into_iter().cycle()) {
         let resume = ["resume", "run", watching, "--max-steps", "4", "--set", "train.eval_batch_size=7"];
         let output = call_off(dir.command(resume).spawn(), &run, when, Signal::TERM);

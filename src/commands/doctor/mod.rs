@@ -109,7 +109,8 @@ fn describe_data(config: &Config) -> String {
 fn describe_runs(runs: &RunsDir) -> String {
     let path = runs.path().display();
     // The lock matters where the runs will lie, though the directory may not be there yet.
-    let existing = runs.path().ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
+    let is_absent = |path: &&Path| path.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let existing = runs.path().ancestors().find(|path| !is_absent(path)).unwrap_or(Path::new("."));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
     match has_flock(existing) {
         Ok(true) => format!("{path}: writable, with flock"),

@@ -1,5 +1,6 @@
 //! `taper doctor RUN`: which parts of a run directory are whole, which are damaged, and what to do.
 
+use std::error::Error;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -34,8 +35,20 @@ enum Health {
     Whole,
     /// Harmless: the next trainer repairs it.
     Stale,
+    /// May not be read: it may be whole.
+    Denied,
     Damaged,
 }
+
+impl Health {
+    /// Of what cannot be read.
+    fn of(error: &(dyn Error + 'static)) -> Self {
+        if ordinary_file::is_denied(error) { Self::Denied } else { Self::Damaged }
+    }
+}
+
+/// What to do about what may not be read.
+const ASK: &str = "it may be whole: ask its owner for the right to read it";
 
 /// One line of the report.
 struct Finding {
@@ -61,11 +74,12 @@ pub fn examine(run: &RunDir, repair: bool) -> Result<u8> {
         let health = match health {
             Health::Whole => "whole",
             Health::Stale => "stale",
+            Health::Denied => "DENIED",
             Health::Damaged => "DAMAGED",
         };
         say(format!("{subject:<17} {health:<9}{text}"))?;
     }
-    let is_whole = findings.iter().all(|finding| finding.health != Health::Damaged);
+    let is_whole = findings.iter().all(|finding| matches!(finding.health, Health::Whole | Health::Stale));
     Ok(if is_whole { 0 } else { failure::FAILURE })
 }
 
@@ -73,7 +87,12 @@ pub fn examine(run: &RunDir, repair: bool) -> Result<u8> {
 fn repair(run: &RunDir) -> Result<()> {
     let _lock = RunLock::acquire(run)?;
     let path = run.events();
-    let torn = torn_bytes(&path).unwrap_or(0);
+    let torn = match torn_bytes(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| path.display().to_string());
+        }
+        torn => torn.unwrap_or(0),
+    };
     if torn > 0 {
         EventLog::open(&path).with_context(|| path.display().to_string())?;
         say(format!("repaired: {torn} bytes of an unfinished line cut off {}", path.display()))?;
@@ -102,6 +121,12 @@ fn finding(subject: impl Into<String>, health: Health, text: impl Into<String>) 
 
 /// Also returns the engine of the run, which its checkpoints must fit.
 fn config(run: &RunDir) -> (Finding, Option<Engine>) {
+    if let Err(error) = ordinary_file::open(&run.config())
+        && ordinary_file::is_denied(&error)
+    {
+        let text = format!("{}: {error}; {ASK}", run.config().display());
+        return (finding("config", Health::Denied, text), None);
+    }
     // What is wrong with the log is said of the log.
     let dataset = replay::dataset(run).unwrap_or_else(|_| DatasetInfo::cifar10());
     let built = Config::load(Some(&run.config()), &[])
@@ -125,8 +150,9 @@ fn log(run: &RunDir) -> Vec<Finding> {
     let torn = match torn_bytes(&path) {
         Ok(torn) => torn,
         Err(error) => {
-            let text = format!("{}: {error}; the curves are lost, training can go on", path.display());
-            return vec![finding("log", Health::Damaged, text)];
+            let health = Health::of(&error);
+            let advice = if health == Health::Denied { ASK } else { "the curves are lost, training can go on" };
+            return vec![finding("log", health, format!("{}: {error}; {advice}", path.display()))];
         }
     };
     let (mut state, mut events, mut faults) = (RunState::default(), 0, vec![]);
@@ -192,7 +218,11 @@ fn index(run: &RunDir) -> Option<Finding> {
 fn checkpoints(run: &RunDir, mut engine: Option<&mut Engine>) -> Vec<Finding> {
     let paths = match checkpoint::paths(run) {
         Ok(paths) => paths,
-        Err(error) => return vec![finding("checkpoints", Health::Damaged, failure::describe(&error))],
+        Err(error) => {
+            let (health, described) = (Health::of(error.as_ref()), failure::describe(&error));
+            let text = if health == Health::Denied { format!("{described}; {ASK}") } else { described };
+            return vec![finding("checkpoints", health, text)];
+        }
     };
     let mut findings: Vec<Finding> =
         paths.iter().map(|path| one_checkpoint(path, engine.as_deref_mut(), &paths)).collect();
@@ -228,23 +258,25 @@ fn one_checkpoint(path: &Path, engine: Option<&mut Engine>, all: &[PathBuf]) -> 
             finding(name, Health::Whole, format!("step {}{best}", state.step))
         }
         Err(error) => {
-            let advice = advice(&error, "taper resume passes over it, it can be removed");
-            finding(name, Health::Damaged, format!("{}; {advice}", failure::describe(&error)))
+            let health = Health::of(error.as_ref());
+            let advice = if health == Health::Denied { ASK } else { "taper resume passes over it, it can be removed" };
+            finding(name, health, format!("{}; {advice}", failure::describe(&error)))
         }
     }
 }
 
-/// What to do about something that cannot be read: what nobody was let into may be whole.
-fn advice(error: &anyhow::Error, damaged: &'static str) -> &'static str {
-    let is_denied = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
-    };
-    if error.chain().any(is_denied) { "it may be whole: ask its owner for the right to read it" } else { damaged }
-}
-
 fn probes(run: &RunDir) -> Vec<Finding> {
-    let entries = fs::read_dir(run.probes()).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut paths: Vec<PathBuf> = entries.filter(|path| path.extension() == Some(OsStr::new("safetensors"))).collect();
+    let entries = match fs::read_dir(run.probes()) {
+        Ok(entries) => Some(entries),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            let health = Health::of(&error);
+            let advice = if health == Health::Denied { ASK } else { "it can be removed" };
+            return vec![finding("probes", health, format!("{}: {error}; {advice}", run.probes().display()))];
+        }
+    };
+    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = paths.filter(|path| path.extension() == Some(OsStr::new("safetensors"))).collect();
     paths.sort();
     let mut whole = 0;
     let mut findings = vec![];
@@ -253,9 +285,10 @@ fn probes(run: &RunDir) -> Vec<Finding> {
         match read.and_then(|bytes| Probe::from_bytes(&bytes).map_err(Into::into)) {
             Ok(_) => whole += 1,
             Err(error) => {
-                let advice = advice(&error, "it can be removed");
+                let health = Health::of(error.as_ref());
+                let advice = if health == Health::Denied { ASK } else { "it can be removed" };
                 let text = format!("{}: {}; {advice}", path.display(), failure::describe(&error));
-                findings.push(finding("probes", Health::Damaged, text));
+                findings.push(finding("probes", health, text));
             }
         }
     }
@@ -265,21 +298,24 @@ fn probes(run: &RunDir) -> Vec<Finding> {
 
 fn control(run: &RunDir) -> Finding {
     let live = liveness(run) != Liveness::Dead;
-    match (TrainerAddress::read(run), run.control().exists()) {
-        (Some(address), _) if live => finding("control", Health::Whole, address.process.to_string()),
-        (Some(address), _) => {
+    match TrainerAddress::look(run) {
+        Ok(Some(address)) if live => finding("control", Health::Whole, address.process.to_string()),
+        Ok(Some(address)) => {
             let text = format!("of {}, which is dead; taper resume replaces it, --repair removes it", address.process);
             finding("control", Health::Stale, text)
         }
-        (None, true) => {
+        Err(error) if ordinary_file::is_denied(&error) => {
+            finding("control", Health::Denied, format!("{}: {error}; {ASK}", run.control().display()))
+        }
+        Err(_) => {
             let text = format!(
                 "{} cannot be read; taper resume replaces it, --repair removes it if no trainer is live",
                 run.control().display()
             );
             finding("control", Health::Damaged, text)
         }
-        (None, false) if live => finding("control", Health::Stale, "not there: the trainer is starting or ending"),
-        (None, false) => finding("control", Health::Whole, "none: no trainer is live"),
+        Ok(None) if live => finding("control", Health::Stale, "not there: the trainer is starting or ending"),
+        Ok(None) => finding("control", Health::Whole, "none: no trainer is live"),
     }
 }
 
@@ -291,6 +327,7 @@ fn lock(run: &RunDir) -> Finding {
         },
         Liveness::Elsewhere { host } => format!("held by a trainer on {host}, or it cannot be told from here"),
         Liveness::Dead => "free: no trainer is live".to_owned(),
+        Liveness::Unknown { why } => return finding("lock", Health::Denied, why),
     };
     finding("lock", Health::Whole, text)
 }

@@ -81,7 +81,7 @@ impl Release {
 
     fn fetch(&self, agent: &ureq::Agent, dir: &Path, from: &FetchFrom) -> Result<Fetched> {
         let target = dir.join(LAYOUT_NAMES[0]);
-        if target.symlink_metadata().is_ok() {
+        if cifar::is_there(&target).with_context(|| target.display().to_string())? {
             let found = Found { path: target.clone(), layout: Layout::BinaryFolder };
             self.read(&found)
                 .and_then(|batches| self.verified(batches))

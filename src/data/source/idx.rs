@@ -31,10 +31,11 @@ const MAX_CLASSES: usize = 256;
 /// # Errors
 /// A file is missing or malformed, named with its byte.
 pub fn open(dir: &Path) -> Result<Option<Source>> {
-    let Some(train_images) = find(dir, TRAIN_IMAGES) else { return Ok(None) };
-    let required = |name: &str| find(dir, name).ok_or_else(|| anyhow!("{}: there is no {name}", dir.display()));
-    let prefix = TEST_PREFIXES.into_iter().find(|prefix| find(dir, &images_of(prefix)).is_some());
-    let prefix = prefix.unwrap_or(TEST_PREFIXES[0]);
+    let Some(train_images) = find(dir, TRAIN_IMAGES)? else { return Ok(None) };
+    let required = |name: &str| find(dir, name)?.ok_or_else(|| anyhow!("{}: there is no {name}", dir.display()));
+    let [mnist, plain] = TEST_PREFIXES;
+    let is_plain = find(dir, &images_of(mnist))?.is_none() && find(dir, &images_of(plain))?.is_some();
+    let prefix = if is_plain { plain } else { mnist };
     let train = Part::read(&train_images, &required(TRAIN_LABELS)?)?;
     let test_images = required(&images_of(prefix))?;
     let test = Part::read(&test_images, &required(&format!("{prefix}-labels-idx1-ubyte"))?)?;
@@ -75,8 +76,15 @@ fn images_of(prefix: &str) -> String {
 }
 
 /// The file of that name, or the same compressed.
-fn find(dir: &Path, name: &str) -> Option<PathBuf> {
-    [dir.join(name), dir.join(format!("{name}.gz"))].into_iter().find(|path| path.symlink_metadata().is_ok())
+fn find(dir: &Path, name: &str) -> Result<Option<PathBuf>> {
+    for path in [dir.join(name), dir.join(format!("{name}.gz"))] {
+        match path.symlink_metadata() {
+            Ok(_) => return Ok(Some(path)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot look for {}", path.display())),
+        }
+    }
+    Ok(None)
 }
 
 /// Names from `classes.txt`, else the numbers from 0 to the greatest label.

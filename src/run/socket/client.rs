@@ -31,6 +31,8 @@ pub enum SendError {
     NoSocket { run: String, pid: u32 },
     #[error("the trainer of run {run} did not answer: {reason}")]
     NoAnswer { run: String, reason: String },
+    #[error("the trainer of run {run} cannot be reached: {reason}; only its owner commands a run")]
+    Denied { run: String, reason: String },
     /// It may carry out the command when it is continued.
     #[error("the trainer of run {run} is stopped, by SIGSTOP or Ctrl-Z; to let it go on: kill -CONT {pid}")]
     Stopped { run: String, pid: u32 },
@@ -39,11 +41,16 @@ pub enum SendError {
 /// Sends one command to the run's trainer and waits until it is carried out or refused.
 pub fn send(dir: &RunDir, command: Command) -> Result<Reply, SendError> {
     let run = dir.name();
-    let address = match (liveness(dir), TrainerAddress::read(dir)) {
+    let address = match (liveness(dir), TrainerAddress::look(dir)) {
+        (Liveness::Unknown { why }, _) => return Err(SendError::Denied { run, reason: why }),
+        (Liveness::Live, Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let reason = format!("{}: {error}", dir.control().display());
+            return Err(SendError::Denied { run, reason });
+        }
         (Liveness::Dead, _) => return Err(SendError::NotLive { run }),
         (Liveness::Elsewhere { host }, _) => return Err(SendError::Elsewhere { run, host }),
-        (Liveness::Live, Some(address)) => address,
-        (Liveness::Live, None) => {
+        (Liveness::Live, Ok(Some(address))) => address,
+        (Liveness::Live, Ok(None) | Err(_)) => {
             let who = holder_of_held(dir).map_or("it".to_owned(), |holder| holder.to_string());
             return Err(SendError::NoAnswer { run, reason: format!("{who} is starting or ending; try again") });
         }
@@ -55,11 +62,12 @@ pub fn send(dir: &RunDir, command: Command) -> Result<Reply, SendError> {
     if address.process.is_stopped() {
         return Err(stopped());
     }
-    let mut stream = UnixStream::connect(&address.socket).map_err(|source| SendError::Unreachable {
-        run: run.clone(),
-        socket: address.socket.display().to_string(),
-        source,
-        pid: address.process.pid,
+    let mut stream = UnixStream::connect(&address.socket).map_err(|source| {
+        let (run, socket) = (run.clone(), address.socket.display().to_string());
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => SendError::Denied { run, reason: format!("{socket}: {source}") },
+            _ => SendError::Unreachable { run, socket, source, pid: address.process.pid },
+        }
     })?;
     let reply = exchange(&mut stream, command, &address.process).map_err(|error| {
         let reason = match error.kind() {

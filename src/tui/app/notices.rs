@@ -33,6 +33,8 @@ impl App {
         }
         if self.trainer_died() {
             notices.push(Message::alarm(self.gone_message("the trainer is gone")));
+        } else if let Some(Liveness::Unknown { why }) = &self.liveness {
+            notices.push(Message::info(why));
         } else if let Some(Liveness::Elsewhere { host }) = &self.liveness
             && !matches!(self.run.phase, Phase::Ended(_))
         {

@@ -60,6 +60,7 @@ impl TarGz {
         let file = path.display().to_string();
         let opened = ordinary_file::open(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ReadError::Missing { file: file.clone() },
+            io::ErrorKind::PermissionDenied => ReadError::Denied { file: file.clone() },
             _ => ReadError::Unreadable { file: file.clone(), reason: format!("cannot be opened: {error}") },
         })?;
         let count = Rc::new(Cell::new(0));

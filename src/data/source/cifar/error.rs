@@ -5,6 +5,8 @@
 pub enum ReadError {
     #[error("{file}: there is no such file")]
     Missing { file: String },
+    #[error("{file}: Permission denied")]
+    Denied { file: String },
     #[error("{file}: {reason}")]
     Unreadable { file: String, reason: String },
     #[error("{file}: byte {offset}: {problem}")]

@@ -161,7 +161,7 @@ pub fn find_all(dir: &Path) -> io::Result<Vec<Found>> {
 }
 
 /// A dangling link counts: whoever made it does not expect the sample.
-fn is_there(path: &Path) -> io::Result<bool> {
+pub fn is_there(path: &Path) -> io::Result<bool> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -212,6 +212,9 @@ impl Found {
 
     /// `error` with what to do about it.
     pub fn advise(&self, error: &ReadError, data_dir: &Path) -> anyhow::Error {
+        if matches!(error, ReadError::Denied { .. }) {
+            return anyhow::anyhow!("{error}: ask its owner for the right to read it");
+        }
         anyhow::anyhow!(
             "{error}; put a good copy there, or move {} away and get one with `taper data fetch` (into {})",
             self.path.display(),
@@ -231,6 +234,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ReadError> {
     };
     let bytes = read().map_err(|error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => ReadError::Missing { file: file.clone() },
+        io::ErrorKind::PermissionDenied => ReadError::Denied { file: file.clone() },
         _ => ReadError::Unreadable { file: file.clone(), reason: format!("cannot be read: {error}") },
     })?;
     check_size(&file, &bytes)?;
