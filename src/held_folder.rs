@@ -66,12 +66,14 @@ impl HeldFolder {
         if own.nlink() == 0 {
             return Err(Gone::Removed(self.path.clone()));
         }
-        match path_of(&self.handle).filter(|path| std::fs::metadata(path).is_ok_and(|found| is_same(&found, &own))) {
-            Some(path) => {
+        match path_of(&self.handle) {
+            // A file system that changes the numbers of its files.
+            Some(path) if self.path.canonicalize().is_ok_and(|canonical| canonical == path) => Ok(false),
+            Some(path) if std::fs::metadata(&path).is_ok_and(|found| is_same(&found, &own)) => {
                 self.path = path;
                 Ok(true)
             }
-            None => Err(Gone::Lost(self.path.clone())),
+            _ => Err(Gone::Lost(self.path.clone())),
         }
     }
 }

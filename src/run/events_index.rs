@@ -70,11 +70,35 @@ pub fn load(run: &RunDir) -> Result<(RunState, Follower), IndexError> {
     Ok((index.state.into_indexed(), Follower::from_position(run.events(), index.indexed)))
 }
 
-/// Writes the index anew where the log has grown by much since.
-///
-/// # Errors
-/// The log cannot be read, or the index not be written.
-pub fn extend(run: &RunDir) -> io::Result<()> {
+/// The trainer's, which writes the index.
+#[derive(Debug)]
+pub struct Indexer {
+    /// The length of the log at which the index may be worth another.
+    due_bytes: u64,
+}
+
+impl Default for Indexer {
+    fn default() -> Self {
+        Self { due_bytes: TAIL_BYTES + WORTH_BYTES }
+    }
+}
+
+impl Indexer {
+    /// Writes the index anew where the log has grown by much since.
+    ///
+    /// # Errors
+    /// The log cannot be read, or the index not be written.
+    pub fn extend(&mut self, run: &RunDir) -> io::Result<()> {
+        let bytes = std::fs::metadata(run.events())?.len();
+        if bytes >= self.due_bytes {
+            extend(run)?;
+            self.due_bytes = bytes + WORTH_BYTES;
+        }
+        Ok(())
+    }
+}
+
+fn extend(run: &RunDir) -> io::Result<()> {
     let end = std::fs::metadata(run.events())?.len().saturating_sub(TAIL_BYTES);
     let (mut state, mut log) = load(run).unwrap_or_else(|_| (RunState::default(), Follower::new(run.events())));
     if end < log.position().bytes + WORTH_BYTES {
@@ -184,7 +208,7 @@ mod tests {
     #[test]
     fn a_short_log_has_no_index() {
         let (_dir, run) = run(10);
-        extend(&run).unwrap();
+        Indexer::default().extend(&run).unwrap();
         assert!(matches!(load(&run), Err(IndexError::Io(error)) if error.kind() == io::ErrorKind::NotFound));
         assert_outline_is_whole(&run);
     }
@@ -193,18 +217,18 @@ mod tests {
     fn with_and_without_an_index_a_run_is_the_same() {
         let (_dir, run) = run(MANY);
         assert_outline_is_whole(&run);
-        extend(&run).unwrap();
+        Indexer::default().extend(&run).unwrap();
         let (_, rest) = load(&run).unwrap();
         assert!(rest.position().bytes > WORTH_BYTES);
         assert_outline_is_whole(&run);
         // A little more is not worth another.
         let before = std::fs::read(run.events_index()).unwrap();
         append(&run, [steps(MANY)]);
-        extend(&run).unwrap();
+        Indexer::default().extend(&run).unwrap();
         assert_eq!(std::fs::read(run.events_index()).unwrap(), before);
         assert_outline_is_whole(&run);
         append(&run, (MANY + 1..2 * MANY).map(steps));
-        extend(&run).unwrap();
+        Indexer::default().extend(&run).unwrap();
         assert_ne!(std::fs::read(run.events_index()).unwrap(), before);
         assert_outline_is_whole(&run);
     }
@@ -212,7 +236,7 @@ mod tests {
     #[test]
     fn a_run_that_went_back_behind_its_index_is_the_same() {
         let (_dir, run) = run(MANY);
-        extend(&run).unwrap();
+        Indexer::default().extend(&run).unwrap();
         for step in [2 * MANY - 10, 1000, 0] {
             append(&run, [restart(step)]);
             append(&run, (step / 2..step / 2 + 3).map(steps));
@@ -223,7 +247,7 @@ mod tests {
     #[test]
     fn an_index_that_does_not_belong_to_the_log_is_left_out() {
         let (_dir, run) = run(MANY);
-        extend(&run).unwrap();
+        Indexer::default().extend(&run).unwrap();
         let (index, log) = (std::fs::read(run.events_index()).unwrap(), std::fs::read(run.events()).unwrap());
         for at in [0, index.len() / 2, index.len() - 4] {
             let mut damaged = index.clone();

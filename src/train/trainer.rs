@@ -21,7 +21,7 @@ use crate::data::loader::{EpochPlan, TrainBatches, train_batches};
 use crate::data::{self, Dataset, DatasetInfo, Split};
 use crate::optim::checkpoint_bytes_per_parameter;
 use crate::run::event::{AlarmKind, CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
-use crate::run::events_index;
+use crate::run::events_index::Indexer;
 use crate::run::held_dir::HeldRunDir;
 use crate::run::log::EventLog;
 use crate::run::process;
@@ -52,6 +52,7 @@ pub struct Trainer {
     last_saved: Option<(TrainState, String)>,
     /// When the run's directory was last looked for.
     looked_at: Instant,
+    indexer: Indexer,
 }
 
 impl Trainer {
@@ -134,6 +135,7 @@ impl Trainer {
             inbox,
             checkpoints,
             looked_at: Instant::now(),
+            indexer: Indexer::default(),
         };
         for Change { key, from, to } in changes {
             let step = trainer.state.step;
@@ -293,7 +295,7 @@ impl Trainer {
         self.last_saved = Some((state.clone(), name.to_owned()));
         self.state = state;
         self.recorder.record(Event::CheckpointSaved(saved));
-        if let Err(error) = events_index::extend(&self.dir) {
+        if let Err(error) = self.indexer.extend(&self.dir) {
             // Whoever lists runs reads the log instead.
             tracing::warn!("{}: {error}", self.dir.events_index().display());
         }
