@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::dir::RunDir;
-use super::log::{Entry, FollowError, Follower, Position, is_whole, with_checksum};
+use super::log::{Follower, Position, is_whole, with_checksum};
+use super::outline;
 use super::state::RunState;
 use crate::durable;
 use crate::ordinary_file;
@@ -20,8 +21,6 @@ use crate::ordinary_file;
 pub const TAIL_BYTES: u64 = 4 << 20;
 /// A log that has grown by so much is worth a new index.
 const WORTH_BYTES: u64 = 4 << 20;
-/// Bytes of the log read at a time.
-const WINDOW: usize = 1 << 20;
 /// Bytes at the beginning of the log, and before the end of what is indexed, that are compared.
 const COMPARED_BYTES: u64 = 64 << 10;
 /// Goes up when the fold of events changes.
@@ -104,7 +103,7 @@ fn extend(run: &RunDir) -> io::Result<()> {
     if end < log.position().bytes + WORTH_BYTES {
         return Ok(());
     }
-    outline_up_to(end, &mut state, &mut log).map_err(io::Error::other)?;
+    outline::fold_up_to(end, &mut state, &mut log).map_err(io::Error::other)?;
     // A line without a checksum could be another one by now.
     if !log.expects_checksums() {
         return Ok(());
@@ -114,27 +113,6 @@ fn extend(run: &RunDir) -> io::Result<()> {
     let state = state.into_indexed();
     let index = Index { version: VERSION.to_owned(), indexed, beginning_crc32, end_crc32, state };
     durable::replace(&run.events_index(), &with_checksum(&index)?)
-}
-
-/// Folds lines without their losses, up to about that byte of the log. Damaged lines are passed over.
-///
-/// # Errors
-/// The log cannot be read, or is of another format.
-pub(super) fn outline_up_to(end: u64, state: &mut RunState, log: &mut Follower) -> Result<(), FollowError> {
-    while log.position().bytes < end {
-        let left = usize::try_from(end - log.position().bytes).unwrap_or(WINDOW);
-        let entries = match log.outline(WINDOW.min(left)) {
-            Ok(entries) if entries.is_empty() => break,
-            Ok(entries) => entries,
-            Err(FollowError::Malformed { .. }) => continue,
-            Err(error) => return Err(error),
-        };
-        entries.iter().for_each(|entry| match entry {
-            Entry::Record(record) => state.apply(record),
-            Entry::Steps(steps) => state.pass_over(steps),
-        });
-    }
-    Ok(())
 }
 
 /// Of the beginning of the log, and of what lies before byte `end`.

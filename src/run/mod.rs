@@ -9,6 +9,7 @@ pub mod held_dir;
 pub mod limits;
 pub mod lock;
 pub mod log;
+pub mod outline;
 pub mod probe;
 pub mod process;
 pub mod replay;

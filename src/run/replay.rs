@@ -5,6 +5,7 @@ use std::io;
 use super::dir::RunDir;
 use super::events_index::{self, TAIL_BYTES};
 use super::log::{FollowError, Follower};
+use super::outline;
 use super::state::{Phase, RunState};
 use crate::data::DatasetInfo;
 
@@ -47,7 +48,7 @@ pub fn outline(run: &RunDir) -> Result<RunState, FollowError> {
             start()
         })
     };
-    events_index::outline_up_to(tail, &mut state, &mut log)?;
+    outline::fold_up_to(tail, &mut state, &mut log)?;
     fold_rest(&mut state, &mut log)?;
     // Steps before the tail were gone back to, or it is not long enough.
     if state.is_summary_known() { Ok(state) } else { replay(run) }

@@ -14,6 +14,11 @@ pub fn torn_bytes(path: &Path) -> io::Result<u64> {
     Ok(size - complete_len(&file, size)?)
 }
 
+/// Bytes up to and including the last newline in the first `bytes`.
+pub fn line_end_before(path: &Path, bytes: u64) -> io::Result<u64> {
+    complete_len(&ordinary_file::open(path)?, bytes)
+}
+
 /// Bytes up to and including the last newline.
 pub(super) fn complete_len(file: &File, size: u64) -> io::Result<u64> {
     let mut block = [0; 4096];

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +78,10 @@ impl Follower {
         let size = file.metadata()?.len();
         let offset = complete_len(&file, size.saturating_sub(bytes))?;
         Ok(Self { file: Some(file), offset, ..Self::new(path) })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The same log has another path now.

@@ -95,15 +95,18 @@ impl LineReader {
             self.checksums = true;
             return Ok(Some(Entry::Steps(steps)));
         }
-        Ok(self.parse(line)?.map(Entry::Record))
+        let record = self.parse(line)?;
+        Ok(Some(record.map_or(Entry::Unknown, |record| Entry::Record(Box::new(record)))))
     }
 }
 
 /// What an outline has of a line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
-    Record(Record),
+    Record(Box<Record>),
     Steps(StepsOutline),
+    /// An event of a kind that is not known here.
+    Unknown,
 }
 
 /// The bytes that the checksum of a line is of, and the checksum.

@@ -10,7 +10,7 @@ mod reserve;
 mod steps_line;
 mod writer;
 
-pub use self::end::torn_bytes;
+pub use self::end::{line_end_before, torn_bytes};
 pub use self::follower::{FollowError, Follower, Position};
 pub use self::line::{Entry, is_whole, with_checksum};
 pub use self::reserve::Room;
