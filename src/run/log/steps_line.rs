@@ -38,8 +38,8 @@ pub(super) fn parse(content: &[u8]) -> Option<Record> {
 pub(super) fn outline(content: &[u8]) -> Option<StepsOutline> {
     let mut cursor = Cursor(content);
     let Beginning { time_ms, epoch, first_step } = cursor.beginning()?;
-    let end = cursor.0.iter().position(|&byte| byte == b']')?;
-    let commas = cursor.0[..end].iter().filter(|&&byte| byte == b',').count();
+    let end = memchr::memchr(b']', cursor.0)?;
+    let commas = memchr::memchr_iter(b',', &cursor.0[..end]).count();
     let count = if end == 0 { 0 } else { commas as u64 + 1 };
     Some(StepsOutline { time_ms, epoch, first_step, count })
 }
