@@ -24,9 +24,6 @@ use crate::binary::{Dir, eventually, records};
 use crate::exactness::{assert_same_end, wait_for_death};
 use crate::follow::fold;
 
-/// Whether the trainer of a run that is moved follows it.
-const FOLLOWS_A_MOVE: bool = true;
-
 const SEEDS: [u64; 4] = [3, 9, 11, 16];
 
 /// What is repeated where a sequence fails.
@@ -119,7 +116,7 @@ fn play(seed: u64) {
     let (mut user, settings) = begin(&mut random);
     let length = random.random_range(10..=24);
     for _ in 0..length {
-        let operation = user.model.draw(&mut random, FOLLOWS_A_MOVE);
+        let operation = user.model.draw(&mut random);
         user.by_path = random.random_bool(0.3);
         // Otherwise the next operation finds the trainer where this one has left it.
         let looks = random.random_bool(0.7);

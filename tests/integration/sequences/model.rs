@@ -177,8 +177,8 @@ impl Model {
     }
 
     /// Draws what is done next.
-    pub fn draw(&self, random: &mut ChaCha8Rng, follows_a_move: bool) -> Operation {
-        let choices = self.choices(random, follows_a_move);
+    pub fn draw(&self, random: &mut ChaCha8Rng) -> Operation {
+        let choices = self.choices(random);
         let total = choices.iter().map(|(weight, _)| weight).sum();
         let mut at: u32 = random.random_range(0..total);
         for (weight, operation) in choices {
@@ -191,7 +191,7 @@ impl Model {
     }
 
     /// What may be done, and how likely it is.
-    fn choices(&self, random: &mut ChaCha8Rng, follows_a_move: bool) -> Vec<(u32, Operation)> {
+    fn choices(&self, random: &mut ChaCha8Rng) -> Vec<(u32, Operation)> {
         use Operation::*;
         let (is_live, diverged) = (self.phase.is_live(), self.phase == Phase::Diverged);
         let when = |holds: bool, weight: u32| if holds { weight } else { 0 };
@@ -230,7 +230,7 @@ impl Model {
             (2, Attach),
             (2, Doctor),
             (1, TrainAgain),
-            (when(!is_live, 4) + when(is_live && follows_a_move, 4), Move(self.other_place(random))),
+            (4, Move(self.other_place(random))),
             (if self.is_data_swapped { 4 } else { 2 }, SwapData),
         ]
     }
