@@ -18,6 +18,7 @@ pub mod checksum;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod cuda;
 pub mod data;
 pub mod durable;
 pub mod explain;

@@ -20,13 +20,18 @@ use crate::random::{Purpose, stream};
 /// Batches that each thread may be ahead of the training loop.
 const BATCHES_AHEAD: usize = 4;
 
-/// A byte of each channel as torchvision's `ToTensor` and `Normalize` make it.
+/// For each channel what its bytes become, as torchvision's `ToTensor` and `Normalize` make it.
+pub fn normalisation_tables(info: &DatasetInfo) -> Vec<[f32; 256]> {
+    let table = |(&mean, &std): (&f32, &f32)| from_fn(|byte| (byte as f32 / 255.0 - mean) / std);
+    info.mean.iter().zip(&info.std).map(table).collect()
+}
+
+/// See [`normalisation_tables`].
 struct Normalisation(Vec<[f32; 256]>);
 
 impl Normalisation {
     fn new(info: &DatasetInfo) -> Self {
-        let table = |(&mean, &std): (&f32, &f32)| from_fn(|byte| (byte as f32 / 255.0 - mean) / std);
-        Self(info.mean.iter().zip(&info.std).map(table).collect())
+        Self(normalisation_tables(info))
     }
 
     /// `dst` is channels last, `image` is planes.
@@ -99,6 +104,15 @@ impl EpochPlan {
             first_batch,
         }
     }
+
+    /// The images of the epoch in their order, numbers of a dataset of `len`.
+    pub fn order(&self, len: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..len).collect();
+        if self.shuffle {
+            order.shuffle(&mut stream(self.seed, Purpose::Shuffle, self.epoch, 0));
+        }
+        order
+    }
 }
 
 /// The batches of an epoch; the last one may be smaller. Their bytes do not depend on the number of threads.
@@ -147,10 +161,7 @@ struct Epoch {
 
 impl Epoch {
     fn new(dataset: Arc<Dataset>, plan: EpochPlan) -> Self {
-        let mut order: Vec<usize> = (0..dataset.len()).collect();
-        if plan.shuffle {
-            order.shuffle(&mut stream(plan.seed, Purpose::Shuffle, plan.epoch, 0));
-        }
+        let order = plan.order(dataset.len());
         Self { normalisation: Normalisation::new(&dataset.info), dataset, plan, order }
     }
 

@@ -10,7 +10,7 @@ const KERNEL: usize = 3;
 
 /// Convolution, batch normalisation, ReLU, attention and max-pool.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BlockShape {
+pub struct BlockShape {
     /// From 1, as in the names of its parameters.
     pub number: usize,
     /// Channels of its input.
@@ -24,7 +24,7 @@ pub(super) struct BlockShape {
 }
 
 impl BlockShape {
-    pub fn layer(&self) -> LayerInfo {
+    pub(super) fn layer(&self) -> LayerInfo {
         let &Self { number, outputs, height, width, .. } = self;
         LayerInfo { name: format!("conv{number}"), channels: outputs, height, width }
     }
@@ -35,7 +35,7 @@ impl BlockShape {
     }
 
     /// Weight and bias of the convolution and of the normalisation.
-    pub fn parameters(&self) -> [ParameterSpec; 4] {
+    pub(super) fn parameters(&self) -> [ParameterSpec; 4] {
         let &Self { number, inputs, outputs, .. } = self;
         let init = Init::Uniform { fan_in: inputs * KERNEL * KERNEL };
         [

@@ -18,11 +18,12 @@ pub mod weights;
 use candle_core::{Device, Result, Tensor};
 
 pub use active_channels::ActiveChannels;
+pub use block::BlockShape;
 pub use cnn::{Cnn, Mode};
 pub use flops::Flops;
 pub use layer::{LayerInfo, UnknownLayer};
 pub use logit_gradients::LogitGradients;
-pub use shape::{NetworkShape, ShapeError};
+pub use shape::{HeadShape, NetworkShape, ShapeError};
 pub use trace::ForwardTrace;
 
 use crate::config::ModelConfig;

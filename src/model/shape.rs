@@ -19,7 +19,7 @@ pub struct NetworkShape {
 
 /// Two linear layers with a ReLU and dropout between them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct HeadShape {
+pub struct HeadShape {
     pub pool: Pool,
     /// What the pool makes of the last feature map.
     pub features: usize,
@@ -78,6 +78,14 @@ impl NetworkShape {
         &self.layers
     }
 
+    pub fn blocks(&self) -> &[BlockShape] {
+        &self.blocks
+    }
+
+    pub fn head(&self) -> &HeadShape {
+        &self.head
+    }
+
     /// The number of trained numbers.
     pub fn parameter_count(&self) -> u64 {
         let of_blocks: u64 = self.blocks.iter().map(BlockShape::parameter_count).sum();
@@ -105,11 +113,11 @@ impl BlockShape {
 }
 
 impl HeadShape {
-    pub fn first(&self) -> [ParameterSpec; 2] {
+    pub(super) fn first(&self) -> [ParameterSpec; 2] {
         linear("fc1", self.features, self.hidden)
     }
 
-    pub fn second(&self) -> [ParameterSpec; 2] {
+    pub(super) fn second(&self) -> [ParameterSpec; 2] {
         linear("fc2", self.hidden, self.classes)
     }
 }

@@ -33,7 +33,7 @@ impl Optimizer {
     }
 
     /// Everything that the next step depends on besides parameters and gradients: f32 tensors, and counts as i64.
-    fn state(&self) -> Vec<(String, Var)> {
+    pub fn state(&self) -> Vec<(String, Var)> {
         match self {
             Self::Adam(adam) => adam.state(),
         }

@@ -61,10 +61,8 @@ pub fn adjust_saturation(image: &mut Image, factor: f32) {
 
 /// A grey image has none.
 #[inline(always)]
-pub fn shift_hue(image: &mut Image, turns: f32) {
+pub fn shift_hue(image: &mut Image, shift: u8) {
     let Some(planes) = image.rgb() else { return };
-    // Truncated towards zero, then modulo 256: as numpy does it.
-    let shift = (f64::from(turns) * 255.0) as i32 as u8;
     let [(r, r_rest), (g, g_rest), (b, b_rest)] = planes.map(|plane| plane.as_chunks_mut::<LANES>());
     for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
         [*r, *g, *b] = shifted([r, g, b], shift);

@@ -45,6 +45,15 @@ pub enum Jitter {
     Hue(f32),
 }
 
+impl Jitter {
+    /// What a shift of the hue adds to it, modulo 256; 0 of other changes.
+    #[inline(always)]
+    pub fn hue_shift(self) -> u8 {
+        // Truncated towards zero, then modulo 256: as numpy does it.
+        if let Self::Hue(turns) = self { (f64::from(turns) * 255.0) as i32 as u8 } else { 0 }
+    }
+}
+
 impl Augmentation {
     /// Draws for image `index` of the dataset in an epoch: a function of nothing but the arguments.
     pub fn draw(config: &AugmentConfig, seed: u64, epoch: u64, index: u64) -> Self {
@@ -79,6 +88,40 @@ impl Augmentation {
 
     fn apply_on(&self, path: SimdPath, size: ImageSize, src: &[u8], dst: &mut [u8], scratch: &mut Scratch) {
         simd::run_on(path, Apply { augmentation: self, size, src, dst, scratch });
+    }
+}
+
+/// Where the pixels of a rotated image come from, in 65536ths of a pixel: Pillow's fixed-point `affine_fixed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// The source of the centre of the first pixel.
+    pub first_x: i32,
+    pub first_y: i32,
+    /// From one column to the next.
+    pub step_x: i32,
+    pub step_y: i32,
+    /// From one row to the next.
+    pub row_step_x: i32,
+    pub row_step_y: i32,
+}
+
+impl Rotation {
+    /// Counterclockwise about the centre of an image.
+    #[inline(always)]
+    pub fn new(size: ImageSize, degrees: f32) -> Self {
+        let radians = -f64::from(degrees).rem_euclid(360.0).to_radians();
+        let rounded = |value: f64| (value * 1e15).round() / 1e15;
+        let (cos, sin) = (rounded(radians.cos()), rounded(radians.sin()));
+        let (centre_x, centre_y) = (size.width as f64 / 2.0, size.height as f64 / 2.0);
+        let fixed = |value: f64| (value * 65536.0 + 0.5).floor() as i32;
+        Self {
+            first_x: fixed((-cos * centre_x - sin * centre_y + centre_x) + cos * 0.5 + sin * 0.5),
+            first_y: fixed((sin * centre_x - cos * centre_y + centre_y) + -sin * 0.5 + cos * 0.5),
+            step_x: fixed(cos),
+            step_y: fixed(-sin),
+            row_step_x: fixed(sin),
+            row_step_y: fixed(cos),
+        }
     }
 }
 
@@ -119,7 +162,7 @@ impl WithSimd for Apply<'_> {
                 Jitter::Brightness(factor) => adjust_brightness(&mut image, factor),
                 Jitter::Contrast(factor) => adjust_contrast(&mut image, factor),
                 Jitter::Saturation(factor) => adjust_saturation(&mut image, factor),
-                Jitter::Hue(turns) => shift_hue(&mut image, turns),
+                Jitter::Hue(_) => shift_hue(&mut image, jitter.hue_shift()),
             }
         }
         rotate(scratch, size, dst, augmentation.angle_degrees);
@@ -193,21 +236,10 @@ fn gather<const BYTES: usize>(scratch: &Scratch, plane: usize, dst: &mut [u8]) {
     }
 }
 
-/// Notes where in its plane each pixel of the rotated image comes from, and a mask that is 0 where that is outside: Pillow's
-/// fixed-point `affine_fixed`.
+/// Notes where in its plane each pixel of the rotated image comes from, and a mask that is 0 where that is outside.
 #[inline(always)]
 fn rotation_sources(scratch: &mut Scratch, size: ImageSize, degrees: f32) {
-    let radians = -f64::from(degrees).rem_euclid(360.0).to_radians();
-    let rounded = |value: f64| (value * 1e15).round() / 1e15;
-    let (cos, sin) = (rounded(radians.cos()), rounded(radians.sin()));
-    let (centre_x, centre_y) = (size.width as f64 / 2.0, size.height as f64 / 2.0);
-    let fixed = |value: f64| (value * 65536.0 + 0.5).floor() as i32;
-    let (step_x, step_y) = (fixed(cos), fixed(-sin));
-    let (row_step_x, row_step_y) = (fixed(sin), fixed(cos));
-    // The source of the centre of the first pixel.
-    let first_x = fixed((-cos * centre_x - sin * centre_y + centre_x) + cos * 0.5 + sin * 0.5);
-    let first_y = fixed((sin * centre_x - cos * centre_y + centre_y) + -sin * 0.5 + cos * 0.5);
-
+    let Rotation { first_x, first_y, step_x, step_y, row_step_x, row_step_y } = Rotation::new(size, degrees);
     let (width, height) = (size.width as i32, size.height as i32);
     scratch.positions.resize(size.plane(), 0);
     scratch.masks.resize(size.plane(), 0);

@@ -1,0 +1,110 @@
+//! The data set on the card, and what is drawn for the images of an epoch.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::context::Context;
+use super::error::CudaError;
+use super::memory::{Buffer, Plain};
+use super::shape::ImageArguments;
+use crate::data::Dataset;
+use crate::data::augment::{Augmentation, Jitter, Rotation};
+use crate::data::info::ImageSize;
+use crate::data::loader::{EpochPlan, normalisation_tables};
+
+/// As `Draw` in `kernels/batch.cuh`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct Draw {
+    index: u32,
+    label: u32,
+    left: i32,
+    top: i32,
+    jitter: [u8; 4],
+    amounts: [f32; 4],
+    flip: u32,
+    rotates: u32,
+    /// Source of the first pixel (x, y), step of a column (x, y), step of a row (x, y).
+    rotation: [i32; 6],
+}
+
+// SAFETY: numbers of 1 and 4 bytes without padding.
+unsafe impl Plain for Draw {}
+
+impl Draw {
+    fn new(plan: &EpochPlan, dataset: &Dataset, index: usize, size: ImageSize) -> Self {
+        let of_image = Self { index: index as u32, label: dataset.labels[index].into(), ..Self::default() };
+        if !plan.augment.enabled {
+            return of_image;
+        }
+        let drawn = Augmentation::draw(&plan.augment, plan.seed, plan.epoch, index as u64);
+        let (kinds, amounts): (Vec<u8>, Vec<f32>) = drawn.jitter.iter().map(jitter).unzip();
+        let rotation = Rotation::new(size, drawn.angle_degrees);
+        Self {
+            left: drawn.crop_left,
+            top: drawn.crop_top,
+            jitter: std::array::from_fn(|i| kinds[i]),
+            amounts: std::array::from_fn(|i| amounts[i]),
+            flip: drawn.flip.into(),
+            rotates: (drawn.angle_degrees != 0.0).into(),
+            rotation: [
+                rotation.first_x,
+                rotation.first_y,
+                rotation.step_x,
+                rotation.step_y,
+                rotation.row_step_x,
+                rotation.row_step_y,
+            ],
+            ..of_image
+        }
+    }
+}
+
+/// The number of its kind in `kernels/batch.cuh`, and its amount.
+fn jitter(jitter: &Option<Jitter>) -> (u8, f32) {
+    match *jitter {
+        None => (0, 0.0),
+        Some(Jitter::Brightness(factor)) => (1, factor),
+        Some(Jitter::Contrast(factor)) => (2, factor),
+        Some(Jitter::Saturation(factor)) => (3, factor),
+        Some(hue @ Jitter::Hue(_)) => (4, hue.hue_shift().into()),
+    }
+}
+
+/// What is drawn for the images of the batches that remain of an epoch, in their order.
+pub fn draws(dataset: &Dataset, plan: &EpochPlan) -> Vec<Draw> {
+    let (order, size) = (plan.order(dataset.len()), dataset.info.size());
+    let first = (plan.first_batch * plan.batch_size).min(order.len());
+    order[first..].par_iter().map(|&index| Draw::new(plan, dataset, index, size)).collect()
+}
+
+/// A data set whose images are on the card.
+pub struct CardDataset {
+    pub dataset: Arc<Dataset>,
+    pub images: Buffer<u8>,
+    /// For each channel what its bytes become, (C, 256).
+    pub normalised: Buffer<f32>,
+    /// Room for what is drawn for all images of an epoch, and for the learning rate of each batch.
+    pub draws: Buffer<Draw>,
+    /// Room for the bytes of a batch.
+    pub scratch: Buffer<u8>,
+}
+
+impl CardDataset {
+    pub fn new(context: &Arc<Context>, dataset: &Arc<Dataset>, batch_size: usize) -> Result<Self, CudaError> {
+        let tables = normalisation_tables(&dataset.info).concat();
+        Ok(Self {
+            dataset: Arc::clone(dataset),
+            images: Buffer::from_slice(context, dataset.all_images())?,
+            normalised: Buffer::from_slice(context, &tables)?,
+            draws: Buffer::new(context, dataset.len())?,
+            scratch: Buffer::new(context, batch_size * dataset.info.size().bytes())?,
+        })
+    }
+
+    pub fn arguments(&self) -> ImageArguments {
+        let ImageSize { channels, height, width } = self.dataset.info.size();
+        ImageArguments::new(channels as u32, height as u32, width as u32)
+    }
+}

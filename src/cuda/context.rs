@@ -1,0 +1,122 @@
+//! A card that is in use: its context, one stream of work, and the kernels.
+
+use std::ffi::CString;
+use std::sync::Arc;
+
+use cudarc::driver::result::{self, ctx, device, module, primary_ctx, stream};
+use cudarc::driver::sys::{CUcontext, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
+use strum::VariantArray;
+
+use super::card::Card;
+use super::error::CudaError;
+use super::kernel::Kernel;
+
+/// The kernels, made of `kernels/kernels.cu`; see `kernels/README.md`.
+pub const PTX: &str = include_str!("kernels.ptx");
+
+/// Work is queued on one stream of its own, in order; the host waits only where it says so.
+pub struct Context {
+    card: Card,
+    device: CUdevice,
+    context: CUcontext,
+    pub(super) stream: CUstream,
+    module: CUmodule,
+    /// In the order of the kernels.
+    functions: Vec<CUfunction>,
+}
+
+// SAFETY: these are handles of the driver, which any thread may use; each use makes the context the thread's first.
+unsafe impl Send for Context {}
+// SAFETY: as above; the driver locks.
+unsafe impl Sync for Context {}
+
+impl Context {
+    /// Takes the card into use; the first time on a box its driver compiles the kernels for it, which takes seconds.
+    pub fn open(card: Card) -> Result<Arc<Self>, CudaError> {
+        let device = device::get(card.ordinal as i32).map_err(CudaError::of("cuDeviceGet"))?;
+        // SAFETY: the device is one that the driver gave; the context is released when this is dropped.
+        let context =
+            unsafe { primary_ctx::retain(device) }.map_err(CudaError::of("cuDevicePrimaryCtxRetain"))?;
+        let mut opened = Self {
+            card,
+            device,
+            context,
+            stream: std::ptr::null_mut(),
+            module: std::ptr::null_mut(),
+            functions: vec![],
+        };
+        opened.bind()?;
+        opened.stream = stream::create(stream::StreamKind::NonBlocking).map_err(CudaError::of("cuStreamCreate"))?;
+        let image = CString::new(PTX).expect("PTX is text without a zero");
+        // SAFETY: the image is PTX and ends with a zero.
+        opened.module =
+            unsafe { module::load_data(image.as_ptr().cast()) }.map_err(CudaError::of("cuModuleLoadData"))?;
+        for &kernel in Kernel::VARIANTS {
+            let name = CString::new(<&str>::from(kernel)).expect("a name is text without a zero");
+            // SAFETY: the module is loaded, and stays so as long as the functions are kept.
+            let function =
+                unsafe { module::get_function(opened.module, name) }.map_err(CudaError::of("cuModuleGetFunction"))?;
+            opened.functions.push(function);
+        }
+        Ok(Arc::new(opened))
+    }
+
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// Free bytes of the card's memory, and all.
+    pub fn memory(&self) -> Result<(usize, usize), CudaError> {
+        self.bind()?;
+        result::mem_get_info().map_err(CudaError::of("cuMemGetInfo"))
+    }
+
+    /// Makes it the context of this thread.
+    pub(super) fn bind(&self) -> Result<(), CudaError> {
+        // SAFETY: the context is retained.
+        unsafe { ctx::set_current(self.context) }.map_err(CudaError::of("cuCtxSetCurrent"))
+    }
+
+    pub(super) fn function(&self, kernel: Kernel) -> CUfunction {
+        self.functions[kernel as usize]
+    }
+
+    /// Waits until all that is queued is done.
+    pub fn wait(&self) -> Result<(), CudaError> {
+        self.bind()?;
+        // SAFETY: the stream exists as long as this.
+        unsafe { stream::synchronize(self.stream) }.map_err(CudaError::of("cuStreamSynchronize"))
+    }
+
+    /// Whether all that is queued is done; does not wait.
+    ///
+    /// # Errors
+    /// Some of it failed.
+    pub fn is_idle(&self) -> Result<bool, CudaError> {
+        self.bind()?;
+        // SAFETY: the stream exists as long as this.
+        let status = unsafe { cudarc::driver::sys::cuStreamQuery(self.stream) };
+        match status {
+            CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+            status => status.result().map(|()| true).map_err(CudaError::of("cuStreamQuery")),
+        }
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // What fails here fails because the card is lost, which whoever used it has been told.
+        let _ = self.bind();
+        // SAFETY: all were made by `open`, and nothing uses them any more: buffers and graphs keep this alive.
+        unsafe {
+            if !self.stream.is_null() {
+                let _ = stream::synchronize(self.stream);
+                let _ = stream::destroy(self.stream);
+            }
+            if !self.module.is_null() {
+                let _ = module::unload(self.module);
+            }
+            let _ = primary_ctx::release(self.device);
+        }
+    }
+}

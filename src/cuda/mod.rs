@@ -1,0 +1,27 @@
+//! Training on an NVIDIA card with kernels of our own: nothing but the driver's library is needed, which is opened at run
+//! time.
+//!
+//! [`card`] finds a card, [`context`] takes it into use. `kernels/*.cuh` are the kernels; what ships is `kernels.ptx`, made
+//! of them. [`network`] queues them in their order on buffers that are made once, and [`step`] makes one graph of a step.
+//! Feature maps are channels-last, (N, H, W, C), as on the CPU; [`arena`] has weights in the kernels' order.
+//!
+//! The order of every sum is fixed, and does not depend on the card, so a run repeats to the bit.
+
+pub mod arena;
+pub mod batches;
+pub mod card;
+pub mod context;
+mod error;
+mod graph;
+mod kernel;
+mod memory;
+pub mod network;
+mod shape;
+pub mod step;
+
+pub use card::Card;
+pub use context::Context;
+pub use error::CudaError;
+pub use graph::Graph;
+pub use kernel::Kernel;
+pub use memory::Buffer;

@@ -1,0 +1,740 @@
+//! The network on the card: its buffers, made once, and the kernels of its passes in their order.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+
+use super::arena::Arena;
+use super::context::Context;
+use super::error::CudaError;
+use super::kernel::{Kernel, LANES, Launch};
+use super::memory::{Buffer, Plain};
+use super::shape::{BlockArguments, HeadArguments};
+use super::step::{Outcome, Position};
+use crate::config::{AttentionKind, Pool};
+use crate::model::{BlockShape, HeadShape, Network};
+
+/// Rows, columns and terms of a tile of a product, as in `kernels/product.cuh`.
+const TILE: u32 = 64;
+const DEPTH: u32 = 16;
+/// Blocks that a product is to have at least, if its terms can be divided. It is not the card's number of multiprocessors,
+/// so that every card adds in the same order.
+const LEAST_BLOCKS: u32 = 256;
+/// Elements that an index of a kernel counts.
+const MOST_ELEMENTS: u64 = 1 << 31;
+
+/// Where the numbers of a block's parameters are in the arena.
+#[derive(Clone, Copy, Debug)]
+struct BlockParameters {
+    conv_weight: usize,
+    conv_bias: usize,
+    norm_weight: usize,
+    norm_bias: usize,
+    gates: GateParameters,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum GateParameters {
+    None,
+    SqueezeExcitation { reduce: usize, expand: usize, squeezed: u32 },
+    Efficient { kernel: usize, taps: u32 },
+}
+
+impl GateParameters {
+    fn squeezed(self) -> u32 {
+        if let Self::SqueezeExcitation { squeezed, .. } = self { squeezed } else { 0 }
+    }
+}
+
+struct HeadParameters {
+    hidden_weight: usize,
+    hidden_bias: usize,
+    output_weight: usize,
+    output_bias: usize,
+}
+
+/// As `GateWeights` in `kernels/gates.cuh`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct GateWeights {
+    reduce: u64,
+    expand: u64,
+    kernel: u64,
+    squeezed: u32,
+    taps: u32,
+}
+
+// SAFETY: numbers without padding.
+unsafe impl Plain for GateWeights {}
+
+/// As `Dropout` in `kernels/head.cuh`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Dropout {
+    pub seed: u64,
+    pub purpose: u64,
+    pub threshold: u64,
+    pub kept: f32,
+    pub padding: u32,
+}
+
+// SAFETY: numbers; the padding is a field.
+unsafe impl Plain for Dropout {}
+
+/// A block's buffers. Feature maps are (N, H, W, C).
+struct Block {
+    shape: BlockShape,
+    parameters: BlockParameters,
+    /// Of its channels among those of all blocks.
+    first_channel: usize,
+    /// The convolution's output.
+    y: Buffer<f32>,
+    /// Of the tiles of pixels: mean of each channel, and the sum of squared deviations.
+    tile_means: Buffer<f32>,
+    tile_squares: Buffer<f32>,
+    mean: Buffer<f32>,
+    scale: Buffer<f32>,
+    inverse_deviation: Buffer<f64>,
+    /// The block's output, and the positions of the maxima.
+    out: Buffer<f32>,
+    positions: Buffer<u8>,
+    d_out: Buffer<f32>,
+    /// Of each image.
+    plain: Buffer<f32>,
+    with_centred: Buffer<f32>,
+    slope: Buffer<f32>,
+    offset: Buffer<f32>,
+    gates: Option<Gates>,
+}
+
+/// Of each image: (N, C), but for the squeezed (N, S).
+struct Gates {
+    means: Buffer<f32>,
+    counts: Buffer<f32>,
+    centred: Buffer<f32>,
+    squeezed: Buffer<f32>,
+    gates: Buffer<f32>,
+    slopes: Buffer<f32>,
+    d_excited: Buffer<f32>,
+    d_squeezed: Buffer<f32>,
+    shares: Buffer<f32>,
+}
+
+/// The head's buffers.
+struct Head {
+    shape: HeadShape,
+    parameters: HeadParameters,
+    /// With an average pool: the means, and their gradient.
+    averages: Option<[Buffer<f32>; 2]>,
+    partial: Buffer<f32>,
+    hidden: Buffer<f32>,
+    factors: Buffer<f32>,
+    d_hidden: Buffer<f32>,
+    logits: Buffer<f32>,
+    d_logits: Buffer<f32>,
+    losses: Buffer<f64>,
+    correct: Buffer<u32>,
+}
+
+/// How a batch goes through the network, as far as the kernels differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    Train,
+    Evaluate,
+}
+
+pub struct CardNetwork {
+    context: Arc<Context>,
+    /// At most so many images train and are evaluated at once.
+    pub train_images: u32,
+    pub evaluation_images: u32,
+    blocks: Vec<Block>,
+    head: Head,
+    dropout: Dropout,
+    pub arena: Arena,
+    pub parameters: Buffer<f32>,
+    pub gradients: Buffer<f32>,
+    /// The running estimates: means of all blocks' channels, then variances; and those of the last batch.
+    pub running: Buffer<f32>,
+    pub of_batch: Buffer<f32>,
+    /// The normalised images.
+    pub x: Buffer<f32>,
+    pub labels: Buffer<u32>,
+    /// The gradient of the convolution's output of the block that is at work, and parts of the gradient of its weight.
+    d_y: Buffer<f32>,
+    weight_partial: Buffer<f32>,
+    active: Buffer<u32>,
+}
+
+impl CardNetwork {
+    /// Buffers for a network whose weights are not uploaded yet.
+    ///
+    /// # Errors
+    /// The kernels have no such attention, a batch has too many elements, or the card has no room.
+    pub fn new(
+        context: &Arc<Context>,
+        network: &Network,
+        dropout: Dropout,
+        train_images: usize,
+        evaluation_images: usize,
+    ) -> Result<Self> {
+        let shape = network.shape();
+        let images = train_images.max(evaluation_images);
+        let widest = shape.blocks().iter().map(|block| block.positions() * block.inputs.max(block.outputs)).max();
+        let widest = widest.unwrap_or(0).max(shape.head().features).max(shape.head().hidden).max(shape.head().classes);
+        if images as u64 * widest as u64 >= MOST_ELEMENTS {
+            bail!("batches of {images} images have more than 2^31 numbers in a layer: a card takes smaller ones")
+        }
+        let arena = Arena::new(network);
+        let floats = |len: usize| Buffer::<f32>::new(context, len);
+        let mut blocks = Vec::new();
+        let mut first_channel = 0;
+        for &block in shape.blocks() {
+            blocks.push(Block::new(context, block, &arena, first_channel, train_images, images)?);
+            first_channel += block.outputs;
+        }
+        let head = Head::new(context, shape.head(), &arena, train_images, images)?;
+        let first = &shape.blocks()[0];
+        let of_outputs = shape.blocks().iter().map(|block| train_images * block.positions() * block.outputs).max();
+        let parts = blocks.iter().map(|block| block.weight_parts(train_images as u32));
+        let of_parts = parts.map(|parts| parts.count as usize * parts.elements as usize).max();
+        Ok(Self {
+            train_images: train_images as u32,
+            evaluation_images: evaluation_images as u32,
+            dropout,
+            parameters: Buffer::zeros(context, arena.len())?,
+            // The gradients of the convolutions' biases are exactly 0, and are never written.
+            gradients: Buffer::zeros(context, arena.len())?,
+            running: Buffer::zeros(context, 2 * first_channel)?,
+            of_batch: Buffer::zeros(context, 2 * first_channel)?,
+            x: floats(images * first.positions() * first.inputs)?,
+            labels: Buffer::zeros(context, train_images)?,
+            d_y: floats(of_outputs.unwrap_or(0))?,
+            weight_partial: floats(of_parts.unwrap_or(0))?,
+            active: Buffer::zeros(context, first_channel)?,
+            context: Arc::clone(context),
+            blocks,
+            head,
+            arena,
+        })
+    }
+
+    /// Channels of all blocks.
+    pub fn channels(&self) -> usize {
+        self.of_batch.len() / 2
+    }
+
+    /// The losses (N), as f64, and the correct images of the last training batch.
+    pub fn judged(&self) -> (&Buffer<f64>, &Buffer<u32>) {
+        (&self.head.losses, &self.head.correct)
+    }
+
+    /// Queues the forward pass of a training batch in `x` and `labels`, to its losses and their gradient by the logits.
+    pub fn queue_forward(&self, images: u32, position: &Buffer<Position>) -> Result<(), CudaError> {
+        self.queue_blocks(images, Pass::Train)?;
+        self.queue_head(images, Some(position))?;
+        let head = &self.head;
+        self.launch(Kernel::CrossEntropy, [images, 1, 1])
+            .value(head.arguments(images))
+            .buffer(&head.logits)
+            .buffer(&self.labels)
+            .buffer(&head.losses)
+            .buffer(&head.correct)
+            .buffer(&head.d_logits)
+            .queue()
+    }
+
+    /// Queues the gradients of all parameters. `outcome` is told when it begins.
+    pub fn queue_backward(&self, images: u32, outcome: &Buffer<Outcome>) -> Result<(), CudaError> {
+        self.queue_head_gradients(images, outcome)?;
+        for number in (0..self.blocks.len()).rev() {
+            self.queue_block_gradients(number, images)?;
+        }
+        Ok(())
+    }
+
+    /// The logits (N, classes) of the images in `x`, in evaluation mode; and of each channel of all blocks whether it was
+    /// active.
+    pub fn evaluate(&self, images: u32) -> Result<(Vec<f32>, Vec<bool>), CudaError> {
+        self.active.upload(0, &vec![0; self.active.len()])?;
+        self.queue_blocks(images, Pass::Evaluate)?;
+        self.queue_head(images, None)?;
+        let mut logits = vec![0.0; images as usize * self.head.shape.classes];
+        self.head.logits.download(0, &mut logits)?;
+        let mut active = vec![0; self.active.len()];
+        self.active.download(0, &mut active)?;
+        Ok((logits, active.into_iter().map(|active| active > 0).collect()))
+    }
+
+    fn launch(&self, kernel: Kernel, grid: [u32; 3]) -> Launch<'_> {
+        self.context.launch(kernel, grid)
+    }
+
+    /// Mean, scale and shift, of each channel: of the batch or running.
+    fn normalisation(&self, block: &Block, pass: Pass) -> [u64; 3] {
+        let mean = match pass {
+            Pass::Train => block.mean.address(),
+            Pass::Evaluate => self.running.address_of(block.first_channel),
+        };
+        [mean, block.scale.address(), self.parameters.address_of(block.parameters.norm_bias)]
+    }
+
+    fn gate_weights(&self, block: &Block) -> GateWeights {
+        let none = GateWeights { reduce: 0, expand: 0, kernel: 0, squeezed: 0, taps: 0 };
+        let address = |first| self.parameters.address_of(first);
+        match block.parameters.gates {
+            GateParameters::None => none,
+            GateParameters::SqueezeExcitation { reduce, expand, squeezed } => {
+                GateWeights { reduce: address(reduce), expand: address(expand), squeezed, ..none }
+            }
+            GateParameters::Efficient { kernel, taps } => GateWeights { kernel: address(kernel), taps, ..none },
+        }
+    }
+
+    fn queue_blocks(&self, images: u32, pass: Pass) -> Result<(), CudaError> {
+        let mut x = &self.x;
+        for block in &self.blocks {
+            self.queue_block(block, x, images, pass)?;
+            x = &block.out;
+        }
+        Ok(())
+    }
+
+    fn queue_block(&self, block: &Block, x: &Buffer<f32>, images: u32, pass: Pass) -> Result<(), CudaError> {
+        let shape = block.arguments(images);
+        let groups = shape.outputs.div_ceil(LANES);
+        let channels = self.channels();
+        self.launch(Kernel::ConvForward, [shape.pixels.div_ceil(TILE), shape.outputs.div_ceil(TILE), 1])
+            .value(shape)
+            .buffer(x)
+            .part(&self.parameters, block.parameters.conv_weight)
+            .part(&self.parameters, block.parameters.conv_bias)
+            .buffer(&block.y)
+            .buffer(&block.tile_means)
+            .buffer(&block.tile_squares)
+            .queue()?;
+        match pass {
+            Pass::Train => self
+                .launch(Kernel::MergeStatistics, [groups, 1, 1])
+                .value(shape)
+                .buffer(&block.tile_means)
+                .buffer(&block.tile_squares)
+                .part(&self.parameters, block.parameters.norm_weight)
+                .buffer(&block.mean)
+                .buffer(&block.scale)
+                .buffer(&block.inverse_deviation)
+                .part(&self.of_batch, block.first_channel)
+                .part(&self.of_batch, channels + block.first_channel)
+                .queue()?,
+            Pass::Evaluate => self
+                .context
+                .launch_over(Kernel::RunningScale, shape.outputs)
+                .value(shape.outputs)
+                .part(&self.parameters, block.parameters.norm_weight)
+                .part(&self.running, channels + block.first_channel)
+                .buffer(&block.scale)
+                .queue()?,
+        }
+        let normalisation = self.normalisation(block, pass);
+        self.context
+            .launch_over(Kernel::NormaliseAndPool, images * shape.pooled_area * shape.outputs)
+            .value(shape)
+            .buffer(&block.y)
+            .value(normalisation)
+            .buffer(&block.out)
+            .buffer(&block.positions)
+            .queue()?;
+        if pass == Pass::Evaluate {
+            // Before the gates, which are positive.
+            self.launch(Kernel::MarkActive, [images, groups, 1])
+                .value(shape)
+                .buffer(&block.out)
+                .part(&self.active, block.first_channel)
+                .queue()?;
+        }
+        let Some(gates) = &block.gates else { return Ok(()) };
+        self.launch(Kernel::ActivatedSums, [images, groups, 1])
+            .value(shape)
+            .buffer(&block.y)
+            .value(normalisation)
+            .value(gates.values())
+            .queue()?;
+        self.launch(Kernel::ApplyGates, [images, 1, 1])
+            .value(shape)
+            .value(self.gate_weights(block))
+            .value(gates.values())
+            .buffer(&block.out)
+            .queue()
+    }
+
+    /// What the head takes: the last feature map, or its averages.
+    fn features(&self) -> &Buffer<f32> {
+        match &self.head.averages {
+            Some([means, _]) => means,
+            None => &self.last_block().out,
+        }
+    }
+
+    fn last_block(&self) -> &Block {
+        self.blocks.last().expect("a network has a block at least")
+    }
+
+    /// To the logits; drops units where the position of a training step is given.
+    fn queue_head(&self, images: u32, position: Option<&Buffer<Position>>) -> Result<(), CudaError> {
+        let (head, shape) = (&self.head, self.head.arguments(images));
+        if let Some([means, _]) = &head.averages {
+            let last = self.last_block().arguments(images);
+            self.context
+                .launch_over(Kernel::AveragePositions, images * last.outputs)
+                .value(images)
+                .value(last.pooled_area)
+                .value(last.outputs)
+                .buffer(&self.last_block().out)
+                .buffer(means)
+                .queue()?;
+        }
+        let parts = hidden_parts(&head.shape);
+        self.launch(Kernel::HiddenPartial, [images.div_ceil(TILE), shape.hidden.div_ceil(TILE), parts])
+            .value(shape)
+            .buffer(self.features())
+            .part(&self.parameters, head.parameters.hidden_weight)
+            .buffer(&head.partial)
+            .queue()?;
+        let dropout = if position.is_some() { self.dropout } else { Dropout { threshold: 0, ..self.dropout } };
+        self.context
+            .launch_over(Kernel::HiddenLayer, images * shape.hidden)
+            .value(shape)
+            .value(parts)
+            .buffer(&head.partial)
+            .part(&self.parameters, head.parameters.hidden_bias)
+            .value(dropout)
+            .value(position.map_or(0, Buffer::address))
+            .buffer(&head.hidden)
+            .buffer(&head.factors)
+            .queue()?;
+        self.launch(Kernel::OutputLayer, [images, 1, 1])
+            .value(shape)
+            .buffer(&head.hidden)
+            .part(&self.parameters, head.parameters.output_weight)
+            .part(&self.parameters, head.parameters.output_bias)
+            .buffer(&head.logits)
+            .queue()
+    }
+
+    fn queue_head_gradients(&self, images: u32, outcome: &Buffer<Outcome>) -> Result<(), CudaError> {
+        let (head, shape, last) = (&self.head, self.head.arguments(images), self.last_block());
+        self.context
+            .launch_over(Kernel::OutputLayerGradient, shape.classes * (shape.hidden + 1))
+            .value(shape)
+            .buffer(&head.d_logits)
+            .buffer(&head.hidden)
+            .part(&self.gradients, head.parameters.output_weight)
+            .part(&self.gradients, head.parameters.output_bias)
+            .buffer(outcome)
+            .queue()?;
+        self.context
+            .launch_over(Kernel::HiddenGradient, images * shape.hidden)
+            .value(shape)
+            .buffer(&head.d_logits)
+            .part(&self.parameters, head.parameters.output_weight)
+            .buffer(&head.factors)
+            .buffer(&head.d_hidden)
+            .queue()?;
+        self.launch(Kernel::HiddenWeightGradient, [shape.hidden.div_ceil(TILE), shape.features.div_ceil(TILE), 1])
+            .value(shape)
+            .buffer(&head.d_hidden)
+            .buffer(self.features())
+            .part(&self.gradients, head.parameters.hidden_weight)
+            .part(&self.gradients, head.parameters.hidden_bias)
+            .queue()?;
+        let d_features = head.averages.as_ref().map_or(&last.d_out, |[_, gradient]| gradient);
+        self.launch(Kernel::FeatureGradient, [images.div_ceil(TILE), shape.features.div_ceil(TILE), 1])
+            .value(shape)
+            .buffer(&head.d_hidden)
+            .part(&self.parameters, head.parameters.hidden_weight)
+            .buffer(d_features)
+            .queue()?;
+        if head.averages.is_none() {
+            return Ok(());
+        }
+        let last_shape = last.arguments(images);
+        self.context
+            .launch_over(Kernel::AveragePositionsGradient, images * last_shape.pooled_area * last_shape.outputs)
+            .value(images)
+            .value(last_shape.pooled_area)
+            .value(last_shape.outputs)
+            .buffer(d_features)
+            .buffer(&last.d_out)
+            .queue()
+    }
+
+    /// From the gradient of the block's output to those of its parameters and of its input.
+    fn queue_block_gradients(&self, number: usize, images: u32) -> Result<(), CudaError> {
+        let block = &self.blocks[number];
+        let shape = block.arguments(images);
+        let normalisation = self.normalisation(block, Pass::Train);
+        let groups = shape.outputs.div_ceil(LANES);
+        self.launch(Kernel::GradientSums, [images, groups, 1])
+            .value(shape)
+            .buffer(&block.y)
+            .buffer(&block.mean)
+            .buffer(&block.positions)
+            .buffer(&block.d_out)
+            .buffer(&block.plain)
+            .buffer(&block.with_centred)
+            .queue()?;
+        if let Some(gates) = &block.gates {
+            self.queue_gate_gradients(block, gates, images)?;
+        }
+        self.launch(Kernel::NormalisationGradient, [groups, 1, 1])
+            .value(shape)
+            .buffer(&block.plain)
+            .buffer(&block.with_centred)
+            .part(&self.parameters, block.parameters.norm_weight)
+            .buffer(&block.inverse_deviation)
+            .buffer(&block.slope)
+            .buffer(&block.offset)
+            .part(&self.gradients, block.parameters.norm_weight)
+            .part(&self.gradients, block.parameters.norm_bias)
+            .queue()?;
+        let gates = block.gates.as_ref().map_or([0, 0], |gates| [gates.gates.address(), gates.shares.address()]);
+        self.context
+            .launch_over(Kernel::ConvOutputGradient, shape.pixels * shape.outputs)
+            .value(shape)
+            .buffer(&block.y)
+            .value(normalisation)
+            .value([block.slope.address(), block.offset.address()])
+            .value(gates)
+            .buffer(&block.positions)
+            .buffer(&block.d_out)
+            .buffer(&self.d_y)
+            .queue()?;
+        let x = if number == 0 { &self.x } else { &self.blocks[number - 1].out };
+        let parts = block.weight_parts(images);
+        self.launch(Kernel::ConvWeightGradient, [parts.rows.div_ceil(TILE), shape.outputs.div_ceil(TILE), parts.count])
+            .value(shape)
+            .buffer(x)
+            .buffer(&self.d_y)
+            .buffer(&self.weight_partial)
+            .queue()?;
+        self.context
+            .launch_over(Kernel::SumParts, parts.elements)
+            .value(parts.elements)
+            .value(parts.count)
+            .buffer(&self.weight_partial)
+            .part(&self.gradients, block.parameters.conv_weight)
+            .queue()?;
+        if number == 0 {
+            return Ok(());
+        }
+        self.launch(Kernel::ConvInputGradient, [shape.pixels.div_ceil(TILE), shape.inputs.div_ceil(TILE), 1])
+            .value(shape)
+            .buffer(&self.d_y)
+            .part(&self.parameters, block.parameters.conv_weight)
+            .buffer(&self.blocks[number - 1].d_out)
+            .queue()
+    }
+
+    fn queue_gate_gradients(&self, block: &Block, gates: &Gates, images: u32) -> Result<(), CudaError> {
+        let shape = block.arguments(images);
+        self.launch(Kernel::GateGradients, [images, 1, 1])
+            .value(shape)
+            .value(self.normalisation(block, Pass::Train))
+            .value(self.gate_weights(block))
+            .value(gates.values())
+            .buffer(&block.plain)
+            .buffer(&block.with_centred)
+            .value(gates.gradients())
+            .queue()?;
+        match block.parameters.gates {
+            GateParameters::None => Ok(()),
+            GateParameters::SqueezeExcitation { reduce, expand, squeezed } => self
+                .context
+                .launch_over(Kernel::SqueezeExciteGradient, 2 * squeezed * shape.outputs)
+                .value(shape)
+                .value(squeezed)
+                .value(gates.values())
+                .value(gates.gradients())
+                .part(&self.gradients, reduce)
+                .part(&self.gradients, expand)
+                .queue(),
+            GateParameters::Efficient { kernel, taps } => self
+                .launch(Kernel::EfficientGradient, [taps, 1, 1])
+                .value(shape)
+                .value(taps)
+                .value(gates.values())
+                .value(gates.gradients())
+                .part(&self.gradients, kernel)
+                .queue(),
+        }
+    }
+}
+
+/// How the gradient of a convolution's weight is divided.
+struct WeightParts {
+    rows: u32,
+    elements: u32,
+    count: u32,
+}
+
+impl Block {
+    fn new(
+        context: &Arc<Context>,
+        shape: BlockShape,
+        arena: &Arena,
+        first_channel: usize,
+        train_images: usize,
+        images: usize,
+    ) -> Result<Self> {
+        let parameters = BlockParameters::new(&shape, arena)?;
+        let (channels, pixels) = (shape.outputs, images * shape.positions());
+        let pooled = (shape.height / 2) * (shape.width / 2) * channels;
+        let floats = |len: usize| Buffer::<f32>::new(context, len);
+        let tiles = pixels.div_ceil(TILE as usize);
+        let gates = match parameters.gates {
+            GateParameters::None => None,
+            gates => Some(Gates::new(context, images, channels, gates.squeezed() as usize)?),
+        };
+        Ok(Self {
+            shape,
+            parameters,
+            first_channel,
+            y: floats(pixels * channels)?,
+            tile_means: floats(tiles * channels)?,
+            tile_squares: floats(tiles * channels)?,
+            mean: floats(channels)?,
+            scale: floats(channels)?,
+            inverse_deviation: Buffer::new(context, channels)?,
+            out: floats(images * pooled)?,
+            positions: Buffer::new(context, images * pooled)?,
+            d_out: floats(train_images * pooled)?,
+            plain: floats(train_images * channels)?,
+            with_centred: floats(train_images * channels)?,
+            slope: floats(channels)?,
+            offset: floats(channels)?,
+            gates,
+        })
+    }
+
+    fn arguments(&self, images: u32) -> BlockArguments {
+        let BlockShape { inputs, outputs, height, width, .. } = self.shape;
+        BlockArguments::new(images, [height as u32, width as u32], inputs as u32, outputs as u32)
+    }
+
+    fn weight_parts(&self, images: u32) -> WeightParts {
+        let shape = self.arguments(images);
+        let rows = 9 * shape.inputs;
+        let tiles = rows.div_ceil(TILE) * shape.outputs.div_ceil(TILE);
+        let strips = shape.pixels.div_ceil(DEPTH);
+        WeightParts { rows, elements: rows * shape.outputs, count: (LEAST_BLOCKS / tiles).clamp(1, strips) }
+    }
+}
+
+/// Into how many parts the features are divided: whatever the number of images, so that each is evaluated alike in every
+/// batch.
+fn hidden_parts(shape: &HeadShape) -> u32 {
+    let (strips, tiles) = ((shape.features as u32).div_ceil(DEPTH), (shape.hidden as u32).div_ceil(TILE));
+    (LEAST_BLOCKS / 2 / tiles).clamp(1, strips)
+}
+
+impl BlockParameters {
+    fn new(shape: &BlockShape, arena: &Arena) -> Result<Self> {
+        let number = shape.number;
+        let first = |name: String| arena.parameter(&name).map(super::arena::Parameter::first);
+        let gates = match shape.attention {
+            AttentionKind::None => GateParameters::None,
+            AttentionKind::Se => {
+                let reduce = arena.parameter(&format!("ca{number}.fc.0.weight"))?;
+                GateParameters::SqueezeExcitation {
+                    reduce: reduce.first(),
+                    expand: first(format!("ca{number}.fc.2.weight"))?,
+                    squeezed: (reduce.range().len() / shape.outputs) as u32,
+                }
+            }
+            AttentionKind::Eca => {
+                let kernel = arena.parameter(&format!("eca{number}.conv.weight"))?;
+                GateParameters::Efficient { kernel: kernel.first(), taps: kernel.range().len() as u32 }
+            }
+            kind => bail!(
+                "model.attention = {}: not on a card yet, which has none, se and eca; take --device cpu",
+                <&str>::from(kind)
+            ),
+        };
+        Ok(Self {
+            conv_weight: first(format!("conv{number}.weight"))?,
+            conv_bias: first(format!("conv{number}.bias"))?,
+            norm_weight: first(format!("bn{number}.weight"))?,
+            norm_bias: first(format!("bn{number}.bias"))?,
+            gates,
+        })
+    }
+}
+
+impl Gates {
+    fn new(context: &Arc<Context>, images: usize, channels: usize, squeezed: usize) -> Result<Self> {
+        let of_channels = || Buffer::<f32>::new(context, images * channels);
+        let of_squeezed = || Buffer::<f32>::new(context, images * squeezed);
+        Ok(Self {
+            means: of_channels()?,
+            counts: of_channels()?,
+            centred: of_channels()?,
+            squeezed: of_squeezed()?,
+            gates: of_channels()?,
+            slopes: of_channels()?,
+            d_excited: of_channels()?,
+            d_squeezed: of_squeezed()?,
+            shares: of_channels()?,
+        })
+    }
+
+    /// As `GateValues` in `kernels/gates.cuh`.
+    fn values(&self) -> [u64; 6] {
+        [&self.means, &self.counts, &self.centred, &self.squeezed, &self.gates, &self.slopes].map(Buffer::address)
+    }
+
+    /// As `GateGradients` there.
+    fn gradients(&self) -> [u64; 3] {
+        [&self.d_excited, &self.d_squeezed, &self.shares].map(Buffer::address)
+    }
+}
+
+impl Head {
+    fn new(
+        context: &Arc<Context>,
+        shape: &HeadShape,
+        arena: &Arena,
+        train_images: usize,
+        images: usize,
+    ) -> Result<Self> {
+        let &HeadShape { pool, features, hidden, classes } = shape;
+        let floats = |len: usize| Buffer::<f32>::new(context, len);
+        let first = |name: &str| arena.parameter(name).map(super::arena::Parameter::first);
+        let averages = match pool {
+            Pool::Flatten => None,
+            Pool::Average => Some([floats(images * features)?, floats(train_images * features)?]),
+        };
+        Ok(Self {
+            shape: *shape,
+            parameters: HeadParameters {
+                hidden_weight: first("fc1.weight")?,
+                hidden_bias: first("fc1.bias")?,
+                output_weight: first("fc2.weight")?,
+                output_bias: first("fc2.bias")?,
+            },
+            averages,
+            partial: floats(hidden_parts(shape) as usize * images * hidden)?,
+            hidden: floats(images * hidden)?,
+            factors: floats(images * hidden)?,
+            d_hidden: floats(train_images * hidden)?,
+            logits: floats(images * classes)?,
+            d_logits: floats(train_images * classes)?,
+            losses: Buffer::new(context, train_images)?,
+            correct: Buffer::new(context, train_images)?,
+        })
+    }
+
+    fn arguments(&self, images: u32) -> HeadArguments {
+        let HeadShape { features, hidden, classes, .. } = self.shape;
+        HeadArguments { images, features: features as u32, hidden: hidden as u32, classes: classes as u32 }
+    }
+}

@@ -1,0 +1,214 @@
+//! A training step as one graph: it is launched as a whole, waits for nothing, and copies nothing. Where the epoch is,
+//! counts and learning rates are on the card; results come through a ring in the host's memory.
+
+use std::mem::offset_of;
+use std::sync::Arc;
+
+use super::batches::CardDataset;
+use super::context::Context;
+use super::error::CudaError;
+use super::graph::Graph;
+use super::kernel::{Kernel, THREADS};
+use super::memory::{Buffer, MappedBuffer, Plain};
+use super::network::CardNetwork;
+use crate::config::OptimizerConfig;
+
+/// Lines of the ring: more than steps are ever under way.
+const RING: u64 = 64;
+/// Elements whose squares a block sums, as in `kernels/optimizer.cuh`.
+const NORM_ELEMENTS: usize = 4096;
+
+/// As in `kernels/common.cuh`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Position {
+    /// The next step of the run.
+    pub number: u64,
+    /// Its batch, among those of the plan.
+    pub batch: u32,
+    pub stopped: u32,
+}
+
+// SAFETY: numbers without padding.
+unsafe impl Plain for Position {}
+
+/// As in `kernels/common.cuh`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counters {
+    pub computed: u64,
+    pub optimizer_steps: u64,
+}
+
+// SAFETY: numbers without padding.
+unsafe impl Plain for Counters {}
+
+/// As in `kernels/common.cuh`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Outcome {
+    loss: f32,
+    gradient_norm: f32,
+    correct: u32,
+    finite: u32,
+    step_size: f32,
+    root_correction: f32,
+    began: u64,
+    forward_done: u64,
+    backward_done: u64,
+}
+
+// SAFETY: numbers without padding.
+unsafe impl Plain for Outcome {}
+
+/// What the card tells of a step: `Result` in `kernels/common.cuh`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct ComputedStep {
+    computed: u64,
+    pub loss: f32,
+    pub gradient_norm: f32,
+    pub correct: u32,
+    pub forward_nanos: u32,
+    pub backward_nanos: u32,
+    pub optimizer_nanos: u32,
+}
+
+// SAFETY: numbers without padding.
+unsafe impl Plain for ComputedStep {}
+
+/// The optimizer's state, in the order of the arena.
+pub struct CardAdam {
+    pub first_moment: Buffer<f32>,
+    pub second_moment: Buffer<f32>,
+    beta1: f64,
+    beta2: f64,
+    epsilon: f64,
+}
+
+impl CardAdam {
+    pub fn new(context: &Arc<Context>, config: &OptimizerConfig, elements: usize) -> Result<Self, CudaError> {
+        let &OptimizerConfig { beta1, beta2, epsilon, .. } = config;
+        let zeros = || Buffer::zeros(context, elements);
+        Ok(Self { first_moment: zeros()?, second_moment: zeros()?, beta1, beta2, epsilon })
+    }
+}
+
+/// What steps need besides network, optimizer and data.
+pub struct Progress {
+    context: Arc<Context>,
+    pub position: Buffer<Position>,
+    pub counters: Buffer<Counters>,
+    outcome: Buffer<Outcome>,
+    /// Of the batches of the plan.
+    pub learning_rates: Buffer<f64>,
+    /// Sums of squares of parts of the gradient.
+    squares: Buffer<f64>,
+    ring: MappedBuffer<ComputedStep>,
+}
+
+impl Progress {
+    /// For epochs of at most `batches`.
+    pub fn new(context: &Arc<Context>, batches: usize, elements: usize) -> Result<Self, CudaError> {
+        Ok(Self {
+            position: Buffer::zeros(context, 1)?,
+            counters: Buffer::zeros(context, 1)?,
+            outcome: Buffer::zeros(context, 1)?,
+            learning_rates: Buffer::zeros(context, batches)?,
+            squares: Buffer::zeros(context, elements.div_ceil(NORM_ELEMENTS))?,
+            ring: MappedBuffer::zeros(context, RING as usize)?,
+            context: Arc::clone(context),
+        })
+    }
+
+    /// What the card told of step `computed`, counted from 1 as long as this lives; None as long as it is under way.
+    pub fn result(&self, computed: u64) -> Option<ComputedStep> {
+        let line = (computed % RING) as usize;
+        let told: u64 = self.ring.read(line, |line| line.wrapping_byte_add(offset_of!(ComputedStep, computed)).cast());
+        // The number is written last, so it is read first.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+        (told == computed).then(|| self.ring.read(line, |line| line))
+    }
+
+    /// The graph of a step of `images` images.
+    pub fn capture(
+        &self,
+        network: &CardNetwork,
+        adam: &CardAdam,
+        data: &CardDataset,
+        images: u32,
+    ) -> Result<Graph, CudaError> {
+        Graph::capture(&self.context, || self.queue(network, adam, data, images))
+    }
+
+    /// Queues a step.
+    pub fn queue(
+        &self,
+        network: &CardNetwork,
+        adam: &CardAdam,
+        data: &CardDataset,
+        images: u32,
+    ) -> Result<(), CudaError> {
+        self.context
+            .launch(Kernel::LoadBatch, [images, 1, 1])
+            .value(data.arguments())
+            .buffer(&data.images)
+            .buffer(&data.draws)
+            .value(network.train_images)
+            .buffer(&self.position)
+            .buffer(&data.normalised)
+            .buffer(&data.scratch)
+            .buffer(&network.x)
+            .buffer(&network.labels)
+            .buffer(&self.outcome)
+            .queue()?;
+        network.queue_forward(images, &self.position)?;
+        network.queue_backward(images, &self.outcome)?;
+        let (elements, parts) = (network.arena.len() as u32, self.squares.len() as u32);
+        self.context
+            .launch(Kernel::SumOfSquares, [parts, 1, 1])
+            .value(elements)
+            .buffer(&network.gradients)
+            .buffer(&self.squares)
+            .queue()?;
+        let (losses, correct) = network.judged();
+        self.context
+            .launch(Kernel::JudgeStep, [1, 1, 1])
+            .value(images)
+            .buffer(losses)
+            .buffer(correct)
+            .value(parts)
+            .buffer(&self.squares)
+            .value([adam.beta1, adam.beta2])
+            .buffer(&self.learning_rates)
+            .buffer(&self.position)
+            .buffer(&self.counters)
+            .buffer(&self.outcome)
+            .queue()?;
+        self.context
+            .launch(Kernel::Adam, [elements.div_ceil(THREADS), 1, 1])
+            .value(elements)
+            .value([
+                (1.0 - adam.beta1) as f32,
+                adam.beta2 as f32,
+                (1.0 - adam.beta2) as f32,
+                adam.epsilon as f32,
+            ])
+            .buffer(&self.outcome)
+            .buffer(&network.gradients)
+            .buffer(&adam.first_moment)
+            .buffer(&adam.second_moment)
+            .buffer(&network.parameters)
+            .queue()?;
+        self.context
+            .launch(Kernel::FinishStep, [1, 1, 1])
+            .value(network.of_batch.len() as u32)
+            .buffer(&network.of_batch)
+            .buffer(&network.running)
+            .buffer(&self.outcome)
+            .buffer(&self.position)
+            .buffer(&self.counters)
+            .mapped(&self.ring)
+            .queue()
+    }
+}
