@@ -1,0 +1,65 @@
+#!/bin/sh
+# Builds the stand-in for libcuda.so.1 from the kernels' source and their PTX:
+#
+#   build.sh OUTPUT_DIR KERNELS.cu KERNELS.ptx [MORE.ptx...] [COMPILER_FLAG...]
+#
+# leaves OUTPUT_DIR/libcuda.so.1 and a link libcuda.so to it. Which kernels and variables it holds is read from the PTX.
+# The files appear at once, complete: several may build into one folder.
+#
+# With sanitizers: pass -fsanitize=address,undefined -fno-sanitize-recover=undefined -g, and start the program with
+#   LD_PRELOAD="$(g++ -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0
+# where it is not itself built with AddressSanitizer.
+set -eu
+
+[ $# -ge 3 ] || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+output=$1
+source=$(CDPATH='' cd -- "$(dirname -- "$2")" && pwd)/$(basename -- "$2")
+shift 2
+mkdir -p "$output"
+output=$(CDPATH='' cd -- "$output" && pwd)
+work=$(mktemp -d "$output/.build.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+: >"$work/all.ptx"
+while [ $# -gt 0 ]; do
+  case $1 in
+    *.ptx) cat -- "$1" >>"$work/all.ptx"; echo >>"$work/all.ptx"; shift ;;
+    *) break ;;
+  esac
+done
+
+# The generated source: the kernels, and how to call each by name.
+{
+  echo "#include \"$source\""
+  sed -n 's/^.*\.entry[[:space:]]\{1,\}\([A-Za-z_$][A-Za-z0-9_$]*\).*$/TWIN_KERNEL(\1)/p' "$work/all.ptx" | sort -u
+  sed -n 's/^[[:space:]]*\.visible[[:space:]]\{1,\}\.global[[:space:]].*[[:space:]]\([A-Za-z_$][A-Za-z0-9_$]*\)\(\[[0-9]*\]\)\{0,1\}\([[:space:]]*=.*\)\{0,1\};.*$/TWIN_VARIABLE(\1)/p' \
+    "$work/all.ptx" | sort -u
+} >"$work/kernels.cpp"
+grep -q '^TWIN_KERNEL' "$work/kernels.cpp" || { echo "build.sh: the PTX has no .entry" >&2; exit 1; }
+
+# Each product and sum rounds on its own, as in kernels compiled with --fmad=false; fmaf is the processor's.
+flags="-std=c++17 -O2 -ffp-contract=off -fno-fast-math -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -pthread"
+case $(uname -m) in
+  x86_64) flags="$flags -mfma -fcf-protection=none" ;;  # stacks are switched without a shadow stack
+esac
+cxx=${CXX:-g++}
+compile() { # OUTPUT FLAG...
+  object=$1
+  shift
+  # shellcheck disable=SC2086 # words are meant to split
+  "$cxx" $flags "$@" -c -o "$work/$object"
+}
+compile driver.o -Wall -Wextra "$@" "$here/driver.cpp" &
+driver=$!
+compile kernels.o -Wno-unknown-pragmas "$@" -I"$(dirname -- "$source")" -I"$here" -include "$here/block.h" "$work/kernels.cpp"
+compile fibers.o -Wall -Wextra "$@" "$here/fibers.cpp"
+wait $driver
+echo '{ global: cu*; local: *; };' >"$work/exports"
+# shellcheck disable=SC2086
+"$cxx" $flags "$@" -shared -Wl,-soname,libcuda.so.1 -Wl,-z,nodelete -Wl,--version-script="$work/exports" \
+  -o "$work/libcuda.so.1" "$work/driver.o" "$work/kernels.o" "$work/fibers.o" -ldl
+ln -s libcuda.so.1 "$work/libcuda.so"
+mv -f "$work/libcuda.so.1" "$output/libcuda.so.1"
+mv -fT "$work/libcuda.so" "$output/libcuda.so"
