@@ -1,0 +1,411 @@
+//! The engine on a card, with kernels of our own: weights, optimizer and data stay there, a step is one launch, and up to
+//! [`MOST_UNDER_WAY`] steps are under way. What explains and saves works on a copy of the weights on the CPU.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use candle_core::{Device, Tensor, Var};
+
+use super::computed::{EvaluatedBatch, TakenStep};
+use crate::config::Config;
+use crate::cuda::batches::{CardDataset, draws};
+use crate::cuda::network::{CardNetwork, Dropout};
+use crate::cuda::step::{CardAdam, ComputedStep, Counters, Position, Progress};
+use crate::cuda::{Context, CudaError, Graph};
+use crate::data::loader::{Batch, EpochPlan};
+use crate::data::{Dataset, DatasetInfo};
+use crate::model::{ActiveChannels, Network};
+use crate::ops;
+use crate::optim::Optimizer;
+use crate::random::Purpose;
+use crate::run::step_time::StepTime;
+
+/// Enough that the card never waits for the host, few enough that a command is obeyed at once.
+const MOST_UNDER_WAY: usize = 8;
+/// Images that are evaluated at once at most, if training takes no more: their feature maps take memory.
+const EVALUATED_AT_ONCE: usize = 256;
+/// Between two looks at the ring.
+const LOOK_INTERVAL: Duration = Duration::from_micros(100);
+/// Between two questions whether the card still works.
+const QUESTION_INTERVAL: Duration = Duration::from_millis(50);
+
+pub struct CudaEngine {
+    context: Arc<Context>,
+    /// What is to be dropped before what it uses is first.
+    graphs: Vec<(u32, Graph)>,
+    epoch: Option<Epoch>,
+    data: Option<CardDataset>,
+    progress: Option<Progress>,
+    adam: CardAdam,
+    card: CardNetwork,
+    batch_size: usize,
+    /// Copies on the CPU, of what the card has or had.
+    network: Network,
+    optimizer: Optimizer,
+    copies: Cell<Copies>,
+    /// Steps that were started as long as this progress lives.
+    started: u64,
+    under_way: VecDeque<Started>,
+    /// Steps of the optimizer, and batches that each block has counted, when the copies were uploaded.
+    uploaded: Counted,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Copies {
+    Current,
+    Stale,
+}
+
+#[derive(Clone, Default)]
+struct Counted {
+    optimizer_steps: u64,
+    batches: Vec<i64>,
+}
+
+/// The epoch that steps are taken in.
+struct Epoch {
+    /// Images of each batch.
+    batches: Vec<u32>,
+    /// Those that are started.
+    started: usize,
+    first_step: u64,
+    /// Of each batch, as the card has them; NaN where it has none.
+    learning_rates: Vec<f64>,
+}
+
+/// A step that is under way.
+struct Started {
+    images: u32,
+    learning_rate: f64,
+}
+
+impl CudaEngine {
+    pub fn new(config: &Config, dataset: &DatasetInfo, context: &Arc<Context>) -> Result<Self> {
+        let network = Network::new(&config.model, dataset, config.run.seed, &Device::Cpu)?;
+        let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
+        let batch_size = config.train.batch_size;
+        let build = |batch_size: usize| -> Result<(CardNetwork, CardAdam)> {
+            let evaluated = config.train.eval_batch_size.min(EVALUATED_AT_ONCE.max(batch_size));
+            let card = CardNetwork::new(context, &network, dropout(config), batch_size, evaluated)?;
+            let adam = CardAdam::new(context, &config.optimizer, card.arena.len())?;
+            Ok((card, adam))
+        };
+        let (card, adam) = build(batch_size).map_err(|error| with_fitting_batch_size(error, batch_size, build))?;
+        let mut engine = Self {
+            context: Arc::clone(context),
+            graphs: vec![],
+            epoch: None,
+            data: None,
+            progress: None,
+            adam,
+            card,
+            batch_size,
+            network,
+            optimizer,
+            copies: Cell::new(Copies::Current),
+            started: 0,
+            under_way: VecDeque::new(),
+            uploaded: Counted::default(),
+        };
+        engine.upload()?;
+        Ok(engine)
+    }
+
+    /// As [`super::Engine::begin_epoch`].
+    pub fn begin_epoch(&mut self, data: &Arc<Dataset>, plan: EpochPlan, first_step: u64) -> Result<()> {
+        debug_assert!(self.under_way.is_empty(), "an epoch begins when nothing is under way");
+        self.prepare(data)?;
+        let (Some(data), Some(progress)) = (&self.data, &self.progress) else { bail!("no data on the card") };
+        let draws = draws(&data.dataset, &plan);
+        data.draws.upload(0, &draws)?;
+        let position = Position { number: first_step, batch: 0, stopped: 0 };
+        progress.position.upload(0, &[position])?;
+        let batches: Vec<u32> = draws.chunks(plan.batch_size).map(|batch| batch.len() as u32).collect();
+        let learning_rates = vec![f64::NAN; batches.len()];
+        self.epoch = Some(Epoch { batches, started: 0, first_step, learning_rates });
+        Ok(())
+    }
+
+    pub fn leave_epoch(&mut self) {
+        self.epoch = None;
+    }
+
+    /// Brings the data set to the card, if another is there, and makes graphs for its batches.
+    fn prepare(&mut self, data: &Arc<Dataset>) -> Result<()> {
+        if self.data.as_ref().is_some_and(|there| Arc::ptr_eq(&there.dataset, data)) {
+            return Ok(());
+        }
+        self.graphs.clear();
+        self.data = None;
+        let counters = self.counters()?;
+        let batches = data.len().div_ceil(self.batch_size);
+        let there = CardDataset::new(&self.context, data, self.batch_size)?;
+        let progress = Progress::new(&self.context, batches, self.card.arena.len())?;
+        let optimizer_steps = counters.optimizer_steps;
+        progress.counters.upload(0, &[Counters { computed: 0, optimizer_steps }])?;
+        let (whole, rest) = (self.batch_size.min(data.len()), data.len() % self.batch_size);
+        for images in [whole, rest].into_iter().filter(|&images| images > 0) {
+            let images = images as u32;
+            if !self.graphs.iter().any(|(of, _)| *of == images) {
+                self.graphs.push((images, progress.capture(&self.card, &self.adam, &there, images)?));
+            }
+        }
+        (self.data, self.progress, self.started) = (Some(there), Some(progress), 0);
+        Ok(())
+    }
+
+    /// As [`super::Engine::next_step`].
+    pub fn next_step(&mut self, last: u64, learning_rate: &dyn Fn(u64) -> f64) -> Result<Option<TakenStep>> {
+        while self.under_way.len() < MOST_UNDER_WAY && self.start_step(last, learning_rate)? {}
+        self.finish_started()
+    }
+
+    /// Whether there was a step to start.
+    fn start_step(&mut self, last: u64, learning_rate: &dyn Fn(u64) -> f64) -> Result<bool> {
+        let (Some(epoch), Some(progress)) = (&mut self.epoch, &self.progress) else { return Ok(false) };
+        let batch = epoch.started;
+        let number = epoch.first_step + batch as u64;
+        let Some(&images) = epoch.batches.get(batch).filter(|_| number <= last) else { return Ok(false) };
+        let rate = learning_rate(number);
+        if rate.to_bits() != epoch.learning_rates[batch].to_bits() {
+            // Those of all that is left, so that the card has what a schedule makes of the whole epoch.
+            let rates: Vec<f64> = (batch..epoch.batches.len())
+                .map(|batch| learning_rate(epoch.first_step + batch as u64))
+                .collect();
+            progress.learning_rates.upload(batch, &rates)?;
+            epoch.learning_rates.splice(batch.., rates);
+        }
+        let graph = self.graphs.iter_mut().find(|(of, _)| *of == images).map(|(_, graph)| graph);
+        graph.context("a batch of a size that no graph is of")?.launch()?;
+        epoch.started += 1;
+        self.started += 1;
+        self.under_way.push_back(Started { images, learning_rate: rate });
+        self.copies.set(Copies::Stale);
+        Ok(true)
+    }
+
+    /// As [`super::Engine::finish_started`].
+    pub fn finish_started(&mut self) -> Result<Option<TakenStep>> {
+        let Some(started) = self.under_way.pop_front() else { return Ok(None) };
+        let computed = self.wait_for(self.started - self.under_way.len() as u64)?;
+        let secs = |nanos: u32| f64::from(nanos) / 1e9;
+        let taken = TakenStep {
+            samples: u64::from(started.images),
+            loss: computed.loss,
+            gradient_norm: computed.gradient_norm,
+            correct: u64::from(computed.correct),
+            learning_rate: started.learning_rate,
+            time: StepTime {
+                data_secs: 0.0,
+                forward_secs: secs(computed.forward_nanos),
+                backward_secs: secs(computed.backward_nanos),
+                optimizer_secs: secs(computed.optimizer_nanos),
+            },
+        };
+        if !taken.is_finite() {
+            // The card held back this one and those after it.
+            self.context.wait()?;
+            self.under_way.clear();
+        }
+        Ok(Some(taken))
+    }
+
+    fn wait_for(&self, number: u64) -> Result<ComputedStep> {
+        let Some(progress) = &self.progress else { bail!("no step was started") };
+        let mut asked = Instant::now();
+        loop {
+            if let Some(computed) = progress.result(number) {
+                return Ok(computed);
+            }
+            thread::sleep(LOOK_INTERVAL);
+            if asked.elapsed() >= QUESTION_INTERVAL {
+                asked = Instant::now();
+                let idle = self.context.is_idle()?;
+                if idle && progress.result(number).is_none() {
+                    bail!("the card has done all its work and told nothing of step {number}")
+                }
+            }
+        }
+    }
+
+    /// As [`super::Engine::evaluate`].
+    pub fn evaluate(&self, batch: &Batch, active: &mut ActiveChannels) -> Result<EvaluatedBatch> {
+        let classes = self.network.shape().head().classes;
+        let image = batch.size.bytes();
+        let at_once = self.card.evaluation_images as usize;
+        let mut logits = Vec::with_capacity(batch.labels.len() * classes);
+        for images in batch.images.chunks(at_once * image) {
+            self.card.x.upload(0, images)?;
+            let (of_chunk, active_channels) = self.card.evaluate((images.len() / image) as u32)?;
+            logits.extend(of_chunk);
+            let mut rest = &active_channels[..];
+            for (layer, info) in self.network.layers().iter().enumerate() {
+                let (of_layer, others) = rest.split_at(info.channels);
+                active.merge(self.network.layers(), layer, of_layer);
+                rest = others;
+            }
+        }
+        let of_batch = Tensor::from_slice(&logits, (batch.labels.len(), classes), &Device::Cpu)?;
+        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &Device::Cpu)?;
+        let mean_loss = ops::cross_entropy(&of_batch, &labels)?.to_scalar::<f32>()?;
+        Ok(EvaluatedBatch { mean_loss, logits: of_batch.to_vec2()? })
+    }
+
+    /// What the network is, whatever its weights are by now.
+    pub fn described(&self) -> &Network {
+        &self.network
+    }
+
+    /// As [`super::Engine::network`].
+    pub fn network(&self) -> Result<&Network> {
+        self.download()?;
+        Ok(&self.network)
+    }
+
+    pub fn load_weights(&mut self, bytes: &[u8], file: &Path) -> Result<()> {
+        self.download()?;
+        self.network.weights().load_bytes(bytes, file)?;
+        self.upload()
+    }
+
+    pub fn optimizer_to_safetensors(&self) -> Result<Vec<u8>> {
+        self.download()?;
+        self.optimizer.to_safetensors()
+    }
+
+    pub fn load_optimizer(&mut self, bytes: &[u8], file: &Path) -> Result<()> {
+        self.download()?;
+        self.optimizer.load(bytes, file)?;
+        self.upload()
+    }
+
+    /// The optimizer's state: a step count, and two moments of each parameter.
+    fn optimizer_state(&self) -> (Var, Vec<[Var; 2]>) {
+        let mut state = self.optimizer.state().into_iter().map(|(_, var)| var);
+        let steps = state.next().expect("Adam counts its steps");
+        let mut moments = vec![];
+        while let (Some(first), Some(second)) = (state.next(), state.next()) {
+            moments.push([first, second]);
+        }
+        (steps, moments)
+    }
+
+    /// The running estimates: means of all blocks, variances, and counts of batches.
+    fn buffers(&self) -> [Vec<&Var>; 3] {
+        let buffers = &self.network.weights().buffers;
+        ["running_mean", "running_var", "num_batches_tracked"]
+            .map(|kind| buffers.iter().filter(|(name, _)| name.ends_with(kind)).map(|(_, var)| var).collect())
+    }
+
+    fn counters(&self) -> Result<Counters> {
+        let mut counters = [Counters { computed: 0, optimizer_steps: self.uploaded.optimizer_steps }];
+        if let Some(progress) = &self.progress {
+            progress.counters.download(0, &mut counters)?;
+        }
+        Ok(counters[0])
+    }
+
+    /// Gives the card what the copies hold.
+    fn upload(&mut self) -> Result<()> {
+        let arena = &self.card.arena;
+        let parameters = &self.network.weights().parameters;
+        let arranged = |vars: Vec<&Var>| -> Result<Vec<f32>> {
+            Ok(arena.arrange(vars.into_iter().map(values).collect::<Result<Vec<_>>>()?))
+        };
+        self.card.parameters.upload(0, &arranged(parameters.iter().map(|(_, var)| var).collect())?)?;
+        let (steps, moments) = self.optimizer_state();
+        self.adam.first_moment.upload(0, &arranged(moments.iter().map(|[first, _]| first).collect())?)?;
+        self.adam.second_moment.upload(0, &arranged(moments.iter().map(|[_, second]| second).collect())?)?;
+        let [means, variances, batches] = self.buffers();
+        let running = means.into_iter().chain(variances).map(values).collect::<Result<Vec<_>>>()?.concat();
+        self.card.running.upload(0, &running)?;
+        let optimizer_steps = steps.to_scalar::<i64>()? as u64;
+        let batches = batches.iter().map(|var| var.to_scalar::<i64>()).collect::<candle_core::Result<_>>()?;
+        self.uploaded = Counted { optimizer_steps, batches };
+        if let Some(progress) = &self.progress {
+            progress.counters.upload(0, &[Counters { computed: self.started, optimizer_steps }])?;
+        }
+        self.copies.set(Copies::Current);
+        Ok(())
+    }
+
+    /// Takes what the card has into the copies, if it has moved on.
+    fn download(&self) -> Result<()> {
+        debug_assert!(self.under_way.is_empty(), "weights are read when nothing is under way");
+        if self.copies.get() == Copies::Current {
+            return Ok(());
+        }
+        let arena = &self.card.arena;
+        let mut numbers = vec![0.0; arena.len()];
+        let mut restore = |buffer: &crate::cuda::Buffer<f32>, vars: &mut dyn Iterator<Item = &Var>| -> Result<()> {
+            buffer.download(0, &mut numbers)?;
+            for (parameter, var) in arena.parameters().iter().zip(vars) {
+                set(var, parameter.restore(&numbers[parameter.range()]))?;
+            }
+            Ok(())
+        };
+        restore(&self.card.parameters, &mut self.network.weights().parameters.iter().map(|(_, var)| var))?;
+        let (steps, moments) = self.optimizer_state();
+        restore(&self.adam.first_moment, &mut moments.iter().map(|[first, _]| first))?;
+        restore(&self.adam.second_moment, &mut moments.iter().map(|[_, second]| second))?;
+        let mut running = vec![0.0; self.card.running.len()];
+        self.card.running.download(0, &mut running)?;
+        let [means, variances, batches] = self.buffers();
+        let mut rest = &running[..];
+        for var in means.into_iter().chain(variances) {
+            let (of_block, others) = rest.split_at(var.elem_count());
+            set(var, of_block.to_vec())?;
+            rest = others;
+        }
+        let optimizer_steps = self.counters()?.optimizer_steps;
+        let since = optimizer_steps.wrapping_sub(self.uploaded.optimizer_steps) as i64;
+        steps.set(&Tensor::new(optimizer_steps as i64, &Device::Cpu)?)?;
+        for (var, uploaded) in batches.into_iter().zip(&self.uploaded.batches) {
+            var.set(&Tensor::new(uploaded + since, &Device::Cpu)?)?;
+        }
+        self.copies.set(Copies::Current);
+        Ok(())
+    }
+}
+
+fn values(var: &Var) -> Result<Vec<f32>> {
+    Ok(var.flatten_all()?.to_vec1()?)
+}
+
+fn set(var: &Var, values: Vec<f32>) -> Result<()> {
+    Ok(var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu)?)?)
+}
+
+/// As [`ops::dropout`] drops.
+fn dropout(config: &Config) -> Dropout {
+    let probability = config.model.dropout;
+    Dropout {
+        seed: config.run.seed,
+        purpose: Purpose::Dropout as u64,
+        threshold: (f64::from(probability) * (1u64 << 32) as f64) as u64,
+        kept: 1.0 / (1.0 - probability),
+        padding: 0,
+    }
+}
+
+/// `error`; of memory that does not suffice, with the greatest half of `batch_size` for which it does.
+fn with_fitting_batch_size<T>(
+    error: anyhow::Error,
+    batch_size: usize,
+    build: impl Fn(usize) -> Result<T>,
+) -> anyhow::Error {
+    if !matches!(error.downcast_ref(), Some(CudaError::OutOfMemory { .. })) {
+        return error;
+    }
+    let halves = std::iter::successors(Some(batch_size / 2), |size| Some(size / 2)).take_while(|&size| size > 0);
+    let advice = match halves.into_iter().find(|&size| build(size).is_ok()) {
+        Some(size) => format!("train.batch_size = {size} would fit, {batch_size} does not"),
+        None => "no batch would fit: another program may be using the card".to_owned(),
+    };
+    anyhow!("{error}; {advice}")
+}
