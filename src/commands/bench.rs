@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
-use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -17,7 +16,7 @@ use crate::run::spawn;
 use crate::run::step_time::{Breakdown, Part};
 use crate::simd::{self, SimdPath};
 use crate::train::bench::{Bench, EVALUATION_BATCHES, LOADED_BATCHES, PEAK_SIDE, WARM_UP_STEPS};
-use crate::train::device;
+use crate::train::device::{self, Device};
 
 /// Times and speeds are medians.
 #[derive(Debug, Serialize)]
@@ -30,7 +29,7 @@ struct Report {
     simd: Option<&'static str>,
     threads: usize,
     model: String,
-    parameters: usize,
+    parameters: u64,
     batch_size: usize,
     warm_up_steps: u64,
     steps: u64,
@@ -67,7 +66,7 @@ struct Comparison {
 #[derive(Debug, Serialize)]
 struct Cost {
     model: String,
-    parameters: usize,
+    parameters: u64,
     step_ms: f64,
     /// Time of one image alone.
     latency_ms: f64,
@@ -98,9 +97,9 @@ pub fn bench(args: &BenchArgs) -> Result<u8> {
 }
 
 fn measure(config: Config, steps: u64) -> Result<Report> {
-    let device = device::open(&config.run.device)?;
-    let is_cpu = device.is_cpu();
-    let described = device::describe(&device);
+    let device = device::open(&config)?;
+    let is_cpu = matches!(device, Device::Cpu(_));
+    let described = device.describe();
     let (batch_size, eval_batch_size) = (config.train.batch_size, config.train.eval_batch_size);
     let has_attention = config.model.attention != AttentionKind::None;
     let mut plain = config.clone();
@@ -129,7 +128,7 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
     let Measured { bench, taken, evaluated, .. } = &configured;
     let part_ms = |part| 1e3 * median(taken.iter().map(|step: &Breakdown| step.secs(part)));
     let step_secs = configured.step_secs();
-    let gflop_per_step = bench.network().shape().flops().training as f64 * batch_size as f64 / 1e9;
+    let gflop_per_step = bench.shape().flops().training as f64 * batch_size as f64 / 1e9;
     let gflop_per_sec = gflop_per_step / step_secs;
     let sgemm_gflop_per_sec = 2.0 * (PEAK_SIDE as f64).powi(3) / 1e9 / median(multiplied);
     Ok(Report {
@@ -138,8 +137,8 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
         device: described,
         simd: if is_cpu { Some(simd::chosen().map(SimdPath::name)?) } else { None },
         threads: rayon::current_num_threads(),
-        model: bench.network().summary(),
-        parameters: bench.network().weights().parameter_count(),
+        model: bench.summary(),
+        parameters: bench.shape().parameter_count(),
         batch_size,
         warm_up_steps: WARM_UP_STEPS,
         steps,
@@ -199,8 +198,8 @@ impl Measured {
 
     fn cost(&self, eval_batch_size: usize) -> Cost {
         Cost {
-            model: self.bench.network().summary(),
-            parameters: self.bench.network().weights().parameter_count(),
+            model: self.bench.summary(),
+            parameters: self.bench.shape().parameter_count(),
             step_ms: 1e3 * self.step_secs(),
             latency_ms: 1e3 * self.latency_secs(),
             batch_latency_ms: 1e3 * median(self.evaluated.iter().copied()) / eval_batch_size as f64,
@@ -220,7 +219,7 @@ impl Report {
             format!(
                 "{}, {} parameters, batch {}; medians of {} steps",
                 self.model,
-                format::count(self.parameters as u64),
+                format::count(self.parameters),
                 self.batch_size,
                 format::count(self.steps)
             ),
@@ -265,7 +264,7 @@ impl Comparison {
         };
         let cost = |cost: &Cost| {
             let cells = [
-                format::count(cost.parameters as u64),
+                format::count(cost.parameters),
                 format!("{:.2}", cost.step_ms),
                 format!("{:.3}", cost.latency_ms),
                 format!("{:.3}", cost.batch_latency_ms),

@@ -61,9 +61,9 @@ fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config, split: Optio
         origin.check_images(&source, run)?;
     }
     let (split, images) = part(&source, split)?;
-    let device = device::open(&config.run.device)?;
-    let engine = Engine::new(config, &source.train.info, &device)?;
-    checkpoint.load_weights(engine.network())?;
+    let device = device::open(config)?;
+    let mut engine = Engine::new(config, &source.train.info, &device)?;
+    checkpoint.load_weights(&mut engine)?;
     let evaluation = Evaluation::of(&engine, images, config.train.eval_batch_size)?;
     Ok(Report {
         run: run.name(),

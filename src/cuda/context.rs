@@ -1,6 +1,7 @@
 //! A card that is in use: its context, one stream of work, and the kernels.
 
 use std::ffi::CString;
+use std::fmt;
 use std::sync::Arc;
 
 use cudarc::driver::result::{self, ctx, device, module, primary_ctx, stream};
@@ -100,6 +101,12 @@ impl Context {
             CUresult::CUDA_ERROR_NOT_READY => Ok(false),
             status => status.result().map(|()| true).map_err(CudaError::of("cuStreamQuery")),
         }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Context").field("card", &self.card).finish_non_exhaustive()
     }
 }
 

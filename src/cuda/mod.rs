@@ -17,6 +17,8 @@ mod kernel;
 mod memory;
 pub mod network;
 mod shape;
+#[cfg(test)]
+pub mod stand_in;
 pub mod step;
 
 pub use card::Card;
@@ -25,3 +27,4 @@ pub use error::CudaError;
 pub use graph::Graph;
 pub use kernel::Kernel;
 pub use memory::Buffer;
+pub use network::check_network;

@@ -11,7 +11,7 @@ use super::kernel::{Kernel, LANES, Launch};
 use super::memory::{Buffer, Plain};
 use super::shape::{BlockArguments, HeadArguments};
 use super::step::{Outcome, Position};
-use crate::config::{AttentionKind, Pool};
+use crate::config::{AttentionKind, ModelConfig, Pool};
 use crate::model::{BlockShape, HeadShape, Network};
 
 /// Rows, columns and terms of a tile of a product, as in `kernels/product.cuh`.
@@ -22,6 +22,18 @@ const DEPTH: u32 = 16;
 const LEAST_BLOCKS: u32 = 256;
 /// Elements that an index of a kernel counts.
 const MOST_ELEMENTS: u64 = 1 << 31;
+
+/// # Errors
+/// The kernels do not have the network's attention.
+pub fn check_network(config: &ModelConfig) -> Result<()> {
+    match config.attention {
+        AttentionKind::None | AttentionKind::Se | AttentionKind::Eca => Ok(()),
+        AttentionKind::Spatial | AttentionKind::Cbam | AttentionKind::NonLocal => bail!(
+            "a card trains attention of the kinds none, se and eca, and not yet {}; take --device cpu",
+            <&str>::from(config.attention)
+        ),
+    }
+}
 
 /// Where the numbers of a block's parameters are in the arena.
 #[derive(Clone, Copy, Debug)]
@@ -655,10 +667,9 @@ impl BlockParameters {
                 let kernel = arena.parameter(&format!("eca{number}.conv.weight"))?;
                 GateParameters::Efficient { kernel: kernel.first(), taps: kernel.range().len() as u32 }
             }
-            kind => bail!(
-                "model.attention = {}: not on a card yet, which has none, se and eca; take --device cpu",
-                <&str>::from(kind)
-            ),
+            AttentionKind::Spatial | AttentionKind::Cbam | AttentionKind::NonLocal => {
+                bail!("there are no kernels of this attention")
+            }
         };
         Ok(Self {
             conv_weight: first(format!("conv{number}.weight"))?,

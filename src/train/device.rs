@@ -2,38 +2,126 @@
 
 use std::error::Error;
 use std::panic;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context, Result, bail};
-use candle_core::Device;
+use anyhow::{Context as _, Result, bail};
+use candle_core::DeviceLocation;
 
+use crate::config::Config;
+use crate::cuda::{Card, Context, check_network};
 use crate::run::limits;
 use crate::simd;
 
-/// `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes CUDA where it is built in and a card answers.
-///
-/// # Errors
-/// One line that says what is missing: the feature at build time, the card, or the vector instructions that
-/// [`simd::VARIABLE`] asks for.
-pub fn open(name: &str) -> Result<Device> {
-    let ordinal = match name {
-        "cpu" => return cpu(),
-        "auto" if cfg!(feature = "cuda") => return cuda(0).or_else(|_| cpu()),
-        "auto" => return cpu(),
-        "cuda" => 0,
-        _ => match name.strip_prefix("cuda:").map(str::parse) {
-            Some(Ok(ordinal)) => ordinal,
-            _ => bail!("device = {name:?}: expected auto, cpu, cuda or cuda:N"),
-        },
-    };
-    cuda(ordinal)
+/// What computes.
+#[derive(Clone, Debug)]
+pub enum Device {
+    /// This crate's operations on candle's tensors.
+    Cpu(NoCard),
+    /// This crate's kernels on a card.
+    Cuda(Arc<Context>),
+    /// candle's own CUDA backend, a second way to a card: behind the cargo feature `cuda`.
+    CandleCuda(candle_core::Device),
 }
 
-fn cpu() -> Result<Device> {
+/// Why no card computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoCard {
+    /// None was asked for.
+    NotWanted,
+    /// `auto` found none that can take the run.
+    NotFound(String),
+}
+
+impl Device {
+    pub const CPU: Self = Self::Cpu(NoCard::NotWanted);
+
+    /// Where candle's tensors of the network live: for what is computed of them apart from training steps.
+    pub fn candle(&self) -> &candle_core::Device {
+        match self {
+            Self::Cpu(_) | Self::Cuda(_) => &candle_core::Device::Cpu,
+            Self::CandleCuda(device) => device,
+        }
+    }
+
+    /// Such as `cpu (2 threads, avx2)`, with why it is not a card where `auto` looked for one; or `cuda:0 (NVIDIA H100)`.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Cpu(no_card) => {
+                let threads = rayon::current_num_threads();
+                let plural = if threads == 1 { "" } else { "s" };
+                // A device that was opened has a path.
+                let path = simd::chosen().map_or(String::new(), |path| format!(", {path}"));
+                let why = match no_card {
+                    NoCard::NotWanted => String::new(),
+                    NoCard::NotFound(why) => format!("; {why}"),
+                };
+                format!("cpu ({threads} thread{plural}{path}{why})")
+            }
+            Self::Cuda(context) => format!("cuda:{} ({})", context.card().ordinal, context.card().name),
+            Self::CandleCuda(device) => match device.location() {
+                DeviceLocation::Cuda { gpu_id } => format!("candle-cuda:{gpu_id}"),
+                other => format!("candle-cuda ({other:?})"),
+            },
+        }
+    }
+}
+
+/// What `run.device` names: `auto`, `cpu`, `cuda`, `cuda:N`, `candle-cuda` or `candle-cuda:N`. `auto` takes the first card
+/// where there is one that can train the configured network, and else the CPU.
+///
+/// # Errors
+/// One line that says what is missing: the feature at build time, the card, a kernel for the network, or the vector
+/// instructions that [`simd::VARIABLE`] asks for.
+pub fn open(config: &Config) -> Result<Device> {
+    let wanted = Wanted::parse(&config.run.device)?;
+    // Whatever trains, the CPU explains.
+    prepare_cpu()?;
+    match wanted {
+        Wanted::Cpu => Ok(Device::CPU),
+        Wanted::Auto => match check_network(&config.model).and_then(|()| Ok(Context::open(Card::find(0)?)?)) {
+            Ok(context) => Ok(Device::Cuda(context)),
+            Err(why) => Ok(Device::Cpu(NoCard::NotFound(format!("no card: {why:#}")))),
+        },
+        Wanted::Cuda(ordinal) => {
+            let card = Card::find(ordinal).map_err(anyhow::Error::from);
+            let context = check_network(&config.model).and(card).and_then(|card| Ok(Context::open(card)?));
+            Ok(Device::Cuda(context.with_context(|| format!("device cuda:{ordinal}"))?))
+        }
+        Wanted::CandleCuda(ordinal) => candle_cuda(ordinal),
+    }
+}
+
+/// # Errors
+/// The vector instructions that [`simd::VARIABLE`] asks for are not there, or the system refuses memory or threads.
+pub fn prepare_cpu() -> Result<()> {
     simd::chosen()?;
     limits::check_memory().context("cannot compute")?;
-    start_threads()?;
-    Ok(Device::Cpu)
+    start_threads()
+}
+
+/// What `run.device` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Auto,
+    Cpu,
+    Cuda(usize),
+    CandleCuda(usize),
+}
+
+impl Wanted {
+    fn parse(name: &str) -> Result<Self> {
+        let (backend, ordinal) = match name.split_once(':') {
+            Some((backend, ordinal)) => (backend, ordinal.parse().ok()),
+            None if name == "auto" => return Ok(Self::Auto),
+            None if name == "cpu" => return Ok(Self::Cpu),
+            None => (name, Some(0)),
+        };
+        match (backend, ordinal) {
+            ("cuda", Some(ordinal)) => Ok(Self::Cuda(ordinal)),
+            ("candle-cuda", Some(ordinal)) => Ok(Self::CandleCuda(ordinal)),
+            _ => bail!("device = {name:?}: expected auto, cpu, cuda[:N] or candle-cuda[:N]"),
+        }
+    }
 }
 
 /// Rayon and candle would start them when they are first needed, and panic where they cannot.
@@ -64,53 +152,56 @@ fn start_candle_threads() -> bool {
     })
 }
 
-fn cuda(ordinal: usize) -> Result<Device> {
+fn candle_cuda(ordinal: usize) -> Result<Device> {
     if !cfg!(feature = "cuda") {
         bail!(
-            "device cuda:{ordinal}: this taper was built without CUDA; \
+            "device candle-cuda:{ordinal}: this taper was built without candle's CUDA; \
              build it with `cargo build --release --features cuda`, or take --device cpu"
         )
     }
-    Device::new_cuda(ordinal).map_err(|error| {
+    let device = candle_core::Device::new_cuda(ordinal).map_err(|error| {
         // candle's errors carry a backtrace, a page long.
         let error = error.to_string();
         let first_line = error.lines().next().unwrap_or("no reason given");
-        anyhow::anyhow!("device cuda:{ordinal}: no CUDA device answers ({first_line})")
-    })
-}
-
-/// Such as `cpu (2 threads, avx2)` or `cuda:0`.
-pub fn describe(device: &Device) -> String {
-    match device.location() {
-        candle_core::DeviceLocation::Cpu => {
-            let threads = rayon::current_num_threads();
-            let plural = if threads == 1 { "" } else { "s" };
-            // A device that was opened has a path.
-            let path = simd::chosen().map_or(String::new(), |path| format!(", {path}"));
-            format!("cpu ({threads} thread{plural}{path})")
-        }
-        candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
-    }
+        anyhow::anyhow!("device candle-cuda:{ordinal}: no CUDA device answers ({first_line})")
+    })?;
+    Ok(Device::CandleCuda(device))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn on(device: &str) -> Config {
+        let mut config = Config::default();
+        config.run.device = device.into();
+        config
+    }
+
     #[test]
     fn a_name_that_is_none_says_what_is_allowed() {
-        for name in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
-            let error = open(name).expect_err(name).to_string();
-            assert!(error.contains("expected auto, cpu, cuda or cuda:N"), "{error}");
+        for name in ["gpu", "cuda:", "cuda:x", "candle-cuda:x", "candle", "cpu:0", "auto:0", "CPU", ""] {
+            let error = open(&on(name)).expect_err(name).to_string();
+            assert!(error.contains("expected auto, cpu, cuda[:N] or candle-cuda[:N]"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_cpu_trains_where_it_is_asked_for() {
+        let device = open(&on("cpu")).expect("a device");
+        assert!(matches!(device, Device::Cpu(NoCard::NotWanted)) && device.candle().is_cpu(), "{device:?}");
+        assert!(device.describe().starts_with("cpu (") && device.describe().ends_with(')'), "{}", device.describe());
+        let without = Device::Cpu(NoCard::NotFound("no card: there is no NVIDIA driver".into()));
+        assert!(without.describe().ends_with("; no card: there is no NVIDIA driver)"), "{}", without.describe());
     }
 
     #[cfg(not(feature = "cuda"))]
     #[test]
-    fn cuda_without_the_feature_is_one_clear_line() {
-        let error = format!("{:#}", open("cuda:1").expect_err("not built in"));
-        assert!(error.contains("built without CUDA") && error.lines().count() == 1, "{error}");
-        assert!(open("auto").expect("a device").is_cpu());
+    fn candle_cuda_without_the_feature_is_one_clear_line() {
+        for (name, device) in [("candle-cuda", "candle-cuda:0"), ("candle-cuda:1", "candle-cuda:1")] {
+            let error = format!("{:#}", open(&on(name)).expect_err("not built in"));
+            assert!(error.starts_with(&format!("device {device}: ")), "{error}");
+            assert!(error.contains("built without candle's CUDA") && error.lines().count() == 1, "{error}");
+        }
     }
 }

@@ -8,7 +8,6 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use candle_core::Device;
 
 use super::super::shell::say;
 use crate::commands::failure;
@@ -25,6 +24,7 @@ use crate::run::probe::Probe;
 use crate::run::replay;
 use crate::run::state::RunState;
 use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::device::Device;
 use crate::train::engine::Engine;
 
 /// Damaged lines of the log that are listed one by one.
@@ -131,9 +131,9 @@ fn config(run: &RunDir) -> (Finding, Option<Engine>) {
     let dataset = replay::dataset(run).unwrap_or_else(|_| DatasetInfo::cifar10());
     let built = Config::load(Some(&run.config()), &[])
         .map_err(anyhow::Error::from)
-        .and_then(|config| Engine::new(&config, &dataset, &Device::Cpu));
+        .and_then(|config| Engine::new(&config, &dataset, &Device::CPU));
     match built {
-        Ok(engine) => (finding("config", Health::Whole, engine.network().summary()), Some(engine)),
+        Ok(engine) => (finding("config", Health::Whole, engine.summary()), Some(engine)),
         Err(error) => {
             let text = format!(
                 "{}; put it right: without it the run can be watched, but not resumed",

@@ -43,7 +43,8 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     let input = Input::open(args, &config, &run, checkpoint.origin.as_ref())?;
     let dataset = &input.dataset;
     // One image is nothing for the CPU, whatever the run was trained on.
-    let network = Network::new(&config.model, dataset, config.run.seed, &device::open("cpu")?)?;
+    device::prepare_cpu()?;
+    let network = Network::new(&config.model, dataset, config.run.seed, &Device::Cpu)?;
     let layer = match &args.layer {
         Some(name) => network.layer(name).map_err(|error| UsageError(format!("--layer {name}: {error}")))?,
         None => network.layers().len() - 1,
@@ -54,7 +55,7 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
         return Err(UsageError(format!("--class true: {advice}")).into());
     }
     let pixel = args.pixel.as_deref().map(|text| parse_pixel(text, dataset)).transpose()?;
-    checkpoint.load_weights(&network)?;
+    checkpoint.load_network(&network)?;
 
     let origin = format!("{}, {}", run.name(), checkpoint.name());
     let (view, channels) = (choice::view(args), choice::channels(args));

@@ -409,3 +409,114 @@ fn with_fitting_batch_size<T>(
     };
     anyhow!("{error}; {advice}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{AttentionKind, Pool};
+    use crate::cuda::Card;
+    use crate::cuda::stand_in::{ORDERS, on_stand_in};
+    use crate::data::info::ImageSize;
+    use crate::data::loader::evaluation_batch;
+    use crate::data::source::sample;
+    use crate::train::device::Device as Trained;
+    use crate::train::engine::Engine;
+
+    fn card() -> Trained {
+        Trained::Cuda(Context::open(Card::find(0).expect("a card")).expect("a context"))
+    }
+
+    /// The first images of the sample, cut to that size; of one channel, the red one.
+    fn data(samples: usize, size: ImageSize) -> Arc<Dataset> {
+        let (sample, _) = sample::read().expect("the sample");
+        let whole = sample.info.size();
+        let mut images = vec![];
+        for index in 0..samples {
+            for plane in sample.image(index * 7).chunks(whole.plane()).take(size.channels) {
+                images.extend(plane.chunks(whole.width).take(size.height).flat_map(|row| &row[..size.width]));
+            }
+        }
+        let labels = (0..samples).map(|index| sample.labels[index * 7]).collect();
+        let (mean, std) = (sample.info.mean[..size.channels].to_vec(), sample.info.std[..size.channels].to_vec());
+        let ImageSize { channels, height, width } = size;
+        let info = DatasetInfo { channels, height, width, mean, std, ..DatasetInfo::clone(&sample.info) };
+        Arc::new(Dataset::from_parts(Arc::new(info), images, labels))
+    }
+
+    const CIFAR: ImageSize = ImageSize { channels: 3, height: 32, width: 32 };
+
+    fn config(channels: &[usize], attention: AttentionKind, batch_size: usize) -> Config {
+        let mut config = Config::default();
+        (config.model.channels, config.model.attention, config.model.hidden) = (channels.to_vec(), attention, 21);
+        config.train.batch_size = batch_size;
+        config
+    }
+
+    fn rate(step: u64) -> f64 {
+        1e-3 / step as f64
+    }
+
+    fn train(engine: &mut Engine, config: &Config, data: &Arc<Dataset>, epochs: u64) -> Vec<TakenStep> {
+        let mut taken = vec![];
+        for epoch in 1..=epochs {
+            let first = taken.len() as u64 + 1;
+            engine.begin_epoch(data, EpochPlan::of(config, epoch, 0), first).expect("an epoch");
+            while let Some(step) = engine.next_step(u64::MAX, &rate).expect("a step") {
+                taken.push(step);
+            }
+        }
+        taken
+    }
+
+    fn saved(engine: &Engine) -> [Vec<u8>; 2] {
+        let weights = engine.network().expect("weights").weights().to_safetensors().expect("bytes");
+        [weights, engine.optimizer_to_safetensors().expect("bytes")]
+    }
+
+    /// The networks and images that the kernels are held to the CPU's with: odd sizes, batches that are not full, one channel,
+    /// one block, and more channels than a tile is wide.
+    fn cases() -> Vec<(Config, Arc<Dataset>)> {
+        let size = |channels, height, width| ImageSize { channels, height, width };
+        let mut average = config(&[16, 18], AttentionKind::Eca, 4);
+        average.model.pool = Pool::Average;
+        vec![
+            (config(&[4, 6, 8], AttentionKind::None, 5), data(13, CIFAR)),
+            (config(&[16, 33], AttentionKind::Se, 6), data(9, size(3, 13, 18))),
+            (average, data(7, size(1, 11, 9))),
+            (config(&[70], AttentionKind::None, 3), data(4, size(3, 7, 6))),
+        ]
+    }
+
+    fn close(what: &str, card: f64, cpu: f64, tolerance: f64) {
+        assert!((card - cpu).abs() <= tolerance * cpu.abs().max(1e-3), "{what}: {card} on the card, {cpu} on the CPU");
+    }
+
+    #[test]
+    fn steps_and_evaluation_are_those_of_the_cpu() {
+        on_stand_in("train::engine::cuda::tests::steps_and_evaluation_are_those_of_the_cpu", &ORDERS, || {
+            for (config, data) in cases() {
+                let [mut card, mut cpu] =
+                    [card(), Trained::CPU].map(|device| Engine::new(&config, &data.info, &device).expect("an engine"));
+                let [on_card, on_cpu] = [&mut card, &mut cpu].map(|engine| train(engine, &config, &data, 2));
+                assert_eq!(on_card.len(), on_cpu.len());
+                for (step, (card, cpu)) in on_card.iter().zip(&on_cpu).enumerate() {
+                    close(&format!("{:?} loss {step}", config.model), card.loss.into(), cpu.loss.into(), 1e-4);
+                    close(
+                        &format!("{:?} norm {step}", config.model),
+                        card.gradient_norm.into(),
+                        cpu.gradient_norm.into(),
+                        2e-3,
+                    );
+                    assert_eq!((card.samples, card.learning_rate), (cpu.samples, cpu.learning_rate));
+                }
+                let batch = evaluation_batch(&data, 0..data.len());
+                let mut active = [ActiveChannels::default(), ActiveChannels::default()];
+                let [on_card, on_cpu] = [&card, &cpu];
+                let on_card = on_card.evaluate(&batch, &mut active[0]).expect("logits");
+                let on_cpu = on_cpu.evaluate(&batch, &mut active[1]).expect("logits");
+                close(&format!("{:?} evaluated", config.model), on_card.mean_loss.into(), on_cpu.mean_loss.into(), 1e-3);
+                assert_eq!(active[0], active[1]);
+            }
+        });
+    }
+}

@@ -1,0 +1,55 @@
+//! A stand-in for CUDA's driver, so that tests run the kernels that ship without a card: `tests/cuda` builds it with g++ from
+//! their source.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Set where this process has the stand-in.
+const VARIABLE: &str = "TAPER_TEST_WITH_STAND_IN";
+
+/// Runs `body` in processes of their own that find the stand-in as CUDA's driver, one for each set of variables (see
+/// `tests/cuda/driver.cpp`). `test` is the whole name of the test that calls it, and does nothing else.
+pub fn on_stand_in(test: &str, variables: &[&[(&str, &str)]], body: impl FnOnce()) {
+    if std::env::var_os(VARIABLE).is_some() {
+        return body();
+    }
+    let library = folder();
+    for variables in variables {
+        let output = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .env(VARIABLE, "1")
+            .env("LD_LIBRARY_PATH", library)
+            .env("RUST_BACKTRACE", "0")
+            .envs(variables.iter().copied())
+            .output()
+            .expect("this program again");
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && told.contains("1 passed"), "{variables:?}:\n{told}");
+    }
+}
+
+/// Where the stand-in is, built if need be.
+fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        // Beside this program, in the folder of what is built.
+        let folder = std::env::current_exe().expect("this program").with_file_name("cuda-stand-in");
+        let built = Command::new("sh")
+            .arg(root.join("tests/cuda/build.sh"))
+            .arg(&folder)
+            .args(["src/cuda/kernels/kernels.cu", "src/cuda/kernels.ptx"].map(|file| root.join(file)))
+            .output()
+            .expect("a shell");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        folder
+    })
+}
+
+/// The three orders in which the threads of a block may run.
+pub const ORDERS: [&[(&str, &str)]; 3] = [
+    &[("TAPER_TWIN_ORDER", "ascending")],
+    &[("TAPER_TWIN_ORDER", "descending")],
+    &[("TAPER_TWIN_ORDER", "shuffled")],
+];
