@@ -59,10 +59,14 @@ driver=$!
 compile kernels.o -Wno-unknown-pragmas "$@" -I"$(dirname -- "$source")" -I"$here" -include "$here/block.h" "$work/kernels.cpp"
 compile fibers.o -Wall -Wextra "$@" "$here/fibers.cpp"
 wait $driver
+echo 'namespace twin { extern __thread char shared_begin[16]; __thread char shared_begin[16]; }' >"$work/begin.cpp"
+echo 'namespace twin { extern __thread char shared_end[16]; __thread char shared_end[16]; }' >"$work/end.cpp"
+compile begin.o "$@" "$work/begin.cpp"
+compile end.o "$@" "$work/end.cpp"
 echo '{ global: cu*; local: *; };' >"$work/exports"
 # shellcheck disable=SC2086
 "$cxx" $flags "$@" -shared -Wl,-soname,libcuda.so.1 -Wl,-z,nodelete -Wl,--version-script="$work/exports" \
-  -o "$work/libcuda.so.1" "$work/driver.o" "$work/kernels.o" "$work/fibers.o" -ldl
+  -o "$work/libcuda.so.1" "$work/driver.o" "$work/begin.o" "$work/kernels.o" "$work/end.o" "$work/fibers.o" -ldl
 ln -s libcuda.so.1 "$work/libcuda.so"
 mv -f "$work/libcuda.so.1" "$output/libcuda.so.1"
 mv -fT "$work/libcuda.so" "$output/libcuda.so"

@@ -159,6 +159,15 @@ static void shared_index_past_end() {
   OK("cuStreamSynchronize", stream);
 }
 
+static void shared_unwritten() {
+  start();
+  Pointer out = allocate(256);
+  for (int i = 0; i < 3; i++) {
+    launch("shared_unwritten", 1, 64, out);
+    for (float value : download<float>(out, 64)) EXPECT(std::isnan(value));
+  }
+}
+
 static void mma() {
   start();
   auto bf16 = [](float v) {
@@ -451,7 +460,7 @@ int main(int count, char** words) {
   ptx.assign(std::istreambuf_iterator<char>(file), {});
   const std::map<std::string, void (*)()> tests = {
       {"sums", sums}, {"barrier_kept", barrier_kept}, {"barrier_removed", barrier_removed}, {"lost_barrier", lost_barrier},
-      {"lost_lane", lost_lane}, {"past_end", past_end}, {"shared_past_end", shared_past_end}, {"shared_index_past_end", shared_index_past_end}, {"mma", mma}, {"exchanges", exchanges},
+      {"lost_lane", lost_lane}, {"past_end", past_end}, {"shared_past_end", shared_past_end}, {"shared_index_past_end", shared_index_past_end}, {"shared_unwritten", shared_unwritten}, {"mma", mma}, {"exchanges", exchanges},
       {"capture", capture}, {"streams", streams}, {"memory", memory}, {"freed_read", freed_read}, {"failing", failing},
       {"losing", losing}, {"no_card", no_card}, {"old_driver", old_driver}, {"other_ptx", other_ptx},
   };

@@ -58,6 +58,14 @@ extern "C" __global__ void shared_index_past_end(float* x) {
   x[threadIdx.x] = values[threadIdx.x];
 }
 
+// Reads shared memory that nobody has written.
+extern "C" __global__ void shared_unwritten(float* x) {
+  __shared__ float values[64];
+  x[threadIdx.x] = values[threadIdx.x];
+  __syncthreads();
+  values[threadIdx.x] = 0.f;
+}
+
 // Half of the threads leave before a barrier; lanes of a mask that never come.
 extern "C" __global__ void lost_barrier(float* x) {
   if (threadIdx.x >= 32) return;

@@ -30,6 +30,7 @@ cat >"$work/test.ptx" <<'PTX'
 .visible .entry past_end(.param .u32 a, .param .u64 b) { ret; }
 .visible .entry shared_past_end(.param .u64 a) { ret; }
 .visible .entry shared_index_past_end(.param .u64 a) { ret; }
+.visible .entry shared_unwritten(.param .u64 a) { ret; }
 .visible .entry lost_barrier(.param .u64 a) { ret; }
 .visible .entry lost_lane(.param .u64 a) { ret; }
 .visible .entry mma_tile(.param .u64 a, .param .u64 b, .param .u64 c) { ret; }
@@ -83,6 +84,7 @@ done
 check "a barrier that threads never reach" -- lost_barrier "kernel lost_barrier, block (0, 0, 0): a barrier that 32 threads wait at and 32 never reach"
 check "a lane that never comes" -- lost_lane "kernel lost_lane, .*: 31 threads wait in a warp function"
 check "a write past the end" -- past_end "kernel past_end wrote past the end of an allocation of 400 bytes"
+check "shared memory read before it is written" -- shared_unwritten
 check "captures and graphs" -- capture
 check "streams, events, mapped memory" -- streams
 check "streams with late work" TAPER_TWIN_DELAY=2000 -- streams
