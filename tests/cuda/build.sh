@@ -6,12 +6,13 @@
 # leaves OUTPUT_DIR/libcuda.so.1 and a link libcuda.so to it. Which kernels and variables it holds is read from the PTX.
 # The files appear at once, complete: several may build into one folder.
 #
-# With sanitizers: pass -fsanitize=address,undefined -fno-sanitize-recover=undefined -g, and start the program with
-#   LD_PRELOAD="$(g++ -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0
-# where it is not itself built with AddressSanitizer.
+# With sanitizers: pass -fsanitize=address,undefined -fno-sanitize=object-size -fno-sanitize-recover=undefined -g, and
+# start the program, where it is not itself built with them, with
+#   LD_PRELOAD="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0
+# (object-size finds nothing that AddressSanitizer does not, and does not name the function.)
 set -eu
 
-[ $# -ge 3 ] || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 output=$1
 source=$(CDPATH='' cd -- "$(dirname -- "$2")" && pwd)/$(basename -- "$2")
@@ -30,9 +31,10 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-# The generated source: the kernels, and how to call each by name.
+# The generated source: the kernels, and how to call each by name. AddressSanitizer leaves out shared arrays of templates
+# and inline functions unless these are local to the file, so there all are.
 {
-  echo "#include \"$source\""
+  printf '#ifdef __SANITIZE_ADDRESS__\nnamespace {\n#endif\n#include "%s"\n#ifdef __SANITIZE_ADDRESS__\n}\n#endif\n' "$source"
   sed -n 's/^.*\.entry[[:space:]]\{1,\}\([A-Za-z_$][A-Za-z0-9_$]*\).*$/TWIN_KERNEL(\1)/p' "$work/all.ptx" | sort -u
   sed -n 's/^[[:space:]]*\.visible[[:space:]]\{1,\}\.global[[:space:]].*[[:space:]]\([A-Za-z_$][A-Za-z0-9_$]*\)\(\[[0-9]*\]\)\{0,1\}\([[:space:]]*=.*\)\{0,1\};.*$/TWIN_VARIABLE(\1)/p' \
     "$work/all.ptx" | sort -u
@@ -51,15 +53,20 @@ compile() { # OUTPUT FLAG...
   # shellcheck disable=SC2086 # words are meant to split
   "$cxx" $flags "$@" -c -o "$work/$object"
 }
-compile driver.o -Wall -Wextra "$@" "$here/driver.cpp" &
+# The driver is not what is being tested, and checking it for undefined behaviour doubles the time to build.
+compile driver.o -Wall -Wextra "$@" -O1 -fno-sanitize=undefined "$here/driver.cpp" &
 driver=$!
 compile kernels.o -Wno-unknown-pragmas "$@" -I"$(dirname -- "$source")" -I"$here" -include "$here/block.h" "$work/kernels.cpp"
 compile fibers.o -Wall -Wextra "$@" "$here/fibers.cpp"
 wait $driver
+echo 'namespace twin { extern __thread char shared_begin[16]; __thread char shared_begin[16]; }' >"$work/begin.cpp"
+echo 'namespace twin { extern __thread char shared_end[16]; __thread char shared_end[16]; }' >"$work/end.cpp"
+compile begin.o "$@" "$work/begin.cpp"
+compile end.o "$@" "$work/end.cpp"
 echo '{ global: cu*; local: *; };' >"$work/exports"
 # shellcheck disable=SC2086
 "$cxx" $flags "$@" -shared -Wl,-soname,libcuda.so.1 -Wl,-z,nodelete -Wl,--version-script="$work/exports" \
-  -o "$work/libcuda.so.1" "$work/driver.o" "$work/kernels.o" "$work/fibers.o" -ldl
+  -o "$work/libcuda.so.1" "$work/driver.o" "$work/begin.o" "$work/kernels.o" "$work/end.o" "$work/fibers.o" -ldl
 ln -s libcuda.so.1 "$work/libcuda.so"
 mv -f "$work/libcuda.so.1" "$output/libcuda.so.1"
 mv -fT "$work/libcuda.so" "$output/libcuda.so"

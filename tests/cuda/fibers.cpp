@@ -7,6 +7,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
@@ -15,6 +16,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <thread>
 
 #ifdef __SANITIZE_ADDRESS__
@@ -25,6 +27,7 @@
 // void twin_switch(void** save, void* to): keeps the callee-saved registers on this stack and goes on with those of another.
 extern "C" void twin_switch(void** save, void* to) __attribute__((visibility("hidden")));
 #if defined(__x86_64__)
+// It leaves by a jump: the processor would predict a return to the wrong stack's caller.
 asm(R"(
   .text
   .hidden twin_switch
@@ -45,7 +48,8 @@ twin_switch:
   popq %r12
   popq %rbx
   popq %rbp
-  ret
+  popq %rcx
+  jmp *%rcx
   .size twin_switch, .-twin_switch
 )");
 // The stack of a fiber that has not started: six registers, the address to "return" to, and none for that to return to.
@@ -103,7 +107,7 @@ static void* first_frame(char* top, void (*entry)()) {
 
 namespace twin {
 
-thread_local Thread* current = nullptr;
+__thread Thread* current = nullptr;
 
 std::vector<Kernel>& kernels() {
   static auto* list = new std::vector<Kernel>;
@@ -201,6 +205,7 @@ class BlockRunner {
 
   // Returns what went wrong, or nothing.
   std::string run(const Kernel& kernel, void** arguments, const BlockPosition& position) {
+    active = this;
     kernel_ = &kernel;
     arguments_ = arguments;
     position_ = position;
@@ -220,7 +225,7 @@ class BlockRunner {
         break;
       }
       ran = false;
-      if (order() == Order::kShuffled) shuffle(warp_order_, warps);
+      if (order_ == Order::kShuffled) shuffle(warp_order_, warps);
       for (size_t w = 0; w < warps && failure_.empty(); w++) ran |= run_warp(warp_order_[w]);
     }
     if (failure_.empty()) check_stacks();
@@ -241,7 +246,9 @@ class BlockRunner {
     self.meeting = meeting;
     self.mask = mask;
     self.state = State::kInWarp;
-    complete(static_cast<size_t>(current - threads_.data()) / 32, self);
+    const size_t warp = static_cast<size_t>(current - threads_.data()) / 32;
+    warps_[warp].waiting |= 1u << current->lane;
+    complete(warp, self);
     switch_context(self.context, scheduler_, false);
   }
 
@@ -253,6 +260,11 @@ class BlockRunner {
   }
 
  private:
+  // Bits of lanes. Lanes that a block's size leaves out count as ended.
+  struct Warp {
+    unsigned waiting = 0, ended = 0;
+  };
+
   void prepare() {
     if (threads_.size() == count_ && same(threads_size_, position_.size)) {
       for (size_t i = 0; i < count_; i++) fibers_[i].state = State::kReady;
@@ -261,8 +273,9 @@ class BlockRunner {
       fibers_.assign(count_, Fiber{});
       threads_size_ = position_.size;
       const size_t warps = (count_ + 31) / 32;
+      warps_.resize(warps);
       warp_order_.resize(warps);
-      for (size_t w = 0; w < warps; w++) warp_order_[w] = order() == Order::kDescending ? warps - 1 - w : w;
+      for (size_t w = 0; w < warps; w++) warp_order_[w] = order_ == Order::kDescending ? warps - 1 - w : w;
       for (size_t i = 0; i < count_; i++) {
         Thread& t = threads_[i];
         t.index = {static_cast<unsigned>(i % position_.size.x), static_cast<unsigned>(i / position_.size.x % position_.size.y),
@@ -272,6 +285,10 @@ class BlockRunner {
         t.fiber = &fibers_[i];
         fibers_[i].state = State::kReady;
       }
+    }
+    for (size_t w = 0; w < warps_.size(); w++) {
+      const size_t lanes = std::min<size_t>(32, count_ - w * 32);
+      warps_[w] = {0, lanes == 32 ? 0 : ~0u << lanes};
     }
     // Started lazily: a thread that ends without waiting leaves its stack, warm in the cache, to the next one.
     for (size_t i = 0; i < count_; i++) fibers_[i].context = Context{};
@@ -285,11 +302,11 @@ class BlockRunner {
   bool run_warp(size_t warp) {
     const size_t first = warp * 32, lanes = std::min<size_t>(32, count_ - first);
     size_t lane_order[32];
-    for (size_t i = 0; i < lanes; i++) lane_order[i] = order() == Order::kDescending ? lanes - 1 - i : i;
+    for (size_t i = 0; i < lanes; i++) lane_order[i] = order_ == Order::kDescending ? lanes - 1 - i : i;
     bool ever = false;
     for (bool again = true; again;) {
       again = false;
-      if (order() == Order::kShuffled) shuffle(lane_order, lanes);
+      if (order_ == Order::kShuffled) shuffle(lane_order, lanes);
       for (size_t i = 0; i < lanes; i++) {
         const size_t t = first + lane_order[i];
         if (fibers_[t].state != State::kReady) continue;
@@ -297,7 +314,7 @@ class BlockRunner {
         resume(t);
         if (!failure_.empty()) return true;
       }
-      if (order() == Order::kShuffled) break;
+      if (order_ == Order::kShuffled) break;
     }
     return ever;
   }
@@ -312,15 +329,15 @@ class BlockRunner {
       fiber.context.sp = first_frame(stack + kStackSize, &BlockRunner::entry);
     }
     current = &threads_[t];
-    active = this;
     switch_context(scheduler_, fiber.context, false);
     if (fiber.state == State::kDone) {
       done_++;
+      Warp& warp = warps_[t / 32];
+      warp.ended |= 1u << t % 32;
       free_stacks_.push_back(static_cast<char*>(const_cast<void*>(fiber.context.bottom)));
       // Those that wait for this lane in a warp function wait no longer: a lane that has ended takes no part.
-      const size_t first = t / 32 * 32, last = std::min<size_t>(first + 32, count_);
-      for (size_t i = first; i < last; i++)
-        if (fibers_[i].state == State::kInWarp) complete(t / 32, fibers_[i]);
+      for (size_t i = 0; warp.waiting && i < 32; i++)
+        if (warp.waiting >> i & 1) complete(t / 32, fibers_[t / 32 * 32 + i]);
     }
   }
 
@@ -329,15 +346,14 @@ class BlockRunner {
     const size_t first = warp * 32, lanes = std::min<size_t>(32, count_ - first);
     const unsigned mask = asked.mask;
     const Meeting meeting = asked.meeting;
-    unsigned present = 0;
+    const unsigned present = mask & ~warps_[warp].ended;
+    if (present & ~warps_[warp].waiting) return;
     for (size_t i = 0; i < lanes; i++) {
-      if (!(mask >> i & 1)) continue;
       const Fiber& f = fibers_[first + i];
-      if (f.state == State::kDone) continue;
-      if (f.state != State::kInWarp) return;
-      if (f.mask != mask || f.meeting != meeting) return;  // elsewhere; if it stays so, nobody runs and the block fails
-      present |= 1u << i;
+      // Somewhere else; if it stays there, nobody can run and the block fails.
+      if (present >> i & 1 && (f.mask != mask || f.meeting != meeting)) return;
     }
+    warps_[warp].waiting &= ~present;
     Fiber* f = &fibers_[first];
     if (meeting == Meeting::kExchange) {
       unsigned long long given[32];
@@ -454,6 +470,8 @@ class BlockRunner {
   std::vector<Thread> threads_;
   std::vector<Fiber> fibers_;
   std::vector<size_t> warp_order_;
+  std::vector<Warp> warps_;
+  const Order order_ = order();
   Dim3 threads_size_;
   Context scheduler_;
   BlockPosition position_;
@@ -471,23 +489,47 @@ BlockRunner& runner() {
   return *mine;
 }
 
+// Shared memory begins as 0xff bytes (NaNs) in a launch: it holds anything on a card, and would hold zeros here. Later
+// blocks find what earlier ones left.
+void poison_shared_memory() {
+#ifndef __SANITIZE_ADDRESS__
+  // Linkers lay thread-local variables out in the order of the files. Were one not to, nothing would be poisoned.
+  char *begin = shared_begin, *end = shared_end;
+  asm("" : "+r"(begin), "+r"(end));  // to the compiler they have nothing to do with each other
+  if (begin < end && end - begin < (64 << 20)) std::memset(begin, 0xff, static_cast<size_t>(end - begin));
+#endif
+}
+
 // A launch whose blocks are handed out one by one.
 struct Launch {
+  Launch(const Kernel& kernel, Dim3 grid, Dim3 block, void** arguments, const std::atomic<bool>* stop)
+      : kernel(kernel), grid(grid), block(block), arguments(arguments), stop(stop), total(grid.volume()) {}
+
   const Kernel& kernel;
   Dim3 grid, block;
   void** arguments;
   const std::atomic<bool>* stop;
-  unsigned long long total;
+  const unsigned long long total;
   std::atomic<unsigned long long> next{0};
   std::atomic<bool> failed{false};
   std::mutex lock;
   std::string failure;
 
+  // For the shuffled order: no common divisor with the total, so that each block comes once.
+  unsigned long long stride = [this] {
+    unsigned long long n = total * 5 / 8 | 1;
+    while (std::gcd(n, total) != 1) n++;
+    return n;
+  }();
+
   bool finished() const { return next.load(std::memory_order_relaxed) >= total || failed; }
 
   void work() {
+    if (finished()) return;
+    poison_shared_memory();
     for (unsigned long long i; !failed && !(stop && *stop) && (i = next++) < total;) {
       if (order() == Order::kDescending) i = total - 1 - i;
+      if (order() == Order::kShuffled) i = static_cast<unsigned long long>(static_cast<unsigned __int128>(i) * stride % total);
       BlockPosition position;
       position.index = {static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y), static_cast<unsigned>(i / grid.x / grid.y)};
       position.size = block;
@@ -601,7 +643,7 @@ void mma_bf16(float* d, const unsigned* a, const unsigned* b) {
 void fail(const char* why) { BlockRunner::active->stop(why); }
 
 std::string run_grid(const Kernel& kernel, Dim3 grid, Dim3 block, void** arguments, const std::atomic<bool>* stop) {
-  Launch launch{kernel, grid, block, arguments, stop, grid.volume(), {}, {}, {}, {}};
+  Launch launch(kernel, grid, block, arguments, stop);
   Helpers::get().run(launch);
   return launch.failure;
 }

@@ -32,13 +32,17 @@ struct BlockPosition {
 struct Fiber;
 
 // The thread that runs now on this OS thread. A fiber never moves to another OS thread, so compilers may keep its address.
+// (`__thread` rather than `thread_local`: no call of an initialiser that might be there.)
 struct Thread {
   Dim3 index;
   unsigned lane = 0;  // in its warp
   const BlockPosition* block = nullptr;
   Fiber* fiber = nullptr;
 };
-extern thread_local Thread* current;
+extern __thread Thread* current;
+
+// build.sh links the kernels between these two, so that all their shared memory lies between them.
+extern __thread char shared_begin[16], shared_end[16];
 
 // All threads of the block meet here (__syncthreads).
 void barrier();
