@@ -12,7 +12,7 @@ pub use change::{Change, KEPT_ON_RESUME, Values, changes};
 pub use load::{ConfigError, Override};
 pub use settings::{
     AlarmsConfig, AttentionKind, AugmentConfig, BestBy, CheckpointConfig, Config, DataConfig, DataSource, ModelConfig,
-    NotifyConfig, OnDivergence, OptimizerConfig, OptimizerKind, Pool, ProbeConfig, RunConfig, ScheduleConfig,
-    ScheduleKind, TrainConfig,
+    NotifyConfig, OnDivergence, OptimizerConfig, OptimizerKind, Pool, Precision, ProbeConfig, RunConfig,
+    ScheduleConfig, ScheduleKind, TrainConfig,
 };
 pub use validate::{LEARNING_RATES, MOST_THREADS, check_learning_rate};

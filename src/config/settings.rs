@@ -194,6 +194,17 @@ pub struct TrainConfig {
     pub early_stop: u64,
     /// What makes an epoch better than another.
     pub best: BestBy,
+    pub precision: Precision,
+}
+
+/// How a card multiplies matrices; everything else is in f32 anyway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames, IntoStaticStr)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Precision {
+    F32,
+    /// bfloat16 on tensor cores, with sums in f32. The CPU has it not.
+    Bf16,
 }
 
 /// Which of two epochs is the better one. The best one's checkpoint is kept.
@@ -347,6 +358,7 @@ impl Default for TrainConfig {
             on_divergence: OnDivergence::Pause,
             early_stop: 0,
             best: BestBy::Accuracy,
+            precision: Precision::F32,
         }
     }
 }

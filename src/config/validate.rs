@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 
 use strum::VariantNames;
 
-use super::settings::{AttentionKind, BestBy, Config, DataSource, OnDivergence, OptimizerKind, Pool, ScheduleKind};
+use super::settings::{
+    AttentionKind, BestBy, Config, DataSource, OnDivergence, OptimizerKind, Pool, Precision, ScheduleKind,
+};
 
 /// Learning rates that a configuration or a command may set.
 pub const LEARNING_RATES: RangeInclusive<f64> = 1e-12..=10.0;
@@ -118,6 +120,7 @@ pub(super) const RULES: &[Rule] = &[
     choice("train.on_divergence", OnDivergence::VARIANTS),
     rule("train.early_stop", "a whole number from 0 (never) to 1000000 (epochs)", |c| c.train.early_stop <= 1_000_000),
     choice("train.best", BestBy::VARIANTS),
+    choice("train.precision", Precision::VARIANTS),
     rule("checkpoint.every_steps", "a whole number from 0 (at the end of each epoch only) to 1000000000", |c| {
         c.checkpoint.every_steps <= 1_000_000_000
     }),

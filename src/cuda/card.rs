@@ -12,6 +12,9 @@ pub const LEAST_DRIVER: Version = Version { major: 11, minor: 8 };
 /// That which the PTX is compiled for.
 pub const LEAST_CAPABILITY: Capability = Capability { major: 7, minor: 5 };
 
+/// That of the first tensor cores with bfloat16.
+pub const BF16_CAPABILITY: Capability = Capability { major: 8, minor: 0 };
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     pub major: u32,

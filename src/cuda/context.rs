@@ -8,12 +8,22 @@ use cudarc::driver::result::{self, ctx, device, module, primary_ctx, stream};
 use cudarc::driver::sys::{CUcontext, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
 use strum::VariantArray;
 
-use super::card::Card;
+use super::card::{BF16_CAPABILITY, Card};
 use super::error::CudaError;
 use super::kernel::Kernel;
+use crate::config::Precision;
 
-/// The kernels, made of `kernels/kernels.cu`; see `kernels/README.md`.
-pub const PTX: &str = include_str!("kernels.ptx");
+/// The kernels, made of `kernels/kernels.cu` by `kernels/make.sh`.
+const PTX: &str = include_str!("kernels.ptx");
+/// The same with products in bfloat16.
+const PTX_BF16: &str = include_str!("kernels-bf16.ptx");
+
+fn ptx(precision: Precision) -> &'static str {
+    match precision {
+        Precision::F32 => PTX,
+        Precision::Bf16 => PTX_BF16,
+    }
+}
 
 /// Work is queued on one stream of its own, in order; the host waits only where it says so.
 pub struct Context {
@@ -33,7 +43,11 @@ unsafe impl Sync for Context {}
 
 impl Context {
     /// Takes the card into use; the first time on a box its driver compiles the kernels for it, which takes seconds.
-    pub fn open(card: Card) -> Result<Arc<Self>, CudaError> {
+    pub fn open(card: Card, precision: Precision) -> Result<Arc<Self>, CudaError> {
+        if precision == Precision::Bf16 && card.capability < BF16_CAPABILITY {
+            let Card { name, capability, .. } = card;
+            return Err(CudaError::NoBf16 { name, capability });
+        }
         let device = device::get(card.ordinal as i32).map_err(CudaError::of("cuDeviceGet"))?;
         // SAFETY: the device is one that the driver gave; the context is released when this is dropped.
         let context =
@@ -48,7 +62,7 @@ impl Context {
         };
         opened.bind()?;
         opened.stream = stream::create(stream::StreamKind::NonBlocking).map_err(CudaError::of("cuStreamCreate"))?;
-        let image = CString::new(PTX).expect("PTX is text without a zero");
+        let image = CString::new(ptx(precision)).expect("PTX is text without a zero");
         // SAFETY: the image is PTX and ends with a zero.
         opened.module =
             unsafe { module::load_data(image.as_ptr().cast()) }.map_err(CudaError::of("cuModuleLoadData"))?;

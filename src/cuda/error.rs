@@ -3,7 +3,7 @@
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult;
 
-use super::card::{Capability, LEAST_CAPABILITY, LEAST_DRIVER, Version};
+use super::card::{BF16_CAPABILITY, Capability, LEAST_CAPABILITY, LEAST_DRIVER, Version};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CudaError {
@@ -17,6 +17,8 @@ pub enum CudaError {
     NoSuchCard { count: usize },
     #[error("{name} has compute capability {capability}, and {LEAST_CAPABILITY} is the least that is taken")]
     CapabilityTooLow { name: String, capability: Capability },
+    #[error("train.precision = bf16: {name} has compute capability {capability}, and bf16 needs {BF16_CAPABILITY}")]
+    NoBf16 { name: String, capability: Capability },
     #[error("the card has no memory left: {bytes} bytes are asked for, and {free} of {total} are free")]
     OutOfMemory { bytes: usize, free: usize, total: usize },
     #[error("{call} failed: {reason}")]

@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::config::Precision;
+
 /// Set where this process has the stand-in.
 const VARIABLE: &str = "TAPER_TEST_WITH_STAND_IN";
 
 /// Runs `body` in processes of their own that find the stand-in as CUDA's driver, one for each set of variables (see
 /// `tests/cuda/driver.cpp`). `test` is the whole name of the test that calls it, and does nothing else.
-pub fn on_stand_in(test: &str, variables: &[&[(&str, &str)]], body: impl FnOnce()) {
+pub fn on_stand_in(test: &str, precision: Precision, variables: &[&[(&str, &str)]], body: impl FnOnce()) {
     if std::env::var_os(VARIABLE).is_some() {
         return body();
     }
-    let library = folder();
+    let library = build(precision);
     for variables in variables {
         let output = Command::new(std::env::current_exe().expect("this program"))
             .args(["--exact", test, "--nocapture", "--test-threads=1"])
@@ -29,17 +31,23 @@ pub fn on_stand_in(test: &str, variables: &[&[(&str, &str)]], body: impl FnOnce(
     }
 }
 
-/// Where the stand-in is, built if need be.
-fn folder() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
+/// Where the stand-in is; it is built once for each precision.
+fn build(precision: Precision) -> &'static Path {
+    static F32: OnceLock<PathBuf> = OnceLock::new();
+    static BF16: OnceLock<PathBuf> = OnceLock::new();
+    let (built, folder, ptx, flags) = match precision {
+        Precision::F32 => (&F32, "cuda-stand-in", "src/cuda/kernels.ptx", &[][..]),
+        Precision::Bf16 => (&BF16, "cuda-stand-in-bf16", "src/cuda/kernels-bf16.ptx", &["-DTAPER_BF16"][..]),
+    };
+    built.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         // Beside this program, in the folder of what is built.
-        let folder = std::env::current_exe().expect("this program").with_file_name("cuda-stand-in");
+        let folder = std::env::current_exe().expect("this program").with_file_name(folder);
         let built = Command::new("sh")
             .arg(root.join("tests/cuda/build.sh"))
             .arg(&folder)
-            .args(["src/cuda/kernels/kernels.cu", "src/cuda/kernels.ptx"].map(|file| root.join(file)))
+            .args(["src/cuda/kernels/kernels.cu", ptx].map(|file| root.join(file)))
+            .args(flags)
             .output()
             .expect("a shell");
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context as _, Result, bail};
 use candle_core::DeviceLocation;
 
-use crate::config::Config;
+use crate::config::{Config, Precision};
 use crate::cuda::{Card, Context, check_network};
 use crate::run::limits;
 use crate::simd;
@@ -77,17 +77,40 @@ pub fn open(config: &Config) -> Result<Device> {
     // Whatever trains, the CPU explains.
     prepare_cpu()?;
     match wanted {
-        Wanted::Cpu => Ok(Device::CPU),
-        Wanted::Auto => match check_network(&config.model).and_then(|()| Ok(Context::open(Card::find(0)?)?)) {
+        Wanted::Cpu => {
+            check_precision(config, "device cpu")?;
+            Ok(Device::CPU)
+        }
+        Wanted::Auto => match open_card(config, 0) {
             Ok(context) => Ok(Device::Cuda(context)),
-            Err(why) => Ok(Device::Cpu(NoCard::NotFound(format!("no card: {why:#}")))),
+            Err(why) => {
+                let why = format!("no card: {why:#}");
+                check_precision(config, &why)?;
+                Ok(Device::Cpu(NoCard::NotFound(why)))
+            }
         },
         Wanted::Cuda(ordinal) => {
-            let card = Card::find(ordinal).map_err(anyhow::Error::from);
-            let context = check_network(&config.model).and(card).and_then(|card| Ok(Context::open(card)?));
-            Ok(Device::Cuda(context.with_context(|| format!("device cuda:{ordinal}"))?))
+            let context = open_card(config, ordinal).with_context(|| format!("device cuda:{ordinal}"))?;
+            Ok(Device::Cuda(context))
         }
-        Wanted::CandleCuda(ordinal) => candle_cuda(ordinal),
+        Wanted::CandleCuda(ordinal) => {
+            check_precision(config, &config.run.device)?;
+            candle_cuda(ordinal)
+        }
+    }
+}
+
+fn open_card(config: &Config, ordinal: usize) -> Result<Arc<Context>> {
+    let card = Card::find(ordinal)?;
+    check_network(&config.model)?;
+    Ok(Context::open(card, config.train.precision)?)
+}
+
+/// That a device computes in f32 is enough. `device`: what it is, or why it is no card.
+fn check_precision(config: &Config, device: &str) -> Result<()> {
+    match config.train.precision {
+        Precision::F32 => Ok(()),
+        Precision::Bf16 => bail!("{device}: train.precision = bf16 is of cards alone (device cuda)"),
     }
 }
 

@@ -68,10 +68,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const uint32_t pixel = blockIdx.x * TILE, output = blockIdx.y * TILE;
     float sums[SIDE][SIDE] = {};
     add_product(input_patches(shape, x), TermMajor{weight, shape.outputs}, 0, TAPS * shape.inputs, pixel, output, strips, sums);
-    const uint32_t group = threadIdx.x / (TILE / SIDE), first_column = threadIdx.x % (TILE / SIDE) * SIDE;
+    const uint32_t group = group_of_rows();
 #pragma unroll
     for (uint32_t j = 0; j < SIDE; j++) {
-        uint32_t o = output + first_column + j;
+        const uint32_t o = output + tile_column(j);
         float of_output = o < shape.outputs ? bias[o] : 0.0f;
 #pragma unroll
         for (uint32_t i = 0; i < SIDE; i++) sums[i][j] += of_output;
@@ -89,18 +89,18 @@ extern "C" __global__ void __launch_bounds__(THREADS)
             for (uint32_t i = 0; i < SIDE; i++) {
                 float centred = pass == 0 ? sums[i][j] : sums[i][j] - mean[j];
                 float term = pass == 0 ? centred : centred * centred;
-                sum += group * SIDE + i < count ? term : 0.0f;
+                sum += tile_row(i) < count ? term : 0.0f;
             }
-            reduced[group][first_column + j] = sum;
+            reduced[group][tile_column(j)] = sum;
         }
         __syncthreads();
         float total[SIDE];
 #pragma unroll
         for (uint32_t j = 0; j < SIDE; j++) {
             total[j] = 0.0f;
-            for (uint32_t other = 0; other < TILE / SIDE; other++) total[j] += reduced[other][first_column + j];
+            for (uint32_t other = 0; other < TILE / SIDE; other++) total[j] += reduced[other][tile_column(j)];
             if (pass == 0) mean[j] = total[j] / (float)count;
-            uint32_t o = output + first_column + j;
+            const uint32_t o = output + tile_column(j);
             if (group == 0 && o < shape.outputs) {
                 (pass == 0 ? means : squares)[(size_t)blockIdx.x * shape.outputs + o] = pass == 0 ? mean[j] : total[j];
             }

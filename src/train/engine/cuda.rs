@@ -413,7 +413,7 @@ fn with_fitting_batch_size<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AttentionKind, Pool};
+    use crate::config::{AttentionKind, Pool, Precision};
     use crate::cuda::Card;
     use crate::cuda::stand_in::{ORDERS, on_stand_in};
     use crate::data::info::ImageSize;
@@ -422,9 +422,12 @@ mod tests {
     use crate::train::device::Device as Trained;
     use crate::train::engine::Engine;
 
-    fn card() -> Trained {
-        Trained::Cuda(Context::open(Card::find(0).expect("a card")).expect("a context"))
+    fn card(precision: Precision) -> Trained {
+        Trained::Cuda(Context::open(Card::find(0).expect("a card"), precision).expect("a context"))
     }
+
+    /// As these tests are named.
+    const TESTS: &str = "train::engine::cuda::tests::";
 
     /// The first images of the sample, cut to that size; of one channel, the red one.
     fn data(samples: usize, size: ImageSize) -> Arc<Dataset> {
@@ -493,30 +496,38 @@ mod tests {
 
     #[test]
     fn steps_and_evaluation_are_those_of_the_cpu() {
-        on_stand_in("train::engine::cuda::tests::steps_and_evaluation_are_those_of_the_cpu", &ORDERS, || {
-            for (config, data) in cases() {
-                let [mut card, mut cpu] =
-                    [card(), Trained::CPU].map(|device| Engine::new(&config, &data.info, &device).expect("an engine"));
-                let [on_card, on_cpu] = [&mut card, &mut cpu].map(|engine| train(engine, &config, &data, 2));
-                assert_eq!(on_card.len(), on_cpu.len());
-                for (step, (card, cpu)) in on_card.iter().zip(&on_cpu).enumerate() {
-                    close(&format!("{:?} loss {step}", config.model), card.loss.into(), cpu.loss.into(), 1e-4);
-                    close(
-                        &format!("{:?} norm {step}", config.model),
-                        card.gradient_norm.into(),
-                        cpu.gradient_norm.into(),
-                        2e-3,
-                    );
-                    assert_eq!((card.samples, card.learning_rate), (cpu.samples, cpu.learning_rate));
-                }
-                let batch = evaluation_batch(&data, 0..data.len());
-                let mut active = [ActiveChannels::default(), ActiveChannels::default()];
-                let [on_card, on_cpu] = [&card, &cpu];
-                let on_card = on_card.evaluate(&batch, &mut active[0]).expect("logits");
-                let on_cpu = on_cpu.evaluate(&batch, &mut active[1]).expect("logits");
-                close(&format!("{:?} evaluated", config.model), on_card.mean_loss.into(), on_cpu.mean_loss.into(), 1e-3);
-                assert_eq!(active[0], active[1]);
-            }
+        let test = format!("{TESTS}steps_and_evaluation_are_those_of_the_cpu");
+        on_stand_in(&test, Precision::F32, &ORDERS, || {
+            cases().iter().for_each(|(config, data)| is_as_the_cpu(config, data, Precision::F32, [1e-4, 2e-3]));
         });
+    }
+
+    #[test]
+    fn tensor_cores_come_close() {
+        let test = format!("{TESTS}tensor_cores_come_close");
+        on_stand_in(&test, Precision::Bf16, &ORDERS[2..], || {
+            cases().iter().for_each(|(config, data)| is_as_the_cpu(config, data, Precision::Bf16, [0.03, 0.3]));
+        });
+    }
+
+    /// Within these shares of loss and gradient norm.
+    fn is_as_the_cpu(config: &Config, data: &Arc<Dataset>, precision: Precision, [of_loss, of_norm]: [f64; 2]) {
+        let [mut card, mut cpu] = [card(precision), Trained::CPU]
+            .map(|device| Engine::new(config, &data.info, &device).expect("an engine"));
+        let [on_card, on_cpu] = [&mut card, &mut cpu].map(|engine| train(engine, config, data, 2));
+        assert_eq!(on_card.len(), on_cpu.len());
+        let model = &config.model;
+        for (step, (card, cpu)) in on_card.iter().zip(&on_cpu).enumerate() {
+            close(&format!("{model:?} loss {step}"), card.loss.into(), cpu.loss.into(), of_loss);
+            let norms = [card, cpu].map(|step| step.gradient_norm.into());
+            close(&format!("{model:?} norm {step}"), norms[0], norms[1], of_norm);
+            assert_eq!((card.samples, card.learning_rate), (cpu.samples, cpu.learning_rate));
+        }
+        let batch = evaluation_batch(data, 0..data.len());
+        let mut active = [ActiveChannels::default(), ActiveChannels::default()];
+        let on_card = card.evaluate(&batch, &mut active[0]).expect("logits");
+        let on_cpu = cpu.evaluate(&batch, &mut active[1]).expect("logits");
+        close(&format!("{model:?} evaluated"), on_card.mean_loss.into(), on_cpu.mean_loss.into(), 10.0 * of_loss);
+        assert_eq!(active[0], active[1]);
     }
 }
