@@ -137,7 +137,7 @@ pub struct TrainArgs {
     /// The run's name [default: the time, and the model]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub name: Option<String>,
-    /// auto, cpu, cuda or cuda:N
+    /// auto, cpu, cuda[:N] or candle-cuda[:N]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     /// Epochs to train
@@ -360,7 +360,7 @@ pub struct BenchArgs {
     /// Compute threads; 0 takes one for each core
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub threads: Option<String>,
-    /// auto, cpu, cuda or cuda:N
+    /// auto, cpu, cuda[:N] or candle-cuda[:N]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     /// As a JSON object

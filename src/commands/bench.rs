@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
-use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -17,7 +16,7 @@ use crate::run::spawn;
 use crate::run::step_time::{Breakdown, Part};
 use crate::simd::{self, SimdPath};
 use crate::train::bench::{Bench, EVALUATION_BATCHES, LOADED_BATCHES, PEAK_SIDE, WARM_UP_STEPS};
-use crate::train::device;
+use crate::train::device::{self, Device};
 
 /// Times and speeds are medians.
 #[derive(Debug, Serialize)]
@@ -99,8 +98,8 @@ pub fn bench(args: &BenchArgs) -> Result<u8> {
 
 fn measure(config: Config, steps: u64) -> Result<Report> {
     let device = device::open(&config.run.device)?;
-    let is_cpu = device.is_cpu();
-    let described = device::describe(&device);
+    let is_cpu = matches!(device, Device::Cpu);
+    let described = device.describe();
     let (batch_size, eval_batch_size) = (config.train.batch_size, config.train.eval_batch_size);
     let has_attention = config.model.attention != AttentionKind::None;
     let mut plain = config.clone();

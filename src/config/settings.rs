@@ -26,7 +26,7 @@ pub struct Config {
 pub struct RunConfig {
     /// Seed of every random draw: weights, shuffling, augmentation, dropout.
     pub seed: u64,
-    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    /// `auto`, `cpu`, `cuda[:N]` or `candle-cuda[:N]`.
     pub device: String,
     /// Compute threads; 0 takes one for each core. Their number does not change what is computed.
     pub threads: usize,

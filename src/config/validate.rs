@@ -61,8 +61,8 @@ pub(super) const RULES: &[Rule] = &[
     rule("run.seed", "a whole number from 0 to 9223372036854775807", |c| i64::try_from(c.run.seed).is_ok()),
     Rule {
         key: "run.device",
-        allowed: Some("auto, cpu, cuda or cuda:N"),
-        choices: &["auto", "cpu", "cuda"],
+        allowed: Some("auto, cpu, cuda[:N] or candle-cuda[:N]"),
+        choices: &["auto", "cpu", "cuda", "candle-cuda"],
         holds: |c| is_device(&c.run.device),
     },
     rule("run.threads", "a whole number from 0 (one for each core) to 1024", |c| c.run.threads <= MOST_THREADS),
@@ -156,9 +156,11 @@ pub(super) fn broken(config: &Config) -> impl Iterator<Item = &'static Rule> {
 }
 
 fn is_device(device: &str) -> bool {
-    match device.strip_prefix("cuda:") {
-        Some(ordinal) => !ordinal.starts_with('+') && ordinal.parse::<u8>().is_ok(),
-        None => ["auto", "cpu", "cuda"].contains(&device),
+    match device.split_once(':') {
+        Some((backend, ordinal)) => {
+            ["cuda", "candle-cuda"].contains(&backend) && !ordinal.starts_with('+') && ordinal.parse::<u8>().is_ok()
+        }
+        None => ["auto", "cpu", "cuda", "candle-cuda"].contains(&device),
     }
 }
 
@@ -223,10 +225,23 @@ mod tests {
 
     #[test]
     fn devices() {
-        for good in ["auto", "cpu", "cuda", "cuda:0", "cuda:11"] {
+        for good in ["auto", "cpu", "cuda", "cuda:0", "cuda:11", "candle-cuda", "candle-cuda:1"] {
             assert!(is_device(good), "{good}");
         }
-        for bad in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "CPU", "cuda:300"] {
+        for bad in [
+            "",
+            "gpu",
+            "cuda:",
+            "cuda:x",
+            "cuda:-1",
+            "cuda:+1",
+            "cuda:0:0",
+            "CPU",
+            "cuda:300",
+            "cpu:0",
+            "candle-cuda:",
+            "candle",
+        ] {
             assert!(!is_device(bad), "{bad}");
         }
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
+use super::device::Device;
 use super::engine::Engine;
 use super::evaluate::Evaluation;
 use crate::config::Config;
@@ -113,12 +114,13 @@ impl Bench {
     /// Seconds that each of some single images takes to classify, on the device already.
     pub fn classify_one(&self) -> Result<Vec<f64>> {
         let [warm_up, counted] = SINGLE_IMAGES;
-        let x = input::images(&evaluation_batch(&self.test_data, 0..1), &self.device)?;
+        let device = self.device.candle();
+        let x = input::images(&evaluation_batch(&self.test_data, 0..1), device)?;
         let mut secs = Vec::new();
         for _ in 0..warm_up + counted {
             let started = Instant::now();
             // Read, so that a device has finished.
-            self.device.with_context(|| self.network().forward(&x, Mode::Evaluate)?.detach().to_vec2::<f32>())?;
+            device.with_context(|| self.network().forward(&x, Mode::Evaluate)?.detach().to_vec2::<f32>())?;
             secs.push(started.elapsed().as_secs_f64());
         }
         Ok(secs.split_off(warm_up))
@@ -126,15 +128,15 @@ impl Bench {
 
     /// Seconds that each of some products of two f32 matrices of [`PEAK_SIDE`] takes, on all threads.
     pub fn multiply(&self) -> Result<Vec<f64>> {
-        let shape = (PEAK_SIDE, PEAK_SIDE);
-        let [a, b] = [Tensor::rand(-1f32, 1.0, shape, &self.device)?, Tensor::rand(-1f32, 1.0, shape, &self.device)?];
+        let (shape, device) = ((PEAK_SIDE, PEAK_SIDE), self.device.candle());
+        let [a, b] = [Tensor::rand(-1f32, 1.0, shape, device)?, Tensor::rand(-1f32, 1.0, shape, device)?];
         let mut secs = Vec::new();
         // The first is the warm-up.
         for _ in 0..1 + PEAK_PRODUCTS {
-            self.device.synchronize()?;
+            device.synchronize()?;
             let started = Instant::now();
             a.matmul(&b)?;
-            self.device.synchronize()?;
+            device.synchronize()?;
             secs.push(started.elapsed().as_secs_f64());
         }
         Ok(secs.split_off(1))

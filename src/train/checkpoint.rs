@@ -326,11 +326,11 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::device::Device;
     use super::super::state::Best;
     use super::*;
     use crate::config::{Config, ScheduleConfig};
     use crate::schedule::Schedule;
-    use candle_core::Device;
 
     fn engine(seed: u64) -> Engine {
         let mut config = Config::default();

@@ -5,28 +5,65 @@ use std::panic;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
+use candle_core::DeviceLocation;
 
 use crate::run::limits;
 use crate::simd;
 
-/// `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes CUDA where it is built in and a card answers.
+/// What computes.
+#[derive(Clone, Debug)]
+pub enum Device {
+    /// This crate's operations on candle's tensors.
+    Cpu,
+    /// candle's own CUDA backend, a second way to a card: behind the cargo feature `cuda`.
+    CandleCuda(candle_core::Device),
+}
+
+impl Device {
+    /// Where candle's tensors of the network live: for what is computed of them apart from training steps.
+    pub fn candle(&self) -> &candle_core::Device {
+        match self {
+            Self::Cpu => &candle_core::Device::Cpu,
+            Self::CandleCuda(device) => device,
+        }
+    }
+
+    /// Such as `cpu (2 threads, avx2)` or `candle-cuda:0`.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Cpu => {
+                let threads = rayon::current_num_threads();
+                let plural = if threads == 1 { "" } else { "s" };
+                // A device that was opened has a path.
+                let path = simd::chosen().map_or(String::new(), |path| format!(", {path}"));
+                format!("cpu ({threads} thread{plural}{path})")
+            }
+            Self::CandleCuda(device) => match device.location() {
+                DeviceLocation::Cuda { gpu_id } => format!("candle-cuda:{gpu_id}"),
+                other => format!("candle-cuda ({other:?})"),
+            },
+        }
+    }
+}
+
+/// `auto`, `cpu`, `cuda`, `cuda:N`, `candle-cuda` or `candle-cuda:N`. `auto` takes the first card where one answers, and
+/// else the CPU.
 ///
 /// # Errors
 /// One line that says what is missing: the feature at build time, the card, or the vector instructions that
 /// [`simd::VARIABLE`] asks for.
 pub fn open(name: &str) -> Result<Device> {
-    let ordinal = match name {
-        "cpu" => return cpu(),
-        "auto" if cfg!(feature = "cuda") => return cuda(0).or_else(|_| cpu()),
-        "auto" => return cpu(),
-        "cuda" => 0,
-        _ => match name.strip_prefix("cuda:").map(str::parse) {
-            Some(Ok(ordinal)) => ordinal,
-            _ => bail!("device = {name:?}: expected auto, cpu, cuda or cuda:N"),
-        },
+    let (backend, ordinal) = match name.split_once(':') {
+        Some((backend, ordinal)) => (backend, ordinal.parse().ok()),
+        None if name == "auto" => return own_cuda(0).or_else(|_| cpu()),
+        None if name == "cpu" => return cpu(),
+        None => (name, Some(0)),
     };
-    cuda(ordinal)
+    match (backend, ordinal) {
+        ("cuda", Some(ordinal)) => own_cuda(ordinal),
+        ("candle-cuda", Some(ordinal)) => candle_cuda(ordinal),
+        _ => bail!("device = {name:?}: expected auto, cpu, cuda[:N] or candle-cuda[:N]"),
+    }
 }
 
 fn cpu() -> Result<Device> {
@@ -64,34 +101,25 @@ fn start_candle_threads() -> bool {
     })
 }
 
-fn cuda(ordinal: usize) -> Result<Device> {
+/// The card of that number, with kernels of our own.
+fn own_cuda(ordinal: usize) -> Result<Device> {
+    bail!("device cuda:{ordinal}: this taper has no CUDA kernels of its own; take --device cpu")
+}
+
+fn candle_cuda(ordinal: usize) -> Result<Device> {
     if !cfg!(feature = "cuda") {
         bail!(
-            "device cuda:{ordinal}: this taper was built without CUDA; \
+            "device candle-cuda:{ordinal}: this taper was built without candle's CUDA; \
              build it with `cargo build --release --features cuda`, or take --device cpu"
         )
     }
-    Device::new_cuda(ordinal).map_err(|error| {
+    let device = candle_core::Device::new_cuda(ordinal).map_err(|error| {
         // candle's errors carry a backtrace, a page long.
         let error = error.to_string();
         let first_line = error.lines().next().unwrap_or("no reason given");
-        anyhow::anyhow!("device cuda:{ordinal}: no CUDA device answers ({first_line})")
-    })
-}
-
-/// Such as `cpu (2 threads, avx2)` or `cuda:0`.
-pub fn describe(device: &Device) -> String {
-    match device.location() {
-        candle_core::DeviceLocation::Cpu => {
-            let threads = rayon::current_num_threads();
-            let plural = if threads == 1 { "" } else { "s" };
-            // A device that was opened has a path.
-            let path = simd::chosen().map_or(String::new(), |path| format!(", {path}"));
-            format!("cpu ({threads} thread{plural}{path})")
-        }
-        candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
-    }
+        anyhow::anyhow!("device candle-cuda:{ordinal}: no CUDA device answers ({first_line})")
+    })?;
+    Ok(Device::CandleCuda(device))
 }
 
 #[cfg(test)]
@@ -100,17 +128,34 @@ mod tests {
 
     #[test]
     fn a_name_that_is_none_says_what_is_allowed() {
-        for name in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
+        for name in ["gpu", "cuda:", "cuda:x", "candle-cuda:x", "candle", "cpu:0", "auto:0", "CPU", ""] {
             let error = open(name).expect_err(name).to_string();
-            assert!(error.contains("expected auto, cpu, cuda or cuda:N"), "{error}");
+            assert!(error.contains("expected auto, cpu, cuda[:N] or candle-cuda[:N]"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_cpu_is_what_is_left() {
+        for name in ["cpu", "auto"] {
+            let device = open(name).expect("a device");
+            assert!(matches!(device, Device::Cpu) && device.candle().is_cpu(), "{name}: {device:?}");
+            assert!(device.describe().starts_with("cpu ("), "{}", device.describe());
         }
     }
 
     #[cfg(not(feature = "cuda"))]
     #[test]
-    fn cuda_without_the_feature_is_one_clear_line() {
-        let error = format!("{:#}", open("cuda:1").expect_err("not built in"));
-        assert!(error.contains("built without CUDA") && error.lines().count() == 1, "{error}");
-        assert!(open("auto").expect("a device").is_cpu());
+    fn candle_cuda_without_the_feature_is_one_clear_line() {
+        for (name, device) in [("candle-cuda", "candle-cuda:0"), ("candle-cuda:1", "candle-cuda:1")] {
+            let error = format!("{:#}", open(name).expect_err("not built in"));
+            assert!(error.starts_with(&format!("device {device}: ")), "{error}");
+            assert!(error.contains("built without candle's CUDA") && error.lines().count() == 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn cuda_without_kernels_is_one_clear_line() {
+        let error = format!("{:#}", open("cuda:1").expect_err("no kernels"));
+        assert!(error.starts_with("device cuda:1: ") && error.lines().count() == 1, "{error}");
     }
 }

@@ -1,9 +1,9 @@
 //! What training goes on from: the latest whole checkpoint, or the beginning.
 
 use anyhow::Result;
-use candle_core::Device;
 
 use super::checkpoint::{self, Checkpoint};
+use super::device::Device;
 use super::engine::Engine;
 use super::origin::Origin;
 use super::state::TrainState;

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
 
 use super::alarms::{Alarms, Raised};
 use super::checkpoint::Checkpoints;
-use super::device;
+use super::device::{self, Device};
 use super::divergence::RollbackBudget;
 use super::engine::{Engine, TakenStep};
 use super::inbox::Inbox;
@@ -89,7 +88,7 @@ impl Trainer {
             run: dir.name(),
             model: engine.network().summary(),
             parameters: engine.network().weights().parameter_count() as u64,
-            device: device::describe(&device),
+            device: device.describe(),
             data,
             dataset: DatasetInfo::clone(&train_info),
             data_origin,

@@ -35,7 +35,7 @@ fn a_bad_configuration_names_origin_key_value_and_what_is_allowed() {
         (&["--epochs", "-3"], "--epochs: train.epochs = -3: must be"),
         (&["--seed", "x"], "--seed: run.seed = \"x\": must be a whole number"),
         (&["--max-steps", "0"], "--max-steps: train.max_steps = 0: must be"),
-        (&["--device", "gpu"], "--device: run.device = \"gpu\": must be auto, cpu, cuda or cuda:N"),
+        (&["--device", "gpu"], "--device: run.device = \"gpu\": must be auto, cpu, cuda[:N] or candle-cuda[:N]"),
         (&["--set", "train.batch_size=0"], "--set: train.batch_size = 0: must be a whole number from 1 to 1000000"),
         (&["--set", "optimizer.learning_rate=inf"], "--set: optimizer.learning_rate = inf: must be"),
         (&["--set", "epochs"], "--set epochs: expected section.key=value"),

@@ -46,22 +46,15 @@ fn describe_machine(runs: &RunsDir, images: Images) -> Result<u8> {
 }
 
 fn describe_device(config: &Config) -> String {
-    let built = if cfg!(feature = "cudnn") {
-        "built with CUDA and cuDNN"
-    } else if cfg!(feature = "cuda") {
-        "built with CUDA"
-    } else {
-        "built without CUDA"
-    };
+    let built = if cfg!(feature = "cuda") { "built with candle's CUDA" } else { "built without candle's CUDA" };
     match device::open(&config.run.device) {
         Ok(found) => {
-            let kind = device::describe(&found);
             // `auto` says nothing of a card that does not answer.
-            let why = match device::open("cuda") {
+            let why = match device::open("candle-cuda") {
                 Err(error) if cfg!(feature = "cuda") => format!("; {}", failure::describe(&error)),
                 _ => String::new(),
             };
-            format!("{kind}, {built}{why}")
+            format!("{}, {built}{why}", found.describe())
         }
         Err(error) => failure::describe(&error),
     }

@@ -8,7 +8,6 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use candle_core::Device;
 
 use super::super::shell::say;
 use crate::commands::failure;
@@ -25,6 +24,7 @@ use crate::run::probe::Probe;
 use crate::run::replay;
 use crate::run::state::RunState;
 use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::device::Device;
 use crate::train::engine::Engine;
 
 /// Damaged lines of the log that are listed one by one.

@@ -43,7 +43,7 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     let input = Input::open(args, &config, &run, checkpoint.origin.as_ref())?;
     let dataset = &input.dataset;
     // One image is nothing for the CPU, whatever the run was trained on.
-    let network = Network::new(&config.model, dataset, config.run.seed, &device::open("cpu")?)?;
+    let network = Network::new(&config.model, dataset, config.run.seed, device::open("cpu")?.candle())?;
     let layer = match &args.layer {
         Some(name) => network.layer(name).map_err(|error| UsageError(format!("--layer {name}: {error}")))?,
         None => network.layers().len() - 1,

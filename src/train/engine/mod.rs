@@ -9,10 +9,10 @@ mod computed;
 use std::path::Path;
 
 use anyhow::Result;
-use candle_core::Device;
 
 use self::candle::CandleEngine;
 pub use self::computed::{EvaluatedBatch, TakenStep};
+use super::device::Device;
 use crate::config::Config;
 use crate::data::DatasetInfo;
 use crate::data::loader::Batch;
@@ -25,7 +25,11 @@ pub enum Engine {
 impl Engine {
     /// For the images and classes of a data set, with the initial weights of the configuration's seed.
     pub fn new(config: &Config, dataset: &DatasetInfo, device: &Device) -> Result<Self> {
-        Ok(Self::Candle(CandleEngine::new(config, dataset, device)?))
+        match device {
+            Device::Cpu | Device::CandleCuda(_) => {
+                Ok(Self::Candle(CandleEngine::new(config, dataset, device.candle())?))
+            }
+        }
     }
 
     /// Moves the weights by the gradient of the batch's mean loss; `number` counts the run's steps from 1. A loss or
