@@ -29,7 +29,7 @@ struct Report {
     simd: Option<&'static str>,
     threads: usize,
     model: String,
-    parameters: usize,
+    parameters: u64,
     batch_size: usize,
     warm_up_steps: u64,
     steps: u64,
@@ -66,7 +66,7 @@ struct Comparison {
 #[derive(Debug, Serialize)]
 struct Cost {
     model: String,
-    parameters: usize,
+    parameters: u64,
     step_ms: f64,
     /// Time of one image alone.
     latency_ms: f64,
@@ -128,7 +128,7 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
     let Measured { bench, taken, evaluated, .. } = &configured;
     let part_ms = |part| 1e3 * median(taken.iter().map(|step: &Breakdown| step.secs(part)));
     let step_secs = configured.step_secs();
-    let gflop_per_step = bench.network().shape().flops().training as f64 * batch_size as f64 / 1e9;
+    let gflop_per_step = bench.shape().flops().training as f64 * batch_size as f64 / 1e9;
     let gflop_per_sec = gflop_per_step / step_secs;
     let sgemm_gflop_per_sec = 2.0 * (PEAK_SIDE as f64).powi(3) / 1e9 / median(multiplied);
     Ok(Report {
@@ -137,8 +137,8 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
         device: described,
         simd: if is_cpu { Some(simd::chosen().map(SimdPath::name)?) } else { None },
         threads: rayon::current_num_threads(),
-        model: bench.network().summary(),
-        parameters: bench.network().weights().parameter_count(),
+        model: bench.summary(),
+        parameters: bench.shape().parameter_count(),
         batch_size,
         warm_up_steps: WARM_UP_STEPS,
         steps,
@@ -198,8 +198,8 @@ impl Measured {
 
     fn cost(&self, eval_batch_size: usize) -> Cost {
         Cost {
-            model: self.bench.network().summary(),
-            parameters: self.bench.network().weights().parameter_count(),
+            model: self.bench.summary(),
+            parameters: self.bench.shape().parameter_count(),
             step_ms: 1e3 * self.step_secs(),
             latency_ms: 1e3 * self.latency_secs(),
             batch_latency_ms: 1e3 * median(self.evaluated.iter().copied()) / eval_batch_size as f64,
@@ -219,7 +219,7 @@ impl Report {
             format!(
                 "{}, {} parameters, batch {}; medians of {} steps",
                 self.model,
-                format::count(self.parameters as u64),
+                format::count(self.parameters),
                 self.batch_size,
                 format::count(self.steps)
             ),
@@ -264,7 +264,7 @@ impl Comparison {
         };
         let cost = |cost: &Cost| {
             let cells = [
-                format::count(cost.parameters as u64),
+                format::count(cost.parameters),
                 format!("{:.2}", cost.step_ms),
                 format!("{:.3}", cost.latency_ms),
                 format!("{:.3}", cost.batch_latency_ms),

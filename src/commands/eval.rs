@@ -62,8 +62,8 @@ fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config, split: Optio
     }
     let (split, images) = part(&source, split)?;
     let device = device::open(&config.run.device)?;
-    let engine = Engine::new(config, &source.train.info, &device)?;
-    checkpoint.load_weights(engine.network())?;
+    let mut engine = Engine::new(config, &source.train.info, &device)?;
+    checkpoint.load_weights(&mut engine)?;
     let evaluation = Evaluation::of(&engine, images, config.train.eval_batch_size)?;
     Ok(Report {
         run: run.name(),

@@ -20,12 +20,21 @@ impl ActiveChannels {
         self.layers.iter().map(dead).collect()
     }
 
+    /// Marks those of one of `layers` that are set in `active`, a mark for each of its channels.
+    pub fn merge(&mut self, layers: &[LayerInfo], layer: usize, active: &[bool]) {
+        self.marks(layers, layer).iter_mut().zip(active).for_each(|(mark, active)| *mark |= active);
+    }
+
     /// Marks those of one of `layers` that are active in `y`, (N, H, W, C).
     pub(super) fn mark(&mut self, layers: &[LayerInfo], layer: usize, y: &Tensor) -> Result<()> {
+        ops::mark_active(y, self.marks(layers, layer))
+    }
+
+    fn marks(&mut self, layers: &[LayerInfo], layer: usize) -> &mut [bool] {
         if self.layers.is_empty() {
             self.layers = layers.iter().map(|layer| vec![false; layer.channels]).collect();
         }
-        ops::mark_active(y, &mut self.layers[layer])
+        &mut self.layers[layer]
     }
 }
 
@@ -36,6 +45,16 @@ mod tests {
     use super::*;
     use crate::model::Mode;
     use crate::model::testing::{cnn, images, with_attention};
+
+    #[test]
+    fn what_has_been_active_stays_so() {
+        let layer = |name: &str, channels| LayerInfo { name: name.to_owned(), channels, height: 2, width: 2 };
+        let layers = [layer("conv1", 2), layer("conv2", 3)];
+        let mut active = ActiveChannels::default();
+        active.merge(&layers, 1, &[false, true, false]);
+        active.merge(&layers, 1, &[true, false, false]);
+        assert_eq!(active.dead(), [vec![0, 1], vec![2]]);
+    }
 
     #[test]
     fn a_channel_that_normalisation_sinks_is_dead() -> Result<()> {

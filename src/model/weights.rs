@@ -60,9 +60,7 @@ impl Weights {
     /// Takes every tensor from `file`. What is missing there, what is too much, what has another shape or type, and what
     /// cannot be (NaN, infinity, a negative variance) is listed, and then nothing is changed. A missing `num_batches_tracked` is no error: old PyTorch files lack it.
     pub fn load(&self, file: &Path) -> anyhow::Result<()> {
-        let bytes =
-            ordinary_file::read(file).with_context(|| format!("cannot read the weights in {}", file.display()))?;
-        self.load_bytes(&bytes, file)
+        self.load_bytes(&read(file)?, file)
     }
 
     /// As [`Weights::load`], from the bytes of `file`.
@@ -73,6 +71,11 @@ impl Weights {
     fn take(&self, bytes: &[u8]) -> anyhow::Result<()> {
         Ok(assign(find(bytes, self.named().map(|(name, var)| (name.to_owned(), var)))?)?)
     }
+}
+
+/// The bytes of a file of weights.
+pub fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    ordinary_file::read(file).with_context(|| format!("cannot read the weights in {}", file.display()))
 }
 
 /// For each variable, in their order, the tensor of its name in the bytes of a safetensors file. What is missing there, what

@@ -11,9 +11,9 @@ use super::engine::Engine;
 use super::evaluate::Evaluation;
 use crate::config::Config;
 use crate::data::Dataset;
-use crate::data::loader::{EpochPlan, evaluation_batch, train_batches, train_batches_here};
+use crate::data::loader::{EpochPlan, evaluation_batch, train_batches_here};
 use crate::data::source::sample;
-use crate::model::{Mode, Network, input};
+use crate::model::{Mode, NetworkShape, input};
 use crate::run::step_time::Breakdown;
 
 /// Steps that are taken before the first is counted: memory is touched, caches are filled, the loader is ahead.
@@ -47,35 +47,45 @@ impl Bench {
         Ok(Self { config, device, engine, train_data, test_data })
     }
 
-    pub fn network(&self) -> &Network {
-        self.engine.network()
+    pub fn shape(&self) -> &NetworkShape {
+        self.engine.shape()
+    }
+
+    /// The network in a few words.
+    pub fn summary(&self) -> String {
+        self.engine.summary()
     }
 
     /// Trains, and returns the times of `steps` steps after the warm-up; `taken` is called after every step.
     pub fn train(&mut self, steps: u64, mut taken: impl FnMut()) -> Result<Vec<Breakdown>> {
         let Self { config, engine, train_data, .. } = self;
-        let mut batches = (1..).flat_map(|epoch| train_batches(train_data.clone(), EpochPlan::of(config, epoch, 0)));
-        let mut measured = Vec::new();
-        for number in 1..=WARM_UP_STEPS + steps {
+        let (learning_rate, last) = (config.optimizer.learning_rate, WARM_UP_STEPS + steps);
+        let (mut measured, mut epoch) = (Vec::new(), 1);
+        engine.begin_epoch(train_data, EpochPlan::of(config, epoch, 0), 1)?;
+        for number in 1..=last {
             let began = Instant::now();
-            let Some(batch) = batches.next() else { break };
-            let waited_secs = began.elapsed().as_secs_f64();
-            let mut step = engine.take_step(&batch, config.optimizer.learning_rate, number)?;
+            let step = loop {
+                if let Some(step) = engine.next_step(last, &|_| learning_rate)? {
+                    break step;
+                }
+                epoch += 1;
+                engine.begin_epoch(train_data, EpochPlan::of(config, epoch, 0), number)?;
+            };
             if !step.is_finite() {
                 let (loss, norm) = (step.loss, step.gradient_norm);
                 bail!("step {number} has loss {loss} and gradient norm {norm}: try a lower learning rate")
             }
-            step.time.data_secs += waited_secs;
             if number > WARM_UP_STEPS {
                 measured.push(Breakdown {
                     steps: 1.0,
-                    samples: batch.labels.len() as f64,
+                    samples: step.samples as f64,
                     total_secs: began.elapsed().as_secs_f64(),
                     time: step.time,
                 });
             }
             taken();
         }
+        engine.leave_epoch();
         Ok(measured)
     }
 
@@ -114,13 +124,13 @@ impl Bench {
     /// Seconds that each of some single images takes to classify, on the device already.
     pub fn classify_one(&self) -> Result<Vec<f64>> {
         let [warm_up, counted] = SINGLE_IMAGES;
-        let device = self.device.candle();
+        let (device, network) = (self.device.candle(), self.engine.network()?);
         let x = input::images(&evaluation_batch(&self.test_data, 0..1), device)?;
         let mut secs = Vec::new();
         for _ in 0..warm_up + counted {
             let started = Instant::now();
             // Read, so that a device has finished.
-            device.with_context(|| self.network().forward(&x, Mode::Evaluate)?.detach().to_vec2::<f32>())?;
+            device.with_context(|| network.forward(&x, Mode::Evaluate)?.detach().to_vec2::<f32>())?;
             secs.push(started.elapsed().as_secs_f64());
         }
         Ok(secs.split_off(warm_up))

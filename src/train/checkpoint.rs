@@ -116,7 +116,7 @@ impl Checkpoints {
     ) -> Result<CheckpointSaved> {
         let started = Instant::now();
         let files =
-            [(MODEL, engine.network().weights().to_safetensors()?), (OPTIMIZER, engine.optimizer_to_safetensors()?)];
+            [(MODEL, engine.network()?.weights().to_safetensors()?), (OPTIMIZER, engine.optimizer_to_safetensors()?)];
         let sha256 = files.iter().map(|(file, bytes)| ((*file).to_owned(), sha256(bytes))).collect();
         let state_file = StateFile {
             version: STATE_VERSION,
@@ -239,12 +239,17 @@ impl Checkpoint {
 
     /// Weights and optimizer.
     pub fn load(&self, engine: &mut Engine) -> Result<()> {
-        self.load_weights(engine.network())?;
+        self.load_weights(engine)?;
         engine.load_optimizer(&self.optimizer, &self.path.join(OPTIMIZER))
     }
 
     /// The weights alone.
-    pub fn load_weights(&self, network: &Network) -> Result<()> {
+    pub fn load_weights(&self, engine: &mut Engine) -> Result<()> {
+        engine.load_weights(&self.model, &self.weights_file())
+    }
+
+    /// The weights alone, into a network without an engine.
+    pub fn load_network(&self, network: &Network) -> Result<()> {
         network.weights().load_bytes(&self.model, &self.weights_file())
     }
 }
@@ -379,7 +384,8 @@ mod tests {
         assert_eq!(checkpoint.state, state);
         let mut loaded = engine(1);
         checkpoint.load(&mut loaded).expect("loads");
-        let bytes = |engine: &Engine| engine.network().weights().to_safetensors().expect("bytes");
+        let bytes =
+            |engine: &Engine| engine.network().and_then(|network| network.weights().to_safetensors()).expect("bytes");
         assert_eq!(bytes(&loaded), bytes(&engine(7)));
     }
 
@@ -446,7 +452,7 @@ mod tests {
     fn load(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
         let mut engine = engine(1);
         checkpoint.load(&mut engine)?;
-        Ok([engine.network().weights().to_safetensors()?, engine.optimizer_to_safetensors()?].concat())
+        Ok([engine.network()?.weights().to_safetensors()?, engine.optimizer_to_safetensors()?].concat())
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub enum Flow {
 }
 
 impl Trainer {
-    /// Carries out what was asked since the last call; returns when the run is to go on, or to end.
+    /// Carries out what was asked since the last call; returns when the run is to go on, or to end. No step is to be under
+    /// way.
     ///
     /// # Errors
     /// The run's directory is gone.

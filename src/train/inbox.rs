@@ -51,6 +51,8 @@ impl Interruption {
 
 pub struct Inbox {
     requests: Receiver<Request>,
+    /// The next request, once it has been looked for.
+    next: Option<Request>,
     interruption: Interruption,
     /// Those who asked for the end are answered when it has come.
     stopping: Vec<oneshot::Sender<Reply>>,
@@ -58,18 +60,26 @@ pub struct Inbox {
 
 impl Inbox {
     pub fn new(requests: Receiver<Request>, interruption: Interruption) -> Self {
-        Self { requests, interruption, stopping: vec![] }
+        Self { requests, next: None, interruption, stopping: vec![] }
+    }
+
+    /// Whether a request has come.
+    pub fn has_request(&mut self) -> bool {
+        if self.next.is_none() {
+            self.next = self.requests.try_recv().ok();
+        }
+        self.next.is_some()
     }
 
     /// The next request that has come, if one has.
-    pub fn next(&self) -> Option<Request> {
-        self.requests.try_recv().ok()
+    pub fn next(&mut self) -> Option<Request> {
+        self.next.take().or_else(|| self.requests.try_recv().ok())
     }
 
     /// # Errors
     /// None has come by then, or nobody is left who could ask.
-    pub fn wait(&self, timeout: Duration) -> std::result::Result<Request, RecvTimeoutError> {
-        self.requests.recv_timeout(timeout)
+    pub fn wait(&mut self, timeout: Duration) -> std::result::Result<Request, RecvTimeoutError> {
+        self.next.take().map_or_else(|| self.requests.recv_timeout(timeout), Ok)
     }
 
     pub fn is_interrupted(&self) -> bool {
@@ -106,6 +116,24 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_that_was_looked_for_is_the_next_one() {
+        let (requests, received) = std::sync::mpsc::channel();
+        let mut inbox = Inbox::new(received, Interruption::default());
+        assert!(!inbox.has_request());
+        for command in [Command::Pause, Command::Probe, Command::Resume, Command::Checkpoint] {
+            requests.send(Request { command, reply: oneshot::channel().0 }).unwrap();
+        }
+        assert!(inbox.has_request() && inbox.has_request());
+        assert_eq!(inbox.next().unwrap().command, Command::Pause);
+        assert_eq!(inbox.next().unwrap().command, Command::Probe);
+        assert!(inbox.has_request());
+        assert_eq!(inbox.wait(Duration::ZERO).unwrap().command, Command::Resume);
+        assert_eq!(inbox.wait(Duration::ZERO).unwrap().command, Command::Checkpoint);
+        assert!(!inbox.has_request() && inbox.next().is_none());
+        assert_eq!(inbox.wait(Duration::ZERO).err(), Some(RecvTimeoutError::Timeout));
+    }
 
     #[test]
     fn of_a_beginning_and_a_signal_the_first_counts() {

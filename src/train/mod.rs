@@ -28,6 +28,7 @@ use anyhow::Result;
 
 use self::commands::{Flow, Situation};
 use self::divergence::Diverged;
+use self::engine::TakenStep;
 use self::evaluate::Evaluation;
 use self::trainer::Trainer;
 use crate::run::event::{Event, Outcome};
@@ -44,7 +45,9 @@ impl Trainer {
     pub fn train(&mut self) -> Result<Outcome> {
         self.report_missing_images();
         while self.has_epochs_left() {
-            match self.train_epoch()? {
+            let end = self.train_epoch()?;
+            self.engine.leave_epoch();
+            match end {
                 EpochEnd::Finished => {}
                 EpochEnd::Ended(outcome) => return Ok(outcome),
                 EpochEnd::Diverged(diverged) => {
@@ -59,23 +62,26 @@ impl Trainer {
 
     /// Trains on what is left of the epoch, and evaluates.
     fn train_epoch(&mut self) -> Result<EpochEnd> {
-        let mut batches = self.remaining_batches();
+        self.begin_epoch()?;
         while self.has_steps_left() {
-            if let Flow::End(outcome) = self.poll_commands(Situation::Running)? {
-                return Ok(EpochEnd::Ended(outcome));
+            self.follow_dir_now_and_then()?;
+            if self.inbox.has_request() {
+                // What is asked for is asked of the state after the steps that are under way.
+                if let Some(diverged) = self.finish_started()? {
+                    return Ok(EpochEnd::Diverged(diverged));
+                }
+                if let Flow::End(outcome) = self.poll_commands(Situation::Running)? {
+                    return Ok(EpochEnd::Ended(outcome));
+                }
+                if !self.has_steps_left() {
+                    break;
+                }
             }
             let began = Instant::now();
-            let Some(batch) = batches.next() else { break };
-            let waited_secs = began.elapsed().as_secs_f64();
-
-            let step = self.state.step + 1;
-            let mut taken = self.engine.take_step(&batch, self.state.learning_rate, step)?;
-            taken.time.data_secs += waited_secs;
-            if !taken.is_finite() {
-                let (loss, gradient_norm) = (taken.loss, taken.gradient_norm);
-                return Ok(EpochEnd::Diverged(Diverged::Batch { step, loss, gradient_norm }));
+            let Some(taken) = self.next_step()? else { break };
+            if let Some(diverged) = self.accept_step(&taken, began) {
+                return Ok(EpochEnd::Diverged(diverged));
             }
-            self.finish_step(&taken, batch.labels.len(), began);
         }
         if !self.epoch_is_trained() {
             return Ok(EpochEnd::Ended(Outcome::Completed));
@@ -97,5 +103,26 @@ impl Trainer {
         }
         self.finish_epoch(&evaluation);
         Ok(EpochEnd::Finished)
+    }
+
+    /// Finishes the steps that are under way, so that weights, counters and log are those of one step.
+    fn finish_started(&mut self) -> Result<Option<Diverged>> {
+        loop {
+            let began = Instant::now();
+            let Some(taken) = self.engine.finish_started()? else { return Ok(None) };
+            if let Some(diverged) = self.accept_step(&taken, began) {
+                return Ok(Some(diverged));
+            }
+        }
+    }
+
+    /// Counts the next step, which was waited for since `began`, unless it diverged.
+    fn accept_step(&mut self, taken: &TakenStep, began: Instant) -> Option<Diverged> {
+        if !taken.is_finite() {
+            let &TakenStep { loss, gradient_norm, .. } = taken;
+            return Some(Diverged::Batch { step: self.state.step + 1, loss, gradient_norm });
+        }
+        self.finish_step(taken, began);
+        None
     }
 }

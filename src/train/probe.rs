@@ -24,7 +24,7 @@ impl Trainer {
         }
         let mistakes: Vec<usize> = mistakes.iter().map(|mistake| mistake.index as usize).collect();
         let (epoch, step, name) = (self.state.trained_epoch(), self.state.step, self.state.checkpoint_name());
-        let (network, device) = (self.engine.network(), self.device.candle());
+        let (network, device) = (self.engine.network()?, self.device.candle());
         let chosen = Chosen { pinned: &pinned, mistakes: &mistakes };
         let probe = device
             .with_context(|| probe(network, &self.evaluation_data, chosen, device, epoch, step))

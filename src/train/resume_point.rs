@@ -9,6 +9,7 @@ use super::origin::Origin;
 use super::state::TrainState;
 use crate::config::{Change, Config};
 use crate::data::DatasetInfo;
+use crate::model::weights;
 use crate::run::dir::RunDir;
 use crate::run::replay::outline;
 use crate::schedule::Schedule;
@@ -40,9 +41,9 @@ impl ResumePoint {
     ) -> Result<Self> {
         let (latest, passed_over) = checkpoint::latest_whole(dir)?;
         let Some(latest) = latest else {
-            let engine = Engine::new(config, dataset, device)?;
+            let mut engine = Engine::new(config, dataset, device)?;
             if let Some(file) = &config.model.init {
-                engine.network().weights().load(file)?;
+                engine.load_weights(&weights::read(file)?, file)?;
             }
             let state = TrainState::new(schedule);
             let saved_learning_rate = state.learning_rate;

@@ -116,6 +116,14 @@ impl TrainState {
         self.learning_rate = schedule.learning_rate(self.step + 1, &self.schedule);
     }
 
+    /// The first step after the present one that something else than a step follows: a checkpoint every `every_steps` (0:
+    /// none), the evaluation of an epoch of `steps_per_epoch`, or the end of the run after `total_steps`.
+    pub fn next_stop(&self, steps_per_epoch: u64, total_steps: u64, every_steps: u64) -> u64 {
+        let end_of_epoch = self.step + steps_per_epoch.saturating_sub(self.batches_done);
+        let checkpoint = (self.step + 1).checked_next_multiple_of(every_steps).unwrap_or(u64::MAX);
+        end_of_epoch.min(total_steps).min(checkpoint)
+    }
+
     /// Whether an epoch with this test accuracy and loss is better than all before it.
     pub fn is_best(&self, by: BestBy, test_accuracy: f64, test_loss: f64) -> bool {
         self.best_score().is_none_or(|best| match by {
@@ -152,10 +160,40 @@ impl TrainState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ScheduleConfig;
+    use crate::config::{ScheduleConfig, ScheduleKind};
 
     fn start() -> TrainState {
         TrainState::new(&Schedule::new(&ScheduleConfig::default(), 1e-3, 100))
+    }
+
+    #[test]
+    fn steps_follow_each_other_as_far_as_nothing_else_is_due() {
+        let stop = |step, batches_done, total_steps, every_steps| {
+            TrainState { step, batches_done, ..start() }.next_stop(10, total_steps, every_steps)
+        };
+        assert_eq!([0, 1, 9].map(|step| stop(step, step, 100, 0)), [10; 3], "the end of the epoch");
+        assert_eq!(stop(13, 4, 100, 0), 19, "a step is not a batch of its epoch");
+        assert_eq!([0, 3, 4, 7, 8, 9].map(|step| stop(step, step, 100, 4)), [4, 4, 8, 8, 10, 10], "checkpoints");
+        assert_eq!([12, 17].map(|step| stop(step, step - 10, 18, 5)), [15, 18], "the end of the run");
+        assert_eq!(stop(10, 10, 100, 0), 10, "all are done");
+        assert_eq!(stop(1, 1, 100, u64::MAX), 10);
+    }
+
+    #[test]
+    fn a_rate_that_is_asked_for_ahead_is_the_one_that_comes() {
+        for kind in [ScheduleKind::Constant, ScheduleKind::Plateau, ScheduleKind::Cosine] {
+            let config = ScheduleConfig { kind, warmup_steps: 5, ..ScheduleConfig::default() };
+            let schedule = Schedule::new(&config, 1e-3, 40);
+            let mut state = TrainState::new(&schedule);
+            schedule.set_learning_rate(1, &mut state.schedule, 0.1 + 0.2);
+            state.update_learning_rate(&schedule);
+            let ahead: Vec<f64> = (1..=40).map(|step| schedule.learning_rate(step, &state.schedule)).collect();
+            for rate in ahead {
+                assert_eq!(rate, state.learning_rate, "{kind:?}, step {}", state.step + 1);
+                state.step += 1;
+                state.update_learning_rate(&schedule);
+            }
+        }
     }
 
     #[test]

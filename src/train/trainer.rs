@@ -16,7 +16,7 @@ use super::recorder::{Recorder, Reporter, StepResult};
 use super::resume_point::ResumePoint;
 use super::state::TrainState;
 use crate::config::{BestBy, Change, Config};
-use crate::data::loader::{EpochPlan, TrainBatches, train_batches};
+use crate::data::loader::EpochPlan;
 use crate::data::{self, Dataset, DatasetInfo, Split};
 use crate::optim::checkpoint_bytes_per_parameter;
 use crate::run::event::{AlarmKind, CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
@@ -86,8 +86,8 @@ impl Trainer {
         let started = RunStarted {
             version: FORMAT_VERSION,
             run: dir.name(),
-            model: engine.network().summary(),
-            parameters: engine.network().weights().parameter_count() as u64,
+            model: engine.summary(),
+            parameters: engine.shape().parameter_count(),
             device: device.describe(),
             data,
             dataset: DatasetInfo::clone(&train_info),
@@ -200,15 +200,24 @@ impl Trainer {
         self.state.batches_done == self.steps_per_epoch()
     }
 
-    /// The batches of the present epoch that are not done.
-    pub fn remaining_batches(&self) -> TrainBatches {
+    /// Takes the engine to the batches of the present epoch that are not done.
+    pub fn begin_epoch(&mut self) -> Result<()> {
         let plan = EpochPlan::of(&self.config, self.state.epoch, self.state.batches_done as usize);
-        train_batches(self.train_data.clone(), plan)
+        self.engine.begin_epoch(&self.train_data, plan, self.state.step + 1)
     }
 
-    /// Counts a step that was taken, which began when its batch was asked for.
-    pub fn finish_step(&mut self, taken: &TakenStep, samples: usize, began: Instant) {
-        let learning_rate = self.state.learning_rate;
+    /// The result of the next step; None at the end of the epoch's batches. The engine may start steps ahead as far as
+    /// nothing else is due between them.
+    pub fn next_step(&mut self) -> Result<Option<TakenStep>> {
+        let every_steps = self.config.checkpoint.every_steps;
+        let last = self.state.next_stop(self.steps_per_epoch(), self.total_steps(), every_steps);
+        let Self { engine, schedule, state, .. } = self;
+        engine.next_step(last, &|step| schedule.learning_rate(step, &state.schedule))
+    }
+
+    /// Counts a step that was taken, whose result was waited for since `began`.
+    pub fn finish_step(&mut self, taken: &TakenStep, began: Instant) {
+        debug_assert_eq!(taken.learning_rate, self.state.learning_rate, "the state's is that of its next step");
         self.count_batch();
         let result = StepResult {
             epoch: self.state.epoch,
@@ -216,10 +225,10 @@ impl Trainer {
             loss: taken.loss,
             gradient_norm: taken.gradient_norm,
             correct: taken.correct,
-            samples: samples as u64,
+            samples: taken.samples,
             time: taken.time,
             train_secs: began.elapsed().as_secs_f64(),
-            moving_learning_rate: self.schedule.moves_each_step().then_some(learning_rate),
+            moving_learning_rate: self.schedule.moves_each_step().then_some(taken.learning_rate),
         };
         self.state.epoch_so_far.add(&result);
         let raised = self.alarms.after_step(&result, self.recorder.room());
@@ -283,7 +292,7 @@ impl Trainer {
     /// # Errors
     /// Nothing is saved, and the present state stays.
     pub fn save_checkpoint_as(&mut self, name: &str, state: TrainState, reason: CheckpointReason) -> Result<()> {
-        if !self.engine.network().weights().are_finite()? {
+        if !self.engine.network()?.weights().are_finite()? {
             let last =
                 self.last_good().map_or("there is none".to_owned(), |(name, _)| format!("the last good one is {name}"));
             bail!("checkpoint {name}: not saved, because the weights are not finite; {last}")
@@ -368,5 +377,5 @@ fn alarms(dir: &HeldRunDir, config: &Config, state: &TrainState, engine: &Engine
 }
 
 fn checkpoint_bytes(config: &Config, engine: &Engine) -> u64 {
-    engine.network().shape().parameter_count() * checkpoint_bytes_per_parameter(config.optimizer.kind)
+    engine.shape().parameter_count() * checkpoint_bytes_per_parameter(config.optimizer.kind)
 }

@@ -133,7 +133,7 @@ fn config(run: &RunDir) -> (Finding, Option<Engine>) {
         .map_err(anyhow::Error::from)
         .and_then(|config| Engine::new(&config, &dataset, &Device::Cpu));
     match built {
-        Ok(engine) => (finding("config", Health::Whole, engine.network().summary()), Some(engine)),
+        Ok(engine) => (finding("config", Health::Whole, engine.summary()), Some(engine)),
         Err(error) => {
             let text = format!(
                 "{}; put it right: without it the run can be watched, but not resumed",

@@ -54,7 +54,7 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
         return Err(UsageError(format!("--class true: {advice}")).into());
     }
     let pixel = args.pixel.as_deref().map(|text| parse_pixel(text, dataset)).transpose()?;
-    checkpoint.load_weights(&network)?;
+    checkpoint.load_network(&network)?;
 
     let origin = format!("{}, {}", run.name(), checkpoint.name());
     let (view, channels) = (choice::view(args), choice::channels(args));

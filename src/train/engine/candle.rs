@@ -1,6 +1,7 @@
 //! The engine on candle's tensors: the CPU with this crate's operations, other devices with candle's.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -8,8 +9,8 @@ use candle_core::{Device, Tensor};
 
 use super::computed::{EvaluatedBatch, TakenStep};
 use crate::config::Config;
-use crate::data::DatasetInfo;
-use crate::data::loader::Batch;
+use crate::data::loader::{Batch, EpochPlan, TrainBatches, train_batches};
+use crate::data::{Dataset, DatasetInfo};
 use crate::metrics::predicted;
 use crate::model::{ActiveChannels, Mode, Network, input};
 use crate::ops;
@@ -22,6 +23,21 @@ pub struct CandleEngine {
     optimizer: Optimizer,
     /// The seed of the dropout.
     seed: u64,
+    epoch: Option<Epoch>,
+}
+
+/// The epoch that steps are taken in.
+struct Epoch {
+    batches: TrainBatches,
+    next_step: u64,
+}
+
+/// What a step moved the weights by, if it is finite.
+struct Moved {
+    loss: f32,
+    gradient_norm: f32,
+    /// Without the data's part.
+    time: StepTime,
 }
 
 impl CandleEngine {
@@ -29,29 +45,53 @@ impl CandleEngine {
         let seed = config.run.seed;
         let network = Network::new(&config.model, dataset, seed, device)?;
         let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
-        Ok(Self { device: device.clone(), network, optimizer, seed })
+        Ok(Self { device: device.clone(), network, optimizer, seed, epoch: None })
     }
 
-    pub fn take_step(&mut self, batch: &Batch, learning_rate: f64, number: u64) -> Result<TakenStep> {
+    /// As [`super::Engine::begin_epoch`].
+    pub fn begin_epoch(&mut self, data: &Arc<Dataset>, plan: EpochPlan, first_step: u64) {
+        // Its threads end before others start.
+        self.leave_epoch();
+        self.epoch = Some(Epoch { batches: train_batches(Arc::clone(data), plan), next_step: first_step });
+    }
+
+    pub fn leave_epoch(&mut self) {
+        self.epoch = None;
+    }
+
+    /// Takes the next step of the epoch, and none ahead.
+    pub fn next_step(&mut self, last: u64, learning_rate: &dyn Fn(u64) -> f64) -> Result<Option<TakenStep>> {
         let started = Instant::now();
-        let (x, labels) = to_tensors(batch, &self.device)?;
+        let Some(Epoch { batches, next_step }) = &mut self.epoch else { return Ok(None) };
+        let Some(batch) = batches.next() else { return Ok(None) };
+        let number = *next_step;
+        debug_assert!(number <= last, "step {number} is not allowed before step {last} is dealt with");
+        *next_step += 1;
+        let (x, labels) = to_tensors(&batch, &self.device)?;
         let data_secs = started.elapsed().as_secs_f64();
         let mode = Mode::Train { seed: self.seed, step: number };
         let device = self.device.clone();
+        let learning_rate = learning_rate(number);
         // On a compute thread, so that the many short parallel parts of a step need no hand-over to one.
-        let (logits, step) = device.with_context(|| self.step_on_device(&x, &labels, learning_rate, mode))?;
-        let correct = count_correct(&logits.to_vec2()?, &batch.labels);
-        Ok(TakenStep { correct, time: StepTime { data_secs, ..step.time }, ..step })
+        let (logits, moved) = device.with_context(|| self.step_on_device(&x, &labels, learning_rate, mode))?;
+        Ok(Some(TakenStep {
+            samples: batch.labels.len() as u64,
+            loss: moved.loss,
+            gradient_norm: moved.gradient_norm,
+            correct: count_correct(&logits.to_vec2()?, &batch.labels),
+            learning_rate,
+            time: StepTime { data_secs, ..moved.time },
+        }))
     }
 
-    /// The logits before the step, (N, classes), and the step without data and correct images.
+    /// The logits before the step, (N, classes), and what moved the weights.
     fn step_on_device(
         &mut self,
         x: &Tensor,
         labels: &Tensor,
         learning_rate: f64,
         mode: Mode,
-    ) -> candle_core::Result<(Tensor, TakenStep)> {
+    ) -> candle_core::Result<(Tensor, Moved)> {
         let weights = self.network.weights();
         let started = Instant::now();
         let running_statistics = weights.copy_buffers()?;
@@ -80,14 +120,15 @@ impl CandleEngine {
             optimizer_secs: backward_done.elapsed().as_secs_f64(),
         };
         // Detached, so that what the gradient needed is freed within the step, whose time is to tell of it.
-        Ok((logits.detach(), TakenStep { loss, gradient_norm, correct: 0, time }))
+        Ok((logits.detach(), Moved { loss, gradient_norm, time }))
     }
 
     pub fn evaluate(&self, batch: &Batch, active: &mut ActiveChannels) -> Result<EvaluatedBatch> {
-        let (x, labels) = to_tensors(batch, &self.device)?;
-        let (logits, mean_loss) = self.device.with_context(|| {
+        let Self { device, network, .. } = self;
+        let (x, labels) = to_tensors(batch, device)?;
+        let (logits, mean_loss) = device.with_context(|| {
             // Detached, so that no graph outlives the batch.
-            let logits = self.network.evaluate(&x, active)?.detach();
+            let logits = network.evaluate(&x, active)?.detach();
             let mean_loss = ops::cross_entropy(&logits, &labels)?.to_scalar::<f32>()?;
             candle_core::Result::Ok((logits, mean_loss))
         })?;
@@ -121,30 +162,108 @@ fn count_correct(logits: &[Vec<f32>], labels: &[u32]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::normal;
+    use crate::data::source::sample;
+    use crate::train::device;
+    use crate::train::engine::Engine;
+
+    const SAMPLES: usize = 23;
+    const BATCHES: u64 = 5;
+
+    fn config() -> Config {
+        let mut config = Config::default();
+        (config.model.channels, config.model.hidden, config.train.batch_size) = (vec![4, 6, 8], 16, 5);
+        config
+    }
+
+    fn data() -> Dataset {
+        sample::read().expect("the sample").0.select(&(0..SAMPLES).collect::<Vec<_>>())
+    }
+
+    fn engine(data: &Dataset) -> Result<Engine> {
+        Engine::new(&config(), &data.info, &device::Device::Cpu)
+    }
+
+    /// Epoch 2 from a batch on.
+    fn plan(first_batch: u64) -> EpochPlan {
+        EpochPlan::of(&config(), 2, first_batch as usize)
+    }
+
+    fn learning_rate(step: u64) -> f64 {
+        1e-3 / step as f64
+    }
+
+    fn step(engine: &mut Engine) -> Result<Option<TakenStep>> {
+        engine.next_step(u64::MAX, &learning_rate)
+    }
+
+    fn saved(engine: &Engine) -> Result<[Vec<u8>; 2]> {
+        Ok([engine.network()?.weights().to_safetensors()?, engine.optimizer_to_safetensors()?])
+    }
+
+    #[test]
+    fn an_epoch_entered_again_in_the_middle_is_the_same() -> Result<()> {
+        let data = Arc::new(data());
+        let through = |stops: &[u64]| -> Result<(Vec<TakenStep>, [Vec<u8>; 2])> {
+            let (mut engine, mut taken) = (engine(&data)?, vec![]);
+            for (index, &first) in stops.iter().enumerate() {
+                engine.begin_epoch(&data, plan(first), 11 + first)?;
+                for _ in first..stops.get(index + 1).copied().unwrap_or(BATCHES) {
+                    taken.extend(step(&mut engine)?);
+                    assert!(engine.finish_started()?.is_none());
+                }
+            }
+            assert!(step(&mut engine)?.is_none() && engine.finish_started()?.is_none());
+            Ok((taken, saved(&engine)?))
+        };
+        let (steps, whole) = through(&[0])?;
+        assert_eq!(steps.iter().map(|step| step.samples).collect::<Vec<_>>(), [5, 5, 5, 5, 3]);
+        let rates: Vec<f64> = steps.iter().map(|step| step.learning_rate).collect();
+        assert_eq!(rates, [11, 12, 13, 14, 15].map(learning_rate));
+        for stops in [[0, 2, 3], [0, 1, 4]] {
+            let (again, parts) = through(&stops)?;
+            let losses = |steps: &[TakenStep]| steps.iter().map(|step| step.loss).collect::<Vec<_>>();
+            assert_eq!(losses(&again), losses(&steps), "{stops:?}");
+            assert!(parts == whole, "{stops:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_epoch_that_is_left_ends_its_threads() -> Result<()> {
+        let data = Arc::new(data());
+        let mut engine = engine(&data)?;
+        assert!(step(&mut engine)?.is_none(), "none was entered");
+        engine.begin_epoch(&data, plan(0), 1)?;
+        assert!(step(&mut engine)?.is_some());
+        engine.begin_epoch(&data, plan(3), 4)?;
+        assert!(step(&mut engine)?.is_some());
+        engine.leave_epoch();
+        assert_eq!(Arc::strong_count(&data), 1);
+        assert!(step(&mut engine)?.is_none());
+        Ok(())
+    }
 
     #[test]
     fn a_batch_that_is_not_finite_leaves_no_trace() -> Result<()> {
-        let mut config = Config::default();
-        (config.model.channels, config.model.hidden) = (vec![4, 6, 8], 16);
-        let dataset = DatasetInfo::cifar10();
-        let size = dataset.size();
-        let images = normal(1, &[5 * size.bytes()]).to_dtype(candle_core::DType::F32)?.to_vec1()?;
-        let good = Batch { size, images, labels: vec![1, 2, 3, 4, 5] };
-        let steps = |batches: &[&Batch]| -> Result<(Vec<bool>, [Vec<u8>; 2])> {
-            let mut engine = CandleEngine::new(&config, &dataset, &Device::Cpu)?;
-            let finite = batches.iter().map(|batch| Ok(engine.take_step(batch, 1e-3, 1)?.is_finite()));
-            let finite = finite.collect::<Result<_>>()?;
-            Ok((finite, [engine.network().weights().to_safetensors()?, engine.optimizer_to_safetensors()?]))
+        let good = Arc::new(data());
+        let steps = |batches: &[(&Arc<Dataset>, u64)]| -> Result<(Vec<bool>, [Vec<u8>; 2])> {
+            let (mut engine, mut finite) = (engine(&good)?, vec![]);
+            for &(data, batch) in batches {
+                engine.begin_epoch(data, plan(batch), 1 + batch)?;
+                finite.push(step(&mut engine)?.expect("a batch").is_finite());
+            }
+            Ok((finite, saved(&engine)?))
         };
-        let (expected_finite, expected) = steps(&[&good, &good])?;
+        let (expected_finite, expected) = steps(&[(&good, 0), (&good, 1)])?;
         assert_eq!(expected_finite, [true, true]);
-        for poison in [f32::NAN, f32::INFINITY, 1e38] {
-            let images = good.images.iter().map(|x| x + poison).collect();
-            let bad = Batch { images, ..good.clone() };
-            let (finite, bytes) = steps(&[&good, &bad, &good])?;
-            assert_eq!(finite, [true, false, true], "{poison}");
-            assert!(bytes == expected, "{poison}: the batch left a trace");
+        // Pixels that are no number, infinite, and too great.
+        for deviation in [f32::NAN, 0.0, 1e-38] {
+            let info = DatasetInfo { std: vec![deviation; 3], ..DatasetInfo::clone(&good.info) };
+            let labels = good.labels.clone();
+            let bad = Arc::new(Dataset::from_parts(Arc::new(info), good.all_images().to_vec(), labels));
+            let (finite, bytes) = steps(&[(&good, 0), (&bad, 1), (&good, 1)])?;
+            assert_eq!(finite, [true, false, true], "{deviation}");
+            assert!(bytes == expected, "{deviation}: the batch left a trace");
         }
         Ok(())
     }

@@ -5,13 +5,17 @@ use crate::run::step_time::StepTime;
 /// Of one training step. The weights moved if loss and gradient norm are finite.
 #[derive(Clone, Copy, Debug)]
 pub struct TakenStep {
+    /// Images of the batch.
+    pub samples: u64,
     /// Mean over the batch, before the step.
     pub loss: f32,
     /// Euclidean, of all parameters together.
     pub gradient_norm: f32,
     /// Images of the batch that were classified right, before the step.
     pub correct: u64,
-    /// The data's part is that of bringing it to the device.
+    /// That the step was taken with.
+    pub learning_rate: f64,
+    /// The data's part is that of waiting for the batch and bringing it to the device.
     pub time: StepTime,
 }
 

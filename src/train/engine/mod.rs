@@ -1,5 +1,6 @@
-//! The engine: what computes, apart from when and why. It takes batches in host memory and gives back host numbers; where
-//! it keeps weights and optimizer state, and when it waits for a device, is its own affair.
+//! The engine: what computes, apart from when and why. It takes the batches of an epoch from the data itself, so that it can
+//! have several steps under way, and gives back host numbers; where it keeps weights and optimizer state, and when it waits
+//! for a device, is its own affair.
 //!
 //! Another engine is a file beside [`candle`] and a variant here.
 
@@ -7,6 +8,7 @@ mod candle;
 mod computed;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -14,16 +16,23 @@ use self::candle::CandleEngine;
 pub use self::computed::{EvaluatedBatch, TakenStep};
 use super::device::Device;
 use crate::config::Config;
-use crate::data::DatasetInfo;
-use crate::data::loader::Batch;
-use crate::model::{ActiveChannels, Network};
+use crate::data::loader::{Batch, EpochPlan};
+use crate::data::{Dataset, DatasetInfo};
+use crate::model::{ActiveChannels, Network, NetworkShape};
 
+/// Steps are taken in an epoch, which [`Engine::begin_epoch`] enters and [`Engine::leave_epoch`] leaves. A step is under
+/// way from when the engine starts it until its result is returned. Everything but steps ([`Engine::evaluate`], weights and
+/// optimizer to be read or loaded, another epoch) is asked for only while none is: after [`Engine::finish_started`] has
+/// returned None, the last step that was allowed, a step that was not finite, or [`Engine::next_step`] returned None.
 pub enum Engine {
     Candle(CandleEngine),
 }
 
 impl Engine {
     /// For the images and classes of a data set, with the initial weights of the configuration's seed.
+    ///
+    /// # Errors
+    /// The network cannot be built for such images, or the device has no memory for it.
     pub fn new(config: &Config, dataset: &DatasetInfo, device: &Device) -> Result<Self> {
         match device {
             Device::Cpu | Device::CandleCuda(_) => {
@@ -32,11 +41,49 @@ impl Engine {
         }
     }
 
-    /// Moves the weights by the gradient of the batch's mean loss; `number` counts the run's steps from 1. A loss or
-    /// gradient that is not finite never reaches weights, running statistics or optimizer: all is as it was.
-    pub fn take_step(&mut self, batch: &Batch, learning_rate: f64, number: u64) -> Result<TakenStep> {
+    /// Enters an epoch: the next steps are those of the plan's batches from `plan.first_batch` on, and have the numbers
+    /// `first_step`, `first_step` + 1, … of the run, which count from 1. An epoch that was entered before is left.
+    ///
+    /// # Errors
+    /// The device cannot take the data.
+    pub fn begin_epoch(&mut self, data: &Arc<Dataset>, plan: EpochPlan, first_step: u64) -> Result<()> {
         match self {
-            Self::Candle(engine) => engine.take_step(batch, learning_rate, number),
+            Self::Candle(engine) => {
+                engine.begin_epoch(data, plan, first_step);
+                Ok(())
+            }
+        }
+    }
+
+    /// Leaves the epoch, wherever in it: ends the threads that make its batches. Nothing is to be under way.
+    pub fn leave_epoch(&mut self) {
+        match self {
+            Self::Candle(engine) => engine.leave_epoch(),
+        }
+    }
+
+    /// The result of the next step, in the order of their numbers; None when the epoch has no more batches.
+    ///
+    /// A step moves the weights by the gradient of its batch's mean loss. A loss or gradient that is not finite never
+    /// reaches weights, running statistics or optimizer: all is as it was before that step, the steps that were started
+    /// after it had no effect either, and the next step is that of an epoch that is begun anew.
+    ///
+    /// The engine may start later steps of the epoch ahead, but none beyond step `last`, which is not before the next one.
+    /// `learning_rate` is the rate of a step of that number; what it gives must not change while steps are under way.
+    ///
+    /// # Errors
+    /// Those of the device: then nothing is known of the weights.
+    pub fn next_step(&mut self, last: u64, learning_rate: &dyn Fn(u64) -> f64) -> Result<Option<TakenStep>> {
+        match self {
+            Self::Candle(engine) => engine.next_step(last, learning_rate),
+        }
+    }
+
+    /// As [`Engine::next_step`], but starts nothing: None when no step is under way.
+    pub fn finish_started(&mut self) -> Result<Option<TakenStep>> {
+        match self {
+            // It has taken every step that it started.
+            Self::Candle(_) => Ok(None),
         }
     }
 
@@ -47,10 +94,35 @@ impl Engine {
         }
     }
 
-    /// The network with the present weights: to explain, to save, and to load others before the first step.
-    pub fn network(&self) -> &Network {
+    /// What the network is, without its weights.
+    pub fn shape(&self) -> &NetworkShape {
         match self {
-            Self::Candle(engine) => engine.network(),
+            Self::Candle(engine) => engine.network().shape(),
+        }
+    }
+
+    /// The network in a few words, such as `cnn 32-64-128`.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Candle(engine) => engine.network().summary(),
+        }
+    }
+
+    /// The network with the present weights, on [`Device::candle`]: to explain, and to save. Others are loaded by
+    /// [`Engine::load_weights`] alone.
+    ///
+    /// # Errors
+    /// The weights cannot be brought from where the engine has them.
+    pub fn network(&self) -> Result<&Network> {
+        match self {
+            Self::Candle(engine) => Ok(engine.network()),
+        }
+    }
+
+    /// Takes the weights from the bytes of `file`, or says what is wrong with them and keeps its own.
+    pub fn load_weights(&mut self, bytes: &[u8], file: &Path) -> Result<()> {
+        match self {
+            Self::Candle(engine) => engine.network().weights().load_bytes(bytes, file),
         }
     }
 
