@@ -749,3 +749,181 @@ impl Head {
         HeadArguments { images, features: features as u32, hidden: hidden as u32, classes: classes as u32 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+    use crate::config::Precision;
+    use crate::cuda::card::Card;
+    use crate::cuda::stand_in::{Built, ORDERS, on_stand_in};
+    use crate::data::DatasetInfo;
+    use crate::model::{ActiveChannels, Mode};
+    use crate::ops;
+    use crate::random::{Purpose, stream};
+    use rand::Rng;
+
+    const SEED: u64 = 5;
+    /// The step whose dropout mask is drawn.
+    const STEP: u64 = 77;
+
+    /// A network and images, on both sides.
+    struct Case {
+        network: Network,
+        card: CardNetwork,
+        context: Arc<Context>,
+        x: Vec<f32>,
+        shape: [usize; 4],
+        labels: Vec<u32>,
+    }
+
+    impl Case {
+        fn new(model: &ModelConfig, [images, height, width, channels]: [usize; 4], pixel: impl Fn(usize) -> f32) -> Self {
+            let (mean, std) = (vec![0.5; channels], vec![0.5; channels]);
+            let cifar = DatasetInfo::cifar10();
+            let dataset = DatasetInfo { channels, height, width, mean, std, ..cifar };
+            let network = Network::new(model, &dataset, SEED, &Device::Cpu).expect("a network");
+            let context = Context::open(Card::find(0).expect("a card"), Precision::F32).expect("a context");
+            let threshold = (f64::from(model.dropout) * (1u64 << 32) as f64) as u64;
+            let kept = 1.0 / (1.0 - model.dropout);
+            let dropout = Dropout { seed: SEED, purpose: Purpose::Dropout as u64, threshold, kept, padding: 0 };
+            let card = CardNetwork::new(&context, &network, dropout, images, images).expect("buffers");
+            let values = |(_, var): &(String, candle_core::Var)| var.flatten_all()?.to_vec1::<f32>();
+            let parameters: candle_core::Result<Vec<_>> = network.weights().parameters.iter().map(values).collect();
+            card.parameters.upload(0, &card.arena.arrange(parameters.expect("numbers"))).expect("an upload");
+            let ones = vec![1.0; card.channels()];
+            card.running.upload(card.channels(), &ones).expect("an upload");
+            let x: Vec<f32> = (0..images * height * width * channels).map(pixel).collect();
+            let labels: Vec<u32> = (0..images).map(|image| (image * 3 % 10) as u32).collect();
+            card.x.upload(0, &x).expect("an upload");
+            card.labels.upload(0, &labels).expect("an upload");
+            Self { network, card, context, x, shape: [images, height, width, channels], labels }
+        }
+
+        fn images(&self) -> Tensor {
+            Tensor::from_slice(&self.x, &self.shape[..], &Device::Cpu).expect("images")
+        }
+
+        /// The mean loss, and the gradients of the parameters by name.
+        fn on_the_cpu(&self) -> (f32, Vec<(String, Vec<f32>)>) {
+            let labels = Tensor::from_slice(&self.labels, self.labels.len(), &Device::Cpu).expect("labels");
+            let (loss, tape) = ops::tape::record(|| {
+                let logits = self.network.forward(&self.images(), Mode::Train { seed: SEED, step: STEP })?;
+                ops::cross_entropy(&logits, &labels)
+            })
+            .expect("a forward pass");
+            let parameters = &self.network.weights().parameters;
+            let gradients = tape.backward(&loss).expect("gradients").in_order_of(parameters).expect("of all");
+            let values = |tensor: &Tensor| tensor.flatten_all().and_then(|flat| flat.to_vec1()).expect("numbers");
+            let named = parameters.iter().zip(&gradients).map(|((name, _), gradient)| (name.clone(), values(gradient)));
+            (loss.to_scalar().expect("a number"), named.collect())
+        }
+
+        /// The same on the card.
+        fn on_the_card(&self) -> (f32, Vec<(String, Vec<f32>)>) {
+            let images = self.labels.len() as u32;
+            let position = Position { number: STEP, batch: 0, stopped: 0 };
+            let position = Buffer::from_slice(&self.context, &[position]).expect("a position");
+            let outcome = Buffer::zeros(&self.context, 1).expect("room");
+            self.card.queue_forward(images, &position).expect("a forward pass");
+            self.card.queue_backward(images, &outcome).expect("a backward pass");
+            let mut losses = vec![0.0; images as usize];
+            self.card.judged().0.download(0, &mut losses).expect("losses");
+            let mut gradients = vec![0.0; self.card.arena.len()];
+            self.card.gradients.download(0, &mut gradients).expect("gradients");
+            let named = self.card.arena.parameters().iter().map(|parameter| {
+                (parameter.name.clone(), parameter.restore(&gradients[parameter.range()]))
+            });
+            ((losses.iter().sum::<f64>() / f64::from(images)) as f32, named.collect())
+        }
+
+        fn gradients_are_alike(&self, what: &str) {
+            let ((on_cpu, of_cpu), (on_card, of_card)) = (self.on_the_cpu(), self.on_the_card());
+            assert!((on_cpu - on_card).abs() <= 2e-5 * on_cpu.abs(), "{what}: loss {on_card}, {on_cpu} on the CPU");
+            for ((name, card), (_, cpu)) in of_card.iter().zip(&of_cpu) {
+                let greatest = cpu.iter().fold(0f32, |greatest, x| greatest.max(x.abs()));
+                for (index, (card, cpu)) in card.iter().zip(cpu).enumerate() {
+                    assert!(
+                        (card - cpu).abs() <= 2e-4 * greatest.max(1e-6),
+                        "{what}: gradient {index} of {name} is {card}, {cpu} on the CPU, and the greatest {greatest}"
+                    );
+                }
+            }
+        }
+    }
+
+    fn noise(index: usize) -> f32 {
+        stream(1, Purpose::Augment, 0, index as u64).random::<f32>() * 4.0 - 2.0
+    }
+
+    fn model(channels: &[usize], attention: AttentionKind, pool: Pool) -> ModelConfig {
+        ModelConfig { channels: channels.to_vec(), attention, pool, hidden: 19, ..ModelConfig::default() }
+    }
+
+    fn gradients_of_all_kinds(pixel: fn(usize) -> f32, what: &str) {
+        for (attention, pool) in [
+            (AttentionKind::None, Pool::Flatten),
+            (AttentionKind::None, Pool::Average),
+            (AttentionKind::Se, Pool::Flatten),
+            (AttentionKind::Eca, Pool::Average),
+        ] {
+            let model = model(&[17, 20], attention, pool);
+            Case::new(&model, [5, 9, 14, 3], pixel).gradients_are_alike(&format!("{what}, {attention:?}, {pool:?}"));
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_the_cpu() {
+        on_stand_in("cuda::network::tests::gradients_are_those_of_the_cpu", Built::Plain, &ORDERS, || {
+            gradients_of_all_kinds(noise, "noise");
+            // One block, one image, one channel, more outputs and hidden units than a tile is wide.
+            let model = ModelConfig { hidden: 70, ..model(&[66], AttentionKind::None, Pool::Flatten) };
+            Case::new(&model, [1, 4, 4, 1], noise).gradients_are_alike("one of each");
+            Case::new(&model, [70, 2, 3, 2], noise).gradients_are_alike("more images than a tile is high");
+        });
+    }
+
+    /// Of equal maxima the first takes the gradient, as on the CPU.
+    #[test]
+    fn ties_are_broken_as_on_the_cpu() {
+        on_stand_in("cuda::network::tests::ties_are_broken_as_on_the_cpu", Built::Plain, &ORDERS[..1], || {
+            gradients_of_all_kinds(|index| if index / 63 % 2 == 0 { 0.5 } else { -1.0 }, "stripes");
+        });
+    }
+
+    #[test]
+    fn no_kernel_reads_or_writes_beside_its_buffers() {
+        on_stand_in(
+            "cuda::network::tests::no_kernel_reads_or_writes_beside_its_buffers",
+            Built::Sanitized,
+            &ORDERS[..1],
+            || gradients_of_all_kinds(noise, "sanitized"),
+        );
+    }
+
+    /// A pixel that is no number spoils its image alone.
+    #[test]
+    fn a_nan_is_seen_in_the_logits_of_its_image() {
+        on_stand_in("cuda::network::tests::a_nan_is_seen_in_the_logits_of_its_image", Built::Plain, &ORDERS[..1], || {
+            let model = model(&[17, 20], AttentionKind::Se, Pool::Flatten);
+            let shape = [3, 8, 8, 3];
+            let whole = Case::new(&model, shape, noise);
+            let spoilt = Case::new(&model, shape, |index| if index == 192 + 50 { f32::NAN } else { noise(index) });
+            let logits = |case: &Case| case.card.evaluate(3).expect("logits").0;
+            let (whole_logits, spoilt_logits) = (logits(&whole), logits(&spoilt));
+            let classes = whole_logits.len() / 3;
+            for (index, (whole, spoilt)) in whole_logits.iter().zip(&spoilt_logits).enumerate() {
+                assert_eq!(spoilt.is_nan(), index / classes == 1, "logit {index}");
+                assert!(index / classes == 1 || whole.to_bits() == spoilt.to_bits(), "logit {index}");
+            }
+            let mut active = ActiveChannels::default();
+            let on_cpu = whole.network.evaluate(&whole.images(), &mut active).expect("logits");
+            let on_cpu = on_cpu.flatten_all().and_then(|logits| logits.to_vec1::<f32>()).expect("numbers");
+            for (card, cpu) in whole_logits.iter().zip(&on_cpu) {
+                assert!((card - cpu).abs() <= 1e-5 * cpu.abs().max(1.0), "{card}, {cpu} on the CPU");
+            }
+            assert!(spoilt.on_the_card().0.is_nan() && spoilt.on_the_cpu().0.is_nan());
+        });
+    }
+}

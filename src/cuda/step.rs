@@ -141,14 +141,8 @@ impl Progress {
         Graph::capture(&self.context, || self.queue(network, adam, data, images))
     }
 
-    /// Queues a step.
-    pub fn queue(
-        &self,
-        network: &CardNetwork,
-        adam: &CardAdam,
-        data: &CardDataset,
-        images: u32,
-    ) -> Result<(), CudaError> {
+    /// Queues the making of the next batch.
+    fn queue_batch(&self, network: &CardNetwork, data: &CardDataset, images: u32) -> Result<(), CudaError> {
         self.context
             .launch(Kernel::LoadBatch, [images, 1, 1])
             .value(data.arguments())
@@ -161,7 +155,18 @@ impl Progress {
             .buffer(&network.x)
             .buffer(&network.labels)
             .buffer(&self.outcome)
-            .queue()?;
+            .queue()
+    }
+
+    /// Queues a step.
+    pub fn queue(
+        &self,
+        network: &CardNetwork,
+        adam: &CardAdam,
+        data: &CardDataset,
+        images: u32,
+    ) -> Result<(), CudaError> {
+        self.queue_batch(network, data, images)?;
         network.queue_forward(images, &self.position)?;
         network.queue_backward(images, &self.outcome)?;
         let (elements, parts) = (network.arena.len() as u32, self.squares.len() as u32);
@@ -210,5 +215,77 @@ impl Progress {
             .buffer(&self.counters)
             .mapped(&self.ring)
             .queue()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{AugmentConfig, ModelConfig, Precision};
+    use crate::cuda::batches::draws;
+    use crate::cuda::card::Card;
+    use crate::cuda::network::Dropout;
+    use crate::cuda::stand_in::{Built, ORDERS, on_stand_in};
+    use crate::data::info::ImageSize;
+    use crate::data::loader::{EpochPlan, train_batches_here};
+    use crate::data::source::sample;
+    use crate::data::{Dataset, DatasetInfo};
+    use crate::model::Network;
+
+    /// Images of the sample, cut to that size; of one channel, the red one.
+    fn data(samples: usize, size: ImageSize) -> Arc<Dataset> {
+        let (sample, _) = sample::read().expect("the sample");
+        let whole = sample.info.size();
+        let mut images = vec![];
+        for index in 0..samples {
+            for plane in sample.image(index * 7).chunks(whole.plane()).take(size.channels) {
+                images.extend(plane.chunks(whole.width).take(size.height).flat_map(|row| &row[..size.width]));
+            }
+        }
+        let labels = (0..samples).map(|index| sample.labels[index * 7]).collect();
+        let (mean, std) = (sample.info.mean[..size.channels].to_vec(), sample.info.std[..size.channels].to_vec());
+        let ImageSize { channels, height, width } = size;
+        let info = DatasetInfo { channels, height, width, mean, std, ..DatasetInfo::clone(&sample.info) };
+        Arc::new(Dataset::from_parts(Arc::new(info), images, labels))
+    }
+
+    /// The batches of an epoch on the card are those of the host to the bit.
+    fn is_made_alike(data: &Arc<Dataset>, augment: AugmentConfig) {
+        const BATCH: usize = 10;
+        let context = Context::open(Card::find(0).expect("a card"), Precision::F32).expect("a context");
+        let model = ModelConfig { channels: vec![1], hidden: 1, ..ModelConfig::default() };
+        let network = Network::new(&model, &data.info, 0, &candle_core::Device::Cpu).expect("a network");
+        let dropout = Dropout { seed: 0, purpose: 0, threshold: 0, kept: 1.0, padding: 0 };
+        let network = CardNetwork::new(&context, &network, dropout, BATCH, BATCH).expect("buffers");
+        let there = CardDataset::new(&context, data, BATCH).expect("the data on the card");
+        let progress = Progress::new(&context, data.len(), 1).expect("buffers");
+        let plan = EpochPlan { seed: 3, epoch: 2, batch_size: BATCH, shuffle: true, augment, first_batch: 1 };
+        there.draws.upload(0, &draws(data, &plan)).expect("draws");
+        for (number, batch) in (0..).zip(train_batches_here(Arc::clone(data), plan)) {
+            progress.position.upload(0, &[Position { number: 1, batch: number, stopped: 0 }]).expect("a position");
+            progress.queue_batch(&network, &there, batch.labels.len() as u32).expect("a launch");
+            let (mut x, mut labels) = (vec![0.0; batch.images.len()], vec![0; batch.labels.len()]);
+            network.x.download(0, &mut x).expect("images");
+            network.labels.download(0, &mut labels).expect("labels");
+            assert_eq!(labels, batch.labels);
+            let different = x.iter().zip(&batch.images).filter(|(card, host)| card.to_bits() != host.to_bits()).count();
+            assert_eq!(different, 0, "of {} in batch {number} of {:?}", x.len(), data.info.size());
+        }
+    }
+
+    #[test]
+    fn batches_are_those_of_the_host_to_the_bit() {
+        on_stand_in("cuda::step::tests::batches_are_those_of_the_host_to_the_bit", Built::Plain, &ORDERS, || {
+            let size = |channels, height, width| ImageSize { channels, height, width };
+            let default = AugmentConfig::default;
+            is_made_alike(&data(143, size(3, 32, 32)), default());
+            is_made_alike(&data(34, size(1, 28, 28)), default());
+            is_made_alike(&data(34, size(3, 9, 17)), default());
+            let great = AugmentConfig { crop_padding: 40, brightness: 3.0, contrast: 5.0, hue: 0.5, ..default() };
+            is_made_alike(&data(34, size(3, 32, 32)), AugmentConfig { rotation_degrees: 180.0, ..great });
+            is_made_alike(&data(34, size(3, 32, 32)), AugmentConfig { enabled: false, ..default() });
+            let crop = AugmentConfig { brightness: 0.0, contrast: 0.0, saturation: 0.0, hue: 0.0, ..default() };
+            is_made_alike(&data(34, size(3, 32, 32)), AugmentConfig { rotation_degrees: 0.0, ..crop });
+        });
     }
 }

@@ -415,7 +415,7 @@ mod tests {
     use super::*;
     use crate::config::{AttentionKind, Pool, Precision};
     use crate::cuda::Card;
-    use crate::cuda::stand_in::{ORDERS, on_stand_in};
+    use crate::cuda::stand_in::{Built, ORDERS, on_stand_in};
     use crate::data::info::ImageSize;
     use crate::data::loader::evaluation_batch;
     use crate::data::source::sample;
@@ -471,11 +471,6 @@ mod tests {
         taken
     }
 
-    fn saved(engine: &Engine) -> [Vec<u8>; 2] {
-        let weights = engine.network().expect("weights").weights().to_safetensors().expect("bytes");
-        [weights, engine.optimizer_to_safetensors().expect("bytes")]
-    }
-
     /// The networks and images that the kernels are held to the CPU's with: odd sizes, batches that are not full, one channel,
     /// one block, and more channels than a tile is wide.
     fn cases() -> Vec<(Config, Arc<Dataset>)> {
@@ -497,7 +492,7 @@ mod tests {
     #[test]
     fn steps_and_evaluation_are_those_of_the_cpu() {
         let test = format!("{TESTS}steps_and_evaluation_are_those_of_the_cpu");
-        on_stand_in(&test, Precision::F32, &ORDERS, || {
+        on_stand_in(&test, Built::Plain, &ORDERS, || {
             cases().iter().for_each(|(config, data)| is_as_the_cpu(config, data, Precision::F32, [1e-4, 2e-3]));
         });
     }
@@ -505,7 +500,7 @@ mod tests {
     #[test]
     fn tensor_cores_come_close() {
         let test = format!("{TESTS}tensor_cores_come_close");
-        on_stand_in(&test, Precision::Bf16, &ORDERS[2..], || {
+        on_stand_in(&test, Built::Bf16, &ORDERS[2..], || {
             cases().iter().for_each(|(config, data)| is_as_the_cpu(config, data, Precision::Bf16, [0.03, 0.3]));
         });
     }
