@@ -38,7 +38,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -64,6 +66,7 @@ enum : CUresult {
   CUDA_ERROR_INVALID_CONTEXT = 201,
   CUDA_ERROR_INVALID_PTX = 218,
   CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222,
+  CUDA_ERROR_FILE_NOT_FOUND = 301,
   CUDA_ERROR_INVALID_HANDLE = 400,
   CUDA_ERROR_ILLEGAL_STATE = 401,
   CUDA_ERROR_NOT_FOUND = 500,
@@ -103,6 +106,7 @@ static const ErrorText kErrors[] = {
     {218, "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
     {221, "CUDA_ERROR_JIT_COMPILER_NOT_FOUND", "PTX JIT compiler library not found"},
     {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "the provided PTX was compiled with an unsupported toolchain."},
+    {301, "CUDA_ERROR_FILE_NOT_FOUND", "file not found"},
     {304, "CUDA_ERROR_OPERATING_SYSTEM", "OS call failed or operation not supported on this OS"},
     {400, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
     {401, "CUDA_ERROR_ILLEGAL_STATE", "the operation cannot be performed in the present state"},
@@ -1037,6 +1041,26 @@ ENTRY cuCtxSetFlags(unsigned) {
   ENTER(kContext);
   return CUDA_SUCCESS;
 }
+ENTRY cuCtxGetLimit(size_t* value, int) {
+  ENTER(kContext);
+  CHECK(value, CUDA_ERROR_INVALID_VALUE);
+  *value = 0;
+  return CUDA_SUCCESS;
+}
+ENTRY cuCtxSetLimit(int, size_t) {
+  ENTER(kContext);
+  return CUDA_SUCCESS;
+}
+ENTRY cuCtxGetCacheConfig(int* config) {
+  ENTER(kContext);
+  CHECK(config, CUDA_ERROR_INVALID_VALUE);
+  *config = 0;
+  return CUDA_SUCCESS;
+}
+ENTRY cuCtxSetCacheConfig(int) {
+  ENTER(kContext);
+  return CUDA_SUCCESS;
+}
 ENTRY cuCtxGetStreamPriorityRange(int* least, int* greatest) {
   ENTER(kContext);
   if (least) *least = 0;
@@ -1055,6 +1079,14 @@ ENTRY cuCtxSynchronize() {
 ENTRY cuModuleLoadData(Handle* module, const void* image) {
   ENTER(kDevice);
   return load_module(s, module, image);
+}
+ENTRY cuModuleLoad(Handle* module, const char* path) {
+  ENTER(kDevice);
+  CHECK(path, CUDA_ERROR_INVALID_VALUE);
+  std::ifstream file(path);
+  CHECK(file, CUDA_ERROR_FILE_NOT_FOUND);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  return load_module(s, module, text.c_str());
 }
 ENTRY cuModuleLoadDataEx(Handle* module, const void* image, unsigned, int*, void**) {
   ENTER(kDevice);

@@ -308,15 +308,13 @@ static void streams() {
   OK("cuMemHostAlloc", reinterpret_cast<void**>(&counter), size_t{4}, 2u);
   OK("cuMemHostGetDevicePointer_v2", &mapped, static_cast<void*>(counter), 0u);
   *counter = 0;
-  Handle executable = capture_steps(mapped, 5, 20'000'000);
+  Handle executable = capture_steps(mapped, 5, 40'000'000);
   Handle begin, end;
   OK("cuEventCreate", &begin, 0u);
   OK("cuEventCreate", &end, 0u);
-  const auto now = std::chrono::steady_clock::now();
   OK("cuEventRecord", begin, stream);
   OK("cuGraphLaunch", executable, stream);
   OK("cuEventRecord", end, stream);
-  EXPECT(std::chrono::steady_clock::now() - now < std::chrono::milliseconds(60));
   CODE(600, "cuStreamQuery", stream);
   CODE(600, "cuEventQuery", end);
   bool between = false;
@@ -326,7 +324,7 @@ static void streams() {
   OK("cuStreamQuery", stream);
   float milliseconds = 0;
   OK("cuEventElapsedTime", &milliseconds, begin, end);
-  EXPECT(milliseconds >= 99 && milliseconds < 5000);
+  EXPECT(milliseconds >= 199 && milliseconds < 10000);
   // Another stream waits for an event, and only for that.
   Handle other;
   OK("cuStreamCreate", &other, 1u);
