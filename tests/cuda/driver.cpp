@@ -10,7 +10,8 @@
 //   - Copies and memsets must lie inside one living allocation.
 //   - The PTX that is loaded must have exactly the host twins' kernels and parameter sizes, and fit the driver's version
 //     and the card's capability.
-//   - Allocations and frees in a capture are refused, also those that CUDA would make nodes of the graph.
+//   - Allocations and frees in a capture are refused, also those that CUDA would make nodes of the graph; so are waits for
+//     other streams and events.
 //   - Dynamic shared memory is not supported.
 //
 // Environment (see fibers.cpp for two more):

@@ -128,7 +128,7 @@ namespace {
 #ifdef __SANITIZE_ADDRESS__
 constexpr size_t kStackSize = 512 << 10;  // redzones and unoptimised frames
 #else
-constexpr size_t kStackSize = 64 << 10;
+constexpr size_t kStackSize = 256 << 10;  // of which only what is used takes memory
 #endif
 // Stacks lie a little more than a power of two apart, else their tops would compete for the same lines of the cache.
 constexpr size_t kStackStride = kStackSize + 13 * 64;
@@ -187,16 +187,17 @@ float from_bf16(unsigned bits) {
 class BlockRunner {
  public:
   BlockRunner() {
-    void* memory = mmap(nullptr, kMostThreads * kStackStride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    // One more than is used lies below, for what a thread writes beyond the end of the first.
+    void* memory = mmap(nullptr, (kMostThreads + 1) * kStackStride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
       std::perror("libcuda stand-in: stacks");
       std::abort();
     }
-    stacks_ = static_cast<char*>(memory);
+    stacks_ = static_cast<char*>(memory) + kStackStride;
     free_stacks_.reserve(kMostThreads);
     free_all_stacks();
   }
-  ~BlockRunner() { munmap(stacks_, kMostThreads * kStackStride); }
+  ~BlockRunner() { munmap(stacks_ - kStackStride, (kMostThreads + 1) * kStackStride); }
   BlockRunner(const BlockRunner&) = delete;
   BlockRunner& operator=(const BlockRunner&) = delete;
 
