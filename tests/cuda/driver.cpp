@@ -25,9 +25,9 @@
 //   TAPER_TWIN_CARDS             1
 //   TAPER_TWIN_MEMORY=BYTES      8 GiB
 //
-// In the report allocations are those of device and pinned memory, and "waits" are calls that made the host wait: synchronise, synchronous copies between host and device, and
-// asynchronous copies into memory that is not pinned (these wait in CUDA too). Copies and kernels count when they run,
-// so that those of a graph count at each launch.
+// In the report allocations are those of device and pinned memory, and "waits" are calls that made the host wait:
+// synchronise, synchronous copies between host and device, and asynchronous copies into memory that is not pinned (these
+// wait in CUDA too). Copies and kernels count when they run, so that those of a graph count at each launch.
 #include <dlfcn.h>
 #include <unistd.h>
 
