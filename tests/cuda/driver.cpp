@@ -4,9 +4,9 @@
 // It is stricter than a driver where a driver is silent:
 //   - Work runs later, on a thread for each stream; only events and waits order it. What is copied asynchronously into
 //     pinned memory shows 0xff bytes until the copy has run.
-//   - Fresh and freed device memory is 0xff bytes (NaNs). Freed memory stays readable for a while, and a write to it, or
-//     next to a living allocation, is reported and fails the device with CUDA_ERROR_ILLEGAL_ADDRESS. (With
-//     AddressSanitizer memory is plain malloc's, and the sanitizer reports instead.)
+//   - Fresh and freed device memory is 0xff bytes (NaNs). Freed memory stays readable for a while; a write to it is
+//     reported when that ends, at the latest at exit. A write next to a living allocation fails the device at once with
+//     CUDA_ERROR_ILLEGAL_ADDRESS. (With AddressSanitizer memory is plain malloc's, and the sanitizer reports instead.)
 //   - Copies and memsets must lie inside one living allocation.
 //   - The PTX that is loaded must have exactly the host twins' kernels and parameter sizes, and fit the driver's version
 //     and the card's capability.
@@ -330,9 +330,12 @@ static std::string json_counts(const std::map<std::string, long>& counts) {
   return out + "}";
 }
 
+static void check_quarantine(State& s, const Freed& freed);
+
 __attribute__((destructor)) static void write_report() {
   State& s = state();
   Guard guard(s.lock);
+  for (auto& freed : s.quarantine) check_quarantine(s, freed);
   for (auto& fault : s.faults)
     if (s.initialised && fault.calls < fault.nth)
       say("TAPER_TWIN_FAIL had no effect: %s was called %ld times", fault.entry.c_str(), fault.calls);

@@ -382,6 +382,14 @@ static void freed_read() {
   EXPECT(std::isnan(download<float>(out, 1)[0]));
 }
 
+static void freed_write() {
+  start();
+  Pointer p = upload(std::vector<unsigned>(25, 5));
+  OK("cuMemFreeAsync", p, stream);
+  launch("step", 1, 1, p, 0u);
+  OK("cuStreamSynchronize", stream);
+}
+
 static void failing() {
   // TAPER_TWIN_FAIL=cuMemAllocAsync:2:2,cuGraphLaunch:2+,cuEventCreate
   start();
@@ -459,7 +467,7 @@ int main(int count, char** words) {
   const std::map<std::string, void (*)()> tests = {
       {"sums", sums}, {"barrier_kept", barrier_kept}, {"barrier_removed", barrier_removed}, {"lost_barrier", lost_barrier},
       {"lost_lane", lost_lane}, {"past_end", past_end}, {"shared_past_end", shared_past_end}, {"shared_index_past_end", shared_index_past_end}, {"shared_unwritten", shared_unwritten}, {"mma", mma}, {"exchanges", exchanges},
-      {"capture", capture}, {"streams", streams}, {"memory", memory}, {"freed_read", freed_read}, {"failing", failing},
+      {"capture", capture}, {"streams", streams}, {"memory", memory}, {"freed_read", freed_read}, {"freed_write", freed_write}, {"failing", failing},
       {"losing", losing}, {"no_card", no_card}, {"old_driver", old_driver}, {"other_ptx", other_ptx},
   };
   auto test = tests.find(words[3]);
