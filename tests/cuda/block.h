@@ -1,7 +1,12 @@
 // What a kernel source sees under g++ in the place of CUDA's built-ins. build.sh includes it ahead of the source.
 //
-// Not here, on purpose: dynamic shared memory (`extern __shared__`), atomics on float (their order is not fixed), and
-// functions whose last bit differs between a card and a CPU (expf and its like are the host's where they are used).
+// Kernels are `extern "C" __global__ void name(...)`. __CUDACC_RTC__ and __CUDA_ARCH__ are not defined. Inline PTX stands
+// under `#ifdef __CUDACC_RTC__`; for what needs it, the twin has functions of its own at the end of this file, which the
+// source must define for NVRTC.
+//
+// Not here, on purpose: dynamic shared memory (`extern __shared__`), atomics on float (their order is not fixed),
+// __constant__ memory that the host fills, and functions whose last bit differs between a card and a CPU (expf and its
+// like are the host's where they are used).
 #pragma once
 
 // Standard headers come before the macros: libstdc++ itself writes __attribute__((__noinline__)).
@@ -23,7 +28,7 @@
 #define __global__
 #define __device__
 #define __host__
-#define __constant__ static const
+#define __constant__ static const  // with its values in the source
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
 #define __restrict__ __restrict

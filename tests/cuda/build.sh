@@ -3,8 +3,8 @@
 #
 #   build.sh OUTPUT_DIR KERNELS.cu KERNELS.ptx [MORE.ptx...] [COMPILER_FLAG...]
 #
-# leaves OUTPUT_DIR/libcuda.so.1 and a link libcuda.so to it. Which kernels and variables it holds is read from the PTX.
-# The files appear at once, complete: several may build into one folder.
+# leaves OUTPUT_DIR/libcuda.so.1 and a link libcuda.so to it, for LD_LIBRARY_PATH=OUTPUT_DIR. Which kernels and variables
+# it holds is read from the PTX. The files appear at once, complete: several may build into one folder.
 #
 # With sanitizers: pass -fsanitize=address,undefined -fno-sanitize=object-size -fno-sanitize-recover=undefined -g, and
 # start the program, where it is not itself built with them, with

@@ -4,13 +4,14 @@
 // It is stricter than a driver where a driver is silent:
 //   - Work runs later, on a thread for each stream; only events and waits order it. What is copied asynchronously into
 //     pinned memory shows 0xff bytes until the copy has run.
-//   - Fresh and freed device memory is 0xff bytes (NaNs). Freed memory stays readable for a while, and a write to it, or
-//     next to a living allocation, is reported and fails the device with CUDA_ERROR_ILLEGAL_ADDRESS. (With
-//     AddressSanitizer memory is plain malloc's, and the sanitizer reports instead.)
+//   - Fresh and freed device memory is 0xff bytes (NaNs). Freed memory stays readable for a while; a write to it is
+//     reported when that ends, at the latest at exit. A write next to a living allocation fails the device at once with
+//     CUDA_ERROR_ILLEGAL_ADDRESS. (With AddressSanitizer memory is plain malloc's, and the sanitizer reports instead.)
 //   - Copies and memsets must lie inside one living allocation.
 //   - The PTX that is loaded must have exactly the host twins' kernels and parameter sizes, and fit the driver's version
 //     and the card's capability.
-//   - Allocations and frees in a capture are refused, also those that CUDA would make nodes of the graph.
+//   - Allocations and frees in a capture are refused, also those that CUDA would make nodes of the graph; so are waits for
+//     other streams and events.
 //   - Dynamic shared memory is not supported.
 //
 // Environment (see fibers.cpp for two more):
@@ -24,9 +25,9 @@
 //   TAPER_TWIN_CARDS             1
 //   TAPER_TWIN_MEMORY=BYTES      8 GiB
 //
-// In the report allocations are those of device and pinned memory, and "waits" are calls that made the host wait: synchronise, synchronous copies between host and device, and
-// asynchronous copies into memory that is not pinned (these wait in CUDA too). Copies and kernels count when they run,
-// so that those of a graph count at each launch.
+// In the report allocations are those of device and pinned memory, and "waits" are calls that made the host wait:
+// synchronise, synchronous copies between host and device, and asynchronous copies into memory that is not pinned (these
+// wait in CUDA too). Copies and kernels count when they run, so that those of a graph count at each launch.
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -38,7 +39,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -64,6 +67,7 @@ enum : CUresult {
   CUDA_ERROR_INVALID_CONTEXT = 201,
   CUDA_ERROR_INVALID_PTX = 218,
   CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222,
+  CUDA_ERROR_FILE_NOT_FOUND = 301,
   CUDA_ERROR_INVALID_HANDLE = 400,
   CUDA_ERROR_ILLEGAL_STATE = 401,
   CUDA_ERROR_NOT_FOUND = 500,
@@ -103,6 +107,7 @@ static const ErrorText kErrors[] = {
     {218, "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
     {221, "CUDA_ERROR_JIT_COMPILER_NOT_FOUND", "PTX JIT compiler library not found"},
     {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "the provided PTX was compiled with an unsupported toolchain."},
+    {301, "CUDA_ERROR_FILE_NOT_FOUND", "file not found"},
     {304, "CUDA_ERROR_OPERATING_SYSTEM", "OS call failed or operation not supported on this OS"},
     {400, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
     {401, "CUDA_ERROR_ILLEGAL_STATE", "the operation cannot be performed in the present state"},
@@ -325,9 +330,12 @@ static std::string json_counts(const std::map<std::string, long>& counts) {
   return out + "}";
 }
 
+static void check_quarantine(State& s, const Freed& freed);
+
 __attribute__((destructor)) static void write_report() {
   State& s = state();
   Guard guard(s.lock);
+  for (auto& freed : s.quarantine) check_quarantine(s, freed);
   for (auto& fault : s.faults)
     if (s.initialised && fault.calls < fault.nth)
       say("TAPER_TWIN_FAIL had no effect: %s was called %ld times", fault.entry.c_str(), fault.calls);
@@ -1037,6 +1045,26 @@ ENTRY cuCtxSetFlags(unsigned) {
   ENTER(kContext);
   return CUDA_SUCCESS;
 }
+ENTRY cuCtxGetLimit(size_t* value, int) {
+  ENTER(kContext);
+  CHECK(value, CUDA_ERROR_INVALID_VALUE);
+  *value = 0;
+  return CUDA_SUCCESS;
+}
+ENTRY cuCtxSetLimit(int, size_t) {
+  ENTER(kContext);
+  return CUDA_SUCCESS;
+}
+ENTRY cuCtxGetCacheConfig(int* config) {
+  ENTER(kContext);
+  CHECK(config, CUDA_ERROR_INVALID_VALUE);
+  *config = 0;
+  return CUDA_SUCCESS;
+}
+ENTRY cuCtxSetCacheConfig(int) {
+  ENTER(kContext);
+  return CUDA_SUCCESS;
+}
 ENTRY cuCtxGetStreamPriorityRange(int* least, int* greatest) {
   ENTER(kContext);
   if (least) *least = 0;
@@ -1055,6 +1083,14 @@ ENTRY cuCtxSynchronize() {
 ENTRY cuModuleLoadData(Handle* module, const void* image) {
   ENTER(kDevice);
   return load_module(s, module, image);
+}
+ENTRY cuModuleLoad(Handle* module, const char* path) {
+  ENTER(kDevice);
+  CHECK(path, CUDA_ERROR_INVALID_VALUE);
+  std::ifstream file(path);
+  CHECK(file, CUDA_ERROR_FILE_NOT_FOUND);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  return load_module(s, module, text.c_str());
 }
 ENTRY cuModuleLoadDataEx(Handle* module, const void* image, unsigned, int*, void**) {
   ENTER(kDevice);

@@ -128,7 +128,7 @@ namespace {
 #ifdef __SANITIZE_ADDRESS__
 constexpr size_t kStackSize = 512 << 10;  // redzones and unoptimised frames
 #else
-constexpr size_t kStackSize = 64 << 10;
+constexpr size_t kStackSize = 256 << 10;  // of which only what is used takes memory
 #endif
 // Stacks lie a little more than a power of two apart, else their tops would compete for the same lines of the cache.
 constexpr size_t kStackStride = kStackSize + 13 * 64;
@@ -187,16 +187,17 @@ float from_bf16(unsigned bits) {
 class BlockRunner {
  public:
   BlockRunner() {
-    void* memory = mmap(nullptr, kMostThreads * kStackStride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    // One more than is used lies below, for what a thread writes beyond the end of the first.
+    void* memory = mmap(nullptr, (kMostThreads + 1) * kStackStride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
       std::perror("libcuda stand-in: stacks");
       std::abort();
     }
-    stacks_ = static_cast<char*>(memory);
-    for (size_t i = 0; i < kMostThreads; i++) std::memset(stacks_ + i * kStackStride, kStackMark, kStackMarkSize);
+    stacks_ = static_cast<char*>(memory) + kStackStride;
     free_stacks_.reserve(kMostThreads);
+    free_all_stacks();
   }
-  ~BlockRunner() { munmap(stacks_, kMostThreads * kStackStride); }
+  ~BlockRunner() { munmap(stacks_ - kStackStride, (kMostThreads + 1) * kStackStride); }
   BlockRunner(const BlockRunner&) = delete;
   BlockRunner& operator=(const BlockRunner&) = delete;
 
@@ -228,10 +229,22 @@ class BlockRunner {
       if (order_ == Order::kShuffled) shuffle(warp_order_, warps);
       for (size_t w = 0; w < warps && failure_.empty(); w++) ran |= run_warp(warp_order_[w]);
     }
-    if (failure_.empty()) check_stacks();
     current = nullptr;
     if (!failure_.empty()) abandon();
     return failure_;
+  }
+
+  // Returns what is wrong, or nothing. Once a launch is often enough: it looks at memory that is not in the cache.
+  std::string check_stacks() {
+    for (size_t i = 0; i < marked_; i++) {
+      char* stack = stacks_ + i * kStackStride;
+      for (size_t k = 0; k < kStackMarkSize; k++)
+        if (static_cast<unsigned char>(stack[k]) != kStackMark) {
+          free_all_stacks();
+          return "a thread uses more than " + std::to_string(kStackSize >> 10) + " kB of stack";
+        }
+    }
+    return {};
   }
 
   void wait(State state) {
@@ -291,9 +304,12 @@ class BlockRunner {
       warps_[w] = {0, lanes == 32 ? 0 : ~0u << lanes};
     }
     // Started lazily: a thread that ends without waiting leaves its stack, warm in the cache, to the next one.
-    for (size_t i = 0; i < count_; i++) fibers_[i].context = Context{};
+    for (size_t i = 0; i < count_; i++) fibers_[i].context.sp = nullptr;
+  }
+  void free_all_stacks() {
     free_stacks_.clear();
     for (size_t i = kMostThreads; i-- > 0;) free_stacks_.push_back(stacks_ + i * kStackStride);
+    marked_ = 0;
   }
   static bool same(const Dim3& a, const Dim3& b) { return a.x == b.x && a.y == b.y && a.z == b.z; }
 
@@ -324,6 +340,11 @@ class BlockRunner {
     if (!fiber.context.sp) {
       char* stack = free_stacks_.back();
       free_stacks_.pop_back();
+      // Those never used are at the bottom of the list, in order: their memory is first touched here.
+      if (free_stacks_.size() < kMostThreads - marked_) {
+        std::memset(stack, kStackMark, kStackMarkSize);
+        marked_++;
+      }
       fiber.context.bottom = stack;
       fiber.context.size = kStackSize;
       fiber.context.sp = first_frame(stack + kStackSize, &BlockRunner::entry);
@@ -407,24 +428,13 @@ class BlockRunner {
     return "a barrier that " + std::to_string(at_barrier_) + " threads wait at and " + std::to_string(count_ - at_barrier_) + " never reach";
   }
 
-  void check_stacks() {
-    for (size_t i = 0; i < count_; i++) {
-      const unsigned char* mark = reinterpret_cast<unsigned char*>(stacks_ + i * kStackStride);
-      for (size_t k = 0; k < kStackMarkSize; k++)
-        if (mark[k] != kStackMark) {
-          failure_ = "a thread uses more than " + std::to_string(kStackSize >> 10) + " kB of stack";
-          return;
-        }
-    }
-  }
-
   // Fibers that will not run on leave their stacks as they are.
   void abandon() {
     threads_.clear();
 #ifdef __SANITIZE_ADDRESS__
     __asan_unpoison_memory_region(stacks_, kMostThreads * kStackStride);
 #endif
-    for (size_t i = 0; i < kMostThreads; i++) std::memset(stacks_ + i * kStackStride, kStackMark, kStackMarkSize);
+    free_all_stacks();
   }
 
   template <class Indices>
@@ -467,6 +477,7 @@ class BlockRunner {
 
   char* stacks_ = nullptr;
   std::vector<char*> free_stacks_;
+  size_t marked_ = 0;  // stacks that have been used
   std::vector<Thread> threads_;
   std::vector<Fiber> fibers_;
   std::vector<size_t> warp_order_;
@@ -538,14 +549,19 @@ struct Launch {
       static std::mutex one_block_at_a_time;  // shared memory is static there, see block.h
       std::lock_guard<std::mutex> only(one_block_at_a_time);
 #endif
-      std::string why = runner().run(kernel, arguments, position);
-      if (why.empty()) continue;
-      std::lock_guard<std::mutex> guard(lock);
-      if (failure.empty())
-        failure = "kernel " + std::string(kernel.name) + ", block (" + std::to_string(position.index.x) + ", " + std::to_string(position.index.y) +
-                  ", " + std::to_string(position.index.z) + "): " + why;
-      failed = true;
+      const std::string why = runner().run(kernel, arguments, position);
+      if (!why.empty())
+        fail(", block (" + std::to_string(position.index.x) + ", " + std::to_string(position.index.y) + ", " + std::to_string(position.index.z) +
+             "): " + why);
     }
+    const std::string why = runner().check_stacks();
+    if (!why.empty()) fail(": " + why);
+  }
+
+  void fail(const std::string& why) {
+    std::lock_guard<std::mutex> guard(lock);
+    if (failure.empty()) failure = "kernel " + std::string(kernel.name) + why;
+    failed = true;
   }
 };
 

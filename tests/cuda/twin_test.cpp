@@ -308,15 +308,13 @@ static void streams() {
   OK("cuMemHostAlloc", reinterpret_cast<void**>(&counter), size_t{4}, 2u);
   OK("cuMemHostGetDevicePointer_v2", &mapped, static_cast<void*>(counter), 0u);
   *counter = 0;
-  Handle executable = capture_steps(mapped, 5, 20'000'000);
+  Handle executable = capture_steps(mapped, 5, 40'000'000);
   Handle begin, end;
   OK("cuEventCreate", &begin, 0u);
   OK("cuEventCreate", &end, 0u);
-  const auto now = std::chrono::steady_clock::now();
   OK("cuEventRecord", begin, stream);
   OK("cuGraphLaunch", executable, stream);
   OK("cuEventRecord", end, stream);
-  EXPECT(std::chrono::steady_clock::now() - now < std::chrono::milliseconds(60));
   CODE(600, "cuStreamQuery", stream);
   CODE(600, "cuEventQuery", end);
   bool between = false;
@@ -326,7 +324,7 @@ static void streams() {
   OK("cuStreamQuery", stream);
   float milliseconds = 0;
   OK("cuEventElapsedTime", &milliseconds, begin, end);
-  EXPECT(milliseconds >= 99 && milliseconds < 5000);
+  EXPECT(milliseconds >= 199 && milliseconds < 10000);
   // Another stream waits for an event, and only for that.
   Handle other;
   OK("cuStreamCreate", &other, 1u);
@@ -382,6 +380,14 @@ static void freed_read() {
   OK("cuMemFreeAsync", p, stream);
   launch("block_sum", 1, 32, 32u, p, out);
   EXPECT(std::isnan(download<float>(out, 1)[0]));
+}
+
+static void freed_write() {
+  start();
+  Pointer p = upload(std::vector<unsigned>(25, 5));
+  OK("cuMemFreeAsync", p, stream);
+  launch("step", 1, 1, p, 0u);
+  OK("cuStreamSynchronize", stream);
 }
 
 static void failing() {
@@ -461,7 +467,7 @@ int main(int count, char** words) {
   const std::map<std::string, void (*)()> tests = {
       {"sums", sums}, {"barrier_kept", barrier_kept}, {"barrier_removed", barrier_removed}, {"lost_barrier", lost_barrier},
       {"lost_lane", lost_lane}, {"past_end", past_end}, {"shared_past_end", shared_past_end}, {"shared_index_past_end", shared_index_past_end}, {"shared_unwritten", shared_unwritten}, {"mma", mma}, {"exchanges", exchanges},
-      {"capture", capture}, {"streams", streams}, {"memory", memory}, {"freed_read", freed_read}, {"failing", failing},
+      {"capture", capture}, {"streams", streams}, {"memory", memory}, {"freed_read", freed_read}, {"freed_write", freed_write}, {"failing", failing},
       {"losing", losing}, {"no_card", no_card}, {"old_driver", old_driver}, {"other_ptx", other_ptx},
   };
   auto test = tests.find(words[3]);

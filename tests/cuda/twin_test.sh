@@ -90,6 +90,7 @@ check "streams, events, mapped memory" -- streams
 check "streams with late work" TAPER_TWIN_DELAY=2000 -- streams
 check "memory" TAPER_TWIN_MEMORY=1000000 -- memory "cuMemcpyDtoH_v2: 4 bytes from byte 398 of an allocation of 400 bytes"
 check "freed memory reads as NaN" -- freed_read
+check "a write to freed memory" -- freed_write "freed memory was written to (an allocation of 100 bytes)"
 check "calls that fail" TAPER_TWIN_FAIL=cuMemAllocAsync:2:2,cuGraphLaunch:2+,cuEventCreate -- failing
 check "a lost device" TAPER_TWIN_LOST_AFTER=2 TAPER_TWIN_REPORT="$work/report.json" -- losing
 check "no card" TAPER_TWIN_CARDS=0 TAPER_TWIN_REPORT="$work/none.json" -- no_card
