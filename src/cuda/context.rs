@@ -50,8 +50,7 @@ impl Context {
         }
         let device = device::get(card.ordinal as i32).map_err(CudaError::of("cuDeviceGet"))?;
         // SAFETY: the device is one that the driver gave; the context is released when this is dropped.
-        let context =
-            unsafe { primary_ctx::retain(device) }.map_err(CudaError::of("cuDevicePrimaryCtxRetain"))?;
+        let context = unsafe { primary_ctx::retain(device) }.map_err(CudaError::of("cuDevicePrimaryCtxRetain"))?;
         let mut opened = Self {
             card,
             device,

@@ -11,7 +11,9 @@ pub enum CudaError {
     NoDriver,
     #[error("the NVIDIA driver finds no card")]
     NoCard,
-    #[error("the NVIDIA driver is too old: it is of CUDA {0}, and {LEAST_DRIVER} is the oldest that is taken; update it")]
+    #[error(
+        "the NVIDIA driver is too old: it is of CUDA {0}, and {LEAST_DRIVER} is the oldest that is taken; update it"
+    )]
     DriverTooOld(Version),
     #[error("there is no such card: this box has {count}, numbers 0 to {}", count - 1)]
     NoSuchCard { count: usize },

@@ -12,6 +12,7 @@ pub mod batches;
 pub mod card;
 pub mod context;
 mod error;
+pub mod feed;
 mod graph;
 mod kernel;
 mod memory;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use self::candle::CandleEngine;
-use self::cuda::CudaEngine;
 pub use self::computed::{EvaluatedBatch, TakenStep};
+use self::cuda::CudaEngine;
 use super::device::Device;
 use crate::config::Config;
 use crate::data::loader::{Batch, EpochPlan};
