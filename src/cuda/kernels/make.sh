@@ -8,6 +8,7 @@
 # shared memory. The compiler is NVRTC 11.8, whose PTX 7.8 every driver of CUDA 11.8 and newer takes. It and ptxas come as
 # Python wheels; no card, driver or toolkit is needed. TAPER_WHEELS is a folder that keeps them.
 set -euo pipefail
+export LC_ALL=C
 cd "$(dirname "$0")/.."
 
 wheels=${TAPER_WHEELS:-}
