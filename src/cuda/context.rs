@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use cudarc::driver::result::{self, ctx, device, module, primary_ctx, stream};
-use cudarc::driver::sys::{CUcontext, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
+use cudarc::driver::sys::{self, CUcontext, CUctx_flags, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
 use strum::VariantArray;
 
 use super::card::{BF16_CAPABILITY, Card};
@@ -49,6 +49,14 @@ impl Context {
             return Err(CudaError::NoBf16 { name, capability });
         }
         let device = device::get(card.ordinal as i32).map_err(CudaError::of("cuDeviceGet"))?;
+        // Memory of the host is to be mapped, and whoever waits is to sleep. Where another part of this process has the
+        // context already, as it is.
+        let flags = CUctx_flags::CU_CTX_MAP_HOST as u32 | CUctx_flags::CU_CTX_SCHED_BLOCKING_SYNC as u32;
+        // SAFETY: the device is one that the driver gave.
+        let set = unsafe { sys::cuDevicePrimaryCtxSetFlags_v2(device, flags) };
+        if set != CUresult::CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE {
+            set.result().map_err(CudaError::of("cuDevicePrimaryCtxSetFlags"))?;
+        }
         // SAFETY: the device is one that the driver gave; the context is released when this is dropped.
         let context = unsafe { primary_ctx::retain(device) }.map_err(CudaError::of("cuDevicePrimaryCtxRetain"))?;
         let mut opened = Self {
@@ -109,7 +117,7 @@ impl Context {
     pub fn is_idle(&self) -> Result<bool, CudaError> {
         self.bind()?;
         // SAFETY: the stream exists as long as this.
-        let status = unsafe { cudarc::driver::sys::cuStreamQuery(self.stream) };
+        let status = unsafe { sys::cuStreamQuery(self.stream) };
         match status {
             CUresult::CUDA_ERROR_NOT_READY => Ok(false),
             status => status.result().map(|()| true).map_err(CudaError::of("cuStreamQuery")),
