@@ -1,14 +1,16 @@
 //! The device that a run trains on.
 
+use std::env;
 use std::error::Error;
 use std::panic;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
+use candle_core::{Device, DeviceLocation};
 
 use crate::run::limits;
 use crate::simd;
+use crate::system::CardId;
 
 /// `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes CUDA where it is built in and a card answers.
 ///
@@ -79,18 +81,36 @@ fn cuda(ordinal: usize) -> Result<Device> {
     })
 }
 
+/// The card that the device is. Where CUDA sees but some of the cards, it numbers those alone.
+pub fn card(device: &Device) -> Option<CardId> {
+    match device.location() {
+        DeviceLocation::Cuda { gpu_id } => {
+            Some(card_numbered(gpu_id, env::var("CUDA_VISIBLE_DEVICES").ok().as_deref()))
+        }
+        DeviceLocation::Cpu | DeviceLocation::Metal { .. } => None,
+    }
+}
+
+fn card_numbered(number: usize, visible: Option<&str>) -> CardId {
+    let entry = visible.and_then(|visible| visible.split(',').nth(number)).map(str::trim);
+    match entry {
+        Some(uuid) if uuid.starts_with("GPU-") => CardId::Uuid(uuid.to_owned()),
+        entry => CardId::Ordinal(entry.and_then(|entry| entry.parse().ok()).unwrap_or(number as u32)),
+    }
+}
+
 /// Such as `cpu (2 threads, avx2)` or `cuda:0`.
 pub fn describe(device: &Device) -> String {
     match device.location() {
-        candle_core::DeviceLocation::Cpu => {
+        DeviceLocation::Cpu => {
             let threads = rayon::current_num_threads();
             let plural = if threads == 1 { "" } else { "s" };
             // A device that was opened has a path.
             let path = simd::chosen().map_or(String::new(), |path| format!(", {path}"));
             format!("cpu ({threads} thread{plural}{path})")
         }
-        candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
     }
 }
 
@@ -104,6 +124,15 @@ mod tests {
             let error = open(name).expect_err(name).to_string();
             assert!(error.contains("expected auto, cpu, cuda or cuda:N"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_card_is_found_among_those_that_cuda_sees() {
+        assert_eq!(card(&Device::Cpu), None);
+        assert_eq!(card_numbered(1, None), CardId::Ordinal(1));
+        assert_eq!(card_numbered(1, Some("")), CardId::Ordinal(1));
+        assert_eq!(card_numbered(1, Some("5, 3")), CardId::Ordinal(3));
+        assert_eq!(card_numbered(0, Some("GPU-8f0e,1")), CardId::Uuid("GPU-8f0e".into()));
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -25,6 +25,7 @@ mod malformed_files;
 mod module_order;
 mod mount;
 mod moved_runs;
+mod nvml;
 mod old_runs;
 mod permissions;
 mod pytorch;

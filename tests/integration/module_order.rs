@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "random",
     "ordinary_file",
     "held_folder",
@@ -24,6 +24,7 @@ const ORDER: [&str; 23] = [
     "optim",
     "schedule",
     "run",
+    "system",
     "explain",
     "train",
     "terminal_image",
@@ -33,11 +34,12 @@ const ORDER: [&str; 23] = [
 ];
 
 /// Crates that a module does without.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
+const FORBIDDEN: [(&str, &[&str]); 10] = [
     ("metrics", CANDLE),
     ("render", CANDLE),
     ("config", CANDLE),
     ("run", CANDLE),
+    ("system", CANDLE),
     ("terminal_image", CANDLE),
     ("tui", CANDLE),
     ("model", TERMINAL),

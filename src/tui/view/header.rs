@@ -175,7 +175,7 @@ fn figures(app: &App) -> Line<'static> {
         figure("best ", format!("★ {:.2} %", best.test_accuracy), "", theme.best());
         figure("in epoch ", best.epoch.to_string(), "", Style::new());
     }
-    if let Some(bytes) = app.run.resident_bytes {
+    if let Some(bytes) = app.run.system.latest().and_then(|sample| sample.resident_bytes) {
         figure("memory ", format::bytes(bytes), "", Style::new());
     }
     Line::from(spans)
