@@ -35,6 +35,7 @@ mod screen;
 mod sequences;
 mod soak;
 mod starts;
+mod system_panel;
 mod terminal_faults;
 mod terminal_images;
 #[path = "../../src/testing.rs"]
