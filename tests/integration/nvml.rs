@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use taper::run::dir::RunDir;
 use taper::run::event::Event;
@@ -106,6 +106,26 @@ fn a_driver_that_goes_away_is_absent_and_the_rest_is_still_sampled() {
     let after = eventually("the driver to be gone", || Some(next()).filter(|sample| sample.card.is_none()));
     assert!(after.disk_free_bytes.is_some() && after.resident_bytes.is_some(), "{after:?}");
     assert_eq!(next().card, None);
+}
+
+#[test]
+fn a_driver_that_hangs_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = HeldRunDir::hold(&RunDir::at(folder.path())).unwrap();
+    let stand_in = StandIn::build(&["HANG_SECS=5"]);
+    let library = stand_in.library();
+    let (opened, is_open) = std::sync::mpsc::channel();
+    let open = move || {
+        let cards = Cards::open_library(library.as_os_str()).ok()?;
+        opened.send(()).ok()?;
+        Some((cards, CardId::Ordinal(0)))
+    };
+    let sampler = Sampler::with(dir, Duration::ZERO, open);
+    is_open.recv().unwrap();
+    let began = Instant::now();
+    assert_eq!(sampler.take(), None);
+    drop(sampler);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -2,16 +2,21 @@
  *
  * UNSUPPORTED  names of functions that answer "not supported", in one string
  * LOST_AFTER   looks for a card, after which the driver is gone
+ * HANG_SECS    so long is every answer in coming
  * INIT_RESULT  what nvmlInit_v2 answers
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifndef UNSUPPORTED
 #define UNSUPPORTED ""
 #endif
 #ifndef LOST_AFTER
 #define LOST_AFTER 1000000
+#endif
+#ifndef HANG_SECS
+#define HANG_SECS 0
 #endif
 #ifndef INIT_RESULT
 #define INIT_RESULT SUCCESS
@@ -31,6 +36,7 @@ static long looks = 0;
 static nvmlReturn_t lost(void) { return looks > LOST_AFTER ? GPU_IS_LOST : SUCCESS; }
 
 static nvmlReturn_t answer(const char *function) {
+    sleep(HANG_SECS);
     return strstr(UNSUPPORTED, function) ? NOT_SUPPORTED : lost();
 }
 
