@@ -35,6 +35,7 @@ pub mod run;
 pub mod schedule;
 pub mod simd;
 pub mod suggest;
+pub mod system;
 pub mod terminal_image;
 #[cfg(test)]
 mod testing;

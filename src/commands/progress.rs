@@ -251,7 +251,7 @@ mod tests {
             steps(2, 251, vec![1.0; 250]),
             Event::Paused { step: 500 },
             Event::Resumed { step: 500 },
-            Event::SystemSampled { step: 500, resident_bytes: 1 },
+            Event::SystemSampled { step: 500, sample: Box::default() },
             Event::AlarmRaised { step: 500, kind: AlarmKind::Divergence, message: "the loss is not finite".into() },
             Event::RunEnded { step: 500, outcome: Outcome::Completed, message: "all epochs".into() },
         ]));

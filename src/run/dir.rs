@@ -270,7 +270,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
 }
 
 /// Space free to users without privileges.
-fn free_bytes(path: &Path) -> io::Result<u64> {
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(available_bytes(&rustix::fs::statvfs(path)?))
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use strum::VariantNames;
 
 use super::step_time::StepTime;
+use super::system_sample::SystemSample;
 use crate::data::{DatasetInfo, Split};
 use crate::metrics::Confusion;
 
@@ -148,10 +149,11 @@ pub enum Event {
         step: u64,
         command: Command,
     },
-    /// Resources of the trainer process.
+    /// What the machine is doing: each second at first, less often later.
     SystemSampled {
         step: u64,
-        resident_bytes: u64,
+        #[serde(flatten)]
+        sample: Box<SystemSample>,
     },
     RunEnded {
         step: u64,

@@ -19,3 +19,5 @@ pub mod spawn;
 pub mod state;
 pub mod step_series;
 pub mod step_time;
+pub mod system_history;
+pub mod system_sample;

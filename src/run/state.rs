@@ -16,6 +16,7 @@ use super::event::{
 use super::log::StepsOutline;
 use super::step_series::StepSeries;
 use super::step_time::{Breakdown, RecentSteps};
+use super::system_history::SystemHistory;
 use crate::data::Split;
 
 /// Lines of the event list that are kept.
@@ -177,7 +178,9 @@ pub struct RunState {
     /// Notes that were dropped to stay within bounds.
     #[serde(skip)]
     pub dropped_notes: usize,
-    pub resident_bytes: Option<u64>,
+    /// History, like the notes.
+    #[serde(skip)]
+    pub system: SystemHistory,
     /// The trainer's last words.
     pub end_message: Option<String>,
     #[serde(skip)]
@@ -243,7 +246,7 @@ impl RunState {
                 fill(&mut self.gradient_norms, index(*step));
             }
             Event::CommandReceived { .. } | Event::SettingChanged { .. } | Event::DirectoryMoved { .. } => {}
-            Event::SystemSampled { resident_bytes, .. } => self.resident_bytes = Some(*resident_bytes),
+            Event::SystemSampled { sample, .. } => self.system.push(now, self.active_ms as f64 / 1e3, sample),
             Event::RunEnded { step, outcome, message } => {
                 self.phase = Phase::Ended(*outcome);
                 self.step = *step;
@@ -305,6 +308,7 @@ impl RunState {
         self.phase = Phase::Starting;
         self.end_message = None;
         self.recent = RecentSteps::default();
+        self.system.start();
     }
 
     /// Training goes on at a checkpoint of `step`, or at the beginning, with the learning rate that it had there.
@@ -368,6 +372,7 @@ impl RunState {
             time: steps.split_us.unwrap_or_default(),
         };
         self.recent.push(breakdown);
+        self.system.add_steps(steps.train_secs, steps.samples);
         if steps.split_us.is_some() {
             self.all_steps += breakdown;
         }

@@ -38,6 +38,9 @@ impl Trainer {
     /// The run's directory is gone.
     pub fn poll_commands(&mut self, mut situation: Situation) -> Result<Flow> {
         use Situation::{Diverged, Paused, Running};
+        if let Running = situation {
+            self.recorder.record_system(self.state.step);
+        }
         let mut polled = 0;
         loop {
             self.follow_dir_now_and_then()?;

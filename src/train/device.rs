@@ -1,5 +1,6 @@
 //! The device that a run trains on.
 
+use std::env;
 use std::error::Error;
 use std::panic;
 use std::sync::{Arc, OnceLock};
@@ -11,6 +12,7 @@ use crate::config::{Config, Precision};
 use crate::cuda::{Card, Context, check_network};
 use crate::run::limits;
 use crate::simd;
+use crate::system::CardId;
 
 /// What computes.
 #[derive(Clone, Debug)]
@@ -43,6 +45,20 @@ impl Device {
         }
     }
 
+    /// The card that it is, for the driver's tools.
+    pub fn card(&self) -> Option<CardId> {
+        match self {
+            Self::Cpu(_) => None,
+            Self::Cuda(context) => Some(CardId::Uuid(context.card().uuid.clone())),
+            Self::CandleCuda(device) => match device.location() {
+                DeviceLocation::Cuda { gpu_id } => {
+                    Some(card_numbered(gpu_id, env::var("CUDA_VISIBLE_DEVICES").ok().as_deref()))
+                }
+                DeviceLocation::Cpu | DeviceLocation::Metal { .. } => None,
+            },
+        }
+    }
+
     /// Such as `cpu (2 threads, avx2)`, with why it is not a card where `auto` looked for one; or `cuda:0 (NVIDIA H100)`.
     pub fn describe(&self) -> String {
         match self {
@@ -63,6 +79,15 @@ impl Device {
                 other => format!("candle-cuda ({other:?})"),
             },
         }
+    }
+}
+
+/// Where CUDA sees but some of the cards, it numbers those alone.
+fn card_numbered(number: usize, visible: Option<&str>) -> CardId {
+    let entry = visible.and_then(|visible| visible.split(',').nth(number)).map(str::trim);
+    match entry {
+        Some(uuid) if uuid.starts_with("GPU-") => CardId::Uuid(uuid.to_owned()),
+        entry => CardId::Ordinal(entry.and_then(|entry| entry.parse().ok()).unwrap_or(number as u32)),
     }
 }
 
@@ -216,6 +241,15 @@ mod tests {
         assert!(device.describe().starts_with("cpu (") && device.describe().ends_with(')'), "{}", device.describe());
         let without = Device::Cpu(NoCard::NotFound("no card: there is no NVIDIA driver".into()));
         assert!(without.describe().ends_with("; no card: there is no NVIDIA driver)"), "{}", without.describe());
+    }
+
+    #[test]
+    fn a_card_is_found_among_those_that_cuda_sees() {
+        assert_eq!(Device::CPU.card(), None);
+        assert_eq!(card_numbered(1, None), CardId::Ordinal(1));
+        assert_eq!(card_numbered(1, Some("")), CardId::Ordinal(1));
+        assert_eq!(card_numbered(1, Some("5, 3")), CardId::Ordinal(3));
+        assert_eq!(card_numbered(0, Some("GPU-8f0e,1")), CardId::Uuid("GPU-8f0e".into()));
     }
 
     #[cfg(not(feature = "cuda"))]

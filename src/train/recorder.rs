@@ -8,10 +8,10 @@ use super::standing::Standing;
 use crate::run::event::{AlarmKind, Event, Record, RunStarted, StepsDone};
 use crate::run::log::{EventLog, Interference, Room, now_ms};
 use crate::run::step_time::StepTime;
+use crate::system::{Sampler, Thinning};
 
 /// At most ten lines of steps a second.
 const STEPS_INTERVAL: Duration = Duration::from_millis(100);
-const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two attempts to write what the log could not take.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -46,7 +46,9 @@ pub struct Recorder {
     /// The step of the last record.
     step: u64,
     last_steps_written: Instant,
-    last_sample: Option<Instant>,
+    sampler: Sampler,
+    thinning: Thinning,
+    began: Instant,
 }
 
 impl Recorder {
@@ -54,7 +56,12 @@ impl Recorder {
     ///
     /// # Errors
     /// The log cannot take it: training does not begin on a full disk.
-    pub fn begin(mut log: EventLog, mut reporter: Reporter, started: Box<RunStarted>) -> io::Result<Self> {
+    pub fn begin(
+        mut log: EventLog,
+        mut reporter: Reporter,
+        sampler: Sampler,
+        started: Box<RunStarted>,
+    ) -> io::Result<Self> {
         reporter(&log.append(Event::RunStarted(started.clone()))?);
         Ok(Self {
             log,
@@ -66,7 +73,9 @@ impl Recorder {
             last_retry: Instant::now(),
             step: 0,
             last_steps_written: Instant::now(),
-            last_sample: None,
+            sampler,
+            thinning: Thinning::default(),
+            began: Instant::now(),
         })
     }
 
@@ -104,7 +113,18 @@ impl Recorder {
         *gathered.split_us.get_or_insert_default() += result.time;
         if self.last_steps_written.elapsed() >= STEPS_INTERVAL {
             self.write_gathered_steps();
-            self.sample_system(result.step);
+            self.record_system(result.step);
+        }
+    }
+
+    /// Records what the machine is doing, where that was looked at and the log is to have it. To be called now and then where
+    /// no steps come, as in an evaluation; between steps it waits for them to be written.
+    pub fn record_system(&mut self, step: u64) {
+        if self.gathered.is_none()
+            && let Some(sample) = self.sampler.take()
+            && let Some(sample) = self.thinning.add(self.began.elapsed(), sample)
+        {
+            self.write(Event::SystemSampled { step, sample: Box::new(sample) });
         }
     }
 
@@ -155,16 +175,6 @@ impl Recorder {
         if let Some(steps) = self.gathered.take() {
             self.write(Event::StepsDone(steps));
             self.last_steps_written = Instant::now();
-        }
-    }
-
-    fn sample_system(&mut self, step: u64) {
-        if self.last_sample.is_some_and(|last| last.elapsed() < SAMPLE_INTERVAL) {
-            return;
-        }
-        self.last_sample = Some(Instant::now());
-        if let Some(resident_bytes) = resident_bytes() {
-            self.write(Event::SystemSampled { step, resident_bytes });
         }
     }
 
@@ -228,11 +238,4 @@ fn describe_backlog(kept: Kept, time: Duration) -> String {
         "the event log can be written again: {events} events were kept in memory for {:.0} s, {lost}",
         time.as_secs_f64()
     )
-}
-
-/// Memory of this process, where the system tells it (Linux).
-fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
 }

@@ -26,6 +26,7 @@ use crate::run::log::EventLog;
 use crate::run::process;
 use crate::run::replay::outline;
 use crate::schedule::Schedule;
+use crate::system::Sampler;
 
 /// Between two looks for the run's directory, while nothing is saved.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -114,7 +115,8 @@ impl Trainer {
         }
         // The log and the folder of checkpoints may be new.
         dir.sync().with_context(|| dir.path().display().to_string())?;
-        let recorder = Recorder::begin(log, reporter, Box::new(started))
+        let sampler = Sampler::start(dir.clone(), device.card());
+        let recorder = Recorder::begin(log, reporter, sampler, Box::new(started))
             .with_context(|| format!("cannot write {}", dir.events().display()))?;
         let mut trainer = Self {
             dir,

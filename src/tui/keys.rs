@@ -143,9 +143,9 @@ const fn binding(
 const LEARNING_RATE_FACTOR: f64 = 2.0;
 
 /// Where the trainer can be steered.
-const PAGES: &[Screen] = &[Screen::Dashboard, Screen::Inspector, Screen::Mistakes, Screen::Classes];
+const PAGES: &[Screen] = &[Screen::Dashboard, Screen::Inspector, Screen::Mistakes, Screen::Classes, Screen::System];
 /// The pages but the dashboard.
-const OTHER_PAGES: &[Screen] = &[Screen::Inspector, Screen::Mistakes, Screen::Classes];
+const OTHER_PAGES: &[Screen] = &[Screen::Inspector, Screen::Mistakes, Screen::Classes, Screen::System];
 /// Where something inside the network is looked at.
 const INSIDE: &[Screen] = &[Screen::Dashboard, Screen::Inspector];
 const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop];
@@ -158,7 +158,7 @@ pub const BINDINGS: &[Binding] = {
     use Direction::*;
     use KeyCode as K;
     use Look::{Choose, Class, Enlarge, Image, Layer, Mistake, Moment, NextView};
-    use Screen::{Alarms, Classes, ConfirmStop, Dashboard, Diverged, Help, Inspector, Mistakes};
+    use Screen::{Alarms, Classes, ConfirmStop, Dashboard, Diverged, Help, Inspector, Mistakes, System};
     &[
         binding(OTHER_PAGES, &[Key::plain(K::Esc), Key::plain(K::Backspace)], Dismiss, "back", "back"),
         binding(&[Dashboard], &[Key::char(' ')], TogglePause, "pause", "pause training, or resume it"),
@@ -225,9 +225,15 @@ pub const BINDINGS: &[Binding] = {
         binding(&[Inspector], &[Key::char('x')], Inspect(Class(1)), "class", "Grad-CAM for another class"),
         binding(&[Dashboard], &[Key::char('x')], Inspect(Class(1)), "", "inspector: Grad-CAM for another class"),
         binding(INSIDE, &[Key::char('X')], Inspect(Class(-1)), "", ""),
-        binding(OTHER_PAGES, &[Key::char('[')], Inspect(Moment(-1)), "] time", "back and forth in training time"),
+        binding(
+            &[Inspector, Mistakes, Classes],
+            &[Key::char('[')],
+            Inspect(Moment(-1)),
+            "] time",
+            "back and forth in training time",
+        ),
         binding(&[Dashboard], &[Key::char('[')], Inspect(Moment(-1)), "", "inspector: back and forth in training time"),
-        binding(PAGES, &[Key::char(']')], Inspect(Moment(1)), "", ""),
+        binding(&[Dashboard, Inspector, Mistakes, Classes], &[Key::char(']')], Inspect(Moment(1)), "", ""),
         binding(&[Inspector], &[Key::char('P')], Send(Command::Probe), "probe", "ask the trainer for a probe now"),
         binding(
             &[Dashboard],
@@ -271,8 +277,10 @@ pub const BINDINGS: &[Binding] = {
             &[Key::char('C')],
             Open(Classes),
             "",
-            "the classes: accuracies and confusion matrix",
+            "the classes and what they are taken for; the machine",
         ),
+        binding(&[Dashboard, Inspector, Mistakes], &[Key::char('u')], Open(System), "", ""),
+        binding(&[Classes], &[Key::char('u')], Open(System), "", "the machine: processor, memory, disk and card"),
         binding(
             &[Dashboard],
             &[Key::char('g')],
@@ -358,11 +366,12 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Screen; 8] = [
+    const ALL: [Screen; 9] = [
         Screen::Dashboard,
         Screen::Inspector,
         Screen::Mistakes,
         Screen::Classes,
+        Screen::System,
         Screen::Help,
         Screen::Alarms,
         Screen::Diverged,

@@ -231,7 +231,8 @@ fn completions_for_every_shell() {
 fn doctor_tells_of_every_subject() {
     let dir = Dir::new();
     let out = dir.command(["doctor"]).env("LC_ALL", "C").succeed();
-    for subject in ["device", "threads", "SIMD", "data", "runs", "terminal", "logout"] {
+    for subject in ["device", "threads", "SIMD", "CPU", "memory", "disk", "card", "data", "runs", "terminal", "logout"]
+    {
         assert!(out.lines().any(|line| line.starts_with(subject)), "{subject}: {out}");
     }
     assert!(out.contains("CIFAR-10 sample") && out.contains("taper data fetch"), "{out}");

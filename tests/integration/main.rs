@@ -25,6 +25,7 @@ mod malformed_files;
 mod module_order;
 mod mount;
 mod moved_runs;
+mod nvml;
 mod old_runs;
 mod permissions;
 mod pytorch;
@@ -34,6 +35,7 @@ mod screen;
 mod sequences;
 mod soak;
 mod starts;
+mod system_panel;
 mod terminal_faults;
 mod terminal_images;
 #[path = "../../src/testing.rs"]

@@ -10,6 +10,7 @@ use taper::run::dir::{RunDir, RunsDir};
 use taper::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
 use taper::run::lock::{Liveness, holder, liveness};
 use taper::run::state::RunState;
+use taper::run::system_sample::SystemSample;
 
 use crate::follow::{fixture, fold, run_started};
 use crate::fuzz_corpus::targets::{look_at, read};
@@ -145,7 +146,10 @@ fn any_event() -> impl Strategy<Value = Event> {
         (number(), number()).prop_map(|(epoch, step)| Event::EvaluationStarted { epoch, step }),
         number().prop_map(|step| Event::Paused { step }),
         number().prop_map(|step| Event::Resumed { step }),
-        (number(), number()).prop_map(|(step, resident_bytes)| Event::SystemSampled { step, resident_bytes }),
+        (number(), number()).prop_map(|(step, bytes)| {
+            let sample = SystemSample { resident_bytes: Some(bytes), ..SystemSample::default() };
+            Event::SystemSampled { step, sample: Box::new(sample) }
+        }),
     ]
 }
 

@@ -25,6 +25,7 @@ const ORDER: [&str; 24] = [
     "schedule",
     "cuda",
     "run",
+    "system",
     "explain",
     "train",
     "terminal_image",
@@ -34,11 +35,12 @@ const ORDER: [&str; 24] = [
 ];
 
 /// Crates that a module does without.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
+const FORBIDDEN: [(&str, &[&str]); 10] = [
     ("metrics", CANDLE),
     ("render", CANDLE),
     ("config", CANDLE),
     ("run", CANDLE),
+    ("system", CANDLE),
     ("terminal_image", CANDLE),
     ("tui", CANDLE),
     ("model", TERMINAL),

@@ -17,6 +17,7 @@ use taper::run::event::{
 };
 use taper::run::lock::Liveness;
 use taper::run::log::Follower;
+use taper::run::system_sample::{CardSample, SystemSample, ThrottleReason};
 use taper::terminal_image::Placed;
 use taper::tui::app::{App, Update};
 use taper::tui::input::Effect;
@@ -279,6 +280,30 @@ fn real() -> impl Strategy<Value = f64> {
     prop_oneof![6 => 0.0..3.0, 1 => any::<f64>(), 1 => Just(f64::MAX), 1 => Just(0.0), 1 => Just(-1.0)]
 }
 
+fn sample(n: &[u64; 8], r: &[f64; 8], yes: bool) -> SystemSample {
+    let card = CardSample {
+        name: yes.then(|| "a card with\u{1b}[31m a long name".to_owned()),
+        utilisation_percent: Some(r[0]),
+        memory_used_bytes: Some(n[1]),
+        memory_total_bytes: yes.then_some(n[2]),
+        power_watts: Some(r[1]),
+        power_limit_watts: yes.then_some(r[2]),
+        temperature_celsius: Some(n[3] as u32),
+        sm_clock_mhz: Some(n[4] as u32),
+        memory_clock_mhz: yes.then_some(n[5] as u32),
+        throttle_reasons: Some(vec![ThrottleReason::PowerCap; (n[6] % 4) as usize]),
+    };
+    SystemSample {
+        resident_bytes: Some(n[1]),
+        trainer_cpu_percent: Some(r[3]),
+        cpu_percent: Some(r[4]),
+        memory_used_bytes: Some(n[2]),
+        memory_total_bytes: yes.then_some(n[3]),
+        disk_free_bytes: yes.then_some(n[7]),
+        card: n[0].is_multiple_of(2).then_some(card),
+    }
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let numbers = prop::array::uniform8(number());
     let reals = prop::array::uniform8(real());
@@ -339,7 +364,7 @@ fn event() -> impl Strategy<Value = Event> {
                 }),
                 7 => Event::AlarmRaised { step: n[0], kind: AlarmKind::Divergence, message: text },
                 8 => Event::CommandReceived { step: n[0], command: Command::SetLearningRate { learning_rate: r[0] } },
-                9 => Event::SystemSampled { step: n[0], resident_bytes: n[1] },
+                9 => Event::SystemSampled { step: n[0], sample: Box::new(sample(&n, &r, yes)) },
                 10 => Event::RunEnded { step: n[0], outcome: Outcome::Failed, message: text },
                 _ => Event::StepsDone(StepsDone {
                     epoch: n[0],

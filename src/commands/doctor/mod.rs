@@ -1,5 +1,6 @@
 //! `taper doctor`: what this machine and terminal offer, and what may go wrong; or whether a run is whole.
 
+mod machine;
 mod run_health;
 
 use std::env;
@@ -29,16 +30,22 @@ pub fn doctor(runs: &RunsDir, args: &DoctorArgs) -> Result<u8> {
 
 fn describe_machine(runs: &RunsDir, images: Images) -> Result<u8> {
     let config = Config::load(None, &[])?;
-    let findings = [
-        ("device", describe_device(&config)),
-        ("threads", std::thread::available_parallelism().map_or_else(|error| error.to_string(), |n| n.to_string())),
-        ("SIMD", describe_simd()),
-        ("data", describe_data(&config)),
-        ("runs", describe_runs(runs)),
-        ("terminal", describe_terminal()),
-        ("images", describe_images(images)),
-        ("logout", describe_logout()),
+    let mut findings = vec![
+        ("device".to_owned(), describe_device(&config)),
+        (
+            "threads".to_owned(),
+            std::thread::available_parallelism().map_or_else(|error| error.to_string(), |n| n.to_string()),
+        ),
+        ("SIMD".to_owned(), describe_simd()),
     ];
+    findings.extend(machine::findings(existing_folder(runs)));
+    findings.extend([
+        ("data".to_owned(), describe_data(&config)),
+        ("runs".to_owned(), describe_runs(runs)),
+        ("terminal".to_owned(), describe_terminal()),
+        ("images".to_owned(), describe_images(images)),
+        ("logout".to_owned(), describe_logout()),
+    ]);
     for (subject, finding) in findings {
         say(format!("{subject:<10}{finding}"))?;
     }
@@ -91,13 +98,16 @@ fn describe_data(config: &Config) -> String {
     }
 }
 
-fn describe_runs(runs: &RunsDir) -> String {
-    let path = runs.path().display();
-    // The lock matters where the runs will lie, though the directory may not be there yet.
+/// Of the folders in which the runs will lie, the innermost that is there.
+fn existing_folder(runs: &RunsDir) -> &Path {
     let is_absent = |path: &&Path| path.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     let existing = runs.path().ancestors().find(|path| !is_absent(path)).unwrap_or(Path::new("."));
-    let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
-    match has_flock(existing) {
+    if existing.as_os_str().is_empty() { Path::new(".") } else { existing }
+}
+
+fn describe_runs(runs: &RunsDir) -> String {
+    let path = runs.path().display();
+    match has_flock(existing_folder(runs)) {
         Ok(true) => format!("{path}: writable, with flock"),
         Ok(false) => format!("{path}: no flock here; whether a trainer lives can be told only on its own host"),
         Err(error) => format!("{path}: {error}; choose another with --runs-dir"),

@@ -10,6 +10,8 @@ pub enum Screen {
     Mistakes,
     /// The confusion matrix.
     Classes,
+    /// What the machine is doing.
+    System,
     Help,
     /// The list of alarms.
     Alarms,
@@ -22,7 +24,7 @@ pub enum Screen {
 impl Screen {
     /// It fills the screen; others lie over a page.
     pub fn is_page(self) -> bool {
-        matches!(self, Self::Dashboard | Self::Inspector | Self::Mistakes | Self::Classes)
+        matches!(self, Self::Dashboard | Self::Inspector | Self::Mistakes | Self::Classes | Self::System)
     }
 }
 

@@ -77,21 +77,24 @@ impl Arrangement {
     /// header
     /// line
     /// notices
+    /// status
     /// ── top ─────────────────────
     /// ── charts ────  ────────────
     /// ── tables ───── ────────────
     /// bottom: one line
     /// footer
     /// ```
-    fn compact(screen: Rect, notice_lines: u16, with_line: bool) -> Self {
+    fn compact(screen: Rect, notice_lines: u16, with_line: bool, with_status: bool) -> Self {
         // Every other row beyond the smallest screen goes to the charts; the rest is shared.
         let spare = screen.height - SMALLEST.height;
-        // Among three notices the charts need the row more.
+        // Among notices the charts need the rows more.
         let with_line = with_line && notice_lines < 3 + spare;
-        let [header, line, notices, top, charts, tables, bottom, footer] = Layout::vertical([
+        let with_status = with_status && notice_lines + u16::from(with_line) < 3 + spare;
+        let [header, line, notices, status, top, charts, tables, bottom, footer] = Layout::vertical([
             Constraint::Length(3),
             Constraint::Length(with_line.into()),
             Constraint::Length(notice_lines),
+            Constraint::Length(with_status.into()),
             Constraint::Length(4 + spare / 4),
             Constraint::Min(6),
             Constraint::Length(6 + spare / 4),
@@ -101,16 +104,17 @@ impl Arrangement {
         .areas(screen);
         let charts = Lane::row(charts).spaced(2);
         let tables = Lane::row(tables).spaced(1);
-        let [line, top, beside, bottom] = [line, top, Rect::ZERO, bottom].map(Lane::row);
-        Self { header, notices, footer, lanes: [line, top, charts, beside, tables, bottom] }
+        let [line, status, top, beside, bottom] = [line, status, top, Rect::ZERO, bottom].map(Lane::row);
+        Self { header, notices, footer, lanes: [line, status, top, charts, beside, tables, bottom] }
     }
 
     /// The same in boxes, with a list at the bottom.
-    fn regular(screen: Rect, notice_lines: u16, with_line: bool) -> Self {
-        let [header, line, notices, top, charts, tables, bottom, footer] = Layout::vertical([
+    fn regular(screen: Rect, notice_lines: u16, with_line: bool, with_status: bool) -> Self {
+        let [header, line, notices, status, top, charts, tables, bottom, footer] = Layout::vertical([
             Constraint::Length(4),
             Constraint::Length(with_line.into()),
             Constraint::Length(notice_lines),
+            Constraint::Length(with_status.into()),
             Constraint::Fill(2),
             Constraint::Fill(4),
             Constraint::Fill(3),
@@ -118,7 +122,7 @@ impl Arrangement {
             Constraint::Length(1),
         ])
         .areas(screen);
-        let lanes = [line, top, charts, Rect::ZERO, tables, bottom].map(Lane::row);
+        let lanes = [line, status, top, charts, Rect::ZERO, tables, bottom].map(Lane::row);
         Self { header, notices, footer, lanes }
     }
 
@@ -147,9 +151,9 @@ impl Arrangement {
         let beside_width = if with_beside && room >= NARROWEST_BESIDE { room } else { 0 };
         let [charts, beside] =
             Layout::horizontal([Constraint::Fill(1), Constraint::Length(beside_width)]).areas(charts);
-        let [line, top, bottom] = [Rect::ZERO, top, bottom].map(Lane::row);
+        let [line, status, top, bottom] = [Rect::ZERO, Rect::ZERO, top, bottom].map(Lane::row);
         let [charts, beside, tables] = [charts, beside, tables].map(Lane::column);
-        Self { header, notices, footer, lanes: [line, top, charts, beside, tables, bottom] }
+        Self { header, notices, footer, lanes: [line, status, top, charts, beside, tables, bottom] }
     }
 }
 
@@ -167,8 +171,8 @@ impl Areas {
         let places: Vec<Option<Place>> = panels.iter().map(|places| places[density as usize]).collect();
         let has = |region| places.iter().flatten().any(|place| place.region == region);
         let Arrangement { header, notices, footer, lanes } = match density {
-            Density::Compact => Arrangement::compact(screen, notice_lines, has(Region::Line)),
-            Density::Regular => Arrangement::regular(screen, notice_lines, has(Region::Line)),
+            Density::Compact => Arrangement::compact(screen, notice_lines, has(Region::Line), has(Region::Status)),
+            Density::Regular => Arrangement::regular(screen, notice_lines, has(Region::Line), has(Region::Status)),
             Density::Wide => Arrangement::wide(screen, notice_lines, has(Region::Beside)),
         };
         let mut areas = vec![Rect::ZERO; places.len()];

@@ -16,6 +16,8 @@ impl PanelName {
 pub enum Region {
     /// One line under the header, on every page.
     Line,
+    /// One line above the panels of the dashboard.
+    Status,
     Top,
     Charts,
     /// Right of the charts, where the screen is wide.
@@ -25,7 +27,8 @@ pub enum Region {
 }
 
 impl Region {
-    pub const ALL: [Self; 6] = [Self::Line, Self::Top, Self::Charts, Self::Beside, Self::Tables, Self::Bottom];
+    pub const ALL: [Self; 7] =
+        [Self::Line, Self::Status, Self::Top, Self::Charts, Self::Beside, Self::Tables, Self::Bottom];
 }
 
 /// A region, and the panel's share of it.

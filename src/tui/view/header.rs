@@ -175,7 +175,10 @@ fn figures(app: &App) -> Line<'static> {
         figure("best ", format!("★ {:.2} %", best.test_accuracy), "", theme.best());
         figure("in epoch ", best.epoch.to_string(), "", Style::new());
     }
-    if let Some(bytes) = app.run.resident_bytes {
+    // Else the system's panel says it, and what memory there is.
+    if let Some(sample) = app.run.system.latest().filter(|sample| !sample.tells_of_machine())
+        && let Some(bytes) = sample.resident_bytes
+    {
         figure("memory ", format::bytes(bytes), "", Style::new());
     }
     Line::from(spans)

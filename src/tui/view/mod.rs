@@ -20,6 +20,7 @@ mod panel;
 pub(super) mod panels;
 mod parts;
 mod step_time;
+mod system;
 mod too_small;
 
 use ratatui::Frame;
@@ -52,12 +53,15 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
         Screen::Inspector => inspector::render_in(app, &areas, areas.page(), frame, &mut placed),
         Screen::Mistakes => mistakes::render(app, &areas, frame, &mut placed),
         Screen::Classes => classes::render(app, &areas, frame),
+        Screen::System => system::render_in(app, &areas, areas.page(), frame),
         Screen::Dashboard | Screen::Help | Screen::Alarms | Screen::Diverged | Screen::ConfirmStop => {}
     }
     footer::render(app, &areas, frame);
     match top {
         Screen::Dashboard | Screen::Diverged => {}
-        Screen::Inspector | Screen::Mistakes | Screen::Classes => events::render_message(app, areas.message(), frame),
+        Screen::Inspector | Screen::Mistakes | Screen::Classes | Screen::System => {
+            events::render_message(app, areas.message(), frame);
+        }
         Screen::Alarms => alarms::render(app, screen, frame),
         Screen::Help => help::render(app, screen, frame),
         Screen::ConfirmStop => confirm::render(app, screen, frame),

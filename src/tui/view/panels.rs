@@ -3,18 +3,19 @@
 use ratatui::layout::Rect;
 
 use super::panel::Panel;
-use super::{batch_loss, charts, checkpoints, epochs, events, inspector, learning_rate, step_time};
+use super::{batch_loss, charts, checkpoints, epochs, events, inspector, learning_rate, step_time, system};
 use crate::tui::app::App;
 use crate::tui::layout::Areas;
 
 /// In the order in which the focus goes round, and in which panels fill their region.
-pub static PANELS: [&Panel; 9] = [
+pub static PANELS: [&Panel; 10] = [
     &batch_loss::PANEL,
     &charts::LOSS,
     &charts::ACCURACY,
     &inspector::PANEL,
     &epochs::PANEL,
     &step_time::PANEL,
+    &system::PANEL,
     &learning_rate::PANEL,
     &checkpoints::PANEL,
     &events::PANEL,
@@ -45,7 +46,7 @@ mod tests {
     }
 
     fn arranged(screen: Rect, notice_lines: u16, with_all: bool) -> Option<Areas> {
-        let optional = [step_time::PANEL.name, inspector::PANEL.name];
+        let optional = [step_time::PANEL.name, system::PANEL.name, inspector::PANEL.name];
         let places =
             PANELS.map(|panel| if with_all || !optional.contains(&panel.name) { panel.places } else { [None; 3] });
         Areas::of(screen, notice_lines, &places)
@@ -70,9 +71,12 @@ mod tests {
                     assert_eq!(filled, screen.area(), "{width}×{height}");
                 }
                 assert_eq!((areas.footer.bottom(), areas.notices.height), (height, notices));
-                let squeezed = height == SMALLEST.height && notices == 3;
-                let step_time = areas.panel(number(&step_time::PANEL));
-                assert_eq!(step_time.is_empty(), !with_all || squeezed, "{width}×{height}");
+                // The charts need the rows more.
+                let lines = if height == SMALLEST.height { 3 - notices } else { 3 };
+                for (least_lines, panel) in [(1, &step_time::PANEL), (2, &system::PANEL)] {
+                    let area = areas.panel(number(panel));
+                    assert_eq!(area.is_empty(), !with_all || lines < least_lines, "{width}×{height}");
+                }
                 let epochs = &epochs::PANEL;
                 let page = epochs.scrolling.as_ref().unwrap().page;
                 assert!(page(&areas, areas.panel(number(epochs))) >= 3, "{width}×{height}");
