@@ -11,7 +11,9 @@ pub enum CudaError {
     NoDriver,
     #[error("the NVIDIA driver finds no card")]
     NoCard,
-    #[error("the NVIDIA driver is too old: it is of CUDA {0}, and {LEAST_DRIVER} is the oldest that is taken; update it")]
+    #[error(
+        "the NVIDIA driver is too old: it is of CUDA {0}, and {LEAST_DRIVER} is the oldest that is taken; update it"
+    )]
     DriverTooOld(Version),
     #[error("there is no such card: this box has {count}, numbers 0 to {}", count - 1)]
     NoSuchCard { count: usize },
@@ -21,6 +23,8 @@ pub enum CudaError {
     NoBf16 { name: String, capability: Capability },
     #[error("the card has no memory left: {bytes} bytes are asked for, and {free} of {total} are free")]
     OutOfMemory { bytes: usize, free: usize, total: usize },
+    #[error("{memory}; {advice}")]
+    BatchTooLarge { memory: Box<Self>, advice: String },
     #[error("{call} failed: {reason}")]
     Failed { call: &'static str, reason: String },
 }

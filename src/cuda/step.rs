@@ -77,6 +77,9 @@ pub struct ComputedStep {
 // SAFETY: numbers without padding.
 unsafe impl Plain for ComputedStep {}
 
+/// All that a step brings to the host.
+const _: () = assert!(size_of::<ComputedStep>() == 32);
+
 /// The optimizer's state, in the order of the arena.
 pub struct CardAdam {
     pub first_moment: Buffer<f32>,
@@ -193,12 +196,7 @@ impl Progress {
         self.context
             .launch(Kernel::Adam, [elements.div_ceil(THREADS), 1, 1])
             .value(elements)
-            .value([
-                (1.0 - adam.beta1) as f32,
-                adam.beta2 as f32,
-                (1.0 - adam.beta2) as f32,
-                adam.epsilon as f32,
-            ])
+            .value([(1.0 - adam.beta1) as f32, adam.beta2 as f32, (1.0 - adam.beta2) as f32, adam.epsilon as f32])
             .buffer(&self.outcome)
             .buffer(&network.gradients)
             .buffer(&adam.first_moment)

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use self::candle::CandleEngine;
-use self::cuda::CudaEngine;
 pub use self::computed::{EvaluatedBatch, TakenStep};
+use self::cuda::CudaEngine;
 use super::device::Device;
 use crate::config::Config;
 use crate::data::loader::{Batch, EpochPlan};
@@ -42,6 +42,31 @@ impl Engine {
                 Ok(Self::Candle(CandleEngine::new(config, dataset, device.candle())?))
             }
             Device::Cuda(context) => Ok(Self::Cuda(Box::new(CudaEngine::new(config, dataset, context)?))),
+        }
+    }
+
+    /// Brings `data` to the device, so that what can be wrong with that is wrong before the first epoch is entered.
+    ///
+    /// # Errors
+    /// The device cannot take the data.
+    pub fn prepare(&mut self, data: &Arc<Dataset>) -> Result<()> {
+        match self {
+            Self::Candle(_) => Ok(()),
+            Self::Cuda(engine) => engine.prepare(data),
+        }
+    }
+
+    /// `error`; where it is of the device's memory, with the batch size for which that would suffice. No engine of the run
+    /// is to be there any more.
+    pub fn with_fitting_batch_size(
+        error: anyhow::Error,
+        config: &Config,
+        data: &Arc<Dataset>,
+        device: &Device,
+    ) -> anyhow::Error {
+        match device {
+            Device::Cpu(_) | Device::CandleCuda(_) => error,
+            Device::Cuda(context) => cuda::with_fitting_batch_size(error, config, data, context),
         }
     }
 
