@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::context::Context;
 use super::error::CudaError;
+use super::feed::Feed;
 use super::memory::{Buffer, Plain};
 use super::shape::ImageArguments;
 use crate::data::Dataset;
@@ -79,23 +80,43 @@ pub fn draws(dataset: &Dataset, plan: &EpochPlan) -> Vec<Draw> {
     order[first..].par_iter().map(|&index| Draw::new(plan, dataset, index, size)).collect()
 }
 
+/// Where training batches come from.
+pub enum TrainData {
+    /// The images are on the card, which makes the batches.
+    OnCard(CardDataset),
+    /// The host makes them.
+    Fed(Feed),
+}
+
+impl TrainData {
+    /// The data set on the card if it has room, else room for batches.
+    pub fn new(context: &Arc<Context>, dataset: &Arc<Dataset>, batch_size: usize) -> Result<Self, CudaError> {
+        match CardDataset::new(context, dataset, batch_size) {
+            Err(CudaError::OutOfMemory { .. }) => {
+                Ok(Self::Fed(Feed::new(context, batch_size, dataset.info.size().bytes())?))
+            }
+            there => there.map(Self::OnCard),
+        }
+    }
+}
+
 /// A data set whose images are on the card.
 pub struct CardDataset {
-    pub dataset: Arc<Dataset>,
+    size: ImageSize,
     pub images: Buffer<u8>,
     /// For each channel what its bytes become, (C, 256).
     pub normalised: Buffer<f32>,
-    /// Room for what is drawn for all images of an epoch, and for the learning rate of each batch.
+    /// Room for what is drawn for all images of an epoch.
     pub draws: Buffer<Draw>,
     /// Room for the bytes of a batch.
     pub scratch: Buffer<u8>,
 }
 
 impl CardDataset {
-    pub fn new(context: &Arc<Context>, dataset: &Arc<Dataset>, batch_size: usize) -> Result<Self, CudaError> {
+    fn new(context: &Arc<Context>, dataset: &Dataset, batch_size: usize) -> Result<Self, CudaError> {
         let tables = normalisation_tables(&dataset.info).concat();
         Ok(Self {
-            dataset: Arc::clone(dataset),
+            size: dataset.info.size(),
             images: Buffer::from_slice(context, dataset.all_images())?,
             normalised: Buffer::from_slice(context, &tables)?,
             draws: Buffer::new(context, dataset.len())?,
@@ -104,7 +125,7 @@ impl CardDataset {
     }
 
     pub fn arguments(&self) -> ImageArguments {
-        let ImageSize { channels, height, width } = self.dataset.info.size();
+        let ImageSize { channels, height, width } = self.size;
         ImageArguments::new(channels as u32, height as u32, width as u32)
     }
 }

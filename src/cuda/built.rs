@@ -24,7 +24,12 @@ impl Built {
             Self::Sanitized => (
                 "cuda-stand-in-sanitized",
                 "src/cuda/kernels.ptx",
-                &["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g1"][..],
+                &[
+                    "-fsanitize=address,undefined",
+                    "-fno-sanitize=object-size",
+                    "-fno-sanitize-recover=undefined",
+                    "-g1",
+                ][..],
             ),
         };
         FOLDERS[self as usize].get_or_init(|| {
@@ -47,8 +52,10 @@ impl Built {
     /// What a process needs that is not built with sanitizers itself.
     pub fn variables(self) -> Vec<(&'static str, String)> {
         let Self::Sanitized = self else { return vec![] };
-        let runtime = Command::new("g++").arg("-print-file-name=libasan.so").output().expect("g++");
-        let runtime = String::from_utf8(runtime.stdout).expect("a path").trim().to_owned();
-        vec![("LD_PRELOAD", runtime), ("ASAN_OPTIONS", "detect_leaks=0".into())]
+        let runtimes = ["libasan.so", "libubsan.so"].map(|library| {
+            let found = Command::new("g++").arg(format!("-print-file-name={library}")).output().expect("g++");
+            String::from_utf8(found.stdout).expect("a path").trim().to_owned()
+        });
+        vec![("LD_PRELOAD", runtimes.join(":")), ("ASAN_OPTIONS", "detect_leaks=0".into())]
     }
 }

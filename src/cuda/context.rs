@@ -13,7 +13,7 @@ use super::error::CudaError;
 use super::kernel::Kernel;
 use crate::config::Precision;
 
-/// The kernels, made of `kernels/kernels.cu` by `kernels/make.sh`.
+/// The kernels, made of `kernels/kernels.cu` by `kernels/make.sh`, which notes the hashes of both.
 const PTX: &str = include_str!("kernels.ptx");
 /// The same with products in bfloat16.
 const PTX_BF16: &str = include_str!("kernels-bf16.ptx");
@@ -50,8 +50,7 @@ impl Context {
         }
         let device = device::get(card.ordinal as i32).map_err(CudaError::of("cuDeviceGet"))?;
         // SAFETY: the device is one that the driver gave; the context is released when this is dropped.
-        let context =
-            unsafe { primary_ctx::retain(device) }.map_err(CudaError::of("cuDevicePrimaryCtxRetain"))?;
+        let context = unsafe { primary_ctx::retain(device) }.map_err(CudaError::of("cuDevicePrimaryCtxRetain"))?;
         let mut opened = Self {
             card,
             device,
@@ -139,5 +138,30 @@ impl Drop for Context {
             }
             let _ = primary_ctx::release(self.device);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use sha2::{Digest, Sha256};
+
+    /// Whoever changes a kernel runs `kernels/make.sh`.
+    #[test]
+    fn the_ptx_that_ships_is_made_of_the_sources() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cuda");
+        let mut noted = 0;
+        for line in include_str!("kernels.sha256").lines() {
+            let (hash, file) = line.split_once("  ").expect("a hash and a file");
+            let bytes = std::fs::read(folder.join(file)).expect(file);
+            assert_eq!(format!("{:x}", Sha256::digest(bytes)), hash, "{file}: run src/cuda/kernels/make.sh");
+            noted += 1;
+        }
+        let sources = std::fs::read_dir(folder.join("kernels")).expect("a folder").filter(|entry| {
+            let name = entry.as_ref().expect("an entry").file_name();
+            [".cu", ".cuh"].iter().any(|ending| name.to_string_lossy().ends_with(ending))
+        });
+        assert_eq!(noted, sources.count() + 2);
     }
 }

@@ -14,6 +14,7 @@ use super::memory::{Buffer, MappedBuffer, Plain};
 #[strum(serialize_all = "snake_case")]
 pub enum Kernel {
     LoadBatch,
+    TakeBatch,
     ConvForward,
     MergeStatistics,
     RunningScale,

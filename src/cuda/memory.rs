@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use cudarc::driver::result;
-use cudarc::driver::sys::{self, CUdeviceptr, CUresult};
+use cudarc::driver::sys::{self, CUdeviceptr, CUresult, CUstream};
 
 use super::context::Context;
 use super::error::CudaError;
@@ -159,6 +159,30 @@ impl<T: Plain> MappedBuffer<T> {
 
     pub fn address(&self) -> u64 {
         self.address
+    }
+
+    /// Writes elements from `first` on. No copy of them may be under way.
+    pub fn write(&mut self, first: usize, elements: &[T]) {
+        assert!(first + elements.len() <= self.len, "{} elements at {first} of {}", elements.len(), self.len);
+        // SAFETY: there is room, and the memory is this value's alone.
+        unsafe { self.host.add(first).copy_from_nonoverlapping(elements.as_ptr(), elements.len()) };
+    }
+
+    /// Queues a copy of `len` elements from `first` on to the same places of `to`; does not wait. They must stay as they are
+    /// until it is done.
+    pub(super) fn queue_copy(
+        &self,
+        to: &Buffer<T>,
+        first: usize,
+        len: usize,
+        stream: CUstream,
+    ) -> Result<(), CudaError> {
+        assert!(first + len <= self.len.min(to.len), "{len} elements at {first} of {} and {}", self.len, to.len);
+        // SAFETY: as many are there, and live as long as this, which waits for what is queued when it is dropped.
+        let elements = unsafe { std::slice::from_raw_parts(self.host.add(first), len) };
+        // SAFETY: there is room, just checked.
+        unsafe { result::memcpy_htod_async(to.address_of(first), elements, stream) }
+            .map_err(CudaError::of("cuMemcpyHtoDAsync"))
     }
 
     /// A field of element `index`, as it is now.

@@ -14,6 +14,7 @@ pub mod built;
 pub mod card;
 pub mod context;
 mod error;
+pub mod feed;
 mod graph;
 mod kernel;
 mod memory;

@@ -779,7 +779,11 @@ mod tests {
     }
 
     impl Case {
-        fn new(model: &ModelConfig, [images, height, width, channels]: [usize; 4], pixel: impl Fn(usize) -> f32) -> Self {
+        fn new(
+            model: &ModelConfig,
+            [images, height, width, channels]: [usize; 4],
+            pixel: impl Fn(usize) -> f32,
+        ) -> Self {
             let (mean, std) = (vec![0.5; channels], vec![0.5; channels]);
             let cifar = DatasetInfo::cifar10();
             let dataset = DatasetInfo { channels, height, width, mean, std, ..cifar };
@@ -832,9 +836,12 @@ mod tests {
             self.card.judged().0.download(0, &mut losses).expect("losses");
             let mut gradients = vec![0.0; self.card.arena.len()];
             self.card.gradients.download(0, &mut gradients).expect("gradients");
-            let named = self.card.arena.parameters().iter().map(|parameter| {
-                (parameter.name.clone(), parameter.restore(&gradients[parameter.range()]))
-            });
+            let named = self
+                .card
+                .arena
+                .parameters()
+                .iter()
+                .map(|parameter| (parameter.name.clone(), parameter.restore(&gradients[parameter.range()])));
             ((losses.iter().sum::<f64>() / f64::from(images)) as f32, named.collect())
         }
 
@@ -905,25 +912,30 @@ mod tests {
     /// A pixel that is no number spoils its image alone.
     #[test]
     fn a_nan_is_seen_in_the_logits_of_its_image() {
-        on_stand_in("cuda::network::tests::a_nan_is_seen_in_the_logits_of_its_image", Built::Plain, &ORDERS[..1], || {
-            let model = model(&[17, 20], AttentionKind::Se, Pool::Flatten);
-            let shape = [3, 8, 8, 3];
-            let whole = Case::new(&model, shape, noise);
-            let spoilt = Case::new(&model, shape, |index| if index == 192 + 50 { f32::NAN } else { noise(index) });
-            let logits = |case: &Case| case.card.evaluate(3).expect("logits").0;
-            let (whole_logits, spoilt_logits) = (logits(&whole), logits(&spoilt));
-            let classes = whole_logits.len() / 3;
-            for (index, (whole, spoilt)) in whole_logits.iter().zip(&spoilt_logits).enumerate() {
-                assert_eq!(spoilt.is_nan(), index / classes == 1, "logit {index}");
-                assert!(index / classes == 1 || whole.to_bits() == spoilt.to_bits(), "logit {index}");
-            }
-            let mut active = ActiveChannels::default();
-            let on_cpu = whole.network.evaluate(&whole.images(), &mut active).expect("logits");
-            let on_cpu = on_cpu.flatten_all().and_then(|logits| logits.to_vec1::<f32>()).expect("numbers");
-            for (card, cpu) in whole_logits.iter().zip(&on_cpu) {
-                assert!((card - cpu).abs() <= 1e-5 * cpu.abs().max(1.0), "{card}, {cpu} on the CPU");
-            }
-            assert!(spoilt.on_the_card().0.is_nan() && spoilt.on_the_cpu().0.is_nan());
-        });
+        on_stand_in(
+            "cuda::network::tests::a_nan_is_seen_in_the_logits_of_its_image",
+            Built::Plain,
+            &ORDERS[..1],
+            || {
+                let model = model(&[17, 20], AttentionKind::Se, Pool::Flatten);
+                let shape = [3, 8, 8, 3];
+                let whole = Case::new(&model, shape, noise);
+                let spoilt = Case::new(&model, shape, |index| if index == 192 + 50 { f32::NAN } else { noise(index) });
+                let logits = |case: &Case| case.card.evaluate(3).expect("logits").0;
+                let (whole_logits, spoilt_logits) = (logits(&whole), logits(&spoilt));
+                let classes = whole_logits.len() / 3;
+                for (index, (whole, spoilt)) in whole_logits.iter().zip(&spoilt_logits).enumerate() {
+                    assert_eq!(spoilt.is_nan(), index / classes == 1, "logit {index}");
+                    assert!(index / classes == 1 || whole.to_bits() == spoilt.to_bits(), "logit {index}");
+                }
+                let mut active = ActiveChannels::default();
+                let on_cpu = whole.network.evaluate(&whole.images(), &mut active).expect("logits");
+                let on_cpu = on_cpu.flatten_all().and_then(|logits| logits.to_vec1::<f32>()).expect("numbers");
+                for (card, cpu) in whole_logits.iter().zip(&on_cpu) {
+                    assert!((card - cpu).abs() <= 1e-5 * cpu.abs().max(1.0), "{card}, {cpu} on the CPU");
+                }
+                assert!(spoilt.on_the_card().0.is_nan() && spoilt.on_the_cpu().0.is_nan());
+            },
+        );
     }
 }

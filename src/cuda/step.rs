@@ -4,9 +4,10 @@
 use std::mem::offset_of;
 use std::sync::Arc;
 
-use super::batches::CardDataset;
+use super::batches::TrainData;
 use super::context::Context;
 use super::error::CudaError;
+use super::feed::SLOTS;
 use super::graph::Graph;
 use super::kernel::{Kernel, THREADS};
 use super::memory::{Buffer, MappedBuffer, Plain};
@@ -138,27 +139,47 @@ impl Progress {
         &self,
         network: &CardNetwork,
         adam: &CardAdam,
-        data: &CardDataset,
+        data: &TrainData,
         images: u32,
     ) -> Result<Graph, CudaError> {
         Graph::capture(&self.context, || self.queue(network, adam, data, images))
     }
 
     /// Queues the making of the next batch.
-    fn queue_batch(&self, network: &CardNetwork, data: &CardDataset, images: u32) -> Result<(), CudaError> {
-        self.context
-            .launch(Kernel::LoadBatch, [images, 1, 1])
-            .value(data.arguments())
-            .buffer(&data.images)
-            .buffer(&data.draws)
-            .value(network.train_images)
-            .buffer(&self.position)
-            .buffer(&data.normalised)
-            .buffer(&data.scratch)
-            .buffer(&network.x)
-            .buffer(&network.labels)
-            .buffer(&self.outcome)
-            .queue()
+    fn queue_batch(&self, network: &CardNetwork, data: &TrainData, images: u32) -> Result<(), CudaError> {
+        match data {
+            TrainData::OnCard(data) => self
+                .context
+                .launch(Kernel::LoadBatch, [images, 1, 1])
+                .value(data.arguments())
+                .buffer(&data.images)
+                .buffer(&data.draws)
+                .value(network.train_images)
+                .buffer(&self.position)
+                .buffer(&data.normalised)
+                .buffer(&data.scratch)
+                .buffer(&network.x)
+                .buffer(&network.labels)
+                .buffer(&self.outcome)
+                .queue(),
+            TrainData::Fed(feed) => {
+                let elements = images * feed.image_len as u32;
+                self.context
+                    .launch_over(Kernel::TakeBatch, elements)
+                    .value(elements)
+                    .value((feed.batch_size * feed.image_len) as u32)
+                    .value(images)
+                    .value(feed.batch_size as u32)
+                    .value(SLOTS)
+                    .buffer(&feed.images)
+                    .buffer(&feed.labels)
+                    .buffer(&self.position)
+                    .buffer(&network.x)
+                    .buffer(&network.labels)
+                    .buffer(&self.outcome)
+                    .queue()
+            }
+        }
     }
 
     /// Queues a step.
@@ -166,7 +187,7 @@ impl Progress {
         &self,
         network: &CardNetwork,
         adam: &CardAdam,
-        data: &CardDataset,
+        data: &TrainData,
         images: u32,
     ) -> Result<(), CudaError> {
         self.queue_batch(network, data, images)?;
@@ -255,10 +276,11 @@ mod tests {
         let network = Network::new(&model, &data.info, 0, &candle_core::Device::Cpu).expect("a network");
         let dropout = Dropout { seed: 0, purpose: 0, threshold: 0, kept: 1.0, padding: 0 };
         let network = CardNetwork::new(&context, &network, dropout, BATCH, BATCH).expect("buffers");
-        let there = CardDataset::new(&context, data, BATCH).expect("the data on the card");
+        let there = TrainData::new(&context, data, BATCH).expect("the data on the card");
+        let TrainData::OnCard(on_card) = &there else { panic!("there is room for the data") };
         let progress = Progress::new(&context, data.len(), 1).expect("buffers");
         let plan = EpochPlan { seed: 3, epoch: 2, batch_size: BATCH, shuffle: true, augment, first_batch: 1 };
-        there.draws.upload(0, &draws(data, &plan)).expect("draws");
+        on_card.draws.upload(0, &draws(data, &plan)).expect("draws");
         for (number, batch) in (0..).zip(train_batches_here(Arc::clone(data), plan)) {
             progress.position.upload(0, &[Position { number: 1, batch: number, stopped: 0 }]).expect("a position");
             progress.queue_batch(&network, &there, batch.labels.len() as u32).expect("a launch");

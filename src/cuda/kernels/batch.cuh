@@ -170,3 +170,15 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         }
     }
 }
+
+// A training batch that the host has made, from one of `slots` places for as many batches of `capacity` numbers. Grid:
+// elements of x.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    take_batch(uint32_t elements, uint32_t capacity, uint32_t images, uint32_t batch_size, uint32_t slots,
+               const float* slot_images, const uint32_t* slot_labels, const Position* position, float* x, uint32_t* labels,
+               Outcome* outcome) {
+    const uint32_t element = blockIdx.x * THREADS + threadIdx.x, slot = position->batch % slots;
+    if (element == 0) outcome->began = nanoseconds();
+    if (element < elements) x[element] = slot_images[(size_t)slot * capacity + element];
+    if (element < images) labels[element] = slot_labels[slot * batch_size + element];
+}

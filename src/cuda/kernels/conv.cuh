@@ -14,15 +14,33 @@ struct Patches {
     int direction;
     Divisor by_channels, by_area, by_width;
 
-    __device__ __forceinline__ float operator()(uint32_t k, uint32_t pixel) const {
-        if (pixel >= pixels) return 0.0f;
-        QuotientRemainder tap = divide_with_remainder(k, by_channels);
-        QuotientRemainder image = divide_with_remainder(pixel, by_area);
-        QuotientRemainder row = divide_with_remainder(image.remainder, by_width);
-        int y = (int)row.quotient + direction * ((int)(tap.quotient / 3) - 1);
-        int x = (int)row.remainder + direction * ((int)(tap.quotient % 3) - 1);
-        if (y < 0 || y >= (int)height || x < 0 || x >= (int)width) return 0.0f;
-        return data[((size_t)image.quotient * area + y * width + x) * channels + tap.remainder];
+    // Null where the image has no such pixel.
+    __device__ __forceinline__ const float* find(uint32_t k, uint32_t pixel) const {
+        const QuotientRemainder tap = divide_with_remainder(k, by_channels);
+        const QuotientRemainder image = divide_with_remainder(pixel, by_area);
+        const QuotientRemainder row = divide_with_remainder(image.remainder, by_width);
+        const int y = (int)row.quotient + direction * ((int)(tap.quotient / 3) - 1);
+        const int x = (int)row.remainder + direction * ((int)(tap.quotient % 3) - 1);
+        if (y < 0 || y >= (int)height || x < 0 || x >= (int)width) return nullptr;
+        return data + ((size_t)image.quotient * area + y * width + x) * channels + tap.remainder;
+    }
+
+    __device__ __forceinline__ bool has_fours(uint32_t pixel) const {
+        return channels % SIDE == 0 && pixel < pixels;
+    }
+
+    __device__ __forceinline__ void four(uint32_t k, uint32_t pixel, float (&into)[SIDE]) const {
+        const float* from = find(k, pixel);
+        if (from) {
+            load_four(from, into);
+        } else {
+            into[0] = into[1] = into[2] = into[3] = 0.0f;
+        }
+    }
+
+    __device__ __forceinline__ float one(uint32_t k, uint32_t pixel) const {
+        const float* from = pixel < pixels ? find(k, pixel) : nullptr;
+        return from ? *from : 0.0f;
     }
 };
 
@@ -32,8 +50,16 @@ struct PatchRows {
     Patches patches;
     uint32_t rows;
 
-    __device__ __forceinline__ float operator()(uint32_t pixel, uint32_t row) const {
-        return row < rows ? patches(row, pixel) : 0.0f;
+    __device__ __forceinline__ bool has_fours(uint32_t row) const {
+        return patches.channels % SIDE == 0 && row < rows;
+    }
+
+    __device__ __forceinline__ void four(uint32_t pixel, uint32_t row, float (&into)[SIDE]) const {
+        patches.four(row, pixel, into);
+    }
+
+    __device__ __forceinline__ float one(uint32_t pixel, uint32_t row) const {
+        return row < rows ? patches.one(row, pixel) : 0.0f;
     }
 };
 
@@ -44,10 +70,21 @@ struct WeightByInput {
     uint32_t inputs, outputs;
     Divisor by_outputs;
 
-    __device__ __forceinline__ float operator()(uint32_t k, uint32_t input) const {
-        if (input >= inputs) return 0.0f;
-        QuotientRemainder tap = divide_with_remainder(k, by_outputs);
-        return data[((size_t)tap.quotient * inputs + input) * outputs + tap.remainder];
+    __device__ __forceinline__ const float* find(uint32_t k, uint32_t input) const {
+        const QuotientRemainder tap = divide_with_remainder(k, by_outputs);
+        return data + ((size_t)tap.quotient * inputs + input) * outputs + tap.remainder;
+    }
+
+    __device__ __forceinline__ bool has_fours(uint32_t input) const {
+        return outputs % SIDE == 0 && input < inputs;
+    }
+
+    __device__ __forceinline__ void four(uint32_t k, uint32_t input, float (&into)[SIDE]) const {
+        load_four(find(k, input), into);
+    }
+
+    __device__ __forceinline__ float one(uint32_t k, uint32_t input) const {
+        return input < inputs ? *find(k, input) : 0.0f;
     }
 };
 

@@ -11,26 +11,41 @@ constexpr unsigned TILE = 64;
 constexpr unsigned DEPTH = 16;
 constexpr unsigned SIDE = 4;
 
-// In which direction the threads of a warp fetch: the one in which the elements are beside each other in memory.
+// Along which side of an operand four elements are beside each other in memory: a thread fetches four such, together where
+// their number is a multiple of four.
 enum class Along { TERMS, ROWS };
 
 // Where this thread's element number `i` of a strip of terms is.
 template <Along ALONG>
 __device__ __forceinline__ uint32_t term_of(uint32_t i) {
-    return ALONG == Along::TERMS ? threadIdx.x % DEPTH : threadIdx.x / TILE + i * (THREADS / TILE);
+    return ALONG == Along::TERMS ? threadIdx.x % (DEPTH / SIDE) * SIDE + i : threadIdx.x / (TILE / SIDE);
 }
 
 template <Along ALONG>
 __device__ __forceinline__ uint32_t row_of(uint32_t i) {
-    return ALONG == Along::TERMS ? threadIdx.x / DEPTH + i * (THREADS / DEPTH) : threadIdx.x % TILE;
+    return ALONG == Along::TERMS ? threadIdx.x / (DEPTH / SIDE) : threadIdx.x % (TILE / SIDE) * SIDE + i;
 }
 
+__device__ __forceinline__ void load_four(const float* from, float (&into)[SIDE]) {
+    const float4 four = *reinterpret_cast<const float4*>(from);
+    into[0] = four.x;
+    into[1] = four.y;
+    into[2] = four.z;
+    into[3] = four.w;
+}
+
+// This thread's elements of the terms from `term` on, of which those from `end` on are 0, and of the rows from `row` on.
 template <class Operand>
 __device__ __forceinline__ void fetch(const Operand& operand, uint32_t term, uint32_t end, uint32_t row, float (&into)[SIDE]) {
+    const uint32_t k = term + term_of<Operand::ALONG>(0), r = row + row_of<Operand::ALONG>(0);
+    if (k + (Operand::ALONG == Along::TERMS ? SIDE : 1) <= end && operand.has_fours(r)) {
+        operand.four(k, r, into);
+        return;
+    }
 #pragma unroll
     for (uint32_t i = 0; i < SIDE; i++) {
-        uint32_t k = term + term_of<Operand::ALONG>(i);
-        into[i] = k < end ? operand(k, row + row_of<Operand::ALONG>(i)) : 0.0f;
+        const uint32_t of_element = term + term_of<Operand::ALONG>(i);
+        into[i] = of_element < end ? operand.one(of_element, row + row_of<Operand::ALONG>(i)) : 0.0f;
     }
 }
 
@@ -191,13 +206,24 @@ __device__ __forceinline__ void add_product(const Left& left, const Right& right
     }
 }
 
+// An operand has `one` element of a term and a row, 0 beyond its rows; `four`, where it `has_fours` at a row, are those of
+// four terms or rows (see Along) from there on, the first a multiple of four.
+
 // A matrix whose terms are beside each other: element (k, row) is `data[row * terms + k]`.
 struct RowMajor {
     static constexpr Along ALONG = Along::TERMS;
     const float* data;
     uint32_t rows, terms;
 
-    __device__ __forceinline__ float operator()(uint32_t k, uint32_t row) const {
+    __device__ __forceinline__ bool has_fours(uint32_t row) const {
+        return terms % SIDE == 0 && row < rows;
+    }
+
+    __device__ __forceinline__ void four(uint32_t k, uint32_t row, float (&into)[SIDE]) const {
+        load_four(data + (size_t)row * terms + k, into);
+    }
+
+    __device__ __forceinline__ float one(uint32_t k, uint32_t row) const {
         return row < rows ? data[(size_t)row * terms + k] : 0.0f;
     }
 };
@@ -208,7 +234,15 @@ struct TermMajor {
     const float* data;
     uint32_t rows;
 
-    __device__ __forceinline__ float operator()(uint32_t k, uint32_t row) const {
+    __device__ __forceinline__ bool has_fours(uint32_t row) const {
+        return rows % SIDE == 0 && row < rows;
+    }
+
+    __device__ __forceinline__ void four(uint32_t k, uint32_t row, float (&into)[SIDE]) const {
+        load_four(data + (size_t)k * rows + row, into);
+    }
+
+    __device__ __forceinline__ float one(uint32_t k, uint32_t row) const {
         return row < rows ? data[(size_t)k * rows + row] : 0.0f;
     }
 };

@@ -13,11 +13,11 @@ use candle_core::{Device, Tensor, Var};
 
 use super::computed::{EvaluatedBatch, TakenStep};
 use crate::config::Config;
-use crate::cuda::batches::{CardDataset, draws};
+use crate::cuda::batches::{TrainData, draws};
 use crate::cuda::network::{CardNetwork, Dropout};
 use crate::cuda::step::{CardAdam, ComputedStep, Counters, Position, Progress};
 use crate::cuda::{Context, CudaError, Graph};
-use crate::data::loader::{Batch, EpochPlan};
+use crate::data::loader::{Batch, EpochPlan, TrainBatches, train_batches};
 use crate::data::{Dataset, DatasetInfo};
 use crate::model::{ActiveChannels, Network};
 use crate::ops;
@@ -39,7 +39,7 @@ pub struct CudaEngine {
     /// What is to be dropped before what it uses is first.
     graphs: Vec<(u32, Graph)>,
     epoch: Option<Epoch>,
-    data: Option<CardDataset>,
+    data: Option<(Arc<Dataset>, TrainData)>,
     progress: Option<Progress>,
     adam: CardAdam,
     card: CardNetwork,
@@ -71,6 +71,8 @@ struct Counted {
 struct Epoch {
     /// Images of each batch.
     batches: Vec<u32>,
+    /// What the host makes of them, if it does.
+    fed: Option<TrainBatches>,
     /// Those that are started.
     started: usize,
     first_step: u64,
@@ -82,6 +84,8 @@ struct Epoch {
 struct Started {
     images: u32,
     learning_rate: f64,
+    /// Of waiting for the host's batch.
+    data_secs: f64,
 }
 
 impl CudaEngine {
@@ -115,15 +119,24 @@ impl CudaEngine {
     /// As [`super::Engine::begin_epoch`].
     pub fn begin_epoch(&mut self, data: &Arc<Dataset>, plan: EpochPlan, first_step: u64) -> Result<()> {
         debug_assert!(self.under_way.is_empty(), "an epoch begins when nothing is under way");
+        // Its threads end before others start.
+        self.leave_epoch();
         self.prepare(data)?;
-        let (Some(data), Some(progress)) = (&self.data, &self.progress) else { bail!("no data on the card") };
-        let draws = draws(&data.dataset, &plan);
-        data.draws.upload(0, &draws)?;
+        let (Some((_, there)), Some(progress)) = (&self.data, &self.progress) else { bail!("no data on the card") };
         let position = Position { number: first_step, batch: 0, stopped: 0 };
         progress.position.upload(0, &[position])?;
-        let batches: Vec<u32> = draws.chunks(plan.batch_size).map(|batch| batch.len() as u32).collect();
+        let images = data.len().saturating_sub(plan.first_batch * plan.batch_size);
+        let batches: Vec<u32> =
+            (0..images).step_by(plan.batch_size).map(|first| plan.batch_size.min(images - first) as u32).collect();
         let learning_rates = vec![f64::NAN; batches.len()];
-        self.epoch = Some(Epoch { batches, started: 0, first_step, learning_rates });
+        let fed = match there {
+            TrainData::OnCard(on_card) => {
+                on_card.draws.upload(0, &draws(data, &plan))?;
+                None
+            }
+            TrainData::Fed(_) => Some(train_batches(Arc::clone(data), plan)),
+        };
+        self.epoch = Some(Epoch { batches, fed, started: 0, first_step, learning_rates });
         Ok(())
     }
 
@@ -133,15 +146,18 @@ impl CudaEngine {
 
     /// Brings the data set to the card, if another is there, and makes graphs for its batches.
     pub fn prepare(&mut self, data: &Arc<Dataset>) -> Result<()> {
-        if self.data.as_ref().is_some_and(|there| Arc::ptr_eq(&there.dataset, data)) {
+        if self.data.as_ref().is_some_and(|(there, _)| Arc::ptr_eq(there, data)) {
             return Ok(());
         }
         self.graphs.clear();
         self.data = None;
         let counters = self.counters()?;
         let batches = data.len().div_ceil(self.batch_size);
-        let there = CardDataset::new(&self.context, data, self.batch_size)?;
         let progress = Progress::new(&self.context, batches, self.card.arena.len())?;
+        let there = TrainData::new(&self.context, data, self.batch_size)?;
+        if let TrainData::Fed(_) = there {
+            tracing::info!("the training images do not fit on the card: the host makes the batches");
+        }
         let optimizer_steps = counters.optimizer_steps;
         progress.counters.upload(0, &[Counters { computed: 0, optimizer_steps }])?;
         let (whole, rest) = (self.batch_size.min(data.len()), data.len() % self.batch_size);
@@ -151,7 +167,7 @@ impl CudaEngine {
                 self.graphs.push((images, progress.capture(&self.card, &self.adam, &there, images)?));
             }
         }
-        (self.data, self.progress, self.started) = (Some(there), Some(progress), 0);
+        (self.data, self.progress, self.started) = (Some((Arc::clone(data), there)), Some(progress), 0);
         Ok(())
     }
 
@@ -175,11 +191,18 @@ impl CudaEngine {
             progress.learning_rates.upload(batch, &rates)?;
             epoch.learning_rates.splice(batch.., rates);
         }
+        let mut data_secs = 0.0;
+        if let (Some(fed), Some((_, TrainData::Fed(feed)))) = (&mut epoch.fed, &mut self.data) {
+            let asked = Instant::now();
+            let made = fed.next().context("the host has no more batches")?;
+            data_secs = asked.elapsed().as_secs_f64();
+            feed.queue(batch, &made)?;
+        }
         let graph = self.graphs.iter_mut().find(|(of, _)| *of == images).map(|(_, graph)| graph);
         graph.context("a batch of a size that no graph is of")?.launch()?;
         epoch.started += 1;
         self.started += 1;
-        self.under_way.push_back(Started { images, learning_rate: rate });
+        self.under_way.push_back(Started { images, learning_rate: rate, data_secs });
         self.copies.set(Copies::Stale);
         Ok(true)
     }
@@ -196,7 +219,7 @@ impl CudaEngine {
             correct: u64::from(computed.correct),
             learning_rate: started.learning_rate,
             time: StepTime {
-                data_secs: 0.0,
+                data_secs: started.data_secs,
                 forward_secs: secs(computed.forward_nanos),
                 backward_secs: secs(computed.backward_nanos),
                 optimizer_secs: secs(computed.optimizer_nanos),
@@ -419,8 +442,9 @@ pub fn with_fitting_batch_size(
 mod tests {
     use super::*;
     use crate::config::{AttentionKind, Pool, Precision};
-    use crate::cuda::Card;
+    use crate::cuda::feed::SLOTS;
     use crate::cuda::stand_in::{Built, ORDERS, on_stand_in};
+    use crate::cuda::{Buffer, Card};
     use crate::data::info::ImageSize;
     use crate::data::loader::evaluation_batch;
     use crate::data::source::sample;
@@ -507,6 +531,35 @@ mod tests {
         let test = format!("{TESTS}tensor_cores_come_close");
         on_stand_in(&test, Built::Bf16, &ORDERS[2..], || {
             cases().iter().for_each(|(config, data)| is_as_the_cpu(config, data, Precision::Bf16, [0.03, 0.3]));
+        });
+    }
+
+    /// A card with room for the network and a few batches, but not for the images.
+    #[test]
+    fn images_that_do_not_fit_are_fed_by_the_host_to_the_same_bits() {
+        let test = format!("{TESTS}images_that_do_not_fit_are_fed_by_the_host_to_the_same_bits");
+        on_stand_in(&test, Built::Plain, &ORDERS[..1], || {
+            let (config, data) = (config(&[3, 4], AttentionKind::None, 2), data(203, CIFAR));
+            let trained = |device: &Trained| {
+                let mut engine = Engine::new(&config, &data.info, device).expect("an engine");
+                let losses: Vec<f32> = train(&mut engine, &config, &data, 1).iter().map(|step| step.loss).collect();
+                let weights = engine.network().expect("weights").weights().to_safetensors().expect("bytes");
+                (losses, weights)
+            };
+            let whole = card(Precision::F32);
+            let Trained::Cuda(context) = &whole else { panic!("a card") };
+            let on_card = trained(&whole);
+            assert_eq!(on_card.0.len(), 102);
+            let free = || context.memory().expect("known").0;
+            let all = free();
+            let engine = Engine::new(&config, &data.info, &whole).expect("an engine");
+            let of_engine = all - free();
+            drop(engine);
+            let of_batches = SLOTS as usize * 2 * CIFAR.bytes() * size_of::<f32>() + 100_000;
+            assert!(of_batches < data.all_images().len(), "the images would fit");
+            let taken = Buffer::<u8>::new(context, all - of_engine - of_batches).expect("room");
+            assert!(trained(&whole) == on_card);
+            drop(taken);
         });
     }
 
