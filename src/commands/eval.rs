@@ -13,7 +13,7 @@ use crate::data::{self, Split};
 use crate::metrics::Confusion;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::train::checkpoint::Checkpoint;
-use crate::train::device;
+use crate::train::device::{self, Device, NoCard};
 use crate::train::engine::Engine;
 use crate::train::evaluate::Evaluation;
 
@@ -33,6 +33,9 @@ struct Report {
     confusion: Confusion,
     #[serde(skip)]
     classes: Vec<String>,
+    /// Where that was not the run's own.
+    #[serde(skip)]
+    another_device: Option<String>,
 }
 
 pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
@@ -48,6 +51,9 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
             "{} {}: loss {:.4}, accuracy {:.2} % on {} {} images of {}",
             report.run, report.checkpoint, report.loss, report.accuracy, report.samples, report.split, report.data
         ))?;
+        if let Some(device) = &report.another_device {
+            say(format!("evaluated on {device}"))?;
+        }
         for line in class_lines(&report.confusion, &report.classes) {
             say(line)?;
         }
@@ -61,10 +67,12 @@ fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config, split: Optio
         origin.check_images(&source, run)?;
     }
     let (split, images) = part(&source, split)?;
-    let device = device::open(config)?;
-    let mut engine = Engine::new(config, &source.train.info, &device)?;
-    checkpoint.load_weights(&mut engine)?;
-    let evaluation = Evaluation::of(&engine, images, config.train.eval_batch_size)?;
+    let (device, evaluation) = device::begin_anywhere(config, |device| {
+        let mut engine = Engine::new(config, &source.train.info, device)?;
+        checkpoint.load_weights(&mut engine)?;
+        Evaluation::of(&engine, images, config.train.eval_batch_size)
+    })?;
+    let is_without_card = matches!(device, Device::Cpu(NoCard::NotFound(_)));
     Ok(Report {
         run: run.name(),
         checkpoint: checkpoint.name(),
@@ -76,6 +84,7 @@ fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config, split: Optio
         accuracy: evaluation.accuracy(),
         confusion: evaluation.confusion().clone(),
         classes: images.info.classes.clone(),
+        another_device: (is_without_card && config.run.device != "auto").then(|| device.describe()),
     })
 }
 

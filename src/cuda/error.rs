@@ -23,6 +23,8 @@ pub enum CudaError {
     NoBf16 { name: String, capability: Capability },
     #[error("the card has no memory left: {bytes} bytes are asked for, and {free} of {total} are free")]
     OutOfMemory { bytes: usize, free: usize, total: usize },
+    #[error("{memory}; {advice}")]
+    BatchTooLarge { memory: Box<Self>, advice: String },
     #[error("{call} failed: {reason}")]
     Failed { call: &'static str, reason: String },
 }

@@ -9,6 +9,8 @@
 
 pub mod arena;
 pub mod batches;
+#[cfg(test)]
+pub mod built;
 pub mod card;
 pub mod context;
 mod error;

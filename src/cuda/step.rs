@@ -78,6 +78,9 @@ pub struct ComputedStep {
 // SAFETY: numbers without padding.
 unsafe impl Plain for ComputedStep {}
 
+/// All that a step brings to the host.
+const _: () = assert!(size_of::<ComputedStep>() == 32);
+
 /// The optimizer's state, in the order of the arena.
 pub struct CardAdam {
     pub first_moment: Buffer<f32>,

@@ -41,8 +41,10 @@ impl Bench {
     /// The configured network, and as many of the sample's images as fill whole batches: some come twice.
     pub fn new(config: Config, device: Device) -> Result<Self> {
         let (train_data, test_data) = sample::read()?;
-        let engine = Engine::new(&config, &train_data.info, &device)?;
         let train_data = Arc::new(in_whole_batches(&train_data, config.train.batch_size));
+        let engine = Engine::new(&config, &train_data.info, &device)
+            .and_then(|mut engine| engine.prepare(&train_data).map(|()| engine))
+            .map_err(|error| Engine::with_fitting_batch_size(error, &config, &train_data, &device))?;
         let test_data = in_whole_batches(&test_data, config.train.eval_batch_size);
         Ok(Self { config, device, engine, train_data, test_data })
     }

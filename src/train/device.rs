@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use candle_core::DeviceLocation;
 
 use crate::config::{Config, Precision};
-use crate::cuda::{Card, Context, check_network};
+use crate::cuda::{Card, Context, CudaError, check_network};
 use crate::run::limits;
 use crate::simd;
 use crate::system::CardId;
@@ -123,6 +123,57 @@ pub fn open(config: &Config) -> Result<Device> {
             candle_cuda(ordinal)
         }
     }
+}
+
+/// What `begin` makes on the configured device; where `auto` found a card, and that fails on it, on the CPU.
+///
+/// # Errors
+/// As [`open`], and those of `begin`.
+pub fn begin_on<T>(config: &Config, begin: impl Fn(&Device) -> Result<T>) -> Result<(Device, T)> {
+    let device = open(config)?;
+    let error = match begin(&device) {
+        Ok(begun) => return Ok((device, begun)),
+        Err(error) if is_of_a_card(&error) => error,
+        Err(error) => return Err(error),
+    };
+    match Wanted::parse(&config.run.device)? {
+        Wanted::Auto => {
+            let why = format!("no card: {error:#}");
+            check_precision(config, &why)?;
+            begin_on_cpu(why, begin)
+        }
+        Wanted::Cuda(ordinal) => Err(error.context(format!("device cuda:{ordinal}"))),
+        Wanted::Cpu | Wanted::CandleCuda(_) => Err(error),
+    }
+}
+
+/// What `begin` makes on the configured device where it is there and can do it, and else on the CPU: for what needs no step.
+///
+/// # Errors
+/// Those of the CPU and of `begin`.
+pub fn begin_anywhere<T>(config: &Config, begin: impl Fn(&Device) -> Result<T>) -> Result<(Device, T)> {
+    let device = match open(config) {
+        Ok(device) => device,
+        Err(error) => {
+            prepare_cpu()?;
+            return begin_on_cpu(format!("not {error:#}"), begin);
+        }
+    };
+    match begin(&device) {
+        Ok(begun) => Ok((device, begun)),
+        Err(error) if is_of_a_card(&error) => begin_on_cpu(format!("not {}: {error:#}", device.describe()), begin),
+        Err(error) => Err(error),
+    }
+}
+
+fn begin_on_cpu<T>(why: String, begin: impl Fn(&Device) -> Result<T>) -> Result<(Device, T)> {
+    let device = Device::Cpu(NoCard::NotFound(why));
+    let begun = begin(&device)?;
+    Ok((device, begun))
+}
+
+fn is_of_a_card(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<CudaError>())
 }
 
 fn open_card(config: &Config, ordinal: usize) -> Result<Arc<Context>> {

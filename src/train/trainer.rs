@@ -67,23 +67,27 @@ impl Trainer {
         notice: Option<String>,
     ) -> Result<Self> {
         let source = data::source::open(&config.data, config.run.seed)?;
-        let device = device::open(&config)?;
         let checkpoints = Checkpoints::open(&dir, config.checkpoint.keep_last)?;
         let steps_per_epoch = config.train.steps_per_epoch(source.train.len());
         let total_steps = config.train.total_steps(steps_per_epoch);
         let schedule = Schedule::new(&config.schedule, config.optimizer.learning_rate, total_steps);
         let origin = Origin::new(&config, &source);
-        let resume_point = ResumePoint::latest(&dir, &config, &source.train.info, &origin, &schedule, &device)?;
+        let (judged_by, train_info) = (source.judged_by(), source.train.info.clone());
+        let (data, data_origin, notice) =
+            (source.name.clone(), source.origin.clone(), joined(notice, source.notice.clone()));
+        let (train_data, evaluation_data) = source.into_parts();
+        let train_data = Arc::new(train_data);
+        let (device, resume_point) = device::begin_on(&config, |device| {
+            let prepared = ResumePoint::latest(&dir, &config, &train_info, &origin, &schedule, device)
+                .and_then(|mut point| point.engine.prepare(&train_data).map(|()| point));
+            prepared.map_err(|error| Engine::with_fitting_batch_size(error, &config, &train_data, device))
+        })?;
         let ResumePoint { engine, state, checkpoint, changes, saved_learning_rate, passed_over } = resume_point;
         // An empty log is a new run; a run that was killed before its first checkpoint begins again.
         let is_new = std::fs::metadata(dir.events()).map_or(true, |log| log.len() == 0);
         if is_new {
             dir.check_space(&config, checkpoint_bytes(&config, &engine))?;
         }
-        let (judged_by, train_info) = (source.judged_by(), source.train.info.clone());
-        let (data, data_origin, notice) =
-            (source.name.clone(), source.origin.clone(), joined(notice, source.notice.clone()));
-        let (train_data, evaluation_data) = source.into_parts();
         let started = RunStarted {
             version: FORMAT_VERSION,
             run: dir.name(),
@@ -123,7 +127,7 @@ impl Trainer {
             config,
             device,
             origin,
-            train_data: Arc::new(train_data),
+            train_data,
             evaluation_data,
             judged_by,
             engine,

@@ -4,7 +4,8 @@
 #   build.sh OUTPUT_DIR KERNELS.cu KERNELS.ptx [MORE.ptx...] [COMPILER_FLAG...]
 #
 # leaves OUTPUT_DIR/libcuda.so.1 and a link libcuda.so to it, for LD_LIBRARY_PATH=OUTPUT_DIR. Which kernels and variables
-# it holds is read from the PTX. The files appear at once, complete: several may build into one folder.
+# it holds is read from the PTX. The files appear at once, complete: several may build into one folder. What was built from
+# the same files with the same flags stays.
 #
 # With sanitizers: pass -fsanitize=address,undefined -fno-sanitize=object-size -fno-sanitize-recover=undefined -g, and
 # start the program, where it is not itself built with them, with
@@ -47,6 +48,13 @@ case $(uname -m) in
   x86_64) flags="$flags -mfma -fcf-protection=none" ;;  # stacks are switched without a shadow stack
 esac
 cxx=${CXX:-g++}
+
+# What it is built from, and how: built already, there is nothing to do.
+stamp=$( { cat "$work/all.ptx" "$here"/*.h "$here"/*.cpp "$here/build.sh" "$(dirname -- "$source")"/*.cu*; "$cxx" --version
+  echo "$cxx $flags $* $source"; } | sha256sum)
+if [ -e "$output/libcuda.so.1" ] && [ "$(cat "$output/stamp" 2>/dev/null)" = "$stamp" ]; then exit 0; fi
+rm -f "$output/stamp"
+
 compile() { # OUTPUT FLAG...
   object=$1
   shift
@@ -70,3 +78,5 @@ echo '{ global: cu*; local: *; };' >"$work/exports"
 ln -s libcuda.so.1 "$work/libcuda.so"
 mv -f "$work/libcuda.so.1" "$output/libcuda.so.1"
 mv -fT "$work/libcuda.so" "$output/libcuda.so"
+echo "$stamp" >"$work/stamp"
+mv -f "$work/stamp" "$output/stamp"

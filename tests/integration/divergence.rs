@@ -32,7 +32,7 @@ fn poisoned(dir: &Dir, name: &str, on_divergence: &str) -> RunDir {
     run
 }
 
-fn poison(run: &RunDir) {
+pub fn poison(run: &RunDir) {
     let mut config = Config::load(Some(&run.config()), &[]).expect("the configuration");
     config.optimizer.epsilon = POISON;
     config.train.max_steps = None;
@@ -49,7 +49,7 @@ fn divergences(state: &RunState) -> Vec<u64> {
 }
 
 /// Waits until the run has paused that many times.
-fn wait_for_pause(run: &RunDir, times: usize) {
+pub fn wait_for_pause(run: &RunDir, times: usize) {
     eventually("the pause", || {
         let paused = records(run).iter().filter(|record| matches!(record.event, Event::Paused { .. })).count();
         (paused == times).then_some(())

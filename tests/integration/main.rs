@@ -5,6 +5,7 @@ mod any_dataset;
 mod binary;
 mod cli;
 mod control;
+mod cuda;
 mod damage;
 mod dashboard_pty;
 mod data;

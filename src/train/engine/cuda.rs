@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use candle_core::{Device, Tensor, Var};
 
 use super::computed::{EvaluatedBatch, TakenStep};
@@ -93,13 +93,9 @@ impl CudaEngine {
         let network = Network::new(&config.model, dataset, config.run.seed, &Device::Cpu)?;
         let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
         let batch_size = config.train.batch_size;
-        let build = |batch_size: usize| -> Result<(CardNetwork, CardAdam)> {
-            let evaluated = config.train.eval_batch_size.min(EVALUATED_AT_ONCE.max(batch_size));
-            let card = CardNetwork::new(context, &network, dropout(config), batch_size, evaluated)?;
-            let adam = CardAdam::new(context, &config.optimizer, card.arena.len())?;
-            Ok((card, adam))
-        };
-        let (card, adam) = build(batch_size).map_err(|error| with_fitting_batch_size(error, batch_size, build))?;
+        let evaluated = config.train.eval_batch_size.min(EVALUATED_AT_ONCE.max(batch_size));
+        let card = CardNetwork::new(context, &network, dropout(config), batch_size, evaluated)?;
+        let adam = CardAdam::new(context, &config.optimizer, card.arena.len())?;
         let mut engine = Self {
             context: Arc::clone(context),
             graphs: vec![],
@@ -149,7 +145,7 @@ impl CudaEngine {
     }
 
     /// Brings the data set to the card, if another is there, and makes graphs for its batches.
-    fn prepare(&mut self, data: &Arc<Dataset>) -> Result<()> {
+    pub fn prepare(&mut self, data: &Arc<Dataset>) -> Result<()> {
         if self.data.as_ref().is_some_and(|(there, _)| Arc::ptr_eq(there, data)) {
             return Ok(());
         }
@@ -415,21 +411,31 @@ fn dropout(config: &Config) -> Dropout {
     }
 }
 
-/// `error`; of memory that does not suffice, with the greatest half of `batch_size` for which it does.
-fn with_fitting_batch_size<T>(
+/// `error`; of memory that does not suffice for training on `data`, with the greatest half of the batch size for which it
+/// does. Nothing else of the run is to be on the card.
+pub fn with_fitting_batch_size(
     error: anyhow::Error,
-    batch_size: usize,
-    build: impl Fn(usize) -> Result<T>,
+    config: &Config,
+    data: &Arc<Dataset>,
+    context: &Arc<Context>,
 ) -> anyhow::Error {
-    if !matches!(error.downcast_ref(), Some(CudaError::OutOfMemory { .. })) {
-        return error;
-    }
-    let halves = std::iter::successors(Some(batch_size / 2), |size| Some(size / 2)).take_while(|&size| size > 0);
-    let advice = match halves.into_iter().find(|&size| build(size).is_ok()) {
+    let memory = match error.downcast::<CudaError>() {
+        Ok(memory @ CudaError::OutOfMemory { .. }) => Box::new(memory),
+        Ok(other) => return other.into(),
+        Err(other) => return other,
+    };
+    let fits = |size: &usize| {
+        let mut config = config.clone();
+        config.train.batch_size = *size;
+        CudaEngine::new(&config, &data.info, context).and_then(|mut engine| engine.prepare(data)).is_ok()
+    };
+    let batch_size = config.train.batch_size;
+    let mut halves = std::iter::successors(Some(batch_size / 2), |size| Some(size / 2)).take_while(|&size| size > 0);
+    let advice = match halves.find(fits) {
         Some(size) => format!("train.batch_size = {size} would fit, {batch_size} does not"),
         None => "no batch would fit: another program may be using the card".to_owned(),
     };
-    anyhow!("{error}; {advice}")
+    CudaError::BatchTooLarge { memory, advice }.into()
 }
 
 #[cfg(test)]

@@ -45,6 +45,31 @@ impl Engine {
         }
     }
 
+    /// Brings `data` to the device, so that what can be wrong with that is wrong before the first epoch is entered.
+    ///
+    /// # Errors
+    /// The device cannot take the data.
+    pub fn prepare(&mut self, data: &Arc<Dataset>) -> Result<()> {
+        match self {
+            Self::Candle(_) => Ok(()),
+            Self::Cuda(engine) => engine.prepare(data),
+        }
+    }
+
+    /// `error`; where it is of the device's memory, with the batch size for which that would suffice. No engine of the run
+    /// is to be there any more.
+    pub fn with_fitting_batch_size(
+        error: anyhow::Error,
+        config: &Config,
+        data: &Arc<Dataset>,
+        device: &Device,
+    ) -> anyhow::Error {
+        match device {
+            Device::Cpu(_) | Device::CandleCuda(_) => error,
+            Device::Cuda(context) => cuda::with_fitting_batch_size(error, config, data, context),
+        }
+    }
+
     /// Enters an epoch: the next steps are those of the plan's batches from `plan.first_batch` on, and have the numbers
     /// `first_step`, `first_step` + 1, … of the run, which count from 1. An epoch that was entered before is left.
     ///
