@@ -27,7 +27,7 @@ use crate::model::{ActiveChannels, Network, NetworkShape};
 /// optimizer to be read or loaded, another epoch) is asked for only while none is: after [`Engine::finish_started`] has
 /// returned None, the last step that was allowed, a step that was not finite, or [`Engine::next_step`] returned None.
 pub enum Engine {
-    Candle(CandleEngine),
+    Candle(Box<CandleEngine>),
     Cuda(Box<CudaEngine>),
 }
 
@@ -39,7 +39,7 @@ impl Engine {
     pub fn new(config: &Config, dataset: &DatasetInfo, device: &Device) -> Result<Self> {
         match device {
             Device::Cpu(_) | Device::CandleCuda(_) => {
-                Ok(Self::Candle(CandleEngine::new(config, dataset, device.candle())?))
+                Ok(Self::Candle(Box::new(CandleEngine::new(config, dataset, device.candle())?)))
             }
             Device::Cuda(context) => Ok(Self::Cuda(Box::new(CudaEngine::new(config, dataset, context)?))),
         }
