@@ -56,6 +56,18 @@ impl Engine {
         }
     }
 
+    /// Gives back what it has of the device's memory, as far as it can, to an engine that is to take its place. It still has
+    /// its weights and optimizer; the next epoch that is entered takes the memory again.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn make_room(&mut self) -> Result<()> {
+        match self {
+            Self::Candle(_) => Ok(()),
+            Self::Cuda(engine) => engine.make_room(),
+        }
+    }
+
     /// `error`; where it is of the device's memory, with the batch size for which that would suffice. No engine of the run
     /// is to be there any more.
     pub fn with_fitting_batch_size(
