@@ -81,13 +81,13 @@ impl Arena {
         let last_channels = network.layers().last().map_or(1, |layer| layer.channels);
         let mut len = 0;
         let parameters = network.weights().parameters.iter().map(|(name, var)| {
-            let order = match var.dims() {
+            let order = match *var.dims() {
                 // (O, C, 3, 3) is (3, 3, C, O) here.
-                &[outputs, inputs, height, width] => {
+                [outputs, inputs, height, width] => {
                     Order::Swapped { rows: outputs, a: inputs, b: height * width, rows_last: true }
                 }
                 // A flattened feature map is (C, H, W) in PyTorch, and (H, W, C) here.
-                &[hidden, columns] if name == "fc1.weight" && pool == Pool::Flatten && columns == features => {
+                [hidden, columns] if name == "fc1.weight" && pool == Pool::Flatten && columns == features => {
                     Order::Swapped { rows: hidden, a: last_channels, b: features / last_channels, rows_last: false }
                 }
                 _ => Order::Same,
@@ -101,7 +101,7 @@ impl Arena {
     }
 
     /// Numbers, with those between parameters, which are 0.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 

@@ -72,7 +72,7 @@ impl<T: Plain> Buffer<T> {
         Ok(buffer)
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn divide(dividend: u32, by: Divisor) -> u32 {
-        let high = (u64::from(dividend) * u64::from(by.multiplier) >> 32) as u32;
+        let high = ((u64::from(dividend) * u64::from(by.multiplier)) >> 32) as u32;
         (high + dividend) >> by.shift
     }
 

@@ -39,6 +39,7 @@ impl Trainer {
         let from_step = self.state.step;
         let halved = (self.state.learning_rate / 2.0).max(*LEARNING_RATES.start());
         let dataset = &self.train_data.info;
+        self.engine.make_room()?;
         let resume_point =
             ResumePoint::latest(&self.dir, &self.config, dataset, &self.origin, &self.schedule, &self.device)?;
         self.resume_from(resume_point);

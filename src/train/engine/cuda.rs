@@ -43,6 +43,9 @@ pub struct CudaEngine {
     progress: Option<Progress>,
     adam: CardAdam,
     card: CardNetwork,
+    /// Network and optimizer on the card have room for one image alone.
+    made_room: bool,
+    config: Config,
     batch_size: usize,
     /// Copies on the CPU, of what the card has or had.
     network: Network,
@@ -93,9 +96,7 @@ impl CudaEngine {
         let network = Network::new(&config.model, dataset, config.run.seed, &Device::Cpu)?;
         let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
         let batch_size = config.train.batch_size;
-        let evaluated = config.train.eval_batch_size.min(EVALUATED_AT_ONCE.max(batch_size));
-        let card = CardNetwork::new(context, &network, dropout(config), batch_size, evaluated)?;
-        let adam = CardAdam::new(context, &config.optimizer, card.arena.len())?;
+        let (card, adam) = buffers(config, &network, context)?;
         let mut engine = Self {
             context: Arc::clone(context),
             graphs: vec![],
@@ -104,6 +105,8 @@ impl CudaEngine {
             progress: None,
             adam,
             card,
+            made_room: false,
+            config: config.clone(),
             batch_size,
             network,
             optimizer,
@@ -149,6 +152,11 @@ impl CudaEngine {
         if self.data.as_ref().is_some_and(|(there, _)| Arc::ptr_eq(there, data)) {
             return Ok(());
         }
+        if self.made_room {
+            (self.card, self.adam) = buffers(&self.config, &self.network, &self.context)?;
+            self.made_room = false;
+            self.upload()?;
+        }
         self.graphs.clear();
         self.data = None;
         let counters = self.counters()?;
@@ -169,6 +177,18 @@ impl CudaEngine {
         }
         (self.data, self.progress, self.started) = (Some((Arc::clone(data), there)), Some(progress), 0);
         Ok(())
+    }
+
+    /// As [`super::Engine::make_room`].
+    pub fn make_room(&mut self) -> Result<()> {
+        self.download()?;
+        self.uploaded = self.counted()?;
+        self.leave_epoch();
+        self.graphs.clear();
+        (self.data, self.progress, self.started) = (None, None, 0);
+        self.card = CardNetwork::new(&self.context, &self.network, dropout(&self.config), 1, 1)?;
+        self.made_room = true;
+        self.upload()
     }
 
     /// As [`super::Engine::next_step`].
@@ -328,6 +348,14 @@ impl CudaEngine {
         Ok(counters[0])
     }
 
+    /// What the copies have counted.
+    fn counted(&self) -> Result<Counted> {
+        let (steps, _) = self.optimizer_state();
+        let [_, _, batches] = self.buffers();
+        let batches = batches.iter().map(|var| var.to_scalar::<i64>()).collect::<candle_core::Result<_>>()?;
+        Ok(Counted { optimizer_steps: steps.to_scalar::<i64>()? as u64, batches })
+    }
+
     /// Gives the card what the copies hold.
     fn upload(&mut self) -> Result<()> {
         let arena = &self.card.arena;
@@ -336,15 +364,14 @@ impl CudaEngine {
             Ok(arena.arrange(vars.into_iter().map(values).collect::<Result<Vec<_>>>()?))
         };
         self.card.parameters.upload(0, &arranged(parameters.iter().map(|(_, var)| var).collect())?)?;
-        let (steps, moments) = self.optimizer_state();
+        let (_, moments) = self.optimizer_state();
         self.adam.first_moment.upload(0, &arranged(moments.iter().map(|[first, _]| first).collect())?)?;
         self.adam.second_moment.upload(0, &arranged(moments.iter().map(|[_, second]| second).collect())?)?;
-        let [means, variances, batches] = self.buffers();
+        let [means, variances, _] = self.buffers();
         let running = means.into_iter().chain(variances).map(values).collect::<Result<Vec<_>>>()?.concat();
         self.card.running.upload(0, &running)?;
-        let optimizer_steps = steps.to_scalar::<i64>()? as u64;
-        let batches = batches.iter().map(|var| var.to_scalar::<i64>()).collect::<candle_core::Result<_>>()?;
-        self.uploaded = Counted { optimizer_steps, batches };
+        self.uploaded = self.counted()?;
+        let optimizer_steps = self.uploaded.optimizer_steps;
         if let Some(progress) = &self.progress {
             progress.counters.upload(0, &[Counters { computed: self.started, optimizer_steps }])?;
         }
@@ -389,6 +416,15 @@ impl CudaEngine {
         self.copies.set(Copies::Current);
         Ok(())
     }
+}
+
+/// Of network and optimizer, for batches of the configured size.
+fn buffers(config: &Config, network: &Network, context: &Arc<Context>) -> Result<(CardNetwork, CardAdam)> {
+    let batch_size = config.train.batch_size;
+    let evaluated = config.train.eval_batch_size.min(EVALUATED_AT_ONCE.max(batch_size));
+    let card = CardNetwork::new(context, network, dropout(config), batch_size, evaluated)?;
+    let adam = CardAdam::new(context, &config.optimizer, card.arena.len())?;
+    Ok((card, adam))
 }
 
 fn values(var: &Var) -> Result<Vec<f32>> {

@@ -27,7 +27,7 @@ use crate::model::{ActiveChannels, Network, NetworkShape};
 /// optimizer to be read or loaded, another epoch) is asked for only while none is: after [`Engine::finish_started`] has
 /// returned None, the last step that was allowed, a step that was not finite, or [`Engine::next_step`] returned None.
 pub enum Engine {
-    Candle(CandleEngine),
+    Candle(Box<CandleEngine>),
     Cuda(Box<CudaEngine>),
 }
 
@@ -39,7 +39,7 @@ impl Engine {
     pub fn new(config: &Config, dataset: &DatasetInfo, device: &Device) -> Result<Self> {
         match device {
             Device::Cpu(_) | Device::CandleCuda(_) => {
-                Ok(Self::Candle(CandleEngine::new(config, dataset, device.candle())?))
+                Ok(Self::Candle(Box::new(CandleEngine::new(config, dataset, device.candle())?)))
             }
             Device::Cuda(context) => Ok(Self::Cuda(Box::new(CudaEngine::new(config, dataset, context)?))),
         }
@@ -53,6 +53,18 @@ impl Engine {
         match self {
             Self::Candle(_) => Ok(()),
             Self::Cuda(engine) => engine.prepare(data),
+        }
+    }
+
+    /// Gives back what it has of the device's memory, as far as it can, to an engine that is to take its place. It still has
+    /// its weights and optimizer; the next epoch that is entered takes the memory again.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn make_room(&mut self) -> Result<()> {
+        match self {
+            Self::Candle(_) => Ok(()),
+            Self::Cuda(engine) => engine.make_room(),
         }
     }
 

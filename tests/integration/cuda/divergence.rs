@@ -8,7 +8,7 @@ use taper::run::event::{AlarmKind, Event, LearningRateReason, Outcome};
 use taper::run::state::{Phase, RunState};
 
 use super::{STEPS_PER_EPOCH, bytes, dir, start, train, with_card};
-use crate::binary::{Dir, eventually, records};
+use crate::binary::{Dir, TestCommand, eventually, records};
 use crate::divergence::{poison, wait_for_pause};
 use crate::exactness::wait_for_death;
 use crate::follow::fold;
@@ -81,6 +81,24 @@ fn told_to_roll_back_it_does_three_times_and_then_waits_as_on_the_cpu() {
         divergences(&state)
     });
     assert_eq!((card.len(), &card), (4, &cpu));
+}
+
+#[test]
+fn a_card_without_room_for_two_networks_rolls_back() {
+    let dir = dir();
+    let memory = |command: TestCommand| command.env("TAPER_TWIN_MEMORY", "3500000");
+    let large = ["--set", "train.batch_size=96", "--set", "train.eval_batch_size=8"];
+    let further = ["--max-steps", "5", "--set", "train.on_divergence=rollback"];
+    memory(train(&dir, "run", "cuda", &[&large[..], &further].concat())).succeed();
+    let run = dir.run("run");
+    poison(&run);
+    memory(with_card(dir.command(["resume", "run", "--detach"]))).succeed();
+    wait_for_pause(&run, 1);
+    assert_eq!(divergences(&fold(&records(&run))).len(), 4, "three times by itself");
+    dir.command(["rollback", "run"]).succeed();
+    wait_for_pause(&run, 2);
+    dir.command(["stop", "run"]).succeed();
+    wait_for_death(&run);
 }
 
 /// Goes on without each batch that diverges, up to the end of the first epoch; how many there were.
