@@ -3,7 +3,8 @@
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult;
 
-use super::card::{BF16_CAPABILITY, Capability, LEAST_CAPABILITY, LEAST_DRIVER, Version};
+use super::kernel::Kernel;
+use super::version::{BF16_CAPABILITY, Capability, LEAST_CAPABILITY, LEAST_DRIVER, Version};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CudaError {
@@ -11,7 +12,9 @@ pub enum CudaError {
     NoDriver,
     #[error("the NVIDIA driver finds no card")]
     NoCard,
-    #[error("the NVIDIA driver is too old: it is of CUDA {0}, and {LEAST_DRIVER} is the oldest that is taken; update it")]
+    #[error(
+        "the NVIDIA driver is too old: it is of CUDA {0}, and {LEAST_DRIVER} is the oldest that is taken; update it"
+    )]
     DriverTooOld(Version),
     #[error("there is no such card: this box has {count}, numbers 0 to {}", count - 1)]
     NoSuchCard { count: usize },
@@ -26,6 +29,16 @@ pub enum CudaError {
 }
 
 impl CudaError {
+    /// Names the kernel that it came of.
+    pub(super) fn in_kernel(self, kernel: Kernel) -> Self {
+        match self {
+            Self::Failed { call, reason } => {
+                Self::Failed { call, reason: format!("{}: {reason}", <&str>::from(kernel)) }
+            }
+            other => other,
+        }
+    }
+
     /// Of the driver's function `call`.
     pub(super) fn of(call: &'static str) -> impl FnOnce(DriverError) -> Self {
         move |error| match error.0 {

@@ -31,8 +31,7 @@ impl Graph {
         let queued = queue();
         // Ended whatever came of it, or the stream would go on capturing.
         // SAFETY: as above.
-        let graph =
-            unsafe { stream::end_capture(context.stream) }.map_err(CudaError::of("cuStreamEndCapture"));
+        let graph = unsafe { stream::end_capture(context.stream) }.map_err(CudaError::of("cuStreamEndCapture"));
         queued?;
         let graph = graph?;
         // SAFETY: the graph was just captured.

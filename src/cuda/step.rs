@@ -11,55 +11,15 @@ use super::graph::Graph;
 use super::kernel::{Kernel, THREADS};
 use super::memory::{Buffer, MappedBuffer, Plain};
 use super::network::CardNetwork;
+use super::record::Numbers;
+use super::state::Outcome;
+pub use super::state::{Counters, Position};
 use crate::config::OptimizerConfig;
 
 /// Lines of the ring: more than steps are ever under way.
 const RING: u64 = 64;
 /// Elements whose squares a block sums, as in `kernels/optimizer.cuh`.
 const NORM_ELEMENTS: usize = 4096;
-
-/// As in `kernels/common.cuh`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Position {
-    /// The next step of the run.
-    pub number: u64,
-    /// Its batch, among those of the plan.
-    pub batch: u32,
-    pub stopped: u32,
-}
-
-// SAFETY: numbers without padding.
-unsafe impl Plain for Position {}
-
-/// As in `kernels/common.cuh`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Counters {
-    pub computed: u64,
-    pub optimizer_steps: u64,
-}
-
-// SAFETY: numbers without padding.
-unsafe impl Plain for Counters {}
-
-/// As in `kernels/common.cuh`.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub struct Outcome {
-    loss: f32,
-    gradient_norm: f32,
-    correct: u32,
-    finite: u32,
-    step_size: f32,
-    root_correction: f32,
-    began: u64,
-    forward_done: u64,
-    backward_done: u64,
-}
-
-// SAFETY: numbers without padding.
-unsafe impl Plain for Outcome {}
 
 /// What the card tells of a step: `Result` in `kernels/common.cuh`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -149,6 +109,7 @@ impl Progress {
         data: &CardDataset,
         images: u32,
     ) -> Result<(), CudaError> {
+        let (count, pixels) = (images as usize, data.dataset.info.size().bytes());
         self.context
             .launch(Kernel::LoadBatch, [images, 1, 1])
             .value(data.arguments())
@@ -161,6 +122,9 @@ impl Progress {
             .buffer(&network.x)
             .buffer(&network.labels)
             .buffer(&self.outcome)
+            .writes("bytes", &data.scratch, 0..count * pixels)
+            .writes("x", &network.x, 0..count * pixels)
+            .writes("labels", &network.labels, 0..count)
             .queue()?;
         network.queue_forward(images, &self.position)?;
         network.queue_backward(images, &self.outcome)?;
@@ -170,6 +134,7 @@ impl Progress {
             .value(elements)
             .buffer(&network.gradients)
             .buffer(&self.squares)
+            .writes("squares", &self.squares, 0..self.squares.len())
             .queue()?;
         let (losses, correct) = network.judged();
         self.context
@@ -184,21 +149,21 @@ impl Progress {
             .buffer(&self.position)
             .buffer(&self.counters)
             .buffer(&self.outcome)
+            // Without the times.
+            .writes_numbers("outcome", Numbers::F32, self.outcome.address(), offset_of!(Outcome, began))
             .queue()?;
         self.context
             .launch(Kernel::Adam, [elements.div_ceil(THREADS), 1, 1])
             .value(elements)
-            .value([
-                (1.0 - adam.beta1) as f32,
-                adam.beta2 as f32,
-                (1.0 - adam.beta2) as f32,
-                adam.epsilon as f32,
-            ])
+            .value([(1.0 - adam.beta1) as f32, adam.beta2 as f32, (1.0 - adam.beta2) as f32, adam.epsilon as f32])
             .buffer(&self.outcome)
             .buffer(&network.gradients)
             .buffer(&adam.first_moment)
             .buffer(&adam.second_moment)
             .buffer(&network.parameters)
+            .writes("first moment", &adam.first_moment, 0..network.arena.len())
+            .writes("second moment", &adam.second_moment, 0..network.arena.len())
+            .writes("parameters", &network.parameters, 0..network.arena.len())
             .queue()?;
         self.context
             .launch(Kernel::FinishStep, [1, 1, 1])
@@ -209,6 +174,9 @@ impl Progress {
             .buffer(&self.position)
             .buffer(&self.counters)
             .mapped(&self.ring)
+            .writes("running", &network.running, 0..network.running.len())
+            .writes("position", &self.position, 0..1)
+            .writes("counters", &self.counters, 0..1)
             .queue()
     }
 }

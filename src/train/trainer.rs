@@ -14,6 +14,7 @@ use super::inbox::Inbox;
 use super::origin::Origin;
 use super::recorder::{Recorder, Reporter, StepResult};
 use super::resume_point::ResumePoint;
+use super::selftest;
 use super::state::TrainState;
 use crate::config::{BestBy, Change, Config};
 use crate::data::loader::EpochPlan;
@@ -67,6 +68,7 @@ impl Trainer {
     ) -> Result<Self> {
         let source = data::source::open(&config.data, config.run.seed)?;
         let device = device::open(&config)?;
+        let notice = joined(notice, selftest::ensure_passed(&device)?);
         let checkpoints = Checkpoints::open(&dir, config.checkpoint.keep_last)?;
         let steps_per_epoch = config.train.steps_per_epoch(source.train.len());
         let total_steps = config.train.total_steps(steps_per_epoch);

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "random",
     "ordinary_file",
     "held_folder",
@@ -23,6 +23,7 @@ const ORDER: [&str; 23] = [
     "model",
     "optim",
     "schedule",
+    "cuda",
     "run",
     "explain",
     "train",

@@ -131,6 +131,11 @@ impl CudaEngine {
         Ok(())
     }
 
+    /// As [`super::Engine::launches`].
+    pub fn launches(&self) -> Option<usize> {
+        self.graphs.first().map(|(_, graph)| graph.nodes())
+    }
+
     pub fn leave_epoch(&mut self) {
         self.epoch = None;
     }
@@ -174,9 +179,8 @@ impl CudaEngine {
         let rate = learning_rate(number);
         if rate.to_bits() != epoch.learning_rates[batch].to_bits() {
             // Those of all that is left, so that the card has what a schedule makes of the whole epoch.
-            let rates: Vec<f64> = (batch..epoch.batches.len())
-                .map(|batch| learning_rate(epoch.first_step + batch as u64))
-                .collect();
+            let rates: Vec<f64> =
+                (batch..epoch.batches.len()).map(|batch| learning_rate(epoch.first_step + batch as u64)).collect();
             progress.learning_rates.upload(batch, &rates)?;
             epoch.learning_rates.splice(batch.., rates);
         }
@@ -512,8 +516,8 @@ mod tests {
 
     /// Within these shares of loss and gradient norm.
     fn is_as_the_cpu(config: &Config, data: &Arc<Dataset>, precision: Precision, [of_loss, of_norm]: [f64; 2]) {
-        let [mut card, mut cpu] = [card(precision), Trained::CPU]
-            .map(|device| Engine::new(config, &data.info, &device).expect("an engine"));
+        let [mut card, mut cpu] =
+            [card(precision), Trained::CPU].map(|device| Engine::new(config, &data.info, &device).expect("an engine"));
         let [on_card, on_cpu] = [&mut card, &mut cpu].map(|engine| train(engine, config, data, 2));
         assert_eq!(on_card.len(), on_cpu.len());
         let model = &config.model;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use self::candle::CandleEngine;
-use self::cuda::CudaEngine;
 pub use self::computed::{EvaluatedBatch, TakenStep};
+use self::cuda::CudaEngine;
 use super::device::Device;
 use crate::config::Config;
 use crate::data::loader::{Batch, EpochPlan};
@@ -65,6 +65,14 @@ impl Engine {
         match self {
             Self::Candle(engine) => engine.leave_epoch(),
             Self::Cuda(engine) => engine.leave_epoch(),
+        }
+    }
+
+    /// Kernels that a whole batch's step launches; None where no graph of it was made.
+    pub fn launches(&self) -> Option<usize> {
+        match self {
+            Self::Candle(_) => None,
+            Self::Cuda(engine) => engine.launches(),
         }
     }
 
