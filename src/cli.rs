@@ -93,6 +93,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Measure how fast this machine trains, and where the time goes
     Bench(BenchArgs),
+    /// Check whether a card computes what it should
+    Selftest(SelftestArgs),
     /// Get CIFAR-10, and look at it
     #[command(subcommand)]
     Data(DataCommand),
@@ -336,13 +338,15 @@ pub enum ChannelChoice {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Trains on the bundled sample, in memory: no run is made, no file is written.
-On a GPU the parts of a step are as the host sees them: backward includes the wait for the GPU.
+On a card (cuda) the parts of a step are by its clock, and launches, GB/s and TFLOP/s are told beside
+its peaks, in f32 and bf16. With candle-cuda the parts are as the host sees them.
 A network with attention is measured in turns with the plain one, which shows what attention costs.
 
 Examples:
   taper bench
   taper bench --config config/cbam.toml
   taper bench --batch-size 256 --threads 4
+  taper bench --device cuda --steps 2000
   taper bench --set model.hidden=1024 --json | jq .images_per_sec")]
 pub struct BenchArgs {
     /// A configuration file; config/default.toml shows every key
@@ -363,6 +367,30 @@ pub struct BenchArgs {
     /// auto, cpu, cuda[:N] or candle-cuda[:N]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
+    /// As a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every kernel computes on fixed inputs: to the bit what is stored, or within a stated bound where
+tensor cores multiply (bf16). Then 20 training steps beside the CPU's. Ends with 1 if something
+differs.
+It runs by itself before the first training with a build, a driver and a card; that a card has
+passed is noted in ~/.cache/taper/selftest (or under XDG_CACHE_HOME).
+
+Examples:
+  taper selftest
+  taper selftest --device cuda:1 --precision bf16
+  taper selftest --json | jq .fault")]
+pub struct SelftestArgs {
+    /// cuda or cuda:N
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// f32 or bf16
+    #[arg(long, value_name = "PRECISION")]
+    pub precision: Option<String>,
     /// As a JSON object
     #[arg(long)]
     pub json: bool,

@@ -13,6 +13,7 @@ pub mod progress;
 mod resume;
 mod runs;
 mod select;
+mod selftest;
 mod shell;
 mod steer;
 mod train;
@@ -51,6 +52,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Eval(args) => eval::eval(&runs, &args),
         Command::Explain(args) => explain::explain(&runs, &args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Selftest(args) => selftest::selftest(&args),
         Command::Data(DataCommand::Fetch { from, dir }) => data::fetch(&dir, &from).map(|()| 0),
         Command::Data(DataCommand::Inspect { dir }) => {
             data::inspect(&DataConfig { dir, ..DataConfig::default() }).map(|()| 0)

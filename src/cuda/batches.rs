@@ -113,7 +113,9 @@ pub struct CardDataset {
 }
 
 impl CardDataset {
-    fn new(context: &Arc<Context>, dataset: &Dataset, batch_size: usize) -> Result<Self, CudaError> {
+    /// # Errors
+    /// There is no room for it.
+    pub fn new(context: &Arc<Context>, dataset: &Dataset, batch_size: usize) -> Result<Self, CudaError> {
         let tables = normalisation_tables(&dataset.info).concat();
         Ok(Self {
             size: dataset.info.size(),
@@ -122,6 +124,10 @@ impl CardDataset {
             draws: Buffer::new(context, dataset.len())?,
             scratch: Buffer::new(context, batch_size * dataset.info.size().bytes())?,
         })
+    }
+
+    pub fn image_bytes(&self) -> usize {
+        self.size.bytes()
     }
 
     pub fn arguments(&self) -> ImageArguments {

@@ -1,43 +1,10 @@
 //! The cards of this box, as CUDA's driver tells of them.
 
-use std::fmt;
-
 use cudarc::driver::result::{self, device};
 use cudarc::driver::sys::{self, CUdevice, CUdevice_attribute};
 
 use super::error::CudaError;
-
-/// That of the PTX: it is loaded by drivers of this version and newer.
-pub const LEAST_DRIVER: Version = Version { major: 11, minor: 8 };
-/// That which the PTX is compiled for.
-pub const LEAST_CAPABILITY: Capability = Capability { major: 7, minor: 5 };
-
-/// That of the first tensor cores with bfloat16.
-pub const BF16_CAPABILITY: Capability = Capability { major: 8, minor: 0 };
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
-    pub major: u32,
-    pub minor: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Capability {
-    pub major: u32,
-    pub minor: u32,
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
-
-impl fmt::Display for Capability {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
+use super::version::{Capability, LEAST_CAPABILITY, LEAST_DRIVER, Version};
 
 /// A card that can train.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +42,53 @@ impl Card {
             return Err(CudaError::CapabilityTooLow { name, capability });
         }
         Ok(card)
+    }
+
+    /// All that the driver tells of, also those that are too old.
+    ///
+    /// # Errors
+    /// There is no driver, or it is too old, or there is no card.
+    pub fn all() -> Result<Vec<Self>, CudaError> {
+        let driver = start_driver()?;
+        let of = |ordinal: usize| {
+            let device = device::get(ordinal as i32).map_err(CudaError::of("cuDeviceGet"))?;
+            Self::describe(device, ordinal, driver)
+        };
+        match count()? {
+            0 => Err(CudaError::NoCard),
+            count => (0..count).map(of).collect(),
+        }
+    }
+
+    /// Operations a second in f32 at most: a multiply-add a cycle in each core.
+    pub fn f32_peak(&self) -> f64 {
+        let cores = match (self.capability.major, self.capability.minor) {
+            (7, _) | (8, 0) => 64,
+            _ => 128,
+        };
+        self.per_sec(2 * cores)
+    }
+
+    /// The same of dense products in bfloat16 with sums in f32, on tensor cores (NVIDIA's white papers of the
+    /// architectures); None where taper does not know it.
+    pub fn bf16_peak(&self) -> Option<f64> {
+        let of_multiprocessor = match (self.capability.major, self.capability.minor) {
+            (8, 0) => 2048,
+            (8, _) | (12, _) => 512,
+            (9, _) => 4096,
+            (10, _) => 8192,
+            _ => return None,
+        };
+        Some(self.per_sec(of_multiprocessor))
+    }
+
+    fn per_sec(&self, of_multiprocessor_and_cycle: u32) -> f64 {
+        f64::from(self.multiprocessors) * f64::from(self.clock_khz) * 1e3 * f64::from(of_multiprocessor_and_cycle)
+    }
+
+    /// Bytes a second between the card and its memory at most.
+    pub fn memory_peak(&self) -> f64 {
+        2.0 * f64::from(self.memory_clock_khz) * 1e3 * f64::from(self.memory_bus_bits) / 8.0
     }
 
     fn describe(device: CUdevice, ordinal: usize, driver: Version) -> Result<Self, CudaError> {
@@ -160,6 +174,26 @@ mod tests {
         let capability = |major, minor| Capability { major, minor };
         assert!(capability(7, 0) < LEAST_CAPABILITY && capability(8, 0) > LEAST_CAPABILITY);
         assert_eq!((version(12, 4).to_string(), capability(9, 0).to_string()), ("12.4".into(), "9.0".into()));
+    }
+
+    /// NVIDIA states 66.9 TFLOP/s and 3.35 TB/s; and 989.4 in bf16, at a clock of 1.83 GHz.
+    #[test]
+    fn the_peaks_of_an_h100() {
+        let card = Card {
+            ordinal: 0,
+            name: "NVIDIA H100 80GB HBM3".into(),
+            capability: Capability { major: 9, minor: 0 },
+            driver: LEAST_DRIVER,
+            memory_bytes: 80 << 30,
+            multiprocessors: 132,
+            clock_khz: 1_980_000,
+            memory_clock_khz: 2_619_000,
+            memory_bus_bits: 5120,
+            uuid: "GPU-0".into(),
+        };
+        assert_eq!((card.f32_peak() / 1e9).round(), 66_908.0);
+        assert_eq!(card.bf16_peak().map(|peak| (peak / 1e12).round()), Some(1071.0));
+        assert_eq!((card.memory_peak() / 1e9).round(), 3352.0);
     }
 
     #[test]

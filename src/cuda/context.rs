@@ -2,15 +2,17 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::result::{self, ctx, device, module, primary_ctx, stream};
 use cudarc::driver::sys::{self, CUcontext, CUctx_flags, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
 use strum::VariantArray;
 
-use super::card::{BF16_CAPABILITY, Card};
+use super::card::Card;
 use super::error::CudaError;
 use super::kernel::Kernel;
+use super::record::Written;
+use super::version::BF16_CAPABILITY;
 use crate::config::Precision;
 
 /// The kernels, made of `kernels/kernels.cu` by `kernels/make.sh`, which notes the hashes of both.
@@ -34,6 +36,9 @@ pub struct Context {
     module: CUmodule,
     /// In the order of the kernels.
     functions: Vec<CUfunction>,
+    precision: Precision,
+    /// What kernels wrote, while it is being recorded.
+    record: Mutex<Option<Vec<Written>>>,
 }
 
 // SAFETY: these are handles of the driver, which any thread may use; each use makes the context the thread's first.
@@ -66,6 +71,8 @@ impl Context {
             stream: std::ptr::null_mut(),
             module: std::ptr::null_mut(),
             functions: vec![],
+            precision,
+            record: Mutex::new(None),
         };
         opened.bind()?;
         opened.stream = stream::create(stream::StreamKind::NonBlocking).map_err(CudaError::of("cuStreamCreate"))?;
@@ -85,6 +92,38 @@ impl Context {
 
     pub fn card(&self) -> &Card {
         &self.card
+    }
+
+    /// Of products.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The kernels as they ship, for this precision.
+    pub fn ptx(&self) -> &'static str {
+        ptx(self.precision)
+    }
+
+    /// What the kernels write that `queue` queues, each output of each launch when the kernel is done. Nothing else is to
+    /// use the card meanwhile, and nothing to be captured.
+    pub fn record<E: From<CudaError>>(&self, queue: impl FnOnce() -> Result<(), E>) -> Result<Vec<Written>, E> {
+        *self.locked_record() = Some(vec![]);
+        let queued = queue();
+        let written = self.locked_record().take();
+        queued.map(|()| written.unwrap_or_default())
+    }
+
+    /// Keeps what a launch wrote, if that is asked for.
+    pub(super) fn keep(&self, read: impl FnOnce() -> Result<Vec<Written>, CudaError>) -> Result<(), CudaError> {
+        match &mut *self.locked_record() {
+            Some(record) => read().map(|written| record.extend(written)),
+            None => Ok(()),
+        }
+    }
+
+    fn locked_record(&self) -> MutexGuard<'_, Option<Vec<Written>>> {
+        // What a panic left is as good as any: a record begins empty.
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Free bytes of the card's memory, and all.

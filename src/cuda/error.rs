@@ -3,7 +3,8 @@
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult;
 
-use super::card::{BF16_CAPABILITY, Capability, LEAST_CAPABILITY, LEAST_DRIVER, Version};
+use super::kernel::Kernel;
+use super::version::{BF16_CAPABILITY, Capability, LEAST_CAPABILITY, LEAST_DRIVER, Version};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CudaError {
@@ -30,6 +31,16 @@ pub enum CudaError {
 }
 
 impl CudaError {
+    /// Names the kernel that it came of.
+    pub(super) fn in_kernel(self, kernel: Kernel) -> Self {
+        match self {
+            Self::Failed { call, reason } => {
+                Self::Failed { call, reason: format!("{}: {reason}", <&str>::from(kernel)) }
+            }
+            other => other,
+        }
+    }
+
     /// Of the driver's function `call`.
     pub(super) fn of(call: &'static str) -> impl FnOnce(DriverError) -> Self {
         move |error| match error.0 {

@@ -8,6 +8,7 @@ use cudarc::driver::sys::{self, CUdeviceptr, CUresult, CUstream};
 
 use super::context::Context;
 use super::error::CudaError;
+use super::record::Numbers;
 
 /// A type without padding or pointers, of which all bytes are values.
 ///
@@ -28,6 +29,27 @@ unsafe impl Plain for f64 {}
 
 // SAFETY: numbers beside each other.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
+
+/// What can be recorded.
+pub trait Recorded: Plain {
+    const NUMBERS: Numbers;
+}
+
+impl Recorded for u8 {
+    const NUMBERS: Numbers = Numbers::U8;
+}
+
+impl Recorded for u32 {
+    const NUMBERS: Numbers = Numbers::U32;
+}
+
+impl Recorded for f32 {
+    const NUMBERS: Numbers = Numbers::F32;
+}
+
+impl Recorded for f64 {
+    const NUMBERS: Numbers = Numbers::F64;
+}
 
 /// Elements in the card's memory. Whatever is queued uses them in order with copies to and from them.
 pub struct Buffer<T: Plain> {

@@ -17,12 +17,18 @@ mod error;
 pub mod feed;
 mod graph;
 mod kernel;
+mod launch;
 mod memory;
 pub mod network;
+mod record;
+pub mod selftest;
 mod shape;
 #[cfg(test)]
 pub mod stand_in;
+mod state;
 pub mod step;
+pub mod traffic;
+mod version;
 
 pub use card::Card;
 pub use context::Context;
@@ -31,3 +37,4 @@ pub use graph::Graph;
 pub use kernel::Kernel;
 pub use memory::Buffer;
 pub use network::check_network;
+pub use version::{BF16_CAPABILITY, Capability, Version};

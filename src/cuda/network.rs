@@ -1,5 +1,6 @@
 //! The network on the card: its buffers, made once, and the kernels of its passes in their order.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -7,10 +8,11 @@ use anyhow::{Result, bail};
 use super::arena::Arena;
 use super::context::Context;
 use super::error::CudaError;
-use super::kernel::{Kernel, LANES, Launch};
+use super::kernel::{Kernel, LANES};
+use super::launch::Launch;
 use super::memory::{Buffer, Plain};
 use super::shape::{BlockArguments, HeadArguments};
-use super::step::{Outcome, Position};
+use super::state::{Outcome, Position};
 use crate::config::{AttentionKind, ModelConfig, Pool};
 use crate::model::{BlockShape, HeadShape, Network};
 
@@ -208,7 +210,7 @@ impl CardNetwork {
         let head = Head::new(context, shape.head(), &arena, train_images, images)?;
         let first = &shape.blocks()[0];
         let of_outputs = shape.blocks().iter().map(|block| train_images * block.positions() * block.outputs).max();
-        let parts = blocks.iter().map(|block| block.weight_parts(train_images as u32));
+        let parts = blocks.iter().map(|block| weight_parts(&block.shape, train_images as u32));
         let of_parts = parts.map(|parts| parts.count as usize * parts.elements as usize).max();
         Ok(Self {
             train_images: train_images as u32,
@@ -245,7 +247,7 @@ impl CardNetwork {
     pub fn queue_forward(&self, images: u32, position: &Buffer<Position>) -> Result<(), CudaError> {
         self.queue_blocks(images, Pass::Train)?;
         self.queue_head(images, Some(position))?;
-        let head = &self.head;
+        let (head, count) = (&self.head, images as usize);
         self.launch(Kernel::CrossEntropy, [images, 1, 1])
             .value(head.arguments(images))
             .buffer(&head.logits)
@@ -253,6 +255,9 @@ impl CardNetwork {
             .buffer(&head.losses)
             .buffer(&head.correct)
             .buffer(&head.d_logits)
+            .writes("losses", &head.losses, 0..count)
+            .writes("correct", &head.correct, 0..count)
+            .writes("d_logits", &head.d_logits, 0..count * head.shape.classes)
             .queue()
     }
 
@@ -315,8 +320,11 @@ impl CardNetwork {
     fn queue_block(&self, block: &Block, x: &Buffer<f32>, images: u32, pass: Pass) -> Result<(), CudaError> {
         let shape = block.arguments(images);
         let groups = shape.outputs.div_ceil(LANES);
-        let channels = self.channels();
-        self.launch(Kernel::ConvForward, [shape.pixels.div_ceil(TILE), shape.outputs.div_ceil(TILE), 1])
+        let (channels, outputs) = (self.channels(), block.shape.outputs);
+        let of_images = images as usize * outputs;
+        let pooled = of_images * shape.pooled_area as usize;
+        let tiles = shape.pixels.div_ceil(TILE);
+        self.launch(Kernel::ConvForward, [tiles, shape.outputs.div_ceil(TILE), 1])
             .value(shape)
             .buffer(x)
             .part(&self.parameters, block.parameters.conv_weight)
@@ -324,6 +332,9 @@ impl CardNetwork {
             .buffer(&block.y)
             .buffer(&block.tile_means)
             .buffer(&block.tile_squares)
+            .writes("y", &block.y, 0..outputs * shape.pixels as usize)
+            .writes("tile means", &block.tile_means, 0..outputs * tiles as usize)
+            .writes("tile squares", &block.tile_squares, 0..outputs * tiles as usize)
             .queue()?;
         match pass {
             Pass::Train => self
@@ -337,6 +348,11 @@ impl CardNetwork {
                 .buffer(&block.inverse_deviation)
                 .part(&self.of_batch, block.first_channel)
                 .part(&self.of_batch, channels + block.first_channel)
+                .writes("mean", &block.mean, 0..outputs)
+                .writes("scale", &block.scale, 0..outputs)
+                .writes("inverse deviation", &block.inverse_deviation, 0..outputs)
+                .writes("batch mean", &self.of_batch, block.channel_range(0))
+                .writes("batch variance", &self.of_batch, block.channel_range(channels))
                 .queue()?,
             Pass::Evaluate => self
                 .context
@@ -345,6 +361,7 @@ impl CardNetwork {
                 .part(&self.parameters, block.parameters.norm_weight)
                 .part(&self.running, channels + block.first_channel)
                 .buffer(&block.scale)
+                .writes("scale", &block.scale, 0..outputs)
                 .queue()?,
         }
         let normalisation = self.normalisation(block, pass);
@@ -355,6 +372,8 @@ impl CardNetwork {
             .value(normalisation)
             .buffer(&block.out)
             .buffer(&block.positions)
+            .writes("out", &block.out, 0..pooled)
+            .writes("positions", &block.positions, 0..pooled)
             .queue()?;
         if pass == Pass::Evaluate {
             // Before the gates, which are positive.
@@ -362,6 +381,7 @@ impl CardNetwork {
                 .value(shape)
                 .buffer(&block.out)
                 .part(&self.active, block.first_channel)
+                .writes("active", &self.active, block.channel_range(0))
                 .queue()?;
         }
         let Some(gates) = &block.gates else { return Ok(()) };
@@ -370,12 +390,19 @@ impl CardNetwork {
             .buffer(&block.y)
             .value(normalisation)
             .value(gates.values())
+            .writes("means", &gates.means, 0..of_images)
+            .writes("counts", &gates.counts, 0..of_images)
+            .writes("centred", &gates.centred, 0..of_images)
             .queue()?;
         self.launch(Kernel::ApplyGates, [images, 1, 1])
             .value(shape)
             .value(self.gate_weights(block))
             .value(gates.values())
             .buffer(&block.out)
+            .writes("squeezed", &gates.squeezed, 0..images as usize * block.parameters.gates.squeezed() as usize)
+            .writes("gates", &gates.gates, 0..of_images)
+            .writes("slopes", &gates.slopes, 0..of_images)
+            .writes("out", &block.out, 0..pooled)
             .queue()
     }
 
@@ -403,14 +430,17 @@ impl CardNetwork {
                 .value(last.outputs)
                 .buffer(&self.last_block().out)
                 .buffer(means)
+                .writes("means", means, 0..images as usize * head.shape.features)
                 .queue()?;
         }
         let parts = hidden_parts(&head.shape);
+        let units = images as usize * head.shape.hidden;
         self.launch(Kernel::HiddenPartial, [images.div_ceil(TILE), shape.hidden.div_ceil(TILE), parts])
             .value(shape)
             .buffer(self.features())
             .part(&self.parameters, head.parameters.hidden_weight)
             .buffer(&head.partial)
+            .writes("partial", &head.partial, 0..parts as usize * units)
             .queue()?;
         let dropout = if position.is_some() { self.dropout } else { Dropout { threshold: 0, ..self.dropout } };
         self.context
@@ -423,6 +453,8 @@ impl CardNetwork {
             .value(position.map_or(0, Buffer::address))
             .buffer(&head.hidden)
             .buffer(&head.factors)
+            .writes("hidden", &head.hidden, 0..units)
+            .writes("factors", &head.factors, 0..units)
             .queue()?;
         self.launch(Kernel::OutputLayer, [images, 1, 1])
             .value(shape)
@@ -430,11 +462,13 @@ impl CardNetwork {
             .part(&self.parameters, head.parameters.output_weight)
             .part(&self.parameters, head.parameters.output_bias)
             .buffer(&head.logits)
+            .writes("logits", &head.logits, 0..images as usize * head.shape.classes)
             .queue()
     }
 
     fn queue_head_gradients(&self, images: u32, outcome: &Buffer<Outcome>) -> Result<(), CudaError> {
         let (head, shape, last) = (&self.head, self.head.arguments(images), self.last_block());
+        let (HeadShape { features, hidden, classes, .. }, count) = (head.shape, images as usize);
         self.context
             .launch_over(Kernel::OutputLayerGradient, shape.classes * (shape.hidden + 1))
             .value(shape)
@@ -443,6 +477,8 @@ impl CardNetwork {
             .part(&self.gradients, head.parameters.output_weight)
             .part(&self.gradients, head.parameters.output_bias)
             .buffer(outcome)
+            .writes("d_weight", &self.gradients, region(head.parameters.output_weight, classes * hidden))
+            .writes("d_bias", &self.gradients, region(head.parameters.output_bias, classes))
             .queue()?;
         self.context
             .launch_over(Kernel::HiddenGradient, images * shape.hidden)
@@ -451,6 +487,7 @@ impl CardNetwork {
             .part(&self.parameters, head.parameters.output_weight)
             .buffer(&head.factors)
             .buffer(&head.d_hidden)
+            .writes("d_hidden", &head.d_hidden, 0..count * hidden)
             .queue()?;
         self.launch(Kernel::HiddenWeightGradient, [shape.hidden.div_ceil(TILE), shape.features.div_ceil(TILE), 1])
             .value(shape)
@@ -458,6 +495,8 @@ impl CardNetwork {
             .buffer(self.features())
             .part(&self.gradients, head.parameters.hidden_weight)
             .part(&self.gradients, head.parameters.hidden_bias)
+            .writes("d_weight", &self.gradients, region(head.parameters.hidden_weight, hidden * features))
+            .writes("d_bias", &self.gradients, region(head.parameters.hidden_bias, hidden))
             .queue()?;
         let d_features = head.averages.as_ref().map_or(&last.d_out, |[_, gradient]| gradient);
         self.launch(Kernel::FeatureGradient, [images.div_ceil(TILE), shape.features.div_ceil(TILE), 1])
@@ -465,6 +504,7 @@ impl CardNetwork {
             .buffer(&head.d_hidden)
             .part(&self.parameters, head.parameters.hidden_weight)
             .buffer(d_features)
+            .writes("d_features", d_features, 0..count * features)
             .queue()?;
         if head.averages.is_none() {
             return Ok(());
@@ -477,6 +517,7 @@ impl CardNetwork {
             .value(last_shape.outputs)
             .buffer(d_features)
             .buffer(&last.d_out)
+            .writes("d_x", &last.d_out, 0..count * features * last_shape.pooled_area as usize)
             .queue()
     }
 
@@ -486,6 +527,8 @@ impl CardNetwork {
         let shape = block.arguments(images);
         let normalisation = self.normalisation(block, Pass::Train);
         let groups = shape.outputs.div_ceil(LANES);
+        let outputs = block.shape.outputs;
+        let of_images = images as usize * outputs;
         self.launch(Kernel::GradientSums, [images, groups, 1])
             .value(shape)
             .buffer(&block.y)
@@ -494,6 +537,8 @@ impl CardNetwork {
             .buffer(&block.d_out)
             .buffer(&block.plain)
             .buffer(&block.with_centred)
+            .writes("plain", &block.plain, 0..of_images)
+            .writes("with centred", &block.with_centred, 0..of_images)
             .queue()?;
         if let Some(gates) = &block.gates {
             self.queue_gate_gradients(block, gates, images)?;
@@ -508,6 +553,10 @@ impl CardNetwork {
             .buffer(&block.offset)
             .part(&self.gradients, block.parameters.norm_weight)
             .part(&self.gradients, block.parameters.norm_bias)
+            .writes("slope", &block.slope, 0..outputs)
+            .writes("offset", &block.offset, 0..outputs)
+            .writes("d_weight", &self.gradients, region(block.parameters.norm_weight, outputs))
+            .writes("d_bias", &self.gradients, region(block.parameters.norm_bias, outputs))
             .queue()?;
         let gates = block.gates.as_ref().map_or([0, 0], |gates| [gates.gates.address(), gates.shares.address()]);
         self.context
@@ -520,14 +569,16 @@ impl CardNetwork {
             .buffer(&block.positions)
             .buffer(&block.d_out)
             .buffer(&self.d_y)
+            .writes("d_y", &self.d_y, 0..outputs * shape.pixels as usize)
             .queue()?;
         let x = if number == 0 { &self.x } else { &self.blocks[number - 1].out };
-        let parts = block.weight_parts(images);
+        let parts = weight_parts(&block.shape, images);
         self.launch(Kernel::ConvWeightGradient, [parts.rows.div_ceil(TILE), shape.outputs.div_ceil(TILE), parts.count])
             .value(shape)
             .buffer(x)
             .buffer(&self.d_y)
             .buffer(&self.weight_partial)
+            .writes("partial", &self.weight_partial, 0..(parts.count * parts.elements) as usize)
             .queue()?;
         self.context
             .launch_over(Kernel::SumParts, parts.elements)
@@ -535,6 +586,7 @@ impl CardNetwork {
             .value(parts.count)
             .buffer(&self.weight_partial)
             .part(&self.gradients, block.parameters.conv_weight)
+            .writes("d_weight", &self.gradients, region(block.parameters.conv_weight, parts.elements as usize))
             .queue()?;
         if number == 0 {
             return Ok(());
@@ -544,11 +596,13 @@ impl CardNetwork {
             .buffer(&self.d_y)
             .part(&self.parameters, block.parameters.conv_weight)
             .buffer(&self.blocks[number - 1].d_out)
+            .writes("d_x", &self.blocks[number - 1].d_out, 0..(shape.pixels * shape.inputs) as usize)
             .queue()
     }
 
     fn queue_gate_gradients(&self, block: &Block, gates: &Gates, images: u32) -> Result<(), CudaError> {
-        let shape = block.arguments(images);
+        let (shape, outputs) = (block.arguments(images), block.shape.outputs);
+        let of_images = images as usize * outputs;
         self.launch(Kernel::GateGradients, [images, 1, 1])
             .value(shape)
             .value(self.normalisation(block, Pass::Train))
@@ -557,6 +611,11 @@ impl CardNetwork {
             .buffer(&block.plain)
             .buffer(&block.with_centred)
             .value(gates.gradients())
+            .writes("d_excited", &gates.d_excited, 0..of_images)
+            .writes("d_squeezed", &gates.d_squeezed, 0..images as usize * block.parameters.gates.squeezed() as usize)
+            .writes("shares", &gates.shares, 0..of_images)
+            .writes("plain", &block.plain, 0..of_images)
+            .writes("with centred", &block.with_centred, 0..of_images)
             .queue()?;
         match block.parameters.gates {
             GateParameters::None => Ok(()),
@@ -569,6 +628,8 @@ impl CardNetwork {
                 .value(gates.gradients())
                 .part(&self.gradients, reduce)
                 .part(&self.gradients, expand)
+                .writes("d_reduce", &self.gradients, region(reduce, squeezed as usize * outputs))
+                .writes("d_expand", &self.gradients, region(expand, squeezed as usize * outputs))
                 .queue(),
             GateParameters::Efficient { kernel, taps } => self
                 .launch(Kernel::EfficientGradient, [taps, 1, 1])
@@ -577,16 +638,17 @@ impl CardNetwork {
                 .value(gates.values())
                 .value(gates.gradients())
                 .part(&self.gradients, kernel)
+                .writes("d_kernel", &self.gradients, region(kernel, taps as usize))
                 .queue(),
         }
     }
 }
 
 /// How the gradient of a convolution's weight is divided.
-struct WeightParts {
+pub(super) struct WeightParts {
     rows: u32,
     elements: u32,
-    count: u32,
+    pub(super) count: u32,
 }
 
 impl Block {
@@ -629,22 +691,36 @@ impl Block {
     }
 
     fn arguments(&self, images: u32) -> BlockArguments {
-        let BlockShape { inputs, outputs, height, width, .. } = self.shape;
-        BlockArguments::new(images, [height as u32, width as u32], inputs as u32, outputs as u32)
+        arguments(&self.shape, images)
     }
 
-    fn weight_parts(&self, images: u32) -> WeightParts {
-        let shape = self.arguments(images);
-        let rows = 9 * shape.inputs;
-        let tiles = rows.div_ceil(TILE) * shape.outputs.div_ceil(TILE);
-        let strips = shape.pixels.div_ceil(DEPTH);
-        WeightParts { rows, elements: rows * shape.outputs, count: (LEAST_BLOCKS / tiles).clamp(1, strips) }
+    /// Its channels among those of all blocks, behind `before` others.
+    fn channel_range(&self, before: usize) -> Range<usize> {
+        region(before + self.first_channel, self.shape.outputs)
     }
+}
+
+fn arguments(shape: &BlockShape, images: u32) -> BlockArguments {
+    let &BlockShape { inputs, outputs, height, width, .. } = shape;
+    BlockArguments::new(images, [height as u32, width as u32], inputs as u32, outputs as u32)
+}
+
+/// So that there are enough blocks, and no part without pixels to sum over.
+pub(super) fn weight_parts(shape: &BlockShape, images: u32) -> WeightParts {
+    let shape = arguments(shape, images);
+    let rows = 9 * shape.inputs;
+    let tiles = rows.div_ceil(TILE) * shape.outputs.div_ceil(TILE);
+    let strips = shape.pixels.div_ceil(DEPTH);
+    WeightParts { rows, elements: rows * shape.outputs, count: (LEAST_BLOCKS / tiles).clamp(1, strips) }
+}
+
+fn region(first: usize, len: usize) -> Range<usize> {
+    first..first + len
 }
 
 /// Into how many parts the features are divided: whatever the number of images, so that each is evaluated alike in every
 /// batch.
-fn hidden_parts(shape: &HeadShape) -> u32 {
+pub(super) fn hidden_parts(shape: &HeadShape) -> u32 {
     let (strips, tiles) = ((shape.features as u32).div_ceil(DEPTH), (shape.hidden as u32).div_ceil(TILE));
     (LEAST_BLOCKS / 2 / tiles).clamp(1, strips)
 }

@@ -12,55 +12,15 @@ use super::graph::Graph;
 use super::kernel::{Kernel, THREADS};
 use super::memory::{Buffer, MappedBuffer, Plain};
 use super::network::CardNetwork;
+use super::record::Numbers;
+use super::state::Outcome;
+pub use super::state::{Counters, Position};
 use crate::config::OptimizerConfig;
 
 /// Lines of the ring: more than steps are ever under way.
 const RING: u64 = 64;
 /// Elements whose squares a block sums, as in `kernels/optimizer.cuh`.
 const NORM_ELEMENTS: usize = 4096;
-
-/// As in `kernels/common.cuh`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Position {
-    /// The next step of the run.
-    pub number: u64,
-    /// Its batch, among those of the plan.
-    pub batch: u32,
-    pub stopped: u32,
-}
-
-// SAFETY: numbers without padding.
-unsafe impl Plain for Position {}
-
-/// As in `kernels/common.cuh`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Counters {
-    pub computed: u64,
-    pub optimizer_steps: u64,
-}
-
-// SAFETY: numbers without padding.
-unsafe impl Plain for Counters {}
-
-/// As in `kernels/common.cuh`.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub struct Outcome {
-    loss: f32,
-    gradient_norm: f32,
-    correct: u32,
-    finite: u32,
-    step_size: f32,
-    root_correction: f32,
-    began: u64,
-    forward_done: u64,
-    backward_done: u64,
-}
-
-// SAFETY: numbers without padding.
-unsafe impl Plain for Outcome {}
 
 /// What the card tells of a step: `Result` in `kernels/common.cuh`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -146,7 +106,7 @@ impl Progress {
     }
 
     /// Queues the making of the next batch.
-    fn queue_batch(&self, network: &CardNetwork, data: &TrainData, images: u32) -> Result<(), CudaError> {
+    pub(super) fn queue_batch(&self, network: &CardNetwork, data: &TrainData, images: u32) -> Result<(), CudaError> {
         match data {
             TrainData::OnCard(data) => self
                 .context
@@ -161,6 +121,9 @@ impl Progress {
                 .buffer(&network.x)
                 .buffer(&network.labels)
                 .buffer(&self.outcome)
+                .writes("bytes", &data.scratch, 0..images as usize * data.image_bytes())
+                .writes("x", &network.x, 0..images as usize * data.image_bytes())
+                .writes("labels", &network.labels, 0..images as usize)
                 .queue(),
             TrainData::Fed(feed) => {
                 let elements = images * feed.image_len as u32;
@@ -177,6 +140,8 @@ impl Progress {
                     .buffer(&network.x)
                     .buffer(&network.labels)
                     .buffer(&self.outcome)
+                    .writes("x", &network.x, 0..elements as usize)
+                    .writes("labels", &network.labels, 0..images as usize)
                     .queue()
             }
         }
@@ -199,6 +164,7 @@ impl Progress {
             .value(elements)
             .buffer(&network.gradients)
             .buffer(&self.squares)
+            .writes("squares", &self.squares, 0..self.squares.len())
             .queue()?;
         let (losses, correct) = network.judged();
         self.context
@@ -213,6 +179,8 @@ impl Progress {
             .buffer(&self.position)
             .buffer(&self.counters)
             .buffer(&self.outcome)
+            // Without the times.
+            .writes_numbers("outcome", Numbers::F32, self.outcome.address(), offset_of!(Outcome, began))
             .queue()?;
         self.context
             .launch(Kernel::Adam, [elements.div_ceil(THREADS), 1, 1])
@@ -223,6 +191,9 @@ impl Progress {
             .buffer(&adam.first_moment)
             .buffer(&adam.second_moment)
             .buffer(&network.parameters)
+            .writes("first moment", &adam.first_moment, 0..network.arena.len())
+            .writes("second moment", &adam.second_moment, 0..network.arena.len())
+            .writes("parameters", &network.parameters, 0..network.arena.len())
             .queue()?;
         self.context
             .launch(Kernel::FinishStep, [1, 1, 1])
@@ -233,6 +204,9 @@ impl Progress {
             .buffer(&self.position)
             .buffer(&self.counters)
             .mapped(&self.ring)
+            .writes("running", &network.running, 0..network.running.len())
+            .writes("position", &self.position, 0..1)
+            .writes("counters", &self.counters, 0..1)
             .queue()
     }
 }

@@ -18,6 +18,7 @@ mod probe;
 pub mod process;
 mod recorder;
 mod resume_point;
+pub mod selftest;
 mod standing;
 pub mod state;
 mod trainer;

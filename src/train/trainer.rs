@@ -14,6 +14,7 @@ use super::inbox::Inbox;
 use super::origin::Origin;
 use super::recorder::{Recorder, Reporter, StepResult};
 use super::resume_point::ResumePoint;
+use super::selftest;
 use super::state::TrainState;
 use crate::config::{BestBy, Change, Config};
 use crate::data::loader::EpochPlan;
@@ -77,11 +78,16 @@ impl Trainer {
             (source.name.clone(), source.origin.clone(), joined(notice, source.notice.clone()));
         let (train_data, evaluation_data) = source.into_parts();
         let train_data = Arc::new(train_data);
-        let (device, resume_point) = device::begin_on(&config, |device| {
+        let (device, (checked, resume_point)) = device::begin_on(&config, |device| {
+            let checked = selftest::ensure_passed(device)?;
             let prepared = ResumePoint::latest(&dir, &config, &train_info, &origin, &schedule, device)
                 .and_then(|mut point| point.engine.prepare(&train_data).map(|()| point));
-            prepared.map_err(|error| Engine::with_fitting_batch_size(error, &config, &train_data, device))
+            match prepared {
+                Ok(point) => Ok((checked, point)),
+                Err(error) => Err(Engine::with_fitting_batch_size(error, &config, &train_data, device)),
+            }
         })?;
+        let notice = joined(checked, notice);
         let ResumePoint { engine, state, checkpoint, changes, saved_learning_rate, passed_over } = resume_point;
         // An empty log is a new run; a run that was killed before its first checkpoint begins again.
         let is_new = std::fs::metadata(dir.events()).map_or(true, |log| log.len() == 0);

@@ -14,7 +14,9 @@ use super::shell::say;
 use crate::cli::DoctorArgs;
 use crate::commands::failure;
 use crate::config::Config;
+use crate::cuda::Card;
 use crate::data;
+use crate::format;
 use crate::run::dir::RunsDir;
 use crate::run::lock::has_flock;
 use crate::simd;
@@ -32,6 +34,7 @@ fn describe_machine(runs: &RunsDir, images: Images) -> Result<u8> {
     let config = Config::load(None, &[])?;
     let mut findings = vec![
         ("device".to_owned(), describe_device(&config)),
+        ("CUDA".to_owned(), describe_cards()),
         (
             "threads".to_owned(),
             std::thread::available_parallelism().map_or_else(|error| error.to_string(), |n| n.to_string()),
@@ -56,6 +59,19 @@ fn describe_device(config: &Config) -> String {
     match device::open(config) {
         Ok(found) => found.describe(),
         Err(error) => failure::describe(&error),
+    }
+}
+
+/// The cards as CUDA counts them, or why there is none.
+fn describe_cards() -> String {
+    let describe = |card: Card| {
+        let Card { ordinal, name, capability, driver, memory_bytes, .. } = card;
+        let memory = format::bytes(memory_bytes as u64);
+        format!("cuda:{ordinal} {name}, compute capability {capability}, {memory}, driver of CUDA {driver}")
+    };
+    match Card::all() {
+        Ok(cards) => cards.into_iter().map(describe).collect::<Vec<_>>().join("; "),
+        Err(error) => format!("no card: {error}"),
     }
 }
 

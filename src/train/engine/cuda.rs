@@ -143,6 +143,11 @@ impl CudaEngine {
         Ok(())
     }
 
+    /// As [`super::Engine::launches`].
+    pub fn launches(&self) -> Option<usize> {
+        self.graphs.first().map(|(_, graph)| graph.nodes())
+    }
+
     pub fn leave_epoch(&mut self) {
         self.epoch = None;
     }

@@ -105,6 +105,14 @@ impl Engine {
         }
     }
 
+    /// Kernels that a whole batch's step launches; None where no graph of it was made.
+    pub fn launches(&self) -> Option<usize> {
+        match self {
+            Self::Candle(_) => None,
+            Self::Cuda(engine) => engine.launches(),
+        }
+    }
+
     /// The result of the next step, in the order of their numbers; None when the epoch has no more batches.
     ///
     /// A step moves the weights by the gradient of its batch's mean loss. A loss or gradient that is not finite never

@@ -9,6 +9,8 @@ mod faults;
 mod training;
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use taper::run::dir::RunDir;
@@ -46,9 +48,21 @@ fn dir() -> Dir {
     dir
 }
 
-/// On a box with a card.
+/// On a box with a card that has passed the self-test.
 fn with_card(command: TestCommand) -> TestCommand {
-    command.env("LD_LIBRARY_PATH", Built::Plain.folder())
+    command.env("LD_LIBRARY_PATH", Built::Plain.folder()).env("XDG_CACHE_HOME", tested())
+}
+
+/// Where it is noted that the card has passed, so that a training begins with its first step.
+fn tested() -> &'static Path {
+    static TESTED: OnceLock<PathBuf> = OnceLock::new();
+    TESTED.get_or_init(|| {
+        let (dir, cache) = (dir(), Built::Plain.folder().join("cache"));
+        let args = ["train", "--no-tui", "--device", "cuda", "--max-steps", "1"];
+        let command = dir.command(args.iter().chain(&NETWORK));
+        command.env("LD_LIBRARY_PATH", Built::Plain.folder()).env("XDG_CACHE_HOME", &cache).succeed();
+        cache
+    })
 }
 
 fn without_card(dir: &Dir, command: TestCommand) -> TestCommand {
