@@ -338,13 +338,15 @@ pub enum ChannelChoice {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Trains on the bundled sample, in memory: no run is made, no file is written.
-On a GPU the parts of a step are as the host sees them: backward includes the wait for the GPU.
+On a card (cuda) the parts of a step are by its clock, and launches, GB/s and TFLOP/s are told
+beside its peaks, in f32 and bf16. With candle-cuda the parts are as the host sees them.
 A network with attention is measured in turns with the plain one, which shows what attention costs.
 
 Examples:
   taper bench
   taper bench --config config/cbam.toml
   taper bench --batch-size 256 --threads 4
+  taper bench --device cuda --steps 2000
   taper bench --set model.hidden=1024 --json | jq .images_per_sec")]
 pub struct BenchArgs {
     /// A configuration file; config/default.toml shows every key

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,7 +11,9 @@ use serde::Serialize;
 use super::configuration::configuration;
 use super::shell::say;
 use crate::cli::BenchArgs;
-use crate::config::{AttentionKind, Config};
+use crate::config::{AttentionKind, Config, Precision};
+use crate::cuda::traffic::bytes_of_step;
+use crate::cuda::{BF16_CAPABILITY, Card, Context as CudaContext};
 use crate::format;
 use crate::run::spawn;
 use crate::run::step_time::{Breakdown, Part};
@@ -49,11 +52,47 @@ struct Report {
     /// By the definition of the operations, whatever algorithm computes them.
     gflop_per_step: f64,
     gflop_per_sec: f64,
-    /// A product of two large matrices, f32, on the same device and threads.
-    sgemm_gflop_per_sec: f64,
-    percent_of_sgemm: f64,
+    /// A product of two large matrices, f32, on the same device and threads; null on a card of `cuda`, see `card`.
+    sgemm_gflop_per_sec: Option<f64>,
+    percent_of_sgemm: Option<f64>,
+    /// On a card of `cuda`.
+    card: Option<CardReport>,
     /// Where the network has attention.
     attention: Option<Comparison>,
+}
+
+/// How near a card comes to what it can do.
+#[derive(Debug, Serialize)]
+struct CardReport {
+    capability: String,
+    /// The newest CUDA that the driver knows.
+    driver: String,
+    /// By its clocks, units and bus.
+    f32_peak_tflop_per_sec: f64,
+    /// Dense, on tensor cores; null where it is not known.
+    bf16_peak_tflop_per_sec: Option<f64>,
+    memory_peak_gb_per_sec: f64,
+    /// The configured precision, and the other one where the card has it.
+    precisions: Vec<CardSpeed>,
+}
+
+#[derive(Debug, Serialize)]
+struct CardSpeed {
+    precision: &'static str,
+    /// Kernels of a step.
+    launches: usize,
+    /// Parts of a step by the card's clock.
+    forward_ms: f64,
+    backward_ms: f64,
+    optimizer_ms: f64,
+    step_ms: f64,
+    images_per_sec: f64,
+    /// What the kernels read and write, whatever of it the card's cache holds.
+    gb_per_step: f64,
+    gb_per_sec: f64,
+    percent_of_memory_peak: f64,
+    tflop_per_sec: f64,
+    percent_of_arithmetic_peak: Option<f64>,
 }
 
 /// What attention costs: the configured network beside the plain one, measured in turns.
@@ -98,6 +137,10 @@ pub fn bench(args: &BenchArgs) -> Result<u8> {
 
 fn measure(config: Config, steps: u64) -> Result<Report> {
     let device = device::open(&config)?;
+    let context = match &device {
+        Device::Cuda(context) => Some(Arc::clone(context)),
+        Device::Cpu(_) | Device::CandleCuda(_) => None,
+    };
     let is_cpu = matches!(device, Device::Cpu(_));
     let described = device.describe();
     let (batch_size, eval_batch_size) = (config.train.batch_size, config.train.eval_batch_size);
@@ -121,16 +164,22 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
     }
     bar.set_message("loading");
     let loaded = configured.bench.load(|| bar.inc(1));
-    bar.set_message("sgemm peak");
-    let multiplied = configured.bench.multiply()?;
+    let sgemm_gflop_per_sec = match &context {
+        Some(_) => None,
+        None => {
+            bar.set_message("sgemm peak");
+            let multiplied = configured.bench.multiply()?;
+            Some(2.0 * (PEAK_SIDE as f64).powi(3) / 1e9 / median(multiplied))
+        }
+    };
+    let card = context.map(|context| CardReport::new(&context, &configured, steps, &bar)).transpose()?;
     bar.finish_and_clear();
 
-    let Measured { bench, taken, evaluated, .. } = &configured;
-    let part_ms = |part| 1e3 * median(taken.iter().map(|step: &Breakdown| step.secs(part)));
+    let Measured { bench, evaluated, .. } = &configured;
+    let part_ms = |part| 1e3 * configured.part_secs(part);
     let step_secs = configured.step_secs();
     let gflop_per_step = bench.shape().flops().training as f64 * batch_size as f64 / 1e9;
     let gflop_per_sec = gflop_per_step / step_secs;
-    let sgemm_gflop_per_sec = 2.0 * (PEAK_SIDE as f64).powi(3) / 1e9 / median(multiplied);
     Ok(Report {
         taper_version: env!("CARGO_PKG_VERSION"),
         cpu: cpu_model(),
@@ -156,7 +205,8 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
         gflop_per_step,
         gflop_per_sec,
         sgemm_gflop_per_sec,
-        percent_of_sgemm: 100.0 * gflop_per_sec / sgemm_gflop_per_sec,
+        percent_of_sgemm: sgemm_gflop_per_sec.map(|peak| 100.0 * gflop_per_sec / peak),
+        card,
         attention: plain.map(|plain| Comparison {
             configured: configured.cost(eval_batch_size),
             plain: plain.cost(eval_batch_size),
@@ -167,6 +217,7 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
 /// A network, and what was measured of it so far.
 struct Measured {
     bench: Bench,
+    config: Config,
     taken: Vec<Breakdown>,
     /// Seconds of each evaluation batch,
     evaluated: Vec<f64>,
@@ -176,7 +227,8 @@ struct Measured {
 
 impl Measured {
     fn new(config: Config, device: Device) -> Result<Self> {
-        Ok(Self { bench: Bench::new(config, device)?, taken: vec![], evaluated: vec![], classified: vec![] })
+        let bench = Bench::new(config.clone(), device)?;
+        Ok(Self { bench, config, taken: vec![], evaluated: vec![], classified: vec![] })
     }
 
     fn take_turn(&mut self, steps: u64, bar: &ProgressBar) -> Result<()> {
@@ -188,8 +240,17 @@ impl Measured {
         Ok(())
     }
 
+    /// The median; on a card the mean, where several steps are under way and the host hears of some at once.
     fn step_secs(&self) -> f64 {
-        median(self.taken.iter().map(|step| step.total_secs))
+        let secs = || self.taken.iter().map(|step| step.total_secs);
+        match self.bench.launches() {
+            None => median(secs()),
+            Some(_) => secs().sum::<f64>() / self.taken.len() as f64,
+        }
+    }
+
+    fn part_secs(&self, part: Part) -> f64 {
+        median(self.taken.iter().map(|step| step.secs(part)))
     }
 
     fn latency_secs(&self) -> f64 {
@@ -231,11 +292,11 @@ impl Report {
             line("step", self.step_ms),
             String::new(),
             format!(
-                "training    {} images/s; {:.2} GFLOP a step, {:.1} GFLOP/s, {:.0} % of the sgemm peak",
+                "training    {} images/s; {:.2} GFLOP a step, {:.1} GFLOP/s{}",
                 count(self.images_per_sec),
                 self.gflop_per_step,
                 self.gflop_per_sec,
-                self.percent_of_sgemm
+                self.percent_of_sgemm.map_or(String::new(), |percent| format!(", {percent:.0} % of the sgemm peak"))
             ),
             format!(
                 "evaluation  {} images/s at batch {}; one image alone in {:.3} ms",
@@ -244,13 +305,113 @@ impl Report {
                 self.latency_ms
             ),
             format!("loading     {:.1} µs an image on one core, augmentation included", self.loading_us_per_image),
-            format!("sgemm peak  {:.1} GFLOP/s ({PEAK_SIDE} × {PEAK_SIDE}, f32)", self.sgemm_gflop_per_sec),
         ]);
+        if let Some(peak) = self.sgemm_gflop_per_sec {
+            lines.push(format!("sgemm peak  {peak:.1} GFLOP/s ({PEAK_SIDE} × {PEAK_SIDE}, f32)"));
+        }
+        if let Some(card) = &self.card {
+            lines.push(String::new());
+            lines.extend(card.lines());
+        }
         if let Some(comparison) = &self.attention {
             lines.push(String::new());
             lines.extend(comparison.lines(self.eval_batch_size));
         }
         lines.join("\n")
+    }
+}
+
+impl CardReport {
+    /// Measures the other precision too, where the card has it.
+    fn new(context: &CudaContext, configured: &Measured, steps: u64, bar: &ProgressBar) -> Result<Self> {
+        let card = context.card();
+        let mut precisions = vec![CardSpeed::new(card, configured, context.precision())?];
+        let other = match context.precision() {
+            Precision::F32 => Precision::Bf16,
+            Precision::Bf16 => Precision::F32,
+        };
+        if other == Precision::F32 || card.capability >= BF16_CAPABILITY {
+            let mut config = configured.config.clone();
+            config.train.precision = other;
+            let device = device::open(&config)?;
+            let mut measured = Measured::new(config, device)?;
+            bar.set_message(<&str>::from(other));
+            measured.taken = measured.bench.train(steps, || {})?;
+            precisions.push(CardSpeed::new(card, &measured, other)?);
+        }
+        Ok(Self {
+            capability: card.capability.to_string(),
+            driver: card.driver.to_string(),
+            f32_peak_tflop_per_sec: card.f32_peak() / 1e12,
+            bf16_peak_tflop_per_sec: card.bf16_peak().map(|peak| peak / 1e12),
+            memory_peak_gb_per_sec: card.memory_peak() / 1e9,
+            precisions,
+        })
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let tensor_cores = match self.bf16_peak_tflop_per_sec {
+            Some(peak) => format!("{peak:.0} TFLOP/s in bf16 on tensor cores"),
+            None => "tensor cores whose speed taper does not know".to_owned(),
+        };
+        let mut lines = vec![
+            format!(
+                "the card has compute capability {}, a driver of CUDA {}, {:.1} TFLOP/s in f32, {tensor_cores}, {:.0} \
+                 GB/s;",
+                self.capability, self.driver, self.f32_peak_tflop_per_sec, self.memory_peak_gb_per_sec
+            ),
+            "parts of a step by its clock, kernels, and its memory's traffic if nothing stayed in its cache:"
+                .to_owned(),
+            "        launches  forward ms  backward ms  optimizer ms   step ms   images/s     GB/s  of peak  TFLOP/s  \
+             of peak"
+                .to_owned(),
+        ];
+        lines.extend(self.precisions.iter().map(CardSpeed::line));
+        lines
+    }
+}
+
+impl CardSpeed {
+    fn new(card: &Card, measured: &Measured, precision: Precision) -> Result<Self> {
+        let (bench, images) = (&measured.bench, measured.config.train.batch_size as u64);
+        let step_secs = measured.step_secs();
+        let bytes = bytes_of_step(bench.shape(), images) as f64;
+        let flop_per_sec = (bench.shape().flops().training * images) as f64 / step_secs;
+        let peak = match precision {
+            Precision::F32 => Some(card.f32_peak()),
+            Precision::Bf16 => card.bf16_peak(),
+        };
+        Ok(Self {
+            precision: precision.into(),
+            launches: bench.launches().context("a card that trained has a graph")?,
+            forward_ms: 1e3 * measured.part_secs(Part::Forward),
+            backward_ms: 1e3 * measured.part_secs(Part::Backward),
+            optimizer_ms: 1e3 * measured.part_secs(Part::Optimizer),
+            step_ms: 1e3 * step_secs,
+            images_per_sec: images as f64 / step_secs,
+            gb_per_step: bytes / 1e9,
+            gb_per_sec: bytes / 1e9 / step_secs,
+            percent_of_memory_peak: 100.0 * bytes / step_secs / card.memory_peak(),
+            tflop_per_sec: flop_per_sec / 1e12,
+            percent_of_arithmetic_peak: peak.map(|peak| 100.0 * flop_per_sec / peak),
+        })
+    }
+
+    fn line(&self) -> String {
+        let of_peak = self.percent_of_arithmetic_peak.map_or("-".to_owned(), |percent| format!("{percent:.1} %"));
+        format!(
+            "  {:<4}  {:>8}  {:>10.3}  {:>11.3}  {:>12.3}  {:>8.3}  {:>9}  {:>7.1}  {:>5.1} %  {:>7.2}  {of_peak:>7}",
+            self.precision,
+            self.launches,
+            self.forward_ms,
+            self.backward_ms,
+            self.optimizer_ms,
+            self.step_ms,
+            format::count(self.images_per_sec.round() as u64),
+            self.gb_per_sec,
+            self.percent_of_memory_peak,
+            self.tflop_per_sec
+        )
     }
 }
 
@@ -311,6 +472,7 @@ fn model_name(cpuinfo: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cuda::stand_in::on_stand_in;
 
     #[test]
     fn the_median_is_in_the_middle() {
@@ -352,8 +514,9 @@ mod tests {
             loading_us_per_image: 14.06,
             gflop_per_step: 4.254_990_336,
             gflop_per_sec: 42.936,
-            sgemm_gflop_per_sec: 86.3,
-            percent_of_sgemm: 49.75,
+            sgemm_gflop_per_sec: Some(86.3),
+            percent_of_sgemm: Some(49.75),
+            card: None,
             attention: None,
         }
     }
@@ -361,6 +524,52 @@ mod tests {
     #[test]
     fn the_report_for_people() {
         insta::assert_snapshot!(report().text());
+    }
+
+    #[test]
+    fn the_report_of_a_card() {
+        let f32 = CardSpeed {
+            precision: "f32",
+            launches: 37,
+            forward_ms: 0.112,
+            backward_ms: 0.231,
+            optimizer_ms: 0.021,
+            step_ms: 0.371,
+            images_per_sec: 172_506.7,
+            gb_per_step: 0.21,
+            gb_per_sec: 566.0,
+            percent_of_memory_peak: 16.88,
+            tflop_per_sec: 11.468,
+            percent_of_arithmetic_peak: Some(17.14),
+        };
+        let bf16 = CardSpeed { precision: "bf16", percent_of_arithmetic_peak: None, ..f32 };
+        let card = CardReport {
+            capability: "9.0".into(),
+            driver: "12.4".into(),
+            f32_peak_tflop_per_sec: 66.9,
+            bf16_peak_tflop_per_sec: Some(1070.5),
+            memory_peak_gb_per_sec: 3352.3,
+            precisions: vec![f32, bf16],
+        };
+        let device = "cuda:0 (NVIDIA H100 80GB HBM3)".to_owned();
+        let (card, none) = (Some(card), None);
+        let report = Report { device, simd: None, card, sgemm_gflop_per_sec: none, percent_of_sgemm: none, ..report() };
+        insta::assert_snapshot!(report.text());
+    }
+
+    #[test]
+    fn a_card_is_measured_in_both_precisions() {
+        let test = "commands::bench::tests::a_card_is_measured_in_both_precisions";
+        on_stand_in(test, Precision::F32, &[&[]], || {
+            let mut config = Config::default();
+            (config.model.channels, config.model.hidden) = (vec![2], 4);
+            (config.train.batch_size, config.train.eval_batch_size, config.run.device) = (2, 2, "cuda".into());
+            let report = measure(config, 2).expect("a report");
+            let card = report.card.expect("a card");
+            assert_eq!(card.precisions.iter().map(|speed| speed.precision).collect::<Vec<_>>(), ["f32", "bf16"]);
+            assert!(card.precisions.iter().all(|speed| speed.launches > 15 && speed.gb_per_sec > 0.0), "{card:?}");
+            assert_eq!((report.sgemm_gflop_per_sec, report.percent_of_sgemm), (None, None));
+        });
     }
 
     #[test]

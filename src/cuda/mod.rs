@@ -24,6 +24,7 @@ mod shape;
 pub mod stand_in;
 mod state;
 pub mod step;
+pub mod traffic;
 mod version;
 
 pub use card::Card;

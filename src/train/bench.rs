@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::data::Dataset;
 use crate::data::loader::{EpochPlan, evaluation_batch, train_batches_here};
 use crate::data::source::sample;
-use crate::model::{Mode, NetworkShape, input};
+use crate::model::{ActiveChannels, Mode, NetworkShape, input};
 use crate::run::step_time::Breakdown;
 
 /// Steps that are taken before the first is counted: memory is touched, caches are filled, the loader is ahead.
@@ -54,6 +54,11 @@ impl Bench {
     /// The network in a few words.
     pub fn summary(&self) -> String {
         self.engine.summary()
+    }
+
+    /// Kernels of a step on a card, once it has trained.
+    pub fn launches(&self) -> Option<usize> {
+        self.engine.launches()
     }
 
     /// Trains, and returns the times of `steps` steps after the warm-up; `taken` is called after every step.
@@ -121,19 +126,18 @@ impl Bench {
         secs.split_off(1)
     }
 
-    /// Seconds that each of some single images takes to classify, on the device already.
+    /// Seconds that each of some single images takes to classify, on the device already; on a card its way there is counted.
     pub fn classify_one(&self) -> Result<Vec<f64>> {
-        let [warm_up, counted] = SINGLE_IMAGES;
-        let (device, network) = (self.device.candle(), self.engine.network()?);
-        let x = input::images(&evaluation_batch(&self.test_data, 0..1), device)?;
-        let mut secs = Vec::new();
-        for _ in 0..warm_up + counted {
-            let started = Instant::now();
-            // Read, so that a device has finished.
-            device.with_context(|| network.forward(&x, Mode::Evaluate)?.detach().to_vec2::<f32>())?;
-            secs.push(started.elapsed().as_secs_f64());
+        let batch = evaluation_batch(&self.test_data, 0..1);
+        if let Device::Cuda(_) = self.device {
+            return classify_often(|| self.engine.evaluate(&batch, &mut ActiveChannels::default()).map(drop));
         }
-        Ok(secs.split_off(warm_up))
+        let (device, network) = (self.device.candle(), self.engine.network()?);
+        let x = input::images(&batch, device)?;
+        // Read, so that a device has finished.
+        classify_often(|| {
+            Ok(device.with_context(|| network.forward(&x, Mode::Evaluate)?.detach().to_vec2::<f32>()).map(drop)?)
+        })
     }
 
     /// Seconds that each of some products of two f32 matrices of [`PEAK_SIDE`] takes, on all threads.
@@ -151,6 +155,18 @@ impl Bench {
         }
         Ok(secs.split_off(1))
     }
+}
+
+/// The seconds of each, after some to warm up.
+fn classify_often(classify: impl Fn() -> Result<()>) -> Result<Vec<f64>> {
+    let [warm_up, counted] = SINGLE_IMAGES;
+    let mut secs = Vec::new();
+    for _ in 0..warm_up + counted {
+        let started = Instant::now();
+        classify()?;
+        secs.push(started.elapsed().as_secs_f64());
+    }
+    Ok(secs.split_off(warm_up))
 }
 
 /// The dataset, begun again until the last batch is full.
