@@ -172,8 +172,9 @@ impl Trainer {
     /// # Errors
     /// It is gone: nothing more can be saved.
     pub fn follow_dir(&mut self) -> Result<()> {
-        self.looked_at = Instant::now();
         let has_moved = self.dir.follow().context("the run's directory is gone, and with it all that was saved")?;
+        // After it was found: whoever goes on without a checkpoint is soon told again.
+        self.looked_at = Instant::now();
         if has_moved {
             self.checkpoints.move_to(&self.dir);
             let path = self.dir.path().display().to_string();

@@ -50,7 +50,8 @@ fn a_run_that_is_renamed_under_its_trainer_goes_on() {
     dir.command(["checkpoint", "near"]).succeed();
     let saved = checkpoint::latest(&near).expect("readable").expect("one").state.step;
     dir.command(["probe", "near"]).succeed();
-    assert_eq!(fs::read_dir(near.probes()).expect("probes").count(), 1);
+    // That of an epoch's end may be there too.
+    assert!(fs::read_dir(near.probes()).expect("probes").count() >= 1);
     let path = wait_for_event(&near, "a notice", |event| match event {
         Event::DirectoryMoved { path, .. } => Some(path.clone()),
         _ => None,
