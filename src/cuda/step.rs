@@ -219,28 +219,11 @@ mod tests {
     use crate::cuda::card::Card;
     use crate::cuda::network::Dropout;
     use crate::cuda::stand_in::{Built, ORDERS, on_stand_in};
+    use crate::data::Dataset;
     use crate::data::info::ImageSize;
     use crate::data::loader::{EpochPlan, train_batches_here};
-    use crate::data::source::sample;
-    use crate::data::{Dataset, DatasetInfo};
+    use crate::data::source::sample::cropped;
     use crate::model::Network;
-
-    /// Images of the sample, cut to that size; of one channel, the red one.
-    fn data(samples: usize, size: ImageSize) -> Arc<Dataset> {
-        let (sample, _) = sample::read().expect("the sample");
-        let whole = sample.info.size();
-        let mut images = vec![];
-        for index in 0..samples {
-            for plane in sample.image(index * 7).chunks(whole.plane()).take(size.channels) {
-                images.extend(plane.chunks(whole.width).take(size.height).flat_map(|row| &row[..size.width]));
-            }
-        }
-        let labels = (0..samples).map(|index| sample.labels[index * 7]).collect();
-        let (mean, std) = (sample.info.mean[..size.channels].to_vec(), sample.info.std[..size.channels].to_vec());
-        let ImageSize { channels, height, width } = size;
-        let info = DatasetInfo { channels, height, width, mean, std, ..DatasetInfo::clone(&sample.info) };
-        Arc::new(Dataset::from_parts(Arc::new(info), images, labels))
-    }
 
     /// The batches of an epoch on the card are those of the host to the bit.
     fn is_made_alike(data: &Arc<Dataset>, augment: AugmentConfig) {
@@ -272,14 +255,14 @@ mod tests {
         on_stand_in("cuda::step::tests::batches_are_those_of_the_host_to_the_bit", Built::Plain, &ORDERS, || {
             let size = |channels, height, width| ImageSize { channels, height, width };
             let default = AugmentConfig::default;
-            is_made_alike(&data(143, size(3, 32, 32)), default());
-            is_made_alike(&data(34, size(1, 28, 28)), default());
-            is_made_alike(&data(34, size(3, 9, 17)), default());
+            is_made_alike(&cropped(143, size(3, 32, 32)), default());
+            is_made_alike(&cropped(34, size(1, 28, 28)), default());
+            is_made_alike(&cropped(34, size(3, 9, 17)), default());
             let great = AugmentConfig { crop_padding: 40, brightness: 3.0, contrast: 5.0, hue: 0.5, ..default() };
-            is_made_alike(&data(34, size(3, 32, 32)), AugmentConfig { rotation_degrees: 180.0, ..great });
-            is_made_alike(&data(34, size(3, 32, 32)), AugmentConfig { enabled: false, ..default() });
+            is_made_alike(&cropped(34, size(3, 32, 32)), AugmentConfig { rotation_degrees: 180.0, ..great });
+            is_made_alike(&cropped(34, size(3, 32, 32)), AugmentConfig { enabled: false, ..default() });
             let crop = AugmentConfig { brightness: 0.0, contrast: 0.0, saturation: 0.0, hue: 0.0, ..default() };
-            is_made_alike(&data(34, size(3, 32, 32)), AugmentConfig { rotation_degrees: 0.0, ..crop });
+            is_made_alike(&cropped(34, size(3, 32, 32)), AugmentConfig { rotation_degrees: 0.0, ..crop });
         });
     }
 }

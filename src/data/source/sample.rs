@@ -62,6 +62,27 @@ pub fn first_of_each_class(dataset: &Dataset, per_class: usize) -> Dataset {
     dataset.select(&chosen)
 }
 
+/// Every seventh training image, cut to that size; of one channel, the red one.
+#[cfg(test)]
+pub fn cropped(samples: usize, size: crate::data::info::ImageSize) -> std::sync::Arc<Dataset> {
+    use crate::data::DatasetInfo;
+    use crate::data::info::ImageSize;
+
+    let (sample, _) = read().expect("the sample");
+    let whole = sample.info.size();
+    let mut images = vec![];
+    for index in 0..samples {
+        for plane in sample.image(index * 7).chunks(whole.plane()).take(size.channels) {
+            images.extend(plane.chunks(whole.width).take(size.height).flat_map(|row| &row[..size.width]));
+        }
+    }
+    let labels = (0..samples).map(|index| sample.labels[index * 7]).collect();
+    let (mean, std) = (sample.info.mean[..size.channels].to_vec(), sample.info.std[..size.channels].to_vec());
+    let ImageSize { channels, height, width } = size;
+    let info = DatasetInfo { channels, height, width, mean, std, ..DatasetInfo::clone(&sample.info) };
+    std::sync::Arc::new(Dataset::from_parts(std::sync::Arc::new(info), images, labels))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

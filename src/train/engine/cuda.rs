@@ -488,7 +488,7 @@ mod tests {
     use crate::cuda::{Buffer, Card};
     use crate::data::info::ImageSize;
     use crate::data::loader::evaluation_batch;
-    use crate::data::source::sample;
+    use crate::data::source::sample::cropped;
     use crate::train::device::Device as Trained;
     use crate::train::engine::Engine;
 
@@ -498,23 +498,6 @@ mod tests {
 
     /// As these tests are named.
     const TESTS: &str = "train::engine::cuda::tests::";
-
-    /// The first images of the sample, cut to that size; of one channel, the red one.
-    fn data(samples: usize, size: ImageSize) -> Arc<Dataset> {
-        let (sample, _) = sample::read().expect("the sample");
-        let whole = sample.info.size();
-        let mut images = vec![];
-        for index in 0..samples {
-            for plane in sample.image(index * 7).chunks(whole.plane()).take(size.channels) {
-                images.extend(plane.chunks(whole.width).take(size.height).flat_map(|row| &row[..size.width]));
-            }
-        }
-        let labels = (0..samples).map(|index| sample.labels[index * 7]).collect();
-        let (mean, std) = (sample.info.mean[..size.channels].to_vec(), sample.info.std[..size.channels].to_vec());
-        let ImageSize { channels, height, width } = size;
-        let info = DatasetInfo { channels, height, width, mean, std, ..DatasetInfo::clone(&sample.info) };
-        Arc::new(Dataset::from_parts(Arc::new(info), images, labels))
-    }
 
     const CIFAR: ImageSize = ImageSize { channels: 3, height: 32, width: 32 };
 
@@ -548,10 +531,10 @@ mod tests {
         let mut average = config(&[16, 18], AttentionKind::Eca, 4);
         average.model.pool = Pool::Average;
         vec![
-            (config(&[4, 6, 8], AttentionKind::None, 5), data(13, CIFAR)),
-            (config(&[16, 33], AttentionKind::Se, 6), data(9, size(3, 13, 18))),
-            (average, data(7, size(1, 11, 9))),
-            (config(&[70], AttentionKind::None, 3), data(4, size(3, 7, 6))),
+            (config(&[4, 6, 8], AttentionKind::None, 5), cropped(13, CIFAR)),
+            (config(&[16, 33], AttentionKind::Se, 6), cropped(9, size(3, 13, 18))),
+            (average, cropped(7, size(1, 11, 9))),
+            (config(&[70], AttentionKind::None, 3), cropped(4, size(3, 7, 6))),
         ]
     }
 
@@ -580,7 +563,7 @@ mod tests {
     fn images_that_do_not_fit_are_fed_by_the_host_to_the_same_bits() {
         let test = format!("{TESTS}images_that_do_not_fit_are_fed_by_the_host_to_the_same_bits");
         on_stand_in(&test, Built::Plain, &ORDERS[..1], || {
-            let (config, data) = (config(&[3, 4], AttentionKind::None, 2), data(203, CIFAR));
+            let (config, data) = (config(&[3, 4], AttentionKind::None, 2), cropped(203, CIFAR));
             let trained = |device: &Trained| {
                 let mut engine = Engine::new(&config, &data.info, device).expect("an engine");
                 let losses: Vec<f32> = train(&mut engine, &config, &data, 1).iter().map(|step| step.loss).collect();
