@@ -108,8 +108,8 @@ pub fn open(config: &Config) -> Result<Device> {
         }
         Wanted::Auto => match open_card(config, 0) {
             Ok(context) => Ok(Device::Cuda(context)),
-            Err(why) => {
-                let why = format!("no card: {why:#}");
+            Err(error) => {
+                let why = why_no_card(&error);
                 check_precision(config, &why)?;
                 Ok(Device::Cpu(NoCard::NotFound(why)))
             }
@@ -138,7 +138,7 @@ pub fn begin_on<T>(config: &Config, begin: impl Fn(&Device) -> Result<T>) -> Res
     };
     match Wanted::parse(&config.run.device)? {
         Wanted::Auto => {
-            let why = format!("no card: {error:#}");
+            let why = why_no_card(&error);
             check_precision(config, &why)?;
             begin_on_cpu(why, begin)
         }
@@ -174,6 +174,14 @@ fn begin_on_cpu<T>(why: String, begin: impl Fn(&Device) -> Result<T>) -> Result<
 
 fn is_of_a_card(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<CudaError>())
+}
+
+/// In the words of a device line. That of a box without a card is short: most have none.
+fn why_no_card(error: &anyhow::Error) -> String {
+    match error.downcast_ref() {
+        Some(CudaError::NoDriver) => "no NVIDIA driver".to_owned(),
+        _ => format!("no card: {error:#}"),
+    }
 }
 
 fn open_card(config: &Config, ordinal: usize) -> Result<Arc<Context>> {
@@ -290,8 +298,9 @@ mod tests {
         let device = open(&on("cpu")).expect("a device");
         assert!(matches!(device, Device::Cpu(NoCard::NotWanted)) && device.candle().is_cpu(), "{device:?}");
         assert!(device.describe().starts_with("cpu (") && device.describe().ends_with(')'), "{}", device.describe());
-        let without = Device::Cpu(NoCard::NotFound("no card: there is no NVIDIA driver".into()));
-        assert!(without.describe().ends_with("; no card: there is no NVIDIA driver)"), "{}", without.describe());
+        let without = Device::Cpu(NoCard::NotFound(why_no_card(&CudaError::NoDriver.into())));
+        assert!(without.describe().ends_with("; no NVIDIA driver)"), "{}", without.describe());
+        assert_eq!(why_no_card(&CudaError::NoCard.into()), "no card: the NVIDIA driver finds no card");
     }
 
     #[test]

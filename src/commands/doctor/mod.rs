@@ -32,15 +32,15 @@ pub fn doctor(runs: &RunsDir, args: &DoctorArgs) -> Result<u8> {
 
 fn describe_machine(runs: &RunsDir, images: Images) -> Result<u8> {
     let config = Config::load(None, &[])?;
-    let mut findings = vec![
-        ("device".to_owned(), describe_device(&config)),
-        ("CUDA".to_owned(), describe_cards()),
+    let mut findings = vec![("device".to_owned(), describe_device(&config))];
+    findings.extend(describe_cards().map(|cards| ("CUDA".to_owned(), cards)));
+    findings.extend([
         (
             "threads".to_owned(),
             std::thread::available_parallelism().map_or_else(|error| error.to_string(), |n| n.to_string()),
         ),
         ("SIMD".to_owned(), describe_simd()),
-    ];
+    ]);
     findings.extend(machine::findings(existing_folder(runs)));
     findings.extend([
         ("data".to_owned(), describe_data(&config)),
@@ -62,17 +62,15 @@ fn describe_device(config: &Config) -> String {
     }
 }
 
-/// The cards as CUDA counts them, or why there is none.
-fn describe_cards() -> String {
+/// The cards as CUDA counts them. None: there is none, and the device says why.
+fn describe_cards() -> Option<String> {
     let describe = |card: Card| {
         let Card { ordinal, name, capability, driver, memory_bytes, .. } = card;
         let memory = format::bytes(memory_bytes as u64);
         format!("cuda:{ordinal} {name}, compute capability {capability}, {memory}, driver of CUDA {driver}")
     };
-    match Card::all() {
-        Ok(cards) => cards.into_iter().map(describe).collect::<Vec<_>>().join("; "),
-        Err(error) => format!("no card: {error}"),
-    }
+    let cards = Card::all().ok().filter(|cards| !cards.is_empty())?;
+    Some(cards.into_iter().map(describe).collect::<Vec<_>>().join("; "))
 }
 
 /// What the kernels take of what they find at run time.
