@@ -50,7 +50,10 @@ struct StepRow {
     step: usize,
     card_loss: f32,
     cpu_loss: f32,
-    /// As a share of the CPU's loss.
+    /// In a build with candle's kernels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candle_loss: Option<f32>,
+    /// From the CPU's or candle's, whichever is further, as a share of it.
     difference: f64,
     passed: bool,
 }
@@ -77,7 +80,10 @@ fn examine(args: &SelftestArgs) -> Result<Report> {
     // Draws on stderr, and only where that is a terminal.
     let bar = ProgressBar::new(PARTS);
     bar.set_style(ProgressStyle::with_template("self-test {bar:40} {pos}/{len}")?);
-    let found = Selftest::run(&context, || bar.inc(1))?;
+    let mut found = Selftest::run(&context, || bar.inc(1))?;
+    if cfg!(feature = "cuda") {
+        found.compare_with_candle(&context)?;
+    }
     bar.finish_and_clear();
     Ok(Report::new(&context, &found))
 }
@@ -114,11 +120,14 @@ impl Report {
         lines.extend(
             self.kernels.iter().map(|row| format!("  {:<26}  {:>7}  {}", row.kernel, row.outputs, row.result())),
         );
-        lines.extend([String::new(), "  step  card's loss  CPU's loss  difference".to_owned()]);
+        let has_candle = self.steps.iter().any(|row| row.candle_loss.is_some());
+        let candle = if has_candle { "  candle's loss" } else { "" };
+        lines.extend([String::new(), format!("  step  card's loss  CPU's loss{candle}  difference")]);
         lines.extend(self.steps.iter().map(|row| {
-            let StepRow { step, card_loss, cpu_loss, difference, passed } = row;
+            let StepRow { step, card_loss, cpu_loss, candle_loss, difference, passed } = row;
+            let candle = candle_loss.map_or(String::new(), |loss| format!("  {loss:>13.6}"));
             let verdict = if *passed { "" } else { "  WRONG" };
-            format!("  {step:>4}  {card_loss:>11.6}  {cpu_loss:>10.6}  {difference:>10.1e}{verdict}")
+            format!("  {step:>4}  {card_loss:>11.6}  {cpu_loss:>10.6}{candle}  {difference:>10.1e}{verdict}")
         }));
         lines.push(String::new());
         lines.push(match &self.fault {
@@ -171,7 +180,7 @@ impl KernelRow {
 impl StepRow {
     fn new(number: usize, step: &Step) -> Self {
         let (difference, passed) = (step.difference(), step.is_right());
-        Self { step: number, card_loss: step.card, cpu_loss: step.cpu, difference, passed }
+        Self { step: number, card_loss: step.card, cpu_loss: step.cpu, candle_loss: step.candle, difference, passed }
     }
 }
 
@@ -200,7 +209,14 @@ mod tests {
             let report = report(&["--device", "cuda:0"]);
             // Their last digits are those of the CPU's vector instructions.
             let StepRow { step, card_loss, .. } = report.steps[0];
-            let steps = vec![StepRow { step, card_loss, cpu_loss: card_loss, difference: 0.0, passed: true }];
+            let steps = vec![StepRow {
+                step,
+                card_loss,
+                cpu_loss: card_loss,
+                candle_loss: None,
+                difference: 0.0,
+                passed: true,
+            }];
             insta::assert_snapshot!(Report { steps, ..report }.text());
         });
     }

@@ -25,8 +25,10 @@ use crate::optim::Optimizer;
 use crate::random::Purpose;
 use crate::run::step_time::StepTime;
 
-/// Enough that the card never waits for the host, few enough that a command is obeyed at once.
+/// Enough that the card never waits for the host.
 const MOST_UNDER_WAY: usize = 8;
+/// What is under way takes no longer, by the time of the last step, unless it is a single one: a command waits for it.
+const UNDER_WAY_SECS: f64 = 0.04;
 /// Images that are evaluated at once at most, if training takes no more: their feature maps take memory.
 const EVALUATED_AT_ONCE: usize = 256;
 /// Between two looks at the ring.
@@ -54,6 +56,8 @@ pub struct CudaEngine {
     /// Steps that were started as long as this progress lives.
     started: u64,
     under_way: VecDeque<Started>,
+    /// Of the last step, by the card's clock; 0 before the first.
+    step_secs: f64,
     /// Steps of the optimizer, and batches that each block has counted, when the copies were uploaded.
     uploaded: Counted,
 }
@@ -113,6 +117,7 @@ impl CudaEngine {
             copies: Cell::new(Copies::Current),
             started: 0,
             under_way: VecDeque::new(),
+            step_secs: 0.0,
             uploaded: Counted::default(),
         };
         engine.upload()?;
@@ -198,7 +203,8 @@ impl CudaEngine {
 
     /// As [`super::Engine::next_step`].
     pub fn next_step(&mut self, last: u64, learning_rate: &dyn Fn(u64) -> f64) -> Result<Option<TakenStep>> {
-        while self.under_way.len() < MOST_UNDER_WAY && self.start_step(last, learning_rate)? {}
+        let most = ((UNDER_WAY_SECS / self.step_secs) as usize).clamp(1, MOST_UNDER_WAY);
+        while self.under_way.len() < most && self.start_step(last, learning_rate)? {}
         self.finish_started()
     }
 
@@ -250,6 +256,7 @@ impl CudaEngine {
                 optimizer_secs: secs(computed.optimizer_nanos),
             },
         };
+        self.step_secs = taken.time.total_secs() - taken.time.data_secs;
         if !taken.is_finite() {
             // The card held back this one and those after it.
             self.context.wait()?;

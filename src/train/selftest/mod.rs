@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use self::passed::Passed;
-use super::device::Device;
+use super::device::{self, Device};
 use super::engine::Engine;
 use crate::config::{AttentionKind, Config, Precision};
 use crate::cuda::Context;
@@ -45,13 +45,18 @@ pub struct Selftest {
 pub struct Step {
     pub card: f32,
     pub cpu: f32,
+    /// By candle's kernels on the same card, where they were asked.
+    pub candle: Option<f32>,
     /// As a share of the CPU's loss.
     pub bound: f64,
 }
 
 impl Step {
+    /// From the CPU's loss or candle's, whichever is further.
     pub fn difference(&self) -> f64 {
-        (f64::from(self.card) - f64::from(self.cpu)).abs() / f64::from(self.cpu).abs()
+        let from = |other: f32| (f64::from(self.card) - f64::from(other)).abs() / f64::from(other).abs();
+        // A NaN is the greatest.
+        [Some(self.cpu), self.candle].into_iter().flatten().map(from).max_by(f64::total_cmp).unwrap_or(f64::NAN)
     }
 
     pub fn is_right(&self) -> bool {
@@ -84,6 +89,18 @@ impl Selftest {
         Ok(Self { compared, steps })
     }
 
+    /// Takes the same steps by candle's kernels too, a second way to the same card.
+    ///
+    /// # Errors
+    /// candle's kernels fail, or were not built in.
+    pub fn compare_with_candle(&mut self, context: &Context) -> Result<()> {
+        let (mut config, data) = training()?;
+        config.run.device = format!("candle-cuda:{}", context.card().ordinal);
+        let losses = losses(&device::open(&config)?, &config, &data, &mut || {})?;
+        self.steps.iter_mut().zip(losses).for_each(|(step, loss)| step.candle = Some(loss));
+        Ok(())
+    }
+
     pub fn fault(&self) -> Option<Fault> {
         let of_kernel = self.compared.iter().find(|compared| !compared.is_right()).map(|compared| {
             let Compared { case, kernel, what, verdict } = compared;
@@ -101,15 +118,15 @@ impl Selftest {
         });
         let of_step = || {
             let number = self.steps.iter().position(|step| !step.is_right())?;
-            let Step { card, cpu, bound } = self.steps[number];
+            let Step { card, cpu, bound, .. } = self.steps[number];
             Some(format!("the loss of step {} is {card}, {cpu} on the CPU, further than {bound:.0e} of it", number + 1))
         };
         of_kernel.or_else(of_step).map(Fault)
     }
 }
 
-/// Trains a small network on some of the sample's images on both.
-fn train_beside_cpu(context: &Arc<Context>, done: &mut impl FnMut()) -> Result<Vec<Step>> {
+/// A small network, and some of the sample's images.
+fn training() -> Result<(Config, Arc<Dataset>)> {
     let (sample, _) = sample::read()?;
     // Of all classes, which lie one after the other.
     let chosen: Vec<usize> = (0..IMAGES).map(|index| index * (sample.len() / IMAGES)).collect();
@@ -117,13 +134,19 @@ fn train_beside_cpu(context: &Arc<Context>, done: &mut impl FnMut()) -> Result<V
     let mut config = Config::default();
     (config.model.channels, config.model.hidden) = (vec![4, 8], 16);
     (config.model.attention, config.train.batch_size) = (AttentionKind::None, BATCH_SIZE);
+    Ok((config, data))
+}
+
+/// Trains on both.
+fn train_beside_cpu(context: &Arc<Context>, done: &mut impl FnMut()) -> Result<Vec<Step>> {
+    let (config, data) = training()?;
     let bound = match context.precision() {
         Precision::F32 => F32_BOUND,
         Precision::Bf16 => BF16_LOSS_BOUND,
     };
     let on_card = losses(&Device::Cuda(Arc::clone(context)), &config, &data, done)?;
     let on_cpu = losses(&Device::CPU, &config, &data, &mut || {})?;
-    Ok(on_card.into_iter().zip(on_cpu).map(|(card, cpu)| Step { card, cpu, bound }).collect())
+    Ok(on_card.into_iter().zip(on_cpu).map(|(card, cpu)| Step { card, cpu, candle: None, bound }).collect())
 }
 
 /// Of each step, to the first that is not finite.
