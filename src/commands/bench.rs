@@ -1,7 +1,7 @@
 //! `taper bench`: how fast this machine trains, and where the time goes.
 
 use std::fs;
-use std::io::{self, Write};
+
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::configuration::configuration;
-use super::shell::say;
+use super::shell::{say, say_json};
 use crate::cli::BenchArgs;
 use crate::config::{AttentionKind, Config, Precision};
 use crate::cuda::traffic::bytes_of_step;
@@ -126,9 +126,7 @@ pub fn bench(args: &BenchArgs) -> Result<u8> {
     spawn::restart_with_threads(config.run.threads).context("cannot restart with the threads of the run")?;
     let report = measure(config, args.steps)?;
     if args.json {
-        let mut out = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from).context("stdout")?;
-        writeln!(out).context("stdout")?;
+        say_json(&report)?;
     } else {
         say(report.text())?;
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::shell::{Shell, say};
+use super::shell::{Shell, say, say_json};
 use crate::cli::RunsArgs;
 use crate::format;
 use crate::run::dir::{RunDir, RunsDir};
@@ -36,9 +36,7 @@ pub fn list(runs: &RunsDir, args: &RunsArgs) -> Result<u8> {
     let mut rows = runs.list()?.iter().map(row).collect::<Vec<_>>();
     rows.sort_by_key(|row| row.summary.last_activity_ms);
     if args.json {
-        let mut out = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, &rows).map_err(io::Error::from).context("stdout")?;
-        writeln!(out).context("stdout")?;
+        say_json(&rows)?;
     } else if rows.is_empty() {
         let path = runs.path().display();
         say(format!("No runs in {path}. To start one: {}", Shell::new(runs).line("train")))?;

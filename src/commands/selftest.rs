@@ -1,15 +1,13 @@
 //! `taper selftest`: whether a card computes what it should.
 
-use std::io::{self, Write};
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use strum::VariantArray;
 
 use super::configuration::configuration;
 use super::failure::{FAILURE, UsageError};
-use super::shell::say;
+use super::shell::{say, say_json};
 use crate::cli::SelftestArgs;
 use crate::cuda::selftest::{Compared, Verdict};
 use crate::cuda::{Card, Context, Kernel};
@@ -61,9 +59,7 @@ struct StepRow {
 pub fn selftest(args: &SelftestArgs) -> Result<u8> {
     let report = examine(args)?;
     if args.json {
-        let mut out = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from).context("stdout")?;
-        writeln!(out).context("stdout")?;
+        say_json(&report)?;
     } else {
         say(report.text())?;
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 
 use crate::cli::DEFAULT_RUNS_DIR;
 use crate::run::dir::{RunDir, RunsDir};
@@ -16,6 +17,16 @@ use crate::run::dir::{RunDir, RunsDir};
 pub(super) fn say(text: impl fmt::Display) -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).context("stdout")
+}
+
+/// Writes a report to stdout, as JSON for people to read too.
+///
+/// # Errors
+/// It was closed.
+pub(super) fn say_json(report: &impl Serialize) -> Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, report).map_err(io::Error::from).context("stdout")?;
+    writeln!(out).context("stdout")
 }
 
 /// Command lines that the user can copy into the shell.

@@ -15,9 +15,11 @@ use super::shape::{BlockArguments, HeadArguments};
 use super::state::{Outcome, Position};
 use crate::config::{AttentionKind, ModelConfig, Pool};
 use crate::model::{BlockShape, HeadShape, Network};
+use crate::ops::DropoutRule;
+use crate::random::Purpose;
 
 /// Rows, columns and terms of a tile of a product, as in `kernels/product.cuh`.
-const TILE: u32 = 64;
+pub(super) const TILE: u32 = 64;
 const DEPTH: u32 = 16;
 /// Blocks that a product is to have at least, if its terms can be divided. It is not the card's number of multiprocessors,
 /// so that every card adds in the same order.
@@ -85,15 +87,23 @@ unsafe impl Plain for GateWeights {}
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Dropout {
-    pub seed: u64,
-    pub purpose: u64,
-    pub threshold: u64,
-    pub kept: f32,
-    pub padding: u32,
+    seed: u64,
+    purpose: u64,
+    threshold: u64,
+    kept: f32,
+    padding: u32,
 }
 
 // SAFETY: numbers; the padding is a field.
 unsafe impl Plain for Dropout {}
+
+impl Dropout {
+    /// As [`crate::ops::dropout`] drops in a run of that seed.
+    pub fn new(seed: u64, probability: f32) -> Self {
+        let DropoutRule { threshold, kept } = DropoutRule::new(probability);
+        Self { seed, purpose: Purpose::Dropout as u64, threshold, kept, padding: 0 }
+    }
+}
 
 /// A block's buffers. Feature maps are (N, H, W, C).
 struct Block {
@@ -837,7 +847,7 @@ mod tests {
     use crate::data::DatasetInfo;
     use crate::model::{ActiveChannels, Mode};
     use crate::ops;
-    use crate::random::{Purpose, stream};
+    use crate::random::stream;
     use rand::Rng;
 
     const SEED: u64 = 5;
@@ -865,9 +875,7 @@ mod tests {
             let dataset = DatasetInfo { channels, height, width, mean, std, ..cifar };
             let network = Network::new(model, &dataset, SEED, &Device::Cpu).expect("a network");
             let context = Context::open(Card::find(0).expect("a card"), Precision::F32).expect("a context");
-            let threshold = (f64::from(model.dropout) * (1u64 << 32) as f64) as u64;
-            let kept = 1.0 / (1.0 - model.dropout);
-            let dropout = Dropout { seed: SEED, purpose: Purpose::Dropout as u64, threshold, kept, padding: 0 };
+            let dropout = Dropout::new(SEED, model.dropout);
             let card = CardNetwork::new(&context, &network, dropout, images, images).expect("buffers");
             let values = |(_, var): &(String, candle_core::Var)| var.flatten_all()?.to_vec1::<f32>();
             let parameters: candle_core::Result<Vec<_>> = network.weights().parameters.iter().map(values).collect();

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::error::CudaError;
 use super::feed::SLOTS;
 use super::graph::Graph;
-use super::kernel::{Kernel, THREADS};
+use super::kernel::Kernel;
 use super::memory::{Buffer, MappedBuffer, Plain};
 use super::network::CardNetwork;
 use super::record::Numbers;
@@ -183,7 +183,7 @@ impl Progress {
             .writes_numbers("outcome", Numbers::F32, self.outcome.address(), offset_of!(Outcome, began))
             .queue()?;
         self.context
-            .launch(Kernel::Adam, [elements.div_ceil(THREADS), 1, 1])
+            .launch_over(Kernel::Adam, elements)
             .value(elements)
             .value([(1.0 - adam.beta1) as f32, adam.beta2 as f32, (1.0 - adam.beta2) as f32, adam.epsilon as f32])
             .buffer(&self.outcome)
@@ -231,7 +231,7 @@ mod tests {
         let context = Context::open(Card::find(0).expect("a card"), Precision::F32).expect("a context");
         let model = ModelConfig { channels: vec![1], hidden: 1, ..ModelConfig::default() };
         let network = Network::new(&model, &data.info, 0, &candle_core::Device::Cpu).expect("a network");
-        let dropout = Dropout { seed: 0, purpose: 0, threshold: 0, kept: 1.0, padding: 0 };
+        let dropout = Dropout::new(0, 0.0);
         let network = CardNetwork::new(&context, &network, dropout, BATCH, BATCH).expect("buffers");
         let there = TrainData::new(&context, data, BATCH).expect("the data on the card");
         let TrainData::OnCard(on_card) = &there else { panic!("there is room for the data") };

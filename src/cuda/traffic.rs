@@ -1,12 +1,10 @@
 //! How many bytes a training step moves.
 
-use super::network::{hidden_parts, weight_parts};
+use super::network::{TILE, hidden_parts, weight_parts};
 use crate::config::{AttentionKind, Pool};
 use crate::model::{BlockShape, HeadShape, NetworkShape};
 
 const FLOAT: u64 = 4;
-/// Pixels of a tile that statistics are of.
-const TILE: u64 = 64;
 
 /// Bytes that the kernels of a training step read and write for `images` images: each kernel each element of each of its
 /// arguments once, as if it had a perfect cache and the next kernel an empty one. So it is what a card's memory moves if
@@ -26,7 +24,7 @@ fn of_block(block: &BlockShape, number: usize, images: u64) -> u64 {
     let pooled = ((block.height / 2) * (block.width / 2)) as u64;
     let (x, y) = (images * positions * inputs, images * positions * outputs);
     let (out, of_images, weight) = (images * pooled * outputs, images * outputs, 9 * inputs * outputs);
-    let statistics = 2 * (images * positions).div_ceil(TILE) * outputs;
+    let statistics = 2 * (images * positions).div_ceil(TILE.into()) * outputs;
     let partial = u64::from(weight_parts(block, images as u32).count) * weight;
     // conv_forward, merge_statistics, normalise_and_pool.
     let forward = (x + weight + y + statistics) + statistics + (y + out);

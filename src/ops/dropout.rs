@@ -12,15 +12,30 @@ pub fn dropout(x: &Tensor, probability: f32, rng: &mut impl RngCore) -> Result<T
     if probability == 0.0 {
         return Ok(x.clone());
     }
-    // The threshold is exact: 2^32 * p fits in u64.
-    let threshold = (f64::from(probability) * (1u64 << 32) as f64) as u64;
-    let kept = 1.0 / (1.0 - probability);
+    let DropoutRule { threshold, kept } = DropoutRule::new(probability);
     let mask: Vec<f32> =
         (0..x.elem_count()).map(|_| if u64::from(rng.next_u32()) < threshold { 0.0 } else { kept }).collect();
     if has_f32_kernel(x) {
         return apply1(&x.contiguous()?, OnSlices(Dropout { mask, shape: x.shape().clone() }));
     }
     x.mul(&Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?)
+}
+
+/// What becomes of an element by its number of the stream.
+#[derive(Clone, Copy, Debug)]
+pub struct DropoutRule {
+    /// Numbers below it drop their elements.
+    pub threshold: u64,
+    /// What the others are multiplied by.
+    pub kept: f32,
+}
+
+impl DropoutRule {
+    /// `probability` is below 1.
+    pub fn new(probability: f32) -> Self {
+        // The threshold is exact: 2^32 * p fits in u64.
+        Self { threshold: (f64::from(probability) * (1u64 << 32) as f64) as u64, kept: 1.0 / (1.0 - probability) }
+    }
 }
 
 /// A product with the mask, both ways.

@@ -54,7 +54,7 @@ pub use channels::{channel_sums, weighted_channels};
 pub use conv::{conv2d, conv2d_input_gradient};
 pub use conv_block::{BlockParameters, BlockTrace, Epilogue, conv_block_evaluate, conv_block_train};
 pub use cross_entropy::cross_entropy;
-pub use dropout::dropout;
+pub use dropout::{DropoutRule, dropout};
 pub use flatten::{flatten_planes, unflatten_planes};
 pub use float::with_elements;
 pub use global_average::{global_average, global_average_gradient};

@@ -7,7 +7,7 @@ use taper::config::Config;
 use taper::model::weights::{deserialize, serialize};
 use taper::run::control_file::TrainerAddress;
 use taper::run::dir::RunDir;
-use taper::run::event::{AlarmKind, Event, LearningRateReason, Outcome};
+use taper::run::event::{AlarmKind, Event, LearningRateReason, Outcome, Record};
 use taper::run::state::{Phase, RunState};
 
 use crate::binary::{Calls, Dir, TINY, eventually, records, wait_for_end_of};
@@ -150,6 +150,24 @@ fn batches_that_were_skipped_have_no_loss_and_no_part_in_the_mean_of_the_others(
     assert!((mean - told).abs() <= 1e-9 * mean, "{mean}, {told}");
 }
 
+/// To which each rollback set the learning rate.
+pub fn rollback_rates(log: &[Record]) -> Vec<f64> {
+    let rates = log.iter().filter_map(|record| match record.event {
+        Event::LearningRateChanged { to, reason: LearningRateReason::Rollback, .. } => Some(to),
+        _ => None,
+    });
+    rates.collect()
+}
+
+/// Loss and gradient norm of a step, each time that a trainer began with it.
+pub fn steps_numbered(log: &[Record], number: u64) -> Vec<(f32, f32)> {
+    let steps = log.iter().filter_map(|record| match &record.event {
+        Event::StepsDone(steps) if steps.first_step == number => Some((steps.losses[0], steps.gradient_norms[0])),
+        _ => None,
+    });
+    steps.collect()
+}
+
 #[test]
 fn told_to_roll_back_it_does_three_times_and_then_waits() {
     let dir = Dir::new();
@@ -158,20 +176,9 @@ fn told_to_roll_back_it_does_three_times_and_then_waits() {
     dir.command(["resume", "night", "--detach"]).succeed();
     wait_for_pause(&run, 1);
     let log = records(&run);
-    let rates: Vec<f64> = log
-        .iter()
-        .filter_map(|record| match record.event {
-            Event::LearningRateChanged { to, reason: LearningRateReason::Rollback, .. } => Some(to),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(rates, [0.0005, 0.00025, 0.000125]);
+    assert_eq!(rollback_rates(&log), [0.0005, 0.00025, 0.000125]);
     // The sixth step was taken four times, from the same weights on the same batch.
-    let sixth = log.iter().filter_map(|record| match &record.event {
-        Event::StepsDone(steps) if steps.first_step == 6 => Some((steps.losses[0], steps.gradient_norms[0])),
-        _ => None,
-    });
-    let sixth: Vec<(f32, f32)> = sixth.collect();
+    let sixth = steps_numbered(&log, 6);
     assert!(sixth.len() == 4 && sixth.iter().all(|step| *step == sixth[0]), "{sixth:?}");
     let state = fold(&log);
     assert_eq!((divergences(&state), state.losses.len()), (vec![6; 4], 6), "each step is there once");

@@ -97,8 +97,7 @@ impl Case {
         };
         let network = Network::new(&model, &dataset.info, SEED, &Device::Cpu)?;
         // A half of them is dropped.
-        let dropout =
-            Dropout { seed: SEED, purpose: Purpose::Dropout as u64, threshold: 1 << 31, kept: 2.0, padding: 0 };
+        let dropout = Dropout::new(SEED, 0.5);
         let card = CardNetwork::new(context, &network, dropout, self.batch_size, self.batch_size)?;
         let adam = CardAdam::new(context, &OptimizerConfig::default(), card.arena.len())?;
         fill(&card, &adam, &network, number)?;

@@ -22,7 +22,6 @@ use crate::data::{Dataset, DatasetInfo};
 use crate::model::{ActiveChannels, Network};
 use crate::ops;
 use crate::optim::Optimizer;
-use crate::random::Purpose;
 use crate::run::step_time::StepTime;
 
 /// Enough that the card never waits for the host.
@@ -48,7 +47,6 @@ pub struct CudaEngine {
     /// Network and optimizer on the card have room for one image alone.
     made_room: bool,
     config: Config,
-    batch_size: usize,
     /// Copies on the CPU, of what the card has or had.
     network: Network,
     optimizer: Optimizer,
@@ -99,7 +97,6 @@ impl CudaEngine {
     pub fn new(config: &Config, dataset: &DatasetInfo, context: &Arc<Context>) -> Result<Self> {
         let network = Network::new(&config.model, dataset, config.run.seed, &Device::Cpu)?;
         let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
-        let batch_size = config.train.batch_size;
         let (card, adam) = buffers(config, &network, context)?;
         let mut engine = Self {
             context: Arc::clone(context),
@@ -111,7 +108,6 @@ impl CudaEngine {
             card,
             made_room: false,
             config: config.clone(),
-            batch_size,
             network,
             optimizer,
             copies: Cell::new(Copies::Current),
@@ -170,15 +166,16 @@ impl CudaEngine {
         self.graphs.clear();
         self.data = None;
         let counters = self.counters()?;
-        let batches = data.len().div_ceil(self.batch_size);
+        let train = &self.config.train;
+        let batches = train.steps_per_epoch(data.len()) as usize;
         let progress = Progress::new(&self.context, batches, self.card.arena.len())?;
-        let there = TrainData::new(&self.context, data, self.batch_size)?;
+        let there = TrainData::new(&self.context, data, train.batch_size)?;
         if let TrainData::Fed(_) = there {
             tracing::info!("the training images do not fit on the card: the host makes the batches");
         }
         let optimizer_steps = counters.optimizer_steps;
         progress.counters.upload(0, &[Counters { computed: 0, optimizer_steps }])?;
-        let (whole, rest) = (self.batch_size.min(data.len()), data.len() % self.batch_size);
+        let (whole, rest) = (train.batch_size.min(data.len()), data.len() % train.batch_size);
         for images in [whole, rest].into_iter().filter(|&images| images > 0) {
             let images = images as u32;
             if !self.graphs.iter().any(|(of, _)| *of == images) {
@@ -196,7 +193,8 @@ impl CudaEngine {
         self.leave_epoch();
         self.graphs.clear();
         (self.data, self.progress, self.started) = (None, None, 0);
-        self.card = CardNetwork::new(&self.context, &self.network, dropout(&self.config), 1, 1)?;
+        let dropout = Dropout::new(self.config.run.seed, self.config.model.dropout);
+        self.card = CardNetwork::new(&self.context, &self.network, dropout, 1, 1)?;
         self.made_room = true;
         self.upload()
     }
@@ -434,7 +432,8 @@ impl CudaEngine {
 fn buffers(config: &Config, network: &Network, context: &Arc<Context>) -> Result<(CardNetwork, CardAdam)> {
     let batch_size = config.train.batch_size;
     let evaluated = config.train.eval_batch_size.min(EVALUATED_AT_ONCE.max(batch_size));
-    let card = CardNetwork::new(context, network, dropout(config), batch_size, evaluated)?;
+    let dropout = Dropout::new(config.run.seed, config.model.dropout);
+    let card = CardNetwork::new(context, network, dropout, batch_size, evaluated)?;
     let adam = CardAdam::new(context, &config.optimizer, card.arena.len())?;
     Ok((card, adam))
 }
@@ -445,18 +444,6 @@ fn values(var: &Var) -> Result<Vec<f32>> {
 
 fn set(var: &Var, values: Vec<f32>) -> Result<()> {
     Ok(var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu)?)?)
-}
-
-/// As [`ops::dropout`] drops.
-fn dropout(config: &Config) -> Dropout {
-    let probability = config.model.dropout;
-    Dropout {
-        seed: config.run.seed,
-        purpose: Purpose::Dropout as u64,
-        threshold: (f64::from(probability) * (1u64 << 32) as f64) as u64,
-        kept: 1.0 / (1.0 - probability),
-        padding: 0,
-    }
 }
 
 /// `error`; of memory that does not suffice for training on `data`, with the greatest half of the batch size for which it

@@ -4,12 +4,12 @@ use std::fs;
 
 use candle_core::Device;
 use taper::model::weights::{deserialize, serialize};
-use taper::run::event::{AlarmKind, Event, LearningRateReason, Outcome};
+use taper::run::event::{AlarmKind, Event, Outcome};
 use taper::run::state::{Phase, RunState};
 
 use super::{STEPS_PER_EPOCH, bytes, dir, start, train, with_card};
 use crate::binary::{Dir, TestCommand, eventually, records};
-use crate::divergence::{poison, wait_for_pause};
+use crate::divergence::{poison, rollback_rates, steps_numbered, wait_for_pause};
 use crate::exactness::wait_for_death;
 use crate::follow::fold;
 
@@ -56,19 +56,8 @@ fn told_to_roll_back_it_does_three_times_and_then_waits_as_on_the_cpu() {
         with_card(dir.command(["resume", device, "--detach"])).succeed();
         wait_for_pause(&run, 1);
         let log = records(&run);
-        let rates: Vec<f64> = log
-            .iter()
-            .filter_map(|record| match record.event {
-                Event::LearningRateChanged { to, reason: LearningRateReason::Rollback, .. } => Some(to),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(rates, [0.0005, 0.00025, 0.000125], "{device}");
-        let sixth = log.iter().filter_map(|record| match &record.event {
-            Event::StepsDone(steps) if steps.first_step == 6 => Some((steps.losses[0], steps.gradient_norms[0])),
-            _ => None,
-        });
-        let sixth: Vec<(f32, f32)> = sixth.collect();
+        assert_eq!(rollback_rates(&log), [0.0005, 0.00025, 0.000125], "{device}");
+        let sixth = steps_numbered(&log, 6);
         assert!(sixth.len() == 4 && sixth.iter().all(|step| *step == sixth[0]), "{device}: {sixth:?}");
         assert!(bytes(&run, "e0001-s000005-4") == before, "{device}");
         let state = fold(&log);
