@@ -11,7 +11,7 @@ use taper::run::event::{EpochDone, Event, FORMAT_VERSION, Record, RunStarted, St
 use taper::run::lock::Liveness;
 use taper::run::log::{EventLog, Follower};
 use taper::tui::app::{App, Update};
-use taper::tui::theme::Theme;
+use taper::tui::theme::{Depth, Theme};
 use taper::tui::view;
 
 const STEPS: u64 = 1_000_000;
@@ -56,7 +56,7 @@ fn attach(bencher: Bencher, steps_per_line: u64) {
 }
 
 fn app() -> App {
-    App::new("long", Size::new(200, 50), Theme::Colour, TimeZone::UTC)
+    App::new("long", Size::new(200, 50), Theme::Dark(Depth::TrueColour), TimeZone::UTC)
 }
 
 fn write(path: &Path, steps_per_line: u64) {

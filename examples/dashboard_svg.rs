@@ -17,7 +17,7 @@ use taper::run::dir::RunDir;
 use taper::run::lock::Liveness;
 use taper::run::log::Follower;
 use taper::tui::app::{App, Update};
-use taper::tui::theme::Theme;
+use taper::tui::theme::{Depth, Theme};
 use taper::tui::view;
 
 const CELL_WIDTH: f64 = 8.4;
@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
     let size = Size::new(width.parse().context("width")?, height.parse().context("height")?);
 
     let dir = RunDir::at(Path::new(run));
-    let mut app = App::new(dir.name(), size, Theme::Colour, TimeZone::UTC);
+    let mut app = App::new(dir.name(), size, Theme::Dark(Depth::TrueColour), TimeZone::UTC);
     let mut follower = Follower::new(dir.events());
     loop {
         let records = follower.read(1 << 20)?;
@@ -157,16 +157,10 @@ fn drawn_shape(symbol: &str) -> Option<Vec<(f64, f64, f64, f64)>> {
 }
 
 /// Colour, and the attributes for all else.
-fn style(cell: &Cell) -> (&'static str, String) {
+fn style(cell: &Cell) -> (String, String) {
     let colour = match cell.fg {
-        Color::Blue => "#6f9be8",
-        Color::Cyan => "#56c2d6",
-        Color::Yellow => "#e0b050",
-        Color::Green => "#7fc77f",
-        Color::Red => "#e8707a",
-        Color::Magenta => "#c49be0",
-        Color::DarkGray => "#6d7480",
-        _ => FOREGROUND,
+        Color::Rgb(red, green, blue) => format!("#{red:02x}{green:02x}{blue:02x}"),
+        _ => FOREGROUND.to_owned(),
     };
     let attributes = [
         (Modifier::BOLD, " font-weight=\"bold\""),

@@ -10,6 +10,7 @@ use crate::data::Split;
 use crate::data::fetch::FetchFrom;
 use crate::run::spawn::{FOREGROUND_COMMAND, TRAINER_COMMAND};
 use crate::terminal_image::Images;
+use crate::tui::theme::ThemeChoice;
 
 /// Trains CIFAR-10 classifiers under a live dashboard that you can leave and come back to.
 ///
@@ -60,6 +61,8 @@ Environment:
   TAPER_RUNS_DIR  where the runs lie, as --runs-dir
   TAPER_LOG       what goes to a run's trainer.log, such as debug; info if unset
   TAPER_SIMD      the CPU kernels' instructions: avx512, avx2 or portable; the widest if unset
+  TAPER_THEME     the dashboard's colours, as --theme
+  TAPER_IMAGES    how images are drawn, as --images
   NO_COLOR        a dashboard without colours, and images as shaded characters"
 );
 
@@ -171,9 +174,12 @@ pub struct Watching {
     pub drawing: Drawing,
 }
 
-/// How a terminal shows images.
+/// How a dashboard is drawn.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Drawing {
+    /// Colours: auto (by the terminal's background), light, dark or plain (none)
+    #[arg(long, value_name = "THEME", value_enum, default_value_t, env = "TAPER_THEME", hide_possible_values = true)]
+    pub theme: ThemeChoice,
     /// How images are drawn: auto, kitty, iterm, sixel, blocks (characters) or off
     #[arg(long, value_name = "HOW", value_enum, default_value_t, env = "TAPER_IMAGES", hide_possible_values = true)]
     pub images: Images,
@@ -310,8 +316,9 @@ pub struct ExplainArgs {
     /// Write the numbers: cam, cam_layer, maps, logits, and gates, places and pairs if there are any
     #[arg(long, value_name = "FILE.safetensors")]
     pub raw: Option<PathBuf>,
-    #[command(flatten)]
-    pub drawing: Drawing,
+    /// How images are drawn: auto, kitty, iterm, sixel, blocks (characters) or off
+    #[arg(long, value_name = "HOW", value_enum, default_value_t, env = "TAPER_IMAGES", hide_possible_values = true)]
+    pub images: Images,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -7,6 +7,11 @@ pub fn count(value: u64) -> String {
     HumanCount(value).to_string()
 }
 
+/// With so many decimals; a dash for a number that is not known.
+pub fn decimal(value: f64, decimals: usize) -> String {
+    if value.is_finite() { format!("{value:.decimals$}") } else { "–".to_owned() }
+}
+
 /// The two largest units: `42s`, `12m 03s`, `3h 12m`, `2d 04h`.
 pub fn duration(secs: f64) -> String {
     let secs = secs.max(0.0) as u64;
@@ -18,8 +23,11 @@ pub fn duration(secs: f64) -> String {
     }
 }
 
-/// Seconds with one decimal while they are few.
+/// Seconds with one decimal while they are few; a dash if they are not known.
 pub fn secs(secs: f64) -> String {
+    if secs.is_nan() {
+        return "–".to_owned();
+    }
     if secs < 100.0 { format!("{secs:.1}s") } else { duration(secs) }
 }
 
@@ -29,9 +37,13 @@ pub fn millis(secs: f64) -> String {
     if millis < 100.0 { format!("{millis:.1} ms") } else { format!("{} ms", count(millis.round() as u64)) }
 }
 
-/// Three significant digits in at most seven characters, no trailing zeros: `0.001`, `0.00025`, `1.25e-4`.
+/// Three significant digits in at most seven characters, no trailing zeros: `0.001`, `0.00025`, `1.25e-4`. A dash if it is not
+/// known.
 pub fn learning_rate(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
+    if value.is_nan() {
+        return "–".to_owned();
+    }
+    if value == 0.0 || value.is_infinite() {
         return value.to_string();
     }
     let scientific = format!("{value:.2e}");

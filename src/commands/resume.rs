@@ -1,6 +1,6 @@
 //! `taper resume`: a paused run goes on; a stopped or dead one restarts from its latest checkpoint.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::select::named_or_live;
 use super::shell::Shell;
@@ -13,12 +13,16 @@ use crate::config::{Config, Override};
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{Command, Outcome};
 use crate::run::lock::check_writable;
+use crate::run::other_trainer::OtherTrainer;
 use crate::run::replay::outline;
 use crate::run::spawn;
 use crate::run::state::Phase;
 
 pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
     let run = named_or_live(runs, args.run.as_deref())?;
+    if let Some(trainer) = OtherTrainer::of(&run) {
+        bail!("run {} is trained by {}: it goes on with that, not with taper", run.name(), trainer.name);
+    }
     let shell = Shell::new(runs);
     let mut changes = Override::parse_all(&args.set)?;
     changes.extend(args.epochs.as_ref().map(|epochs| Override::option("--epochs", "train.epochs", epochs)));
@@ -46,7 +50,7 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
         how => {
             let sets: Vec<String> = changes.iter().map(Override::to_assignment).collect();
             spawn::spawn(&run, config.run.threads, &sets, listen()?)?;
-            watch::watch(runs, &run, how, args.watching.drawing.images)
+            watch::watch(runs, &run, how, args.watching.drawing)
         }
     }
 }

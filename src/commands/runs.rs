@@ -79,10 +79,14 @@ fn table(rows: &[Row], zone: &TimeZone, now_ms: u64) -> Vec<String> {
                 None => phase.to_string(),
             },
             (false, Phase::Ended(outcome), _) => Phase::Ended(outcome).to_string(),
-            (false, Phase::Starting, _) if summary.total_steps.is_none() => "not begun".to_owned(),
+            (false, Phase::Starting, _) if summary.last_activity_ms == 0 => "not begun".to_owned(),
             (false, ..) => "dead".to_owned(),
         };
-        let epoch = summary.epochs.map_or("-".to_owned(), |epochs| format!("{}/{epochs}", summary.epoch));
+        let epoch = match (summary.epoch, summary.epochs) {
+            (epoch, Some(epochs)) => format!("{epoch}/{epochs}"),
+            (0, None) => "-".to_owned(),
+            (epoch, None) => epoch.to_string(),
+        };
         let best = match (summary.best_test_accuracy, summary.best_epoch) {
             (Some(accuracy), Some(epoch)) => format!("{accuracy:.2} % (epoch {epoch})"),
             _ => "-".to_owned(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::failure::UsageError;
 use super::shell::Shell;
@@ -11,6 +11,7 @@ use crate::data::{Dataset, Source, Split};
 use crate::ordinary_file;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::lock::{Liveness, liveness};
+use crate::run::other_trainer::OtherTrainer;
 use crate::train::checkpoint::{self, Checkpoint};
 
 /// The run of that name, or the only live one.
@@ -60,6 +61,10 @@ pub(super) fn run_and_checkpoint(runs: &RunsDir, target: &str) -> Result<(RunDir
         return Ok((run, Checkpoint::read(&path)?));
     }
     let run = runs.open(target)?;
+    if let Some(trainer) = OtherTrainer::of(&run) {
+        let (run, trainer) = (run.name(), trainer.name);
+        bail!("run {run} is trained by {trainer}: taper shows its log, but knows neither its network nor its data");
+    }
     let latest = checkpoint::latest(&run)?.ok_or_else(|| {
         UsageError(format!(
             "run {0} has no checkpoint yet; a live run saves one now with taper checkpoint {0}",

@@ -25,6 +25,9 @@ pub fn command(runs: &RunsDir, name: Option<&str>, command: Command) -> Result<u
 /// Sends a command to that run.
 pub fn give(run: &RunDir, command: Command) -> Result<u8> {
     let sent = send(run, command);
+    if let Err(error @ SendError::NotOffered { .. }) = sent {
+        return Err(error.into());
+    }
     if !matches!(sent, Ok(Reply::Done { .. })) && !is_live(run)? {
         // It ended meanwhile.
         return not_live(run, command);

@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::shell::{Shell, say};
-use crate::cli::Watching;
+use crate::cli::{Drawing, Watching};
 use crate::commands::failure::FAILURE;
+use crate::format;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{EpochDone, Outcome};
 use crate::run::held_dir::HeldRunDir;
 use crate::run::lock::liveness;
+use crate::run::other_trainer::OtherTrainer;
 use crate::run::replay::outline;
 use crate::run::state::RunState;
-use crate::terminal_image::Images;
 use crate::tui::{self, Attachment, Departure};
 
 /// How a run is watched.
@@ -49,9 +50,9 @@ pub fn has_screen() -> bool {
 }
 
 /// Watches a run whose trainer has a process of its own.
-pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, images: Images) -> Result<u8> {
+pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, drawing: Drawing) -> Result<u8> {
     match how {
-        Watch::Dashboard => dashboard(runs, run, images),
+        Watch::Dashboard => dashboard(runs, run, drawing),
         Watch::Foreground | Watch::Detached => {
             print_how_to_return(runs, run)?;
             Ok(0)
@@ -60,9 +61,10 @@ pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, images: Images) -> Result
 }
 
 /// Shows the dashboard until it is left, then prints how the run stands.
-pub fn dashboard(runs: &RunsDir, run: &RunDir, images: Images) -> Result<u8> {
+pub fn dashboard(runs: &RunsDir, run: &RunDir, drawing: Drawing) -> Result<u8> {
     let mut run = HeldRunDir::hold(run).with_context(|| run.path().display().to_string())?;
-    let departure = tui::run(Attachment { run: run.clone(), images, liveness })?;
+    let Drawing { images, theme } = drawing;
+    let departure = tui::run(Attachment { run: run.clone(), images, theme, liveness })?;
     if let Err(gone) = run.follow() {
         say(format!("{gone}: nothing of run {} is left", run.name()))?;
         return Ok(FAILURE);
@@ -78,6 +80,10 @@ pub fn dashboard(runs: &RunsDir, run: &RunDir, images: Images) -> Result<u8> {
             Ok(if outcome == Outcome::Failed { FAILURE } else { 0 })
         }
         Departure::TrainerGone => {
+            if let Some(trainer) = OtherTrainer::of(run) {
+                say(format!("{} does not run any more, and has not ended run {}.", trainer.name, run.name()))?;
+                return Ok(FAILURE);
+            }
             say(format!(
                 "The trainer of run {} exited unexpectedly; its log is {}",
                 run.name(),
@@ -96,7 +102,10 @@ fn print_how_to_return(runs: &RunsDir, run: &RunDir) -> Result<()> {
     let shell = Shell::new(runs);
     say(format!("Run {} goes on training without you.", run.name()))?;
     say(format!("  to watch it:  {}", shell.line_for("attach", run)))?;
-    say(format!("  to stop it:   {}", shell.line_for("stop", run)))
+    match OtherTrainer::of(run) {
+        None => say(format!("  to stop it:   {}", shell.line_for("stop", run))),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Prints how a run ended, its best result and that checkpoint.
@@ -107,9 +116,8 @@ pub fn print_result(run: &RunDir) -> Result<()> {
     if let Some(best) = state.best() {
         let EpochDone { epoch, judged_by, test_accuracy, test_loss, .. } = best;
         let epochs = state.epoch;
-        say(format!(
-            "  best epoch {epoch} of {epochs}: {judged_by} accuracy {test_accuracy:.2} %, {judged_by} loss {test_loss:.4}"
-        ))?;
+        let (accuracy, loss) = (format::decimal(*test_accuracy, 2), format::decimal(*test_loss, 4));
+        say(format!("  best epoch {epoch} of {epochs}: {judged_by} accuracy {accuracy} %, {judged_by} loss {loss}"))?;
         if let Some(path) = checkpoint_of(run, &state, best.step) {
             say(format!("  checkpoint {}", path.display()))?;
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Travels with the data, in the first event of a run and in its probes: nothing else knows a data set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DatasetInfo {
     pub name: String,
     /// 3 of a colour image, 1 of a grey one.

@@ -20,13 +20,33 @@ pub fn note(record: &Record) -> Option<Note> {
         Event::RunStarted(started) => {
             let origin =
                 started.continued_from.map_or("started".to_owned(), |step| format!("continued from step {step}"));
-            (Severity::Info, format!("{origin} on {}, {} (process {})", started.device, started.host, started.pid))
+            let host = Some(started.host.clone()).filter(|host| !host.is_empty());
+            let process = Some(started.pid).filter(|&pid| pid > 0).map(|pid| format!("process {pid}"));
+            let place = match (host, process) {
+                (Some(host), Some(process)) => Some(format!("{host} ({process})")),
+                (host, process) => host.or(process),
+            };
+            let device = Some(started.device.clone()).filter(|device| !device.is_empty());
+            let trainer = started.trainer.as_ref().map_or(String::new(), |trainer| format!(" by {trainer}"));
+            let places = [device, place].into_iter().flatten().collect::<Vec<_>>().join(", ");
+            let on = if places.is_empty() { "" } else { " on " };
+            (Severity::Info, format!("{origin}{trainer}{on}{places}"))
         }
         Event::EpochDone(epoch) => {
             let (severity, best) =
                 if epoch.best { (Severity::Good, ", the best so far") } else { (Severity::Info, "") };
-            let &EpochDone { epoch, judged_by, test_loss: loss, test_accuracy: accuracy, .. } = epoch;
-            (severity, format!("epoch {epoch}: {judged_by} loss {loss:.4}, {judged_by} accuracy {accuracy:.2} %{best}"))
+            let &EpochDone { epoch, judged_by, train_loss, test_loss, test_accuracy, .. } = epoch;
+            let mut told = vec![];
+            if test_loss.is_finite() {
+                told.push(format!("{judged_by} loss {test_loss:.4}"));
+            } else if train_loss.is_finite() {
+                told.push(format!("training loss {train_loss:.4}"));
+            }
+            if test_accuracy.is_finite() {
+                told.push(format!("{judged_by} accuracy {test_accuracy:.2} %"));
+            }
+            let told = if told.is_empty() { "done".to_owned() } else { told.join(", ") };
+            (severity, format!("epoch {epoch}: {told}{best}"))
         }
         Event::LearningRateChanged { step, from, to, reason, .. } => {
             let why = match reason {

@@ -67,6 +67,14 @@ impl RunDir {
         self.path.join("lock")
     }
 
+    /// Whether there is a run: one of taper's begins with a configuration, one of another program with a log.
+    ///
+    /// # Errors
+    /// That cannot be told.
+    fn is_there(&self) -> io::Result<bool> {
+        Ok(ordinary_file::is_there(&self.config())? || ordinary_file::is_there(&self.events())?)
+    }
+
     /// Free space on the run's file system.
     pub fn free_bytes(&self) -> io::Result<u64> {
         free_bytes(&self.path)
@@ -156,7 +164,7 @@ pub enum CreateError {
 pub enum OpenError {
     #[error("there is no run {name} in {runs}{hint}")]
     Unknown { name: String, runs: String, hint: String },
-    #[error("{0} is not a run: it has no config.toml")]
+    #[error("{0} is not a run: it has neither config.toml nor events.jsonl")]
     NotARun(String),
     #[error("run {run}: {path}: {source}; ask its owner for the right to read it")]
     Denied { run: String, path: String, source: io::Error },
@@ -206,7 +214,7 @@ impl RunsDir {
         let path = if by_path { PathBuf::from(name) } else { self.path.join(name) };
         let run = RunDir::at(std::path::absolute(&path).unwrap_or(path));
         if check_name(&run.name()).is_ok() {
-            match ordinary_file::is_there(&run.config()) {
+            match run.is_there() {
                 Ok(true) => return Ok(run),
                 Ok(false) => {}
                 Err(source) => {
@@ -240,7 +248,7 @@ impl RunsDir {
         for entry in entries {
             let path = entry.map_err(io)?.path();
             let run = RunDir::at(std::path::absolute(&path).unwrap_or(path));
-            if check_name(&run.name()).is_ok() && ordinary_file::is_there(&run.config()).unwrap_or(true) {
+            if check_name(&run.name()).is_ok() && run.is_there().unwrap_or(true) {
                 runs.push(run);
             }
         }

@@ -11,6 +11,7 @@ use strum::VariantNames;
 
 use super::step_time::StepTime;
 use super::system_sample::SystemSample;
+use super::untold;
 use crate::data::{DatasetInfo, Split};
 use crate::metrics::Confusion;
 
@@ -69,6 +70,9 @@ impl<'de> Deserialize<'de> for Record {
                         }
                     }
                 }
+                if fields.contains_key("trainer") {
+                    complete_dataset(&mut fields);
+                }
                 let time_ms = time_ms.ok_or_else(|| A::Error::missing_field("time_ms"))?;
                 let event = Event::deserialize(serde_json::Value::Object(fields)).map_err(A::Error::custom)?;
                 Ok(Record { time_ms, event })
@@ -77,6 +81,25 @@ impl<'de> Deserialize<'de> for Record {
 
         deserializer.deserialize_map(RecordVisitor)
     }
+}
+
+/// Another trainer tells of its data set what it likes, and never means that of old logs.
+fn complete_dataset(started: &mut serde_json::Map<String, serde_json::Value>) {
+    let dataset = started.entry("dataset").or_insert(serde_json::Value::Null);
+    if dataset.is_null() {
+        *dataset = serde_json::Map::new().into();
+    }
+    if let (Some(told), Ok(serde_json::Value::Object(all))) =
+        (dataset.as_object_mut(), serde_json::to_value(DatasetInfo::default()))
+    {
+        for (key, unknown) in all {
+            told.entry(key).or_insert(unknown);
+        }
+    }
+}
+
+fn first_epoch() -> u64 {
+    1
 }
 
 impl Event {
@@ -159,6 +182,7 @@ pub enum Event {
         step: u64,
         outcome: Outcome,
         /// Why it ended, for people.
+        #[serde(default)]
         message: String,
     },
 }
@@ -166,39 +190,61 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunStarted {
     pub version: u32,
+    /// The program that trains, where it is another one than taper, such as `my-script`. Of such a run a log need not tell more:
+    /// a text that is empty, a count of 0 and a number that is NaN were not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trainer: Option<String>,
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub run: String,
     /// Such as `cnn 32-64-128`.
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub model: String,
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub parameters: u64,
     /// Such as `cpu (2 threads, avx2)` or `cuda:0`.
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub device: String,
     /// Such as `CIFAR-10` or `CIFAR-10 sample`.
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub data: String,
     /// Size, classes and normalisation of its images. Older logs lack it, and are of CIFAR-10.
     #[serde(default = "DatasetInfo::cifar10")]
     pub dataset: DatasetInfo,
     /// Where the data was read from: a path, or `built in`.
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub data_origin: String,
     /// Something the user should know about the data, such as how to get the rest.
     pub notice: Option<String>,
-    #[serde(rename = "train_examples")]
+    #[serde(rename = "train_examples", default, deserialize_with = "untold::or_default")]
     pub train_samples: u64,
     /// What the run is judged by. Older logs lack it, and call it test images either way.
     #[serde(default, skip_serializing_if = "Split::is_test")]
     pub judged_by: Split,
     /// Images that the run is judged by.
-    #[serde(rename = "test_examples")]
+    #[serde(rename = "test_examples", default, deserialize_with = "untold::or_default")]
     pub test_samples: u64,
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub epochs: u64,
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub batch_size: u64,
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub steps_per_epoch: u64,
     /// The step at which the run ends.
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub total_steps: u64,
     /// The learning rate of the first step that this trainer takes.
+    #[serde(default = "untold::nan", deserialize_with = "untold::or_nan", skip_serializing_if = "untold::is_nan")]
     pub learning_rate: f64,
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub seed: u64,
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub host: String,
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub pid: u32,
+    /// When that process started, as field 22 of Linux's `/proc/PID/stat` has it: another one of the same number is not taken
+    /// for it. taper says this in `control`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ticks: Option<u64>,
     /// The step of the checkpoint that was continued from: what the log says of later steps no longer holds.
     pub continued_from: Option<u64>,
 }
@@ -206,19 +252,24 @@ pub struct RunStarted {
 /// Every step since the last such event, at most ten events a second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepsDone {
+    /// 1 where the trainer counts none.
+    #[serde(default = "first_epoch")]
     pub epoch: u64,
     /// Number of the first step whose loss is here.
     pub first_step: u64,
     /// Mean loss of each batch.
+    #[serde(deserialize_with = "untold::with_nans")]
     pub losses: Vec<f32>,
     /// Euclidean norm of the gradient of each, over all parameters. Older logs lack it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "untold::with_nans", skip_serializing_if = "Vec::is_empty")]
     pub gradient_norms: Vec<f32>,
     /// Images of these steps that were classified right, and all of them.
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub correct: u64,
-    #[serde(rename = "examples")]
+    #[serde(rename = "examples", default, deserialize_with = "untold::or_default")]
     pub samples: u64,
     /// Time spent in these steps, without pauses, evaluation and saving.
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub train_secs: f64,
     /// The parts of `train_secs`, in microseconds; the rest went elsewhere. Older logs lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -228,28 +279,37 @@ pub struct StepsDone {
     pub learning_rate: Option<f64>,
 }
 
+/// What the trainer does not tell is NaN.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochDone {
     pub epoch: u64,
     pub step: u64,
     /// Mean of the epoch's batch losses.
+    #[serde(default = "untold::nan", deserialize_with = "untold::or_nan", skip_serializing_if = "untold::is_nan")]
     pub train_loss: f64,
     /// Percent, over the augmented images as they were trained on.
+    #[serde(default = "untold::nan", deserialize_with = "untold::or_nan", skip_serializing_if = "untold::is_nan")]
     pub train_accuracy: f64,
     /// The images that loss, accuracy, confusion and mistakes are of.
     #[serde(default, skip_serializing_if = "Split::is_test")]
     pub judged_by: Split,
     /// Mean over the images, in evaluation mode.
+    #[serde(default = "untold::nan", deserialize_with = "untold::or_nan", skip_serializing_if = "untold::is_nan")]
     pub test_loss: f64,
     /// Percent.
+    #[serde(default = "untold::nan", deserialize_with = "untold::or_nan", skip_serializing_if = "untold::is_nan")]
     pub test_accuracy: f64,
     /// The learning rate of the epoch's last step.
+    #[serde(default = "untold::nan", deserialize_with = "untold::or_nan", skip_serializing_if = "untold::is_nan")]
     pub learning_rate: f64,
     /// Training and evaluation, without pauses.
+    #[serde(default = "untold::nan", deserialize_with = "untold::or_nan", skip_serializing_if = "untold::is_nan")]
     pub elapsed_secs: f64,
     /// How much of `elapsed_secs` the evaluation took.
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub evaluation_secs: f64,
     /// The best so far, by `train.best`.
+    #[serde(default)]
     pub best: bool,
     /// The confusion matrix of the test images. Older logs lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -340,12 +400,16 @@ impl AlarmKind {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointSaved {
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub epoch: u64,
     pub step: u64,
     /// Folder under `checkpoints/`.
     pub name: String,
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub reason: CheckpointReason,
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub bytes: u64,
+    #[serde(default, deserialize_with = "untold::or_default")]
     pub save_secs: f64,
 }
 
@@ -375,7 +439,7 @@ pub struct Prediction {
     pub confidence: f32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckpointReason {
     /// Every N steps.
@@ -386,7 +450,8 @@ pub enum CheckpointReason {
     Rollback,
     /// The run stops: by command, by signal, or at its end.
     End,
-    /// Of a later version.
+    /// Of a later version, or not told.
+    #[default]
     #[serde(other)]
     Other,
 }

@@ -1,6 +1,7 @@
 //! Whether a run's trainer lives: it holds a lock on the run for as long as it does.
 //!
-//! Where the file system has no flock, host, process and start time in `control` decide, and only on their own host.
+//! Where the file system has no flock, host, process and start time in `control` decide, and only on their own host. Of a run
+//! that another program trains without such a lock, its log says what there is to ask.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -10,7 +11,9 @@ use thiserror::Error;
 
 use super::control_file::TrainerAddress;
 use super::dir::RunDir;
+use super::other_trainer::OtherTrainer;
 use super::process::Process;
+use super::replay::has_ended;
 use crate::ordinary_file;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub fn holder_of_held(dir: &RunDir) -> Option<Process> {
 pub enum LockError {
     #[error("run {run} has a live trainer{}; to watch it: taper attach {run}", .holder.as_ref().map_or(String::new(), |holder| format!(", {holder}")))]
     Live { run: String, holder: Option<Process> },
+    #[error("run {run} is trained by {trainer}: taper shows it, and leaves it alone")]
+    OtherTrainer { run: String, trainer: String },
     #[error("the trainer of run {run} is on host {host}; if it is not running there any more, remove {control}")]
     Elsewhere { run: String, host: String, control: String },
     #[error(
@@ -81,6 +86,9 @@ impl Drop for RunLock {
 impl RunLock {
     /// Takes the run, unless a trainer has it.
     pub fn acquire(dir: &RunDir) -> Result<Self, LockError> {
+        if let Some(trainer) = OtherTrainer::of(dir) {
+            return Err(LockError::OtherTrainer { run: dir.name(), trainer: trainer.name });
+        }
         let file = open(dir)?;
         // Asking for the liveness holds a shared lock for a moment.
         let deadline = Instant::now() + PATIENCE;
@@ -139,8 +147,8 @@ fn io_error(dir: &RunDir, source: io::Error) -> LockError {
 pub fn liveness(dir: &RunDir) -> Liveness {
     let file = match ordinary_file::open(&dir.lock()) {
         Ok(file) => file,
-        // Without a lock file no trainer ever started.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Liveness::Dead,
+        // Without a lock file no trainer of ours ever started.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return of_other_trainer(dir),
         Err(error) => return without_lock(dir, &error),
     };
     match file.try_lock_shared() {
@@ -177,6 +185,18 @@ fn without_lock(dir: &RunDir, error: &io::Error) -> Liveness {
         Ok(None) | Err(_) => Liveness::Unknown {
             why: format!("{}: {error}: whether a trainer has it cannot be told", dir.lock().display()),
         },
+    }
+}
+
+/// Of a run without a lock: another program's.
+fn of_other_trainer(dir: &RunDir) -> Liveness {
+    match OtherTrainer::of(dir) {
+        // The process may outlive the run that it has ended.
+        Some(trainer) if trainer.is_at_work(dir) && !has_ended(dir).unwrap_or(false) => match trainer.elsewhere() {
+            Some(host) => Liveness::Elsewhere { host: host.to_owned() },
+            None => Liveness::Live,
+        },
+        _ => Liveness::Dead,
     }
 }
 

@@ -17,10 +17,11 @@ pub struct Process {
 impl Process {
     /// This process.
     pub fn own() -> Self {
-        Self::local(std::process::id())
+        Self::of(std::process::id())
     }
 
-    fn local(pid: u32) -> Self {
+    /// The process of this host that has this number now.
+    pub fn of(pid: u32) -> Self {
         Self { host: host(), pid, start_ticks: start_ticks(pid) }
     }
 
@@ -92,7 +93,7 @@ mod tests {
     #[test]
     fn a_zombie_is_dead() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let process = Process::local(child.id());
+        let process = Process::of(child.id());
         assert!(process.is_alive());
         child.kill().unwrap();
         while start_ticks(child.id()).is_some() {

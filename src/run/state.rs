@@ -17,6 +17,7 @@ use super::log::StepsOutline;
 use super::step_series::StepSeries;
 use super::step_time::{Breakdown, RecentSteps};
 use super::system_history::SystemHistory;
+use super::untold;
 use crate::data::Split;
 
 /// Lines of the event list that are kept.
@@ -323,9 +324,9 @@ impl RunState {
         {
             self.learning_rate_changes.pop();
         }
-        self.learning_rate = Some(learning_rate);
+        self.learning_rate = Some(learning_rate).filter(|rate| !untold::is_nan(rate));
         if step == 0 || self.first_learning_rate.is_none() {
-            self.first_learning_rate = Some(learning_rate);
+            self.first_learning_rate = self.learning_rate;
         }
         self.divergence = None;
     }
@@ -384,6 +385,15 @@ impl RunState {
         // Continued from a checkpoint between its last step and its evaluation, an epoch ends twice.
         self.epochs.retain(|earlier| earlier.epoch < epoch.epoch);
         self.epochs.push(epoch.clone());
+        if let Some(started) = &mut self.started
+            && started.steps_per_epoch == 0
+        {
+            // The trainer did not know it, and now the log does.
+            started.steps_per_epoch = epoch.step.div_ceil(epoch.epoch.max(1));
+            if started.total_steps == 0 {
+                started.total_steps = started.steps_per_epoch.saturating_mul(started.epochs);
+            }
+        }
         if let Some(older) = self.epochs.len().checked_sub(DETAILED_EPOCHS + 1) {
             let older = &mut self.epochs[older];
             (older.confusion, older.mistakes) = (None, vec![]);
@@ -406,6 +416,11 @@ impl RunState {
     /// The best epoch, by `train.best`.
     pub fn best(&self) -> Option<&EpochDone> {
         self.epochs.iter().rev().find(|epoch| epoch.best)
+    }
+
+    /// The program that trains, where it is another one than taper.
+    pub fn other_trainer(&self) -> Option<&str> {
+        self.started.as_ref()?.trainer.as_deref()
     }
 
     /// Steps of the present epoch that are done.
@@ -466,7 +481,7 @@ impl RunState {
     /// Time of training and evaluation to come, at the recent speed.
     pub fn remaining_secs(&self) -> Option<f64> {
         let started = self.started.as_ref()?;
-        if matches!(self.phase, Phase::Ended(_)) {
+        if matches!(self.phase, Phase::Ended(_)) || started.total_steps == 0 {
             return None;
         }
         let steps = started.total_steps.saturating_sub(self.step);
@@ -481,13 +496,13 @@ impl RunState {
         Summary {
             phase: self.phase,
             epoch: self.epoch,
-            epochs: started.map(|started| started.epochs),
+            epochs: started.map(|started| started.epochs).filter(|&epochs| epochs > 0),
             step: self.step,
-            total_steps: started.map(|started| started.total_steps),
+            total_steps: started.map(|started| started.total_steps).filter(|&steps| steps > 0),
             smoothed_loss: self.losses.smoothed(),
             learning_rate: self.learning_rate,
             best_epoch: self.best().map(|best| best.epoch),
-            best_test_accuracy: self.best().map(|best| best.test_accuracy),
+            best_test_accuracy: self.best().map(|best| best.test_accuracy).filter(|accuracy| accuracy.is_finite()),
             images_per_sec: self.images_per_sec(),
             active_secs: self.active_secs(self.last_activity_ms),
             remaining_secs: self.remaining_secs(),

@@ -1,4 +1,4 @@
-//! Which way of drawing images a terminal gets, and why.
+//! Which way of drawing images a terminal gets, and why; and what else it says when it is asked.
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -8,7 +8,7 @@ use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
 use super::backend::{ImageBackend, Images, Protocol};
 use super::half_blocks::Palette;
-use super::query::{Answer, ask};
+use super::query::{Answer, Questions, ask};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detected {
@@ -17,8 +17,19 @@ pub struct Detected {
     pub why: String,
     /// What was asked for is not available, which people must be told.
     pub is_second_best: bool,
+    /// Of the terminal, red, green, blue: where it was asked and answered.
+    pub background: Option<[u8; 3]>,
+    /// Whether it takes bytes for UTF-8: where the locale leaves that in doubt, and it answered.
+    pub is_utf8: Option<bool>,
     /// Keys that were pressed while the terminal was asked.
     pub typed: Vec<u8>,
+}
+
+/// Whether the colour of the terminal's background is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Background {
+    Asked,
+    Unasked,
 }
 
 /// Finds out how to draw images on the terminal at stdin and stdout, which must be in raw mode, with no other reader.
@@ -26,21 +37,21 @@ pub struct Detected {
 ///
 /// # Errors
 /// The terminal is gone.
-pub fn detect(wanted: Images) -> io::Result<Detected> {
+pub fn detect(wanted: Images, background: Background) -> io::Result<Detected> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    choose(wanted, has_terminal(), &variable, ask, viuer_draws)
+    choose(wanted, background, has_terminal(), &variable, ask, viuer_draws)
 }
 
 /// The same, of a terminal that is not in raw mode.
 ///
 /// # Errors
 /// The terminal is gone, or does not take another mode.
-pub fn detect_in_shell(wanted: Images) -> io::Result<Detected> {
+pub fn detect_in_shell(wanted: Images, background: Background) -> io::Result<Detected> {
     if !has_terminal() {
-        return detect(wanted);
+        return detect(wanted, background);
     }
     enable_raw_mode()?;
-    let detected = detect(wanted);
+    let detected = detect(wanted, background);
     disable_raw_mode()?;
     detected
 }
@@ -66,16 +77,44 @@ fn viuer_draws(protocol: Protocol) -> bool {
 
 fn choose(
     wanted: Images,
+    background: Background,
     has_terminal: bool,
     variable: &impl Fn(&str) -> Option<String>,
-    ask: impl FnOnce() -> io::Result<Answer>,
+    ask: impl FnOnce(Questions) -> io::Result<Answer>,
     viuer_draws: impl Fn(Protocol) -> bool,
 ) -> io::Result<Detected> {
+    let unasked = without_asking(wanted, has_terminal, variable);
+    let is_dumb = variable("TERM").is_some_and(|term| term == "dumb");
+    let questions = Questions {
+        images: unasked.is_none(),
+        // screen would ask the terminal again, and give the answer to whatever window is in front.
+        background: background == Background::Asked && multiplexer(variable) != Some("screen"),
+        encoding: !is_utf8_locale(variable),
+    };
+    let answer = if has_terminal && !is_dumb && questions.any() { ask(questions)? } else { Answer::default() };
+    let choice = unasked.unwrap_or_else(|| by_answer(wanted, variable, &answer, viuer_draws));
+    Ok(Detected {
+        backend: choice.backend,
+        why: choice.why,
+        is_second_best: choice.is_second_best,
+        background: answer.background,
+        is_utf8: answer.is_utf8,
+        typed: answer.typed,
+    })
+}
+
+/// How images are drawn, and why.
+struct Choice {
+    backend: ImageBackend,
+    why: String,
+    is_second_best: bool,
+}
+
+/// `None` where the terminal's answer decides.
+fn without_asking(wanted: Images, has_terminal: bool, variable: &impl Fn(&str) -> Option<String>) -> Option<Choice> {
     let cells = ImageBackend::Cells(Palette::of(variable));
     let is_second_best = matches!(wanted, Images::Kitty | Images::Iterm | Images::Sixel);
-    let found = |backend, why: &str, is_second_best| {
-        Ok(Detected { backend, why: why.to_owned(), is_second_best, typed: vec![] })
-    };
+    let found = |backend, why: &str, is_second_best| Some(Choice { backend, why: why.to_owned(), is_second_best });
     match wanted {
         Images::Off => return found(ImageBackend::Nothing, "as asked", false),
         Images::Blocks => return found(cells, "as asked", false),
@@ -91,7 +130,16 @@ fn choose(
     if variable("TERM").is_some_and(|term| term == "dumb") {
         return found(cells, "TERM is dumb", is_second_best);
     }
-    let Answer { answered, kitty, sixel, typed } = ask()?;
+    None
+}
+
+fn by_answer(
+    wanted: Images,
+    variable: &impl Fn(&str) -> Option<String>,
+    answer: &Answer,
+    viuer_draws: impl Fn(Protocol) -> bool,
+) -> Choice {
+    let &Answer { answered, kitty, sixel, .. } = answer;
     // Of the variables that viuer goes by. `KONSOLE_VERSION` reaches whatever terminal is started from Konsole; one that knows
     // these images knows kitty's.
     let names_itself = ["TERM_PROGRAM", "LC_TERMINAL"].iter().any(|name| variable(name).is_some());
@@ -119,8 +167,15 @@ fn choose(
         (None, [only]) => format!("the terminal does not say that it knows {only}"),
         (None, _) => "the terminal knows none of kitty graphics, iTerm2 images and sixel".to_owned(),
     };
-    let is_second_best = is_second_best && chosen.is_none();
-    Ok(Detected { backend: chosen.map_or(cells, ImageBackend::Protocol), why, is_second_best, typed })
+    let is_second_best = matches!(wanted, Images::Kitty | Images::Iterm | Images::Sixel) && chosen.is_none();
+    let cells = ImageBackend::Cells(Palette::of(variable));
+    Choice { backend: chosen.map_or(cells, ImageBackend::Protocol), why, is_second_best }
+}
+
+/// In the order in which the C library looks. A terminal that is reached from elsewhere may know UTF-8 all the same.
+pub fn is_utf8_locale(variable: &impl Fn(&str) -> Option<String>) -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name)).unwrap_or_default();
+    ["utf-8", "utf8"].iter().any(|name| locale.to_lowercase().contains(name))
 }
 
 /// A terminal multiplexer: it would print the question as text, or draw the image outside its window.
@@ -139,10 +194,14 @@ fn multiplexer(variable: &impl Fn(&str) -> Option<String>) -> Option<&'static st
 mod tests {
     use super::*;
 
-    const KITTY: Answer = Answer { answered: true, kitty: true, sixel: false, typed: vec![] };
-    const XTERM: Answer = Answer { answered: true, kitty: false, sixel: true, typed: vec![] };
-    const PLAIN: Answer = Answer { answered: true, kitty: false, sixel: false, typed: vec![] };
-    const MUTE: Answer = Answer { answered: false, kitty: false, sixel: false, typed: vec![] };
+    const KITTY: Answer = answer(true, true, false);
+    const XTERM: Answer = answer(true, false, true);
+    const PLAIN: Answer = answer(true, false, false);
+    const MUTE: Answer = answer(false, false, false);
+
+    const fn answer(answered: bool, kitty: bool, sixel: bool) -> Answer {
+        Answer { answered, kitty, sixel, background: None, is_utf8: None, typed: vec![] }
+    }
 
     fn chosen(wanted: Images, variables: &[(&str, &str)], answer: Option<Answer>) -> Detected {
         let variable =
@@ -150,7 +209,41 @@ mod tests {
         let is_iterm = variable("TERM_PROGRAM").is_some_and(|program| program == "iTerm.app");
         let is_konsole = variable("KONSOLE_VERSION").is_some();
         let draws = |protocol| protocol != Protocol::Iterm2 || is_iterm || is_konsole;
-        choose(wanted, true, &variable, || Ok(answer.expect("must not be asked")), draws).unwrap()
+        let ask = |questions: Questions| Ok(answer.filter(|_| questions.images).unwrap_or_default());
+        choose(wanted, Background::Unasked, true, &variable, ask, draws).unwrap()
+    }
+
+    fn questions(background: Background, variables: &[(&str, &str)]) -> Questions {
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let asked = std::cell::Cell::new(Questions::default());
+        let ask = |questions| {
+            asked.set(questions);
+            Ok(MUTE)
+        };
+        choose(Images::Auto, background, true, &variable, ask, |_| false).unwrap();
+        asked.get()
+    }
+
+    #[test]
+    fn only_what_is_in_doubt_is_asked() {
+        const UTF8: (&str, &str) = ("LANG", "C.UTF-8");
+        let all = Questions { images: true, background: true, encoding: true };
+        assert_eq!(questions(Background::Asked, &[]), all);
+        assert_eq!(questions(Background::Asked, &[UTF8]), Questions { encoding: false, ..all });
+        assert_eq!(questions(Background::Asked, &[UTF8, ("LC_ALL", "C")]), all, "the first that is set counts");
+        let inside = |name| questions(Background::Asked, &[UTF8, (name, "1")]);
+        assert_eq!(inside("TMUX"), Questions { background: true, ..Questions::default() });
+        assert_eq!(inside("STY"), Questions::default());
+        assert_eq!(questions(Background::Unasked, &[UTF8, ("NO_COLOR", "1")]), Questions::default());
+        assert_eq!(questions(Background::Asked, &[("TERM", "dumb")]), Questions::default());
+    }
+
+    #[test]
+    fn what_a_terminal_says_of_itself_is_told() {
+        let answer = Answer { background: Some([255; 3]), is_utf8: Some(false), ..PLAIN };
+        let found = chosen(Images::Auto, &[], Some(answer));
+        assert_eq!((found.background, found.is_utf8), (Some([255; 3]), Some(false)));
     }
 
     #[test]

@@ -55,7 +55,10 @@ impl Cell {
     fn of([top, bottom]: [Rgb<u8>; 2], palette: Palette) -> Self {
         match palette {
             Palette::TrueColour => Self::Halves { top: Colour::Rgb(top.0), bottom: Colour::Rgb(bottom.0) },
-            Palette::Colours256 => Self::Halves { top: nearest_of_256(top), bottom: nearest_of_256(bottom) },
+            Palette::Colours256 => {
+                let [top, bottom] = [top, bottom].map(|pixel| Colour::Indexed(nearest_of_256(pixel.0)));
+                Self::Halves { top, bottom }
+            }
             Palette::Shades => Self::Shade(shade([top, bottom])),
         }
     }
@@ -70,7 +73,7 @@ pub fn rows(image: &RgbImage, palette: Palette) -> impl Iterator<Item = impl Ite
 }
 
 /// The nearest colour of xterm's cube and greys.
-fn nearest_of_256(Rgb(pixel): Rgb<u8>) -> Colour {
+pub fn nearest_of_256(pixel: [u8; 3]) -> u8 {
     const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
     let apart = |a: [u8; 3]| a.iter().zip(pixel).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>();
     let nearest_level =
@@ -80,11 +83,7 @@ fn nearest_of_256(Rgb(pixel): Rgb<u8>) -> Colour {
     let mean = (pixel.iter().map(|&value| u32::from(value)).sum::<u32>() / 3) as u8;
     // Greys are 8, 18, … 238.
     let grey = (mean.saturating_sub(3) / 10).min(23);
-    Colour::Indexed(if apart([8 + 10 * grey; 3]) < apart(of_cube) {
-        232 + grey
-    } else {
-        16 + 36 * cube[0] + 6 * cube[1] + cube[2]
-    })
+    if apart([8 + 10 * grey; 3]) < apart(of_cube) { 232 + grey } else { 16 + 36 * cube[0] + 6 * cube[1] + cube[2] }
 }
 
 /// By the luminance (ITU-R BT.601) of both pixels, for light text on a dark ground.
@@ -119,7 +118,7 @@ mod tests {
         let cases =
             [([0, 0, 0], 16), ([255, 255, 255], 231), ([255, 0, 0], 196), ([8, 8, 8], 232), ([120, 120, 120], 243)];
         for (pixel, number) in cases {
-            assert_eq!(nearest_of_256(Rgb(pixel)), Colour::Indexed(number), "{pixel:?}");
+            assert_eq!(nearest_of_256(pixel), number, "{pixel:?}");
         }
     }
 

@@ -13,7 +13,7 @@ mod query;
 mod sixel;
 
 pub use backend::{ImageBackend, Images, Protocol};
-pub use detect::{Detected, detect, detect_in_shell};
+pub use detect::{Background, Detected, detect, detect_in_shell, is_utf8_locale};
 pub use painter::{Painter, Placed};
 pub use protocols::{forget, print_row};
 pub use query::cell_size;

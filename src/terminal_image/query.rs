@@ -1,4 +1,5 @@
-//! What a terminal answers when it is asked what images it can draw, and how large its characters are.
+//! What a terminal answers when it is asked what images it can draw, which background and encoding it has, and how large its
+//! characters are.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -14,9 +15,39 @@ const LIMIT: Duration = Duration::from_millis(500);
 /// Asks without drawing: "could you show this pixel?" The number identifies the answer.
 const KITTY_QUERY: &[u8] = b"\x1b_Gi=4211,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
 const KITTY_OK: &[u8] = b"Gi=4211;OK";
+/// OSC 11: the colour of the background.
+const BACKGROUND_QUERY: &[u8] = b"\x1b]11;?\x1b\\";
+const BACKGROUND_REPLY: &[u8] = b"\x1b]11;";
+/// Where the cursor is behind a character of two bytes, which is then erased: in the third column, where a terminal takes each
+/// byte for a character.
+const ENCODING_QUERY: &[u8] = b"\r\xc3\xa9\x1b[6n\r\x1b[K";
 /// Primary device attributes: every terminal knows it, so its answer ends the wait.
 const ATTRIBUTES_QUERY: &[u8] = b"\x1b[c";
 const SIXEL_ATTRIBUTE: &str = "4";
+
+/// What a terminal is asked, all at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Questions {
+    pub images: bool,
+    pub background: bool,
+    pub encoding: bool,
+}
+
+impl Questions {
+    pub fn any(self) -> bool {
+        self.images || self.background || self.encoding
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        let asked = [
+            (self.encoding, ENCODING_QUERY),
+            (self.background, BACKGROUND_QUERY),
+            (self.images, KITTY_QUERY),
+            (true, ATTRIBUTES_QUERY),
+        ];
+        asked.into_iter().filter(|(is_asked, _)| *is_asked).flat_map(|(_, query)| query).copied().collect()
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -24,6 +55,10 @@ pub struct Answer {
     pub answered: bool,
     pub kitty: bool,
     pub sixel: bool,
+    /// Red, green, blue.
+    pub background: Option<[u8; 3]>,
+    /// Whether bytes beyond ASCII are taken for UTF-8.
+    pub is_utf8: Option<bool>,
     /// Keys that were pressed meanwhile.
     pub typed: Vec<u8>,
 }
@@ -39,10 +74,9 @@ pub fn cell_size() -> Option<Size> {
 ///
 /// # Errors
 /// The terminal is gone.
-pub fn ask() -> io::Result<Answer> {
+pub fn ask(questions: Questions) -> io::Result<Answer> {
     let mut out = io::stdout().lock();
-    out.write_all(KITTY_QUERY)?;
-    out.write_all(ATTRIBUTES_QUERY)?;
+    out.write_all(&questions.bytes())?;
     out.flush()?;
     let (deadline, mut received) = (Instant::now() + LIMIT, vec![]);
     let stdin = rustix::stdio::stdin();
@@ -78,6 +112,13 @@ fn parse(received: &[u8]) -> Answer {
             let Some(end) = find(body, b"\x1b\\") else { return answer };
             answer.kitty |= &body[..end] == KITTY_OK;
             rest = &body[end + 2..];
+        } else if let Some(body) = rest.strip_prefix(BACKGROUND_REPLY) {
+            let Some((end, length)) = string_end(body) else { return answer };
+            answer.background = colour(&body[..end]);
+            rest = &body[end + length..];
+        } else if let Some((column, after)) = cursor_column(rest) {
+            answer.is_utf8 = Some(column == 2);
+            rest = after;
         } else if let Some(body) = rest.strip_prefix(b"\x1b[?") {
             let Some(end) = body.iter().position(|byte| (0x40..=0x7e).contains(byte)) else { return answer };
             if body[end] == b'c' {
@@ -93,6 +134,33 @@ fn parse(received: &[u8]) -> Answer {
         }
     }
     answer
+}
+
+/// Where a string ends, and the length of what ends it: ST, or BEL as xterm has it.
+fn string_end(body: &[u8]) -> Option<(usize, usize)> {
+    let st = find(body, b"\x1b\\").map(|end| (end, 2));
+    let bel = body.iter().position(|&byte| byte == 0x07).map(|end| (end, 1));
+    st.into_iter().chain(bel).min()
+}
+
+/// `rgb:RR/GG/BB` with one to four hexadecimal digits each, as XParseColor takes it; `rgba:` has a fourth part.
+fn colour(text: &[u8]) -> Option<[u8; 3]> {
+    let text = str::from_utf8(text).ok()?;
+    let parts = text.strip_prefix("rgb:").or_else(|| text.strip_prefix("rgba:"))?;
+    let mut channels = parts.split('/').map(|digits| {
+        let most = 16u32.checked_pow(digits.len().try_into().ok()?)?.checked_sub(1).filter(|most| *most > 0)?;
+        let value = u32::from_str_radix(digits, 16).ok()?;
+        u8::try_from(u64::from(value) * 255 / u64::from(most)).ok()
+    });
+    Some([channels.next()??, channels.next()??, channels.next()??])
+}
+
+/// Of a report of the cursor's place at the beginning of `bytes`, and what follows it.
+fn cursor_column(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let body = bytes.strip_prefix(b"\x1b[")?;
+    let end = body.iter().position(|byte| !byte.is_ascii_digit() && *byte != b';')?;
+    let (_, column) = str::from_utf8(&body[..end]).ok()?.split_once(';')?;
+    (body[end] == b'R').then_some((column.parse().ok()?, &body[end + 1..]))
 }
 
 fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
@@ -115,8 +183,28 @@ mod tests {
     }
 
     #[test]
+    fn the_background_and_the_encoding_are_read() {
+        let background = |reply: &[u8]| parse(&[b"\x1b]11;", reply, b"\x1b[?62;c"].concat()).background;
+        assert_eq!(background(b"rgb:ffff/fdfd/e3e3\x1b\\"), Some([255, 253, 227]));
+        assert_eq!(background(b"rgb:ff/80/00\x07"), Some([255, 128, 0]));
+        assert_eq!(background(b"rgba:f/0/8/f\x07"), Some([255, 0, 136]));
+        for damaged in [&b"white\x07"[..], b"rgb:\x07", b"rgb:ff/ff\x07", b"rgb:fffff/0/0\x07", b"rgb:gg/0/0\x07"] {
+            assert_eq!(background(damaged), None);
+        }
+        let is_utf8 = |reply: &[u8]| parse(&[reply, b"\x1b[?62;c"].concat()).is_utf8;
+        assert_eq!([&b"\x1b[24;2R"[..], b"\x1b[24;3R", b""].map(is_utf8), [Some(true), Some(false), None]);
+    }
+
+    #[test]
+    fn only_what_matters_is_asked() {
+        let questions = Questions { background: true, ..Questions::default() };
+        assert_eq!(questions.bytes(), b"\x1b]11;?\x1b\\\x1b[c");
+        assert!(questions.any() && !Questions::default().any());
+    }
+
+    #[test]
     fn keys_between_answers_are_kept() {
-        let whole = b"q\x1b_Gi=4211;OK\x1b\\x\x1b[?62;4cy";
+        let whole = b"q\x1b_Gi=4211;OK\x1b\\\x1b[1;2R\x1b]11;rgb:0/0/0\x07x\x1b[?62;4cy";
         let all = parse(whole);
         assert_eq!((all.typed.as_slice(), all.answered), (b"qxy".as_slice(), true));
         for length in 0..whole.len() {

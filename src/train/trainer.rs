@@ -96,6 +96,7 @@ impl Trainer {
         }
         let started = RunStarted {
             version: FORMAT_VERSION,
+            trainer: None,
             run: dir.name(),
             model: engine.summary(),
             parameters: engine.shape().parameter_count(),
@@ -115,6 +116,7 @@ impl Trainer {
             seed: config.run.seed,
             host: process::host(),
             pid: std::process::id(),
+            start_ticks: None,
             continued_from: (!is_new || state.step > 0).then_some(state.step),
         };
         let alarms = alarms(&dir, &config, &state, &engine);

@@ -28,6 +28,13 @@ pub enum Action {
     Suspend,
 }
 
+impl Action {
+    /// It is a command to the trainer, or leads to one.
+    pub fn needs_trainer(self) -> bool {
+        matches!(self, Self::Send(_) | Self::TogglePause | Self::ScaleLearningRate(_) | Self::Open(Screen::ConfirmStop))
+    }
+}
+
 /// What to look at inside the network. A signed number moves that many on, or back where it is negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {

@@ -4,6 +4,7 @@
 //! lives, talking to it) has a thread, so a hung file system or trainer never freezes the keyboard.
 
 pub mod app;
+mod ascii;
 mod frame_rate;
 pub mod input;
 pub mod inspector;
@@ -35,7 +36,7 @@ use self::input::Effect;
 use self::inspector::ProbeKey;
 use self::notification::Notification;
 use self::terminal::TerminalGuard;
-use self::theme::Theme;
+use self::theme::ThemeChoice;
 use self::threads::{read_probes, send_commands, watch};
 use crate::run::dir::RunDir;
 use crate::run::event::Outcome;
@@ -61,6 +62,8 @@ pub struct Attachment {
     pub run: HeldRunDir,
     /// How images are wanted.
     pub images: Images,
+    /// How colours are wanted.
+    pub theme: ThemeChoice,
     /// Asks whether the run has a live trainer: [`crate::run::lock::liveness`]. May block.
     pub liveness: fn(&RunDir) -> Liveness,
 }
@@ -112,9 +115,10 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
         thread::Builder::new().name("watch".into()).spawn(move || watch(run, liveness, updates_in))?;
     }
 
-    let (mut terminal, detected) = TerminalGuard::enter(attachment.images).context("cannot take the terminal")?;
+    let (mut terminal, detected, theme) =
+        TerminalGuard::enter(attachment.images, attachment.theme).context("cannot take the terminal")?;
     let mut terminal_events = EventStream::new();
-    let mut app = App::new(attachment.run.name(), terminal.size()?, Theme::from_env(), TimeZone::system());
+    let mut app = App::new(attachment.run.name(), terminal.size()?, theme, TimeZone::system());
     app.draw_images_by(detected.backend);
     if detected.is_second_best {
         let text = format!("images are drawn as {}: {}", detected.backend, detected.why);

@@ -1,5 +1,6 @@
 //! The terminal, taken and given back: on return, on error and on panic.
 
+use std::env;
 use std::io::{self, BufWriter, Stdout, Write, stdin, stdout};
 use std::panic;
 use std::sync::Once;
@@ -19,8 +20,10 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::app::App;
 use super::notification::Notification;
-use super::view;
-use crate::terminal_image::{self, Detected, ImageBackend, Images, Painter};
+use super::theme::{Theme, ThemeChoice};
+use super::{ascii, view};
+use crate::terminal_image::half_blocks::Palette;
+use crate::terminal_image::{self, Background, Detected, ImageBackend, Images, Painter};
 
 /// Whether the dashboard holds the terminal.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -31,12 +34,15 @@ pub struct TerminalGuard {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
     /// `None` where images are drawn as cells, or not at all.
     painter: Option<Painter>,
+    /// Of ASCII alone, for a terminal that does not take UTF-8.
+    plain_symbols: bool,
     suspended: bool,
 }
 
 impl TerminalGuard {
-    /// Takes the terminal, and finds out how it draws images. Nothing may read the keyboard before this returns.
-    pub fn enter(images: Images) -> io::Result<(Self, Detected)> {
+    /// Takes the terminal, and finds out how it draws images and what colours suit it. Nothing may read the keyboard before
+    /// this returns.
+    pub fn enter(images: Images, theme: ThemeChoice) -> io::Result<(Self, Detected, Theme)> {
         PANIC_HOOK.call_once(|| {
             let previous = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
@@ -46,13 +52,23 @@ impl TerminalGuard {
         });
         take()?;
         let taken = || {
-            let detected = terminal_image::detect(images)?;
+            let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+            // Without colours there are no coloured images either, unless they are asked for.
+            let images = if theme == ThemeChoice::Plain && images == Images::Auto { Images::Blocks } else { images };
+            let background = if theme.asks(&variable) { Background::Asked } else { Background::Unasked };
+            let mut detected = terminal_image::detect(images, background)?;
+            let theme = theme.choose(detected.background, &variable).theme;
+            if let (Theme::Plain, ImageBackend::Cells(palette)) = (theme, &mut detected.backend) {
+                *palette = Palette::Shades;
+            }
             let painter = match detected.backend {
                 ImageBackend::Protocol(protocol) => Some(Painter::new(protocol)),
                 ImageBackend::Cells(_) | ImageBackend::Nothing => None,
             };
             let backend = CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, stdout()));
-            Ok((Self { terminal: Terminal::new(backend)?, painter, suspended: false }, detected))
+            let plain_symbols = detected.is_utf8 == Some(false);
+            let guard = Self { terminal: Terminal::new(backend)?, painter, plain_symbols, suspended: false };
+            Ok((guard, detected, theme))
         };
         taken().inspect_err(|_| restore())
     }
@@ -91,6 +107,9 @@ impl TerminalGuard {
             placed = view::render(app, frame);
             if let Some(painter) = &mut self.painter {
                 painter.reserve(&placed, frame.buffer_mut());
+            }
+            if self.plain_symbols {
+                ascii::simplify(frame.buffer_mut());
             }
         })?;
         let fault = match &mut self.painter {

@@ -25,7 +25,7 @@ use taper::run::socket;
 use taper::run::state::RunState;
 use taper::train::checkpoint::parse_state;
 use taper::tui::app::{App, Update};
-use taper::tui::theme::Theme;
+use taper::tui::theme::{Depth, Theme};
 use taper::tui::view;
 
 /// A line that a client sends to the control socket: refused, or a command that can be sent again.
@@ -173,7 +173,7 @@ pub fn look_at(state: &RunState) {
 
 /// Every page of the dashboard.
 fn draw(records: Vec<Record>) {
-    let mut app = App::new("run", Size::new(80, 24), Theme::Colour, TimeZone::UTC);
+    let mut app = App::new("run", Size::new(80, 24), Theme::Dark(Depth::TrueColour), TimeZone::UTC);
     app.update(Update::Records(records));
     app.update(Update::Liveness(Liveness::Live));
     app.now_ms = app.run.last_activity_ms.saturating_add(2000);

@@ -173,10 +173,13 @@ impl Dir {
         let pty = native_pty_system().openpty(size).unwrap();
         command.cwd(self.dir.path());
         command.env("TERM", "xterm-256color");
-        for name in ["TAPER_RUNS_DIR", "TAPER_LOG", "TAPER_IMAGES", "RUST_BACKTRACE"] {
+        command.env("LC_ALL", "C.UTF-8");
+        for name in ["TAPER_RUNS_DIR", "TAPER_LOG", "TAPER_IMAGES", "TAPER_THEME", "RUST_BACKTRACE"] {
             command.env_remove(name);
         }
-        for name in ["TMUX", "STY", "NO_COLOR", "COLORTERM", "TERM_PROGRAM", "LC_TERMINAL", "KONSOLE_VERSION"] {
+        for name in
+            ["TMUX", "STY", "NO_COLOR", "COLORTERM", "TERM_PROGRAM", "LC_TERMINAL", "KONSOLE_VERSION", "COLORFGBG"]
+        {
             command.env_remove(name);
         }
         match kind {

@@ -21,7 +21,7 @@ use taper::run::system_sample::{CardSample, SystemSample, ThrottleReason};
 use taper::terminal_image::Placed;
 use taper::tui::app::{App, Update};
 use taper::tui::input::Effect;
-use taper::tui::theme::Theme;
+use taper::tui::theme::{Depth, Theme};
 use taper::tui::view;
 
 use crate::follow::{drain, fixture, run_started};
@@ -36,7 +36,7 @@ pub struct Screen {
 impl Screen {
     /// The dashboard of a live trainer, two seconds after the last event.
     pub fn new(log: &str, width: u16, height: u16) -> Self {
-        Self::themed(log, width, height, Theme::Colour)
+        Self::themed(log, width, height, Theme::Dark(Depth::TrueColour))
     }
 
     pub fn themed(log: &str, width: u16, height: u16, theme: Theme) -> Self {

@@ -5,7 +5,7 @@ use ratatui::style::Color;
 use taper::run::event::{Event, Outcome, Record, StepsDone};
 use taper::run::system_sample::{CardSample, SystemSample, ThrottleReason};
 use taper::tui::app::Update;
-use taper::tui::theme::Theme;
+use taper::tui::theme::{Depth, Theme};
 
 use crate::screen::{Screen, snapshot};
 
@@ -70,21 +70,27 @@ fn end(screen: &mut Screen) {
 #[test]
 fn the_machine_at_three_sizes() {
     for (width, height) in [(80, 24), (120, 40), (200, 50)] {
-        snapshot(&format!("system_{width}x{height}"), &mut screen(machine, width, height, Theme::Colour));
-        snapshot(&format!("system_card_{width}x{height}"), &mut screen(with_card, width, height, Theme::Colour));
+        snapshot(
+            &format!("system_{width}x{height}"),
+            &mut screen(machine, width, height, Theme::Dark(Depth::TrueColour)),
+        );
+        snapshot(
+            &format!("system_card_{width}x{height}"),
+            &mut screen(with_card, width, height, Theme::Dark(Depth::TrueColour)),
+        );
     }
 }
 
 #[test]
 fn the_page_of_the_machine() {
     for (width, height) in [(80, 24), (120, 40)] {
-        let mut screen = screen(with_card, width, height, Theme::Colour);
+        let mut screen = screen(with_card, width, height, Theme::Dark(Depth::TrueColour));
         screen.keys("u");
         snapshot(&format!("system_page_{width}x{height}"), &mut screen);
         screen.press(KeyCode::Esc);
         assert!(screen.text().contains("Batch loss"));
     }
-    let mut screen = screen(machine, 80, 24, Theme::Colour);
+    let mut screen = screen(machine, 80, 24, Theme::Dark(Depth::TrueColour));
     end(&mut screen);
     screen.keys("u");
     snapshot("system_page_ended_80x24", &mut screen);
@@ -101,7 +107,7 @@ fn what_is_not_known_is_absent() {
     };
     for (width, height) in [(80, 24), (120, 40), (200, 50)] {
         for keys in ["", "u"] {
-            let mut screen = screen(bare, width, height, Theme::Colour);
+            let mut screen = screen(bare, width, height, Theme::Dark(Depth::TrueColour));
             screen.keys(keys);
             let text = screen.text();
             assert!(text.contains("CPU") && text.contains("61 °C"), "{text}");
@@ -117,7 +123,7 @@ fn without_colour_the_machine_is_still_told() {
     for keys in ["", "u"] {
         for (width, height) in [(80, 24), (120, 40), (200, 50)] {
             let mut plain = screen(with_card, width, height, Theme::Plain);
-            let mut coloured = screen(with_card, width, height, Theme::Colour);
+            let mut coloured = screen(with_card, width, height, Theme::Dark(Depth::TrueColour));
             plain.keys(keys);
             coloured.keys(keys);
             assert_eq!(plain.text(), coloured.text());
@@ -131,7 +137,7 @@ fn no_size_is_too_small_for_the_machine() {
     for width in [80, 81, 99, 100, 119, 160, 172, 400] {
         for height in [24, 25, 35, 36, 45, 46, 120] {
             for keys in ["", "u", "u?"] {
-                let mut screen = screen(with_card, width, height, Theme::Colour);
+                let mut screen = screen(with_card, width, height, Theme::Dark(Depth::TrueColour));
                 screen.keys(keys);
                 screen.draw();
             }

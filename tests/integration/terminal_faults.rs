@@ -11,6 +11,7 @@ use taper::run::dir::RunDir;
 use taper::run::held_dir::HeldRunDir;
 use taper::run::lock::{Liveness, liveness};
 use taper::terminal_image::Images;
+use taper::tui::theme::ThemeChoice;
 use taper::tui::{self, Attachment};
 
 use crate::binary::{Dir, Kind, TINY, Terminal, eventually, wait_for_steps};
@@ -45,7 +46,8 @@ fn panicking_dashboard() {
     };
     let folder = tempfile::tempdir().expect("a folder");
     let run = HeldRunDir::hold(&RunDir::at(folder.path())).expect("held");
-    let error = tui::run(Attachment { run, images: Images::Blocks, liveness }).expect_err("a panic");
+    let error =
+        tui::run(Attachment { run, images: Images::Blocks, theme: ThemeChoice::Plain, liveness }).expect_err("a panic");
     assert!(error.to_string().contains("panicked"), "{error:#}");
 }
 

@@ -318,7 +318,7 @@ fn a_plain_terminal_and_a_mute_one_get_cells() {
 #[test]
 fn what_is_asked_for_is_done_or_said() {
     let dir = Dir::new();
-    let mut terminal = attach(&dir, Kind::Kitty, &["--images", "blocks"]);
+    let mut terminal = attach(&dir, Kind::Kitty, &["--images", "blocks", "--theme", "dark"]);
     terminal.wait_for("▀▀▀▀▀▀▀▀");
     assert_eq!(count(&terminal, b"\x1b[c"), 0, "nothing is asked");
     terminal.keys("q");

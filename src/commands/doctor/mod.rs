@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::shell::say;
-use crate::cli::DoctorArgs;
+use crate::cli::{DoctorArgs, Drawing};
 use crate::commands::failure;
 use crate::config::Config;
 use crate::cuda::Card;
@@ -20,17 +20,18 @@ use crate::format;
 use crate::run::dir::RunsDir;
 use crate::run::lock::has_flock;
 use crate::simd;
-use crate::terminal_image::{self, Detected, Images};
+use crate::terminal_image::{self, Background, is_utf8_locale};
 use crate::train::device;
+use crate::tui::theme::Chosen;
 
 pub fn doctor(runs: &RunsDir, args: &DoctorArgs) -> Result<u8> {
     match &args.run {
         Some(name) => run_health::examine(&runs.open(name)?, args.repair),
-        None => describe_machine(runs, args.drawing.images),
+        None => describe_machine(runs, args.drawing),
     }
 }
 
-fn describe_machine(runs: &RunsDir, images: Images) -> Result<u8> {
+fn describe_machine(runs: &RunsDir, drawing: Drawing) -> Result<u8> {
     let config = Config::load(None, &[])?;
     let mut findings = vec![("device".to_owned(), describe_device(&config))];
     findings.extend(describe_cards().map(|cards| ("CUDA".to_owned(), cards)));
@@ -46,9 +47,9 @@ fn describe_machine(runs: &RunsDir, images: Images) -> Result<u8> {
         ("data".to_owned(), describe_data(&config)),
         ("runs".to_owned(), describe_runs(runs)),
         ("terminal".to_owned(), describe_terminal()),
-        ("images".to_owned(), describe_images(images)),
-        ("logout".to_owned(), describe_logout()),
     ]);
+    findings.extend(describe_drawing(drawing));
+    findings.push(("logout".to_owned(), describe_logout()));
     for (subject, finding) in findings {
         say(format!("{subject:<10}{finding}"))?;
     }
@@ -145,21 +146,34 @@ fn describe_terminal() -> String {
     if text("SSH_CONNECTION").is_some() {
         parts.push("over SSH".to_owned());
     }
-    // In the order in which the C library looks.
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| text(name)).unwrap_or("C".to_owned());
-    let is_utf8 = ["utf-8", "utf8"].iter().any(|name| locale.to_lowercase().contains(name));
-    parts.push(match is_utf8 {
-        true => "UTF-8".to_owned(),
-        false => format!("locale {locale} is not UTF-8: graphs may look broken; try LANG=C.UTF-8"),
-    });
     parts.join(", ")
 }
 
 /// Asks the terminal as the dashboard does.
-fn describe_images(images: Images) -> String {
-    match terminal_image::detect_in_shell(images) {
-        Ok(Detected { backend, why, .. }) => format!("{backend}: {why}"),
-        Err(error) => error.to_string(),
+fn describe_drawing(Drawing { theme, images }: Drawing) -> Vec<(String, String)> {
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let background = if theme.asks(&variable) { Background::Asked } else { Background::Unasked };
+    match terminal_image::detect_in_shell(images, background) {
+        Ok(detected) => {
+            let Chosen { theme, why } = theme.choose(detected.background, &variable);
+            vec![
+                ("characters".to_owned(), describe_characters(detected.is_utf8, is_utf8_locale(&variable)).to_owned()),
+                ("theme".to_owned(), format!("{theme}: {why}")),
+                ("images".to_owned(), format!("{}: {}", detected.backend, detected.why)),
+            ]
+        }
+        Err(error) => vec![("images".to_owned(), error.to_string())],
+    }
+}
+
+fn describe_characters(is_utf8: Option<bool>, is_utf8_locale: bool) -> &'static str {
+    match (is_utf8, is_utf8_locale) {
+        (None, true) => "UTF-8, by the locale",
+        (None, false) => "UTF-8 is assumed: the locale is another one, and the terminal does not say; try LANG=C.UTF-8",
+        (Some(true), _) => "UTF-8, as the terminal says",
+        (Some(false), _) => {
+            "ASCII: the terminal does not take UTF-8; set its encoding to UTF-8 for lines, dots and images"
+        }
     }
 }
 

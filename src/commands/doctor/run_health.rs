@@ -20,6 +20,7 @@ use crate::run::dir::RunDir;
 use crate::run::events_index::{self, IndexError};
 use crate::run::lock::{Liveness, RunLock, holder_of_held, liveness};
 use crate::run::log::{EventLog, FollowError, Follower, torn_bytes};
+use crate::run::other_trainer::OtherTrainer;
 use crate::run::probe::Probe;
 use crate::run::replay;
 use crate::run::state::RunState;
@@ -62,14 +63,10 @@ pub fn examine(run: &RunDir, repair: bool) -> Result<u8> {
     if repair {
         self::repair(run)?;
     }
-    let (config, mut engine) = config(run);
-    let findings: Vec<Finding> = std::iter::once(config)
-        .chain(log(run))
-        .chain(index(run))
-        .chain(checkpoints(run, engine.as_mut()))
-        .chain(probes(run))
-        .chain([control(run), lock(run)])
-        .collect();
+    let findings = match OtherTrainer::of(run) {
+        Some(trainer) => std::iter::once(other_trainer(run, trainer)).chain(log(run)).collect(),
+        None => parts(run),
+    };
     for Finding { subject, health, text } in &findings {
         let health = match health {
             Health::Whole => "whole",
@@ -81,6 +78,29 @@ pub fn examine(run: &RunDir, repair: bool) -> Result<u8> {
     }
     let is_whole = findings.iter().all(|finding| matches!(finding.health, Health::Whole | Health::Stale));
     Ok(if is_whole { 0 } else { failure::FAILURE })
+}
+
+/// Of a run of taper's own.
+fn parts(run: &RunDir) -> Vec<Finding> {
+    let (config, mut engine) = config(run);
+    std::iter::once(config)
+        .chain(log(run))
+        .chain(index(run))
+        .chain(checkpoints(run, engine.as_mut()))
+        .chain(probes(run))
+        .chain([control(run), lock(run)])
+        .collect()
+}
+
+/// Of a run that another program trains, all but its log is its own affair.
+fn other_trainer(run: &RunDir, trainer: OtherTrainer) -> Finding {
+    let state = match liveness(run) {
+        Liveness::Live => "which is at work".to_owned(),
+        Liveness::Elsewhere { host } => format!("which is at work on {host}"),
+        Liveness::Dead => "which is not at work".to_owned(),
+        Liveness::Unknown { why } => why,
+    };
+    finding("trainer", Health::Whole, format!("{}, {state}; of the run, taper reads the log alone", trainer.name))
 }
 
 /// Does what the next trainer would do before it goes on. Fails while a trainer is live.
@@ -182,7 +202,9 @@ fn log(run: &RunDir) -> Vec<Finding> {
         findings.push(finding("log", Health::Damaged, format!("and {} more such lines", faults.len() - LINES)));
     }
     let missing = state.losses.values().iter().filter(|loss| loss.is_nan()).count();
-    if missing > 0 {
+    // Another program need not know them all.
+    let other_trainer = state.other_trainer();
+    if missing > 0 && other_trainer.is_none() {
         findings.push(finding(
             "log",
             Health::Damaged,
@@ -191,7 +213,8 @@ fn log(run: &RunDir) -> Vec<Finding> {
     }
     // A live trainer may be writing a line just now.
     if torn > 0 && liveness(run) == Liveness::Dead {
-        let text = format!("the last line is torn, {torn} bytes of it are there; taper resume or --repair cuts it off");
+        let cure = if other_trainer.is_some() { "it is passed over" } else { "taper resume or --repair cuts it off" };
+        let text = format!("the last line is torn, {torn} bytes of it are there; {cure}");
         findings.push(finding("log", Health::Damaged, text));
     }
     findings

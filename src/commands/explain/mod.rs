@@ -33,7 +33,7 @@ use crate::render::figures::class_name;
 use crate::render::{Choice, Explanation, Figure, Map, Method, Planes, View, figures};
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::replay;
-use crate::terminal_image::{self, ImageBackend, Images, Protocol};
+use crate::terminal_image::{self, Background, ImageBackend, Images, Protocol};
 use crate::train::device;
 use crate::train::origin::Origin;
 
@@ -77,7 +77,7 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     say(format!("{origin}: {}", input.description))?;
     say(prediction_line(&explanation, &input))?;
     say(view.title(&explained.name, &class_name(&dataset.classes, choice.class)))?;
-    print(&shown, &explanation.image, args.drawing.images)?;
+    print(&shown, &explanation.image, args.images)?;
     numbers::lines(&explanation, &choice, &shown, &dataset.classes).iter().try_for_each(say)?;
     if let Some(folder) = &args.png {
         let view = if view == View::Attention { "attention" } else { "map" };
@@ -213,7 +213,7 @@ fn print(figures: &[Figure], planes: &Planes, images: Images) -> Result<()> {
         return say(all_captions());
     }
     let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| size.ws_col.max(1));
-    let detected = terminal_image::detect_in_shell(images)?;
+    let detected = terminal_image::detect_in_shell(images, Background::Unasked)?;
     if detected.is_second_best {
         say(format!("images are drawn as {}: {}", detected.backend, detected.why))?;
     }

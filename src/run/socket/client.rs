@@ -10,6 +10,7 @@ use super::super::control_file::TrainerAddress;
 use super::super::dir::RunDir;
 use super::super::event::Command;
 use super::super::lock::{Liveness, holder_of_held, liveness};
+use super::super::other_trainer::OtherTrainer;
 use super::super::process::Process;
 use super::protocol::{Line, MAX_LINE_BYTES, PROTOCOL_VERSION, Reply};
 
@@ -23,6 +24,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 pub enum SendError {
     #[error("run {run} has no live trainer; to go on with it: taper resume {run}")]
     NotLive { run: String },
+    #[error("run {run} is trained by {trainer}, which takes no commands from taper")]
+    NotOffered { run: String, trainer: String },
     #[error("the trainer of run {run} is on host {host}, and can be commanded only from there")]
     Elsewhere { run: String, host: String },
     #[error("the trainer of run {run} cannot be reached at {socket}: {source}; to save and end it: kill -TERM {pid}")]
@@ -41,6 +44,9 @@ pub enum SendError {
 /// Sends one command to the run's trainer and waits until it is carried out or refused.
 pub fn send(dir: &RunDir, command: Command) -> Result<Reply, SendError> {
     let run = dir.name();
+    if let Some(trainer) = OtherTrainer::of(dir) {
+        return Err(SendError::NotOffered { run, trainer: trainer.name });
+    }
     let address = match (liveness(dir), TrainerAddress::look(dir)) {
         (Liveness::Unknown { why }, _) => return Err(SendError::Denied { run, reason: why }),
         (Liveness::Live, Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -143,7 +143,8 @@ impl App {
     /// Since the trainer on this host last wrote to its log, where it should be at work. The clock of another host may be
     /// another one.
     pub fn long_silence_secs(&self) -> Option<f64> {
-        let is_here = self.liveness == Some(Liveness::Live) && self.clock_runs();
+        // How often another program writes is its own affair.
+        let is_here = self.liveness == Some(Liveness::Live) && self.clock_runs() && self.run.other_trainer().is_none();
         self.run.phase.long_silence_secs(self.run.last_activity_ms, self.now_ms).filter(|_| is_here)
     }
 

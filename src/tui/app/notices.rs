@@ -51,6 +51,9 @@ impl App {
 
     /// Why no trainer takes a command, if none does.
     pub fn refusal(&self) -> Option<Message> {
+        if let Some(trainer) = self.run.other_trainer() {
+            return Some(Message::info(format!("not offered by this run's trainer, {trainer}")));
+        }
         let why = match self.run.phase {
             Phase::Ended(_) => "the run has ended",
             _ if self.trainer_died() => "the trainer is gone",
@@ -59,7 +62,15 @@ impl App {
         Some(Message::info(self.gone_message(why)))
     }
 
+    /// Whether what a key is for can be had of this run: its trainer may take no commands.
+    pub fn offers(&self, action: Action) -> bool {
+        !action.needs_trainer() || self.run.other_trainer().is_none()
+    }
+
     fn gone_message(&self, why: &str) -> String {
+        if let Some(trainer) = self.run.other_trainer() {
+            return format!("{why}: {trainer} does not run any more, and has not ended the run");
+        }
         format!("{why}; to go on: taper resume {}", self.name)
     }
 

@@ -89,6 +89,9 @@ impl App {
     }
 
     fn scale_learning_rate(&mut self, factor: f64) -> Option<Effect> {
+        if self.refuses() {
+            return None;
+        }
         let Some(present) = self.ui.pending.learning_rate.or(self.run.learning_rate) else {
             let text = "cannot change the learning rate: the trainer has not reported it yet";
             self.ui.message = Some(Message::info(text));

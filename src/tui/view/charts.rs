@@ -6,7 +6,7 @@
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::{Color, Style};
+use ratatui::style::Style;
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::canvas::{self, Canvas, Context};
@@ -16,6 +16,7 @@ use crate::run::event::{EpochDone, Severity};
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
 use crate::tui::layout::{Areas, Density, PanelName, Places, Region, SCALE_WIDTH, place};
+use crate::tui::theme::Theme;
 
 /// The fewest columns between two dots of a line.
 const DOT_SPACING: f64 = 3.0;
@@ -155,7 +156,7 @@ fn plot(app: &App, area: Rect, series: &Series, scale: &Scale, frame: &mut Frame
         .x_bounds([0.0, last as f64])
         .y_bounds([scale.low, scale.high()])
         .paint(|context| {
-            context.draw(&canvas::Points { coords: &series.batches, color: colour(theme.faint()) });
+            context.draw(&canvas::Points { coords: &series.batches, color: Theme::colour(theme.faint()) });
             // A cell of a line hides the points behind it, or they would take its colour and thicken it.
             context.layer();
             draw_line(context, &series.train, theme.train());
@@ -197,17 +198,12 @@ fn cell(share: f64, cells: u16, dots: u16) -> u16 {
 }
 
 fn draw_line(context: &mut Context, points: &Points, style: Style) {
-    let color = colour(style);
+    let color = Theme::colour(style);
     for pair in points.windows(2) {
         context.draw(&canvas::Line { x1: pair[0].0, y1: pair[0].1, x2: pair[1].0, y2: pair[1].1, color });
     }
     // A line of one point is a point.
     context.draw(&canvas::Points { coords: points, color });
-}
-
-/// A canvas knows no styles, only colours.
-fn colour(style: Style) -> Color {
-    style.fg.unwrap_or(Color::Reset)
 }
 
 /// A range with round ends, in four round steps: it does not move with every point.

@@ -39,6 +39,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let inner = panel(app, areas, areas.page(), None, &title, note(app), frame);
     let Some((epoch, confusion)) = shown else {
         let why = match app.run.epochs.is_empty() {
+            _ if app.run.other_trainer().is_some() => "This run's trainer tells no confusion matrix of this epoch.",
             true => "The confusion matrix comes with the first epoch's evaluation.",
             false => "This epoch's matrix is not in the log: it is of an older taper, or too long ago.",
         };
@@ -137,7 +138,7 @@ fn accuracy_line(app: &App, epoch: &EpochDone, confusion: &Confusion) -> Line<'s
         Span::styled(" of ", theme.faint()),
         Span::raw(format::count(confusion.samples())),
         Span::styled(format!(" {} images right, ", epoch.judged_by), theme.faint()),
-        Span::styled(format!("{:.2} %", epoch.test_accuracy), theme.strong()),
+        Span::styled(format!("{} %", format::decimal(epoch.test_accuracy, 2)), theme.strong()),
     ])
 }
 

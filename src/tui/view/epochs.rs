@@ -42,7 +42,7 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
     let visible = app.scroll(PANEL.name).visible(len, page(areas, area));
     let mut note = Vec::new();
     if let Some(best) = app.run.best() {
-        note.push(Span::styled(format!("best ★ {:.2} %", best.test_accuracy), theme.best()));
+        note.push(Span::styled(format!("best ★ {} %", format::decimal(best.test_accuracy, 2)), theme.best()));
         note.push(Span::styled(format!(" epoch {}", best.epoch), theme.faint()));
     }
     if let Some(position) = position(&visible, len) {
@@ -86,10 +86,10 @@ fn done_row(app: &App, epoch: &EpochDone, best: bool, digits: usize, wide: bool)
     let theme = app.ui.theme;
     let mut cells = vec![
         marked(if best { '★' } else { ' ' }, epoch.epoch, digits),
-        right(format!("{:.4}", epoch.train_loss)),
-        right(format!("{:.2}", epoch.train_accuracy)),
-        right(format!("{:.4}", epoch.test_loss)),
-        right(format!("{:.2}", epoch.test_accuracy)),
+        right(format::decimal(epoch.train_loss, 4)),
+        right(format::decimal(epoch.train_accuracy, 2)),
+        right(format::decimal(epoch.test_loss, 4)),
+        right(format::decimal(epoch.test_accuracy, 2)),
         right(format::learning_rate(epoch.learning_rate)),
         right(format::secs(epoch.elapsed_secs)),
     ];

@@ -14,7 +14,7 @@ const LAST_KEPT: usize = 2;
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let theme = app.ui.theme;
     let mut entries: Vec<[Span; 2]> = keys::bindings(app.ui.screens.top())
-        .filter(|binding| !binding.label.is_empty())
+        .filter(|binding| !binding.label.is_empty() && app.offers(binding.action))
         .map(|binding| {
             let label = Span::styled(format!(" {}  ", binding.label), theme.faint());
             [Span::styled(binding.key_names(app.ui.inspector.layers()).swap_remove(0), theme.strong()), label]

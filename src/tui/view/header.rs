@@ -95,31 +95,39 @@ fn phase(app: &App) -> Line<'static> {
 /// Model, device and data.
 fn subject(app: &App, density: Density) -> Line<'static> {
     let Some(started) = &app.run.started else { return Line::default() };
-    let mut parts = vec![started.model.clone()];
-    if density != Density::Compact {
+    let is_told = |count: u64| started.trainer.is_none() || count > 0;
+    let mut parts: Vec<String> = started.trainer.iter().cloned().collect();
+    parts.push(started.model.clone());
+    if density != Density::Compact && is_told(started.parameters) {
         parts.push(format!("{} parameters", format::count(started.parameters)));
     }
     parts.push(match &app.liveness {
+        Some(Liveness::Elsewhere { host }) if started.device.is_empty() => host.clone(),
         Some(Liveness::Elsewhere { host }) => format!("{} on {host}", started.device),
         _ => started.device.clone(),
     });
     parts.push(started.data.clone());
     if density != Density::Compact {
-        parts.push(format!(
-            "{} + {} images",
-            format::count(started.train_samples),
-            format::count(started.test_samples)
-        ));
-        parts.push(format!("batch {}", started.batch_size));
+        if is_told(started.train_samples) {
+            let (train, test) = (format::count(started.train_samples), format::count(started.test_samples));
+            parts.push(format!("{train} + {test} images"));
+        }
+        if is_told(started.batch_size) {
+            parts.push(format!("batch {}", started.batch_size));
+        }
     }
     if density == Density::Wide {
-        parts.push(format!("seed {}", started.seed));
-        parts.push(format!("data from {}", started.data_origin));
-        parts.push(format!("process {} on {}", started.pid, started.host));
+        if started.trainer.is_none() {
+            parts.push(format!("seed {}", started.seed));
+            parts.push(format!("data from {}", started.data_origin));
+        }
+        if is_told(started.pid.into()) {
+            parts.push(format!("process {} on {}", started.pid, started.host));
+        }
     }
     let separator = Span::styled(" · ", app.ui.theme.faint());
     let mut spans = Vec::new();
-    for part in parts {
+    for part in parts.into_iter().filter(|part| !part.is_empty()) {
         if !spans.is_empty() {
             spans.push(separator.clone());
         }
@@ -172,7 +180,7 @@ fn figures(app: &App) -> Line<'static> {
         figure("", format::count(speed.round() as u64), " images/s", Style::new());
     }
     if let Some(best) = app.run.best() {
-        figure("best ", format!("★ {:.2} %", best.test_accuracy), "", theme.best());
+        figure("best ", format!("★ {} %", format::decimal(best.test_accuracy, 2)), "", theme.best());
         figure("in epoch ", best.epoch.to_string(), "", Style::new());
     }
     // Else the system's panel says it, and what memory there is.
@@ -188,15 +196,22 @@ fn figures(app: &App) -> Line<'static> {
 fn progress(app: &App, area: Rect, frame: &mut Frame) {
     let Some(started) = &app.run.started else { return };
     let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).spacing(3).areas(area);
-    let run_done = app.run.step as f64 / started.total_steps.max(1) as f64;
-    bar(app, left, &format!("epoch {}/{}", app.run.epoch, started.epochs), run_done, frame);
+    bar(app, left, "epoch", app.run.epoch, started.epochs, share(app.run.step, started.total_steps), frame);
     let steps = app.run.steps_in_epoch();
-    let epoch_done = steps as f64 / started.steps_per_epoch.max(1) as f64;
-    let label = format!("step {}/{}", format::count(steps), format::count(started.steps_per_epoch));
-    bar(app, right, &label, epoch_done, frame);
+    bar(app, right, "step", steps, started.steps_per_epoch, share(steps, started.steps_per_epoch), frame);
 }
 
-fn bar(app: &App, area: Rect, label: &str, done: f64, frame: &mut Frame) {
+/// None where nobody knows how many there will be.
+fn share(done: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| done as f64 / all as f64)
+}
+
+fn bar(app: &App, area: Rect, what: &str, number: u64, of: u64, done: Option<f64>, frame: &mut Frame) {
+    let label = match of {
+        0 => format!("{what} {}", format::count(number)),
+        of => format!("{what} {}/{}", format::count(number), format::count(of)),
+    };
+    let Some(done) = done else { return frame.render_widget(Line::raw(label), area) };
     let done = done.clamp(0.0, 1.0);
     let percent = if area.width >= 40 { format!(" {:3.0} %", (done * 100.0).floor()) } else { String::new() };
     let width = usize::from(area.width).saturating_sub(label.chars().count() + 1 + percent.len());

@@ -67,6 +67,9 @@ fn why_not(app: &App) -> Option<String> {
 
 /// Of a run that may still save such a probe, `yet`.
 pub fn no_probe_line(app: &App, kind: &str, yet: &str) -> String {
+    if let Some(trainer) = app.run.other_trainer() {
+        return format!("There is nothing to look at: {trainer} saves no probes.");
+    }
     match matches!(app.run.phase, Phase::Ended(_)) || app.trainer_died() {
         true => format!(
             "This run has saved no {kind}: there is nothing to look at. taper explain looks into its checkpoints."
