@@ -10,7 +10,7 @@ use ratatui::layout::Size;
 use viuer::ViuError;
 
 use super::backend::Protocol;
-use super::sixel;
+use super::{placeholders, sixel};
 
 /// Images may be on the screen. Those of kitty's protocol stay there until they are deleted; Konsole keeps those of any
 /// protocol, whatever is written over them, and deletes them likewise.
@@ -36,6 +36,9 @@ pub enum Corner {
 /// The terminal is gone, or viuer cannot draw.
 pub fn print_row(protocol: Protocol, images: &[RgbImage], size: Size, gap: u16, cell: Option<Size>) -> io::Result<()> {
     let mut out = stdout().lock();
+    if protocol == Protocol::Placeholders {
+        return placeholders::print_row(images, size, gap, &mut out);
+    }
     // Room first: what scrolls while an image is drawn takes the cursor's place with it.
     for _ in 0..size.height {
         writeln!(out)?;
@@ -49,7 +52,7 @@ pub fn print_row(protocol: Protocol, images: &[RgbImage], size: Size, gap: u16, 
     execute!(stdout(), MoveDown(size.height))
 }
 
-/// Draws one image of `size` cells.
+/// Has viuer draw one image of `size` cells.
 ///
 /// # Errors
 /// The terminal is gone, or viuer cannot draw.
@@ -63,7 +66,9 @@ pub fn print(
     DRAWN.store(true, Ordering::SeqCst);
     let (image, width, height) = match protocol {
         Protocol::Sixel => sixel::prepare(image, size, cell),
-        Protocol::Kitty | Protocol::Iterm2 => (image.clone(), size.width.into(), size.height.into()),
+        Protocol::Kitty | Protocol::Placeholders | Protocol::Iterm2 => {
+            (image.clone(), size.width.into(), size.height.into())
+        }
     };
     let (absolute_offset, x, y) = match corner {
         Corner::OfScreen { x, y } => (true, x, y as i16),
@@ -86,6 +91,15 @@ pub fn print(
 }
 
 /// Deletes the images that would outlive the dashboard.
+///
+/// # Errors
+/// The terminal is gone.
+pub fn forget_all() -> io::Result<()> {
+    placeholders::delete_all()?;
+    forget()
+}
+
+/// Deletes those that viuer has drawn.
 ///
 /// # Errors
 /// The terminal is gone.

@@ -8,22 +8,65 @@ use ratatui::layout::Size;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::tmux;
+
 /// Enough for slow links; a terminal that never answers costs it once.
 const LIMIT: Duration = Duration::from_millis(500);
 
 /// Asks without drawing: "could you show this pixel?" The number identifies the answer.
 const KITTY_QUERY: &[u8] = b"\x1b_Gi=4211,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
+/// The same by placeholders, to which a kitty that does not know them does not answer.
+const PLACEHOLDERS_QUERY: &[u8] = b"\x1b_Gi=4211,s=1,v=1,a=q,t=d,f=24,U=1;AAAA\x1b\\";
 const KITTY_OK: &[u8] = b"Gi=4211;OK";
+/// Name and version.
+const VERSION_QUERY: &[u8] = b"\x1b[>q";
 /// Primary device attributes: every terminal knows it, so its answer ends the wait.
 const ATTRIBUTES_QUERY: &[u8] = b"\x1b[c";
 const SIXEL_ATTRIBUTE: &str = "4";
 
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    Terminal,
+    /// tmux, of itself.
+    Tmux,
+    /// tmux, and past it so many terminals outside.
+    ThroughTmux {
+        clients: usize,
+    },
+}
+
+impl Question {
+    /// Each ends with what every terminal answers.
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::Terminal => [KITTY_QUERY, ATTRIBUTES_QUERY].concat(),
+            Self::Tmux => ATTRIBUTES_QUERY.to_vec(),
+            Self::ThroughTmux { .. } => {
+                let outside = [PLACEHOLDERS_QUERY, VERSION_QUERY, ATTRIBUTES_QUERY].concat();
+                [ATTRIBUTES_QUERY, &tmux::through(&outside)].concat()
+            }
+        }
+    }
+
+    fn asked(self) -> usize {
+        match self {
+            Self::Terminal | Self::Tmux => 1,
+            Self::ThroughTmux { clients } => 1 + clients,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// Within the limit and completely.
-    pub answered: bool,
-    pub kitty: bool,
+    /// By how many, within the limit and completely.
+    pub answers: usize,
+    /// How many know kitty's graphics; through tmux, those with placeholders.
+    pub kitty: usize,
+    /// That which answers first, and is not outside, knows sixel.
     pub sixel: bool,
+    /// Names and versions of the terminals.
+    pub kinds: Vec<String>,
     /// Keys that were pressed meanwhile.
     pub typed: Vec<u8>,
 }
@@ -35,21 +78,20 @@ pub fn cell_size() -> Option<Size> {
     (cell.width > 0 && cell.height > 0).then_some(cell)
 }
 
-/// Asks the terminal at stdin and stdout, which must be in raw mode, with no other reader.
+/// Asks at stdin and stdout, a terminal which must be in raw mode, with no other reader.
 ///
 /// # Errors
 /// The terminal is gone.
-pub fn ask() -> io::Result<Answer> {
+pub fn ask(question: Question) -> io::Result<Answer> {
     let mut out = io::stdout().lock();
-    out.write_all(KITTY_QUERY)?;
-    out.write_all(ATTRIBUTES_QUERY)?;
+    out.write_all(&question.bytes())?;
     out.flush()?;
     let (deadline, mut received) = (Instant::now() + LIMIT, vec![]);
     let stdin = rustix::stdio::stdin();
     loop {
         let answer = parse(&received);
         let left = deadline.saturating_duration_since(Instant::now());
-        if answer.answered || left.is_zero() {
+        if answer.answers >= question.asked() || left.is_zero() {
             return Ok(answer);
         }
         let limit = Timespec { tv_sec: 0, tv_nsec: left.as_nanos() as _ };
@@ -76,15 +118,20 @@ fn parse(received: &[u8]) -> Answer {
     while let Some((&first, after)) = rest.split_first() {
         if let Some(body) = rest.strip_prefix(b"\x1b_") {
             let Some(end) = find(body, b"\x1b\\") else { return answer };
-            answer.kitty |= &body[..end] == KITTY_OK;
+            answer.kitty += usize::from(&body[..end] == KITTY_OK);
+            rest = &body[end + 2..];
+        } else if let Some(body) = rest.strip_prefix(b"\x1bP") {
+            let Some(end) = find(body, b"\x1b\\") else { return answer };
+            answer.kinds.extend(body[..end].strip_prefix(b">|").map(|kind| String::from_utf8_lossy(kind).into_owned()));
             rest = &body[end + 2..];
         } else if let Some(body) = rest.strip_prefix(b"\x1b[?") {
             let Some(end) = body.iter().position(|byte| (0x40..=0x7e).contains(byte)) else { return answer };
             if body[end] == b'c' {
-                answer.answered = true;
                 let attributes = String::from_utf8_lossy(&body[..end]);
                 // The first tells the class of the terminal.
-                answer.sixel = attributes.split(';').skip(1).any(|attribute| attribute == SIXEL_ATTRIBUTE);
+                let has_sixel = attributes.split(';').skip(1).any(|attribute| attribute == SIXEL_ATTRIBUTE);
+                answer.sixel |= answer.answers == 0 && has_sixel;
+                answer.answers += 1;
             }
             rest = &body[end + 1..];
         } else {
@@ -105,23 +152,36 @@ mod tests {
 
     #[test]
     fn terminals_are_told_apart_by_their_answers() {
+        let one = Answer { answers: 1, ..Answer::default() };
         let kitty = parse(b"\x1b_Gi=4211;OK\x1b\\\x1b[?62;c");
-        assert_eq!(kitty, Answer { answered: true, kitty: true, ..Answer::default() });
+        assert_eq!(kitty, Answer { kitty: 1, ..one.clone() });
         let xterm = parse(b"\x1b[?63;1;2;4;6;9;15;22c");
-        assert_eq!(xterm, Answer { answered: true, sixel: true, ..Answer::default() });
-        assert_eq!(parse(b"\x1b[?4c"), Answer { answered: true, ..Answer::default() });
+        assert_eq!(xterm, Answer { sixel: true, ..one.clone() });
+        assert_eq!(parse(b"\x1b[?4c"), one);
         let refusal = parse(b"\x1b_Gi=4211;ENOTSUPPORTED:no\x1b\\\x1b[?64;14;4c");
-        assert_eq!(refusal, Answer { answered: true, sixel: true, ..Answer::default() });
+        assert_eq!(refusal, Answer { sixel: true, ..one });
+    }
+
+    #[test]
+    fn tmux_and_the_terminals_outside_are_told_apart_by_their_order() {
+        let through = parse(b"\x1b[?1;2c\x1b_Gi=4211;OK\x1b\\\x1bP>|kitty(0.41.1)\x1b\\\x1b[?62;4;c");
+        let expected =
+            Answer { answers: 2, kitty: 1, kinds: vec!["kitty(0.41.1)".into()], sixel: false, typed: vec![] };
+        assert_eq!(through, expected);
+        let of_tmux = parse(b"\x1b[?1;2;4c");
+        assert!(of_tmux.sixel && of_tmux.answers == Question::Tmux.asked());
+        let question = Question::ThroughTmux { clients: 1 }.bytes();
+        assert!(question.starts_with(b"\x1b[c\x1bPtmux;\x1b\x1b_G") && question.ends_with(b"\x1b\x1b[c\x1b\\"));
     }
 
     #[test]
     fn keys_between_answers_are_kept() {
-        let whole = b"q\x1b_Gi=4211;OK\x1b\\x\x1b[?62;4cy";
+        let whole = b"q\x1b_Gi=4211;OK\x1b\\x\x1bP>|kitty(0.41.1)\x1b\\z\x1b[?62;4cy";
         let all = parse(whole);
-        assert_eq!((all.typed.as_slice(), all.answered), (b"qxy".as_slice(), true));
+        assert_eq!((all.typed.as_slice(), all.answers), (b"qxzy".as_slice(), 1));
         for length in 0..whole.len() {
             let part = parse(&whole[..length]);
-            assert_eq!(part.answered, length >= whole.len() - 1, "{length}");
+            assert_eq!(part.answers == 1, length >= whole.len() - 1, "{length}");
         }
     }
 }

@@ -47,14 +47,16 @@ impl TerminalGuard {
         take()?;
         let taken = || {
             let detected = terminal_image::detect(images)?;
-            let painter = match detected.backend {
-                ImageBackend::Protocol(protocol) => Some(Painter::new(protocol)),
-                ImageBackend::Cells(_) | ImageBackend::Nothing => None,
-            };
+            let painter = painter(detected.backend);
             let backend = CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, stdout()));
             Ok((Self { terminal: Terminal::new(backend)?, painter, suspended: false }, detected))
         };
         taken().inspect_err(|_| restore())
+    }
+
+    /// Another terminal shows the dashboard, without any images that were sent to the last one.
+    pub fn draw_images_by(&mut self, backend: ImageBackend) {
+        self.painter = painter(backend);
     }
 
     pub fn size(&self) -> io::Result<Size> {
@@ -87,10 +89,11 @@ impl TerminalGuard {
         // A terminal that knows these shows the frame at once; any other ignores them.
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         let mut placed = vec![];
-        self.terminal.draw(|frame| {
+        self.terminal.try_draw(|frame| {
             placed = view::render(app, frame);
-            if let Some(painter) = &mut self.painter {
-                painter.reserve(&placed, frame.buffer_mut());
+            match &mut self.painter {
+                Some(painter) => painter.reserve(&placed, frame.buffer_mut()),
+                None => Ok(()),
             }
         })?;
         let fault = match &mut self.painter {
@@ -139,6 +142,13 @@ impl Drop for TerminalGuard {
     }
 }
 
+fn painter(backend: ImageBackend) -> Option<Painter> {
+    match backend {
+        ImageBackend::Protocol(protocol) => Some(Painter::new(protocol)),
+        ImageBackend::Cells(_) | ImageBackend::Nothing => None,
+    }
+}
+
 fn take() -> io::Result<()> {
     enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
@@ -149,7 +159,7 @@ fn take() -> io::Result<()> {
 /// Gives the terminal back, once. There is nothing to do about an error: the terminal may be gone.
 fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        let _ = terminal_image::forget();
+        let _ = terminal_image::forget_all();
         // Likewise what comes after would lie among the frame.
         let _ = execute!(stdout(), Clear(ClearType::All), MoveTo(0, 0), LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();

@@ -41,4 +41,5 @@ mod terminal_faults;
 mod terminal_images;
 #[path = "../../src/testing.rs"]
 mod testing;
+mod tmux_images;
 mod training;

@@ -20,6 +20,7 @@ use crate::format;
 use crate::run::dir::RunsDir;
 use crate::run::lock::has_flock;
 use crate::simd;
+use crate::terminal_image::half_blocks::Palette;
 use crate::terminal_image::{self, Detected, Images};
 use crate::train::device;
 
@@ -42,11 +43,12 @@ fn describe_machine(runs: &RunsDir, images: Images) -> Result<u8> {
         ("SIMD".to_owned(), describe_simd()),
     ]);
     findings.extend(machine::findings(existing_folder(runs)));
+    let detected = terminal_image::detect_in_shell(images);
     findings.extend([
         ("data".to_owned(), describe_data(&config)),
         ("runs".to_owned(), describe_runs(runs)),
-        ("terminal".to_owned(), describe_terminal()),
-        ("images".to_owned(), describe_images(images)),
+        ("terminal".to_owned(), describe_terminal(detected.as_ref().ok())),
+        ("images".to_owned(), describe_images(&detected)),
         ("logout".to_owned(), describe_logout()),
     ]);
     for (subject, finding) in findings {
@@ -128,7 +130,8 @@ fn describe_runs(runs: &RunsDir) -> String {
     }
 }
 
-fn describe_terminal() -> String {
+/// The terminal was asked as the dashboard asks it.
+fn describe_terminal(detected: Option<&Detected>) -> String {
     let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let mut parts = Vec::new();
     match rustix::termios::tcgetwinsize(io::stdout()) {
@@ -136,7 +139,7 @@ fn describe_terminal() -> String {
         _ => parts.push("stdout is no terminal: training runs in the foreground with plain lines".to_owned()),
     }
     parts.push(text("TERM").map_or("TERM is not set".to_owned(), |term| format!("TERM={term}")));
-    parts.push(colours(text("COLORTERM").as_deref(), text("TERM").as_deref(), text("NO_COLOR").is_some()).to_owned());
+    parts.extend(detected.map(|detected| colours(detected.palette, text("NO_COLOR").is_some()).to_owned()));
     if text("TMUX").is_some() {
         parts.push("in tmux".to_owned());
     } else if text("STY").is_some() {
@@ -155,21 +158,23 @@ fn describe_terminal() -> String {
     parts.join(", ")
 }
 
-/// Asks the terminal as the dashboard does.
-fn describe_images(images: Images) -> String {
-    match terminal_image::detect_in_shell(images) {
-        Ok(Detected { backend, why, .. }) => format!("{backend}: {why}"),
+fn describe_images(detected: &io::Result<Detected>) -> String {
+    match detected {
+        Ok(Detected { backend, why, advice, .. }) => {
+            let advice: String = advice.iter().map(|advice| format!("\n{:<10}for {advice}", "")).collect();
+            format!("{backend}: {why}{advice}")
+        }
         Err(error) => error.to_string(),
     }
 }
 
-fn colours(colorterm: Option<&str>, term: Option<&str>, no_color: bool) -> &'static str {
-    match (colorterm, term) {
-        _ if no_color => "no colours (NO_COLOR)",
-        (Some("truecolor" | "24bit"), _) => "true colour",
-        (_, Some(term)) if term.contains("256color") || term.contains("direct") => "256 colours",
-        (_, None | Some("dumb")) => "no colours",
-        _ => "16 colours",
+/// Those that taper takes, whatever `TERM` stands for.
+fn colours(palette: Palette, no_color: bool) -> &'static str {
+    match palette {
+        Palette::Shades if no_color => "no colours (NO_COLOR)",
+        Palette::Shades => "no colours",
+        Palette::Colours256 => "256 colours",
+        Palette::TrueColour => "true colour",
     }
 }
 
@@ -220,14 +225,5 @@ mod tests {
         assert!(verdict(Some("b true"), Some("yes")).starts_with("training survives"));
         assert!(verdict(Some("b true"), Some("no")).ends_with("loginctl enable-linger"));
         assert!(verdict(None, None).ends_with("loginctl enable-linger"));
-    }
-
-    #[test]
-    fn colours_by_the_usual_variables() {
-        assert_eq!(colours(Some("truecolor"), Some("xterm-256color"), false), "true colour");
-        assert_eq!(colours(None, Some("xterm-256color"), false), "256 colours");
-        assert_eq!(colours(None, Some("xterm"), false), "16 colours");
-        assert_eq!(colours(None, None, false), "no colours");
-        assert_eq!(colours(Some("truecolor"), Some("xterm"), true), "no colours (NO_COLOR)");
     }
 }
