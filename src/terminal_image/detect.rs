@@ -124,7 +124,7 @@ fn choose(wanted: Images, sources: &Sources) -> io::Result<Detected> {
     let palette = Palette::of(&sources.variable, has_rgb);
     let cells = |why: &str| Ok(Detected::cells(wanted, palette, why));
     if let Some(mut detected) = without_asking(wanted, sources.variable, palette) {
-        detected.tmux = pane.and_then(Result::ok).map(|pane| TmuxWatch::new(wanted, false, pane));
+        detected.tmux = pane.map(|pane| TmuxWatch::new(wanted, false, pane.ok()));
         return Ok(detected);
     }
     if !sources.has_terminal {
@@ -137,7 +137,10 @@ fn choose(wanted: Images, sources: &Sources) -> io::Result<Detected> {
         (Some(Multiplexer::Screen), _) => cells("screen passes no images on"),
         (Some(Multiplexer::TmuxElsewhere), _) => through_tmux_elsewhere(wanted, palette, sources),
         (Some(Multiplexer::Tmux), Some(Ok(pane))) => choose_in_tmux(wanted, palette, pane, sources),
-        (Some(Multiplexer::Tmux), Some(Err(why))) => cells(&why),
+        (Some(Multiplexer::Tmux), Some(Err(why))) => {
+            let tmux = Some(TmuxWatch::new(wanted, false, None));
+            Ok(Detected { tmux, ..Detected::cells(wanted, palette, why) })
+        }
         (Some(Multiplexer::Tmux) | None, _) if (sources.is_under_mosh)(std::process::id()) => cells(MOSH),
         (Some(Multiplexer::Tmux) | None, _) => outside_tmux(wanted, palette, sources),
     }
@@ -202,7 +205,7 @@ fn choose_in_tmux(wanted: Images, palette: Palette, pane: Pane, sources: &Source
     let draws_sixel = answer.sixel && (sources.viuer_draws)(Protocol::Sixel);
     let of_terminals = may_ask.then_some(&answer);
     let detected = in_tmux(wanted, palette, draws_sixel, &pane, of_terminals, sources.is_under_mosh);
-    let watch = TmuxWatch::new(wanted, draws_sixel, pane);
+    let watch = TmuxWatch::new(wanted, draws_sixel, Some(pane));
     Ok(Detected { typed: answer.typed, tmux: Some(watch), ..detected })
 }
 

@@ -1,5 +1,6 @@
 //! Single images by a terminal's protocol.
 
+use std::env;
 use std::io::{self, Write, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -104,7 +105,8 @@ pub fn forget_all() -> io::Result<()> {
 /// # Errors
 /// The terminal is gone.
 pub fn forget() -> io::Result<()> {
-    if DRAWN.swap(false, Ordering::SeqCst) {
+    // tmux would take it for a title; it deletes its sixel images itself.
+    if DRAWN.swap(false, Ordering::SeqCst) && env::var_os("TMUX").is_none() {
         // All that are visible, with their data, and without a reply. A terminal that does not know this ignores it, as it
         // did the question.
         let mut out = stdout().lock();

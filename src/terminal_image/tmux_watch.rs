@@ -4,12 +4,12 @@ use super::backend::Images;
 use super::detect::{Detected, detect_again};
 use super::tmux::Pane;
 
-/// What a pane was like when it was last shown.
+/// What a pane was like when it was last shown. `None`: tmux has not told yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TmuxWatch {
     wanted: Images,
     tmux_draws_sixel: bool,
-    shown: Pane,
+    shown: Option<Pane>,
     is_visible: bool,
 }
 
@@ -23,8 +23,8 @@ pub enum PaneChange {
 }
 
 impl TmuxWatch {
-    pub fn new(wanted: Images, tmux_draws_sixel: bool, pane: Pane) -> Self {
-        let is_visible = pane.is_visible();
+    pub fn new(wanted: Images, tmux_draws_sixel: bool, pane: Option<Pane>) -> Self {
+        let is_visible = pane.as_ref().is_some_and(Pane::is_visible);
         Self { wanted, tmux_draws_sixel, shown: pane, is_visible }
     }
 
@@ -38,12 +38,12 @@ impl TmuxWatch {
         if !self.is_visible {
             return None;
         }
-        let before = std::mem::replace(&mut self.shown, pane);
-        let is_same = before.clients == self.shown.clients && before.passes_through == self.shown.passes_through;
-        if is_same {
+        let is_same = |before: &Pane| before.clients == pane.clients && before.passes_through == pane.passes_through;
+        if self.shown.as_ref().is_some_and(is_same) {
             return (!was_visible).then_some(PaneChange::Visible);
         }
-        let detected = detect_again(self.wanted, self.tmux_draws_sixel, &self.shown);
+        let detected = detect_again(self.wanted, self.tmux_draws_sixel, &pane);
+        self.shown = Some(pane);
         Some(PaneChange::OtherTerminals(Box::new(Detected { tmux: None, ..detected })))
     }
 }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn hidden_and_shown_again_is_told_from_shown_by_another_terminal() {
-        let mut watch = TmuxWatch::new(Images::Kitty, false, shown_by("kitty(0.41.1)"));
+        let mut watch = TmuxWatch::new(Images::Kitty, false, Some(shown_by("kitty(0.41.1)")));
         assert_eq!(watch.compare(shown_by("kitty(0.41.1)")), None);
         assert_eq!(watch.compare(Pane { clients: vec![], ..shown_by("") }), None);
         assert_eq!(watch.compare(shown_by("kitty(0.41.1)")), Some(PaneChange::Visible));
@@ -78,5 +78,7 @@ mod tests {
         assert_eq!(detected.backend, ImageBackend::Protocol(Protocol::Placeholders));
         let closed = Pane { passes_through: false, ..shown_by("kitty(0.41.1)") };
         assert!(matches!(watch.compare(closed), Some(PaneChange::OtherTerminals(_))));
+        let mut unanswered = TmuxWatch::new(Images::Kitty, false, None);
+        assert!(matches!(unanswered.compare(shown_by("")), Some(PaneChange::OtherTerminals(_))));
     }
 }
