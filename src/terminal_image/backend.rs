@@ -36,6 +36,8 @@ pub enum ImageBackend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Kitty,
+    /// kitty's, past tmux, with characters for the cells of the images.
+    Placeholders,
     Iterm2,
     Sixel,
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Protocol {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         formatter.write_str(match self {
             Protocol::Kitty => "kitty graphics",
+            Protocol::Placeholders => "kitty graphics by Unicode placeholders",
             Protocol::Iterm2 => "iTerm2 inline images",
             Protocol::Sixel => "sixel",
         })

@@ -1,7 +1,10 @@
 //! Images as half-block cells: one character shows two pixels, one above the other.
 
+use std::borrow::Cow;
+
 use image::{Rgb, RgbImage};
 
+use super::dither::dithered;
 use crate::render::colour_map::ColourMode;
 
 /// The colours that a terminal shows.
@@ -16,15 +19,14 @@ pub enum Palette {
 
 impl Palette {
     /// From environment variables. `NO_COLOR` (<https://no-color.org>) and a dumb terminal get shades; screen passes on at
-    /// most 256 colours, whatever `COLORTERM` says.
-    pub fn of(variable: &impl Fn(&str) -> Option<String>) -> Self {
+    /// most 256 colours, whatever `COLORTERM` says. tmux knows of its terminals whether they have 24-bit colour, if it was
+    /// asked: `has_rgb`.
+    pub fn of(variable: &impl Fn(&str) -> Option<String>, has_rgb: Option<bool>) -> Self {
         if variable("NO_COLOR").is_some() || variable("TERM").as_deref() == Some("dumb") {
             return Self::Shades;
         }
-        match variable("COLORTERM").as_deref() {
-            Some("truecolor" | "24bit") if variable("STY").is_none() => Self::TrueColour,
-            _ => Self::Colours256,
-        }
+        let says_so = || matches!(variable("COLORTERM").as_deref(), Some("truecolor" | "24bit"));
+        if variable("STY").is_none() && has_rgb.unwrap_or_else(says_so) { Self::TrueColour } else { Self::Colours256 }
     }
 
     /// The colours that an image for this palette should be made of.
@@ -55,35 +57,55 @@ impl Cell {
     fn of([top, bottom]: [Rgb<u8>; 2], palette: Palette) -> Self {
         match palette {
             Palette::TrueColour => Self::Halves { top: Colour::Rgb(top.0), bottom: Colour::Rgb(bottom.0) },
-            Palette::Colours256 => {
-                let [top, bottom] = [top, bottom].map(|pixel| Colour::Indexed(nearest_of_256(pixel.0)));
-                Self::Halves { top, bottom }
-            }
+            Palette::Colours256 => Self::Halves {
+                top: Colour::Indexed(nearest_of_256(top.0)),
+                bottom: Colour::Indexed(nearest_of_256(bottom.0)),
+            },
             Palette::Shades => Self::Shade(shade([top, bottom])),
         }
     }
 }
 
-/// A row of cells for every two rows of pixels; of an odd number the last row is shown twice.
+/// A row of cells for every two rows of pixels; of an odd number the last row is shown twice. 256 colours are dithered.
 pub fn rows(image: &RgbImage, palette: Palette) -> impl Iterator<Item = impl Iterator<Item = Cell>> {
-    (0..image.height()).step_by(2).map(move |y| {
+    let image = match palette {
+        Palette::Colours256 => Cow::Owned(dithered(image, |pixel| value_of_256(nearest_of_256(pixel)))),
+        Palette::TrueColour | Palette::Shades => Cow::Borrowed(image),
+    };
+    let cell = |x: u32, y: u32| {
         let below = (y + 1).min(image.height() - 1);
-        (0..image.width()).map(move |x| Cell::of([*image.get_pixel(x, y), *image.get_pixel(x, below)], palette))
-    })
+        Cell::of([*image.get_pixel(x, y), *image.get_pixel(x, below)], palette)
+    };
+    let rows = (0..image.height()).step_by(2);
+    let cells: Vec<Vec<Cell>> = rows.map(|y| (0..image.width()).map(|x| cell(x, y)).collect()).collect();
+    cells.into_iter().map(Vec::into_iter)
 }
+
+/// The levels of xterm's cube.
+const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
 
 /// The nearest colour of xterm's cube and greys.
 pub fn nearest_of_256(pixel: [u8; 3]) -> u8 {
-    const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
-    let apart = |a: [u8; 3]| a.iter().zip(pixel).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>();
+    let apart = |number: u8| {
+        let differences = value_of_256(number).into_iter().zip(pixel).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2));
+        differences.sum::<u32>()
+    };
     let nearest_level =
         |value: u8| (0u8..6).min_by_key(|&level| LEVELS[usize::from(level)].abs_diff(value)).unwrap_or(0);
-    let cube = pixel.map(nearest_level);
-    let of_cube = cube.map(|level| LEVELS[usize::from(level)]);
+    let [r, g, b] = pixel.map(nearest_level);
+    let of_cube = 16 + 36 * r + 6 * g + b;
     let mean = (pixel.iter().map(|&value| u32::from(value)).sum::<u32>() / 3) as u8;
-    // Greys are 8, 18, … 238.
-    let grey = (mean.saturating_sub(3) / 10).min(23);
-    if apart([8 + 10 * grey; 3]) < apart(of_cube) { 232 + grey } else { 16 + 36 * cube[0] + 6 * cube[1] + cube[2] }
+    let grey = 232 + (mean.saturating_sub(3) / 10).min(23);
+    if apart(grey) < apart(of_cube) { grey } else { of_cube }
+}
+
+/// What xterm shows for a number of its cube, from 16 on, or of its greys.
+fn value_of_256(number: u8) -> [u8; 3] {
+    match number.checked_sub(232) {
+        // 8, 18, … 238.
+        Some(grey) => [8 + 10 * grey; 3],
+        None => [36, 6, 1].map(|place| LEVELS[usize::from(number.saturating_sub(16) / place % 6)]),
+    }
 }
 
 /// By the luminance (ITU-R BT.601) of both pixels, for light text on a dark ground.
@@ -101,7 +123,7 @@ mod tests {
     fn palette(variables: &[(&str, &str)]) -> Palette {
         let known =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        Palette::of(&known)
+        Palette::of(&known, None)
     }
 
     #[test]
@@ -111,6 +133,9 @@ mod tests {
         assert_eq!(palette(&[("COLORTERM", "24bit"), ("STY", "1.screen")]), Palette::Colours256);
         assert_eq!(palette(&[("COLORTERM", "truecolor"), ("NO_COLOR", "1")]), Palette::Shades);
         assert_eq!(palette(&[("TERM", "dumb")]), Palette::Shades);
+        let says_so = |name: &str| (name == "COLORTERM").then(|| "truecolor".to_owned());
+        assert_eq!(Palette::of(&says_so, Some(false)), Palette::Colours256, "tmux knows better");
+        assert_eq!(Palette::of(&|_: &str| None, Some(true)), Palette::TrueColour);
     }
 
     #[test]
@@ -120,6 +145,18 @@ mod tests {
         for (pixel, number) in cases {
             assert_eq!(nearest_of_256(pixel), number, "{pixel:?}");
         }
+        for number in 16..=255 {
+            assert_eq!(value_of_256(nearest_of_256(value_of_256(number))), value_of_256(number));
+        }
+    }
+
+    #[test]
+    fn a_grey_ramp_has_no_bands() {
+        let ramp = RgbImage::from_fn(64, 16, |x, _| Rgb([(100 + x / 2) as u8; 3]));
+        let cells: Vec<Cell> = rows(&ramp, Palette::Colours256).flatten().collect();
+        let is_equal = |x: usize| (1..8).all(|y| cells[64 * y + x] == cells[x]);
+        let banded = (0..64).filter(|&x| is_equal(x)).count();
+        assert!(banded < 32, "{banded} of 64 columns are of one colour");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Images by the terminal's own protocols, through viuer; nothing else calls it.
+//! Images by the terminal's own protocols: through viuer, which nothing else calls, and inside tmux, where viuer has none,
+//! by kitty's Unicode placeholders.
 //!
 //! viuer writes to stdout past ratatui, and waits for a terminal's replies without a limit. So a [`Painter`] draws only
 //! after a frame, where the frame has left room, and only what has changed; and [`detect`] lets viuer ask a terminal only
@@ -6,14 +7,21 @@
 
 mod backend;
 mod detect;
+mod diacritics;
+mod dither;
 pub mod half_blocks;
+mod mosh;
 mod painter;
+mod placeholders;
 mod protocols;
 mod query;
 mod sixel;
+mod tmux;
+mod tmux_watch;
 
 pub use backend::{ImageBackend, Images, Protocol};
 pub use detect::{Background, Detected, detect, detect_in_shell, is_utf8_locale};
 pub use painter::{Painter, Placed};
-pub use protocols::{forget, print_row};
+pub use protocols::{forget_all, print_row};
 pub use query::cell_size;
+pub use tmux_watch::{PaneChange, TmuxWatch};

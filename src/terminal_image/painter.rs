@@ -9,7 +9,9 @@ use ratatui::layout::{Rect, Size};
 use viuer::ViuError;
 
 use super::backend::Protocol;
+use super::placeholders::Placeholders;
 use super::protocols::{Corner, forget, print};
+use super::tmux;
 
 /// An image and the cells that it fills. Pixels are compared only where two are not the same allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,24 +20,75 @@ pub struct Placed {
     pub image: Arc<RgbImage>,
 }
 
+/// Draws the images of a frame.
+#[derive(Debug)]
+pub enum Painter {
+    /// As characters of the frame.
+    Within(Placeholders),
+    Over(OverPainter),
+}
+
+impl Painter {
+    pub fn new(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Placeholders => Self::Within(Placeholders::new(tmux::reaches_terminal)),
+            Protocol::Kitty | Protocol::Iterm2 | Protocol::Sixel => Self::Over(OverPainter::new(protocol)),
+        }
+    }
+
+    /// Before the frame is drawn.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn reserve(&mut self, placed: &[Placed], buffer: &mut Buffer) -> io::Result<()> {
+        match self {
+            Self::Within(placeholders) => placeholders.fill(placed, buffer, &mut io::stdout().lock()),
+            Self::Over(painter) => {
+                painter.reserve(placed, buffer);
+                Ok(())
+            }
+        }
+    }
+
+    /// After the frame is drawn. `cell` is the size of a character in pixels, where the terminal tells. Returns why viuer
+    /// could not draw an image, if so.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn paint(&mut self, placed: Vec<Placed>, cell: Option<Size>) -> io::Result<Option<String>> {
+        match self {
+            Self::Within(_) => Ok(None),
+            Self::Over(painter) => painter.paint(placed, cell),
+        }
+    }
+
+    /// The screen has been given to others since, or is another one.
+    pub fn reset(&mut self) {
+        match self {
+            Self::Within(placeholders) => placeholders.reset(),
+            Self::Over(painter) => painter.shown.clear(),
+        }
+    }
+}
+
 /// Knows what is on the screen besides cells.
 #[derive(Debug)]
-pub struct Painter {
+pub struct OverPainter {
     protocol: Protocol,
     shown: Vec<Placed>,
     /// The screen for which `shown` holds.
     screen: Rect,
 }
 
-impl Painter {
-    pub fn new(protocol: Protocol) -> Self {
+impl OverPainter {
+    fn new(protocol: Protocol) -> Self {
         Self { protocol, shown: vec![], screen: Rect::ZERO }
     }
 
     /// Before the frame is drawn: keeps ratatui from the cells under images that are shown. Those under new ones are
     /// drawn once more, empty; those that are released are drawn anew, whatever was there before the image, which erases
     /// it where it lies in the cells.
-    pub fn reserve(&mut self, placed: &[Placed], buffer: &mut Buffer) {
+    fn reserve(&mut self, placed: &[Placed], buffer: &mut Buffer) {
         if buffer.area != self.screen {
             // ratatui has cleared the screen, and with it the images.
             self.screen = buffer.area;
@@ -58,12 +111,7 @@ impl Painter {
         }
     }
 
-    /// After the frame is drawn. `cell` is the size of a character in pixels, where the terminal tells. Returns why viuer
-    /// could not draw an image, if so.
-    ///
-    /// # Errors
-    /// The terminal is gone.
-    pub fn paint(&mut self, placed: Vec<Placed>, cell: Option<Size>) -> io::Result<Option<String>> {
+    fn paint(&mut self, placed: Vec<Placed>, cell: Option<Size>) -> io::Result<Option<String>> {
         if placed == self.shown {
             return Ok(None);
         }
@@ -78,11 +126,6 @@ impl Painter {
         }
         self.shown = placed;
         Ok(fault)
-    }
-
-    /// The screen has been given to others since.
-    pub fn reset(&mut self) {
-        self.shown.clear();
     }
 }
 
@@ -107,7 +150,7 @@ mod tests {
     #[test]
     fn cells_under_an_image_are_left_alone() {
         let screen = Rect::new(0, 0, 20, 5);
-        let mut painter = Painter::new(Protocol::Sixel);
+        let mut painter = OverPainter::new(Protocol::Sixel);
         let mut buffer = Buffer::filled(screen, ratatui::buffer::Cell::new("x"));
         painter.reserve(&[placed(2, 0)], &mut buffer);
         assert_eq!((skipped(&buffer), buffer[(2, 1)].symbol(), buffer[(1, 1)].symbol()), (vec![], " ", "x"));
@@ -123,7 +166,7 @@ mod tests {
     #[test]
     fn cells_that_an_image_leaves_are_drawn_anew() {
         let screen = Rect::new(0, 0, 20, 5);
-        let mut painter = Painter::new(Protocol::Iterm2);
+        let mut painter = OverPainter::new(Protocol::Iterm2);
         let (mut before, mut after) = (Buffer::empty(screen), Buffer::empty(screen));
         painter.reserve(&[placed(2, 0)], &mut before);
         painter.shown = vec![placed(2, 0)];

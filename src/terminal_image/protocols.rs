@@ -1,5 +1,6 @@
 //! Single images by a terminal's protocol.
 
+use std::env;
 use std::io::{self, Write, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +11,7 @@ use ratatui::layout::Size;
 use viuer::ViuError;
 
 use super::backend::Protocol;
-use super::sixel;
+use super::{placeholders, sixel};
 
 /// Images may be on the screen. Those of kitty's protocol stay there until they are deleted; Konsole keeps those of any
 /// protocol, whatever is written over them, and deletes them likewise.
@@ -36,6 +37,9 @@ pub enum Corner {
 /// The terminal is gone, or viuer cannot draw.
 pub fn print_row(protocol: Protocol, images: &[RgbImage], size: Size, gap: u16, cell: Option<Size>) -> io::Result<()> {
     let mut out = stdout().lock();
+    if protocol == Protocol::Placeholders {
+        return placeholders::print_row(images, size, gap, &mut out);
+    }
     // Room first: what scrolls while an image is drawn takes the cursor's place with it.
     for _ in 0..size.height {
         writeln!(out)?;
@@ -49,7 +53,7 @@ pub fn print_row(protocol: Protocol, images: &[RgbImage], size: Size, gap: u16, 
     execute!(stdout(), MoveDown(size.height))
 }
 
-/// Draws one image of `size` cells.
+/// Has viuer draw one image of `size` cells.
 ///
 /// # Errors
 /// The terminal is gone, or viuer cannot draw.
@@ -63,7 +67,9 @@ pub fn print(
     DRAWN.store(true, Ordering::SeqCst);
     let (image, width, height) = match protocol {
         Protocol::Sixel => sixel::prepare(image, size, cell),
-        Protocol::Kitty | Protocol::Iterm2 => (image.clone(), size.width.into(), size.height.into()),
+        Protocol::Kitty | Protocol::Placeholders | Protocol::Iterm2 => {
+            (image.clone(), size.width.into(), size.height.into())
+        }
     };
     let (absolute_offset, x, y) = match corner {
         Corner::OfScreen { x, y } => (true, x, y as i16),
@@ -89,8 +95,18 @@ pub fn print(
 ///
 /// # Errors
 /// The terminal is gone.
+pub fn forget_all() -> io::Result<()> {
+    placeholders::delete_all()?;
+    forget()
+}
+
+/// Deletes those that viuer has drawn.
+///
+/// # Errors
+/// The terminal is gone.
 pub fn forget() -> io::Result<()> {
-    if DRAWN.swap(false, Ordering::SeqCst) {
+    // tmux would take it for a title; it deletes its sixel images itself.
+    if DRAWN.swap(false, Ordering::SeqCst) && env::var_os("TMUX").is_none() {
         // All that are visible, with their data, and without a reply. A terminal that does not know this ignores it, as it
         // did the question.
         let mut out = stdout().lock();

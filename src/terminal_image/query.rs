@@ -9,11 +9,15 @@ use ratatui::layout::Size;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::tmux;
+
 /// Enough for slow links; a terminal that never answers costs it once.
 const LIMIT: Duration = Duration::from_millis(500);
 
 /// Asks without drawing: "could you show this pixel?" The number identifies the answer.
 const KITTY_QUERY: &[u8] = b"\x1b_Gi=4211,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
+/// The same by placeholders, to which a kitty that does not know them does not answer.
+const PLACEHOLDERS_QUERY: &[u8] = b"\x1b_Gi=4211,s=1,v=1,a=q,t=d,f=24,U=1;AAAA\x1b\\";
 const KITTY_OK: &[u8] = b"Gi=4211;OK";
 /// OSC 11: the colour of the background.
 const BACKGROUND_QUERY: &[u8] = b"\x1b]11;?\x1b\\";
@@ -21,40 +25,76 @@ const BACKGROUND_REPLY: &[u8] = b"\x1b]11;";
 /// Where the cursor is behind a character of two bytes, which is then erased: in the third column, where a terminal takes each
 /// byte for a character.
 const ENCODING_QUERY: &[u8] = b"\r\xc3\xa9\x1b[6n\r\x1b[K";
+/// Name and version.
+const VERSION_QUERY: &[u8] = b"\x1b[>q";
 /// Primary device attributes: every terminal knows it, so its answer ends the wait.
 const ATTRIBUTES_QUERY: &[u8] = b"\x1b[c";
 const SIXEL_ATTRIBUTE: &str = "4";
 
+/// Who is asked what images it can draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    Terminal,
+    /// tmux, of itself.
+    Tmux,
+    /// tmux, and past it so many terminals outside.
+    ThroughTmux {
+        clients: usize,
+    },
+}
+
 /// What a terminal is asked, all at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Questions {
-    pub images: bool,
+    /// Of whom images are asked.
+    pub images: Option<Asked>,
     pub background: bool,
     pub encoding: bool,
 }
 
 impl Questions {
     pub fn any(self) -> bool {
-        self.images || self.background || self.encoding
+        self.images.is_some() || self.background || self.encoding
     }
 
+    /// They end with what every terminal answers.
     fn bytes(self) -> Vec<u8> {
-        let asked = [
-            (self.encoding, ENCODING_QUERY),
-            (self.background, BACKGROUND_QUERY),
-            (self.images, KITTY_QUERY),
-            (true, ATTRIBUTES_QUERY),
-        ];
-        asked.into_iter().filter(|(is_asked, _)| *is_asked).flat_map(|(_, query)| query).copied().collect()
+        let mut bytes = vec![];
+        if self.encoding {
+            bytes.extend_from_slice(ENCODING_QUERY);
+        }
+        if self.background {
+            bytes.extend_from_slice(BACKGROUND_QUERY);
+        }
+        if self.images == Some(Asked::Terminal) {
+            bytes.extend_from_slice(KITTY_QUERY);
+        }
+        bytes.extend_from_slice(ATTRIBUTES_QUERY);
+        if let Some(Asked::ThroughTmux { .. }) = self.images {
+            bytes.extend(tmux::through(&[PLACEHOLDERS_QUERY, VERSION_QUERY, ATTRIBUTES_QUERY].concat()));
+        }
+        bytes
+    }
+
+    /// How many answer.
+    fn asked(self) -> usize {
+        match self.images {
+            Some(Asked::ThroughTmux { clients }) => 1 + clients,
+            Some(Asked::Terminal | Asked::Tmux) | None => 1,
+        }
     }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// Within the limit and completely.
-    pub answered: bool,
-    pub kitty: bool,
+    /// By how many, within the limit and completely.
+    pub answers: usize,
+    /// How many know kitty's graphics; through tmux, those with placeholders.
+    pub kitty: usize,
+    /// That which answers first, and is not outside, knows sixel.
     pub sixel: bool,
+    /// Names and versions of the terminals.
+    pub kinds: Vec<String>,
     /// Red, green, blue.
     pub background: Option<[u8; 3]>,
     /// Whether bytes beyond ASCII are taken for UTF-8.
@@ -70,7 +110,7 @@ pub fn cell_size() -> Option<Size> {
     (cell.width > 0 && cell.height > 0).then_some(cell)
 }
 
-/// Asks the terminal at stdin and stdout, which must be in raw mode, with no other reader.
+/// Asks at stdin and stdout, a terminal which must be in raw mode, with no other reader.
 ///
 /// # Errors
 /// The terminal is gone.
@@ -83,7 +123,7 @@ pub fn ask(questions: Questions) -> io::Result<Answer> {
     loop {
         let answer = parse(&received);
         let left = deadline.saturating_duration_since(Instant::now());
-        if answer.answered || left.is_zero() {
+        if answer.answers >= questions.asked() || left.is_zero() {
             return Ok(answer);
         }
         let limit = Timespec { tv_sec: 0, tv_nsec: left.as_nanos() as _ };
@@ -110,7 +150,11 @@ fn parse(received: &[u8]) -> Answer {
     while let Some((&first, after)) = rest.split_first() {
         if let Some(body) = rest.strip_prefix(b"\x1b_") {
             let Some(end) = find(body, b"\x1b\\") else { return answer };
-            answer.kitty |= &body[..end] == KITTY_OK;
+            answer.kitty += usize::from(&body[..end] == KITTY_OK);
+            rest = &body[end + 2..];
+        } else if let Some(body) = rest.strip_prefix(b"\x1bP") {
+            let Some(end) = find(body, b"\x1b\\") else { return answer };
+            answer.kinds.extend(body[..end].strip_prefix(b">|").map(|kind| String::from_utf8_lossy(kind).into_owned()));
             rest = &body[end + 2..];
         } else if let Some(body) = rest.strip_prefix(BACKGROUND_REPLY) {
             let Some((end, length)) = string_end(body) else { return answer };
@@ -122,10 +166,11 @@ fn parse(received: &[u8]) -> Answer {
         } else if let Some(body) = rest.strip_prefix(b"\x1b[?") {
             let Some(end) = body.iter().position(|byte| (0x40..=0x7e).contains(byte)) else { return answer };
             if body[end] == b'c' {
-                answer.answered = true;
                 let attributes = String::from_utf8_lossy(&body[..end]);
                 // The first tells the class of the terminal.
-                answer.sixel = attributes.split(';').skip(1).any(|attribute| attribute == SIXEL_ATTRIBUTE);
+                let has_sixel = attributes.split(';').skip(1).any(|attribute| attribute == SIXEL_ATTRIBUTE);
+                answer.sixel |= answer.answers == 0 && has_sixel;
+                answer.answers += 1;
             }
             rest = &body[end + 1..];
         } else {
@@ -171,15 +216,31 @@ fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
+    fn images(asked: Asked) -> Questions {
+        Questions { images: Some(asked), ..Questions::default() }
+    }
+
     #[test]
     fn terminals_are_told_apart_by_their_answers() {
+        let one = Answer { answers: 1, ..Answer::default() };
         let kitty = parse(b"\x1b_Gi=4211;OK\x1b\\\x1b[?62;c");
-        assert_eq!(kitty, Answer { answered: true, kitty: true, ..Answer::default() });
+        assert_eq!(kitty, Answer { kitty: 1, ..one.clone() });
         let xterm = parse(b"\x1b[?63;1;2;4;6;9;15;22c");
-        assert_eq!(xterm, Answer { answered: true, sixel: true, ..Answer::default() });
-        assert_eq!(parse(b"\x1b[?4c"), Answer { answered: true, ..Answer::default() });
+        assert_eq!(xterm, Answer { sixel: true, ..one.clone() });
+        assert_eq!(parse(b"\x1b[?4c"), one);
         let refusal = parse(b"\x1b_Gi=4211;ENOTSUPPORTED:no\x1b\\\x1b[?64;14;4c");
-        assert_eq!(refusal, Answer { answered: true, sixel: true, ..Answer::default() });
+        assert_eq!(refusal, Answer { sixel: true, ..one });
+    }
+
+    #[test]
+    fn tmux_and_the_terminals_outside_are_told_apart_by_their_order() {
+        let through = parse(b"\x1b[?1;2c\x1b_Gi=4211;OK\x1b\\\x1bP>|kitty(0.41.1)\x1b\\\x1b[?62;4;c");
+        let expected = Answer { answers: 2, kitty: 1, kinds: vec!["kitty(0.41.1)".into()], ..Answer::default() };
+        assert_eq!(through, expected);
+        let of_tmux = parse(b"\x1b[?1;2;4c");
+        assert!(of_tmux.sixel && of_tmux.answers == images(Asked::Tmux).asked());
+        let question = images(Asked::ThroughTmux { clients: 1 }).bytes();
+        assert!(question.starts_with(b"\x1b[c\x1bPtmux;\x1b\x1b_G") && question.ends_with(b"\x1b\x1b[c\x1b\\"));
     }
 
     #[test]
@@ -204,12 +265,12 @@ mod tests {
 
     #[test]
     fn keys_between_answers_are_kept() {
-        let whole = b"q\x1b_Gi=4211;OK\x1b\\\x1b[1;2R\x1b]11;rgb:0/0/0\x07x\x1b[?62;4cy";
+        let whole = b"q\x1b_Gi=4211;OK\x1b\\\x1b[1;2Rx\x1bP>|kitty(0.41.1)\x1b\\\x1b]11;rgb:0/0/0\x07z\x1b[?62;4cy";
         let all = parse(whole);
-        assert_eq!((all.typed.as_slice(), all.answered), (b"qxy".as_slice(), true));
+        assert_eq!((all.typed.as_slice(), all.answers), (b"qxzy".as_slice(), 1));
         for length in 0..whole.len() {
             let part = parse(&whole[..length]);
-            assert_eq!(part.answered, length >= whole.len() - 1, "{length}");
+            assert_eq!(part.answers == 1, length >= whole.len() - 1, "{length}");
         }
     }
 }

@@ -37,7 +37,7 @@ use self::inspector::ProbeKey;
 use self::notification::Notification;
 use self::terminal::TerminalGuard;
 use self::theme::ThemeChoice;
-use self::threads::{read_probes, send_commands, watch};
+use self::threads::{read_probes, send_commands, watch, watch_pane};
 use crate::run::dir::RunDir;
 use crate::run::event::Outcome;
 use crate::run::held_dir::HeldRunDir;
@@ -45,14 +45,14 @@ use crate::run::limits;
 use crate::run::lock::Liveness;
 use crate::run::log;
 use crate::run::state::Phase;
-use crate::terminal_image::{self, Detected, Images};
+use crate::terminal_image::{self, Detected, Images, PaneChange};
 
 /// The shortest time between two frames.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 /// The same for data from the trainer: half the bytes on a slow link.
 const DATA_FRAME_INTERVAL: Duration = Duration::from_millis(200);
 /// Those started here, and that of the terminal's events, which crossterm starts; and one more.
-const THREADS: usize = 5;
+const THREADS: usize = 6;
 /// How long leaving waits for commands that were just given.
 const LAST_COMMANDS: Duration = Duration::from_secs(1);
 
@@ -120,6 +120,11 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
     let mut terminal_events = EventStream::new();
     let mut app = App::new(attachment.run.name(), terminal.size()?, theme, TimeZone::system());
     app.draw_images_by(detected.backend);
+    app.ui.image_advice.clone_from(&detected.advice);
+    let (panes_in, mut panes) = mpsc::channel(1);
+    if let Some(pane) = detected.tmux.clone() {
+        thread::Builder::new().name("tmux".into()).spawn(move || watch_pane(pane, panes_in))?;
+    }
     if detected.is_second_best {
         let text = format!("images are drawn as {}: {}", detected.backend, detected.why);
         app.ui.message = Some(Message::info(text));
@@ -201,6 +206,14 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                 }
                 None => bail!("the thread that reads the log ended"),
             },
+            Some(change) = panes.recv() => {
+                if let PaneChange::OtherTerminals(detected) = change {
+                    terminal.draw_images_by(detected.backend);
+                    app.draw_images_by(detected.backend);
+                    app.ui.image_advice = detected.advice;
+                }
+                frames.request(FRAME_INTERVAL);
+            }
             _ = second.tick() => {
                 terminal.ensure_held()?;
                 // crossterm does not report a terminal that is gone: its reader spins on the end of file.

@@ -22,7 +22,6 @@ use super::app::App;
 use super::notification::Notification;
 use super::theme::{Theme, ThemeChoice};
 use super::{ascii, view};
-use crate::terminal_image::half_blocks::Palette;
 use crate::terminal_image::{self, Background, Detected, ImageBackend, Images, Painter};
 
 /// Whether the dashboard holds the terminal.
@@ -56,21 +55,20 @@ impl TerminalGuard {
             // Without colours there are no coloured images either, unless they are asked for.
             let images = if theme == ThemeChoice::Plain && images == Images::Auto { Images::Blocks } else { images };
             let background = if theme.asks(&variable) { Background::Asked } else { Background::Unasked };
-            let mut detected = terminal_image::detect(images, background)?;
-            let theme = theme.choose(detected.background, &variable).theme;
-            if let (Theme::Plain, ImageBackend::Cells(palette)) = (theme, &mut detected.backend) {
-                *palette = Palette::Shades;
-            }
-            let painter = match detected.backend {
-                ImageBackend::Protocol(protocol) => Some(Painter::new(protocol)),
-                ImageBackend::Cells(_) | ImageBackend::Nothing => None,
-            };
+            let detected = terminal_image::detect(images, background)?;
+            let theme = theme.choose(detected.background, detected.palette, &variable).theme;
+            let painter = painter(detected.backend);
             let backend = CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, stdout()));
             let plain_symbols = detected.is_utf8 == Some(false);
             let guard = Self { terminal: Terminal::new(backend)?, painter, plain_symbols, suspended: false };
             Ok((guard, detected, theme))
         };
         taken().inspect_err(|_| restore())
+    }
+
+    /// Another terminal shows the dashboard, without any images that were sent to the last one.
+    pub fn draw_images_by(&mut self, backend: ImageBackend) {
+        self.painter = painter(backend);
     }
 
     pub fn size(&self) -> io::Result<Size> {
@@ -103,10 +101,11 @@ impl TerminalGuard {
         // A terminal that knows these shows the frame at once; any other ignores them.
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         let mut placed = vec![];
-        self.terminal.draw(|frame| {
+        self.terminal.try_draw(|frame| {
             placed = view::render(app, frame);
-            if let Some(painter) = &mut self.painter {
-                painter.reserve(&placed, frame.buffer_mut());
+            match &mut self.painter {
+                Some(painter) => painter.reserve(&placed, frame.buffer_mut()),
+                None => Ok(()),
             }
             if self.plain_symbols {
                 ascii::simplify(frame.buffer_mut());
@@ -158,6 +157,13 @@ impl Drop for TerminalGuard {
     }
 }
 
+fn painter(backend: ImageBackend) -> Option<Painter> {
+    match backend {
+        ImageBackend::Protocol(protocol) => Some(Painter::new(protocol)),
+        ImageBackend::Cells(_) | ImageBackend::Nothing => None,
+    }
+}
+
 fn take() -> io::Result<()> {
     enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
@@ -168,7 +174,7 @@ fn take() -> io::Result<()> {
 /// Gives the terminal back, once. There is nothing to do about an error: the terminal may be gone.
 fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        let _ = terminal_image::forget();
+        let _ = terminal_image::forget_all();
         // Likewise what comes after would lie among the frame.
         let _ = execute!(stdout(), Clear(ClearType::All), MoveTo(0, 0), LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();

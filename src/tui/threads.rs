@@ -16,9 +16,11 @@ use crate::run::lock::Liveness;
 use crate::run::log::{FollowError, Follower};
 use crate::run::probe::Probe;
 use crate::run::socket::{Reply, send};
+use crate::terminal_image::{PaneChange, TmuxWatch};
 
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
+const PANE_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes of the log read at a time, some milliseconds of work.
 const FOLLOW_BYTES: usize = 256 * 1024;
 
@@ -68,6 +70,18 @@ pub fn read_probes(wanted: std_mpsc::Receiver<ProbeKey>, mut run: HeldRunDir, up
             .map(Arc::new)
             .map_err(|error| format!("{}: {error}", path.display()));
         if updates.blocking_send(Update::Probe(Loaded { key, probe })).is_err() {
+            return;
+        }
+    }
+}
+
+/// The thread that looks, inside tmux, at which terminals show the dashboard.
+pub fn watch_pane(mut pane: TmuxWatch, changes: mpsc::Sender<PaneChange>) {
+    while !changes.is_closed() {
+        thread::sleep(PANE_INTERVAL);
+        if let Some(change) = pane.look()
+            && changes.blocking_send(change).is_err()
+        {
             return;
         }
     }

@@ -167,6 +167,17 @@ impl Dir {
         self.in_terminal(kind, command)
     }
 
+    /// What the `tmux` of [`Kind::TmuxInKitty`] answers from now on, whatever it is asked.
+    pub fn tmux_answers(&self, answer: &str) {
+        let (program, answers) = (self.path("bin/tmux"), self.path("bin/answer"));
+        fs::create_dir_all(self.path("bin")).unwrap();
+        // All of it at once.
+        fs::write(self.path("bin/next"), answer).unwrap();
+        fs::rename(self.path("bin/next"), &answers).unwrap();
+        fs::write(&program, format!("#!/bin/sh\nexec cat '{}'\n", answers.display())).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    }
+
     /// Any program, likewise.
     pub fn in_terminal(&self, kind: Kind, mut command: CommandBuilder) -> Terminal {
         let size = PtySize { rows: 40, cols: 120, pixel_width: 120 * 8, pixel_height: 40 * 16 };
@@ -177,14 +188,30 @@ impl Dir {
         for name in ["TAPER_RUNS_DIR", "TAPER_LOG", "TAPER_IMAGES", "TAPER_THEME", "RUST_BACKTRACE"] {
             command.env_remove(name);
         }
-        for name in
-            ["TMUX", "STY", "NO_COLOR", "COLORTERM", "TERM_PROGRAM", "LC_TERMINAL", "KONSOLE_VERSION", "COLORFGBG"]
-        {
+        for name in [
+            "TMUX",
+            "TMUX_PANE",
+            "STY",
+            "NO_COLOR",
+            "COLORTERM",
+            "TERM_PROGRAM",
+            "LC_TERMINAL",
+            "KONSOLE_VERSION",
+            "COLORFGBG",
+        ] {
             command.env_remove(name);
         }
         match kind {
             Kind::Iterm2 => command.env("TERM_PROGRAM", "iTerm.app"),
             Kind::TrueColour => command.env("COLORTERM", "truecolor"),
+            Kind::TmuxInKitty => {
+                command.env("TERM", "tmux-256color");
+                command.env("TMUX", "/tmp/tmux-0/default,1,0");
+                command.env("TMUX_PANE", "%0");
+                let path = std::env::var_os("PATH").unwrap_or_default();
+                let programs = std::env::split_paths(&path);
+                command.env("PATH", std::env::join_paths([self.path("bin")].into_iter().chain(programs)).unwrap());
+            }
             Kind::Mute | Kind::Plain | Kind::Kitty | Kind::Sixel => {}
         }
         let child = pty.slave.spawn_command(command).unwrap();
@@ -208,7 +235,7 @@ impl Dir {
                 drawn.lock().unwrap().process(&bytes[..count]);
                 let mut kept = kept.lock().unwrap();
                 kept.extend_from_slice(&bytes[..count]);
-                answered += kind.answer(&kept[answered..], |answer| {
+                answered += kind.answer(&kept[answered..], &mut |answer| {
                     if let Some(keys) = answers.upgrade() {
                         let _ = keys.lock().unwrap().write_all(answer);
                     }
@@ -285,17 +312,32 @@ pub enum Kind {
     /// As one with sixel; of its own images its environment tells.
     Iterm2,
     Sixel,
+    /// A pane of a tmux that passes on to kitty what is meant for it; `tmux` has to be given its answers.
+    TmuxInKitty,
 }
 
 impl Kind {
     /// Answers the questions in what was `received`; returns up to where there are no more of them.
-    fn answer(self, received: &[u8], mut answer: impl FnMut(&[u8])) -> usize {
+    fn answer(self, received: &[u8], answer: &mut dyn FnMut(&[u8])) -> usize {
         const GRAPHICS: &[u8] = b"\x1b_Gi=";
         const ATTRIBUTES: &[u8] = b"\x1b[c";
+        const VERSION: &[u8] = b"\x1b[>q";
+        const PASSTHROUGH: &[u8] = b"\x1bPtmux;";
         let mut done = 0;
         while let Some(start) = received[done..].iter().position(|&byte| byte == 0x1b) {
             let question = &received[done + start..];
-            if let Some(body) = question.strip_prefix(GRAPHICS) {
+            if self == Kind::TmuxInKitty
+                && let Some(body) = question.strip_prefix(PASSTHROUGH)
+            {
+                let Some((inner, length)) = passed_through(body) else { return done + start };
+                Kind::Kitty.answer(&inner, answer);
+                done += start + PASSTHROUGH.len() + length;
+            } else if question.starts_with(VERSION) {
+                if self == Kind::Kitty {
+                    answer(b"\x1bP>|kitty(0.41.1)\x1b\\");
+                }
+                done += start + VERSION.len();
+            } else if let Some(body) = question.strip_prefix(GRAPHICS) {
                 let Some(end) = body.windows(2).position(|end| end == b"\x1b\\") else { return done + start };
                 let number: Vec<u8> = body.iter().copied().take_while(u8::is_ascii_digit).collect();
                 if self == Kind::Kitty {
@@ -306,16 +348,37 @@ impl Kind {
                 match self {
                     Kind::Mute => {}
                     Kind::Plain | Kind::TrueColour | Kind::Kitty => answer(b"\x1b[?62;c"),
+                    Kind::TmuxInKitty => answer(b"\x1b[?1;2c"),
                     Kind::Iterm2 | Kind::Sixel => answer(b"\x1b[?63;1;2;4;22c"),
                 }
                 done += start + ATTRIBUTES.len();
-            } else if GRAPHICS.starts_with(question) || ATTRIBUTES.starts_with(question) {
+            } else if [GRAPHICS, ATTRIBUTES, VERSION, PASSTHROUGH].iter().any(|whole| whole.starts_with(question)) {
                 return done + start;
             } else {
                 done += start + 1;
             }
         }
         received.len()
+    }
+}
+
+/// What tmux passes on of what follows `ESC P tmux;`, with each ESC once, and how many bytes that took. `None`: its end is
+/// not there yet.
+pub fn passed_through(body: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (mut inner, mut place) = (vec![], 0);
+    loop {
+        match body.get(place..)? {
+            [0x1b, b'\\', ..] => return Some((inner, place + 2)),
+            [0x1b, 0x1b, ..] => {
+                inner.push(0x1b);
+                place += 2;
+            }
+            [0x1b] | [] => return None,
+            [byte, ..] => {
+                inner.push(*byte);
+                place += 1;
+            }
+        }
     }
 }
 
@@ -420,6 +483,19 @@ pub struct Terminal {
 impl Terminal {
     pub fn contents(&self) -> String {
         self.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Row, column, text and colour of every cell.
+    pub fn cells(&self) -> Vec<(usize, usize, String, vt100::Color)> {
+        let parser = self.screen.lock().unwrap();
+        let screen = parser.screen();
+        let (rows, columns) = screen.size();
+        let places = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+        let cell = |(row, column)| {
+            let cell = screen.cell(row, column)?;
+            Some((row.into(), column.into(), cell.contents().to_owned(), cell.fgcolor()))
+        };
+        places.filter_map(cell).collect()
     }
 
     pub fn calls(&self) -> Calls {

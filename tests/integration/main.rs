@@ -43,4 +43,5 @@ mod terminal_faults;
 mod terminal_images;
 #[path = "../../src/testing.rs"]
 mod testing;
+mod tmux_images;
 mod training;

@@ -198,7 +198,7 @@ fn inline_images(received: &[u8]) -> Vec<Inline> {
     places(received, ITERM2_IMAGE).into_iter().filter_map(whole).collect()
 }
 
-fn from_base64(text: &str) -> Vec<u8> {
+pub fn from_base64(text: &str) -> Vec<u8> {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digit = |byte: u8| DIGITS.iter().position(|&digit| digit == byte).expect("a digit of base64") as u32;
     assert_eq!(text.len() % 4, 0);

@@ -20,7 +20,8 @@ use crate::format;
 use crate::run::dir::RunsDir;
 use crate::run::lock::has_flock;
 use crate::simd;
-use crate::terminal_image::{self, Background, is_utf8_locale};
+use crate::terminal_image::half_blocks::Palette;
+use crate::terminal_image::{self, Background, Detected, is_utf8_locale};
 use crate::train::device;
 use crate::tui::theme::Chosen;
 
@@ -43,13 +44,22 @@ fn describe_machine(runs: &RunsDir, drawing: Drawing) -> Result<u8> {
         ("SIMD".to_owned(), describe_simd()),
     ]);
     findings.extend(machine::findings(existing_folder(runs)));
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let background = if drawing.theme.asks(&variable) { Background::Asked } else { Background::Unasked };
+    // As the dashboard does.
+    let detected = terminal_image::detect_in_shell(drawing.images, background);
     findings.extend([
         ("data".to_owned(), describe_data(&config)),
         ("runs".to_owned(), describe_runs(runs)),
-        ("terminal".to_owned(), describe_terminal()),
+        ("terminal".to_owned(), describe_terminal(detected.as_ref().ok())),
     ]);
-    findings.extend(describe_drawing(drawing));
-    findings.push(("logout".to_owned(), describe_logout()));
+    if let Ok(detected) = &detected {
+        let Chosen { theme, why } = drawing.theme.choose(detected.background, detected.palette, &variable);
+        let characters = describe_characters(detected.is_utf8, is_utf8_locale(variable));
+        findings.push(("characters".to_owned(), characters.to_owned()));
+        findings.push(("theme".to_owned(), format!("{theme}: {why}")));
+    }
+    findings.extend([("images".to_owned(), describe_images(&detected)), ("logout".to_owned(), describe_logout())]);
     for (subject, finding) in findings {
         say(format!("{subject:<10}{finding}"))?;
     }
@@ -129,7 +139,8 @@ fn describe_runs(runs: &RunsDir) -> String {
     }
 }
 
-fn describe_terminal() -> String {
+/// The terminal was asked as the dashboard asks it.
+fn describe_terminal(detected: Option<&Detected>) -> String {
     let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let mut parts = Vec::new();
     match rustix::termios::tcgetwinsize(io::stdout()) {
@@ -137,7 +148,7 @@ fn describe_terminal() -> String {
         _ => parts.push("stdout is no terminal: training runs in the foreground with plain lines".to_owned()),
     }
     parts.push(text("TERM").map_or("TERM is not set".to_owned(), |term| format!("TERM={term}")));
-    parts.push(colours(text("COLORTERM").as_deref(), text("TERM").as_deref(), text("NO_COLOR").is_some()).to_owned());
+    parts.extend(detected.map(|detected| colours(detected.palette, text("NO_COLOR").is_some()).to_owned()));
     if text("TMUX").is_some() {
         parts.push("in tmux".to_owned());
     } else if text("STY").is_some() {
@@ -147,23 +158,6 @@ fn describe_terminal() -> String {
         parts.push("over SSH".to_owned());
     }
     parts.join(", ")
-}
-
-/// Asks the terminal as the dashboard does.
-fn describe_drawing(Drawing { theme, images }: Drawing) -> Vec<(String, String)> {
-    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    let background = if theme.asks(&variable) { Background::Asked } else { Background::Unasked };
-    match terminal_image::detect_in_shell(images, background) {
-        Ok(detected) => {
-            let Chosen { theme, why } = theme.choose(detected.background, &variable);
-            vec![
-                ("characters".to_owned(), describe_characters(detected.is_utf8, is_utf8_locale(&variable)).to_owned()),
-                ("theme".to_owned(), format!("{theme}: {why}")),
-                ("images".to_owned(), format!("{}: {}", detected.backend, detected.why)),
-            ]
-        }
-        Err(error) => vec![("images".to_owned(), error.to_string())],
-    }
 }
 
 fn describe_characters(is_utf8: Option<bool>, is_utf8_locale: bool) -> &'static str {
@@ -177,13 +171,23 @@ fn describe_characters(is_utf8: Option<bool>, is_utf8_locale: bool) -> &'static 
     }
 }
 
-fn colours(colorterm: Option<&str>, term: Option<&str>, no_color: bool) -> &'static str {
-    match (colorterm, term) {
-        _ if no_color => "no colours (NO_COLOR)",
-        (Some("truecolor" | "24bit"), _) => "true colour",
-        (_, Some(term)) if term.contains("256color") || term.contains("direct") => "256 colours",
-        (_, None | Some("dumb")) => "no colours",
-        _ => "16 colours",
+fn describe_images(detected: &io::Result<Detected>) -> String {
+    match detected {
+        Ok(Detected { backend, why, advice, .. }) => {
+            let advice: String = advice.iter().map(|advice| format!("\n{:<10}for {advice}", "")).collect();
+            format!("{backend}: {why}{advice}")
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Those that taper takes, whatever `TERM` stands for.
+fn colours(palette: Palette, no_color: bool) -> &'static str {
+    match palette {
+        Palette::Shades if no_color => "no colours (NO_COLOR)",
+        Palette::Shades => "no colours",
+        Palette::Colours256 => "256 colours",
+        Palette::TrueColour => "true colour",
     }
 }
 
@@ -234,14 +238,5 @@ mod tests {
         assert!(verdict(Some("b true"), Some("yes")).starts_with("training survives"));
         assert!(verdict(Some("b true"), Some("no")).ends_with("loginctl enable-linger"));
         assert!(verdict(None, None).ends_with("loginctl enable-linger"));
-    }
-
-    #[test]
-    fn colours_by_the_usual_variables() {
-        assert_eq!(colours(Some("truecolor"), Some("xterm-256color"), false), "true colour");
-        assert_eq!(colours(None, Some("xterm-256color"), false), "256 colours");
-        assert_eq!(colours(None, Some("xterm"), false), "16 colours");
-        assert_eq!(colours(None, None, false), "no colours");
-        assert_eq!(colours(Some("truecolor"), Some("xterm"), true), "no colours (NO_COLOR)");
     }
 }

@@ -43,6 +43,8 @@ pub struct Ui {
     pub cell: Option<Size>,
     /// How images are drawn.
     pub backend: ImageBackend,
+    /// How to get better ones.
+    pub image_advice: Vec<String>,
     pub screens: Screens,
     pub inspector: Inspector,
     /// What the inspector showed before it was opened on a mistake.
@@ -108,6 +110,7 @@ impl App {
                 size,
                 cell: None,
                 backend: ImageBackend::Cells(if theme == Theme::Plain { Palette::Shades } else { Palette::TrueColour }),
+                image_advice: vec![],
                 screens: Screens::default(),
                 inspector: Inspector::default(),
                 before_mistake: None,
@@ -163,8 +166,11 @@ impl App {
     }
 
     pub fn draw_images_by(&mut self, backend: ImageBackend) {
-        self.ui.backend = backend;
-        if let ImageBackend::Cells(palette) = backend {
+        self.ui.backend = match backend {
+            ImageBackend::Cells(_) if self.ui.theme == Theme::Plain => ImageBackend::Cells(Palette::Shades),
+            other => other,
+        };
+        if let ImageBackend::Cells(palette) = self.ui.backend {
             self.ui.inspector.set_colour_mode(palette.colour_mode());
         }
     }

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 
 use super::depth::Depth;
 use super::styles::Theme;
+use crate::terminal_image::half_blocks::Palette;
 
 /// How the colours are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -34,8 +35,14 @@ impl ThemeChoice {
 
     /// `background` as the terminal says it, red, green, blue. Where it does not, `COLORFGBG` may: rxvt, Konsole and others set
     /// it. A light terminal says either more often than a dark one, so that dark is the better guess.
-    pub fn choose(self, background: Option<[u8; 3]>, variable: &impl Fn(&str) -> Option<String>) -> Chosen {
-        let depth = Depth::of(variable);
+    /// `palette` is that of images.
+    pub fn choose(
+        self,
+        background: Option<[u8; 3]>,
+        palette: Palette,
+        variable: &impl Fn(&str) -> Option<String>,
+    ) -> Chosen {
+        let depth = Depth::of(palette, variable);
         let chosen = |theme, why: &str| Chosen { theme, why: why.to_owned() };
         match self {
             Self::Light => return chosen(Theme::Light(depth), "as asked"),
@@ -84,7 +91,7 @@ mod tests {
     fn theme(choice: ThemeChoice, background: Option<[u8; 3]>, variables: &[(&str, &str)]) -> Theme {
         let variable =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        choice.choose(background, &variable).theme
+        choice.choose(background, Palette::of(&variable, None), &variable).theme
     }
 
     const LIGHT: Theme = Theme::Light(Depth::TrueColour);

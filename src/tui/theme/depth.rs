@@ -4,7 +4,7 @@ use std::fmt;
 
 use ratatui::style::Color;
 
-use crate::terminal_image::half_blocks::nearest_of_256;
+use crate::terminal_image::half_blocks::{Palette, nearest_of_256};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
@@ -15,11 +15,12 @@ pub enum Depth {
 }
 
 impl Depth {
-    /// From environment variables. screen passes on at most 256 colours, whatever `COLORTERM` says.
-    pub fn of(variable: &impl Fn(&str) -> Option<String>) -> Self {
+    /// `palette` is that of images. With `NO_COLOR` they are of shades, and environment variables tell.
+    pub fn of(palette: Palette, variable: &impl Fn(&str) -> Option<String>) -> Self {
         let term = variable("TERM").unwrap_or_default();
-        match variable("COLORTERM").as_deref() {
-            Some("truecolor" | "24bit") if variable("STY").is_none() => Self::TrueColour,
+        match (palette, variable("COLORTERM").as_deref()) {
+            (Palette::TrueColour, _) => Self::TrueColour,
+            (Palette::Shades, Some("truecolor" | "24bit")) if variable("STY").is_none() => Self::TrueColour,
             _ if ["256color", "direct", "kitty"].iter().any(|part| term.contains(part)) => Self::Colours256,
             _ => Self::Colours16,
         }
@@ -54,12 +55,13 @@ mod tests {
         let depth = |variables: &[(&str, &str)]| {
             let of =
                 |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-            Depth::of(&of)
+            Depth::of(Palette::of(&of, None), &of)
         };
         assert_eq!(depth(&[("COLORTERM", "truecolor")]), Depth::TrueColour);
         assert_eq!(depth(&[("COLORTERM", "24bit"), ("STY", "1.a"), ("TERM", "screen-256color")]), Depth::Colours256);
         assert_eq!(depth(&[("TERM", "xterm-kitty")]), Depth::Colours256);
         assert_eq!(depth(&[("TERM", "xterm")]), Depth::Colours16);
+        assert_eq!(depth(&[("COLORTERM", "truecolor"), ("NO_COLOR", "1")]), Depth::TrueColour);
         assert_eq!(depth(&[]), Depth::Colours16);
     }
 }
