@@ -77,18 +77,14 @@ fn shows(text: &str, magnitude: f64) -> bool {
 
 fn in_thousands(value: f64, width: usize) -> Option<String> {
     let units = [(1e3, 'k'), (1e6, 'M'), (1e9, 'G'), (1e12, 'T')];
-    let written = units.iter().flat_map(|&(unit, letter)| {
-        let decimals = if value.abs() < unit { 1..=3 } else { 0..=3 };
-        decimals.rev().map(move |decimals| (format!("{:.decimals$}", value / unit), letter))
+    let own = units.iter().rposition(|unit| value.abs() >= unit.0).unwrap_or(0);
+    // Where it has no room with its own unit, a larger one may do: 0.8M.
+    let written = units[own..].iter().take(2).flat_map(|&(unit, letter)| {
+        (0..=3).rev().map(move |decimals| (format!("{:.decimals$}", value / unit), unit, letter))
     });
-    let fitting = written.map(|(digits, letter)| format!("{digits}{letter}")).filter(|text| text.len() <= width);
-    let error = |text: &String| {
-        let (digits, letter) = text.split_at(text.len() - 1);
-        let unit = units.iter().find(|unit| letter.starts_with(unit.1)).map_or(f64::NAN, |unit| unit.0);
-        (digits.parse().unwrap_or(f64::NAN) * unit - value).abs()
-    };
-    // Of equally good ones the first, which has the smaller unit.
-    fitting.min_by(|a, b| error(a).total_cmp(&error(b))).filter(|text| error(text) <= 0.05 * value.abs())
+    let shows = |digits: &str, unit: f64| shows(digits, value.abs() / unit);
+    let mut fitting = written.filter(|(digits, unit, _)| digits.len() < width && shows(digits, *unit));
+    fitting.next().map(|(digits, _, letter)| format!("{digits}{letter}"))
 }
 
 fn trim_zeros(decimal: &str) -> &str {
@@ -166,9 +162,10 @@ mod tests {
             (893_690_754.348_2, 9, "893690754"),
             (893_690_754.348_2, 8, "893.691M"),
             (893_690_754.348_2, 5, "894M"),
+            (893_690_754.348_2, 7, "893.69M"),
             (800_000.0, 4, "800k"),
-            (5_999_999.0, 6, "6000k"),
-            (3.1e14, 6, "310T"),
+            (5_999_999.0, 6, "6.000M"),
+            (3.1e14, 6, "310.0T"),
             (3.14e17, 6, "3.1e17"),
             (-3.14e17, 6, "-3e17"),
             (0.000_012_3, 6, "1.2e-5"),
