@@ -52,7 +52,13 @@ pub fn learning_rate(value: f64) -> String {
 /// `f64`; in fewer, what fits in no way is written as short as it can be.
 pub fn compact(value: f64, width: usize) -> String {
     if !value.is_finite() {
-        return if value.is_nan() { "–".to_owned() } else if value > 0.0 { "∞".to_owned() } else { "-∞".to_owned() };
+        return if value.is_nan() {
+            "–".to_owned()
+        } else if value > 0.0 {
+            "∞".to_owned()
+        } else {
+            "-∞".to_owned()
+        };
     }
     if value == 0.0 {
         return "0".to_owned();
@@ -68,6 +74,13 @@ pub fn compact(value: f64, width: usize) -> String {
     };
     text.or_else(|| (0..=2).rev().map(|decimals| format!("{value:.decimals$e}")).find(fits))
         .unwrap_or_else(|| format!("{value:.0e}"))
+}
+
+/// The same without zeros at the end of a fraction: `25`, `310T`, `1e-5`.
+pub fn compact_round(value: f64, width: usize) -> String {
+    let text = compact(value, width);
+    let end = text.find(|char: char| char.is_ascii_alphabetic()).unwrap_or(text.len());
+    format!("{}{}", trim_zeros(&text[..end]), &text[end..])
 }
 
 /// Whether the text is within a twentieth of it.
@@ -175,6 +188,10 @@ mod tests {
         for (value, width, text) in cases {
             assert_eq!(compact(value, width), text);
         }
+        assert_eq!(
+            [25.0, 3.1e14, 1e-5, 0.0, 0.25].map(|value| compact_round(value, 6)),
+            ["25", "310T", "1e-5", "0", "0.25"]
+        );
         for exponent in -300..300 {
             for mantissa in [1.0, 3.456_789, 9.999_999, -1.0, -9.999_999] {
                 let value = mantissa * 10f64.powi(exponent);

@@ -140,7 +140,10 @@ impl FromStr for Metric {
         let name = text.replace('-', "_");
         let unknown = || {
             let nearest = suggest::nearest(&name, Self::ALL.map(Self::name)).first().copied();
-            UnknownMetric { name: text.to_owned(), nearest: Self::all().map(Self::name).find(|&name| Some(name) == nearest) }
+            UnknownMetric {
+                name: text.to_owned(),
+                nearest: Self::all().map(Self::name).find(|&name| Some(name) == nearest),
+            }
         };
         Self::all().find(|metric| metric.name() == name).ok_or_else(unknown)
     }
@@ -175,7 +178,12 @@ mod tests {
     #[test]
     fn an_unknown_name_has_a_near_one() {
         let text = "test_acuracy".parse::<Metric>().unwrap_err().to_string();
-        assert!(text.starts_with("there is no metric test_acuracy, did you mean test_accuracy?; the metrics are batch_loss,"), "{text}");
+        assert!(
+            text.starts_with(
+                "there is no metric test_acuracy, did you mean test_accuracy?; the metrics are batch_loss,"
+            ),
+            "{text}"
+        );
         let text = "zzz".parse::<Metric>().unwrap_err().to_string();
         assert!(text.starts_with("there is no metric zzz; the metrics are"), "{text}");
     }

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use super::event::EpochDone;
 use super::metric::Metric;
-pub use super::smoothing::Smoothing;
 use super::smoothing::Average;
+pub use super::smoothing::Smoothing;
 use super::spread::Spread;
 use super::state::RunState;
-use super::step_clock::{Entry, StepClock};
+use super::step_clock::{Entry, Moment, StepClock};
 use super::step_series::StepSeries;
 
 /// A value, and when it was.
@@ -70,6 +71,8 @@ enum Values<'a> {
     Steps(&'a StepSeries),
     /// One for each entry of the clock.
     Clock(fn(&Entry) -> Option<f64>),
+    /// One for each epoch.
+    Epochs(&'a [EpochDone], fn(&EpochDone) -> f64),
     Points(Vec<Point>),
 }
 
@@ -83,10 +86,10 @@ impl RunState {
             Metric::LearningRate => Values::Clock(|entry| entry.learning_rate),
             Metric::StepTime => Values::Clock(Entry::step_millis),
             Metric::Throughput => Values::Clock(Entry::images_per_sec),
-            Metric::TrainLoss => Values::Points(self.epoch_points(|epoch| epoch.train_loss)),
-            Metric::TestLoss => Values::Points(self.epoch_points(|epoch| epoch.test_loss)),
-            Metric::TrainAccuracy => Values::Points(self.epoch_points(|epoch| epoch.train_accuracy)),
-            Metric::TestAccuracy => Values::Points(self.epoch_points(|epoch| epoch.test_accuracy)),
+            Metric::TrainLoss => Values::Epochs(&self.epochs, |epoch| epoch.train_loss),
+            Metric::TestLoss => Values::Epochs(&self.epochs, |epoch| epoch.test_loss),
+            Metric::TrainAccuracy => Values::Epochs(&self.epochs, |epoch| epoch.train_accuracy),
+            Metric::TestAccuracy => Values::Epochs(&self.epochs, |epoch| epoch.test_accuracy),
             Metric::System(metric) => {
                 let points = self.system.points(metric).into_iter().map(|(elapsed_secs, value)| {
                     let step = clock.step_at(elapsed_secs);
@@ -97,21 +100,6 @@ impl RunState {
             }
         };
         Series { values, clock, steps_per_epoch: self.steps_per_epoch() }
-    }
-
-    fn epoch_points(&self, value: fn(&super::event::EpochDone) -> f64) -> Vec<Point> {
-        let point = |epoch: &super::event::EpochDone| {
-            // The steps were followed by the evaluation.
-            let moment = self.clock().at(epoch.step);
-            Point {
-                step: epoch.step,
-                epoch: self.in_epochs(epoch.step),
-                elapsed_secs: moment.elapsed_secs + epoch.evaluation_secs,
-                time_ms: moment.time_ms.saturating_add((1e3 * epoch.evaluation_secs) as u64),
-                value: value(epoch),
-            }
-        };
-        self.epochs.iter().map(point).collect()
     }
 
     fn in_epochs(&self, step: u64) -> f64 {
@@ -135,6 +123,7 @@ impl Series<'_> {
         match &self.values {
             Values::Steps(steps) => steps.values().len(),
             Values::Clock(_) => self.clock.entries().len(),
+            Values::Epochs(epochs, _) => epochs.len(),
             Values::Points(points) => points.len(),
         }
     }
@@ -159,9 +148,9 @@ impl Series<'_> {
     /// The part of it within `range`, ends included, in at most so many columns of equal width: those that have values.
     pub fn envelope(&self, axis: XAxis, range: Range<f64>, columns: usize) -> Vec<Bucket> {
         let bounds = self.bounds(axis, &range, columns);
-        let buckets = bounds.windows(2).filter_map(|pair| {
+        let buckets = bounds.windows(2).filter(|pair| pair[0] < pair[1]).filter_map(|pair| {
             let spread = self.spread(pair[0]..pair[1]);
-            let x = (self.x(pair[0], axis) + self.x(pair[1].checked_sub(1)?, axis)) / 2.0;
+            let x = (self.x(pair[0], axis) + self.x(pair[1] - 1, axis)) / 2.0;
             let Spread { min, max, count, .. } = spread;
             Some(Bucket { x, min, max, mean: spread.mean()?, count })
         });
@@ -171,7 +160,15 @@ impl Series<'_> {
     /// A smoothed curve through the part of it within `range`, ends included: a point (x, average) for each of the columns
     /// that have values.
     pub fn smoothed(&self, axis: XAxis, range: Range<f64>, columns: usize, smoothing: Smoothing) -> Vec<(f64, f64)> {
-        let bounds = self.bounds(axis, &range, columns);
+        let mut bounds = self.bounds(axis, &range, columns);
+        if bounds
+            .last()
+            .zip(bounds.first())
+            .is_some_and(|(end, start)| (end - start) / columns.max(1) > smoothing.memory())
+        {
+            // Between columns of so many values each the curve is a straight line anyway.
+            bounds = self.bounds(axis, &range, columns.div_ceil(2));
+        }
         let mut smoothed = Vec::new();
         let mut average: Option<Average> = None;
         let mut next = 0;
@@ -241,6 +238,7 @@ impl Series<'_> {
         match &self.values {
             Values::Steps(steps) => (steps.unread() + index + 1) as u64,
             Values::Clock(_) => self.clock.entries()[index].last_step,
+            Values::Epochs(epochs, _) => epochs[index].step,
             Values::Points(points) => points[index].step,
         }
     }
@@ -249,6 +247,7 @@ impl Series<'_> {
         match &self.values {
             Values::Steps(steps) => steps.values()[index].into(),
             Values::Clock(value) => value(&self.clock.entries()[index]).unwrap_or(f64::NAN),
+            Values::Epochs(epochs, value) => value(&epochs[index]),
             Values::Points(points) => points[index].value,
         }
     }
@@ -257,9 +256,20 @@ impl Series<'_> {
         match (&self.values, axis) {
             (Values::Points(points), _) => points[index].x(axis),
             (Values::Clock(_), XAxis::Time) => self.clock.entries()[index].elapsed_secs,
-            (Values::Steps(_), XAxis::Time) => self.clock.at(self.step(index)).elapsed_secs,
+            (Values::Steps(_) | Values::Epochs(..), XAxis::Time) => self.moment(index).elapsed_secs,
             (_, XAxis::Step) => self.step(index) as f64,
             (_, XAxis::Epoch) => self.step(index) as f64 / self.steps_per_epoch,
+        }
+    }
+
+    fn moment(&self, index: usize) -> Moment {
+        let moment = self.clock.at(self.step(index));
+        let Values::Epochs(epochs, _) = &self.values else { return moment };
+        // The steps of the epoch were followed by its evaluation.
+        let evaluation_secs = epochs[index].evaluation_secs;
+        Moment {
+            elapsed_secs: moment.elapsed_secs + evaluation_secs,
+            time_ms: moment.time_ms.saturating_add((1e3 * evaluation_secs) as u64),
         }
     }
 
@@ -268,7 +278,7 @@ impl Series<'_> {
             return points[index];
         }
         let step = self.step(index);
-        let moment = self.clock.at(step);
+        let moment = self.moment(index);
         Point {
             step,
             epoch: step as f64 / self.steps_per_epoch,
@@ -294,7 +304,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
+    use crate::run::event::{Event, Record, RunStarted, StepsDone};
     use crate::run::system_sample::{Metric as SystemMetric, SystemSample};
     use crate::testing::property;
 
@@ -385,7 +395,10 @@ mod tests {
         assert_eq!(series.nearest(XAxis::Epoch, -3.0).unwrap().step, 1);
         assert_eq!(series.nearest(XAxis::Step, 99.0), series.last());
         assert_eq!(series.extent(XAxis::Epoch), Some((0.1, 0.7)));
-        assert!(state.series(Metric::GradientNorm).is_empty() && state.series(Metric::GradientNorm).extent(XAxis::Step).is_none());
+        assert!(
+            state.series(Metric::GradientNorm).is_empty()
+                && state.series(Metric::GradientNorm).extent(XAxis::Step).is_none()
+        );
     }
 
     #[test]
@@ -422,7 +435,8 @@ mod tests {
 
     #[test]
     fn smoothing_in_columns_is_that_of_every_step() {
-        let losses: Vec<f32> = (0..20_000).map(|step| 2.0 + (step as f32 * 2.399).sin() / (1.0 + step as f32 / 1e4)).collect();
+        let losses: Vec<f32> =
+            (0..20_000).map(|step| 2.0 + (step as f32 * 2.399).sin() / (1.0 + step as f32 / 1e4)).collect();
         let state = run(&losses);
         let series = state.series(Metric::BatchLoss);
         let smoothing = Smoothing::new(0.98);

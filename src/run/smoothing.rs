@@ -12,7 +12,7 @@ const FURTHEST: f64 = 5.0;
 /// Deviations are taken to be at least this share of the average.
 const LEAST_DEVIATION: f64 = 0.05;
 /// The past counts until its weight is less than this.
-const NEGLIGIBLE: f64 = 1e-5;
+const NEGLIGIBLE: f64 = 1e-3;
 
 /// An exponential moving average, without the pull towards zero that a plain one has at its start: that of TensorBoard, but
 /// for single values far out, which move it no further than a moderate one would. So it forgets a spike at once.
@@ -79,8 +79,8 @@ impl FromStr for Smoothing {
 #[derive(Clone, Debug)]
 pub struct Average {
     weight: f64,
-    sum: f64,
-    /// The weights of all values in `sum`.
+    average: f64,
+    /// The weights of all values in `average`.
     total: f64,
     /// Mean distance of values from the average before them.
     deviation: f64,
@@ -101,7 +101,7 @@ impl Average {
         let furthest = if first.len() < 3 { f64::INFINITY } else { 2.0 * FURTHEST * deviation };
         Self {
             weight: smoothing.weight,
-            sum: 0.0,
+            average: 0.0,
             total: 0.0,
             deviation,
             warming_up: WARM_UP,
@@ -113,7 +113,7 @@ impl Average {
     /// The average with this value.
     pub fn push(&mut self, value: f64) -> Option<f64> {
         if value.is_finite() {
-            let before = if self.total > 0.0 { self.sum / self.total } else { value };
+            let before = if self.total > 0.0 { self.average } else { value };
             let value = if self.weight == 0.0 {
                 value
             } else if self.warming_up > 0 {
@@ -125,14 +125,16 @@ impl Average {
                 self.deviation = self.deviation * self.weight + (limited - before).abs() * (1.0 - self.weight);
                 limited
             };
-            self.sum = self.sum * self.weight + value * (1.0 - self.weight);
             self.total = self.total * self.weight + (1.0 - self.weight);
+            // Once all weights are there, dividing by their sum would only take time.
+            let share = if self.total < 1.0 - 1e-12 { (1.0 - self.weight) / self.total } else { 1.0 - self.weight };
+            self.average = before + share * (value - before);
         }
         self.value()
     }
 
     pub fn value(&self) -> Option<f64> {
-        (self.total > 0.0).then(|| self.sum / self.total)
+        (self.total > 0.0).then_some(self.average)
     }
 }
 

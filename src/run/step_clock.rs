@@ -104,13 +104,22 @@ impl StepClock {
     /// Forgets the steps after `step`.
     pub fn truncate(&mut self, step: u64) {
         let whole = self.entries.partition_point(|entry| entry.last_step <= step);
-        let begun = self.entries.get(whole).filter(|entry| entry.last_step.saturating_sub(entry.steps) < step).map(|entry| {
-            let Moment { elapsed_secs, time_ms } = self.at(step);
-            let steps = entry.steps - (entry.last_step - step);
-            let share = steps as f64 / entry.steps as f64;
-            let samples = (entry.samples as f64 * share).round() as u64;
-            Entry { last_step: step, steps, elapsed_secs, time_ms, train_secs: entry.train_secs * share, samples, ..*entry }
-        });
+        let begun =
+            self.entries.get(whole).filter(|entry| entry.last_step.saturating_sub(entry.steps) < step).map(|entry| {
+                let Moment { elapsed_secs, time_ms } = self.at(step);
+                let steps = entry.steps - (entry.last_step - step);
+                let share = steps as f64 / entry.steps as f64;
+                let samples = (entry.samples as f64 * share).round() as u64;
+                Entry {
+                    last_step: step,
+                    steps,
+                    elapsed_secs,
+                    time_ms,
+                    train_secs: entry.train_secs * share,
+                    samples,
+                    ..*entry
+                }
+            });
         self.entries.truncate(whole);
         self.entries.extend(begun);
     }
