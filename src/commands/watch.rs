@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::shell::{Shell, say};
-use crate::cli::Watching;
+use crate::cli::{DashboardArgs, Watching};
 use crate::commands::failure::FAILURE;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{EpochDone, Outcome};
@@ -14,7 +14,6 @@ use crate::run::held_dir::HeldRunDir;
 use crate::run::lock::liveness;
 use crate::run::replay::outline;
 use crate::run::state::RunState;
-use crate::terminal_image::Images;
 use crate::tui::{self, Attachment, Departure};
 
 /// How a run is watched.
@@ -49,9 +48,9 @@ pub fn has_screen() -> bool {
 }
 
 /// Watches a run whose trainer has a process of its own.
-pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, images: Images) -> Result<u8> {
+pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, args: DashboardArgs) -> Result<u8> {
     match how {
-        Watch::Dashboard => dashboard(runs, run, images),
+        Watch::Dashboard => dashboard(runs, run, args),
         Watch::Foreground | Watch::Detached => {
             print_how_to_return(runs, run)?;
             Ok(0)
@@ -60,9 +59,10 @@ pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, images: Images) -> Result
 }
 
 /// Shows the dashboard until it is left, then prints how the run stands.
-pub fn dashboard(runs: &RunsDir, run: &RunDir, images: Images) -> Result<u8> {
+pub fn dashboard(runs: &RunsDir, run: &RunDir, args: DashboardArgs) -> Result<u8> {
     let mut run = HeldRunDir::hold(run).with_context(|| run.path().display().to_string())?;
-    let departure = tui::run(Attachment { run: run.clone(), images, liveness })?;
+    let departure =
+        tui::run(Attachment { run: run.clone(), images: args.drawing.images, mouse: args.mouse, liveness })?;
     if let Err(gone) = run.follow() {
         say(format!("{gone}: nothing of run {} is left", run.name()))?;
         return Ok(FAILURE);

@@ -4,6 +4,8 @@
 //! lives, talking to it) has a thread, so a hung file system or trainer never freezes the keyboard.
 
 pub mod app;
+pub mod chart;
+pub mod chart_page;
 mod frame_rate;
 pub mod input;
 pub mod inspector;
@@ -61,6 +63,8 @@ pub struct Attachment {
     pub run: HeldRunDir,
     /// How images are wanted.
     pub images: Images,
+    /// Whether the mouse is taken from the terminal.
+    pub mouse: bool,
     /// Asks whether the run has a live trainer: [`crate::run::lock::liveness`]. May block.
     pub liveness: fn(&RunDir) -> Liveness,
 }
@@ -112,7 +116,8 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
         thread::Builder::new().name("watch".into()).spawn(move || watch(run, liveness, updates_in))?;
     }
 
-    let (mut terminal, detected) = TerminalGuard::enter(attachment.images).context("cannot take the terminal")?;
+    let (mut terminal, detected) =
+        TerminalGuard::enter(attachment.images, attachment.mouse).context("cannot take the terminal")?;
     let mut terminal_events = EventStream::new();
     let mut app = App::new(attachment.run.name(), terminal.size()?, Theme::from_env(), TimeZone::system());
     app.draw_images_by(detected.backend);
@@ -154,6 +159,11 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                     app.update(Update::Resized(Size { width, height }));
                     terminal.recall_keys();
                     frames.request(FRAME_INTERVAL);
+                }
+                Some(Ok(TerminalEvent::Mouse(event))) => {
+                    if app.handle_mouse(event) {
+                        frames.request(FRAME_INTERVAL);
+                    }
                 }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => break Departure::HungUp,
