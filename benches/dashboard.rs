@@ -5,6 +5,7 @@ use std::path::Path;
 use divan::Bencher;
 use jiff::tz::TimeZone;
 use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
 use ratatui::{Frame, Terminal};
 use taper::run::event::{EpochDone, Event, FORMAT_VERSION, Record, RunStarted, StepsDone};
@@ -27,6 +28,32 @@ fn frame(bencher: Bencher) {
     let mut app = app();
     app.update(Update::Records(records(10).collect()));
     app.update(Update::Liveness(Liveness::Live));
+    let mut terminal = Terminal::new(TestBackend::new(200, 50)).expect("a terminal in memory");
+    bencher.bench_local(|| {
+        let draw = |frame: &mut Frame| drop(view::render(&app, frame));
+        terminal.draw(draw).expect("a terminal in memory");
+    });
+}
+
+/// A chart on the whole screen at 200×50 after a million steps: all of it, zoomed in and panned in the middle, smoothed, by
+/// time.
+#[divan::bench(args = ["whole", "zoomed", "smoothed", "by time"])]
+fn chart(bencher: Bencher, what: &str) {
+    let mut app = app();
+    app.update(Update::Records(records(10).collect()));
+    app.update(Update::Liveness(Liveness::Live));
+    let mut press = |codes: &[KeyCode]| {
+        for &code in codes {
+            app.handle_key(KeyEvent::new(code, KeyModifiers::NONE));
+        }
+    };
+    press(&[KeyCode::Char('3')]);
+    match what {
+        "zoomed" => press(&[KeyCode::Up, KeyCode::Up, KeyCode::PageUp, KeyCode::Left, KeyCode::Left]),
+        "smoothed" => press(&[KeyCode::Char('w'); 4]),
+        "by time" => press(&[KeyCode::Char('x'), KeyCode::Char('x')]),
+        _ => {}
+    }
     let mut terminal = Terminal::new(TestBackend::new(200, 50)).expect("a terminal in memory");
     bencher.bench_local(|| {
         let draw = |frame: &mut Frame| drop(view::render(&app, frame));

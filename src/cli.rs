@@ -171,7 +171,17 @@ pub struct Watching {
     #[arg(long)]
     pub no_tui: bool,
     #[command(flatten)]
+    pub dashboard: DashboardArgs,
+}
+
+/// How the dashboard uses its terminal.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct DashboardArgs {
+    #[command(flatten)]
     pub drawing: Drawing,
+    /// The dashboard takes the mouse: click, wheel; the terminal then selects text with shift
+    #[arg(long)]
+    pub mouse: bool,
 }
 
 /// How a dashboard is drawn.
@@ -194,7 +204,7 @@ pub struct AttachArgs {
     #[arg(long, conflicts_with = "run")]
     pub last: bool,
     #[command(flatten)]
-    pub drawing: Drawing,
+    pub dashboard: DashboardArgs,
 }
 
 #[derive(Debug, Args)]

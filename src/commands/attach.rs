@@ -20,5 +20,5 @@ pub fn attach(runs: &RunsDir, args: &AttachArgs) -> Result<u8> {
         let message = format!("the dashboard needs a terminal; without one: tail -f {}", log.display());
         return Err(UsageError(message).into());
     }
-    watch::dashboard(runs, &run, args.drawing)
+    watch::dashboard(runs, &run, args.dashboard)
 }

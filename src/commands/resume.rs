@@ -50,7 +50,7 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
         how => {
             let sets: Vec<String> = changes.iter().map(Override::to_assignment).collect();
             spawn::spawn(&run, config.run.threads, &sets, listen()?)?;
-            watch::watch(runs, &run, how, args.watching.drawing)
+            watch::watch(runs, &run, how, args.watching.dashboard)
         }
     }
 }

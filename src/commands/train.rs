@@ -37,7 +37,7 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     let run = runs.create(name, &config)?;
     let begun = spawn::spawn(&run, config.run.threads, &[], listening)
         .map_err(anyhow::Error::from)
-        .and_then(|()| watch::watch(runs, &run, watch, args.watching.drawing));
+        .and_then(|()| watch::watch(runs, &run, watch, args.watching.dashboard));
     discard_if_untrained(&run, begun)
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::shell::{Shell, say};
-use crate::cli::{Drawing, Watching};
+use crate::cli::{DashboardArgs, Drawing, Watching};
 use crate::commands::failure::FAILURE;
 use crate::format;
 use crate::run::dir::{RunDir, RunsDir};
@@ -50,9 +50,9 @@ pub fn has_screen() -> bool {
 }
 
 /// Watches a run whose trainer has a process of its own.
-pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, drawing: Drawing) -> Result<u8> {
+pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, args: DashboardArgs) -> Result<u8> {
     match how {
-        Watch::Dashboard => dashboard(runs, run, drawing),
+        Watch::Dashboard => dashboard(runs, run, args),
         Watch::Foreground | Watch::Detached => {
             print_how_to_return(runs, run)?;
             Ok(0)
@@ -61,10 +61,10 @@ pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, drawing: Drawing) -> Resu
 }
 
 /// Shows the dashboard until it is left, then prints how the run stands.
-pub fn dashboard(runs: &RunsDir, run: &RunDir, drawing: Drawing) -> Result<u8> {
+pub fn dashboard(runs: &RunsDir, run: &RunDir, args: DashboardArgs) -> Result<u8> {
     let mut run = HeldRunDir::hold(run).with_context(|| run.path().display().to_string())?;
-    let Drawing { images, theme } = drawing;
-    let departure = tui::run(Attachment { run: run.clone(), images, theme, liveness })?;
+    let DashboardArgs { drawing: Drawing { images, theme }, mouse } = args;
+    let departure = tui::run(Attachment { run: run.clone(), images, theme, mouse, liveness })?;
     if let Err(gone) = run.follow() {
         say(format!("{gone}: nothing of run {} is left", run.name()))?;
         return Ok(FAILURE);

@@ -5,6 +5,7 @@ use std::fmt;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::app::screens::Screen;
+use super::chart_page::ChartKind;
 use super::layout::Direction;
 use crate::run::event::Command;
 
@@ -24,6 +25,11 @@ pub enum Action {
     /// Between batch losses and gradient norms.
     ToggleGradient,
     Inspect(Look),
+    /// The n-th key of the binding opens the chart with that number.
+    OpenChart(ChartKind),
+    /// What the panel that has the focus has to show on the whole screen.
+    OpenPanel,
+    Chart(ChartMove),
     Leave,
     Suspend,
 }
@@ -50,6 +56,24 @@ pub enum Look {
     Choose(Direction),
     /// Opens the mistake that is chosen in the gallery.
     Mistake,
+}
+
+/// What to do with the chart on the whole screen. A signed number goes back where it is negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChartMove {
+    /// To another one.
+    Chart(isize),
+    /// Closer.
+    Zoom(i32),
+    /// By columns.
+    Cursor(i32),
+    Page(i32),
+    Start,
+    Follow,
+    Whole,
+    Axis,
+    Scale,
+    Smoothing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +123,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// They choose convolutions by number.
+/// They choose convolutions or charts by number.
 const DIGITS: [Key; 9] = [
     Key::char('1'),
     Key::char('2'),
@@ -130,7 +154,7 @@ impl Binding {
         match (self.action, layers) {
             (Action::Inspect(Look::Layer(_)), 1) => vec!["1".to_owned()],
             (Action::Inspect(Look::Layer(_)), 2..=9) => vec![format!("1-{layers}")],
-            (Action::Inspect(Look::Layer(_)), _) => vec!["1-9".to_owned()],
+            (Action::Inspect(Look::Layer(_)) | Action::OpenChart(_), _) => vec!["1-9".to_owned()],
             _ => self.keys.iter().map(ToString::to_string).collect(),
         }
     }
@@ -150,9 +174,10 @@ const fn binding(
 const LEARNING_RATE_FACTOR: f64 = 2.0;
 
 /// Where the trainer can be steered.
-const PAGES: &[Screen] = &[Screen::Dashboard, Screen::Inspector, Screen::Mistakes, Screen::Classes, Screen::System];
+const PAGES: &[Screen] =
+    &[Screen::Dashboard, Screen::Inspector, Screen::Mistakes, Screen::Classes, Screen::System, Screen::Chart];
 /// The pages but the dashboard.
-const OTHER_PAGES: &[Screen] = &[Screen::Inspector, Screen::Mistakes, Screen::Classes, Screen::System];
+const OTHER_PAGES: &[Screen] = &[Screen::Inspector, Screen::Mistakes, Screen::Classes, Screen::System, Screen::Chart];
 /// Where something inside the network is looked at.
 const INSIDE: &[Screen] = &[Screen::Dashboard, Screen::Inspector];
 const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop];
@@ -160,12 +185,15 @@ const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop]
 /// In the order of the footer and of the help.
 pub const BINDINGS: &[Binding] = {
     use Action::{
-        Dismiss, Inspect, Leave, MoveFocus, Open, ScaleLearningRate, Scroll, Send, Suspend, ToggleGradient, TogglePause,
+        Chart, Dismiss, Inspect, Leave, MoveFocus, Open, OpenChart, OpenPanel, ScaleLearningRate, Scroll, Send,
+        Suspend, ToggleGradient, TogglePause,
     };
     use Direction::*;
     use KeyCode as K;
     use Look::{Choose, Class, Enlarge, Image, Layer, Mistake, Moment, NextView};
-    use Screen::{Alarms, Classes, ConfirmStop, Dashboard, Diverged, Help, Inspector, Mistakes, System};
+    use Screen::{
+        Alarms, Chart as ChartScreen, Classes, ConfirmStop, Dashboard, Diverged, Help, Inspector, Mistakes, System,
+    };
     &[
         binding(OTHER_PAGES, &[Key::plain(K::Esc), Key::plain(K::Backspace)], Dismiss, "back", "back"),
         binding(&[Dashboard], &[Key::char(' ')], TogglePause, "pause", "pause training, or resume it"),
@@ -211,7 +239,15 @@ pub const BINDINGS: &[Binding] = {
         binding(&[Dashboard], &[Key::plain(K::End)], Scroll(Latest), "", ""),
         binding(
             &[Dashboard],
-            &[Key::char('i'), Key::plain(K::Enter)],
+            &DIGITS,
+            OpenChart(ChartKind::Loss),
+            "chart",
+            "a chart on the whole screen, by its number",
+        ),
+        binding(&[Dashboard], &[Key::plain(K::Enter)], OpenPanel, "", "the chart of the panel, on the whole screen"),
+        binding(
+            &[Dashboard],
+            &[Key::char('i')],
             Open(Inspector),
             "inside",
             "look inside the network, on the whole screen",
@@ -228,7 +264,6 @@ pub const BINDINGS: &[Binding] = {
             "inspector: feature maps, Grad-CAM or attention",
         ),
         binding(&[Inspector], &DIGITS, Inspect(Layer(0)), "layer", "which convolution"),
-        binding(&[Dashboard], &DIGITS, Inspect(Layer(0)), "", "inspector: which convolution"),
         binding(&[Inspector], &[Key::char('x')], Inspect(Class(1)), "class", "Grad-CAM for another class"),
         binding(&[Dashboard], &[Key::char('x')], Inspect(Class(1)), "", "inspector: Grad-CAM for another class"),
         binding(INSIDE, &[Key::char('X')], Inspect(Class(-1)), "", ""),
@@ -295,6 +330,57 @@ pub const BINDINGS: &[Binding] = {
             "",
             "gradient norms in place of the batch losses, and back",
         ),
+        binding(
+            &[ChartScreen],
+            &[Key::plain(K::Up)],
+            Chart(ChartMove::Zoom(1)),
+            "",
+            "zoom in, or out; at the cursor if there is one",
+        ),
+        binding(&[ChartScreen], &[Key::plain(K::Down)], Chart(ChartMove::Zoom(-1)), "↑ zoom", ""),
+        binding(
+            &[ChartScreen],
+            &[Key::plain(K::Left)],
+            Chart(ChartMove::Cursor(-1)),
+            "→ read off",
+            "read off step, epoch, time and values, to the left or right",
+        ),
+        binding(&[ChartScreen], &[Key::plain(K::Right)], Chart(ChartMove::Cursor(1)), "", ""),
+        binding(
+            &[ChartScreen],
+            &[Key::plain(K::PageUp)],
+            Chart(ChartMove::Page(-1)),
+            "",
+            "half a screen back or forth, to the start, or follow the newest",
+        ),
+        binding(&[ChartScreen], &[Key::plain(K::PageDown)], Chart(ChartMove::Page(1)), "", ""),
+        binding(&[ChartScreen], &[Key::plain(K::Home)], Chart(ChartMove::Start), "", ""),
+        binding(&[ChartScreen], &[Key::plain(K::End), Key::char('f')], Chart(ChartMove::Follow), "", ""),
+        binding(&[ChartScreen], &[Key::char('0')], Chart(ChartMove::Whole), "whole", "the whole run"),
+        binding(&[ChartScreen], &[Key::char('l')], Chart(ChartMove::Scale), "log", "logarithmic scale, or linear"),
+        binding(
+            &[ChartScreen],
+            &[Key::char('w')],
+            Chart(ChartMove::Smoothing),
+            "smooth",
+            "smoothing: off, or the weight of the past",
+        ),
+        binding(
+            &[ChartScreen],
+            &[Key::char('x')],
+            Chart(ChartMove::Axis),
+            "axis",
+            "by epoch, by step, or by time spent on the run",
+        ),
+        binding(&[ChartScreen], &DIGITS, OpenChart(ChartKind::Loss), "chart", "another chart"),
+        binding(
+            &[ChartScreen],
+            &[Key::plain(K::Tab)],
+            Chart(ChartMove::Chart(1)),
+            "",
+            "the next chart that has data, or the one before",
+        ),
+        binding(&[ChartScreen], &[Key::plain(K::BackTab)], Chart(ChartMove::Chart(-1)), "", ""),
         binding(PAGES, &[Key::char('a')], Open(Alarms), "", "the alarms, the newest first"),
         binding(PAGES, &[Key::char('?')], Open(Help), "help", "this help"),
         binding(PAGES, &[Key::char('q'), Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
@@ -362,6 +448,7 @@ pub fn action(screen: Screen, event: &KeyEvent) -> Option<Action> {
         let number = binding.keys.iter().position(|key| key.matches(event))?;
         Some(match binding.action {
             Action::Inspect(Look::Layer(first)) => Action::Inspect(Look::Layer(first + number)),
+            Action::OpenChart(_) => Action::OpenChart(ChartKind::ALL[number]),
             action => action,
         })
     })
@@ -373,12 +460,13 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Screen; 9] = [
+    const ALL: [Screen; 10] = [
         Screen::Dashboard,
         Screen::Inspector,
         Screen::Mistakes,
         Screen::Classes,
         Screen::System,
+        Screen::Chart,
         Screen::Help,
         Screen::Alarms,
         Screen::Diverged,

@@ -5,6 +5,8 @@
 
 pub mod app;
 mod ascii;
+pub mod chart;
+pub mod chart_page;
 mod frame_rate;
 pub mod input;
 pub mod inspector;
@@ -64,6 +66,8 @@ pub struct Attachment {
     pub images: Images,
     /// How colours are wanted.
     pub theme: ThemeChoice,
+    /// Whether the mouse is taken from the terminal.
+    pub mouse: bool,
     /// Asks whether the run has a live trainer: [`crate::run::lock::liveness`]. May block.
     pub liveness: fn(&RunDir) -> Liveness,
 }
@@ -115,8 +119,8 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
         thread::Builder::new().name("watch".into()).spawn(move || watch(run, liveness, updates_in))?;
     }
 
-    let (mut terminal, detected, theme) =
-        TerminalGuard::enter(attachment.images, attachment.theme).context("cannot take the terminal")?;
+    let (mut terminal, detected, theme) = TerminalGuard::enter(attachment.images, attachment.theme, attachment.mouse)
+        .context("cannot take the terminal")?;
     let mut terminal_events = EventStream::new();
     let mut app = App::new(attachment.run.name(), terminal.size()?, theme, TimeZone::system());
     app.draw_images_by(detected.backend);
@@ -163,6 +167,11 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                     app.update(Update::Resized(Size { width, height }));
                     terminal.recall_keys();
                     frames.request(FRAME_INTERVAL);
+                }
+                Some(Ok(TerminalEvent::Mouse(event))) => {
+                    if app.handle_mouse(event) {
+                        frames.request(FRAME_INTERVAL);
+                    }
                 }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => break Departure::HungUp,

@@ -10,6 +10,7 @@ use anyhow::bail;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, MoveTo, Show};
+use ratatui::crossterm::style::Print;
 use ratatui::crossterm::terminal::{
     BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
     disable_raw_mode, enable_raw_mode,
@@ -26,6 +27,11 @@ use crate::terminal_image::{self, Background, Detected, ImageBackend, Images, Pa
 
 /// Whether the dashboard holds the terminal.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whether it holds the mouse, too, while it holds the terminal.
+static WITH_MOUSE: AtomicBool = AtomicBool::new(false);
+/// Presses and the wheel, without movements, in the form that has no limit of columns.
+const TAKE_MOUSE: &str = "\x1b[?1000h\x1b[?1006h";
+const GIVE_MOUSE_BACK: &str = "\x1b[?1006l\x1b[?1000l";
 static PANIC_HOOK: Once = Once::new();
 
 /// Holds the terminal; dropping it gives it back.
@@ -41,7 +47,8 @@ pub struct TerminalGuard {
 impl TerminalGuard {
     /// Takes the terminal, and finds out how it draws images and what colours suit it. Nothing may read the keyboard before
     /// this returns.
-    pub fn enter(images: Images, theme: ThemeChoice) -> io::Result<(Self, Detected, Theme)> {
+    pub fn enter(images: Images, theme: ThemeChoice, mouse: bool) -> io::Result<(Self, Detected, Theme)> {
+        WITH_MOUSE.store(mouse, Ordering::SeqCst);
         PANIC_HOOK.call_once(|| {
             let previous = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
@@ -168,13 +175,18 @@ fn take() -> io::Result<()> {
     enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
     // GNU screen, as it comes, and Linux's console have no alternate screen: there the frame would lie among what was before.
-    execute!(stdout(), EnterAlternateScreen, Clear(ClearType::All), Hide).inspect_err(|_| restore())
+    execute!(stdout(), EnterAlternateScreen, Clear(ClearType::All), Hide)
+        .and_then(|()| if WITH_MOUSE.load(Ordering::SeqCst) { execute!(stdout(), Print(TAKE_MOUSE)) } else { Ok(()) })
+        .inspect_err(|_| restore())
 }
 
 /// Gives the terminal back, once. There is nothing to do about an error: the terminal may be gone.
 fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         let _ = terminal_image::forget_all();
+        if WITH_MOUSE.load(Ordering::SeqCst) {
+            let _ = execute!(stdout(), Print(GIVE_MOUSE_BACK));
+        }
         // Likewise what comes after would lie among the frame.
         let _ = execute!(stdout(), Clear(ClearType::All), MoveTo(0, 0), LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();

@@ -162,5 +162,29 @@ fn a_terminal_without_an_alternate_screen_shows_the_dashboard_alone() {
     assert!(terminal.wait().success());
     terminal.wait_for("Run done: completed");
     let left = shown_without(&terminal);
-    assert!(left.starts_with("Run done: completed") && !left.contains("Batch loss"), "{left}");
+    assert!(left.starts_with("Run done: completed") && !left.contains("Batch Loss"), "{left}");
+}
+
+#[test]
+fn the_mouse_is_taken_where_asked_and_given_back() {
+    const TAKEN: &[u8] = b"\x1b[?1000h";
+    const GIVEN_BACK: &[u8] = b"\x1b[?1000l";
+    let count = |received: &[u8], what: &[u8]| received.windows(what.len()).filter(|window| *window == what).count();
+    let dir = Dir::new();
+    let mut terminal =
+        dir.terminal(["train", "--mouse", "--name", "far", "--epochs", "100000"].into_iter().chain(TINY));
+    terminal.wait_for("● training");
+    // On the loss chart, twice: the focus, then its page.
+    terminal.keys("\x1b[<0;20;12M\x1b[<0;20;12m");
+    terminal.wait_for("▸ 1 Loss");
+    terminal.keys("\x1b[<0;20;12M\x1b[<0;20;12m");
+    terminal.wait_for("smoothing off");
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+    assert_eq!((count(&terminal.received(), TAKEN), count(&terminal.received(), GIVEN_BACK)), (1, 1));
+    let mut without = dir.terminal(["attach", "far"]);
+    without.wait_for("● training");
+    without.keys("q");
+    without.wait();
+    assert_eq!(count(&without.received(), TAKEN), 0);
 }

@@ -210,7 +210,7 @@ fn mistakes_and_classes_are_reached_from_every_page_and_lead_back() {
     load(&mut screen);
     assert!(screen.text().contains("image 1/3"), "{}", screen.text());
     screen.press(KeyCode::Esc);
-    assert!(screen.text().contains("Batch loss"));
+    assert!(screen.text().contains("Batch Loss"));
     keys(&mut screen, "m");
     assert!(screen.line_with("▸").contains("▸dog"), "{}", screen.text());
     assert!(screen.text().contains("2 of 12"), "the one that was looked at last is chosen");

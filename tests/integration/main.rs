@@ -3,6 +3,7 @@
 mod alarms;
 mod any_dataset;
 mod binary;
+mod charts;
 mod cli;
 mod control;
 mod cuda;

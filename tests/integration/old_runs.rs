@@ -143,7 +143,7 @@ fn the_dashboard_shows_them() {
         let probes = events(&dir.path("runs").join(name), "probe_saved");
         let probe = probes.last().expect("a probe");
         let mut terminal = dir.terminal(["attach", name]);
-        terminal.wait_for("Batch loss");
+        terminal.wait_for("Batch Loss");
         terminal.keys("i");
         terminal.wait_for(&format!("epoch {}  step {}", probe["epoch"], probe["step"]));
         terminal.wait_for("test image 0  true cat");

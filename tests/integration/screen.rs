@@ -158,11 +158,11 @@ fn gradient_norms_take_the_place_of_the_batch_losses() {
     screen.keys("g");
     snapshot("gradient_80x24", &mut screen);
     screen.keys("g");
-    assert!(screen.line_with("Batch loss").contains("gradient 1."));
+    assert!(screen.line_with("Batch Loss").contains("gradient 1."));
     let mut older = Screen::new("training", 120, 40);
-    assert!(!older.line_with("Batch loss").contains("gradient"), "{}", older.text());
+    assert!(!older.line_with("Batch Loss").contains("gradient"), "{}", older.text());
     older.keys("g");
-    assert!(older.line_with("Gradient norm").contains("no gradient norms"));
+    assert!(older.line_with("Gradient Norm").contains("no gradient norms"));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn what_is_pending_is_told_from_what_is() {
     assert_eq!(screen.press(KeyCode::Char(' ')), Some(Effect::Send(Command::Pause)));
     assert!(screen.line_with("taper").ends_with("‖ pausing…"));
     screen.keys("++");
-    assert!(screen.line_with("Learning rate").contains("0.0005 → 0.002…"));
+    assert!(screen.line_with("Learning Rate").contains("0.0005 → 0.002…"));
     screen.keys("c");
     assert!(screen.line_with("taper").ends_with("saving…  ‖ pausing…"));
     screen.keys("sy");

@@ -88,7 +88,7 @@ fn the_page_of_the_machine() {
         screen.keys("u");
         snapshot(&format!("system_page_{width}x{height}"), &mut screen);
         screen.press(KeyCode::Esc);
-        assert!(screen.text().contains("Batch loss"));
+        assert!(screen.text().contains("Batch Loss"));
     }
     let mut screen = screen(machine, 80, 24, Theme::Dark(Depth::TrueColour));
     end(&mut screen);

@@ -46,8 +46,8 @@ fn panicking_dashboard() {
     };
     let folder = tempfile::tempdir().expect("a folder");
     let run = HeldRunDir::hold(&RunDir::at(folder.path())).expect("held");
-    let error =
-        tui::run(Attachment { run, images: Images::Blocks, theme: ThemeChoice::Plain, liveness }).expect_err("a panic");
+    let error = tui::run(Attachment { run, images: Images::Blocks, theme: ThemeChoice::Plain, mouse: false, liveness })
+        .expect_err("a panic");
     assert!(error.to_string().contains("panicked"), "{error:#}");
 }
 

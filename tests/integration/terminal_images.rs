@@ -146,7 +146,7 @@ fn every_refresh_of_half_blocks_fits_a_slow_link_and_none_comes_without_a_change
 
     // The panel beside the charts.
     terminal.keys("z\x7f");
-    terminal.wait_for("Batch loss");
+    terminal.wait_for("Batch Loss");
     terminal.resize(50, 200);
     terminal.wait_for("image 5/8");
     let panel = greatest_after(

@@ -13,6 +13,7 @@ use ratatui::layout::Size;
 pub use self::message::Message;
 pub use self::pending::{PauseIntent, Pending};
 use self::screens::{Screen, Screens};
+use super::chart_page::ChartPage;
 use super::inspector::{Inspector, Loaded, Moment, ProbeKey, Subject};
 use super::layout::{PanelName, Scroll};
 use super::theme::Theme;
@@ -53,6 +54,8 @@ pub struct Ui {
     /// The panels that were scrolled.
     pub scrolls: HashMap<PanelName, Scroll>,
     pub bars: Bars,
+    /// The chart that fills the screen, or would.
+    pub chart: ChartPage,
     /// The first line of the alarms that is in view.
     pub first_alarm_line: usize,
     pub pending: Pending,
@@ -117,6 +120,7 @@ impl App {
                 focus: PanelName::EPOCHS,
                 scrolls: HashMap::new(),
                 bars: Bars::default(),
+                chart: ChartPage::default(),
                 first_alarm_line: 0,
                 pending: Pending::default(),
                 message: None,

@@ -12,6 +12,8 @@ pub enum Screen {
     Classes,
     /// What the machine is doing.
     System,
+    /// A chart.
+    Chart,
     Help,
     /// The list of alarms.
     Alarms,
@@ -24,7 +26,7 @@ pub enum Screen {
 impl Screen {
     /// It fills the screen; others lie over a page.
     pub fn is_page(self) -> bool {
-        matches!(self, Self::Dashboard | Self::Inspector | Self::Mistakes | Self::Classes | Self::System)
+        matches!(self, Self::Dashboard | Self::Inspector | Self::Mistakes | Self::Classes | Self::System | Self::Chart)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What keys do: each changes the dashboard's state, or has an effect outside it.
 
+mod chart;
 mod inspect;
+mod mouse;
 mod scroll;
 
 use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
@@ -41,7 +43,7 @@ impl App {
             Action::Dismiss => self.ui.dismiss(),
             Action::MoveFocus(by) => self.move_focus(by),
             Action::Scroll(direction) if screen == Screen::Alarms => self.scroll_alarms(direction),
-            Action::Scroll(direction) => self.scroll_panel(direction),
+            Action::Scroll(direction) => self.scroll_panel(self.ui.focus, direction),
             Action::ToggleGradient => {
                 self.ui.bars = match self.ui.bars {
                     Bars::BatchLoss => Bars::GradientNorm,
@@ -49,6 +51,9 @@ impl App {
                 };
             }
             Action::Inspect(look) => self.inspect(look),
+            Action::OpenChart(kind) => self.open_chart(kind),
+            Action::OpenPanel => self.open_focused_chart(),
+            Action::Chart(by) => self.move_chart(by),
             Action::Leave => return Some(Effect::Leave),
             Action::Suspend => return Some(Effect::Suspend),
         }
@@ -393,16 +398,16 @@ mod tests {
                 .collect()
         };
         let [lr, events, losses, epochs] = ["learning rate", "events", "batch loss", "epochs"];
-        assert_eq!(round(&mut app, KeyCode::Tab), [lr, events, losses, epochs, lr]);
-        assert_eq!(round(&mut app, KeyCode::BackTab), [epochs, losses, events, lr, epochs]);
+        assert_eq!(round(&mut app, KeyCode::Tab), [lr, events, losses, "loss", "accuracy"]);
+        assert_eq!(round(&mut app, KeyCode::BackTab), ["loss", losses, events, lr, epochs]);
         app.update(Update::Resized(Size::new(200, 50)));
-        assert_eq!(round(&mut app, KeyCode::Tab), [lr, "checkpoints", events, losses, epochs]);
+        assert_eq!(round(&mut app, KeyCode::Tab), [lr, "checkpoints", events, losses, "loss"]);
     }
 
     #[test]
     fn batch_losses_scroll_sideways() {
         let mut app = app([steps(2, 999)]);
-        press(&mut app, KeyCode::BackTab);
+        (0..3).for_each(|_| drop(press(&mut app, KeyCode::BackTab)));
         let losses = PanelName("batch loss");
         assert_eq!(app.ui.focus, losses);
         press(&mut app, KeyCode::Up);

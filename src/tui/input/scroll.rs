@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 
 use crate::tui::app::App;
-use crate::tui::layout::Direction;
+use crate::tui::layout::{Direction, PanelName};
 use crate::tui::view::alarms::list_area;
 use crate::tui::view::panels::{self, PANELS};
 
@@ -13,7 +13,7 @@ impl App {
         let shown: Vec<_> = PANELS
             .iter()
             .zip(0..)
-            .filter(|(panel, number)| panel.scrolling.is_some() && !areas.panel(*number).is_empty())
+            .filter(|(panel, number)| panel.can_focus() && !areas.panel(*number).is_empty())
             .map(|(panel, _)| panel.name)
             .collect();
         let present = shown.iter().position(|&panel| panel == self.ui.focus).unwrap_or(0);
@@ -38,10 +38,10 @@ impl App {
         self.ui.first_alarm_line = moved.min(last_start);
     }
 
-    pub(super) fn scroll_panel(&mut self, direction: Direction) {
+    pub(super) fn scroll_panel(&mut self, name: PanelName, direction: Direction) {
         let Some(areas) = panels::areas(self, self.screen_area()) else { return };
-        let focused = PANELS.iter().zip(0..).find(|(panel, _)| panel.name == self.ui.focus);
-        let Some((panel, number)) = focused else { return };
+        let named = PANELS.iter().zip(0..).find(|(panel, _)| panel.name == name);
+        let Some((panel, number)) = named else { return };
         let Some(scrolling) = &panel.scrolling else { return };
         let page = (scrolling.page)(&areas, areas.panel(number));
         let across = scrolling.across;

@@ -12,9 +12,6 @@ pub use scroll::{Direction, Scroll};
 /// Below this the dashboard says that it is too small.
 pub const SMALLEST: Size = Size { width: 80, height: 24 };
 
-/// Columns left of a plot, for its scale.
-pub const SCALE_WIDTH: u16 = 7;
-
 /// Columns that the charts keep beside other panels, and the widths for which those are worth it.
 const NARROWEST_CHART: u16 = 50;
 const NARROWEST_BESIDE: u16 = 40;

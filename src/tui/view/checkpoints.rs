@@ -18,6 +18,7 @@ pub static PANEL: Panel = Panel {
     places: [None, None, place(Region::Tables, Constraint::Fill(2))],
     is_shown: |_| true,
     scrolling: Some(Scrolling { len: |app| app.run.checkpoints.len(), page, across: false }),
+    chart: None,
     render,
 };
 

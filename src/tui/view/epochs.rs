@@ -12,6 +12,7 @@ use crate::format;
 use crate::run::event::EpochDone;
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
+use crate::tui::chart_page::ChartKind;
 use crate::tui::layout::{Areas, Density, PanelName, Region, place};
 
 pub static PANEL: Panel = Panel {
@@ -23,6 +24,7 @@ pub static PANEL: Panel = Panel {
     ],
     is_shown: |_| true,
     scrolling: Some(Scrolling { len, page, across: false }),
+    chart: Some(|_| ChartKind::Accuracy),
     render,
 };
 
@@ -86,10 +88,10 @@ fn done_row(app: &App, epoch: &EpochDone, best: bool, digits: usize, wide: bool)
     let theme = app.ui.theme;
     let mut cells = vec![
         marked(if best { '★' } else { ' ' }, epoch.epoch, digits),
-        right(format::decimal(epoch.train_loss, 4)),
-        right(format::decimal(epoch.train_accuracy, 2)),
-        right(format::decimal(epoch.test_loss, 4)),
-        right(format::decimal(epoch.test_accuracy, 2)),
+        right(loss(epoch.train_loss, 10)),
+        right(percent(epoch.train_accuracy)),
+        right(loss(epoch.test_loss, 9)),
+        right(percent(epoch.test_accuracy)),
         right(format::learning_rate(epoch.learning_rate)),
         right(format::secs(epoch.elapsed_secs)),
     ];
@@ -100,14 +102,23 @@ fn done_row(app: &App, epoch: &EpochDone, best: bool, digits: usize, wide: bool)
     Row::new(cells).style(style)
 }
 
+/// With four decimals, or whatever fits.
+fn loss(value: f64, width: usize) -> String {
+    let usual = format::decimal(value, 4);
+    if usual.chars().count() <= width { usual } else { format::compact(value, width) }
+}
+
+fn percent(value: f64) -> String {
+    format::decimal(value, 2)
+}
+
 fn open_row(app: &App, digits: usize, wide: bool) -> Row<'static> {
     let open = &app.run.open_epoch;
-    let number =
-        |value: Option<f64>, decimals: usize| value.map_or("–".to_owned(), |value| format!("{value:.decimals$}"));
+    let number = |value: Option<f64>, written: fn(f64) -> String| value.map_or("–".to_owned(), written);
     let mut cells = vec![
         marked('▸', open.epoch, digits),
-        right(number(app.run.open_epoch_loss(), 4)),
-        right(number(open.train_accuracy(), 2)),
+        right(number(app.run.open_epoch_loss(), |value| loss(value, 10))),
+        right(number(open.train_accuracy(), percent)),
         right("–"),
         right("–"),
         right(app.run.learning_rate.map_or("–".to_owned(), format::learning_rate)),

@@ -17,6 +17,7 @@ pub static PANEL: Panel = Panel {
     places: [place(Region::Bottom, Constraint::Fill(1)); 3],
     is_shown: |_| true,
     scrolling: Some(Scrolling { len: |app| app.run.notes.len(), page, across: false }),
+    chart: None,
     render,
 };
 

@@ -27,6 +27,7 @@ pub static PANEL: Panel = Panel {
     places: [None, None, place(Region::Beside, Constraint::Fill(1))],
     is_shown: |app| app.ui.backend != ImageBackend::Nothing,
     scrolling: None,
+    chart: None,
     render: render_in,
 };
 

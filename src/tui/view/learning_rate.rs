@@ -1,16 +1,23 @@
-//! The learning rate: what it began as, every change with its step and its reason, and what was asked for.
+//! The learning rate: what it began as, every change with its step and its reason, and what was asked for; a curve where the
+//! schedule moves it each step.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
 use ratatui::text::{Line, Span};
 
+use super::charts::marks;
+use super::curves::curve;
 use super::panel::{Panel, Scrolling, panel};
 use super::parts::{position, row};
 use crate::format;
 use crate::run::describe;
+use crate::run::metric::Metric;
+use crate::run::series::{Smoothing, XAxis};
 use crate::run::state::LearningRateChange;
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
+use crate::tui::chart::{self, Chart, ScaleKind};
+use crate::tui::chart_page::{ChartKind, ChartPage};
 use crate::tui::layout::{Areas, Density, PanelName, Region, place};
 
 pub static PANEL: Panel = Panel {
@@ -22,6 +29,7 @@ pub static PANEL: Panel = Panel {
     ],
     is_shown: |_| true,
     scrolling: Some(Scrolling { len, page, across: false }),
+    chart: Some(|_| ChartKind::LEARNING_RATE),
     render,
 };
 
@@ -50,15 +58,35 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
     if let Some(wanted) = app.ui.pending.learning_rate {
         note.push(Span::styled(format!(" → {}…", format::learning_rate(wanted)), theme.pending()));
     }
-    let title = if areas.density == Density::Compact { "LR" } else { "Learning rate" };
+    let title = if areas.density == Density::Compact { "5 LR" } else { "5 Learning Rate" };
     let inner = panel(app, areas, area, Some(PANEL.name), title, Line::from(note), frame);
     if app.run.started.is_none() {
         return;
+    }
+    if app.run.learning_rate_moves() {
+        return curve_of_schedule(app, inner, frame);
     }
     for (index, line) in visible.zip(inner.rows()) {
         let change = index.checked_sub(1).map(|index| &app.run.learning_rate_changes[index]);
         row(line, change_line(app, areas.density, change), Line::default(), frame);
     }
+}
+
+fn curve_of_schedule(app: &App, area: Rect, frame: &mut Frame) {
+    let theme = app.ui.theme;
+    let view = ChartPage { kind: ChartKind::LEARNING_RATE, ..ChartPage::default() }.extent(&app.run);
+    let curves = [curve(app, Metric::LearningRate, XAxis::Epoch, &view, chart::columns(area), Smoothing::OFF)];
+    let chart = Chart {
+        curves: &curves,
+        marks: &marks(app, ChartKind::LEARNING_RATE, XAxis::Epoch),
+        axis: XAxis::Epoch,
+        x: view,
+        scale: ScaleKind::Linear,
+        cursor: None,
+        axis_style: theme.faint(),
+        beyond_style: theme.alarm(),
+    };
+    chart.render(area, frame.buffer_mut());
 }
 
 /// A change, or without one the rate that the run began with.

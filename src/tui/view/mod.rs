@@ -2,10 +2,12 @@
 
 pub(super) mod alarms;
 mod batch_loss;
+pub(super) mod chart_page;
 mod charts;
 mod checkpoints;
 mod classes;
 mod confirm;
+mod curves;
 mod epochs;
 mod events;
 mod footer;
@@ -16,7 +18,7 @@ mod inspector;
 mod learning_rate;
 pub(super) mod mistakes;
 mod notices;
-mod panel;
+pub(super) mod panel;
 pub(super) mod panels;
 mod parts;
 mod step_time;
@@ -54,12 +56,13 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
         Screen::Mistakes => mistakes::render(app, &areas, frame, &mut placed),
         Screen::Classes => classes::render(app, &areas, frame),
         Screen::System => system::render_in(app, &areas, areas.page(), frame),
+        Screen::Chart => chart_page::render(app, &areas, frame),
         Screen::Dashboard | Screen::Help | Screen::Alarms | Screen::Diverged | Screen::ConfirmStop => {}
     }
     footer::render(app, &areas, frame);
     match top {
         Screen::Dashboard | Screen::Diverged => {}
-        Screen::Inspector | Screen::Mistakes | Screen::Classes | Screen::System => {
+        Screen::Inspector | Screen::Mistakes | Screen::Classes | Screen::System | Screen::Chart => {
             events::render_message(app, areas.message(), frame);
         }
         Screen::Alarms => alarms::render(app, screen, frame),

@@ -9,6 +9,7 @@ use ratatui::widgets::{Block, BorderType, Borders};
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
 use crate::tui::app::screens::Screen;
+use crate::tui::chart_page::ChartKind;
 use crate::tui::layout::{Areas, Density, PanelName, Places};
 
 pub struct Panel {
@@ -16,10 +17,18 @@ pub struct Panel {
     pub places: Places,
     /// Whether there is something to show.
     pub is_shown: fn(&App) -> bool,
-    /// `None`: it cannot have the focus.
+    /// `None`: there is nothing to move through. Without a chart, too, it cannot have the focus.
     pub scrolling: Option<Scrolling>,
+    /// What Enter shows on the whole screen.
+    pub chart: Option<fn(&App) -> ChartKind>,
     /// Draws the panel into its area, frame included; adds the images that the terminal is to draw.
     pub render: fn(&App, &Areas, Rect, &mut Frame, &mut Vec<Placed>),
+}
+
+impl Panel {
+    pub fn can_focus(&self) -> bool {
+        self.scrolling.is_some() || self.chart.is_some()
+    }
 }
 
 /// How a panel is moved through.
@@ -68,4 +77,11 @@ pub fn panel(
         .title_top(Line::from(right).alignment(Alignment::Right));
     frame.render_widget(block, area);
     areas.inner(area)
+}
+
+/// Columns for a note at the right of the title, a gap before it included.
+pub fn note_width(area: Rect, title: &str) -> usize {
+    // Corners or dashes, the mark of the focus, and a space around both.
+    const AROUND: usize = 8;
+    usize::from(area.width).saturating_sub(title.chars().count() + AROUND)
 }

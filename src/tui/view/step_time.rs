@@ -31,6 +31,7 @@ pub static PANEL: Panel = Panel {
     // A log of an older taper does not tell where the time goes.
     is_shown: |app| app.run.recent_step_time().is_some(),
     scrolling: None,
+    chart: None,
     render,
 };
 
