@@ -12,6 +12,31 @@ pub enum Theme {
     Plain,
 }
 
+/// How one of several series is told from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesStyle {
+    pub style: Style,
+    /// One column wide.
+    pub marker: &'static str,
+}
+
+/// After so many, colours and markers begin again.
+pub const SERIES_STYLES: usize = MARKERS.len();
+
+const MARKERS: [&str; 10] = ["●", "■", "▲", "◆", "+", "×", "○", "□", "△", "◇"];
+const SERIES: [Color; SERIES_STYLES] = [
+    Color::Cyan,
+    Color::Yellow,
+    Color::Green,
+    Color::LightMagenta,
+    Color::LightYellow,
+    Color::LightRed,
+    Color::LightBlue,
+    Color::Gray,
+    Color::LightCyan,
+    Color::LightGreen,
+];
+
 impl Theme {
     /// From `NO_COLOR` (<https://no-color.org>).
     pub fn from_env() -> Self {
@@ -36,6 +61,12 @@ impl Theme {
 
     pub fn test(self) -> Style {
         self.colour(Color::Yellow)
+    }
+
+    /// The n-th of several series, from 0.
+    pub fn series(self, n: usize) -> SeriesStyle {
+        let n = n % SERIES_STYLES;
+        SeriesStyle { style: self.colour(SERIES[n]), marker: MARKERS[n] }
     }
 
     pub fn best(self) -> Style {
