@@ -3,18 +3,17 @@
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::shell::{Shell, say};
 use crate::cli::{DashboardArgs, Watching};
 use crate::commands::failure::FAILURE;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{EpochDone, Outcome};
-use crate::run::held_dir::HeldRunDir;
 use crate::run::lock::liveness;
 use crate::run::replay::outline;
 use crate::run::state::RunState;
-use crate::tui::{self, Attachment, Departure};
+use crate::tui::{self, Departure, Place, Session};
 
 /// How a run is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,19 +59,26 @@ pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, args: DashboardArgs) -> R
 
 /// Shows the dashboard until it is left, then prints how the run stands.
 pub fn dashboard(runs: &RunsDir, run: &RunDir, args: DashboardArgs) -> Result<u8> {
-    let mut run = HeldRunDir::hold(run).with_context(|| run.path().display().to_string())?;
-    let departure =
-        tui::run(Attachment { run: run.clone(), images: args.drawing.images, mouse: args.mouse, liveness })?;
+    session(runs, Place::Run(run.clone()), args)
+}
+
+/// Shows that place and those that are gone on to, then prints how the run stands that was looked at last.
+pub fn session(runs: &RunsDir, first: Place, args: DashboardArgs) -> Result<u8> {
+    let DashboardArgs { mouse, drawing } = args;
+    let left = tui::run(Session { runs: runs.clone(), first, images: drawing.images, mouse, liveness })?;
+    match left.departure {
+        // Nobody is left to read anything.
+        Departure::HungUp => return Ok(0),
+        Departure::Terminated => return Ok(143),
+        Departure::Detached | Departure::RunEnded { .. } | Departure::TrainerGone => {}
+    }
+    let Some(mut run) = left.last_watched else { return Ok(0) };
     if let Err(gone) = run.follow() {
         say(format!("{gone}: nothing of run {} is left", run.name()))?;
         return Ok(FAILURE);
     }
     let run = &*run;
-    match departure {
-        Departure::Detached => {
-            print_how_to_return(runs, run)?;
-            Ok(0)
-        }
+    match left.departure {
         Departure::RunEnded { outcome, .. } => {
             print_result(run)?;
             Ok(if outcome == Outcome::Failed { FAILURE } else { 0 })
@@ -86,9 +92,10 @@ pub fn dashboard(runs: &RunsDir, run: &RunDir, args: DashboardArgs) -> Result<u8
             say(format!("To go on from the latest checkpoint:  {}", Shell::new(runs).line_for("resume", run)))?;
             Ok(FAILURE)
         }
-        // Nobody is left to read anything.
-        Departure::HungUp => Ok(0),
-        Departure::Terminated => Ok(143),
+        Departure::Detached | Departure::HungUp | Departure::Terminated => {
+            print_how_to_return(runs, run)?;
+            Ok(0)
+        }
     }
 }
 
