@@ -1,4 +1,4 @@
-//! What a long run costs the dashboard: a frame, and attaching. `cargo bench --bench dashboard`
+//! What long runs cost: a frame of the dashboard, attaching, and comparing ten. `cargo bench --bench dashboard`
 
 use std::path::Path;
 
@@ -8,10 +8,17 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
 use ratatui::{Frame, Terminal};
+use taper::config::Config;
+use taper::run::dir::RunDir;
 use taper::run::event::{EpochDone, Event, FORMAT_VERSION, Record, RunStarted, StepsDone};
 use taper::run::lock::Liveness;
 use taper::run::log::{EventLog, Follower};
+use taper::run::metric::Metric;
+use taper::tui::Comparison;
 use taper::tui::app::{App, Update};
+use taper::tui::compare;
+use taper::tui::compare::reader::read_run;
+use taper::tui::compare::state::Compare;
 use taper::tui::theme::{Depth, Theme};
 use taper::tui::view;
 
@@ -80,6 +87,58 @@ fn attach(bencher: Bencher, steps_per_line: u64) {
         assert_eq!(app.run.losses.len() as u64, STEPS);
         app.run.step
     });
+}
+
+/// From opening the logs of ten such runs to having all of them.
+#[divan::bench(args = [1, 4], sample_count = 3, sample_size = 1)]
+fn compare_open(bencher: Bencher, steps_per_line: u64) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let runs = ten_runs(dir.path(), steps_per_line);
+    bencher.bench_local(|| compare(&runs));
+}
+
+/// A frame at 200×50 of ten such runs: all of their batch losses, smoothed, and a part of them.
+#[divan::bench(args = [0, 3])]
+fn compare_frame(bencher: Bencher, zoom: usize) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut compare = compare(&ten_runs(dir.path(), 4));
+    compare.metric = Metric::BatchLoss;
+    let press = |code| KeyEvent::new(code, KeyModifiers::NONE);
+    compare.handle_key(press(KeyCode::Char('w')));
+    for _ in 0..zoom {
+        compare.handle_key(press(KeyCode::Up));
+    }
+    let mut terminal = Terminal::new(TestBackend::new(200, 50)).expect("a terminal in memory");
+    bencher.bench_local(|| {
+        terminal.draw(|frame| compare::view::render(&compare, frame)).expect("a terminal in memory");
+    });
+}
+
+/// As the session does it.
+fn compare(runs: &[RunDir]) -> Compare {
+    let mut compare = Compare::new(Comparison::of(runs.to_vec()), Theme::Dark(Depth::TrueColour));
+    let (updates, mut updates_out) = tokio::sync::mpsc::channel(4);
+    for (number, run) in runs.iter().cloned().enumerate() {
+        let updates = updates.clone();
+        std::thread::spawn(move || read_run(number, &run, |_| Liveness::Dead, &updates));
+    }
+    while compare.progress().is_some() {
+        compare.update(updates_out.blocking_recv().expect("threads that read"));
+    }
+    assert_eq!(compare.states().map(|state| state.losses.len() as u64).sum::<u64>(), 10 * STEPS);
+    compare
+}
+
+fn ten_runs(dir: &Path, steps_per_line: u64) -> Vec<RunDir> {
+    let log = dir.join("events.jsonl");
+    write(&log, steps_per_line);
+    let runs = (0..10).map(|number| RunDir::at(dir.join(format!("run{number}"))));
+    runs.inspect(|run| {
+        std::fs::create_dir(run.path()).expect("a folder");
+        std::fs::hard_link(&log, run.events()).expect("a link");
+        run.write_config(&Config::default()).expect("a configuration");
+    })
+    .collect()
 }
 
 fn app() -> App {

@@ -8,13 +8,14 @@ use clap_complete::Shell;
 
 use crate::data::Split;
 use crate::data::fetch::FetchFrom;
+use crate::run::metric::Metric;
 use crate::run::spawn::{FOREGROUND_COMMAND, TRAINER_COMMAND};
 use crate::terminal_image::Images;
 use crate::tui::theme::ThemeChoice;
 
 /// Trains CIFAR-10 classifiers under a live dashboard that you can leave and come back to.
 ///
-/// Without a command: `taper train`.
+/// Without a command: the list of runs in a terminal; where there are none, `taper train`.
 #[derive(Debug, Parser)]
 #[command(name = "taper", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = LONG_EXAMPLES)]
 pub struct Cli {
@@ -32,7 +33,7 @@ macro_rules! examples {
     () => {
         "\
 Examples:
-  taper                              train the study's CNN and watch it
+  taper                              train the study's CNN and watch it; later, choose a run from the list
   taper train --name wide --set model.hidden=1024 --epochs 20
   taper attach                       come back to the run that is live
   taper runs                         what there is
@@ -74,6 +75,8 @@ pub enum Command {
     Attach(AttachArgs),
     /// List the runs
     Runs(RunsArgs),
+    /// Compare runs: their curves over each other, and what differs in their configurations
+    Compare(CompareArgs),
     /// Pause a live run after the step it is in
     Pause(LiveRun),
     /// Save a live run now
@@ -195,10 +198,23 @@ pub struct Drawing {
     pub images: Images,
 }
 
+impl DashboardArgs {
+    /// As the environment says, for a command line without a command; ends the program where it says something else.
+    pub fn from_env() -> Self {
+        #[derive(Parser)]
+        #[command(name = "taper", no_binary_name = true)]
+        struct NoCommand {
+            #[command(flatten)]
+            dashboard: DashboardArgs,
+        }
+        NoCommand::parse_from([""; 0]).dashboard
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  taper attach\n  taper attach baseline\n  taper attach --last")]
 pub struct AttachArgs {
-    /// The run's name or path [default: the only live run]
+    /// The run's name or path [default: the only live run; where none or several are, the list of runs]
     pub run: Option<String>,
     /// The run that was active last
     #[arg(long, conflicts_with = "run")]
@@ -213,6 +229,51 @@ pub struct RunsArgs {
     /// As a JSON array
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+In a terminal, the curves over each other and a table; else, or with --no-tui, the table as text.
+An accuracy that a run has not reached is shown as –.
+
+Examples:
+  taper compare baseline wide
+  taper compare baseline wide --to 84.68
+  taper compare baseline wide --metric train_loss --x time
+  taper compare baseline wide --metric test_accuracy --csv > accuracy.csv
+  taper compare baseline wide --json | jq '.runs[] | [.name, .best_accuracy]'")]
+pub struct CompareArgs {
+    /// Names or paths of runs
+    #[arg(required = true, num_args = 1.., value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// What the curves are of, such as test_accuracy, train_loss, batch_loss or step_time
+    #[arg(long, value_name = "METRIC", default_value = "test_accuracy")]
+    pub metric: Metric,
+    /// What the curves are over
+    #[arg(long, value_name = "epoch|step|time", value_enum, default_value = "epoch", hide_possible_values = true)]
+    pub x: CurvesOver,
+    /// The accuracy, in percent, whose epoch and time are told [default: the highest that all have reached]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
+    pub to: Option<f64>,
+    /// As a JSON object, with the curves
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// The curves as CSV, one line a point
+    #[arg(long)]
+    pub csv: bool,
+    /// The table as text, in a terminal too
+    #[arg(long)]
+    pub no_tui: bool,
+    #[command(flatten)]
+    pub dashboard: DashboardArgs,
+}
+
+/// The x axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CurvesOver {
+    Epoch,
+    Step,
+    Time,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod attach;
 mod bench;
+mod compare;
 mod completions;
 mod configuration;
 mod data;
@@ -22,10 +23,11 @@ mod watch;
 use anyhow::Result;
 
 use self::failure::UsageError;
-use crate::cli::{Cli, Command, DataCommand};
+use crate::cli::{Cli, Command, DashboardArgs, DataCommand, TrainArgs};
 use crate::config::DataConfig;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Command as Order;
+use crate::tui::Place;
 
 /// Carries out a command line; returns the exit code of what was not a failure.
 pub fn run(cli: Cli) -> Result<u8> {
@@ -35,7 +37,9 @@ pub fn run(cli: Cli) -> Result<u8> {
         return Err(UsageError(message.to_owned()).into());
     }
     let runs = RunsDir::at(cli.runs_dir);
-    match cli.command.unwrap_or_else(|| Command::Train(Box::default())) {
+    let Some(command) = cli.command else { return without_command(&runs) };
+    match command {
+        Command::Compare(args) => compare::compare(&runs, &args),
         Command::Train(args) => train::train(&runs, &args),
         Command::Trainer { run, set } => Ok(train::trainer_process(&RunDir::at(run), &set)),
         Command::TrainHere { name } => train::restarted_in_foreground(&runs, name.as_deref()),
@@ -60,4 +64,12 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Doctor(args) => doctor::doctor(&runs, &args),
         Command::Completions { shell } => completions::print(shell),
     }
+}
+
+/// The list of runs; where there are none, or no terminal to show them on, a new one is trained.
+fn without_command(runs: &RunsDir) -> Result<u8> {
+    if watch::has_screen() && !runs.list()?.is_empty() {
+        return watch::session(runs, Place::RunList, DashboardArgs::from_env());
+    }
+    train::train(runs, &TrainArgs::default())
 }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::shell::{Shell, say};
 use crate::cli::{DashboardArgs, Drawing, Watching};
@@ -11,12 +11,11 @@ use crate::commands::failure::FAILURE;
 use crate::format;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{EpochDone, Outcome};
-use crate::run::held_dir::HeldRunDir;
 use crate::run::lock::liveness;
 use crate::run::other_trainer::OtherTrainer;
 use crate::run::replay::outline;
 use crate::run::state::RunState;
-use crate::tui::{self, Attachment, Departure};
+use crate::tui::{self, Departure, Place, Session};
 
 /// How a run is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,19 +61,26 @@ pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, args: DashboardArgs) -> R
 
 /// Shows the dashboard until it is left, then prints how the run stands.
 pub fn dashboard(runs: &RunsDir, run: &RunDir, args: DashboardArgs) -> Result<u8> {
-    let mut run = HeldRunDir::hold(run).with_context(|| run.path().display().to_string())?;
+    session(runs, Place::Run(run.clone()), args)
+}
+
+/// Shows that place and those that are gone on to, then prints how the run stands that was looked at last.
+pub fn session(runs: &RunsDir, first: Place, args: DashboardArgs) -> Result<u8> {
     let DashboardArgs { drawing: Drawing { images, theme }, mouse } = args;
-    let departure = tui::run(Attachment { run: run.clone(), images, theme, mouse, liveness })?;
+    let left = tui::run(Session { runs: runs.clone(), first, images, theme, mouse, liveness })?;
+    match left.departure {
+        // Nobody is left to read anything.
+        Departure::HungUp => return Ok(0),
+        Departure::Terminated => return Ok(143),
+        Departure::Detached | Departure::RunEnded { .. } | Departure::TrainerGone => {}
+    }
+    let Some(mut run) = left.last_watched else { return Ok(0) };
     if let Err(gone) = run.follow() {
         say(format!("{gone}: nothing of run {} is left", run.name()))?;
         return Ok(FAILURE);
     }
     let run = &*run;
-    match departure {
-        Departure::Detached => {
-            print_how_to_return(runs, run)?;
-            Ok(0)
-        }
+    match left.departure {
         Departure::RunEnded { outcome, .. } => {
             print_result(run)?;
             Ok(if outcome == Outcome::Failed { FAILURE } else { 0 })
@@ -92,9 +98,10 @@ pub fn dashboard(runs: &RunsDir, run: &RunDir, args: DashboardArgs) -> Result<u8
             say(format!("To go on from the latest checkpoint:  {}", Shell::new(runs).line_for("resume", run)))?;
             Ok(FAILURE)
         }
-        // Nobody is left to read anything.
-        Departure::HungUp => Ok(0),
-        Departure::Terminated => Ok(143),
+        Departure::Detached | Departure::HungUp | Departure::Terminated => {
+            print_how_to_return(runs, run)?;
+            Ok(0)
+        }
     }
 }
 

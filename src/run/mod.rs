@@ -1,5 +1,6 @@
 //! A run on disk: its directory, its event log, the fold of that log, and the socket to its trainer.
 
+pub mod comparison;
 pub mod control_file;
 pub mod describe;
 pub mod dir;
@@ -7,6 +8,7 @@ pub mod event;
 pub mod events_index;
 pub mod held_dir;
 pub mod limits;
+pub mod listing;
 pub mod lock;
 pub mod log;
 pub mod metric;

@@ -26,9 +26,20 @@ pub fn dataset(run: &RunDir) -> Result<DatasetInfo, FollowError> {
 /// # Errors
 /// The log cannot be read, or is of another format. A missing log gives the default state.
 pub fn replay(run: &RunDir) -> Result<RunState, FollowError> {
+    replay_and_log(run, |_| {}).map(|(state, _)| state)
+}
+
+/// As [`replay`], with the follower of what will be written further. `progress` is told how many bytes were read, now and
+/// then.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_and_log(run: &RunDir, mut progress: impl FnMut(u64)) -> Result<(RunState, Follower), FollowError> {
     let (mut state, mut log) = (RunState::default(), Follower::new(run.events()));
-    fold_rest(&mut state, &mut log)?;
-    Ok(state)
+    while fold_window(&mut state, &mut log)? {
+        progress(log.position().bytes);
+    }
+    Ok((state, log))
 }
 
 /// As [`replay`], but of most steps without losses, times and training accuracy, and of the beginning of a long log without
@@ -37,6 +48,14 @@ pub fn replay(run: &RunDir) -> Result<RunState, FollowError> {
 /// # Errors
 /// As [`replay`].
 pub fn outline(run: &RunDir) -> Result<RunState, FollowError> {
+    outline_and_log(run).map(|(state, _)| state)
+}
+
+/// As [`outline`], with the follower of what will be written further.
+///
+/// # Errors
+/// As [`replay`].
+pub fn outline_and_log(run: &RunDir) -> Result<(RunState, Follower), FollowError> {
     let bytes = std::fs::metadata(run.events()).map_or(0, |events| events.len());
     let tail = bytes.saturating_sub(TAIL_BYTES);
     let start = || (RunState::default(), Follower::new(run.events()));
@@ -51,7 +70,7 @@ pub fn outline(run: &RunDir) -> Result<RunState, FollowError> {
     outline::fold_up_to(tail, &mut state, &mut log)?;
     fold_rest(&mut state, &mut log)?;
     // Steps before the tail were gone back to, or it is not long enough.
-    if state.is_summary_known() { Ok(state) } else { replay(run) }
+    if state.is_summary_known() { Ok((state, log)) } else { replay_and_log(run, |_| {}) }
 }
 
 /// Whether the run has an end that no later trainer has taken up again.
@@ -70,13 +89,22 @@ pub fn has_ended(run: &RunDir) -> Result<bool, FollowError> {
     Ok(matches!(state.phase, Phase::Ended(_)))
 }
 
-fn fold_rest(state: &mut RunState, log: &mut Follower) -> Result<(), FollowError> {
-    loop {
-        match log.read(WINDOW) {
-            Ok(records) if records.is_empty() => return Ok(()),
-            Ok(records) => records.iter().for_each(|record| state.apply(record)),
-            Err(FollowError::Malformed { .. }) => {}
-            Err(error) => return Err(error),
-        }
+/// Folds what the log has that was not read yet; damaged lines are passed over.
+///
+/// # Errors
+/// As [`replay`], and where the log was replaced.
+pub fn fold_rest(state: &mut RunState, log: &mut Follower) -> Result<(), FollowError> {
+    while fold_window(state, log)? {}
+    Ok(())
+}
+
+/// Whether there was anything to fold.
+fn fold_window(state: &mut RunState, log: &mut Follower) -> Result<bool, FollowError> {
+    match log.read(WINDOW) {
+        Ok(records) if records.is_empty() => return Ok(false),
+        Ok(records) => records.iter().for_each(|record| state.apply(record)),
+        Err(FollowError::Malformed { .. }) => {}
+        Err(error) => return Err(error),
     }
+    Ok(true)
 }

@@ -32,6 +32,9 @@ pub enum Action {
     Chart(ChartMove),
     Leave,
     Suspend,
+    ListRuns,
+    /// By that many runs in their list.
+    OtherRun(isize),
 }
 
 impl Action {
@@ -83,19 +86,19 @@ pub struct Key {
 }
 
 impl Key {
-    const fn plain(code: KeyCode) -> Self {
+    pub const fn plain(code: KeyCode) -> Self {
         Self { code, ctrl: false }
     }
 
-    const fn char(char: char) -> Self {
+    pub const fn char(char: char) -> Self {
         Self::plain(KeyCode::Char(char))
     }
 
-    const fn ctrl(char: char) -> Self {
+    pub const fn ctrl(char: char) -> Self {
         Self { code: KeyCode::Char(char), ctrl: true }
     }
 
-    fn matches(self, event: &KeyEvent) -> bool {
+    pub fn matches(self, event: &KeyEvent) -> bool {
         // Shift is part of the character; what Alt makes of a key is another key.
         self.code == event.code
             && self.ctrl == event.modifiers.contains(KeyModifiers::CONTROL)
@@ -185,8 +188,8 @@ const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop]
 /// In the order of the footer and of the help.
 pub const BINDINGS: &[Binding] = {
     use Action::{
-        Chart, Dismiss, Inspect, Leave, MoveFocus, Open, OpenChart, OpenPanel, ScaleLearningRate, Scroll, Send,
-        Suspend, ToggleGradient, TogglePause,
+        Chart, Dismiss, Inspect, Leave, ListRuns, MoveFocus, Open, OpenChart, OpenPanel, OtherRun, ScaleLearningRate,
+        Scroll, Send, Suspend, ToggleGradient, TogglePause,
     };
     use Direction::*;
     use KeyCode as K;
@@ -384,6 +387,9 @@ pub const BINDINGS: &[Binding] = {
         binding(PAGES, &[Key::char('a')], Open(Alarms), "", "the alarms, the newest first"),
         binding(PAGES, &[Key::char('?')], Open(Help), "help", "this help"),
         binding(PAGES, &[Key::char('q'), Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
+        binding(PAGES, &[Key::char('R')], ListRuns, "", "the list of runs"),
+        binding(PAGES, &[Key::char('<')], OtherRun(-1), "", "the run before this one in the list, or the one after it"),
+        binding(PAGES, &[Key::char('>')], OtherRun(1), "", ""),
         binding(PAGES, &[Key::ctrl('z')], Suspend, "", "put the dashboard in the background; fg brings it back"),
         binding(
             &[Help],

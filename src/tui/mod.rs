@@ -1,4 +1,5 @@
-//! The dashboard: a process of its own that follows a run's log and sends commands to its trainer.
+//! The dashboard: a process of its own that follows a run's log and sends commands to its trainer; the list of runs, and
+//! several compared. One session holds the terminal and shows one of them at a time.
 //!
 //! One loop takes keys, signals and updates, and draws. Whatever may block (reading the log, asking whether the trainer
 //! lives, talking to it) has a thread, so a hung file system or trainer never freezes the keyboard.
@@ -7,19 +8,25 @@ pub mod app;
 mod ascii;
 pub mod chart;
 pub mod chart_page;
+pub mod compare;
+mod departure;
 mod frame_rate;
 pub mod input;
 pub mod inspector;
+mod key_table;
 pub mod keys;
 pub mod layout;
 mod notification;
+pub mod run_list;
+mod stage;
 mod terminal;
 pub mod theme;
 mod threads;
 pub mod view;
+mod watching;
 
 use std::collections::VecDeque;
-use std::sync::mpsc as std_mpsc;
+use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -28,219 +35,292 @@ use futures_util::StreamExt;
 use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{Event as TerminalEvent, EventStream, KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use self::app::{App, Message, Update};
+use self::app::{App, Message};
+use self::compare::Comparing;
+pub use self::departure::{Departure, Left};
 use self::frame_rate::Frames;
-use self::input::Effect;
-use self::inspector::ProbeKey;
 use self::notification::Notification;
+use self::run_list::{Kept, Listing};
+pub use self::stage::{Comparison, Place};
+use self::stage::{Moment, Request, Stage};
 use self::terminal::TerminalGuard;
-use self::theme::ThemeChoice;
-use self::threads::{read_probes, send_commands, watch, watch_pane};
-use crate::run::dir::RunDir;
-use crate::run::event::Outcome;
+use self::theme::{Theme, ThemeChoice};
+use self::threads::watch_pane;
+use self::watching::Watching;
+use crate::run::dir::{RunDir, RunsDir};
 use crate::run::held_dir::HeldRunDir;
 use crate::run::limits;
 use crate::run::lock::Liveness;
 use crate::run::log;
-use crate::run::state::Phase;
 use crate::terminal_image::{self, Detected, Images, PaneChange};
 
 /// The shortest time between two frames.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 /// The same for data from the trainer: half the bytes on a slow link.
 const DATA_FRAME_INTERVAL: Duration = Duration::from_millis(200);
-/// Those started here, and that of the terminal's events, which crossterm starts; and one more.
+/// Those of a dashboard, that of the terminal's events, which crossterm starts, and inside tmux that of the pane; and one more.
 const THREADS: usize = 6;
 /// How long leaving waits for commands that were just given.
 const LAST_COMMANDS: Duration = Duration::from_secs(1);
 
-/// A run to look at, and how.
+/// What to look at, and how.
 #[derive(Clone, Debug)]
-pub struct Attachment {
-    pub run: HeldRunDir,
+pub struct Session {
+    /// The runs that are listed.
+    pub runs: RunsDir,
+    /// What is shown first.
+    pub first: Place,
     /// How images are wanted.
     pub images: Images,
     /// How colours are wanted.
     pub theme: ThemeChoice,
     /// Whether the mouse is taken from the terminal.
     pub mouse: bool,
-    /// Asks whether the run has a live trainer: [`crate::run::lock::liveness`]. May block.
+    /// Asks whether a run has a live trainer: [`crate::run::lock::liveness`]. May block.
     pub liveness: fn(&RunDir) -> Liveness,
 }
 
-/// How the dashboard was left, and how the run was then.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Departure {
-    /// By key or SIGINT; the training goes on.
-    Detached,
-    /// By key, after the run had ended.
-    RunEnded { outcome: Outcome, message: String },
-    /// By key, after the trainer had died.
-    TrainerGone,
-    /// The terminal is gone: there is nobody to print for.
-    HungUp,
-    /// By SIGTERM.
-    Terminated,
-}
-
-/// Shows the dashboard on the terminal at stdout until it is left. The terminal is as before when this returns, however
-/// it returns.
-pub fn run(attachment: Attachment) -> anyhow::Result<Departure> {
+/// Shows one place after the other on the terminal at stdout until that is left. The terminal is as before when this
+/// returns, however it returns.
+pub fn run(session: Session) -> anyhow::Result<Left> {
     limits::check_descriptors().and_then(|()| limits::check_threads(THREADS)).context("cannot start the dashboard")?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the dashboard")?;
-    runtime.block_on(dashboard(attachment))
+    runtime.block_on(show_places(session))
 }
 
-async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
-    let mut hang_up = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut suspend = signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?;
-    let mut proceed = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?;
+/// How a stage was left.
+enum Exit {
+    Go(Place),
+    Leave,
+    HungUp,
+    Terminated,
+}
 
-    let (updates_in, mut updates) = mpsc::channel(4);
-    let (commands, commands_out) = std_mpsc::channel();
-    let sender = {
-        let (run, updates) = (attachment.run.clone(), updates_in.clone());
-        thread::Builder::new().name("commands".into()).spawn(move || send_commands(commands_out, run, updates))?
-    };
-    let (wanted_probes, wanted_probes_out) = std_mpsc::channel();
-    {
-        let (run, updates) = (attachment.run.clone(), updates_in.clone());
-        thread::Builder::new().name("probes".into()).spawn(move || read_probes(wanted_probes_out, run, updates))?;
+async fn show_places(session: Session) -> anyhow::Result<Left> {
+    let Session { runs, first, images, theme, mouse, liveness } = session;
+    // Before the terminal is taken: a run that is not there is told in the shell.
+    if let Place::Run(run) = &first {
+        hold(run)?;
     }
-    {
-        let (run, liveness) = (attachment.run.clone(), attachment.liveness);
-        thread::Builder::new().name("watch".into()).spawn(move || watch(run, liveness, updates_in))?;
-    }
-
-    let (mut terminal, detected, theme) = TerminalGuard::enter(attachment.images, attachment.theme, attachment.mouse)
-        .context("cannot take the terminal")?;
-    let mut terminal_events = EventStream::new();
-    let mut app = App::new(attachment.run.name(), terminal.size()?, theme, TimeZone::system());
-    app.draw_images_by(detected.backend);
-    app.ui.image_advice.clone_from(&detected.advice);
-    let (panes_in, mut panes) = mpsc::channel(1);
-    if let Some(pane) = detected.tmux.clone() {
-        thread::Builder::new().name("tmux".into()).spawn(move || watch_pane(pane, panes_in))?;
-    }
-    if detected.is_second_best {
-        let text = format!("images are drawn as {}: {}", detected.backend, detected.why);
-        app.ui.message = Some(Message::info(text));
-    }
-    // Pressed while the terminal was asked what it can draw.
-    let mut keys: VecDeque<KeyEvent> = typed_keys(&detected).collect();
-    let mut requested_probe: Option<ProbeKey> = None;
-    let mut second = tokio::time::interval(Duration::from_secs(1));
-    second.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    // A log of ordinary length is read before the first frame, which therefore is not empty.
-    let mut frames = Frames::due_in(FRAME_INTERVAL / 2);
-
-    let notification = Notification::from_env();
-    let departure = 'attached: loop {
-        if let Some(key) = keys.pop_front() {
-            frames.request(FRAME_INTERVAL);
-            match app.handle_key(key) {
-                Some(Effect::Send(command)) => {
-                    commands.send(command).context("the thread that sends commands ended")?;
-                }
-                Some(Effect::Leave) => break leave(&app),
-                Some(Effect::Suspend) => terminal.suspend()?,
-                None => {}
+    let mut screen = TakenTerminal::take(images, theme, mouse)?;
+    let mut senders: Vec<JoinHandle<()>> = Vec::new();
+    let mut watched: Option<(HeldRunDir, Departure)> = None;
+    let mut kept_list = Kept::default();
+    // What the next stage has to say.
+    let mut message = screen.second_best();
+    let mut place = first;
+    let exit = loop {
+        let exit = match place {
+            Place::RunList => {
+                let (mut list, updates) = Listing::start(runs.clone(), kept_list, screen.theme)?;
+                message.take().into_iter().for_each(|message| list.say(message));
+                let exit = screen.show(&mut list, updates).await?;
+                kept_list = list.leave();
+                exit
             }
-            continue;
-        }
-        if let Some(wanted) = app.wanted_probe().filter(|wanted| requested_probe.as_ref() != Some(wanted)) {
-            wanted_probes.send(wanted.clone()).context("the thread that reads probes ended")?;
-            requested_probe = Some(wanted);
-        }
-        tokio::select! {
-            biased;
-            event = terminal_events.next() => match event {
-                Some(Ok(TerminalEvent::Key(key))) => keys.push_back(key),
-                Some(Ok(TerminalEvent::Resize(width, height))) => {
-                    app.update(Update::Resized(Size { width, height }));
-                    terminal.recall_keys();
-                    frames.request(FRAME_INTERVAL);
+            Place::Compare(compared) => {
+                let (mut comparing, updates) = Comparing::start(compared, liveness, screen.theme)?;
+                message.take().into_iter().for_each(|message| comparing.say(message));
+                screen.show(&mut comparing, updates).await?
+            }
+            Place::Run(run) => match hold(&run) {
+                Ok(held) => {
+                    let mut app = App::new(held.name(), screen.size()?, screen.theme, TimeZone::system());
+                    app.draw_images_by(screen.detected.backend);
+                    app.ui.image_advice.clone_from(&screen.detected.advice);
+                    app.ui.message = message.take();
+                    let (mut watching, updates) = Watching::start(held, app, runs.clone(), liveness)?;
+                    let exit = screen.show(&mut watching, updates).await?;
+                    message = Some(Message::info(watching.parting_words()));
+                    let (run, departure, sender) = watching.leave();
+                    senders.retain(|sender| !sender.is_finished());
+                    senders.push(sender);
+                    watched = Some((run, departure));
+                    exit
                 }
-                Some(Ok(TerminalEvent::Mouse(event))) => {
-                    if app.handle_mouse(event) {
-                        frames.request(FRAME_INTERVAL);
-                    }
+                Err(error) => {
+                    message = Some(Message::alarm(format!("{error:#}")));
+                    Exit::Go(Place::RunList)
                 }
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => break Departure::HungUp,
             },
-            _ = hang_up.recv() => break Departure::HungUp,
-            _ = terminate.recv() => break Departure::Terminated,
-            _ = interrupt.recv() => break leave(&app),
-            _ = suspend.recv() => terminal.suspend()?,
-            _ = proceed.recv() => {
-                terminal.reenter()?;
+        };
+        match exit {
+            Exit::Go(next) => place = next,
+            exit => break exit,
+        }
+    };
+    drop(screen);
+    let (run, departure) = watched.map_or((None, Departure::Detached), |(run, departure)| (Some(run), departure));
+    let departure = match exit {
+        Exit::HungUp => Departure::HungUp,
+        Exit::Terminated => Departure::Terminated,
+        Exit::Leave | Exit::Go(_) => departure,
+    };
+    if departure != Departure::HungUp {
+        wait_for(&senders).await;
+    }
+    Ok(Left { departure, last_watched: run })
+}
+
+fn hold(run: &RunDir) -> anyhow::Result<HeldRunDir> {
+    HeldRunDir::hold(run).with_context(|| run.path().display().to_string())
+}
+
+/// The terminal, its keys, and the signals of the process.
+struct TakenTerminal {
+    guard: TerminalGuard,
+    events: EventStream,
+    detected: Detected,
+    /// Inside tmux: what becomes of the pane.
+    panes: mpsc::Receiver<PaneChange>,
+    theme: Theme,
+    notification: Notification,
+    /// Pressed, and not heeded yet.
+    keys: VecDeque<KeyEvent>,
+    hang_up: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    suspend: Signal,
+    proceed: Signal,
+}
+
+impl TakenTerminal {
+    fn take(images: Images, theme: ThemeChoice, mouse: bool) -> anyhow::Result<Self> {
+        let hang_up = signal(SignalKind::hangup())?;
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        let suspend = signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?;
+        let proceed = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?;
+        let (guard, detected, theme) =
+            TerminalGuard::enter(images, theme, mouse).context("cannot take the terminal")?;
+        let (panes_in, panes) = mpsc::channel(1);
+        if let Some(pane) = detected.tmux.clone() {
+            thread::Builder::new().name("tmux".into()).spawn(move || watch_pane(pane, panes_in))?;
+        }
+        Ok(Self {
+            guard,
+            events: EventStream::new(),
+            // Pressed while the terminal was asked what it can draw.
+            keys: typed_keys(&detected).collect(),
+            detected,
+            panes,
+            theme,
+            notification: Notification::from_env(),
+            hang_up,
+            terminate,
+            interrupt,
+            suspend,
+            proceed,
+        })
+    }
+
+    fn size(&self) -> io::Result<Size> {
+        self.guard.size()
+    }
+
+    /// What to say where images could be drawn better.
+    fn second_best(&self) -> Option<Message> {
+        let Detected { backend, why, .. } = &self.detected;
+        self.detected.is_second_best.then(|| Message::info(format!("images are drawn as {backend}: {why}")))
+    }
+
+    /// Gives keys and updates to the stage, and draws it, until it is left.
+    async fn show<S: Stage>(&mut self, stage: &mut S, mut updates: mpsc::Receiver<S::Update>) -> anyhow::Result<Exit> {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        // A log of ordinary length is read before the first frame, which therefore is not empty.
+        let mut frames = Frames::due_in(FRAME_INTERVAL / 2);
+        loop {
+            let mut request = None;
+            if let Some(key) = self.keys.pop_front() {
                 frames.request(FRAME_INTERVAL);
-            }
-            () = frames.wait() => {
-                app.now_ms = log::now_ms();
-                app.ui.size = match terminal.size() {
-                    Ok(size) => size,
-                    Err(_) => break Departure::HungUp,
-                };
-                app.ui.cell = terminal_image::cell_size();
-                terminal.ensure_held()?;
-                match terminal.draw(&app) {
-                    Ok(None) => frames.drawn(),
-                    Ok(Some(fault)) => {
-                        frames.drawn();
-                        let text = format!("an image cannot be drawn: {fault}");
-                        app.ui.message = Some(Message::alarm(text));
+                request = stage.handle_key(key)?;
+            } else {
+                tokio::select! {
+                    biased;
+                    event = self.events.next() => match event {
+                        Some(Ok(TerminalEvent::Key(key))) => self.keys.push_back(key),
+                        Some(Ok(TerminalEvent::Resize(width, height))) => {
+                            stage.resized(Size { width, height });
+                            self.guard.recall_keys();
+                            frames.request(FRAME_INTERVAL);
+                        }
+                        Some(Ok(TerminalEvent::Mouse(event))) => {
+                            if stage.handle_mouse(event) {
+                                frames.request(FRAME_INTERVAL);
+                            }
+                        }
+                        Some(Ok(_)) => {}
+                        Some(Err(_)) | None => return Ok(Exit::HungUp),
+                    },
+                    _ = self.hang_up.recv() => return Ok(Exit::HungUp),
+                    _ = self.terminate.recv() => return Ok(Exit::Terminated),
+                    _ = self.interrupt.recv() => return Ok(Exit::Leave),
+                    _ = self.suspend.recv() => self.guard.suspend()?,
+                    _ = self.proceed.recv() => {
+                        self.guard.reenter()?;
                         frames.request(FRAME_INTERVAL);
                     }
-                    Err(_) => break Departure::HungUp,
-                }
-            }
-            update = updates.recv() => match update {
-                Some(update) => {
-                    app.update(update);
-                    for text in app.take_news() {
-                        if terminal.notify(notification, &app.name, &text).is_err() {
-                            break 'attached Departure::HungUp;
+                    () = frames.wait() => {
+                        let Ok(size) = self.guard.size() else { return Ok(Exit::HungUp) };
+                        let cell = terminal_image::cell_size();
+                        stage.prepare(Moment { now_ms: log::now_ms(), size, cell });
+                        self.guard.ensure_held()?;
+                        match self.guard.draw(cell, |frame| stage.render(frame)) {
+                            Ok(None) => frames.drawn(),
+                            Ok(Some(fault)) => {
+                                frames.drawn();
+                                stage.say(Message::alarm(format!("an image cannot be drawn: {fault}")));
+                                frames.request(FRAME_INTERVAL);
+                            }
+                            Err(_) => return Ok(Exit::HungUp),
                         }
                     }
-                    frames.request(DATA_FRAME_INTERVAL);
+                    update = updates.recv() => match update {
+                        Some(update) => {
+                            request = stage.update(update)?;
+                            for news in stage.take_news() {
+                                if self.guard.notify(self.notification, &news.run, &news.text).is_err() {
+                                    return Ok(Exit::HungUp);
+                                }
+                            }
+                            frames.request(DATA_FRAME_INTERVAL);
+                        }
+                        None => bail!("the thread that reads the log ended"),
+                    },
+                    Some(change) = self.panes.recv() => {
+                        if let PaneChange::OtherTerminals(detected) = change {
+                            self.guard.draw_images_by(detected.backend);
+                            stage.draw_images_by(&detected);
+                            self.detected = *detected;
+                        }
+                        frames.request(FRAME_INTERVAL);
+                    }
+                    _ = second.tick() => {
+                        self.guard.ensure_held()?;
+                        // crossterm does not report a terminal that is gone: its reader spins on the end of file.
+                        if rustix::termios::tcgetattr(std::io::stdout()).is_err() {
+                            return Ok(Exit::HungUp);
+                        }
+                        if stage.clock_runs() {
+                            frames.request(FRAME_INTERVAL);
+                        }
+                    }
                 }
-                None => bail!("the thread that reads the log ended"),
-            },
-            Some(change) = panes.recv() => {
-                if let PaneChange::OtherTerminals(detected) = change {
-                    terminal.draw_images_by(detected.backend);
-                    app.draw_images_by(detected.backend);
-                    app.ui.image_advice = detected.advice;
-                }
-                frames.request(FRAME_INTERVAL);
             }
-            _ = second.tick() => {
-                terminal.ensure_held()?;
-                // crossterm does not report a terminal that is gone: its reader spins on the end of file.
-                if rustix::termios::tcgetattr(std::io::stdout()).is_err() {
-                    break Departure::HungUp;
-                }
-                if app.clock_runs() {
-                    frames.request(FRAME_INTERVAL);
-                }
+            match request {
+                Some(Request::Go(place)) => return Ok(Exit::Go(place)),
+                Some(Request::Leave) => return Ok(Exit::Leave),
+                Some(Request::Suspend) => self.guard.suspend()?,
+                None => {}
             }
         }
-    };
-    drop(terminal);
-    drop(commands);
-    if departure != Departure::HungUp {
-        wait_for(&sender).await;
     }
-    Ok(departure)
 }
 
 /// Characters only: of other keys half the sequence may have been read.
@@ -253,20 +333,10 @@ fn typed_keys(detected: &Detected) -> impl Iterator<Item = KeyEvent> {
     })
 }
 
-fn leave(app: &App) -> Departure {
-    match app.run.phase {
-        Phase::Ended(outcome) => {
-            Departure::RunEnded { outcome, message: app.run.end_message.clone().unwrap_or_default() }
-        }
-        _ if app.trainer_died() => Departure::TrainerGone,
-        _ => Departure::Detached,
-    }
-}
-
 /// Waits until the commands that were given have been sent and answered, but not for long.
-async fn wait_for(sender: &JoinHandle<()>) {
+async fn wait_for(senders: &[JoinHandle<()>]) {
     let deadline = Instant::now() + LAST_COMMANDS;
-    while !sender.is_finished() && Instant::now() < deadline {
+    while senders.iter().any(|sender| !sender.is_finished()) && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
-use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, MoveTo, Show};
 use ratatui::crossterm::style::Print;
@@ -17,13 +16,13 @@ use ratatui::crossterm::terminal::{
 };
 use ratatui::crossterm::{execute, queue};
 use ratatui::layout::{Rect, Size};
+use ratatui::{Frame, Terminal};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-use super::app::App;
+use super::ascii;
 use super::notification::Notification;
 use super::theme::{Theme, ThemeChoice};
-use super::{ascii, view};
-use crate::terminal_image::{self, Background, Detected, ImageBackend, Images, Painter};
+use crate::terminal_image::{self, Background, Detected, ImageBackend, Images, Painter, Placed};
 
 /// Whether the dashboard holds the terminal.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -100,26 +99,31 @@ impl TerminalGuard {
         Ok(())
     }
 
-    /// Returns why an image could not be drawn, if so.
-    pub fn draw(&mut self, app: &App) -> io::Result<Option<String>> {
+    /// Draws what `render` draws, and the images that it leaves room for, with characters of so many pixels. Returns why an
+    /// image could not be drawn, if so.
+    pub fn draw(
+        &mut self,
+        cell: Option<Size>,
+        render: impl FnOnce(&mut Frame) -> Vec<Placed>,
+    ) -> io::Result<Option<String>> {
         if self.suspended {
             return Ok(None);
         }
         // A terminal that knows these shows the frame at once; any other ignores them.
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         let mut placed = vec![];
-        self.terminal.try_draw(|frame| {
-            placed = view::render(app, frame);
-            match &mut self.painter {
-                Some(painter) => painter.reserve(&placed, frame.buffer_mut()),
-                None => Ok(()),
+        self.terminal.try_draw(|frame| -> io::Result<()> {
+            placed = render(frame);
+            if let Some(painter) = &mut self.painter {
+                painter.reserve(&placed, frame.buffer_mut())?;
             }
             if self.plain_symbols {
                 ascii::simplify(frame.buffer_mut());
             }
+            Ok(())
         })?;
         let fault = match &mut self.painter {
-            Some(painter) => painter.paint(placed, app.ui.cell)?,
+            Some(painter) => painter.paint(placed, cell)?,
             None => None,
         };
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;

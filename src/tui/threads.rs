@@ -9,9 +9,10 @@ use tokio::sync::mpsc;
 use super::app::Update;
 use super::inspector::{Loaded, ProbeKey};
 use crate::ordinary_file;
-use crate::run::dir::RunDir;
+use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Command;
 use crate::run::held_dir::HeldRunDir;
+use crate::run::listing;
 use crate::run::lock::Liveness;
 use crate::run::log::{FollowError, Follower};
 use crate::run::probe::Probe;
@@ -87,6 +88,14 @@ pub fn watch_pane(mut pane: TmuxWatch, changes: mpsc::Sender<PaneChange>) {
     }
 }
 
+/// The run that many places behind this one in the list of runs, or why there is none.
+pub fn find_other(runs: &RunsDir, run: &RunDir, by: isize) -> Result<RunDir, String> {
+    match listing::other(runs, run, by) {
+        Ok(other) => other.ok_or_else(|| format!("there is no other run in {}", runs.path().display())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Looks for the run's directory, and takes the follower of its log there.
 fn follow(run: &mut HeldRunDir, log: &mut Follower) -> Option<Update> {
     match run.follow() {
@@ -104,7 +113,8 @@ pub fn watch(mut run: HeldRunDir, liveness: fn(&RunDir) -> Liveness, updates: mp
     let mut follower = Follower::new(run.events());
     let mut liveness_due = Instant::now();
     let mut readable = true;
-    loop {
+    // It would end at the next update, but a run that is left should cost nothing further.
+    while !updates.is_closed() {
         // Before the log is read to its end: a trainer that is dead now has written all that it ever will.
         let mut seen = Vec::new();
         if Instant::now() >= liveness_due {

@@ -4,7 +4,7 @@ use ratatui::crossterm::event::KeyCode;
 use taper::data::Split;
 use taper::run::event::{EpochDone, Event, LearningRateReason, Record, StepsDone};
 use taper::tui::app::Update;
-use taper::tui::theme::Theme;
+use taper::tui::theme::{Depth, Theme};
 
 use crate::follow::run_started;
 use crate::screen::{Screen, snapshot};
@@ -16,6 +16,7 @@ fn loss(step: u64) -> f32 {
 }
 
 const STEPS_PER_EPOCH: u64 = 20;
+const COLOUR: Theme = Theme::Dark(Depth::TrueColour);
 
 fn steps(first_step: u64, losses: Vec<f32>, learning_rate: Option<f64>) -> Event {
     Event::StepsDone(StepsDone {
@@ -81,7 +82,7 @@ fn screen(events: Vec<Event>, width: u16, height: u16, theme: Theme) -> Screen {
 }
 
 fn ordinary(width: u16, height: u16) -> Screen {
-    screen(run(20, |_, loss| loss, false), width, height, Theme::Colour)
+    screen(run(20, |_, loss| loss, false), width, height, COLOUR)
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn charts_on_the_whole_screen_at_three_sizes() {
 
 #[test]
 fn the_axis_ends_where_the_data_ends() {
-    let mut three = screen(run(3, |_, loss| loss, false), 120, 40, Theme::Colour);
+    let mut three = screen(run(3, |_, loss| loss, false), 120, 40, COLOUR);
     snapshot("three_epochs_120x40", &mut three);
     three.keys("2");
     let text = three.text();
@@ -111,7 +112,7 @@ fn the_axis_ends_where_the_data_ends() {
 #[test]
 fn one_spike_flattens_nothing_and_is_named() {
     let spiking = |step: u64, loss: f32| if (203..206).contains(&step) { 3.1e14 } else { loss };
-    let mut screen = screen(run(20, spiking, false), 80, 24, Theme::Colour);
+    let mut screen = screen(run(20, spiking, false), 80, 24, COLOUR);
     snapshot("spike_80x24", &mut screen);
     screen.keys("3");
     let text = screen.text();
@@ -124,7 +125,7 @@ fn one_spike_flattens_nothing_and_is_named() {
 fn large_numbers_are_never_cut() {
     let large = |_, loss: f32| 893_690_754.0 * loss;
     for (width, height) in [(80, 24), (120, 40), (200, 50)] {
-        let mut screen = screen(run(12, large, false), width, height, Theme::Colour);
+        let mut screen = screen(run(12, large, false), width, height, COLOUR);
         let text = screen.text();
         assert!(text.contains("1 Loss ") && text.contains("3 Batch Loss "), "{text}");
         if width == 80 {
@@ -135,7 +136,7 @@ fn large_numbers_are_never_cut() {
 
 #[test]
 fn a_schedule_that_moves_each_step_is_a_curve() {
-    let mut screen = screen(run(20, |_, loss| loss, true), 120, 40, Theme::Colour);
+    let mut screen = screen(run(20, |_, loss| loss, true), 120, 40, COLOUR);
     snapshot("schedule_120x40", &mut screen);
     screen.keys("5");
     assert!(screen.line_with("5 Learning Rate").contains("by epoch"));
@@ -194,7 +195,7 @@ fn changes_of_the_learning_rate_are_marked_on_every_axis() {
             reason: LearningRateReason::Command,
         },
     );
-    let mut screen = screen(events, 120, 40, Theme::Colour);
+    let mut screen = screen(events, 120, 40, COLOUR);
     screen.keys("1");
     for axis in ["by epoch", "by step", "by time"] {
         let text = screen.text();

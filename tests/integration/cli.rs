@@ -6,9 +6,10 @@ use crate::binary::{Dir, TINY, eventually, text};
 fn help_has_every_command_with_examples_and_exit_codes() {
     let dir = Dir::new();
     insta::assert_snapshot!("help", dir.command(["--help"]).succeed());
-    for command in
-        ["train", "attach", "set-lr", "resume", "eval", "explain", "runs", "data", "bench", "selftest", "doctor"]
-    {
+    for command in [
+        "train", "attach", "compare", "set-lr", "resume", "eval", "explain", "runs", "data", "bench", "selftest",
+        "doctor",
+    ] {
         insta::assert_snapshot!(format!("help-{command}"), dir.command([command, "--help"]).succeed());
     }
 }

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use portable_pty::CommandBuilder;
 use rustix::process::{Signal, kill_process};
-use taper::run::dir::RunDir;
-use taper::run::held_dir::HeldRunDir;
+use taper::run::dir::{RunDir, RunsDir};
 use taper::run::lock::{Liveness, liveness};
 use taper::terminal_image::Images;
 use taper::tui::theme::ThemeChoice;
-use taper::tui::{self, Attachment};
+use taper::tui::{self, Place, Session};
 
 use crate::binary::{Dir, Kind, TINY, Terminal, eventually, wait_for_steps};
 
@@ -45,9 +44,10 @@ fn panicking_dashboard() {
         _ => panic!("a fault that was put in"),
     };
     let folder = tempfile::tempdir().expect("a folder");
-    let run = HeldRunDir::hold(&RunDir::at(folder.path())).expect("held");
-    let error = tui::run(Attachment { run, images: Images::Blocks, theme: ThemeChoice::Plain, mouse: false, liveness })
-        .expect_err("a panic");
+    let runs = RunsDir::at(folder.path());
+    let first = Place::Run(RunDir::at(folder.path()));
+    let (images, theme) = (Images::Blocks, ThemeChoice::Plain);
+    let error = tui::run(Session { runs, first, images, theme, mouse: false, liveness }).expect_err("a panic");
     assert!(error.to_string().contains("panicked"), "{error:#}");
 }
 

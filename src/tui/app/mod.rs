@@ -17,6 +17,7 @@ use super::chart_page::ChartPage;
 use super::inspector::{Inspector, Loaded, Moment, ProbeKey, Subject};
 use super::layout::{PanelName, Scroll};
 use super::theme::Theme;
+use crate::run::dir::RunDir;
 use crate::run::event::{Command, EpochDone, Event, Record, Severity};
 use crate::run::lock::Liveness;
 use crate::run::state::{Phase, Probe, RunState};
@@ -67,6 +68,8 @@ pub struct Ui {
     pub caught_up: bool,
     /// Events since then that call for attention.
     pub news: Vec<String>,
+    /// The run to go on to.
+    pub other_run: Option<RunDir>,
 }
 
 /// What the panel above the charts shows.
@@ -99,6 +102,8 @@ pub enum Update {
     Resized(Size),
     /// The answer to [`App::wanted_probe`].
     Probe(Loaded),
+    /// The next or previous run, or why there is none.
+    OtherRun(Result<RunDir, String>),
 }
 
 impl App {
@@ -128,6 +133,7 @@ impl App {
                 zone,
                 caught_up: false,
                 news: Vec::new(),
+                other_run: None,
             },
         }
     }
@@ -203,6 +209,8 @@ impl App {
             Update::Answered { command, answer } => self.take_answer(command, answer),
             Update::Resized(size) => self.ui.size = size,
             Update::Probe(loaded) => self.ui.inspector.load(loaded),
+            Update::OtherRun(Ok(run)) => self.ui.other_run = Some(run),
+            Update::OtherRun(Err(why)) => self.ui.message = Some(Message::info(why)),
         }
         self.settle();
     }

@@ -20,6 +20,10 @@ pub enum Effect {
     Send(Command),
     Leave,
     Suspend,
+    /// Go to the list of runs.
+    ListRuns,
+    /// Go that many runs on in their list, or back where it is negative.
+    OtherRun(isize),
 }
 
 impl App {
@@ -56,6 +60,8 @@ impl App {
             Action::Chart(by) => self.move_chart(by),
             Action::Leave => return Some(Effect::Leave),
             Action::Suspend => return Some(Effect::Suspend),
+            Action::ListRuns => return Some(Effect::ListRuns),
+            Action::OtherRun(by) => return Some(Effect::OtherRun(by)),
         }
         None
     }

@@ -20,9 +20,11 @@ pub(super) mod mistakes;
 mod notices;
 pub(super) mod panel;
 pub(super) mod panels;
-mod parts;
+pub(super) mod parts;
+pub(super) mod sparkline;
 mod step_time;
 mod system;
+pub(super) mod table;
 mod too_small;
 
 use ratatui::Frame;

@@ -1,0 +1,211 @@
+//! Draws the list of runs.
+
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+
+use super::keys::BINDINGS;
+use super::list::{OTHER_LINES, RunList};
+use super::row::{LogRead, Row};
+use super::sort::Sort;
+use crate::format;
+use crate::run::state::Phase;
+use crate::tui::key_table;
+use crate::tui::layout::Density;
+use crate::tui::theme::Theme;
+use crate::tui::view::parts::{key_help, key_line, position, row};
+use crate::tui::view::sparkline::sparkline;
+use crate::tui::view::table::{self, Column, cut};
+
+/// Columns left of the table: the cursor, and the mark.
+const MARGIN: u16 = 4;
+
+const COLUMNS: [(Sort, Column<'static>); 10] = [
+    (Sort::Name, column("name", Alignment::Left, 40, 14, 0)),
+    (Sort::Loss, column("loss", Alignment::Left, 24, 8, 4)),
+    (Sort::Phase, column("phase", Alignment::Left, 30, 9, 1)),
+    (Sort::Epoch, column("epoch", Alignment::Right, 15, 5, 3)),
+    (Sort::Best, column("best", Alignment::Right, 8, 7, 2)),
+    (Sort::Device, column("device", Alignment::Left, 30, 4, 6)),
+    (Sort::Activity, column("age", Alignment::Right, 8, 7, 5)),
+    (Sort::Data, column("data", Alignment::Left, 24, 8, 7)),
+    (Sort::Model, column("model", Alignment::Left, 30, 10, 8)),
+    (Sort::Activity, column("images/s", Alignment::Right, 10, 8, 9)),
+];
+
+const fn column(title: &'static str, alignment: Alignment, most: usize, least: usize, rank: u8) -> Column<'static> {
+    Column { title, alignment, most, least, rank }
+}
+
+pub fn render(list: &RunList, frame: &mut Frame) {
+    let screen = frame.area();
+    let [title, headings, rows, message, footer] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Fill(1),
+        Constraint::Length(1),
+        Constraint::Length(1),
+    ])
+    .areas(screen);
+    debug_assert!(screen.height < OTHER_LINES || rows.height == screen.height - OTHER_LINES);
+    title_line(list, title, frame);
+    table_of(list, headings, rows, frame);
+    message_line(list, message, frame);
+    key_line(list.theme, key_table::labels(BINDINGS), footer, frame);
+    if list.help {
+        let mut help = key_table::help(BINDINGS);
+        help.push(("taper train".into(), "in the shell, starts a new run; taper runs lists them as text"));
+        key_help(list.theme, help, &[], screen, frame);
+    }
+}
+
+fn title_line(list: &RunList, area: Rect, frame: &mut Frame) {
+    let theme = list.theme;
+    let count = list.rows().len();
+    let live = list.rows().iter().filter(|row| row.listed.is_live()).count();
+    let mut left = vec![
+        Span::raw(" "),
+        Span::styled("taper", theme.faint()),
+        Span::raw("  "),
+        Span::styled("Runs", theme.strong()),
+        Span::styled(format!("  {} in {}", format::count(count as u64), list.folder), theme.faint()),
+    ];
+    if live > 0 {
+        left.push(Span::styled(format!("  ● {live} live"), theme.best()));
+    }
+    if list.marked() > 0 {
+        left.push(Span::styled(format!("  ✓ {} marked", list.marked()), theme.pending()));
+    }
+    let pending = list.rows().iter().filter(|row| row.log == LogRead::Pending).count();
+    let right = match pending {
+        0 => position(&list.visible(), list.shown().len()).unwrap_or_default(),
+        pending => format!("reading {} logs…", format::count(pending as u64)),
+    };
+    row(area, Line::from(left), Line::styled(format!("{right} "), theme.faint()), frame);
+}
+
+fn table_of(list: &RunList, headings: Rect, area: Rect, frame: &mut Frame) {
+    let theme = list.theme;
+    if list.shown().len() == 0 {
+        let text = match (list.is_listed, list.filter().is_empty()) {
+            (false, _) => "reading the runs…",
+            (true, true) => "no runs; in the shell, taper train starts one",
+            (true, false) => "no run has what you typed; Esc takes the filter away",
+        };
+        frame.render_widget(Line::styled(format!(" {text}"), theme.faint()), area);
+        return;
+    }
+    let density = if area.width >= 120 { Density::Wide } else { Density::Compact };
+    let visible = list.visible();
+    let cells: Vec<Vec<(String, Style)>> =
+        list.shown().skip(visible.start).take(visible.len()).map(|row| cells(list, row, density)).collect();
+    let columns = COLUMNS.map(|(_, column)| column);
+    let wanted: Vec<usize> = (0..columns.len())
+        .map(|index| cells.iter().map(|row| Line::raw(row[index].0.as_str()).width()).max().unwrap_or(0))
+        .collect();
+    let widths = table::widths(&columns, &wanted, usize::from(area.width.saturating_sub(MARGIN + 1)));
+
+    let (sort, reversed) = list.sort();
+    let sorted = |index: usize| COLUMNS[index].0 == sort && COLUMNS[index].1.title == sort.name();
+    let titles = columns.iter().enumerate().map(|(index, column)| {
+        let style = if sorted(index) { theme.strong() } else { theme.faint() };
+        let arrow = if reversed { "▴" } else { "▾" };
+        let title = if sorted(index) { format!("{}{arrow}", column.title) } else { column.title.to_owned() };
+        (title, style)
+    });
+    let within = |area: Rect| Rect { x: area.x + MARGIN, width: area.width.saturating_sub(MARGIN), ..area };
+    frame.render_widget(table::row(&columns, &widths, titles.collect()), within(headings));
+    for ((place, cells), area) in visible.zip(cells).zip(area.rows()) {
+        let line = table::row(&columns, &widths, cells);
+        let is_current = place == list.cursor();
+        let is_marked = list.shown().nth(place).is_some_and(|row| list.is_marked(row.run()));
+        let margin = Line::from(vec![
+            Span::styled(if is_current { " ▸" } else { "  " }, theme.strong()),
+            Span::styled(if is_marked { "✓ " } else { "  " }, theme.pending()),
+        ]);
+        frame.render_widget(margin, Rect { width: MARGIN.min(area.width), ..area });
+        frame.render_widget(line, within(area));
+        if is_current {
+            frame.buffer_mut().set_style(area, Style::new().add_modifier(Modifier::BOLD));
+        }
+    }
+}
+
+/// In the order of [`COLUMNS`].
+fn cells(list: &RunList, row: &Row, density: Density) -> Vec<(String, Style)> {
+    let theme = list.theme;
+    let none = || ("–".to_owned(), theme.faint());
+    let figures = row.figures();
+    let summary = figures.map(|figures| &figures.summary);
+    let text =
+        |text: Option<String>| text.filter(|text| !text.is_empty()).map_or_else(none, |text| (text, Style::new()));
+    let spark = if density == Density::Wide { 20 } else { 10 };
+    vec![
+        (row.run().name(), Style::new()),
+        figures.map_or_else(none, |figures| (sparkline(&figures.loss_curve, spark), theme.train())),
+        (row.standing(list.now_ms), phase_style(theme, row)),
+        text(summary.map(|summary| match summary.epochs {
+            Some(epochs) => format!("{}/{epochs}", summary.epoch),
+            None => String::new(),
+        })),
+        row.best().map_or_else(none, |best| (format!("{best:.2} %"), theme.best())),
+        text(figures.map(|figures| device(&figures.device, density))),
+        (format::duration(row.age_secs(list.now_ms)), theme.faint()),
+        text(figures.map(|figures| figures.data.clone())),
+        text(figures.map(|figures| figures.model.clone())),
+        text(
+            summary
+                .filter(|_| row.listed.is_live())
+                .and_then(|summary| Some(format::count(summary.images_per_sec?.round() as u64))),
+        ),
+    ]
+}
+
+/// Without what stands in brackets, where room is scarce.
+fn device(device: &str, density: Density) -> String {
+    match device.split_once(" (") {
+        Some((device, _)) if density != Density::Wide => device.to_owned(),
+        _ => device.to_owned(),
+    }
+}
+
+fn phase_style(theme: Theme, row: &Row) -> Style {
+    match &row.log {
+        LogRead::Failed(_) => theme.alarm(),
+        LogRead::Pending => theme.faint(),
+        LogRead::Read(_) if row.is_dead() => theme.alarm(),
+        LogRead::Read(figures) => match figures.summary.phase {
+            Phase::Paused => theme.warning(),
+            _ if row.listed.is_live() => theme.best(),
+            Phase::Ended(outcome) => theme.severity(outcome.severity()).remove_modifier(Modifier::BOLD),
+            _ => theme.faint(),
+        },
+    }
+}
+
+/// What was typed, or what there is to say: of the list, or of the run under the cursor.
+fn message_line(list: &RunList, area: Rect, frame: &mut Frame) {
+    let theme = list.theme;
+    let width = usize::from(area.width).saturating_sub(2);
+    let line = if list.typing {
+        Line::from(vec![
+            Span::raw(" "),
+            Span::styled("filter: ", theme.faint()),
+            Span::raw(list.filter().to_owned()),
+            Span::styled("▏", theme.strong()),
+        ])
+    } else if let Some(message) = &list.message {
+        Line::styled(format!(" {}", cut(&message.text, width)), theme.severity(message.severity))
+    } else if let Some(fault) = &list.fault {
+        Line::styled(format!(" {}", cut(fault, width)), theme.alarm())
+    } else if let Some(LogRead::Failed(why)) = list.current().map(|row| &row.log) {
+        Line::styled(format!(" {}", cut(why, width)), theme.alarm())
+    } else if !list.filter().is_empty() {
+        let text = format!(" filter: {}   {} of {}", list.filter(), list.shown().len(), list.rows().len());
+        Line::styled(text, theme.faint())
+    } else {
+        Line::default()
+    };
+    frame.render_widget(line, area);
+}

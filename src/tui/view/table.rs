@@ -1,0 +1,130 @@
+//! Tables of text that share out the columns of the screen: what does not fit is cut with an ellipsis, and the least
+//! important columns are left out.
+
+use ratatui::layout::Alignment;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+/// Columns between two columns.
+const GAP: usize = 2;
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column<'a> {
+    pub title: &'a str,
+    pub alignment: Alignment,
+    /// Columns of the screen that it takes at most, and those below which it is not worth showing.
+    pub most: usize,
+    pub least: usize,
+    /// Those with the highest are left out first.
+    pub rank: u8,
+}
+
+/// How wide each column is; 0 where it is left out.
+pub fn widths(columns: &[Column], wanted: &[usize], width: usize) -> Vec<usize> {
+    let mut widths: Vec<usize> = columns
+        .iter()
+        .zip(wanted)
+        .map(|(column, &wanted)| wanted.max(Line::raw(column.title).width()).min(column.most).max(1))
+        .collect();
+    loop {
+        let shown = widths.iter().filter(|width| **width > 0).count();
+        let taken = widths.iter().sum::<usize>() + GAP * shown.saturating_sub(1);
+        let Some(mut excess) = taken.checked_sub(width).filter(|excess| *excess > 0) else { return widths };
+        let of_rank = |index: &usize| columns[*index].rank;
+        let by_rank = |widths: &[usize]| (0..columns.len()).filter(|&index| widths[index] > 0).max_by_key(of_rank);
+        let slack = |widths: &[usize]| {
+            let over = |index: usize| widths[index].saturating_sub(columns[index].least);
+            (0..columns.len()).map(over).sum::<usize>()
+        };
+        if slack(&widths) >= excess {
+            // The widest of those that can be narrower gives way first.
+            while excess > 0 {
+                let narrower = (0..columns.len()).filter(|&index| widths[index] > columns[index].least);
+                let Some(index) = narrower.max_by_key(|&index| widths[index]) else { break };
+                widths[index] -= 1;
+                excess -= 1;
+            }
+            return widths;
+        }
+        match by_rank(&widths) {
+            Some(index) if shown > 1 => widths[index] = 0,
+            Some(index) => {
+                widths[index] = width;
+                return widths;
+            }
+            None => return widths,
+        }
+    }
+}
+
+/// A row; a cell is its text and style.
+pub fn row(columns: &[Column], widths: &[usize], cells: Vec<(String, Style)>) -> Line<'static> {
+    let mut spans = Vec::new();
+    let shown = columns.iter().zip(widths).zip(cells).filter(|((_, width), _)| **width > 0);
+    for ((column, &width), (text, style)) in shown {
+        if !spans.is_empty() {
+            spans.push(Span::raw(" ".repeat(GAP)));
+        }
+        let text = cut(&text, width);
+        let space = " ".repeat(width - Line::raw(text.as_str()).width());
+        match column.alignment {
+            Alignment::Right => spans.extend([Span::raw(space), Span::styled(text, style)]),
+            Alignment::Left | Alignment::Center => spans.extend([Span::styled(text, style), Span::raw(space)]),
+        }
+    }
+    Line::from(spans)
+}
+
+/// In at most so many columns, with an ellipsis where it is cut. No control characters.
+pub fn cut(text: &str, width: usize) -> String {
+    let text: String = text.chars().filter(|char| !char.is_control()).collect();
+    if Line::raw(text.as_str()).width() <= width {
+        return text;
+    }
+    let mut cut = String::new();
+    for char in text.chars() {
+        cut.push(char);
+        if Line::raw(cut.as_str()).width() + 1 > width {
+            cut.pop();
+            break;
+        }
+    }
+    if width > 0 {
+        cut.push('…');
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column<'static>; 3] = [
+        Column { title: "name", alignment: Alignment::Left, most: 30, least: 6, rank: 0 },
+        Column { title: "best", alignment: Alignment::Right, most: 8, least: 8, rank: 1 },
+        Column { title: "model", alignment: Alignment::Left, most: 20, least: 10, rank: 2 },
+    ];
+
+    #[test]
+    fn columns_shrink_and_then_the_least_important_goes() {
+        let widths = |width| widths(&COLUMNS, &[20, 8, 15], width);
+        assert_eq!(widths(100), [20, 8, 15]);
+        assert_eq!(widths(40), [14, 8, 14]);
+        assert_eq!(widths(28), [6, 8, 10]);
+        assert_eq!(widths(27), [17, 8, 0]);
+        assert_eq!(widths(10), [10, 0, 0]);
+        assert_eq!(widths(3), [3, 0, 0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut_visibly() {
+        assert_eq!(["abc", "abcd", "größer"].map(|text| cut(text, 3)), ["abc", "ab…", "gr…"]);
+        assert_eq!(
+            (cut("漢字漢字", 4), cut("a\u{1b}[31mb", 9), cut("ab", 0)),
+            ("漢…".into(), "a[31mb".into(), String::new())
+        );
+        let cells = ["wide", "1.00", "cnn"].map(|text| (text.to_owned(), Style::new())).to_vec();
+        assert_eq!(row(&COLUMNS, &[6, 8, 0], cells).to_string(), "wide        1.00");
+    }
+}
