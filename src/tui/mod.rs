@@ -4,12 +4,16 @@
 //! lives, talking to it) has a thread, so a hung file system or trainer never freezes the keyboard.
 
 pub mod app;
+pub mod classes;
+pub mod configuration;
 mod frame_rate;
 pub mod input;
 pub mod inspector;
 pub mod keys;
 pub mod layout;
+pub mod log_page;
 mod notification;
+mod run_files;
 mod terminal;
 pub mod theme;
 mod threads;

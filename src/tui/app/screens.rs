@@ -12,6 +12,10 @@ pub enum Screen {
     Classes,
     /// What the machine is doing.
     System,
+    /// The trainer's own log.
+    Log,
+    /// The run's configuration.
+    Configuration,
     Help,
     /// The list of alarms.
     Alarms,
@@ -24,7 +28,16 @@ pub enum Screen {
 impl Screen {
     /// It fills the screen; others lie over a page.
     pub fn is_page(self) -> bool {
-        matches!(self, Self::Dashboard | Self::Inspector | Self::Mistakes | Self::Classes | Self::System)
+        match self {
+            Self::Dashboard
+            | Self::Inspector
+            | Self::Mistakes
+            | Self::Classes
+            | Self::System
+            | Self::Log
+            | Self::Configuration => true,
+            Self::Help | Self::Alarms | Self::Diverged | Self::ConfirmStop => false,
+        }
     }
 }
 

@@ -4,23 +4,29 @@ pub(super) mod alarms;
 mod batch_loss;
 mod charts;
 mod checkpoints;
-mod classes;
+pub(super) mod classes;
+mod colour_bar;
+pub(super) mod configuration;
 mod confirm;
 mod epochs;
 mod events;
 mod footer;
+mod gates;
 mod header;
 mod help;
 mod image;
 mod inspector;
 mod learning_rate;
+mod log;
 pub(super) mod mistakes;
 mod notices;
 mod panel;
 pub(super) mod panels;
 mod parts;
+mod probabilities;
 mod step_time;
 mod system;
+mod tile;
 mod too_small;
 
 use ratatui::Frame;
@@ -54,12 +60,19 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
         Screen::Mistakes => mistakes::render(app, &areas, frame, &mut placed),
         Screen::Classes => classes::render(app, &areas, frame),
         Screen::System => system::render_in(app, &areas, areas.page(), frame),
+        Screen::Log => log::render(app, &areas, frame),
+        Screen::Configuration => configuration::render(app, &areas, frame),
         Screen::Dashboard | Screen::Help | Screen::Alarms | Screen::Diverged | Screen::ConfirmStop => {}
     }
     footer::render(app, &areas, frame);
     match top {
         Screen::Dashboard | Screen::Diverged => {}
-        Screen::Inspector | Screen::Mistakes | Screen::Classes | Screen::System => {
+        Screen::Inspector
+        | Screen::Mistakes
+        | Screen::Classes
+        | Screen::System
+        | Screen::Log
+        | Screen::Configuration => {
             events::render_message(app, areas.message(), frame);
         }
         Screen::Alarms => alarms::render(app, screen, frame),
