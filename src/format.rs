@@ -52,7 +52,13 @@ pub fn learning_rate(value: f64) -> String {
 /// `f64`; in fewer, what fits in no way is written as short as it can be.
 pub fn compact(value: f64, width: usize) -> String {
     if !value.is_finite() {
-        return if value.is_nan() { "–".to_owned() } else if value > 0.0 { "∞".to_owned() } else { "-∞".to_owned() };
+        return if value.is_nan() {
+            "–".to_owned()
+        } else if value > 0.0 {
+            "∞".to_owned()
+        } else {
+            "-∞".to_owned()
+        };
     }
     if value == 0.0 {
         return "0".to_owned();

@@ -136,10 +136,12 @@ mod tests {
         ];
         assert_eq!(orders, expected);
         page.reverse();
+        assert_eq!(
+            (page.sorted_by(Shape::Matrix), page.order(&confusion(), Shape::Matrix)),
+            (Column::Precision, vec![1, 0, 2])
+        );
         page.sort_by_next(Shape::Matrix);
-        assert_eq!(page.order(&confusion(), Shape::Matrix), [0, 1, 2], "precision");
-        page.sort_by_next(Shape::Matrix);
-        assert_eq!(page.order(&confusion(), Shape::Matrix), [0, 1, 2], "recall");
+        assert_eq!(page.order(&confusion(), Shape::Matrix), [0, 1, 2], "the greatest recall first");
         let list = ClassesPage::default();
         assert_eq!(list.order(&confusion(), Shape::List), [1, 0, 2], "the least recall first");
     }

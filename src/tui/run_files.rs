@@ -84,8 +84,9 @@ mod tests {
         let run = RunDir::at(root.path());
         let mut files = RunFiles::default();
         fs::write(run.config(), "[train]\nepochs = 3\n").unwrap();
+        let updates = files.changed(&run);
         let [Update::TrainerLog(Err(log)), Update::Configuration(Ok(values)), Update::Checkpoints(Ok(checkpoints))] =
-            &files.changed(&run)[..]
+            &updates[..]
         else {
             panic!("not all of them")
         };
@@ -93,13 +94,16 @@ mod tests {
         assert_eq!((values["train.epochs"].as_str(), checkpoints.len()), ("3", 0));
         assert!(files.changed(&run).is_empty());
         fs::write(run.trainer_log(), "a line\n").unwrap();
-        let [Update::TrainerLog(Ok(log))] = &files.changed(&run)[..] else { panic!("not the log alone") };
+        let updates = files.changed(&run);
+        let [Update::TrainerLog(Ok(log))] = &updates[..] else { panic!("not the log alone") };
         assert_eq!(log.lines[0].text, "a line");
         fs::create_dir_all(run.checkpoints().join("e0001-s000001")).unwrap();
-        let [Update::Checkpoints(Ok(checkpoints))] = &files.changed(&run)[..] else { panic!("not the checkpoints") };
+        let updates = files.changed(&run);
+        let [Update::Checkpoints(Ok(checkpoints))] = &updates[..] else { panic!("not the checkpoints") };
         assert_eq!(checkpoints.len(), 1);
         fs::write(run.config(), "[train\n").unwrap();
-        let [Update::Configuration(Err(error))] = &files.changed(&run)[..] else { panic!("not the configuration") };
+        let updates = files.changed(&run);
+        let [Update::Configuration(Err(error))] = &updates[..] else { panic!("not the configuration") };
         assert!(error.contains("config.toml: "), "{error}");
     }
 }

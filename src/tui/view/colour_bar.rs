@@ -36,6 +36,24 @@ pub fn range(bar: &ColourBar) -> String {
     format!("{} to {}", value_text(bar.low), value_text(bar.high))
 }
 
+/// Without zeros that say nothing.
 fn value_text(value: f32) -> String {
-    format::compact(f64::from(value), VALUE_WIDTH.into())
+    let text = format::compact(f64::from(value), VALUE_WIDTH.into());
+    match text.contains('.') && text.ends_with('0') && !text.contains('e') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_short() {
+        let cases = [(0.0, "0"), (1.0, "1"), (0.55, "0.55"), (-0.125, "-0.125"), (100.0, "100"), (3.1e-9, "3.1e-9")];
+        for (value, text) in cases {
+            assert_eq!(value_text(value), text);
+        }
+    }
 }

@@ -80,7 +80,7 @@ fn which_of(app: &App, only: Confused) -> Option<String> {
     (shown < all).then(|| format!("the {shown} most confident of {}", format::count(all)))
 }
 
-/// `deer → horse 98 %`, with the names cut to as many letters as there is room for.
+/// `deer → horse 98 %`, or as much of it as there is room for: the names first.
 fn caption(app: &App, mistake: &Mistake, width: usize) -> String {
     let Confused { true_class, predicted_class } = mistake.confused;
     let names = [true_class, predicted_class].map(|class| class_name(app.ui.inspector.classes(), class));
@@ -88,17 +88,22 @@ fn caption(app: &App, mistake: &Mistake, width: usize) -> String {
 }
 
 fn shortened(whole: &str, names: &[String; 2], percent: f32, width: usize) -> String {
+    /// With fewer, the names say more without the percentage.
+    const LETTERS_BESIDE_PERCENT: usize = 4;
     const FEWEST_LETTERS: usize = 2;
     if whole.chars().count() <= width {
         return whole.to_owned();
     }
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    let cut = |letters: usize| {
+    let cut = |letters: usize, percent: &str| {
         let [truth, predicted] = names.each_ref().map(|name| name.chars().take(letters).collect::<String>());
-        format!("{truth}→{predicted} {percent:.0}%")
+        format!("{truth}→{predicted}{percent}")
     };
-    let fitting = (FEWEST_LETTERS..=longest).rev().map(cut).find(|text| text.chars().count() <= width);
-    fitting.unwrap_or_else(|| cut(FEWEST_LETTERS))
+    let percent = format!(" {percent:.0}%");
+    let with_percent = (LETTERS_BESIDE_PERCENT.min(longest)..=longest).rev().map(|letters| cut(letters, &percent));
+    let names_alone = (FEWEST_LETTERS..=longest).rev().map(|letters| cut(letters, ""));
+    let fitting = with_percent.chain(names_alone).find(|text| text.chars().count() <= width);
+    fitting.unwrap_or_else(|| cut(FEWEST_LETTERS, ""))
 }
 
 fn why_not(app: &App) -> Option<String> {
@@ -128,8 +133,14 @@ mod tests {
     fn both_classes_stay_in_a_caption_that_is_cut() {
         let names = ["automobile", "ship"].map(str::to_owned);
         let whole = "automobile → ship 98 %";
-        let cases =
-            [(22, whole), (21, "automobile→ship 98%"), (14, "autom→ship 98%"), (9, "au→sh 98%"), (4, "au→sh 98%")];
+        let cases = [
+            (22, whole),
+            (21, "automobile→ship 98%"),
+            (13, "auto→ship 98%"),
+            (12, "automob→ship"),
+            (9, "auto→ship"),
+            (4, "au→sh"),
+        ];
         for (width, text) in cases {
             assert_eq!(shortened(whole, &names, 98.2, width), text);
         }
