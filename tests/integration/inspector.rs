@@ -13,7 +13,7 @@ use taper::terminal_image::half_blocks::Palette;
 use taper::terminal_image::{ImageBackend, Protocol};
 use taper::tui::app::Update;
 use taper::tui::input::Effect;
-use taper::tui::inspector::{Loaded, ProbeKey};
+use taper::tui::inspector::Loaded;
 
 use crate::screen::{Screen, snapshot};
 
@@ -141,7 +141,7 @@ fn the_probabilities_of_the_classes_are_beside_the_evidence_for_one() {
 #[test]
 fn gates_that_differ_little_have_a_scale_of_their_own() {
     let mut screen = screen(120, 40, SHADES);
-    let key = screen.app.wanted_probe().unwrap_or(ProbeKey { file: "e0013-s000416.safetensors".into(), time_ms: 1 });
+    let key = screen.app.ui.inspector.loaded().unwrap().key.clone();
     let mut image = image(0, 3);
     let gates = (0..128).map(|channel| 0.43 + 0.14 * channel as f32 / 127.0).collect();
     image.explanation.layers[2].channel_attention = Some(gates);
