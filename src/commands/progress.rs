@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::run::describe;
 use crate::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
 use crate::run::state::{Phase, RunState};
 
@@ -23,7 +24,6 @@ pub struct Progress {
 impl Progress {
     /// Folds an event in, and returns its lines.
     pub fn lines(&mut self, record: &Record) -> Vec<String> {
-        let notes_before = self.notes();
         self.state.apply(record);
         match &record.event {
             Event::RunStarted(started) => introduction(started),
@@ -31,10 +31,7 @@ impl Progress {
             Event::EpochDone(epoch) => vec![self.epoch(epoch)],
             Event::CommandReceived { .. } => Vec::new(),
             Event::Paused { step } if self.state.divergence.is_some() => vec![self.recoveries(*step)],
-            _ if self.notes() > notes_before => {
-                self.state.notes.back().map(|note| note.text.clone()).into_iter().collect()
-            }
-            _ => Vec::new(),
+            _ => describe::note(record).map(|note| note.text).into_iter().collect(),
         }
     }
 
@@ -49,10 +46,6 @@ impl Progress {
             "paused at step {step}; to go on: taper rollback {run} (to the last good checkpoint, with half the learning \
              rate), taper skip-batch {run}, or taper stop {run}"
         )
-    }
-
-    fn notes(&self) -> usize {
-        self.state.notes.len() + self.state.dropped_notes
     }
 
     fn batches(&mut self, steps: &StepsDone) -> Vec<String> {

@@ -53,6 +53,31 @@ impl Config {
     }
 }
 
+/// The values of a configuration file as they stand in it, whether this version knows their keys or not.
+///
+/// # Errors
+/// For people: it is not TOML.
+pub fn values_of(text: &str) -> Result<Values, String> {
+    let table: Table = toml::from_str(text).map_err(|error| error.message().replace('\n', "; "))?;
+    let mut values = Values::new();
+    for (section, value) in &table {
+        match value {
+            Value::Table(keys) => {
+                values.extend(keys.iter().map(|(key, value)| (format!("{section}.{key}"), value.to_string())));
+            }
+            value => {
+                values.insert(section.clone(), value.to_string());
+            }
+        }
+    }
+    Ok(values)
+}
+
+/// Every key that this version knows, section by section.
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|rule| rule.key)
+}
+
 /// What has changed between two configurations. A key that an older version did not know had its default.
 pub fn changes(before: &Values, now: &Values) -> Vec<Change> {
     let defaults = Config::default().values();
@@ -98,6 +123,15 @@ mod tests {
         told.sort_unstable();
         rules.sort_unstable();
         assert_eq!(told, rules);
+    }
+
+    #[test]
+    fn a_file_is_read_as_it_stands() {
+        let config = with(&["train.batch_size=32"]);
+        assert_eq!(values_of(&config.to_toml_with_checksum()).unwrap(), config.values());
+        let other = values_of("framework = \"torch\"\n[optim]\nlr = 0.1\n").unwrap();
+        assert_eq!((other["framework"].as_str(), other["optim.lr"].as_str()), ("\"torch\"", "0.1"));
+        assert!(values_of("[train\n").is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod load;
 mod settings;
 mod validate;
 
-pub use change::{Change, KEPT_ON_RESUME, Values, changes};
+pub use change::{Change, KEPT_ON_RESUME, Values, changes, keys, values_of};
 pub use load::{ConfigError, Override};
 pub use settings::{
     AlarmsConfig, AttentionKind, AugmentConfig, BestBy, CheckpointConfig, Config, DataConfig, DataSource, ModelConfig,

@@ -63,7 +63,7 @@ pub fn probe(
         probed.push(ProbedImage { index, true_class: true_class(image), explanation });
     }
     let mistakes = probed.split_off(chosen.pinned.len());
-    Ok(Probe { dataset: info.clone(), epoch, step, images: probed, mistakes })
+    Ok(Probe { dataset: info.clone(), epoch, step, images: probed, mistakes, other_mistakes: vec![] })
 }
 
 /// Why a probe holds an image.

@@ -21,6 +21,33 @@ pub enum ColourMode {
 /// The same without colours, where the image must not be taken for heat.
 const GREY_OVERLAY_ALPHA: f32 = 0.75;
 
+/// Which colours stand for the values of a map, from its least to its greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColourScale {
+    Viridis,
+    Jet,
+    Grey,
+}
+
+impl ColourScale {
+    /// Of a value from 0 to 1.
+    pub fn colour(self, value: f32) -> Rgb<u8> {
+        match self {
+            Self::Viridis => viridis(value),
+            Self::Jet => jet(value),
+            Self::Grey => grey(value),
+        }
+    }
+
+    /// That of the heat over an image.
+    pub fn of_heat(colour_mode: ColourMode) -> Self {
+        match colour_mode {
+            ColourMode::Colours => Self::Jet,
+            ColourMode::Greys => Self::Grey,
+        }
+    }
+}
+
 /// An image of a data set; one with other than three channels in the greys of its first.
 pub fn image(planes: &Planes) -> RgbImage {
     let plane = |channel: usize| &planes.bytes[channel * planes.width * planes.height..];
@@ -38,16 +65,16 @@ pub fn enlarged(image: &RgbImage, scale: u32) -> RgbImage {
 
 /// A map, min-max normalised, in viridis, with so many pixels.
 pub fn viridis_image(map: &Map, width: u32, height: u32) -> RgbImage {
-    coloured(map, (width, height), viridis)
+    coloured(map, (width, height), ColourScale::Viridis)
 }
 
 /// The jet of a heat map over an image, which may be larger than the map; in greys the hottest is white.
 pub fn overlay(image: &RgbImage, heat: &Map, colour_mode: ColourMode) -> RgbImage {
-    let (colour, alpha) = match colour_mode {
-        ColourMode::Colours => (jet as fn(f32) -> Rgb<u8>, OVERLAY_ALPHA),
-        ColourMode::Greys => (grey as fn(f32) -> Rgb<u8>, GREY_OVERLAY_ALPHA),
+    let alpha = match colour_mode {
+        ColourMode::Colours => OVERLAY_ALPHA,
+        ColourMode::Greys => GREY_OVERLAY_ALPHA,
     };
-    let mut blended = coloured(heat, image.dimensions(), colour);
+    let mut blended = coloured(heat, image.dimensions(), ColourScale::of_heat(colour_mode));
     for (heat, image) in blended.pixels_mut().zip(image.pixels()) {
         for (heat, &image) in heat.0.iter_mut().zip(&image.0) {
             let mixed = alpha * f32::from(*heat) + (1.0 - alpha) * f32::from(image);
@@ -58,13 +85,13 @@ pub fn overlay(image: &RgbImage, heat: &Map, colour_mode: ColourMode) -> RgbImag
 }
 
 /// The numbers are made smooth before they become colours: between two colours of jet lies a third.
-fn coloured(map: &Map, size: (u32, u32), colour: fn(f32) -> Rgb<u8>) -> RgbImage {
+fn coloured(map: &Map, size: (u32, u32), scale: ColourScale) -> RgbImage {
     let normalised = map.normalised();
     let of_map = (normalised.width as u32, normalised.height() as u32);
     let values: ImageBuffer<Luma<f32>, Vec<f32>> =
         ImageBuffer::from_vec(of_map.0, of_map.1, normalised.values).expect("a map has width times height values");
     let values = if of_map == size { values } else { resize(&values, size.0, size.1, FilterType::CatmullRom) };
-    RgbImage::from_fn(size.0, size.1, |x, y| colour(values.get_pixel(x, y).0[0].clamp(0.0, 1.0)))
+    RgbImage::from_fn(size.0, size.1, |x, y| scale.colour(values.get_pixel(x, y).0[0].clamp(0.0, 1.0)))
 }
 
 /// Of a value from 0 to 1.

@@ -2,7 +2,8 @@
 
 use image::{Rgb, RgbImage};
 
-use super::colour_map::{ColourMode, enlarged, image, overlay, viridis_image};
+use super::colour_bar::ColourBar;
+use super::colour_map::{ColourMode, ColourScale, enlarged, image, overlay, viridis_image};
 use super::explanation::Planes;
 use super::map::Map;
 
@@ -24,6 +25,17 @@ impl<'a> Drawing<'a> {
             Drawing::Image => None,
             Drawing::Map(map) | Drawing::Heat(map) | Drawing::HeatOfPixel(map, _) => Some(map),
         }
+    }
+
+    /// What its colours stand for, if it is more than the image. A map whose values are all equal has none to tell apart.
+    pub fn colour_bar(&self, colour_mode: ColourMode) -> Option<ColourBar> {
+        let scale = match self {
+            Drawing::Image => return None,
+            Drawing::Map(_) => ColourScale::Viridis,
+            Drawing::Heat(_) | Drawing::HeatOfPixel(..) => ColourScale::of_heat(colour_mode),
+        };
+        let (low, high) = self.map()?.range();
+        (low < high).then_some(ColourBar { low, high, scale })
     }
 
     /// As large as the image, with `scale` pixels for each of its own in both directions.
@@ -78,6 +90,19 @@ mod tests {
             !positions.map(|(x, y)| brightness(ColourMode::Colours, x, y)).is_sorted(),
             "jet is no scale of brightness"
         );
+    }
+
+    #[test]
+    fn a_map_has_a_colour_bar_of_its_own_values() {
+        let map = Map::new(2, vec![-1.0, 0.5, 1.0, 3.0]);
+        let bar =
+            |drawing: Drawing, colour_mode| drawing.colour_bar(colour_mode).map(|bar| (bar.low, bar.high, bar.scale));
+        let colours = ColourMode::Colours;
+        assert_eq!(bar(Drawing::Image, colours), None);
+        assert_eq!(bar(Drawing::Map(&map), colours), Some((-1.0, 3.0, ColourScale::Viridis)));
+        assert_eq!(bar(Drawing::Heat(&map), colours), Some((-1.0, 3.0, ColourScale::Jet)));
+        assert_eq!(bar(Drawing::Heat(&map), ColourMode::Greys), Some((-1.0, 3.0, ColourScale::Grey)));
+        assert_eq!(bar(Drawing::Map(&Map::new(1, vec![2.0; 4])), colours), None);
     }
 
     #[test]

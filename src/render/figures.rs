@@ -36,9 +36,9 @@ impl Method {
 impl View {
     pub fn name(self) -> &'static str {
         match self {
-            Self::Maps | Self::ActiveMaps => "feature maps",
+            Self::Maps | Self::ActiveMaps => "Feature Maps",
             Self::Evidence(method) => method.name(),
-            Self::Attention => "attention",
+            Self::Attention => "Attention",
         }
     }
 

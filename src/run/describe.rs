@@ -1,16 +1,49 @@
 //! Events in words: the notes of the dashboard and of plain progress, and the values in them.
 
-use serde::Serialize;
-
-use super::event::{CheckpointReason, Command, EpochDone, Event, LearningRateReason, Outcome, Record, Severity};
+use super::event::{
+    CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, Record, Severity,
+};
 use crate::format;
 
-/// One event as a line for people.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// One event as a line for people, or several.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Note {
     pub time_ms: u64,
     pub severity: Severity,
     pub text: String,
+    pub kind: NoteKind,
+}
+
+/// What a list of notes can leave out, or put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoteKind {
+    /// Of so many checkpoints that were saved by themselves.
+    ScheduledCheckpoints(u64),
+    /// An epoch or a probe: what goes on in a run in which nothing happens.
+    Routine,
+    Other,
+}
+
+/// Of `count` checkpoints that were saved by themselves, the last of them `saved`.
+pub fn scheduled_checkpoints(time_ms: u64, saved: &CheckpointSaved, count: u64) -> Note {
+    let text = match count {
+        0 | 1 => checkpoint(saved),
+        _ => format!("{count} checkpoints saved, the last {}, {}", saved.name, cost(saved)),
+    };
+    Note { time_ms, severity: Severity::Info, text, kind: NoteKind::ScheduledCheckpoints(count) }
+}
+
+fn checkpoint(saved: &CheckpointSaved) -> String {
+    format!("checkpoint {} saved, {}", saved.name, cost(saved))
+}
+
+fn cost(saved: &CheckpointSaved) -> String {
+    format!("{} in {:.2} s: {}", format::bytes(saved.bytes), saved.save_secs, checkpoint_reason(saved.reason))
+}
+
+/// Whether the trainer saves such a checkpoint by itself, again and again.
+pub fn is_scheduled(reason: CheckpointReason) -> bool {
+    matches!(reason, CheckpointReason::Interval | CheckpointReason::Epoch)
 }
 
 /// `None` for what happens too often, or is shown otherwise.
@@ -61,10 +94,7 @@ pub fn note(record: &Record) -> Option<Note> {
         }
         Event::Paused { step } => (Severity::Info, format!("paused at step {step}")),
         Event::Resumed { step } => (Severity::Info, format!("resumed at step {step}")),
-        Event::CheckpointSaved(saved) => {
-            let (size, why) = (format::bytes(saved.bytes), checkpoint_reason(saved.reason));
-            (Severity::Info, format!("checkpoint {} saved, {size} in {:.2} s: {why}", saved.name, saved.save_secs))
-        }
+        Event::CheckpointSaved(saved) => (Severity::Info, checkpoint(saved)),
         Event::ProbeSaved(saved) => {
             let right = saved.images.iter().filter(|image| image.predicted_class == image.true_class).count();
             let (step, size, images) = (saved.step, format::bytes(saved.bytes), saved.images.len());
@@ -89,7 +119,12 @@ pub fn note(record: &Record) -> Option<Note> {
             (outcome.severity(), format!("{} at step {step}: {message}", self::outcome(*outcome)))
         }
     };
-    Some(Note { time_ms: record.time_ms, severity, text })
+    let kind = match &record.event {
+        Event::CheckpointSaved(saved) if is_scheduled(saved.reason) => NoteKind::ScheduledCheckpoints(1),
+        Event::EpochDone(_) | Event::ProbeSaved(_) => NoteKind::Routine,
+        _ => NoteKind::Other,
+    };
+    Some(Note { time_ms: record.time_ms, severity, text, kind })
 }
 
 fn request(command: Command) -> String {

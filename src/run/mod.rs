@@ -1,5 +1,6 @@
 //! A run on disk: its directory, its event log, the fold of that log, and the socket to its trainer.
 
+pub mod checkpoints_on_disk;
 pub mod comparison;
 pub mod control_file;
 pub mod describe;
@@ -29,4 +30,5 @@ pub mod step_series;
 pub mod step_time;
 pub mod system_history;
 pub mod system_sample;
+pub mod trainer_log;
 pub mod untold;

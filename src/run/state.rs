@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::describe::{self, Note};
+use super::describe::{self, Note, NoteKind};
 use super::event::{
     AlarmKind, CheckpointSaved, EpochDone, Event, LearningRateReason, Outcome, ProbeSaved, Record, RunStarted,
     StepsDone,
@@ -98,6 +98,17 @@ pub struct LearningRateChange {
     pub reason: LearningRateReason,
 }
 
+/// Another value of a key of the configuration, from step `step + 1` on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SettingChange {
+    pub step: u64,
+    /// `section.key`.
+    pub key: String,
+    /// As TOML; `None`: it was not set.
+    pub from: Option<String>,
+    pub to: Option<String>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub time_ms: u64,
@@ -168,6 +179,9 @@ pub struct RunState {
     pub learning_rate_changes: Vec<LearningRateChange>,
     #[serde(skip)]
     learning_rate_moves: bool,
+    /// History, like the notes.
+    #[serde(skip)]
+    pub setting_changes: Vec<SettingChange>,
     pub checkpoints: Vec<Checkpoint>,
     /// In the order of their steps, one for each file.
     pub probes: Vec<Probe>,
@@ -181,7 +195,7 @@ pub struct RunState {
     /// What happened, oldest first, bounded. History, not a series: a restart adds to it and takes nothing away.
     #[serde(skip)]
     pub notes: VecDeque<Note>,
-    /// Notes that were dropped to stay within bounds.
+    /// Notes that were dropped to stay within bounds, or became part of a later one.
     #[serde(skip)]
     pub dropped_notes: usize,
     /// History, like the notes.
@@ -251,7 +265,13 @@ impl RunState {
                 fill(&mut self.losses, index(*step));
                 fill(&mut self.gradient_norms, index(*step));
             }
-            Event::CommandReceived { .. } | Event::SettingChanged { .. } | Event::DirectoryMoved { .. } => {}
+            Event::SettingChanged { step, key, from, to } => self.setting_changes.push(SettingChange {
+                step: *step,
+                key: key.clone(),
+                from: from.clone(),
+                to: to.clone(),
+            }),
+            Event::CommandReceived { .. } | Event::DirectoryMoved { .. } => {}
             Event::SystemSampled { sample, .. } => self.system.push(now, self.active_ms as f64 / 1e3, sample),
             Event::RunEnded { step, outcome, message } => {
                 self.phase = Phase::Ended(*outcome);
@@ -260,7 +280,13 @@ impl RunState {
                 self.end_message = Some(message.clone());
             }
         }
-        if let Some(note) = describe::note(record) {
+        let note = match &record.event {
+            Event::CheckpointSaved(saved) if describe::is_scheduled(saved.reason) => {
+                Some(self.checkpoint_note(now, saved))
+            }
+            _ => describe::note(record),
+        };
+        if let Some(note) = note {
             self.keep(note);
         }
     }
@@ -417,6 +443,20 @@ impl RunState {
             self.dropped_notes += 1;
         }
         self.notes.push_back(note);
+    }
+
+    /// The note of a checkpoint. Of those that are saved by themselves while nothing but routine happens, one is kept: the
+    /// last, which counts the others.
+    fn checkpoint_note(&mut self, time_ms: u64, saved: &CheckpointSaved) -> Note {
+        let before = self.notes.iter().rposition(|note| note.kind != NoteKind::Routine);
+        let earlier = before.and_then(|before| match self.notes[before].kind {
+            NoteKind::ScheduledCheckpoints(count) => Some((before, count)),
+            NoteKind::Routine | NoteKind::Other => None,
+        });
+        let Some((before, count)) = earlier else { return describe::scheduled_checkpoints(time_ms, saved, 1) };
+        self.notes.remove(before);
+        self.dropped_notes += 1;
+        describe::scheduled_checkpoints(time_ms, saved, count + 1)
     }
 
     /// The images that the run is judged by.
@@ -712,6 +752,19 @@ mod tests {
         assert_eq!(state.active_secs(state.last_activity_ms), 2.0);
         assert_eq!(state.active_secs(state.last_activity_ms + 500), 2.5);
         assert_eq!(fold(events.into_iter().chain([started(Some(1))])).active_secs(5000), 2.0);
+    }
+
+    #[test]
+    fn checkpoints_on_schedule_are_one_note() {
+        let texts = |state: &RunState| state.notes.iter().map(|note| note.text.clone()).collect::<Vec<_>>();
+        let routine = [checkpoint(1), checkpoint(2), epoch(1), checkpoint(3)];
+        let state = fold(routine.clone());
+        assert_eq!(state.notes.len(), 2, "{:?}", texts(&state));
+        assert!(texts(&state)[1].starts_with("3 checkpoints saved, the last s3, "), "{:?}", texts(&state));
+        // What happens between them parts them.
+        let state = fold(routine.into_iter().chain([Event::Paused { step: 3 }, checkpoint(4)]));
+        assert_eq!((state.notes.len(), state.dropped_notes), (4, 2));
+        assert!(texts(&state)[3].starts_with("checkpoint s4 saved, "), "{:?}", texts(&state));
     }
 
     #[test]

@@ -29,6 +29,15 @@ impl Palette {
         if variable("STY").is_none() && has_rgb.unwrap_or_else(says_so) { Self::TrueColour } else { Self::Colours256 }
     }
 
+    /// The nearest of its colours; `None` where it has none.
+    pub fn colour(self, pixel: Rgb<u8>) -> Option<Colour> {
+        match self {
+            Self::TrueColour => Some(Colour::Rgb(pixel.0)),
+            Self::Colours256 => Some(Colour::Indexed(nearest_of_256(pixel.0))),
+            Self::Shades => None,
+        }
+    }
+
     /// The colours that an image for this palette should be made of.
     pub fn colour_mode(self) -> ColourMode {
         match self {
@@ -55,13 +64,9 @@ pub enum Cell {
 
 impl Cell {
     fn of([top, bottom]: [Rgb<u8>; 2], palette: Palette) -> Self {
-        match palette {
-            Palette::TrueColour => Self::Halves { top: Colour::Rgb(top.0), bottom: Colour::Rgb(bottom.0) },
-            Palette::Colours256 => Self::Halves {
-                top: Colour::Indexed(nearest_of_256(top.0)),
-                bottom: Colour::Indexed(nearest_of_256(bottom.0)),
-            },
-            Palette::Shades => Self::Shade(shade([top, bottom])),
+        match (palette.colour(top), palette.colour(bottom)) {
+            (Some(top), Some(bottom)) => Self::Halves { top, bottom },
+            _ => Self::Shade(shade([top, bottom])),
         }
     }
 }

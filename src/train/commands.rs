@@ -94,7 +94,7 @@ impl Trainer {
                 (Command::Checkpoint, _) => {
                     self.save_checkpoint(CheckpointReason::Command).map(|name| format!("saved checkpoint {name}"))
                 }
-                (Command::Probe, _) => self.save_probe(&[]).map(|name| format!("saved probe {name}")),
+                (Command::Probe, _) => self.save_probe(&[], &[]).map(|name| format!("saved probe {name}")),
                 (Command::SetLearningRate { learning_rate }, _) => {
                     self.set_learning_rate(learning_rate, LearningRateReason::Command);
                     Ok(format!("learning rate {learning_rate} from step {}", step + 1))

@@ -55,7 +55,7 @@ impl Trainer {
         let every = self.config.probe.every;
         if every > 0 && epoch.is_multiple_of(every) {
             // What the network sees is no reason to stop its training.
-            let saved = self.save_probe(evaluation.mistakes());
+            let saved = self.save_probe(evaluation.mistakes(), &evaluation.other_mistakes());
             self.alarm_unless_saved(AlarmKind::Probe, saved);
         }
     }

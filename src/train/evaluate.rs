@@ -1,5 +1,7 @@
 //! How well a network does on images it has not seen.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -20,6 +22,8 @@ pub struct Evaluation {
     secs: f64,
     confusion: Confusion,
     mistakes: Vec<Prediction>,
+    /// By true and predicted class, the most confident first, at most [`MISTAKES`] of each.
+    mistakes_by_cell: BTreeMap<(u64, u64), Vec<Prediction>>,
     active: ActiveChannels,
 }
 
@@ -32,6 +36,7 @@ impl Evaluation {
             secs: 0.0,
             confusion: Confusion::new(classes),
             mistakes: vec![],
+            mistakes_by_cell: BTreeMap::new(),
             active: ActiveChannels::default(),
         }
     }
@@ -73,11 +78,15 @@ impl Evaluation {
             // That of a network whose weights are not finite is no number.
             if confidence.is_finite() {
                 let (true_class, predicted_class) = (true_class as u64, predicted_class as u64);
-                self.mistakes.push(Prediction { index: index as u64, true_class, predicted_class, confidence });
+                let mistake = Prediction { index: index as u64, true_class, predicted_class, confidence };
+                self.mistakes.push(mistake.clone());
+                self.mistakes_by_cell.entry((true_class, predicted_class)).or_default().push(mistake);
             }
         }
-        self.mistakes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence).then(a.index.cmp(&b.index)));
-        self.mistakes.truncate(MISTAKES);
+        for mistakes in std::iter::once(&mut self.mistakes).chain(self.mistakes_by_cell.values_mut()) {
+            mistakes.sort_by(most_confident_first);
+            mistakes.truncate(MISTAKES);
+        }
     }
 
     /// Time that it took.
@@ -112,6 +121,21 @@ impl Evaluation {
     pub fn mistakes(&self) -> &[Prediction] {
         &self.mistakes
     }
+
+    /// Wrong images that are not among [`Evaluation::mistakes`]: the most confident of each cell of the confusion matrix,
+    /// then the second of each, and so on.
+    pub fn other_mistakes(&self) -> Vec<Prediction> {
+        let ranked = self.mistakes_by_cell.values().flat_map(|mistakes| mistakes.iter().enumerate());
+        let mut others: Vec<(usize, &Prediction)> =
+            ranked.filter(|(_, mistake)| !self.mistakes.contains(mistake)).collect();
+        others.sort_by(|(rank, a), (other_rank, b)| rank.cmp(other_rank).then(most_confident_first(a, b)));
+        others.into_iter().map(|(_, mistake)| mistake.clone()).collect()
+    }
+}
+
+/// Of equals the earlier.
+fn most_confident_first(a: &Prediction, b: &Prediction) -> Ordering {
+    b.confidence.total_cmp(&a.confidence).then(a.index.cmp(&b.index))
 }
 
 #[cfg(test)]
@@ -146,6 +170,19 @@ mod tests {
         assert_eq!((evaluation.confusion().count(4, 2), evaluation.confusion().count(4, 0)), (34, 5));
         assert_eq!((evaluation.samples(), evaluation.confusion().correct(), evaluation.accuracy()), (40, 1, 2.5));
         assert!(judged(7) == evaluation && judged(1) == evaluation);
+    }
+
+    #[test]
+    fn of_each_cell_the_most_confident_others_come_first() {
+        let mut evaluation = Evaluation::new(10, 40);
+        // Fourteen of class 4 and three of class 5, all taken for class 2; the twelve surest are of class 4.
+        let images: Vec<(Vec<f32>, u32)> =
+            (0..14).map(|n| (logits(20.0 - n as f32), 4)).chain((0..3).map(|n| (logits(1.0 + n as f32), 5))).collect();
+        let (logits, labels): (Vec<_>, Vec<_>) = images.into_iter().unzip();
+        evaluation.judge(0, &logits, &labels);
+        let others: Vec<(u64, u64)> =
+            evaluation.other_mistakes().iter().map(|other| (other.index, other.true_class)).collect();
+        assert_eq!(others, [(16, 5), (15, 5), (14, 5)]);
     }
 
     #[test]

@@ -7,16 +7,17 @@ use anyhow::{Context, Result, bail};
 use super::trainer::Trainer;
 use crate::durable;
 use crate::explain::probe::{Chosen, probe};
+use crate::render::Planes;
 use crate::run::event::{AlarmKind, Event, Prediction, ProbeSaved};
-use crate::run::probe::{Probe, ProbedImage};
+use crate::run::probe::{OTHER_MISTAKES, OTHER_MISTAKES_BYTES, OtherMistake, Probe, ProbedImage};
 
 impl Trainer {
     /// Saves what the network makes now of its pinned images, and of the mistakes of the evaluation before it, over an
-    /// earlier probe of the same step; returns its name.
+    /// earlier probe of the same step; of `others` the images alone, the first that there is room for. Returns its name.
     ///
     /// # Errors
     /// None of the images is a test image, or the probe cannot be computed or written.
-    pub fn save_probe(&mut self, mistakes: &[Prediction]) -> Result<String> {
+    pub fn save_probe(&mut self, mistakes: &[Prediction], others: &[Prediction]) -> Result<String> {
         let started = Instant::now();
         let (pinned, missing) = self.pinned_images();
         if pinned.is_empty() {
@@ -26,9 +27,10 @@ impl Trainer {
         let (epoch, step, name) = (self.state.trained_epoch(), self.state.step, self.state.checkpoint_name());
         let (network, device) = (self.engine.network()?, self.device.candle());
         let chosen = Chosen { pinned: &pinned, mistakes: &mistakes };
-        let probe = device
+        let mut probe = device
             .with_context(|| probe(network, &self.evaluation_data, chosen, device, epoch, step))
             .context("probe")?;
+        probe.other_mistakes = self.pictured(others);
         let bytes = probe.to_bytes().context("probe")?;
         let file = format!("{name}.safetensors");
         self.follow_dir()?;
@@ -45,6 +47,18 @@ impl Trainer {
             images: results(&probe),
         }));
         Ok(name)
+    }
+
+    /// With their images, as many as there is room for.
+    fn pictured(&self, mistakes: &[Prediction]) -> Vec<OtherMistake> {
+        let info = &self.evaluation_data.info;
+        let most = OTHER_MISTAKES.min(OTHER_MISTAKES_BYTES / info.size().bytes().max(1));
+        let picture = |index: u64| self.evaluation_data.image(index as usize).to_vec();
+        let pictured = mistakes.iter().take(most).map(|mistake| OtherMistake {
+            result: mistake.clone(),
+            image: Planes { width: info.width, height: info.height, bytes: picture(mistake.index) },
+        });
+        pictured.collect()
     }
 
     /// Raises an alarm if probes are to be saved and a pinned image is none of the test images.

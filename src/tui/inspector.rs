@@ -5,10 +5,11 @@ use std::sync::Arc;
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 
+use crate::metrics::confidences;
 use crate::render::colour_map::ColourMode;
 use crate::render::figures::{Pixel, class_name};
-use crate::render::{Choice, Drawing, Explanation, LayerExplanation, Method, Planes, View, figures};
-use crate::run::probe::{Probe, ProbedImage};
+use crate::render::{Choice, ColourBar, Drawing, Explanation, LayerExplanation, Method, Planes, View, figures};
+use crate::run::probe::{MISTAKES, OtherMistake, Probe, ProbedImage};
 
 /// Pixels of all images together. On a link with room for 60 kB a refresh, the protocol that takes most has 11 000.
 const MAX_PIXELS: u32 = 11_000;
@@ -44,6 +45,26 @@ pub enum Moment {
     Step(u64),
 }
 
+/// What some images are and what they are taken for: a cell of the confusion matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confused {
+    pub true_class: usize,
+    pub predicted_class: usize,
+}
+
+/// A wrong image in the gallery.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mistake {
+    /// Its number among the test images.
+    pub index: usize,
+    pub confused: Confused,
+    /// The probability of the predicted class, from 0 to 1.
+    pub confidence: f32,
+    /// The probe says what the network sees in it; of the others it has the image alone.
+    pub is_explained: bool,
+    pub tile: Tile,
+}
+
 /// Names a saved probe, also when one of the same step has taken its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeKey {
@@ -59,9 +80,11 @@ pub struct Loaded {
 }
 
 /// An image with a word about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tile {
     pub caption: String,
+    /// What its colours stand for, where they stand for numbers.
+    pub bar: Option<ColourBar>,
     /// Shared, so that a frame need not copy it.
     pub image: Arc<RgbImage>,
 }
@@ -78,12 +101,15 @@ pub struct Inspector {
     pixel: Option<Pixel>,
     /// One tile alone.
     pub enlarged: Option<usize>,
-    /// The mistake that is chosen in the gallery, from 0.
+    /// The mistake that is chosen in the gallery, from 0, of all that the probe has.
     pub chosen_mistake: usize,
+    /// The gallery shows these mistakes alone.
+    pub only: Option<Confused>,
     colour_mode: ColourMode,
     loaded: Option<Loaded>,
     tiles: Vec<Tile>,
-    gallery: Vec<Tile>,
+    /// The explained ones first, as the probe has them.
+    gallery: Vec<Mistake>,
 }
 
 impl Default for Inspector {
@@ -97,6 +123,7 @@ impl Default for Inspector {
             pixel: None,
             enlarged: None,
             chosen_mistake: 0,
+            only: None,
             colour_mode: ColourMode::default(),
             loaded: None,
             tiles: vec![],
@@ -196,20 +223,47 @@ impl Inspector {
         }
     }
 
-    /// The mistakes, each with what it was taken for.
-    pub fn gallery(&self) -> &[Tile] {
-        &self.gallery
+    /// The mistakes that are shown, each with its number among all that the probe has: those of one cell, or the explained
+    /// ones.
+    pub fn gallery(&self) -> impl Iterator<Item = (usize, &Mistake)> {
+        let is_shown = |mistake: &Mistake| self.only.map_or(mistake.is_explained, |only| mistake.confused == only);
+        self.gallery.iter().enumerate().filter(move |(_, mistake)| is_shown(mistake))
+    }
+
+    /// Of the mistakes that are shown, the place of the one that is chosen; the first where that is not among them.
+    pub fn chosen_in_gallery(&self) -> usize {
+        self.gallery().position(|(number, _)| number == self.chosen_mistake).unwrap_or(0)
+    }
+
+    /// Chooses the mistake at that place among those that are shown, if there is one.
+    pub fn choose_in_gallery(&mut self, place: usize) {
+        let chosen = self.gallery().nth(place).map(|(number, _)| number);
+        self.chosen_mistake = chosen.unwrap_or(self.chosen_mistake);
+    }
+
+    /// The classes and their probabilities, from 0 to 1, the likeliest first: with the evidence for one of them.
+    pub fn probabilities(&self) -> Option<Vec<(usize, f32)>> {
+        let (image, ..) = self.image().filter(|_| self.view == EVIDENCE)?;
+        let mut classes: Vec<(usize, f32)> = confidences(&image.explanation.logits).into_iter().enumerate().collect();
+        classes.sort_by(|a, b| b.1.total_cmp(&a.1));
+        Some(classes)
     }
 
     pub fn step_image(&mut self, by: isize) {
         let Some((_, number, count)) = self.image() else { return };
-        let next = (number as isize + by).rem_euclid(count as isize) as usize;
+        let step = |place: usize, count: usize| (place as isize + by).rem_euclid(count as isize) as usize;
         self.subject = match self.subject {
-            Subject::Pinned(_) => Subject::Pinned(next),
+            Subject::Pinned(_) => Subject::Pinned(step(number, count)),
             Subject::Mistake(_) => {
+                let explained = self.gallery().filter(|(_, mistake)| mistake.is_explained);
+                let shown: Vec<usize> = explained.map(|(number, _)| number).collect();
+                if shown.is_empty() {
+                    return;
+                }
+                let present = shown.iter().position(|&other| other == number).unwrap_or(0);
                 // Back in the gallery it is the one that is chosen.
-                self.chosen_mistake = next;
-                Subject::Mistake(next)
+                self.chosen_mistake = shown[step(present, shown.len())];
+                Subject::Mistake(self.chosen_mistake)
             }
         };
         self.compose();
@@ -301,10 +355,11 @@ impl Inspector {
         }
     }
 
-    /// The channel attention of the layer's block, where it has some and it is shown.
-    pub fn channel_attention(&self) -> Option<&[f32]> {
+    /// The layer whose block attends to channels, and how much to each, where it does and that is shown.
+    pub fn channel_attention(&self) -> Option<(&str, &[f32])> {
         let (image, ..) = self.image().filter(|_| self.view == View::Attention)?;
-        self.layer(&image.explanation)?.1.channel_attention.as_deref()
+        let (_, layer) = self.layer(&image.explanation)?;
+        Some((&layer.name, layer.channel_attention.as_deref()?))
     }
 
     fn compose(&mut self) {
@@ -322,23 +377,37 @@ impl Inspector {
             let draw = |drawing: &Drawing| drawn(drawing, &explanation.image, shown, self.colour_mode);
             figures
                 .into_iter()
-                .map(|figure| Tile { image: draw(&figure.drawing).into(), caption: figure.caption })
+                .map(|figure| Tile {
+                    image: draw(&figure.drawing).into(),
+                    bar: figure.drawing.colour_bar(self.colour_mode),
+                    caption: figure.caption,
+                })
                 .collect()
         });
     }
 }
 
 /// The mistakes, each with what it was taken for.
-fn gallery(probe: &Probe) -> Vec<Tile> {
-    let tile = |mistake: &ProbedImage| {
-        let explanation = &mistake.explanation;
-        let (class, percent) = (explanation.predicted(), 100.0 * explanation.confidence());
-        Tile {
-            caption: format!("{} {percent:.0}%", class_name(&probe.dataset.classes, class)),
-            image: drawn(&Drawing::Image, &explanation.image, probe.mistakes.len(), ColourMode::default()).into(),
-        }
+fn gallery(probe: &Probe) -> Vec<Mistake> {
+    let mistake = |index: usize, confused: Confused, confidence: f32, is_explained: bool, image: &Planes| {
+        let Confused { true_class, predicted_class } = confused;
+        let [truth, predicted] = [true_class, predicted_class].map(|class| class_name(&probe.dataset.classes, class));
+        let tile = Tile {
+            caption: format!("{truth} → {predicted} {:.0} %", 100.0 * confidence),
+            bar: None,
+            image: drawn(&Drawing::Image, image, MISTAKES, ColourMode::default()).into(),
+        };
+        Mistake { index, confused, confidence, is_explained, tile }
     };
-    probe.mistakes.iter().map(tile).collect()
+    let explained = probe.mistakes.iter().map(|ProbedImage { index, true_class, explanation }| {
+        let confused = Confused { true_class: *true_class, predicted_class: explanation.predicted() };
+        mistake(*index, confused, explanation.confidence(), true, &explanation.image)
+    });
+    let others = probe.other_mistakes.iter().map(|OtherMistake { result, image }| {
+        let [true_class, predicted_class] = [result.true_class, result.predicted_class].map(|class| class as usize);
+        mistake(result.index as usize, Confused { true_class, predicted_class }, result.confidence, false, image)
+    });
+    explained.chain(others).collect()
 }
 
 /// One of `count` images, as large as all of them together may be.
@@ -365,7 +434,9 @@ fn centre(position: usize, positions: usize, pixels: usize) -> usize {
 mod tests {
     use super::*;
     use crate::data::DatasetInfo;
+    use crate::render::colour_map::ColourScale;
     use crate::render::{ChannelMap, ClassCam, Map};
+    use crate::run::event::Prediction;
 
     /// Through three layers of halved sizes, taken for class 5.
     fn image(index: usize, dataset: &DatasetInfo) -> ProbedImage {
@@ -400,7 +471,9 @@ mod tests {
         let mut inspector = Inspector::default();
         let images = (0..3).map(|index| image(index, &dataset)).collect();
         let mistakes = vec![image(40, &dataset), image(41, &dataset)];
-        let probe = Probe { dataset, epoch: 1, step: 7, images, mistakes };
+        let result = Prediction { index: 42, true_class: 0, predicted_class: 1, confidence: 0.5 };
+        let other_mistakes = vec![OtherMistake { result, image: image(42, &dataset).explanation.image }];
+        let probe = Probe { dataset, epoch: 1, step: 7, images, mistakes, other_mistakes };
         let key = ProbeKey { file: "x".into(), time_ms: 1 };
         inspector.load(Loaded { key, probe: Ok(Arc::new(probe)) });
         inspector
@@ -457,7 +530,7 @@ mod tests {
         inspector.set_layer(2);
         inspector.next_view();
         assert_eq!(captions(&inspector), ["image", "channel 0", "channel 1", "channel 2", "attention of 18,18"]);
-        assert_eq!(inspector.channel_attention().map(<[f32]>::len), Some(128));
+        assert_eq!(inspector.channel_attention().map(|(layer, gates)| (layer, gates.len())), Some(("conv3", 128)));
         assert!(inspector.step_position(-9, 1));
         assert_eq!(captions(&inspector)[4], "attention of 2,22");
         assert_eq!(inspector.tiles()[4].image.get_pixel(2, 22), &image::Rgb([255; 3]));
@@ -505,6 +578,47 @@ mod tests {
     }
 
     #[test]
+    fn the_gallery_can_be_of_one_cell_of_the_matrix() {
+        let mut inspector = inspector();
+        let numbers = |inspector: &Inspector| inspector.gallery().map(|(number, _)| number).collect::<Vec<_>>();
+        assert_eq!(numbers(&inspector), [0, 1], "the explained ones");
+        inspector.only = Some(Confused { true_class: 3, predicted_class: 5 });
+        assert_eq!(numbers(&inspector), [0, 1]);
+        inspector.choose_in_gallery(1);
+        inspector.choose_in_gallery(2);
+        assert_eq!((inspector.chosen_mistake, inspector.chosen_in_gallery()), (1, 1));
+        inspector.only = Some(Confused { true_class: 5, predicted_class: 3 });
+        assert_eq!((numbers(&inspector), inspector.chosen_in_gallery()), (vec![], 0));
+        inspector.only = Some(Confused { true_class: 0, predicted_class: 1 });
+        let others: Vec<(usize, &str)> =
+            inspector.gallery().map(|(number, other)| (number, other.tile.caption.as_str())).collect();
+        assert_eq!(others, [(2, "airplane → automobile 50 %")]);
+    }
+
+    #[test]
+    fn the_likeliest_class_comes_first() {
+        let mut inspector = inspector();
+        let probabilities = inspector.probabilities().unwrap();
+        assert_eq!((probabilities.len(), probabilities[0].0), (10, 5));
+        assert!((probabilities.iter().map(|(_, share)| share).sum::<f32>() - 1.0).abs() < 1e-6);
+        inspector.next_view();
+        assert_eq!(inspector.probabilities(), None, "it is no longer the evidence for a class");
+    }
+
+    #[test]
+    fn maps_have_colour_bars_and_the_image_has_none() {
+        let mut inspector = inspector();
+        let bars = |inspector: &Inspector| inspector.tiles().iter().map(|tile| tile.bar).collect::<Vec<_>>();
+        let evidence = ColourBar { low: 0.0, high: 63.0, scale: ColourScale::Jet };
+        assert_eq!(bars(&inspector), [None, Some(evidence)]);
+        inspector.set_colour_mode(ColourMode::Greys);
+        assert_eq!(bars(&inspector)[1], Some(ColourBar { scale: ColourScale::Grey, ..evidence }));
+        inspector.set_layer(0);
+        (0..2).for_each(|_| inspector.next_view());
+        assert_eq!(bars(&inspector)[9], Some(ColourBar { low: 0.0, high: 1023.0, scale: ColourScale::Viridis }));
+    }
+
+    #[test]
     fn a_layer_that_there_is_not_changes_nothing() {
         let mut inspector = inspector();
         inspector.set_layer(0);
@@ -515,8 +629,8 @@ mod tests {
     #[test]
     fn mistakes_say_what_they_were_taken_for() {
         let mut inspector = inspector();
-        let captions: Vec<&str> = inspector.gallery().iter().map(|tile| tile.caption.as_str()).collect();
-        assert_eq!(captions, ["dog 69%"; 2]);
+        let captions: Vec<&str> = inspector.gallery().map(|(_, mistake)| mistake.tile.caption.as_str()).collect();
+        assert_eq!(captions, ["cat → dog 69 %"; 2]);
         inspector.look_at(Subject::Mistake(1), EVIDENCE);
         assert_eq!(inspector.image().map(|(image, ..)| image.index), Some(41));
         inspector.chosen_mistake = 1;

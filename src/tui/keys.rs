@@ -24,6 +24,8 @@ pub enum Action {
     Scroll(Direction),
     /// Between batch losses and gradient norms.
     ToggleGradient,
+    /// Between every key of the configuration and those that differ from the default.
+    ToggleDefaults,
     Inspect(Look),
     /// The n-th key of the binding opens the chart with that number.
     OpenChart(ChartKind),
@@ -59,6 +61,12 @@ pub enum Look {
     Choose(Direction),
     /// Opens the mistake that is chosen in the gallery.
     Mistake,
+    /// Opens the gallery of the cell that is chosen in the confusion matrix.
+    Confused,
+    /// By the next column.
+    Sort,
+    /// The order of the classes.
+    Reverse,
 }
 
 /// What to do with the chart on the whole screen. A signed number goes back where it is negative.
@@ -177,10 +185,30 @@ const fn binding(
 const LEARNING_RATE_FACTOR: f64 = 2.0;
 
 /// Where the trainer can be steered.
-const PAGES: &[Screen] =
-    &[Screen::Dashboard, Screen::Inspector, Screen::Mistakes, Screen::Classes, Screen::System, Screen::Chart];
+const PAGES: &[Screen] = &[
+    Screen::Dashboard,
+    Screen::Inspector,
+    Screen::Mistakes,
+    Screen::Classes,
+    Screen::System,
+    Screen::Chart,
+    Screen::Log,
+    Screen::Configuration,
+];
 /// The pages but the dashboard.
-const OTHER_PAGES: &[Screen] = &[Screen::Inspector, Screen::Mistakes, Screen::Classes, Screen::System, Screen::Chart];
+const OTHER_PAGES: &[Screen] = &[
+    Screen::Inspector,
+    Screen::Mistakes,
+    Screen::Classes,
+    Screen::System,
+    Screen::Chart,
+    Screen::Log,
+    Screen::Configuration,
+];
+/// Pages of lines.
+const TEXTS: &[Screen] = &[Screen::Log, Screen::Configuration];
+/// Where something of a moment of the training is looked at.
+const OF_A_MOMENT: &[Screen] = &[Screen::Inspector, Screen::Mistakes, Screen::Classes];
 /// Where something inside the network is looked at.
 const INSIDE: &[Screen] = &[Screen::Dashboard, Screen::Inspector];
 const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop];
@@ -189,13 +217,14 @@ const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop]
 pub const BINDINGS: &[Binding] = {
     use Action::{
         Chart, Dismiss, Inspect, Leave, ListRuns, MoveFocus, Open, OpenChart, OpenPanel, OtherRun, ScaleLearningRate,
-        Scroll, Send, Suspend, ToggleGradient, TogglePause,
+        Scroll, Send, Suspend, ToggleDefaults, ToggleGradient, TogglePause,
     };
     use Direction::*;
     use KeyCode as K;
-    use Look::{Choose, Class, Enlarge, Image, Layer, Mistake, Moment, NextView};
+    use Look::{Choose, Class, Confused, Enlarge, Image, Layer, Mistake, Moment, NextView, Reverse, Sort};
     use Screen::{
-        Alarms, Chart as ChartScreen, Classes, ConfirmStop, Dashboard, Diverged, Help, Inspector, Mistakes, System,
+        Alarms, Chart as ChartScreen, Classes, Configuration, ConfirmStop, Dashboard, Diverged, Help, Inspector, Log,
+        Mistakes, System,
     };
     &[
         binding(OTHER_PAGES, &[Key::plain(K::Esc), Key::plain(K::Backspace)], Dismiss, "back", "back"),
@@ -279,6 +308,14 @@ pub const BINDINGS: &[Binding] = {
         ),
         binding(&[Dashboard], &[Key::char('[')], Inspect(Moment(-1)), "", "inspector: back and forth in training time"),
         binding(&[Dashboard, Inspector, Mistakes, Classes], &[Key::char(']')], Inspect(Moment(1)), "", ""),
+        binding(
+            OF_A_MOMENT,
+            &[Key::plain(K::Home)],
+            Inspect(Moment(isize::MIN)),
+            "",
+            "the first, or follow the newest",
+        ),
+        binding(OF_A_MOMENT, &[Key::plain(K::End)], Inspect(Moment(isize::MAX)), "", ""),
         binding(&[Inspector], &[Key::char('P')], Send(Command::Probe), "probe", "ask the trainer for a probe now"),
         binding(
             &[Dashboard],
@@ -303,6 +340,35 @@ pub const BINDINGS: &[Binding] = {
         binding(&[Mistakes], &[Key::plain(K::Right), Key::char('l')], Inspect(Choose(Right)), "", ""),
         binding(&[Mistakes], &[Key::plain(K::Up), Key::char('k')], Inspect(Choose(Up)), "", ""),
         binding(&[Mistakes], &[Key::plain(K::Down), Key::char('j')], Inspect(Choose(Down)), "", ""),
+        binding(&[Classes], &[Key::plain(K::Enter)], Inspect(Confused), "images", "the images of the chosen cell"),
+        binding(
+            &[Classes],
+            &[Key::plain(K::Left), Key::char('h')],
+            Inspect(Choose(Left)),
+            "",
+            "another cell: what a class is taken for",
+        ),
+        binding(&[Classes], &[Key::plain(K::Right), Key::char('l')], Inspect(Choose(Right)), "", ""),
+        binding(&[Classes], &[Key::plain(K::Up), Key::char('k')], Inspect(Choose(Up)), "", ""),
+        binding(&[Classes], &[Key::plain(K::Down), Key::char('j')], Inspect(Choose(Down)), "", ""),
+        binding(&[Classes], &[Key::plain(K::PageUp)], Inspect(Choose(PageUp)), "", ""),
+        binding(&[Classes], &[Key::plain(K::PageDown)], Inspect(Choose(PageDown)), "", ""),
+        binding(&[Classes], &[Key::char('o')], Inspect(Sort), "sort", "sort by the next column"),
+        binding(&[Classes], &[Key::char('O')], Inspect(Reverse), "", "the other way round"),
+        binding(TEXTS, &[Key::plain(K::Up), Key::char('k')], Scroll(Up), "", "a line up or down"),
+        binding(TEXTS, &[Key::plain(K::Down), Key::char('j')], Scroll(Down), "", ""),
+        binding(TEXTS, &[Key::plain(K::PageUp)], Scroll(PageUp), "", "a page, or to the beginning or the end"),
+        binding(TEXTS, &[Key::plain(K::PageDown)], Scroll(PageDown), "", ""),
+        binding(TEXTS, &[Key::plain(K::Home)], Scroll(Start), "", ""),
+        binding(&[Configuration], &[Key::plain(K::End)], Scroll(Latest), "", ""),
+        binding(&[Log], &[Key::plain(K::End)], Scroll(Latest), "follow", "follow the log"),
+        binding(
+            &[Configuration],
+            &[Key::char('d')],
+            ToggleDefaults,
+            "all or changed",
+            "every key, or those that differ from the default",
+        ),
         binding(
             &[Inspector],
             &[Key::char('m')],
@@ -322,10 +388,27 @@ pub const BINDINGS: &[Binding] = {
             &[Key::char('C')],
             Open(Classes),
             "",
-            "the classes and what they are taken for; the machine",
+            "classes; machine; trainer's log; configuration",
         ),
         binding(&[Dashboard, Inspector, Mistakes], &[Key::char('u')], Open(System), "", ""),
-        binding(&[Classes], &[Key::char('u')], Open(System), "", "the machine: processor, memory, disk and card"),
+        binding(&[Classes], &[Key::char('u')], Open(System), "", "the machine; the trainer's log; the configuration"),
+        binding(
+            &[Log, Configuration],
+            &[Key::char('C')],
+            Open(Classes),
+            "",
+            "the classes; the machine; the other page",
+        ),
+        binding(&[Log, Configuration], &[Key::char('u')], Open(System), "", ""),
+        binding(&[System], &[Key::char('L')], Open(Log), "", "the trainer's log; the configuration"),
+        binding(&[Dashboard, Inspector, Mistakes, Classes, Configuration], &[Key::char('L')], Open(Log), "", ""),
+        binding(
+            &[Dashboard, Inspector, Mistakes, Classes, System, Log],
+            &[Key::char(',')],
+            Open(Configuration),
+            "",
+            "",
+        ),
         binding(
             &[Dashboard],
             &[Key::char('g')],
@@ -466,13 +549,15 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Screen; 10] = [
+    const ALL: [Screen; 12] = [
         Screen::Dashboard,
         Screen::Inspector,
         Screen::Mistakes,
         Screen::Classes,
         Screen::System,
         Screen::Chart,
+        Screen::Log,
+        Screen::Configuration,
         Screen::Help,
         Screen::Alarms,
         Screen::Diverged,

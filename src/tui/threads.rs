@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::app::Update;
 use super::inspector::{Loaded, ProbeKey};
+use super::run_files::RunFiles;
 use crate::ordinary_file;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Command;
@@ -108,9 +109,10 @@ fn follow(run: &mut HeldRunDir, log: &mut Follower) -> Option<Update> {
     }
 }
 
-/// The thread that follows the log, and checks where the run is and whether its trainer lives.
+/// The thread that follows the log, checks where the run is and whether its trainer lives, and reads its other files.
 pub fn watch(mut run: HeldRunDir, liveness: fn(&RunDir) -> Liveness, updates: mpsc::Sender<Update>) {
     let mut follower = Follower::new(run.events());
+    let mut files = RunFiles::default();
     let mut liveness_due = Instant::now();
     let mut readable = true;
     // It would end at the next update, but a run that is left should cost nothing further.
@@ -120,6 +122,7 @@ pub fn watch(mut run: HeldRunDir, liveness: fn(&RunDir) -> Liveness, updates: mp
         if Instant::now() >= liveness_due {
             seen.extend(follow(&mut run, &mut follower));
             seen.push(Update::Liveness(liveness(&run)));
+            seen.extend(files.changed(&run));
         }
         while readable {
             let update = match follower.read(FOLLOW_BYTES) {

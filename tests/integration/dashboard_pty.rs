@@ -1,7 +1,9 @@
 //! The real binary in a real terminal: the dashboard comes up, obeys keys, is left and come back to.
 
+use std::io::Write;
+
 use portable_pty::CommandBuilder;
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use taper::run::control_file::TrainerAddress;
 use taper::run::event::{Command, Event, Outcome};
 use taper::run::lock::{Liveness, liveness};
@@ -72,6 +74,29 @@ fn a_closed_terminal_and_a_hang_up_cost_the_dashboard_only() {
     terminal.wait();
     wait_for_steps(&run, 20);
     assert_eq!(liveness(&run), Liveness::Live);
+}
+
+#[test]
+fn the_trainers_log_and_the_configuration_have_pages_and_its_death_is_told_without_a_key() {
+    let dir = Dir::new();
+    let mut terminal = train(&dir);
+    let run = dir.run("far");
+    terminal.keys("L");
+    terminal.wait_for("Trainer's Log");
+    let mut log = std::fs::OpenOptions::new().append(true).open(run.trainer_log()).unwrap();
+    writeln!(log, "2026-11-24T17:52:04.1Z  WARN taper: a warning that comes later").unwrap();
+    terminal.wait_for("a warning that comes later");
+    terminal.keys(",");
+    terminal.wait_for("default 50");
+    terminal.keys("C");
+    terminal.wait_for("prec");
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+    let mut again = dir.terminal(["attach", "far"]);
+    again.wait_for("● training");
+    let pid = TrainerAddress::read(&run).unwrap().process.pid;
+    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+    again.wait_for("the trainer is gone, and did not say why");
 }
 
 #[test]

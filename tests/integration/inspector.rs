@@ -7,8 +7,8 @@ use ratatui::style::Color;
 use taper::data::DatasetInfo;
 use taper::metrics::Confusion;
 use taper::render::{ChannelMap, ClassCam, Explanation, LayerExplanation, Map, Planes};
-use taper::run::event::{Command, EpochDone, Event, ProbeSaved, Record};
-use taper::run::probe::{Probe, ProbedImage};
+use taper::run::event::{Command, EpochDone, Event, Prediction, ProbeSaved, Record};
+use taper::run::probe::{OtherMistake, Probe, ProbedImage};
 use taper::terminal_image::half_blocks::Palette;
 use taper::terminal_image::{ImageBackend, Protocol};
 use taper::tui::app::Update;
@@ -65,7 +65,9 @@ fn load(screen: &mut Screen) {
         // Later on it takes fewer for a dog.
         let images = (0..3).map(|number| image(number, if epoch < 13 { 5 } else { 3 })).collect();
         let mistakes = (20..32).map(|number| image(number, 5)).collect();
-        let probe = Probe { dataset: DatasetInfo::cifar10(), epoch, step, images, mistakes };
+        let result = Prediction { index: 7, true_class: 2, predicted_class: 8, confidence: 0.5 };
+        let other_mistakes = vec![OtherMistake { result, image: image(7, 5).explanation.image }];
+        let probe = Probe { dataset: DatasetInfo::cifar10(), epoch, step, images, mistakes, other_mistakes };
         screen.app.update(Update::Probe(Loaded { key, probe: Ok(Arc::new(probe)) }));
     }
 }
@@ -98,6 +100,58 @@ fn the_panel_and_the_page() {
     snapshot("inspector_attention_80x24", &mut page);
     keys(&mut page, "v1");
     snapshot("inspector_maps_80x24", &mut page);
+    keys(&mut page, "z");
+    snapshot("inspector_one_map_80x24", &mut page);
+    let mut larger = screen(120, 40, SHADES);
+    keys(&mut larger, "i");
+    snapshot("inspector_page_120x40", &mut larger);
+    keys(&mut larger, "v");
+    snapshot("inspector_attention_120x40", &mut larger);
+    let mut large = screen(200, 50, SHADES);
+    keys(&mut large, "ivv");
+    snapshot("inspector_maps_200x50", &mut large);
+}
+
+#[test]
+fn a_map_has_a_bar_with_its_values_where_there_is_room_and_else_says_them() {
+    let mut screen = screen(120, 40, ImageBackend::Cells(Palette::TrueColour));
+    keys(&mut screen, "i");
+    let text = screen.text();
+    // Of Grad-CAM, whose greatest value is 1 here.
+    let with_values = text.lines().filter(|line| line.contains("▀ 1 ") || line.contains("▀ 0.1 "));
+    assert_eq!(with_values.count(), 2, "{text}");
+    let mut drawn = self::screen(120, 40, ImageBackend::Protocol(Protocol::Kitty));
+    keys(&mut drawn, "i");
+    assert!(drawn.text().contains("▀ 0.1 "), "beside what the terminal draws it is cells: {}", drawn.text());
+    let mut small = self::screen(80, 24, SHADES);
+    keys(&mut small, "iv");
+    assert!(small.line_with("channel 7").contains("channel 7  0 to 1"), "{}", small.text());
+}
+
+#[test]
+fn the_probabilities_of_the_classes_are_beside_the_evidence_for_one() {
+    let mut screen = screen(120, 40, SHADES);
+    keys(&mut screen, "i");
+    assert!(screen.line_with("✓ cat").contains("85.8 %"), "{}", screen.text());
+    assert!(screen.line_with("automobile").contains("1.6 %"));
+    keys(&mut screen, "v");
+    assert!(!screen.text().contains("automobile"));
+}
+
+#[test]
+fn gates_that_differ_little_have_a_scale_of_their_own() {
+    let mut screen = screen(120, 40, SHADES);
+    let key = screen.app.ui.inspector.loaded().unwrap().key.clone();
+    let mut image = image(0, 3);
+    let gates = (0..128).map(|channel| 0.43 + 0.14 * channel as f32 / 127.0).collect();
+    image.explanation.layers[2].channel_attention = Some(gates);
+    let (dataset, images) = (DatasetInfo::cifar10(), vec![image]);
+    let probe = Probe { dataset, epoch: 13, step: 416, images, mistakes: vec![], other_mistakes: vec![] };
+    screen.app.update(Update::Probe(Loaded { key, probe: Ok(Arc::new(probe)) }));
+    keys(&mut screen, "iv");
+    assert!(screen.line_with("channel attention of conv3").contains("0.43 to 0.57"), "{}", screen.text());
+    assert!(screen.text().lines().any(|line| line.trim_start_matches(['│', ' ']).starts_with("0.57")));
+    assert!(screen.line_with("0.43 ▁").contains('█') || screen.line_with("0.43").contains("▁▁"), "{}", screen.text());
 }
 
 #[test]
@@ -143,6 +197,43 @@ fn scrubbing_goes_back_and_the_newest_is_followed_again() {
     assert!(screen.text().contains("1 of 3"), "a new probe changes nothing while one looks back");
     keys(&mut screen, "]]");
     assert!(screen.text().contains("3 of 3, newest"));
+    screen.press(KeyCode::Home);
+    load(&mut screen);
+    assert!(screen.text().contains("1 of 3"));
+    screen.press(KeyCode::End);
+    assert!(screen.text().contains("3 of 3, newest"));
+}
+
+#[test]
+fn on_a_dashboard_without_the_inspector_its_keys_change_nothing_and_say_so() {
+    let mut screen = screen(120, 40, SHADES);
+    for key in "[]nNvxX".chars() {
+        keys(&mut screen, &key.to_string());
+        assert!(screen.line_with("›").contains("i opens it on the whole screen"), "{key}");
+    }
+    keys(&mut screen, "i");
+    assert!(screen.line_with("2 of 2, newest").contains("Grad-CAM of conv3 for the predicted class"));
+    let mut wide = self::screen(200, 50, SHADES);
+    keys(&mut wide, "[");
+    assert!(wide.line_with("1 of 2").contains("Grad-CAM") && !wide.text().contains('›'));
+}
+
+#[test]
+fn keys_that_can_do_nothing_say_why() {
+    let mut screen = screen(120, 40, SHADES);
+    keys(&mut screen, "ivx");
+    assert!(screen.line_with("›").contains("x chooses the class of Grad-CAM: v shows it"));
+}
+
+#[test]
+fn esc_leaves_the_enlarged_image_before_the_page() {
+    let mut screen = screen(80, 24, SHADES);
+    keys(&mut screen, "iz");
+    assert!(screen.app.ui.inspector.enlarged.is_some());
+    screen.press(KeyCode::Esc);
+    assert!(screen.app.ui.inspector.enlarged.is_none() && screen.text().contains("Grad-CAM of conv3"));
+    screen.press(KeyCode::Esc);
+    assert!(!screen.text().contains("Grad-CAM of conv3"));
 }
 
 #[test]
@@ -150,8 +241,8 @@ fn a_probe_is_asked_for_and_pending_until_answered() {
     let mut screen = screen(120, 40, SHADES);
     assert_eq!(screen.press(KeyCode::Char('P')), Some(Effect::Send(Command::Probe)));
     assert!(screen.line_with("taper").contains("probing…"));
-    screen.app.update(Update::Answered { command: Command::Probe, answer: Ok("saved".into()) });
-    assert!(!screen.text().contains("probing…"));
+    screen.app.update(Update::Answered { command: Command::Probe, answer: Ok("saved probe e0013-s000420".into()) });
+    assert!(!screen.text().contains("probing…") && screen.line_with("›").contains("saved probe e0013-s000420"));
 }
 
 #[test]
@@ -199,7 +290,7 @@ fn the_gallery_of_mistakes_opens_one_and_is_come_back_to() {
 fn mistakes_and_classes_are_reached_from_every_page_and_lead_back() {
     let mut screen = screen(80, 24, SHADES);
     keys(&mut screen, "iCm");
-    assert!(screen.text().contains("The most confident mistakes"));
+    assert!(screen.text().contains("Most Confident Mistakes"));
     screen.press(KeyCode::Enter);
     load(&mut screen);
     assert!(screen.text().contains("mistake 1/12"));
@@ -212,7 +303,7 @@ fn mistakes_and_classes_are_reached_from_every_page_and_lead_back() {
     screen.press(KeyCode::Esc);
     assert!(screen.text().contains("Batch Loss"));
     keys(&mut screen, "m");
-    assert!(screen.line_with("▸").contains("▸dog"), "{}", screen.text());
+    assert!(screen.line_with("▸").contains("▸cat→dog"), "{}", screen.text());
     assert!(screen.text().contains("2 of 12"), "the one that was looked at last is chosen");
 }
 
@@ -253,25 +344,120 @@ fn the_confusion_matrix_of_each_epoch() {
     screen.app.update(Update::Records(vec![Record { time_ms: screen.app.now_ms, event: done(confusion(10)) }]));
     snapshot("classes_80x24", &mut screen);
     let mut wide = screen;
-    wide.terminal.backend_mut().resize(120, 40);
-    wide.app.update(Update::Resized(ratatui::layout::Size::new(120, 40)));
-    snapshot("classes_120x40", &mut wide);
+    for (width, height) in [(120, 40), (200, 50)] {
+        wide.terminal.backend_mut().resize(width, height);
+        wide.app.update(Update::Resized(ratatui::layout::Size::new(width, height)));
+        snapshot(&format!("classes_{width}x{height}"), &mut wide);
+    }
     keys(&mut wide, "[");
     assert!(wide.text().contains("13 of 14"));
 }
 
+/// The page of classes, with a matrix.
+fn classes_page(width: u16, height: u16, classes: usize) -> Screen {
+    let mut screen = screen(width, height, SHADES);
+    let event = Event::EpochDone(EpochDone { epoch: 13, step: 416, ..evaluated(confusion(classes)) });
+    screen.app.update(Update::Records(vec![Record { time_ms: screen.app.now_ms, event }]));
+    keys(&mut screen, "C");
+    screen
+}
+
+#[test]
+fn a_matrix_of_the_terminals_colours_is_shaded_by_the_share_of_a_class() {
+    let mut screen = classes_page(200, 50, 10);
+    screen.app.draw_images_by(ImageBackend::Cells(Palette::TrueColour));
+    let backgrounds = |screen: &mut Screen| {
+        let cells = screen.draw().content.iter().map(|cell| cell.bg).filter(|colour| matches!(colour, Color::Rgb(..)));
+        let mut colours: Vec<String> = cells.map(|colour| colour.to_string()).collect();
+        let cells = colours.len();
+        colours.sort_unstable();
+        colours.dedup();
+        (cells, colours.len())
+    };
+    let (cells, colours) = backgrounds(&mut screen);
+    assert!(cells > 10 * 12 * 3 && colours >= 4, "{cells} cells of {colours} colours");
+    let text = screen.text();
+    for name in DatasetInfo::cifar10().classes {
+        assert_eq!(
+            text.matches(&name).count(),
+            2 + usize::from(name == "airplane"),
+            "{name} is whole, in row and column"
+        );
+    }
+}
+
+#[test]
+fn classes_are_sorted_by_their_scores() {
+    let mut screen = classes_page(80, 24, 10);
+    let first = |screen: &mut Screen| {
+        let text = screen.text();
+        let rows = text.lines().skip_while(|line| !line.contains(" prec")).nth(1);
+        rows.unwrap().trim_start_matches(['▸', ' ']).split(' ').next().unwrap().to_owned()
+    };
+    assert!(screen.line_with("prec").contains("true▲"));
+    assert_eq!(first(&mut screen), "airplane");
+    keys(&mut screen, "oo");
+    assert!(screen.line_with("prec").contains("recall▲"));
+    assert_eq!(first(&mut screen), "airplane", "66 % is the least");
+    keys(&mut screen, "O");
+    assert!(screen.line_with("prec").contains("recall▼"));
+    assert_eq!(first(&mut screen), "deer", "all of them are right");
+    // The columns have the order of the rows: what is right stays on the diagonal.
+    assert!(screen.line_with("prec").contains("dee tru"), "{}", screen.text());
+}
+
+#[test]
+fn enter_on_a_cell_shows_its_images() {
+    let mut screen = classes_page(80, 24, 10);
+    screen.press(KeyCode::Enter);
+    assert!(screen.line_with("›").contains("off the diagonal"));
+    // A bird that is taken for an airplane: the probe has none.
+    keys(&mut screen, "jj");
+    assert!(screen.line_with("▸ bird").contains("bird → airplane: 0 of 50 images, 0.0 %"), "{}", screen.text());
+    screen.press(KeyCode::Enter);
+    load(&mut screen);
+    assert!(screen.text().contains("Mistakes bird → airplane After Epoch 13"), "{}", screen.text());
+    assert!(screen.text().contains("The probe of epoch 13 has no image bird → airplane."), "{}", screen.text());
+    screen.press(KeyCode::Esc);
+    // One that is taken for a ship: it has the image alone.
+    keys(&mut screen, "llllllll");
+    screen.press(KeyCode::Enter);
+    load(&mut screen);
+    assert!(
+        screen.line_with("test image 7").contains("predicted ship 50.0 % ✗  the 1 most confident of 17"),
+        "{}",
+        screen.text()
+    );
+    screen.press(KeyCode::Enter);
+    assert!(screen.line_with("›").contains("taper explain 20261124-175203-cnn --image 7"));
+    screen.press(KeyCode::Esc);
+    // A cat that is taken for a dog: it has twelve.
+    keys(&mut screen, "jhhh");
+    screen.press(KeyCode::Enter);
+    load(&mut screen);
+    assert!(screen.line_with("Mistakes cat → dog").contains("1 of 12"), "{}", screen.text());
+    screen.press(KeyCode::Enter);
+    load(&mut screen);
+    assert!(screen.text().contains("mistake 1/12"));
+    screen.press(KeyCode::Esc);
+    screen.press(KeyCode::Esc);
+    keys(&mut screen, "m");
+    assert!(screen.text().contains("Most Confident Mistakes After Epoch 13"), "all of them again");
+}
+
 #[test]
 fn many_classes_are_a_list_of_the_least_accurate() {
-    let page = |classes| {
-        let mut screen = screen(80, 24, SHADES);
-        keys(&mut screen, "C");
-        let event = Event::EpochDone(evaluated(confusion(classes)));
-        screen.app.update(Update::Records(vec![Record { time_ms: screen.app.now_ms, event }]));
-        screen.text()
-    };
-    let text = page(47);
-    assert!(text.contains("accuracy in %, the least first"), "{text}");
-    assert!(["airplane", "dog", "class 10", "class 46"].iter().all(|class| text.contains(class)), "{text}");
-    let text = page(300);
-    assert!(text.contains("accuracy in % of the 56 least accurate of 300"), "{text}");
+    let mut screen = classes_page(80, 24, 47);
+    let text = screen.text();
+    assert!(text.contains("no room for the matrix of so many classes") && text.contains("of 47"), "{text}");
+    assert!(text.contains("most often taken for") && text.contains("recall▲"), "{text}");
+    for _ in 0..46 {
+        screen.press(KeyCode::Down);
+    }
+    assert!(screen.text().contains("–47 of 47"), "{}", screen.text());
+    screen.press(KeyCode::Enter);
+    load(&mut screen);
+    assert!(screen.text().contains("Mistakes "), "{}", screen.text());
+    assert!(classes_page(80, 24, 300).text().contains("of 300"));
+    assert!(classes_page(200, 50, 26).text().contains("rows: true class"), "a matrix as large as the page");
 }

@@ -11,6 +11,8 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
 use ratatui::style::Color;
+use taper::config::{Config, Override};
+use taper::run::checkpoints_on_disk::CheckpointOnDisk;
 use taper::run::event::{
     AlarmKind, CheckpointReason, CheckpointSaved, Command, EpochDone, Event, LearningRateReason, Outcome, Record,
     RunStarted, StepsDone,
@@ -18,6 +20,7 @@ use taper::run::event::{
 use taper::run::lock::Liveness;
 use taper::run::log::Follower;
 use taper::run::system_sample::{CardSample, SystemSample, ThrottleReason};
+use taper::run::trainer_log::{Level, LogLine, TrainerLog};
 use taper::terminal_image::Placed;
 use taper::tui::app::{App, Update};
 use taper::tui::input::Effect;
@@ -117,6 +120,115 @@ fn a_trainer_that_is_gone_and_one_elsewhere() {
     snapshot("trainer_gone_80x24", &mut screen);
     screen.app.update(Update::Liveness(Liveness::Elsewhere { host: "node17".into() }));
     assert!(screen.line_with("the trainer is on node17").contains("attach there"));
+}
+
+#[test]
+fn a_trainer_that_is_gone_is_a_line_of_the_events() {
+    let mut screen = Screen::new("training", 120, 40);
+    assert!(!screen.text().contains("did not say why"));
+    screen.app.update(Update::Liveness(Liveness::Dead));
+    assert!(screen.line_with("did not say why").contains("taper resume 20261124-175203-cnn"));
+}
+
+#[test]
+fn events_that_are_newer_than_those_in_view_are_counted() {
+    let mut screen = Screen::new("training", 120, 40);
+    screen.press(KeyCode::BackTab);
+    screen.press(KeyCode::BackTab);
+    screen.press(KeyCode::Home);
+    let line = screen.line_with("Events");
+    assert!(line.contains("▸ Events") && line.contains(" newer, End"), "{line}");
+    screen.press(KeyCode::End);
+    assert!(!screen.line_with("Events").contains("newer"));
+}
+
+fn on_disk(name: &str, step: u64) -> CheckpointOnDisk {
+    CheckpointOnDisk {
+        name: name.into(),
+        epoch: step / 32,
+        step,
+        bytes: 13_800_000,
+        saved_ms: Some(1_795_542_904_000 + step),
+        is_best: false,
+        is_latest: false,
+        fault: None,
+    }
+}
+
+#[test]
+fn the_checkpoints_are_those_on_disk() {
+    let mut screen = Screen::new("training", 200, 50);
+    assert!(screen.text().contains("reading the checkpoints…"), "the log alone does not tell what is there");
+    let best = CheckpointOnDisk { is_best: true, ..on_disk("e0012-s000384", 384) };
+    let latest = CheckpointOnDisk { is_latest: true, ..on_disk("e0013-s000416", 416) };
+    screen.app.update(Update::Checkpoints(Ok(vec![best, latest])));
+    assert!(screen.line_with("Checkpoints").contains("27.6 MB on disk"));
+    assert!(screen.line_with("★ e0012-s000384").contains("best"));
+    assert!(screen.line_with("  e0013-s000416  ").contains("latest"));
+    snapshot("checkpoints_200x50", &mut screen);
+    screen.app.update(Update::Checkpoints(Err("runs/x/checkpoints: Permission denied".into())));
+    assert!(screen.text().contains("Permission denied"));
+}
+
+#[test]
+fn the_trainers_log_is_followed() {
+    let mut screen = Screen::new("training", 80, 24);
+    screen.keys("L");
+    assert!(screen.text().contains("reading the log"));
+    let line = |number: u64| LogLine {
+        offset: 100 * number,
+        level: if number == 30 { Level::Error } else { Level::Other },
+        text: format!(
+            "2026-11-24T17:52:{number:02}.123456Z  INFO taper: what the trainer says, and says at such length that it wraps"
+        ),
+    };
+    let log = |lines: u64| TrainerLog { lines: (0..lines).map(line).collect(), skipped_bytes: 0 };
+    screen.app.update(Update::TrainerLog(Ok(log(31))));
+    snapshot("log_80x24", &mut screen);
+    assert!(screen.line_with("Trainer's Log").contains("following"));
+    screen.press(KeyCode::PageUp);
+    let in_view = screen.line_with("17:52:");
+    assert!(screen.line_with("Trainer's Log").contains("End follows"));
+    screen.app.update(Update::TrainerLog(Ok(log(40))));
+    assert_eq!(screen.line_with("17:52:"), in_view, "what is in view stays");
+    screen.press(KeyCode::End);
+    assert!(screen.text().contains("17:52:39"));
+    screen.app.update(Update::TrainerLog(Err("runs/x/trainer.log is not there".into())));
+    assert!(screen.text().contains("trainer.log is not there"));
+    screen.press(KeyCode::PageUp);
+    screen.press(KeyCode::Esc);
+    assert!(screen.text().contains("Epochs"));
+}
+
+#[test]
+fn the_configuration_tells_what_differs_from_the_default() {
+    for (width, height) in [(80, 24), (120, 40)] {
+        let mut screen = Screen::new("training", width, height);
+        let sets = ["train.batch_size=128", "model.attention=se", "optimizer.learning_rate=0.01"];
+        let sets: Vec<Override> = sets.iter().map(|set| Override::parse(set).unwrap()).collect();
+        let mut config = Config::load(None, &sets).unwrap();
+        config.data.dir = "/data".into();
+        screen.app.update(Update::Configuration(Ok(config.values())));
+        let changed = Event::SettingChanged {
+            step: 384,
+            key: "optimizer.learning_rate".into(),
+            from: Some("0.001".into()),
+            to: Some("0.01".into()),
+        };
+        let time_ms = screen.app.run.last_activity_ms;
+        screen.app.update(Update::Records(vec![Record { time_ms, event: changed }]));
+        screen.keys(",");
+        snapshot(&format!("configuration_{width}x{height}"), &mut screen);
+        assert!(screen.line_with("batch_size").contains("default 64"));
+        assert!(!screen.text().contains("flip_probability"));
+        screen.keys("d");
+        assert!(screen.text().contains("flip_probability"));
+        assert!(screen.line_with("Configuration").contains(" of "));
+        screen.press(KeyCode::End);
+        assert!(screen.text().contains("notify"), "{}", screen.text());
+        screen.app.update(Update::Configuration(Err("config.toml: it is damaged".into())));
+        assert!(screen.text().contains("it is damaged"));
+    }
 }
 
 #[test]
@@ -260,7 +372,7 @@ fn the_best_epoch_has_a_star() {
 fn the_event_line_scrolls_when_it_has_the_focus() {
     let mut screen = Screen::new("training", 80, 24);
     let line = |screen: &mut Screen| screen.text().lines().nth(22).unwrap().to_owned();
-    assert!(line(&mut screen).contains("checkpoint e0013"));
+    assert!(line(&mut screen).contains("4 checkpoints saved, the last e0013"));
     screen.press(KeyCode::Tab);
     screen.press(KeyCode::Tab);
     screen.keys("k");
@@ -387,7 +499,7 @@ proptest! {
     #![proptest_config(crate::testing::property(48))]
 
     #[test]
-    fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcagimCnNvxX1239\\[\\]z?]{0,12}") {
+    fn whatever_a_log_says_can_be_drawn(events in prop::collection::vec((number(), event()), 0..40), keys in "[ +hjklcagimCLnNvxXoOd,1239\\[\\]z?]{0,12}") {
         for (width, height) in [(80, 24), (120, 40), (200, 50)] {
             let mut screen = Screen::new("empty", width, height);
             let records = events.iter().map(|(time_ms, event)| Record { time_ms: *time_ms, event: event.clone() });

@@ -1,7 +1,8 @@
 //! What a probe holds.
 
 use crate::data::DatasetInfo;
-use crate::render::Explanation;
+use crate::render::{Explanation, Planes};
+use crate::run::event::Prediction;
 
 /// Feature maps of each layer that a probe holds at most: those of its first channels.
 pub const MAPS: usize = 9;
@@ -9,6 +10,9 @@ pub const MAPS: usize = 9;
 pub const ACTIVE: usize = 3;
 /// Mistakes that it holds at most.
 pub const MISTAKES: usize = 12;
+/// Other mistakes that it holds at most, and bytes of their images.
+pub const OTHER_MISTAKES: usize = 128;
+pub const OTHER_MISTAKES_BYTES: usize = 400_000;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
@@ -23,6 +27,16 @@ pub struct Probe {
     /// The most confident wrong test images of the evaluation that this probe follows, the most confident first, at most
     /// [`MISTAKES`]; none where it follows none, as by command in the middle of an epoch.
     pub mistakes: Vec<ProbedImage>,
+    /// Wrong images that are not among those: of each cell of the confusion matrix the most confident first, at most
+    /// [`OTHER_MISTAKES`].
+    pub other_mistakes: Vec<OtherMistake>,
+}
+
+/// A mistake of which the image alone is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OtherMistake {
+    pub result: Prediction,
+    pub image: Planes,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -21,6 +21,10 @@
 //! | `L.gates` | u8 (N, C) | channel attention of the block; absent without |
 //! | `L.places` | u8 (N, H, W) | spatial attention of the block; absent without |
 //! | `L.pairs` | u8 (N, H · W, H, W) | attention matrix of the block: how much each position, row by row, attends to all; absent without |
+//! | `others.indices` | u64 (M) | numbers of M other mistakes, of which the image alone is kept; these four are absent without any |
+//! | `others.classes` | u16 (M, 2) | true and predicted |
+//! | `others.confidence` | f32 (M) | in the predicted class, from 0 to 1 |
+//! | `others.pictures` | u8 (M, channels, height, width) | |
 //! | `sha256` | u8 (32) | of all the other tensors, by their names: `NAME TYPE [SHAPE]`, a newline, the bytes; older probes lack it |
 //!
 //! and, for each that is quantised, `NAME.scale` and `NAME.offset`, f32, with a number for each map or list of gates: (N, K),
@@ -34,10 +38,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::contents::{Probe, ProbedImage};
+use super::contents::{OtherMistake, Probe, ProbedImage};
 use super::quantise::{Quantised, dequantise, quantise};
 use crate::data::DatasetInfo;
 use crate::render::{ChannelMap, ClassCam, Explanation, LayerExplanation, Map, Planes};
+use crate::run::event::Prediction;
 
 const VERSION_KEY: &str = "taper_probe";
 const VERSION: &str = "1";
@@ -116,6 +121,9 @@ impl Probe {
                 explanations.iter().map(|explanation| &explanation.layers[number]).collect();
             file.add_layer(name, &layers);
         }
+        if !self.other_mistakes.is_empty() {
+            file.add_other_mistakes(&self.other_mistakes, &self.dataset);
+        }
         file.finish()
     }
 
@@ -166,7 +174,8 @@ impl Probe {
             });
         }
         let mistakes = images.split_off(pinned);
-        Ok(Self { dataset, epoch: one("epoch")?, step: one("step")?, images, mistakes })
+        let other_mistakes = file.other_mistakes(&dataset)?;
+        Ok(Self { dataset, epoch: one("epoch")?, step: one("step")?, images, mistakes, other_mistakes })
     }
 }
 
@@ -216,6 +225,20 @@ impl Writer {
         if let Some(rows) = of_every(layers, |layer| layer.attention_matrix.as_ref()) {
             self.add_maps(&format!("{name}.pairs"), count, rows.into_iter().flatten());
         }
+    }
+
+    fn add_other_mistakes(&mut self, others: &[OtherMistake], dataset: &DatasetInfo) {
+        let count = others.len();
+        let results = || others.iter().map(|other| &other.result);
+        self.add("others.indices", Dtype::U64, vec![count], results().flat_map(|result| result.index.to_le_bytes()));
+        let classes = results().flat_map(|result| [result.true_class, result.predicted_class]);
+        let classes = classes.flat_map(|class| (class as u16).to_le_bytes());
+        self.add("others.classes", Dtype::U16, vec![count, 2], classes);
+        let confidence = results().flat_map(|result| result.confidence.to_le_bytes());
+        self.add("others.confidence", Dtype::F32, vec![count], confidence);
+        let shape = vec![count, dataset.channels, dataset.height, dataset.width];
+        let bytes = others.iter().flat_map(|other| other.image.bytes.iter().copied());
+        self.add("others.pictures", Dtype::U8, shape, bytes);
     }
 
     /// As many maps of each of `count` images.
@@ -331,6 +354,34 @@ impl<'a> Reader<'a> {
         };
         let are_classes = true_classes.iter().all(|&class| class < classes);
         are_classes.then_some(true_classes).ok_or_else(|| ProbeError::Tensor(NAME.into()))
+    }
+
+    fn other_mistakes(&self, dataset: &DatasetInfo) -> Result<Vec<OtherMistake>, ProbeError> {
+        if !self.has("others.indices") {
+            return Ok(vec![]);
+        }
+        let wrong = |name: &str| ProbeError::Tensor(name.into());
+        let indices = self.u64s("others.indices")?;
+        let count = indices.len();
+        let &DatasetInfo { channels, height, width, .. } = dataset;
+        let classes = self.bytes("others.classes", Dtype::U16, &[count, 2])?.as_chunks().0;
+        let mut classes = classes.iter().map(|&class| u64::from(u16::from_le_bytes(class)));
+        let confidences = self.f32s("others.confidence")?;
+        if confidences.len() != count {
+            return Err(wrong("others.confidence"));
+        }
+        let pictures = self.bytes("others.pictures", Dtype::U8, &[count, channels, height, width])?;
+        let numbers = indices.into_iter().zip(confidences).zip(pictures.chunks_exact(channels * height * width));
+        let mut others = Vec::with_capacity(count);
+        for ((index, confidence), bytes) in numbers {
+            let (Some(true_class), Some(predicted_class)) = (classes.next(), classes.next()) else { break };
+            if true_class.max(predicted_class) >= dataset.classes.len() as u64 {
+                return Err(wrong("others.classes"));
+            }
+            let result = Prediction { index, true_class, predicted_class, confidence };
+            others.push(OtherMistake { result, image: Planes { width, height, bytes: bytes.to_vec() } });
+        }
+        Ok(others)
     }
 
     /// What is kept of the layer of that name, for each of `count` images.
@@ -514,7 +565,12 @@ mod tests {
             }
         };
         let (images, mistakes) = ((0..3).map(image).collect(), (3..5).map(image).collect());
-        Probe { dataset: dataset.clone(), epoch: 12, step: 9384, images, mistakes }
+        let other = |number: usize| OtherMistake {
+            result: Prediction { index: number as u64, true_class: 0, predicted_class: 1, confidence: 0.75 },
+            image: image(number).explanation.image,
+        };
+        let other_mistakes = (5..if layer_count == 3 { 9 } else { 5 }).map(other).collect();
+        Probe { dataset: dataset.clone(), epoch: 12, step: 9384, images, mistakes, other_mistakes }
     }
 
     fn probe(attention: Attention) -> Probe {
@@ -548,6 +604,7 @@ mod tests {
         let read = Probe::from_bytes(&bytes).unwrap();
         assert_eq!((&read.dataset, read.epoch, read.step), (&written.dataset, written.epoch, written.step));
         assert_eq!((read.images.len(), read.mistakes.len()), (written.images.len(), written.mistakes.len()));
+        assert!(read.other_mistakes == written.other_mistakes);
         for (read, written) in read.every_image().zip(written.every_image()) {
             assert_eq!((read.index, read.true_class), (written.index, written.true_class));
             let (read, written) = (&read.explanation, &written.explanation);

@@ -5,5 +5,5 @@ mod contents;
 mod format;
 mod quantise;
 
-pub use contents::{ACTIVE, MAPS, MISTAKES, Probe, ProbedImage};
+pub use contents::{ACTIVE, MAPS, MISTAKES, OTHER_MISTAKES, OTHER_MISTAKES_BYTES, OtherMistake, Probe, ProbedImage};
 pub use format::ProbeError;

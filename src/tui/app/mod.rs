@@ -1,5 +1,6 @@
 //! The dashboard's state, and how updates change it. No clock, no terminal, no input or output.
 
+mod files;
 mod message;
 pub mod notices;
 mod pending;
@@ -10,17 +11,24 @@ use std::collections::HashMap;
 use jiff::tz::TimeZone;
 use ratatui::layout::Size;
 
+pub use self::files::Files;
 pub use self::message::Message;
 pub use self::pending::{PauseIntent, Pending};
 use self::screens::{Screen, Screens};
 use super::chart_page::ChartPage;
+use super::classes::ClassesPage;
+use super::configuration::ConfigurationPage;
 use super::inspector::{Inspector, Loaded, Moment, ProbeKey, Subject};
 use super::layout::{PanelName, Scroll};
+use super::log_page::LogPage;
 use super::theme::Theme;
+use crate::config::Values;
+use crate::run::checkpoints_on_disk::CheckpointOnDisk;
 use crate::run::dir::RunDir;
 use crate::run::event::{Command, EpochDone, Event, Record, Severity};
 use crate::run::lock::Liveness;
 use crate::run::state::{Phase, Probe, RunState};
+use crate::run::trainer_log::TrainerLog;
 use crate::terminal_image::ImageBackend;
 use crate::terminal_image::half_blocks::Palette;
 
@@ -33,6 +41,7 @@ pub struct App {
     pub liveness: Option<Liveness>,
     /// What is wrong with the run's directory or log, if anything is.
     pub fault: Option<String>,
+    pub files: Files,
     /// The present, in milliseconds since the Unix epoch.
     pub now_ms: u64,
     pub ui: Ui,
@@ -49,6 +58,7 @@ pub struct Ui {
     pub image_advice: Vec<String>,
     pub screens: Screens,
     pub inspector: Inspector,
+    pub classes: ClassesPage,
     /// What the inspector showed before it was opened on a mistake.
     pub before_mistake: Option<(Subject, Moment)>,
     pub focus: PanelName,
@@ -59,6 +69,8 @@ pub struct Ui {
     pub chart: ChartPage,
     /// The first line of the alarms that is in view.
     pub first_alarm_line: usize,
+    pub log: LogPage,
+    pub configuration: ConfigurationPage,
     pub pending: Pending,
     /// Such as the answer to a command; the next key takes it away.
     pub message: Option<Message>,
@@ -104,6 +116,10 @@ pub enum Update {
     Probe(Loaded),
     /// The next or previous run, or why there is none.
     OtherRun(Result<RunDir, String>),
+    /// The end of the trainer's own log, or why it cannot be read; likewise the others.
+    TrainerLog(Result<TrainerLog, String>),
+    Configuration(Result<Values, String>),
+    Checkpoints(Result<Vec<CheckpointOnDisk>, String>),
 }
 
 impl App {
@@ -113,6 +129,7 @@ impl App {
             run: RunState::default(),
             liveness: None,
             fault: None,
+            files: Files::default(),
             now_ms: 0,
             ui: Ui {
                 size,
@@ -121,12 +138,15 @@ impl App {
                 image_advice: vec![],
                 screens: Screens::default(),
                 inspector: Inspector::default(),
+                classes: ClassesPage::default(),
                 before_mistake: None,
                 focus: PanelName::EPOCHS,
                 scrolls: HashMap::new(),
                 bars: Bars::default(),
                 chart: ChartPage::default(),
                 first_alarm_line: 0,
+                log: LogPage::default(),
+                configuration: ConfigurationPage::default(),
                 pending: Pending::default(),
                 message: None,
                 theme,
@@ -211,6 +231,9 @@ impl App {
             Update::Probe(loaded) => self.ui.inspector.load(loaded),
             Update::OtherRun(Ok(run)) => self.ui.other_run = Some(run),
             Update::OtherRun(Err(why)) => self.ui.message = Some(Message::info(why)),
+            Update::TrainerLog(log) => self.files.trainer_log = Some(log),
+            Update::Configuration(values) => self.files.configuration = Some(values),
+            Update::Checkpoints(checkpoints) => self.files.checkpoints = Some(checkpoints),
         }
         self.settle();
     }
@@ -233,6 +256,9 @@ impl App {
 
     fn take_answer(&mut self, command: Command, answer: Result<String, String>) {
         self.ui.pending.answered(command, answer.is_err());
+        if let (Command::Probe, Ok(text)) = (command, &answer) {
+            self.ui.message = Some(Message::info(text));
+        }
         if let Err(text) = answer {
             let what = match command {
                 Command::Pause => "pause",
@@ -293,6 +319,17 @@ fn news(event: &Event) -> Option<String> {
 }
 
 impl Ui {
+    /// The colours that cells have beside images, and in place of them.
+    pub fn palette(&self) -> Palette {
+        match self.backend {
+            _ if self.theme == Theme::Plain => Palette::Shades,
+            ImageBackend::Cells(palette) => palette,
+            ImageBackend::Protocol(_) => Palette::TrueColour,
+            // Nobody asked what there is: these are nearly everywhere.
+            ImageBackend::Nothing => Palette::Colours256,
+        }
+    }
+
     /// Shows a page: over what is in view, or back to it where it lies under that.
     pub fn show(&mut self, page: Screen) {
         if !self.screens.has_below(page) {
@@ -304,7 +341,11 @@ impl Ui {
     }
 
     pub fn dismiss(&mut self) {
-        if self.screens.close() == Screen::Inspector {
+        let closed = self.screens.close();
+        if closed == Screen::Mistakes {
+            self.inspector.only = None;
+        }
+        if closed == Screen::Inspector {
             let inspector = &mut self.inspector;
             let (subject, moment) = self.before_mistake.take().unwrap_or((inspector.subject, inspector.moment));
             inspector.moment = moment;

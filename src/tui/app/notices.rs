@@ -3,6 +3,8 @@
 use super::App;
 use super::message::Message;
 use super::screens::Screen;
+use crate::run::describe::{Note, NoteKind};
+use crate::run::event::Severity;
 use crate::run::lock::Liveness;
 use crate::run::state::{Alarm, Phase};
 use crate::tui::keys::{self, Action};
@@ -47,6 +49,16 @@ impl App {
             textwrap::wrap(&notice.text, width).into_iter().map(move |text| Message { severity, text: text.into() })
         });
         lines.take(MOST_NOTICE_LINES).collect()
+    }
+
+    /// The line of the event list that no log has: the trainer is gone.
+    pub fn death_note(&self) -> Option<Note> {
+        self.trainer_died().then(|| Note {
+            time_ms: self.run.last_activity_ms,
+            severity: Severity::Alarm,
+            text: self.gone_message("the trainer is gone, and did not say why"),
+            kind: NoteKind::Other,
+        })
     }
 
     /// Why no trainer takes a command, if none does.

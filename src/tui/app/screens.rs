@@ -14,6 +14,10 @@ pub enum Screen {
     System,
     /// A chart.
     Chart,
+    /// The trainer's own log.
+    Log,
+    /// The run's configuration.
+    Configuration,
     Help,
     /// The list of alarms.
     Alarms,
@@ -26,7 +30,17 @@ pub enum Screen {
 impl Screen {
     /// It fills the screen; others lie over a page.
     pub fn is_page(self) -> bool {
-        matches!(self, Self::Dashboard | Self::Inspector | Self::Mistakes | Self::Classes | Self::System | Self::Chart)
+        match self {
+            Self::Dashboard
+            | Self::Inspector
+            | Self::Mistakes
+            | Self::Classes
+            | Self::System
+            | Self::Chart
+            | Self::Log
+            | Self::Configuration => true,
+            Self::Help | Self::Alarms | Self::Diverged | Self::ConfirmStop => false,
+        }
     }
 }
 

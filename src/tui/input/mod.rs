@@ -44,10 +44,16 @@ impl App {
             Action::TogglePause => return self.toggle_pause(),
             Action::ScaleLearningRate(factor) => return self.scale_learning_rate(factor),
             Action::Open(screen) => self.open(screen),
+            Action::Dismiss if screen == Screen::Inspector && self.ui.inspector.enlarged.is_some() => {
+                self.ui.inspector.toggle_enlarged();
+            }
             Action::Dismiss => self.ui.dismiss(),
             Action::MoveFocus(by) => self.move_focus(by),
             Action::Scroll(direction) if screen == Screen::Alarms => self.scroll_alarms(direction),
+            Action::Scroll(direction) if screen == Screen::Log => self.scroll_log(direction),
+            Action::Scroll(direction) if screen == Screen::Configuration => self.scroll_configuration(direction),
             Action::Scroll(direction) => self.scroll_panel(self.ui.focus, direction),
+            Action::ToggleDefaults => self.ui.configuration.toggle(),
             Action::ToggleGradient => {
                 self.ui.bars = match self.ui.bars {
                     Bars::BatchLoss => Bars::GradientNorm,
@@ -68,7 +74,13 @@ impl App {
 
     fn open(&mut self, screen: Screen) {
         match screen {
-            page if page.is_page() => self.ui.show(page),
+            page if page.is_page() => {
+                if page == Screen::Mistakes {
+                    // All of them, also where those of one cell are in view.
+                    self.ui.inspector.only = None;
+                }
+                self.ui.show(page);
+            }
             Screen::ConfirmStop if self.refuses() => {}
             overlay => {
                 self.ui.first_alarm_line = 0;

@@ -1,10 +1,11 @@
-//! The focus, and scrolling in panels and in the list of alarms.
+//! The focus, and scrolling in panels, pages and the list of alarms.
 
 use ratatui::layout::Rect;
 
 use crate::tui::app::App;
 use crate::tui::layout::{Direction, PanelName};
 use crate::tui::view::alarms::list_area;
+use crate::tui::view::configuration;
 use crate::tui::view::panels::{self, PANELS};
 
 impl App {
@@ -36,6 +37,21 @@ impl App {
             Direction::Left | Direction::Right => first,
         };
         self.ui.first_alarm_line = moved.min(last_start);
+    }
+
+    pub(super) fn scroll_log(&mut self, direction: Direction) {
+        let Some(areas) = panels::areas(self, self.screen_area()) else { return };
+        let Rect { width, height, .. } = areas.inner(areas.page());
+        if let Some(Ok(log)) = &self.files.trainer_log {
+            self.ui.log.scroll(log, direction, width, height);
+        }
+    }
+
+    pub(super) fn scroll_configuration(&mut self, direction: Direction) {
+        let Some(areas) = panels::areas(self, self.screen_area()) else { return };
+        let page = configuration::page(areas.inner(areas.page()));
+        let lines = configuration::lines(self).len();
+        self.ui.configuration.scroll(direction, lines, page);
     }
 
     pub(super) fn scroll_panel(&mut self, name: PanelName, direction: Direction) {

@@ -1,39 +1,54 @@
 //! The confusion matrix of an epoch, and how well each class is known.
 
-use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::Style;
-use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Row, Table, Wrap};
+use std::collections::HashSet;
+use std::ops::Range;
 
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect, Size};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Wrap};
+
+use super::image::colour;
 use super::panel::panel;
+use super::parts::position;
 use crate::format;
 use crate::metrics::Confusion;
+use crate::render::colour_map::ColourScale;
 use crate::render::figures::class_name;
 use crate::run::event::EpochDone;
 use crate::tui::app::App;
-use crate::tui::inspector::Moment;
-use crate::tui::layout::Areas;
+use crate::tui::classes::{Column, Shape};
+use crate::tui::inspector::{Confused, Moment};
+use crate::tui::layout::{Areas, Scroll};
 
-/// Letters of a class over its column.
-const SHORT: usize = 4;
-const LABEL_WIDTH: u16 = 10;
-const COUNT_WIDTH: u16 = 5;
-const ACCURACY_WIDTH: u16 = 7;
-/// Columns for the rest: bars, and words where they fit.
-const NARROWEST_WORDS: u16 = 24;
-/// The narrowest entry of a class in the list: its name and its accuracy.
-const NARROWEST_ENTRY: u16 = 19;
-/// The narrowest entry that also says what the class is most often taken for.
-const ENTRY_WITH_WORDS: u16 = 26;
-/// The widest entry: another long name, and how often.
-const WIDEST_ENTRY: u16 = 40;
+/// Lines above the classes: the accuracy, the chosen cell, what the shades mean.
+const HEADING_ROWS: u16 = 3;
+/// A name with more is cut.
+const LONGEST_NAME: usize = 20;
+/// A mark before a name, and a gap behind it.
+const AROUND_NAME: u16 = 2;
+const NARROWEST_CELL: u16 = 4;
+const LARGEST_CELL: Size = Size { width: 16, height: 4 };
+/// Letters without which a class is not known from its column.
+const FEWEST_LETTERS: usize = 3;
+/// The columns of scores, with room for a mark of the order.
+const SCORES: [(Column, &str, u16); 4] = [
+    (Column::Precision, "prec", 6),
+    (Column::Recall, "recall", 8),
+    (Column::F1, "F1", 6),
+    (Column::Support, "images", 8),
+];
+/// Their sum.
+const SCORES_WIDTH: u16 = 28;
+/// Shares of a class, in percent, whose shades are explained.
+const EXPLAINED_PERCENTS: [u8; 6] = [1, 5, 10, 25, 50, 100];
 
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let theme = app.ui.theme;
     let shown = app.inspected_epoch().and_then(|epoch| Some((epoch, epoch.confusion.as_ref()?)));
     let title = match shown {
-        Some((epoch, _)) => format!("Classes after epoch {}", epoch.epoch),
+        Some((epoch, _)) => format!("Classes After Epoch {}", epoch.epoch),
         None => "Classes".to_owned(),
     };
     let inner = panel(app, areas, areas.page(), None, &title, note(app), frame);
@@ -45,78 +60,263 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         };
         return frame.render_widget(Paragraph::new(Line::styled(why, theme.faint())).wrap(Wrap { trim: true }), inner);
     };
-    let [heading, area] = Layout::vertical([Constraint::Length(2), Constraint::Fill(1)]).areas(inner);
-    let classes = confusion.classes();
-    let matrix_width = LABEL_WIDTH as usize + classes * COUNT_WIDTH as usize + ACCURACY_WIDTH as usize + 4;
-    let under = if matrix_width <= area.width.into() && classes < area.height.into() {
-        render_matrix(app, confusion, area, area.width - matrix_width as u16, frame);
-        "a row for each true class, a column for what it is taken for".to_owned()
-    } else {
-        let List { shown, width } = render_list(app, confusion, area, frame);
-        let which = match shown == classes {
-            true => "accuracy in %, the least first".to_owned(),
-            false => format!("accuracy in % of the {shown} least accurate of {classes}"),
-        };
-        let words = if width < ENTRY_WITH_WORDS { "" } else { ", and what each is most often taken for" };
-        which + words
-    };
-    let lines = vec![accuracy_line(app, epoch, confusion), Line::styled(under, theme.faint())];
+    let [heading, area] = Layout::vertical([Constraint::Length(HEADING_ROWS), Constraint::Fill(1)]).areas(inner);
+    let mut lines = vec![accuracy_line(app, epoch, confusion)];
+    match matrix(app, confusion, inner) {
+        Some(matrix) => {
+            lines.extend([cell_line(app, confusion), shades_line(app)]);
+            matrix.render(app, confusion, area, frame);
+        }
+        None => {
+            let visible = render_list(app, confusion, area, frame);
+            let position = position(&visible, confusion.classes()).unwrap_or_default();
+            lines.push(Line::styled("there is no room for the matrix of so many classes", theme.faint()));
+            lines.push(Line::styled(position, theme.faint()));
+        }
+    }
     frame.render_widget(Paragraph::new(lines), heading);
 }
 
-/// With `rest` columns for a bar beside each row.
-fn render_matrix(app: &App, confusion: &Confusion, area: Rect, rest: u16, frame: &mut Frame) {
-    let classes = confusion.classes();
-    let rows = (0..classes).map(|class| class_row(app, confusion, class, rest));
-    let widths = [Constraint::Length(LABEL_WIDTH)]
-        .into_iter()
-        .chain(std::iter::repeat_n(Constraint::Length(COUNT_WIDTH - 1), classes))
-        .chain([Constraint::Length(ACCURACY_WIDTH), Constraint::Fill(1)]);
-    let short = |class| name(app, class).chars().take(SHORT).collect::<String>();
-    let names = (0..classes).map(|class| Line::raw(short(class)).right_aligned());
-    let names = [Line::raw("true")].into_iter().chain(names).chain([Line::raw("acc %").right_aligned()]);
-    let header = Row::new(names).style(app.ui.theme.faint());
-    frame.render_widget(Table::new(rows, widths).header(header).column_spacing(1), area);
+/// How the classes of the epoch that is looked at are shown.
+pub fn shape(app: &App, areas: &Areas) -> Shape {
+    let confusion = app.inspected_epoch().and_then(|epoch| epoch.confusion.as_ref());
+    let matrix = confusion.and_then(|confusion| matrix(app, confusion, areas.inner(areas.page())));
+    if matrix.is_some() { Shape::Matrix } else { Shape::List }
 }
 
-/// For more classes than a matrix has room for: in columns, the least accurate first, as many as fit.
-fn render_list(app: &App, confusion: &Confusion, area: Rect, frame: &mut Frame) -> List {
-    let mut order: Vec<usize> = (0..confusion.classes()).collect();
-    let accuracy = |class: &usize| confusion.accuracy_of(*class).unwrap_or(f64::INFINITY);
-    order.sort_by(|a, b| accuracy(a).total_cmp(&accuracy(b)));
-    let rows = area.height.max(1);
-    let needed = order.len().div_ceil(rows.into()) as u16;
-    let columns = needed.clamp(1, (area.width / NARROWEST_ENTRY).max(1));
-    let width = (area.width / columns).min(WIDEST_ENTRY);
-    order.truncate(usize::from(rows) * usize::from(columns));
-    for (classes, x) in order.chunks(rows.into()).zip((area.x..).step_by(width.into())) {
-        let lines: Vec<Line> = classes.iter().map(|&class| list_line(app, confusion, class)).collect();
-        frame.render_widget(Paragraph::new(lines), Rect { x, width: width.saturating_sub(2), ..area });
+/// How the matrix fills a page, without its frame.
+struct Matrix {
+    /// By class.
+    names: Vec<String>,
+    label_width: u16,
+    cell: Size,
+}
+
+/// `None`: there are too many classes for it.
+fn matrix(app: &App, confusion: &Confusion, page: Rect) -> Option<Matrix> {
+    let classes = u16::try_from(confusion.classes()).ok()?;
+    let names: Vec<String> = (0..confusion.classes()).map(|class| name(app, class)).collect();
+    let label_width = label_width(&names);
+    let width = page.width.checked_sub(label_width + SCORES_WIDTH)? / classes;
+    let height = page.height.checked_sub(HEADING_ROWS + 1)? / classes;
+    let cell = Size { width: width.min(LARGEST_CELL.width), height: height.min(LARGEST_CELL.height) };
+    (cell.width >= NARROWEST_CELL && cell.height > 0).then_some(Matrix { names, label_width, cell })
+}
+
+fn label_width(names: &[String]) -> u16 {
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(LONGEST_NAME);
+    longest as u16 + AROUND_NAME
+}
+
+impl Matrix {
+    fn render(&self, app: &App, confusion: &Confusion, area: Rect, frame: &mut Frame) {
+        let theme = app.ui.theme;
+        let order = app.ui.classes.order(confusion, Shape::Matrix);
+        let chosen = app.ui.classes.cell(confusion.classes());
+        let left = area.x + self.label_width;
+        let headings = headings(&self.names, usize::from(self.cell.width) - 1);
+        write(frame, Rect { width: self.label_width, height: 1, ..area }, &self.corner(app), theme.faint());
+        for (&class, x) in order.iter().zip((left..).step_by(self.cell.width.into())) {
+            let style = if class == chosen.predicted_class { theme.strong() } else { theme.faint() };
+            let area = Rect { x, width: self.cell.width, height: 1, ..area };
+            write(frame, area, &self.centred(&headings[class]), style);
+        }
+        let scores = Rect { x: left + self.cell.width * order.len() as u16, width: SCORES_WIDTH, height: 1, ..area };
+        write_score_names(app, Shape::Matrix, scores, frame);
+        let mut y = area.y + 1;
+        for &class in &order {
+            let middle = y + (self.cell.height - 1) / 2;
+            let (mark, style) = if class == chosen.true_class { ("▸", theme.strong()) } else { (" ", Style::new()) };
+            let label = Rect { y: middle, width: self.label_width, height: 1, ..area };
+            write(frame, label, &format!("{mark}{:.LONGEST_NAME$}", self.names[class]), style);
+            for (&predicted_class, x) in order.iter().zip((left..).step_by(self.cell.width.into())) {
+                let area = Rect { x, y, width: self.cell.width, height: self.cell.height };
+                let cell = Confused { true_class: class, predicted_class };
+                self.render_cell(app, confusion, cell, cell == chosen, area, frame);
+            }
+            write_scores(
+                app,
+                Rect { y: middle, ..scores },
+                |column| column.value(confusion, class),
+                Style::new(),
+                frame,
+            );
+            y += self.cell.height;
+        }
+        if y < area.bottom() {
+            let mean = Rect { y, width: self.label_width, height: 1, ..area };
+            write(frame, mean, " mean", theme.faint());
+            write_scores(app, Rect { y, ..scores }, |column| mean_of(confusion, column), theme.faint(), frame);
+        }
     }
-    List { shown: order.len(), width }
+
+    fn corner(&self, app: &App) -> String {
+        format!(" true{}", order_mark(app, Shape::Matrix, Column::Class))
+    }
+
+    /// In the columns of a cell: in the middle, or where those are few at the right.
+    fn centred(&self, text: &str) -> String {
+        let width = usize::from(self.cell.width);
+        match width {
+            6.. => format!("{text:^width$}"),
+            _ => format!("{text:>width$}"),
+        }
+    }
+
+    fn render_cell(
+        &self,
+        app: &App,
+        confusion: &Confusion,
+        cell: Confused,
+        is_chosen: bool,
+        area: Rect,
+        frame: &mut Frame,
+    ) {
+        let count = confusion.count(cell.true_class, cell.predicted_class);
+        let share = count as f64 / confusion.samples_of(cell.true_class).max(1) as f64;
+        let mut style = Style::new();
+        if count > 0 {
+            style = shaded(app, share, area, frame);
+        }
+        let room = usize::from(self.cell.width);
+        let text = match count {
+            0 => "·".to_owned(),
+            _ if count.to_string().len() < room => count.to_string(),
+            _ => format::compact(count as f64, room - 1),
+        };
+        if count == 0 {
+            style = app.ui.theme.faint();
+        }
+        if is_chosen {
+            style = style.add_modifier(Modifier::REVERSED | Modifier::BOLD);
+        }
+        let middle = Rect { y: area.y + (area.height - 1) / 2, height: 1, ..area };
+        let text = self.centred(&text);
+        let start = text.chars().take_while(|char| *char == ' ').count().saturating_sub(1) as u16;
+        let shown = format!(" {} ", text.trim());
+        let part =
+            Rect { x: middle.x + start, width: (shown.chars().count() as u16).min(middle.width - start), ..middle };
+        write(frame, part, &shown, style);
+    }
 }
 
-struct List {
-    /// Classes.
-    shown: usize,
-    /// Columns for each.
-    width: u16,
+/// From 0 to 1 on the scale of shades. Small shares are what the matrix is looked at for.
+fn shade_of(share: f64) -> f32 {
+    share.clamp(0.0, 1.0).sqrt() as f32
 }
 
-/// `dog         61.5  cat 12 %`
-fn list_line(app: &App, confusion: &Confusion, class: usize) -> Line<'static> {
+/// The colours of a share and of text on it; `None` where there are no colours.
+fn share_style(app: &App, share: f64) -> Option<Style> {
+    let pixel = ColourScale::Viridis.colour(shade_of(share));
+    let background = app.ui.palette().colour(pixel)?;
+    let [r, g, b] = pixel.0.map(u32::from);
+    // ITU-R BT.601.
+    let is_bright = 299 * r + 587 * g + 114 * b > 127_000;
+    Some(Style::new().bg(colour(background)).fg(if is_bright { Color::Black } else { Color::White }))
+}
+
+/// Fills an area with the shade of a share, and returns the style of text on it.
+fn shaded(app: &App, share: f64, area: Rect, frame: &mut Frame) -> Style {
+    const SHADES: [char; 4] = ['░', '▒', '▓', '█'];
+    let style = share_style(app, share);
+    let shade = SHADES[((shade_of(share) * SHADES.len() as f32) as usize).min(SHADES.len() - 1)];
+    for position in area.positions() {
+        let Some(cell) = frame.buffer_mut().cell_mut(position) else { continue };
+        match style {
+            Some(style) => cell.set_style(style),
+            None => cell.set_char(shade),
+        };
+    }
+    style.unwrap_or_default()
+}
+
+/// The names of the columns in at most `width` letters each: whole or cut, and numbers where that leaves some alike.
+fn headings(names: &[String], width: usize) -> Vec<String> {
+    let cut: Vec<String> = names.iter().map(|name| name.chars().take(width).collect()).collect();
+    let are_whole = cut.iter().zip(names).all(|(cut, name)| cut == name);
+    let are_unlike = cut.iter().collect::<HashSet<_>>().len() == cut.len() && width >= FEWEST_LETTERS;
+    if are_whole || are_unlike { cut } else { (0..names.len()).map(|class| class.to_string()).collect() }
+}
+
+/// For more classes than a matrix has room for: their scores, and what each is most often taken for. Returns which are in
+/// view.
+fn render_list(app: &App, confusion: &Confusion, area: Rect, frame: &mut Frame) -> Range<usize> {
     let theme = app.ui.theme;
-    let accuracy = confusion.accuracy_of(class).map_or("–".to_owned(), |accuracy| format!("{accuracy:.1}"));
-    let most = confusion.most_often_taken_for(class);
-    let taken_for = most.map_or(String::new(), |(other, count)| {
-        let percent = 100.0 * count as f64 / confusion.samples_of(class) as f64;
-        format!("{} {percent:.0} %", name(app, other))
-    });
-    Line::from(vec![
-        Span::raw(format!("{:<10.10} ", name(app, class))),
-        Span::styled(format!("{accuracy:>5}  "), theme.test()),
-        Span::styled(taken_for, theme.faint()),
-    ])
+    let names: Vec<String> = (0..confusion.classes()).map(|class| name(app, class)).collect();
+    let label_width = label_width(&names);
+    let order = app.ui.classes.order(confusion, Shape::List);
+    let chosen = app.ui.classes.cell(confusion.classes()).true_class;
+    let page = usize::from(area.height.saturating_sub(1));
+    let place = order.iter().position(|&class| class == chosen).unwrap_or(0);
+    let visible = Scroll::From(place.saturating_sub(page / 2)).visible(order.len(), page);
+    let top = Rect { height: 1, ..area };
+    let scores = Rect { x: area.x + label_width, width: SCORES_WIDTH, ..top };
+    let words = Rect { x: scores.right() + 2, width: area.width.saturating_sub(label_width + SCORES_WIDTH + 2), ..top };
+    let corner = format!(" class{}", order_mark(app, Shape::List, Column::Class));
+    write(frame, Rect { width: label_width, ..top }, &corner, theme.faint());
+    write_score_names(app, Shape::List, scores, frame);
+    write(frame, words, "most often taken for", theme.faint());
+    for (&class, y) in order[visible.clone()].iter().zip(area.y + 1..) {
+        let (mark, style) = if class == chosen { ("▸", theme.strong()) } else { (" ", Style::new()) };
+        let label = format!("{mark}{:.LONGEST_NAME$}", names[class]);
+        write(frame, Rect { y, width: label_width, ..top }, &label, style);
+        write_scores(app, Rect { y, ..scores }, |column| column.value(confusion, class), style, frame);
+        if let Some((other, count)) = confusion.most_often_taken_for(class) {
+            let percent = 100.0 * count as f64 / confusion.samples_of(class) as f64;
+            write(frame, Rect { y, ..words }, &format!("{} {percent:.0} % ({count})", names[other]), theme.faint());
+        }
+    }
+    visible
+}
+
+fn write(frame: &mut Frame, area: Rect, text: &str, style: Style) {
+    frame.buffer_mut().set_stringn(area.x, area.y, text, area.width.into(), style);
+}
+
+fn order_mark(app: &App, shape: Shape, column: Column) -> &'static str {
+    match app.ui.classes.sorted_by(shape) == column {
+        true if app.ui.classes.descending => "▼",
+        true => "▲",
+        false => "",
+    }
+}
+
+fn write_score_names(app: &App, shape: Shape, area: Rect, frame: &mut Frame) {
+    let mut x = area.x;
+    for (column, name, width) in SCORES {
+        let text = format!("{name}{}", order_mark(app, shape, column));
+        write(
+            frame,
+            Rect { x, width, ..area },
+            &format!("{text:>width$}", width = usize::from(width)),
+            app.ui.theme.faint(),
+        );
+        x += width;
+    }
+}
+
+fn write_scores(app: &App, area: Rect, score: impl Fn(Column) -> Option<f64>, style: Style, frame: &mut Frame) {
+    let mut x = area.x;
+    for (column, _, width) in SCORES {
+        let text = match (column, score(column)) {
+            (_, None) => "–".to_owned(),
+            (Column::Support, Some(images)) => format::count(images as u64),
+            (_, Some(percent)) => format!("{percent:.1}"),
+        };
+        let style = if column == Column::F1 { style.patch(app.ui.theme.test()) } else { style };
+        write(frame, Rect { x, width, ..area }, &format!("{text:>width$}", width = usize::from(width)), style);
+        x += width;
+    }
+}
+
+fn mean_of(confusion: &Confusion, column: Column) -> Option<f64> {
+    match column {
+        Column::Class => None,
+        Column::Support => Some(confusion.samples() as f64),
+        Column::Precision | Column::Recall | Column::F1 => {
+            confusion.mean_of(|confusion, class| column.value(confusion, class))
+        }
+    }
 }
 
 fn name(app: &App, class: usize) -> String {
@@ -142,34 +342,33 @@ fn accuracy_line(app: &App, epoch: &EpochDone, confusion: &Confusion) -> Line<'s
     ])
 }
 
-fn class_row(app: &App, confusion: &Confusion, class: usize, rest: u16) -> Row<'static> {
+/// `cat → dog: 17 of 50 images, 34.0 %`
+fn cell_line(app: &App, confusion: &Confusion) -> Line<'static> {
     let theme = app.ui.theme;
-    let most = confusion.most_often_taken_for(class);
-    let counts = (0..confusion.classes()).map(|predicted| {
-        let count = confusion.count(class, predicted);
-        let text = if count == 0 { "·".to_owned() } else { format::count(count) };
-        let style = if predicted == class {
-            theme.best()
-        } else if most.is_some_and(|(other, _)| other == predicted) {
-            theme.alarm()
-        } else if count == 0 {
-            theme.faint()
-        } else {
-            Style::new()
-        };
-        Line::styled(text, style).right_aligned()
-    });
-    let accuracy = confusion.accuracy_of(class);
-    let accuracy_text = Line::raw(accuracy.map_or("–".to_owned(), |accuracy| format!("{accuracy:.1}"))).right_aligned();
-    let words = match most {
-        Some((other, count)) if rest >= NARROWEST_WORDS => {
-            let percent = 100.0 * count as f64 / confusion.samples_of(class) as f64;
-            format!("  {percent:.0} % {}", name(app, other))
-        }
-        _ => String::new(),
+    let Confused { true_class, predicted_class } = app.ui.classes.cell(confusion.classes());
+    let (count, all) = (confusion.count(true_class, predicted_class), confusion.samples_of(true_class));
+    let what = match true_class == predicted_class {
+        true => format!("{} right", name(app, true_class)),
+        false => format!("{} → {}", name(app, true_class), name(app, predicted_class)),
     };
-    let bar_width = f64::from(rest.saturating_sub(NARROWEST_WORDS.min(rest / 2)));
-    let bar = "█".repeat((bar_width * accuracy.unwrap_or(0.0) / 100.0).round() as usize);
-    let last = Line::from(vec![Span::styled(bar, theme.test()), Span::styled(words, theme.faint())]);
-    Row::new([Line::raw(name(app, class))].into_iter().chain(counts).chain([accuracy_text, last]))
+    let percent = if all > 0 { format!(", {:.1} %", 100.0 * count as f64 / all as f64) } else { String::new() };
+    Line::from(vec![
+        Span::styled(format!("▸ {what}"), theme.strong()),
+        Span::raw(format!(": {} of {} images{percent}", format::count(count), format::count(all))),
+    ])
+}
+
+/// What the shades mean, from the least share to the greatest.
+fn shades_line(app: &App) -> Line<'static> {
+    let theme = app.ui.theme;
+    let mut spans = vec![Span::styled("rows: true class, columns: predicted, shade: % of the row", theme.faint())];
+    let explained = EXPLAINED_PERCENTS.iter().filter_map(|&percent| {
+        Some(Span::styled(format!("{percent:>3} "), share_style(app, f64::from(percent) / 100.0)?))
+    });
+    let shades: Vec<Span> = explained.collect();
+    if !shades.is_empty() {
+        spans.push(Span::styled("  ", theme.faint()));
+        spans.extend(shades);
+    }
+    Line::from(spans)
 }

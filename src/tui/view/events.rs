@@ -16,10 +16,14 @@ pub static PANEL: Panel = Panel {
     name: PanelName("events"),
     places: [place(Region::Bottom, Constraint::Fill(1)); 3],
     is_shown: |_| true,
-    scrolling: Some(Scrolling { len: |app| app.run.notes.len(), page, across: false }),
+    scrolling: Some(Scrolling { len, page, across: false }),
     chart: None,
     render,
 };
+
+fn len(app: &App) -> usize {
+    app.run.notes.len() + usize::from(app.trainer_died())
+}
 
 fn page(areas: &Areas, area: Rect) -> usize {
     // The one line of a compact screen has no rule above it.
@@ -29,20 +33,29 @@ fn page(areas: &Areas, area: Rect) -> usize {
 
 fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut Vec<Placed>) {
     let theme = app.ui.theme;
-    let notes = &app.run.notes;
-    let visible = app.scroll(PANEL.name).visible(notes.len(), page(areas, area));
+    let len = len(app);
+    let visible = app.scroll(PANEL.name).visible(len, page(areas, area));
+    let mut note = vec![];
+    if let Some(position) = position(&visible, len) {
+        note.push(Span::styled(position, theme.faint()));
+    }
+    if app.scroll(PANEL.name) != Scroll::Latest {
+        // What is in view stays as it is, and must not be taken for the latest.
+        note.push(Span::styled(format!("  {} newer, End", len - visible.end), theme.warning()));
+    }
     let inner = if areas.density == Density::Compact {
         Rect { x: area.x + 1, width: area.width - 1, ..area }
     } else {
-        let note = position(&visible, notes.len()).unwrap_or_default();
-        panel(app, areas, area, Some(PANEL.name), "Events", Line::from(vec![Span::styled(note, theme.faint())]), frame)
+        panel(app, areas, area, Some(PANEL.name), "Events", Line::from(note.clone()), frame)
     };
     let focused = areas.density == Density::Compact && app.ui.focus == PANEL.name;
-    let scrolled = app.scroll(PANEL.name) != Scroll::Latest;
-    let note = if focused && scrolled { position(&visible, notes.len()).unwrap_or_default() } else { String::new() };
-    for (note_line, line) in notes.range(visible).zip(inner.rows()) {
+    let is_scrolled = areas.density == Density::Compact && app.scroll(PANEL.name) != Scroll::Latest;
+    let right = if is_scrolled { Line::from(note) } else { Line::default() };
+    let death = app.death_note();
+    let shown = app.run.notes.iter().chain(&death).skip(visible.start).take(visible.len());
+    for (note_line, line) in shown.zip(inner.rows()) {
         let mark = if focused { "▸ " } else { "" };
-        row(line, event_line(app, mark, note_line), Line::styled(note.clone(), theme.faint()), frame);
+        row(line, event_line(app, mark, note_line), right.clone(), frame);
     }
     if let Some(line) = inner.rows().next_back() {
         render_message(app, line, frame);

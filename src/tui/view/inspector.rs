@@ -3,22 +3,20 @@
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Sparkline, Wrap};
+use ratatui::widgets::{Paragraph, Wrap};
 
-use super::image::tile;
 use super::panel::{Panel, panel};
+use super::tile::{slots_with_bars, tile};
+use super::{gates, probabilities};
 use crate::format;
 use crate::render::figures::class_name;
-use crate::run::probe::{Probe, ProbedImage};
+use crate::run::probe::Probe;
 use crate::run::state::Phase;
 use crate::terminal_image::{ImageBackend, Placed};
 use crate::tui::app::App;
-use crate::tui::inspector::{Moment, Subject};
-use crate::tui::layout::grid::slots;
+use crate::tui::inspector::{Confused, Moment, Subject, Tile};
 use crate::tui::layout::{Areas, PanelName, Region, place};
 
-/// A heading and bars.
-const CHANNEL_ATTENTION_ROWS: u16 = 3;
 pub const IMAGES_ARE_OFF: &str = "Images are off (--images off).";
 
 /// Beside the charts.
@@ -38,18 +36,28 @@ pub fn render_in(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, placed
         let text = Paragraph::new(Line::styled(why, app.ui.theme.faint())).wrap(Wrap { trim: true });
         return frame.render_widget(text, inner);
     }
-    let weights = app.ui.inspector.channel_attention();
-    let weights_rows = if weights.is_some() { CHANNEL_ATTENTION_ROWS } else { 0 };
-    let [heading, images, weights_area] =
-        Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(weights_rows)]).areas(inner);
+    let gates = app.ui.inspector.channel_attention();
+    let gates_rows = if gates.is_some() { gates::ROWS } else { 0 };
+    let [heading, rest, gates_area] =
+        Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(gates_rows)]).areas(inner);
     frame.render_widget(Paragraph::new(heading_lines(app)), heading);
     let tiles = app.ui.inspector.tiles();
-    for (shown, slot) in tiles.iter().zip(slots(images, tiles.len(), app.ui.cell)) {
+    let (images, probabilities_area) = match app.ui.inspector.probabilities() {
+        Some(classes) => probabilities::beside(rest, classes.len(), |images| largest(app, tiles, images)),
+        None => (rest, Rect::ZERO),
+    };
+    for (shown, slot) in tiles.iter().zip(slots_with_bars(app, tiles, images)) {
         tile(app, shown, slot, app.ui.theme.faint(), frame, placed);
     }
-    if let Some(weights) = weights {
-        render_channel_attention(app, weights, weights_area, frame);
+    probabilities::render(app, probabilities_area, frame);
+    if let Some((layer, gates)) = gates {
+        gates::render(app, layer, gates, gates_area, frame);
     }
+}
+
+/// The height of the images in that area.
+fn largest(app: &App, tiles: &[Tile], area: Rect) -> u16 {
+    slots_with_bars(app, tiles, area).first().map_or(0, |slot| slot.image.height)
 }
 
 /// Why there is nothing to see.
@@ -105,7 +113,9 @@ fn heading_lines(app: &App) -> Vec<Line<'static>> {
         Subject::Mistake(_) => "mistake",
     };
     let when = format!("{}/{count}", number + 1);
-    vec![when_line(app, probe, kind, when), classes_line(app, image)]
+    let explanation = &image.explanation;
+    let confused = Confused { true_class: image.true_class, predicted_class: explanation.predicted() };
+    vec![when_line(app, probe, kind, when), classes_line(app, image.index, confused, explanation.confidence())]
 }
 
 fn when_line(app: &App, probe: &Probe, kind: &str, number: String) -> Line<'static> {
@@ -120,35 +130,18 @@ fn when_line(app: &App, probe: &Probe, kind: &str, number: String) -> Line<'stat
     ])
 }
 
-/// What an image is, and what the network takes it for.
-pub fn classes_line(app: &App, image: &ProbedImage) -> Line<'static> {
+/// What an image is, by its number, and what the network takes it for, and how surely.
+pub fn classes_line(app: &App, index: usize, confused: Confused, confidence: f32) -> Line<'static> {
     let theme = app.ui.theme;
-    let (predicted, truth) = (image.explanation.predicted(), image.true_class);
-    let percent = 100.0 * image.explanation.confidence();
+    let Confused { true_class, predicted_class } = confused;
     let name = |class| class_name(app.ui.inspector.classes(), class);
-    let (mark, style) = if predicted == truth { ("✓", theme.best()) } else { ("✗", theme.alarm()) };
+    let (mark, style) = if predicted_class == true_class { ("✓", theme.best()) } else { ("✗", theme.alarm()) };
     Line::from(vec![
         Span::styled(format!("{} image ", app.run.judged_by()), theme.faint()),
-        Span::raw(image.index.to_string()),
+        Span::raw(index.to_string()),
         Span::styled("  true ", theme.faint()),
-        Span::raw(name(truth)),
+        Span::raw(name(true_class)),
         Span::styled("  predicted ", theme.faint()),
-        Span::styled(format!("{} {percent:.1} % {mark}", name(predicted)), style),
+        Span::styled(format!("{} {:.1} % {mark}", name(predicted_class), 100.0 * confidence), style),
     ])
-}
-
-/// As many bars as fit, each the mean of neighbouring channels.
-fn render_channel_attention(app: &App, weights: &[f32], area: Rect, frame: &mut Frame) {
-    let [heading, bars] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-    let (low, high) = weights
-        .iter()
-        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &weight| (low.min(weight), high.max(weight)));
-    let text = format!("attention of {} channels, {low:.2} to {high:.2}; a full bar is 1", weights.len());
-    frame.render_widget(Line::styled(text, app.ui.theme.faint()), heading);
-    let each = weights.len().div_ceil(usize::from(bars.width.max(1)));
-    let heights: Vec<u64> = weights
-        .chunks(each.max(1))
-        .map(|chunk| (1000.0 * chunk.iter().sum::<f32>() / chunk.len() as f32).round() as u64)
-        .collect();
-    frame.render_widget(Sparkline::default().data(&heights).max(1000).style(app.ui.theme.train()), bars);
 }

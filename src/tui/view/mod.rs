@@ -5,26 +5,32 @@ mod batch_loss;
 pub(super) mod chart_page;
 mod charts;
 mod checkpoints;
-mod classes;
+pub(super) mod classes;
+mod colour_bar;
+pub(super) mod configuration;
 mod confirm;
 mod curves;
 mod epochs;
 mod events;
 mod footer;
+mod gates;
 mod header;
 mod help;
 mod image;
 mod inspector;
 mod learning_rate;
+mod log;
 pub(super) mod mistakes;
 mod notices;
 pub(super) mod panel;
 pub(super) mod panels;
 pub(super) mod parts;
+mod probabilities;
 pub(super) mod sparkline;
 mod step_time;
 mod system;
 pub(super) mod table;
+mod tile;
 mod too_small;
 
 use ratatui::Frame;
@@ -59,12 +65,20 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
         Screen::Classes => classes::render(app, &areas, frame),
         Screen::System => system::render_in(app, &areas, areas.page(), frame),
         Screen::Chart => chart_page::render(app, &areas, frame),
+        Screen::Log => log::render(app, &areas, frame),
+        Screen::Configuration => configuration::render(app, &areas, frame),
         Screen::Dashboard | Screen::Help | Screen::Alarms | Screen::Diverged | Screen::ConfirmStop => {}
     }
     footer::render(app, &areas, frame);
     match top {
         Screen::Dashboard | Screen::Diverged => {}
-        Screen::Inspector | Screen::Mistakes | Screen::Classes | Screen::System | Screen::Chart => {
+        Screen::Inspector
+        | Screen::Mistakes
+        | Screen::Classes
+        | Screen::System
+        | Screen::Chart
+        | Screen::Log
+        | Screen::Configuration => {
             events::render_message(app, areas.message(), frame);
         }
         Screen::Alarms => alarms::render(app, screen, frame),

@@ -28,6 +28,11 @@ pub fn areas(app: &App, screen: Rect) -> Option<Areas> {
     Areas::of(screen, notice_lines, &places)
 }
 
+/// Whether the inspector is beside the charts.
+pub fn is_inspector_shown(areas: &Areas) -> bool {
+    PANELS.iter().zip(0..).any(|(panel, number)| panel.name == inspector::PANEL.name && !areas.panel(number).is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
