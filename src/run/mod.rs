@@ -1,5 +1,6 @@
 //! A run on disk: its directory, its event log, the fold of that log, and the socket to its trainer.
 
+pub mod checkpoints_on_disk;
 pub mod control_file;
 pub mod describe;
 pub mod dir;

@@ -19,6 +19,7 @@ use crate::checksum::sha256;
 use crate::durable;
 use crate::model::Network;
 use crate::ordinary_file;
+use crate::run::checkpoints_on_disk::{self, parse_name};
 use crate::run::dir::RunDir;
 use crate::run::event::{CheckpointReason, CheckpointSaved};
 
@@ -160,7 +161,7 @@ impl Checkpoints {
         let name = state.checkpoint_name();
         // A folder that cannot be read cannot be written to either, which the save tells.
         let orders = names(&self.folder).unwrap_or_default().into_iter().filter_map(|name| parse_name(&name));
-        match orders.filter(|(step, _)| *step == state.step).map(|(_, number)| number).max() {
+        match orders.filter(|(_, step, _)| *step == state.step).map(|(.., number)| number).max() {
             None => name,
             Some(last) => format!("{name}-{}", last + 1),
         }
@@ -298,35 +299,12 @@ pub fn paths(dir: &RunDir) -> Result<Vec<PathBuf>> {
 
 /// The names of the checkpoints in a folder, the latest first.
 fn names(folder: &Path) -> Result<Vec<String>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", folder.display())),
-    };
-    let mut names = vec![];
-    for entry in entries {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if let Some(order) = parse_name(&name) {
-            names.push((order, name));
-        }
-    }
-    names.sort_unstable();
-    Ok(names.into_iter().rev().map(|(_, name)| name).collect())
+    checkpoints_on_disk::names(folder).with_context(|| format!("cannot read {}", folder.display()))
 }
 
 /// Whether a trainer that was killed while it saved or removed a checkpoint left a folder of that name.
 pub fn is_leftover(name: &str) -> bool {
     name.starts_with(durable::UNFINISHED) || name.strip_prefix(REMOVED).is_some_and(|name| parse_name(name).is_some())
-}
-
-/// Step and number of a checkpoint's name: `e0012-s009384` or `e0012-s009384-2`.
-fn parse_name(name: &str) -> Option<(u64, u64)> {
-    let (epoch, rest) = name.strip_prefix('e')?.split_once("-s")?;
-    epoch.parse::<u64>().ok()?;
-    match rest.split_once('-') {
-        Some((step, number)) => Some((step.parse().ok()?, number.parse().ok()?)),
-        None => Some((rest.parse().ok()?, 1)),
-    }
 }
 
 #[cfg(test)]
@@ -418,14 +396,6 @@ mod tests {
             assert_eq!(latest(&folder.dir).expect("readable").expect("one").state.learning_rate, learning_rate);
         }
         assert_eq!(names(&folder.dir.checkpoints()).expect("names"), ["e0001-s000009-4", "e0001-s000009-3"]);
-    }
-
-    #[test]
-    fn steps_sort_as_numbers() {
-        assert!(parse_name("e0100-s1000000") > parse_name("e0012-s999999"));
-        for none in ["e12", "s12", "e1-sx", ".unfinished-abc", "e0001-s000001-", "best"] {
-            assert_eq!(parse_name(none), None, "{none}");
-        }
     }
 
     #[test]
