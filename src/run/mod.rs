@@ -13,6 +13,7 @@ pub mod log;
 pub mod outline;
 pub mod probe;
 pub mod process;
+pub mod removal;
 pub mod replay;
 pub mod signals;
 pub mod socket;
