@@ -11,6 +11,8 @@ pub mod limits;
 pub mod lock;
 pub mod log;
 pub mod outline;
+pub mod overview;
+pub mod overview_index;
 pub mod probe;
 pub mod process;
 pub mod removal;
