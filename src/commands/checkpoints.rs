@@ -1,0 +1,79 @@
+//! `taper checkpoints`: what a run has on disk.
+
+use std::fmt::Display;
+
+use anyhow::{Context, Result};
+
+use super::columns::aligned;
+use super::select::named_or_live;
+use super::shell::{say, say_json};
+use crate::cli::CheckpointsArgs;
+use crate::format;
+use crate::run::checkpoints_on_disk::{CheckpointOnDisk, checkpoints_on_disk};
+use crate::run::dir::RunsDir;
+use crate::run::log::now_ms;
+use crate::run::replay::outline;
+
+pub fn list(runs: &RunsDir, args: &CheckpointsArgs) -> Result<u8> {
+    let run = named_or_live(runs, args.run.as_deref())?;
+    let state = outline(&run)?;
+    let found = checkpoints_on_disk(&run, &state).with_context(|| run.checkpoints().display().to_string())?;
+    if args.json {
+        say_json(&found)?;
+    } else if found.is_empty() {
+        say(format!("Run {} has no checkpoint on disk", run.name()))?;
+    } else {
+        table(&found, now_ms()).iter().try_for_each(say)?;
+        let bytes = found.iter().map(|checkpoint| checkpoint.bytes).sum();
+        let checkpoints = if found.len() == 1 { "checkpoint" } else { "checkpoints" };
+        say(format!("\n{} {checkpoints}, {}", found.len(), format::bytes(bytes)))?;
+    }
+    Ok(0)
+}
+
+fn table(found: &[CheckpointOnDisk], now_ms: u64) -> Vec<String> {
+    let column = |title: &str, cell: &dyn Fn(&CheckpointOnDisk) -> String| {
+        std::iter::once(title.to_owned()).chain(found.iter().map(cell)).collect()
+    };
+    let number = |number: &dyn Display| number.to_string();
+    aligned(&[
+        column("CHECKPOINT", &|checkpoint| checkpoint.name.clone()),
+        column("EPOCH", &|checkpoint| number(&checkpoint.epoch)),
+        column("STEP", &|checkpoint| number(&checkpoint.step)),
+        column("ACCURACY", &|checkpoint| {
+            checkpoint.accuracy.map_or("-".to_owned(), |accuracy| format!("{accuracy:.2} %"))
+        }),
+        column("SIZE", &|checkpoint| format::bytes(checkpoint.bytes)),
+        column("AGE", &|checkpoint| format::duration(now_ms.saturating_sub(checkpoint.saved_ms) as f64 / 1e3)),
+        column("", &|checkpoint| {
+            let marks = [(checkpoint.best, "best"), (checkpoint.latest, "latest")];
+            marks.iter().filter(|(is_so, _)| *is_so).map(|(_, mark)| *mark).collect::<Vec<_>>().join(", ")
+        }),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table() {
+        let checkpoint = |name: &str, step, accuracy, best, latest| CheckpointOnDisk {
+            name: name.into(),
+            path: name.into(),
+            epoch: 12,
+            step,
+            accuracy,
+            bytes: 14_100_000,
+            saved_ms: 1000 * step,
+            best,
+            latest,
+        };
+        let found = [
+            checkpoint("e0013-s009600", 9600, None, false, true),
+            checkpoint("e0012-s009384", 9384, Some(61.256), true, false),
+            checkpoint("e0011-s008602", 8602, Some(60.0), false, false),
+        ];
+        insta::assert_snapshot!(table(&found, 9_723_000).join("\n"));
+    }
+}
