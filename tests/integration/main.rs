@@ -31,6 +31,7 @@ mod old_runs;
 mod permissions;
 mod pytorch;
 mod read_only;
+mod removal;
 mod resume_changes;
 mod screen;
 mod sequences;
