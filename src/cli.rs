@@ -1,13 +1,16 @@
 //! The command line.
 
+mod run_names;
+
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
-use clap_complete::Shell;
+use clap_complete::{ArgValueCandidates, Shell};
 
 use crate::data::Split;
 use crate::data::fetch::FetchFrom;
+use crate::run::dir::DEFAULT_RUNS_DIR;
 use crate::run::metric::Metric;
 use crate::run::spawn::{FOREGROUND_COMMAND, TRAINER_COMMAND};
 use crate::terminal_image::Images;
@@ -27,7 +30,19 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-pub const DEFAULT_RUNS_DIR: &str = "runs";
+/// The options that are shorthands of `--set`, with their keys.
+pub const SHORTHANDS: [(&str, &str); 10] = [
+    ("device", "run.device"),
+    ("threads", "run.threads"),
+    ("seed", "run.seed"),
+    ("data", "data.dir"),
+    ("attention", "model.attention"),
+    ("init", "model.init"),
+    ("lr", "optimizer.learning_rate"),
+    ("batch-size", "train.batch_size"),
+    ("epochs", "train.epochs"),
+    ("max-steps", "train.max_steps"),
+];
 
 macro_rules! examples {
     () => {
@@ -45,7 +60,7 @@ Examples:
 
 const EXAMPLES: &str = concat!(
     examples!(),
-    "Exit codes: 0 done, 1 failure, 2 usage or configuration, 130 interrupted (SIGINT), 143 terminated (SIGTERM)."
+    "Exit codes: 0 done, 1 failure, 2 usage, configuration or no live run, 130 interrupted (SIGINT), 143 terminated (SIGTERM)."
 );
 
 const LONG_EXAMPLES: &str = concat!(
@@ -53,8 +68,8 @@ const LONG_EXAMPLES: &str = concat!(
     "\
 Exit codes:
   0    done
-  1    failure
-  2    usage or bad configuration
+  1    failure; there is no run of that name
+  2    usage or bad configuration; no run is live, or the named one is not, and must be
   130  the training was interrupted by Ctrl-C (SIGINT), after a checkpoint
   143  the training was terminated by SIGTERM, after a checkpoint
 
@@ -77,6 +92,14 @@ pub enum Command {
     Runs(RunsArgs),
     /// Compare runs: their curves over each other, and what differs in their configurations
     Compare(CompareArgs),
+    /// List the checkpoints that a run has on disk
+    Checkpoints(CheckpointsArgs),
+    /// Print the default configuration, or that of a run
+    Config(ConfigArgs),
+    /// Give a run another name
+    Rename(RenameArgs),
+    /// Delete runs that are not live
+    Rm(RmArgs),
     /// Pause a live run after the step it is in
     Pause(LiveRun),
     /// Save a live run now
@@ -107,7 +130,13 @@ pub enum Command {
     /// Say what this machine and terminal offer, or whether a run is whole
     Doctor(DoctorArgs),
     /// Print completions for a shell
-    #[command(after_help = "Example:\n  taper completions bash > ~/.local/share/bash-completion/completions/taper")]
+    #[command(after_help = "\
+They know the runs, and ask taper itself: it need be done only once.
+
+Examples:
+  taper completions bash > ~/.local/share/bash-completion/completions/taper
+  taper completions zsh > ~/.zfunc/_taper          where fpath has ~/.zfunc
+  taper completions fish > ~/.config/fish/completions/taper.fish")]
     Completions { shell: Shell },
     /// The trainer process
     #[command(name = TRAINER_COMMAND, hide = true)]
@@ -127,16 +156,18 @@ pub enum Command {
 #[derive(Debug, Default, Args)]
 #[command(after_help = "\
 The command line goes over the file, the file over the default. The outcome is the run's config.toml.
+Options whose help ends in a key of the configuration are shorthands of --set.
 
 Examples:
   taper train
   taper train --epochs 20 --seed 1 --name baseline
-  taper train --config mine.toml --set optimizer.learning_rate=5e-4 --set augment.enabled=false
+  taper train --attention se --lr 5e-4 --batch-size 128 --data ~/data
+  taper train --config mine.toml --set augment.enabled=false
   taper train --init weights.safetensors --max-steps 20 --set data.shuffle=false
   taper train --detach               train, and do not watch
   taper train --no-tui               train in the foreground, with plain lines: Slurm, CI, pipes")]
 pub struct TrainArgs {
-    /// A configuration file; config/default.toml shows every key
+    /// A configuration file; taper config shows every key
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// One value of the configuration, such as train.batch_size=128
@@ -145,19 +176,34 @@ pub struct TrainArgs {
     /// The run's name [default: the time, and the model]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub name: Option<String>,
-    /// auto, cpu, cuda[:N] or candle-cuda[:N]
+    /// auto, cpu, cuda[:N] or candle-cuda[:N]: run.device
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// Epochs to train
+    /// Epochs to train: train.epochs
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub epochs: Option<String>,
-    /// Seed of every random draw
+    /// Learning rate of the first step: optimizer.learning_rate
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
+    pub lr: Option<String>,
+    /// Images a step: train.batch_size
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub batch_size: Option<String>,
+    /// Where the data lies: data.dir
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// none, se, eca, spatial, cbam or non-local: model.attention
+    #[arg(long, value_name = "KIND", visible_alias = "model")]
+    pub attention: Option<String>,
+    /// Compute threads; 0 takes one for each core: run.threads
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub threads: Option<String>,
+    /// Seed of every random draw: run.seed
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub seed: Option<String>,
-    /// Initial weights, with the names of a PyTorch state_dict
+    /// Initial weights, with the names of a PyTorch state_dict: model.init
     #[arg(long, value_name = "FILE.safetensors")]
     pub init: Option<String>,
-    /// End after this many steps
+    /// End after this many steps: train.max_steps
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub max_steps: Option<String>,
     #[command(flatten)]
@@ -215,6 +261,7 @@ impl DashboardArgs {
 #[command(after_help = "Examples:\n  taper attach\n  taper attach baseline\n  taper attach --last")]
 pub struct AttachArgs {
     /// The run's name or path [default: the only live run; where none or several are, the list of runs]
+    #[arg(add = ArgValueCandidates::new(run_names::all))]
     pub run: Option<String>,
     /// The run that was active last
     #[arg(long, conflicts_with = "run")]
@@ -224,8 +271,71 @@ pub struct AttachArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  taper runs\n  taper runs --json | jq '.[] | select(.live) | .name'")]
+#[command(after_help = "\
+A pattern is part of a name, a model or a data set, or with * and ? the whole of one; case does
+not count. A terminal too narrow for all columns shows fewer of them; --json has everything.
+
+Examples:
+  taper runs
+  taper runs wide                    those with wide in their name
+  taper runs 'cnn-se*' --sort best   networks with squeeze-and-excitation, the best first
+  taper runs --failed                what ended unexpectedly
+  taper runs --json | jq '.[] | select(.live) | .name'")]
 pub struct RunsArgs {
+    /// Only runs that match one of these
+    #[arg(add = ArgValueCandidates::new(run_names::all))]
+    pub pattern: Vec<String>,
+    /// Only runs that have a live trainer
+    #[arg(long)]
+    pub live: bool,
+    /// Only runs that ended unexpectedly: dead, failed, or never begun
+    #[arg(long, conflicts_with = "live")]
+    pub failed: bool,
+    /// In which order
+    #[arg(long, value_enum, default_value_t)]
+    pub sort: SortRuns,
+    /// In the opposite order
+    #[arg(long)]
+    pub reverse: bool,
+    /// As a JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SortRuns {
+    /// By their last activity, the latest last
+    #[default]
+    Age,
+    /// By name, A to Z
+    Name,
+    /// By their best accuracy, the best first
+    Best,
+    /// By epochs trained, the most first
+    Epoch,
+    /// By time spent on them, the longest first
+    Duration,
+    /// By learning rate, the highest first
+    Lr,
+    /// By data set, then by best accuracy
+    Data,
+    /// By model, then by best accuracy
+    Model,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The best one is that of the best epoch, which taper eval and taper explain take; taper resume goes
+on from the latest one. A run keeps the best and the latest few (checkpoint.keep_last).
+
+Examples:
+  taper checkpoints
+  taper checkpoints baseline
+  taper checkpoints baseline --json | jq -r '.[] | select(.best) | .path'")]
+pub struct CheckpointsArgs {
+    /// The run's name or path [default: the only live run]
+    #[arg(add = ArgValueCandidates::new(run_names::all))]
+    pub run: Option<String>,
     /// As a JSON array
     #[arg(long)]
     pub json: bool,
@@ -244,7 +354,7 @@ Examples:
   taper compare baseline wide --json | jq '.runs[] | [.name, .best_accuracy]'")]
 pub struct CompareArgs {
     /// Names or paths of runs
-    #[arg(required = true, num_args = 1.., value_name = "RUN")]
+    #[arg(required = true, num_args = 1.., value_name = "RUN", add = ArgValueCandidates::new(run_names::all))]
     pub runs: Vec<String>,
     /// What the curves are of, such as test_accuracy, train_loss, batch_loss or step_time
     #[arg(long, value_name = "METRIC", default_value = "test_accuracy")]
@@ -277,8 +387,71 @@ pub enum CurvesOver {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+What is printed is a configuration file. Of a run, what differs from the default, as taper train
+would take it here, has that in a comment.
+
+Examples:
+  taper config > mine.toml           every key with its default and meaning
+  taper config baseline
+  taper config baseline --diff       only what differs
+  taper train --config <(taper config baseline --diff) --seed 1")]
+pub struct ConfigArgs {
+    /// The run's name or path [default: the default configuration]
+    #[arg(add = ArgValueCandidates::new(run_names::all))]
+    pub run: Option<String>,
+    /// Only what differs from the default
+    #[arg(long, requires = "run")]
+    pub diff: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A live run goes on under its new name. The run stays in its folder of runs.
+
+Example:
+  taper rename 20261124-175203-cnn baseline")]
+pub struct RenameArgs {
+    /// The run's name or path
+    #[arg(add = ArgValueCandidates::new(run_names::all))]
+    pub run: String,
+    /// Its new name
+    #[arg(allow_hyphen_values = true)]
+    pub new: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Lists what goes and how much room it frees, and asks. A run that is live, or of which that cannot
+be told, is never deleted. Without names, all runs that the options choose are deleted.
+
+Examples:
+  taper rm baseline wide
+  taper rm --failed --dry-run        what would go of the runs that ended unexpectedly
+  taper rm --older-than 30d          runs without activity for 30 days; also 12h, 2w, 3mo
+  taper rm --failed --older-than 1w --yes")]
+pub struct RmArgs {
+    /// Names or paths of runs
+    #[arg(required_unless_present_any = ["older_than", "failed"], add = ArgValueCandidates::new(run_names::all))]
+    pub runs: Vec<String>,
+    /// Only runs without activity for so long, such as 7d
+    #[arg(long, value_name = "AGE")]
+    pub older_than: Option<String>,
+    /// Only runs that ended unexpectedly: dead, failed, or never begun
+    #[arg(long)]
+    pub failed: bool,
+    /// List what would go, and delete nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct LiveRun {
     /// The run's name or path [default: the only live run]
+    #[arg(add = ArgValueCandidates::new(run_names::live))]
     pub run: Option<String>,
 }
 
@@ -290,6 +463,7 @@ pub struct LiveRun {
 )]
 pub struct SetLrArgs {
     /// The run's name or path [default: the only live run]
+    #[arg(add = ArgValueCandidates::new(run_names::live))]
     pub run: Option<String>,
     /// The learning rate from the next step on
     pub learning_rate: f64,
@@ -302,17 +476,30 @@ A paused live run goes on. A stopped or dead one restarts from its latest checkp
 Examples:
   taper resume baseline
   taper resume baseline --epochs 80
-  taper resume baseline --set optimizer.learning_rate=5e-4
+  taper resume baseline --lr 5e-4
   taper resume baseline --no-tui")]
 pub struct ResumeArgs {
     /// The run's name or path [default: the only live run]
+    #[arg(add = ArgValueCandidates::new(run_names::all))]
     pub run: Option<String>,
-    /// Train to this many epochs in all
+    /// Train to this many epochs in all: train.epochs
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub epochs: Option<String>,
-    /// End after this many steps in all
+    /// End after this many steps in all: train.max_steps
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub max_steps: Option<String>,
+    /// Learning rate instead of the one that the run began with: optimizer.learning_rate
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
+    pub lr: Option<String>,
+    /// Where the data lies now: data.dir
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// auto, cpu, cuda[:N] or candle-cuda[:N]: run.device
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Compute threads: run.threads
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub threads: Option<String>,
     /// Another value of the configuration, such as train.early_stop=0
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
@@ -327,7 +514,7 @@ Examples:
   taper eval runs/baseline/checkpoints/e0012-s009384 --json")]
 pub struct EvalArgs {
     /// A run, whose best checkpoint is taken, or the folder of a checkpoint
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    #[arg(value_name = "RUN|CHECKPOINT", add = ArgValueCandidates::new(run_names::all))]
     pub target: String,
     /// Which images [default: those that the run is judged by]
     #[arg(long, value_enum)]
@@ -351,7 +538,7 @@ Examples:
   taper explain baseline --image 7 --png images --scale 16 --raw cam.safetensors")]
 pub struct ExplainArgs {
     /// A run, whose best checkpoint is taken, or the folder of a checkpoint
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    #[arg(value_name = "RUN|CHECKPOINT", add = ArgValueCandidates::new(run_names::all))]
     pub target: String,
     /// The number of an image, from 0, or an image file
     #[arg(long, value_name = "N|FILE", allow_hyphen_values = true)]
@@ -422,27 +609,30 @@ A network with attention is measured in turns with the plain one, which shows wh
 
 Examples:
   taper bench
-  taper bench --config config/cbam.toml
+  taper bench --attention cbam
   taper bench --batch-size 256 --threads 4
   taper bench --device cuda --steps 2000
   taper bench --set model.hidden=1024 --json | jq .images_per_sec")]
 pub struct BenchArgs {
-    /// A configuration file; config/default.toml shows every key
+    /// A configuration file; taper config shows every key
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// One value of the configuration, such as model.hidden=1024
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
-    /// Images a step
+    /// Images a step: train.batch_size
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub batch_size: Option<String>,
+    /// none, se, eca, spatial, cbam or non-local: model.attention
+    #[arg(long, value_name = "KIND", visible_alias = "model")]
+    pub attention: Option<String>,
     /// Steps to measure, after a few to warm up
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = value_parser!(u64).range(1..=1_000_000))]
     pub steps: u64,
-    /// Compute threads; 0 takes one for each core
+    /// Compute threads; 0 takes one for each core: run.threads
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub threads: Option<String>,
-    /// auto, cpu, cuda[:N] or candle-cuda[:N]
+    /// auto, cpu, cuda[:N] or candle-cuda[:N]: run.device
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     /// As a JSON object
@@ -487,6 +677,7 @@ Examples:
   taper doctor baseline --repair")]
 pub struct DoctorArgs {
     /// The run's name or path [default: this machine and terminal]
+    #[arg(add = ArgValueCandidates::new(run_names::all))]
     pub run: Option<String>,
     /// Mend the log's end, and remove stale control files
     #[arg(long, requires = "run")]

@@ -1,12 +1,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
-use taper::cli::Cli;
-use taper::commands::{self, failure};
+use taper::commands::{self, completions, failure, near_misses};
 
 fn main() -> ExitCode {
-    match commands::run(Cli::parse()) {
+    completions::answer_shell();
+    match commands::run(near_misses::parse()) {
         Ok(code) => code.into(),
         Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,6 +1,6 @@
 //! `taper attach`: the dashboard of a run, live or finished, or the list of runs.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::select::{last_activity, named_or_live};
 use super::watch;
@@ -13,7 +13,7 @@ use crate::tui::Place;
 pub fn attach(runs: &RunsDir, args: &AttachArgs) -> Result<u8> {
     let run = if args.last {
         let latest = runs.list()?.into_iter().max_by_key(last_activity);
-        latest.ok_or_else(|| UsageError(format!("there is no run in {}", runs.path().display())))?
+        latest.ok_or_else(|| anyhow!("there is no run in {}", runs.path().display()))?
     } else {
         match only_live_or_list(runs, args)? {
             Some(run) => run,

@@ -119,6 +119,7 @@ const TURNS: u64 = 5;
 pub fn bench(args: &BenchArgs) -> Result<u8> {
     let options = [
         ("--batch-size", "train.batch_size", &args.batch_size),
+        ("--attention", "model.attention", &args.attention),
         ("--threads", "run.threads", &args.threads),
         ("--device", "run.device", &args.device),
     ];

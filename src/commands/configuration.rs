@@ -8,18 +8,32 @@ use super::failure::UsageError;
 use crate::config::{Config, MOST_THREADS, Override};
 use crate::run::spawn::THREADS_VARIABLE;
 
-/// The configuration of a file under what the command line says: `--set`, and options as (option, key, value). The number
-/// of threads is resolved, so that the run records how it was computed.
-pub(super) fn configuration(
-    file: Option<&Path>,
-    set: &[String],
-    options: &[(&'static str, &str, &Option<String>)],
-) -> Result<Config> {
+/// An option that is a shorthand of `--set`: its name with dashes, its key, and the value that it was given.
+pub(super) type Shorthand<'a> = (&'static str, &'a str, &'a Option<String>);
+
+/// What the command line says of the configuration: `--set`, and its shorthands over it.
+pub(super) fn overrides(set: &[String], shorthands: &[Shorthand]) -> Result<Vec<Override>> {
     let mut given = Override::parse_all(set)?;
-    for (option, key, value) in options {
-        given.extend(value.as_ref().map(|value| Override::option(option, *key, value)));
+    for (option, key, value) in shorthands {
+        let network = |name: &str| if *key == "model.attention" { attention_of(name) } else { name.to_owned() };
+        given.extend(value.as_ref().map(|value| Override::option(option, *key, network(value))));
     }
-    let mut config = Config::load(file, &given)?;
+    Ok(given)
+}
+
+/// The attention of a network that is called as a list of runs calls it: `cnn` has none, `cnn-se` has `se`.
+fn attention_of(network: &str) -> String {
+    match network.strip_prefix("cnn") {
+        Some("") => "none".to_owned(),
+        Some(kind) => kind.strip_prefix('-').unwrap_or(network).to_owned(),
+        None => network.to_owned(),
+    }
+}
+
+/// The configuration of a file under what the command line says. The number of threads is resolved, so that the run records
+/// how it was computed.
+pub(super) fn configuration(file: Option<&Path>, set: &[String], shorthands: &[Shorthand]) -> Result<Config> {
+    let mut config = Config::load(file, &overrides(set, shorthands)?)?;
     if config.run.threads == 0 {
         config.run.threads = compute_threads(std::env::var(THREADS_VARIABLE).ok().as_deref())?;
     }
@@ -45,6 +59,14 @@ fn compute_threads(variable: Option<&str>) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_is_named_by_its_attention_or_as_in_a_list_of_runs() {
+        let cases = [("se", "se"), ("cnn", "none"), ("cnn-non-local", "non-local"), ("cnnx", "cnnx"), ("none", "none")];
+        for (name, kind) in cases {
+            assert_eq!(attention_of(name), kind);
+        }
+    }
 
     #[test]
     fn the_number_of_threads_is_that_of_the_variable_or_of_the_cores() {

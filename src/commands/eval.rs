@@ -29,10 +29,10 @@ struct Report {
     loss: f64,
     /// Percent.
     accuracy: f64,
+    /// The names of the classes, in the order of rows and columns of `confusion`.
+    classes: Vec<String>,
     /// Images by true class, and in each row by predicted class.
     confusion: Confusion,
-    #[serde(skip)]
-    classes: Vec<String>,
     /// Where that was not the run's own.
     #[serde(skip)]
     another_device: Option<String>,

@@ -2,16 +2,23 @@
 
 mod attach;
 mod bench;
+mod checkpoints;
+mod columns;
 mod compare;
-mod completions;
+pub mod completions;
+mod config;
 mod configuration;
 mod data;
 mod doctor;
 mod eval;
 mod explain;
 pub mod failure;
+pub mod near_misses;
 pub mod progress;
+mod remaining;
+mod rename;
 mod resume;
+mod rm;
 mod runs;
 mod select;
 mod selftest;
@@ -45,6 +52,10 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::TrainHere { name } => train::restarted_in_foreground(&runs, name.as_deref()),
         Command::Attach(args) => attach::attach(&runs, &args),
         Command::Runs(args) => runs::list(&runs, &args),
+        Command::Checkpoints(args) => checkpoints::list(&runs, &args),
+        Command::Config(args) => config::print(&runs, &args),
+        Command::Rename(args) => rename::rename(&runs, &args),
+        Command::Rm(args) => rm::rm(&runs, &args),
         Command::Pause(args) => steer::command(&runs, args.run.as_deref(), Order::Pause),
         Command::Checkpoint(args) => steer::command(&runs, args.run.as_deref(), Order::Checkpoint),
         Command::Probe(args) => steer::command(&runs, args.run.as_deref(), Order::Probe),

@@ -1,139 +1,148 @@
 //! `taper runs`: a table of the runs.
 
+use std::cmp::Ordering;
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::Serialize;
+use wildmatch::WildMatch;
 
+use super::columns::{table, terminal_width};
 use super::shell::{Shell, say, say_json};
-use crate::cli::RunsArgs;
+use crate::cli::{RunsArgs, SortRuns};
 use crate::format;
-use crate::run::dir::{RunDir, RunsDir};
-use crate::run::lock::{Liveness, liveness};
+use crate::run::dir::RunsDir;
 use crate::run::log::now_ms;
-use crate::run::replay::outline;
-use crate::run::state::{Phase, RunState, Summary};
-
-/// A run in the table, and in `--json`.
-#[derive(Debug, Serialize)]
-struct Row {
-    name: String,
-    path: String,
-    /// Whether its trainer lives; on another host that cannot always be told, then it is taken to live.
-    live: bool,
-    /// The other host.
-    host: Option<String>,
-    #[serde(flatten)]
-    summary: Summary,
-    /// Why its log cannot be read, if it cannot.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
+use crate::run::overview::Overview;
+use crate::run::overview_index::overviews;
 
 pub fn list(runs: &RunsDir, args: &RunsArgs) -> Result<u8> {
-    let mut rows = runs.list()?.iter().map(row).collect::<Vec<_>>();
-    rows.sort_by_key(|row| row.summary.last_activity_ms);
+    let all = overviews(runs, &runs.list()?);
+    let total = all.len();
+    let mut rows: Vec<Overview> = all.into_iter().filter(|run| is_chosen(run, args)).collect();
+    rows.sort_by(|one, other| compare(args.sort, one, other));
+    if args.reverse {
+        rows.reverse();
+    }
+    let path = runs.path().display();
     if args.json {
         say_json(&rows)?;
-    } else if rows.is_empty() {
-        let path = runs.path().display();
+    } else if total == 0 {
         say(format!("No runs in {path}. To start one: {}", Shell::new(runs).line("train")))?;
+    } else if rows.is_empty() {
+        say(format!("None of the {} in {path} matches.", count_runs(total)))?;
     } else {
         let mut out = io::stdout().lock();
-        table(&rows, &TimeZone::system(), now_ms())
-            .iter()
-            .try_for_each(|line| writeln!(out, "{line}"))
-            .context("stdout")?;
+        let shown = table(&rows, None, &TimeZone::system(), now_ms(), terminal_width());
+        shown.iter().try_for_each(|line| writeln!(out, "{line}")).context("stdout")?;
         for (name, error) in rows.iter().filter_map(|row| Some((&row.name, row.error.as_ref()?))) {
             writeln!(out, "{name}: {error}").context("stdout")?;
         }
+        writeln!(out, "\n{}", total_line(&rows, total)).context("stdout")?;
     }
     Ok(0)
 }
 
-fn row(run: &RunDir) -> Row {
-    let (live, host, unknown) = match liveness(run) {
-        Liveness::Live => (true, None, None),
-        Liveness::Dead => (false, None, None),
-        Liveness::Elsewhere { host } => (true, Some(host), None),
-        Liveness::Unknown { why } => (true, None, Some(why)),
-    };
-    let (state, error) = match outline(run) {
-        Ok(state) => (state, unknown),
-        Err(error) => (RunState::default(), Some(error.to_string())),
-    };
-    Row { name: run.name(), path: run.path().display().to_string(), live, host, summary: state.summary(), error }
+/// By the patterns and options of the command line.
+fn is_chosen(run: &Overview, args: &RunsArgs) -> bool {
+    let matches = args.pattern.is_empty() || args.pattern.iter().any(|pattern| matches(run, pattern));
+    matches && (!args.live || run.live) && (!args.failed || run.ended_unexpectedly())
 }
 
-fn table(rows: &[Row], zone: &TimeZone, now_ms: u64) -> Vec<String> {
-    let mut cells = vec![["NAME", "PHASE", "EPOCH", "BEST ACC", "LAST ACTIVITY"].map(str::to_owned)];
-    cells.extend(rows.iter().map(|row| {
-        let summary = &row.summary;
-        let phase = match (row.live, summary.phase, &row.host) {
-            _ if row.error.is_some() => "cannot be read".to_owned(),
-            (true, phase, Some(host)) => format!("{phase} on {host}"),
-            (true, phase, None) => match phase.long_silence_secs(summary.last_activity_ms, now_ms) {
-                Some(secs) => format!("{phase}, silent for {}", format::duration(secs)),
-                None => phase.to_string(),
-            },
-            (false, Phase::Ended(outcome), _) => Phase::Ended(outcome).to_string(),
-            (false, Phase::Starting, _) if summary.last_activity_ms == 0 => "not begun".to_owned(),
-            (false, ..) => "dead".to_owned(),
-        };
-        let epoch = match (summary.epoch, summary.epochs) {
-            (epoch, Some(epochs)) => format!("{epoch}/{epochs}"),
-            (0, None) => "-".to_owned(),
-            (epoch, None) => epoch.to_string(),
-        };
-        let best = match (summary.best_test_accuracy, summary.best_epoch) {
-            (Some(accuracy), Some(epoch)) => format!("{accuracy:.2} % (epoch {epoch})"),
-            _ => "-".to_owned(),
-        };
-        let time = i64::try_from(summary.last_activity_ms).ok().filter(|&time_ms| time_ms > 0);
-        let time = time.and_then(|time_ms| Timestamp::from_millisecond(time_ms).ok());
-        let time = time.map(|time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string());
-        [row.name.clone(), phase, epoch, best, time.unwrap_or("-".to_owned())]
-    }));
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 5] = std::array::from_fn(width);
-    let line = |row: &[String; 5]| {
-        let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+/// Whether name, model or data set have the pattern in them, or are it where it has `*` or `?`.
+fn matches(run: &Overview, pattern: &str) -> bool {
+    let texts = [Some(run.name.as_str()), run.told.model.as_deref(), run.told.data.as_deref()];
+    let mut texts = texts.into_iter().flatten();
+    if pattern.contains(['*', '?']) {
+        let whole = WildMatch::new_case_insensitive(pattern);
+        return texts.any(|text| whole.matches(text));
+    }
+    let part = pattern.to_lowercase();
+    texts.any(|text| text.to_lowercase().contains(&part))
+}
+
+fn compare(sort: SortRuns, one: &Overview, other: &Overview) -> Ordering {
+    let highest_first = |number: fn(&Overview) -> Option<f64>| {
+        let number = |run| number(run).filter(|number| !number.is_nan()).unwrap_or(f64::NEG_INFINITY);
+        number(other).total_cmp(&number(one))
     };
-    cells.iter().map(line).collect()
+    let best = || highest_first(|run| run.told.summary.best_test_accuracy);
+    let order = match sort {
+        SortRuns::Age => one.told.summary.last_activity_ms.cmp(&other.told.summary.last_activity_ms),
+        SortRuns::Name => Ordering::Equal,
+        SortRuns::Best => best(),
+        SortRuns::Epoch => other.told.summary.epoch.cmp(&one.told.summary.epoch),
+        SortRuns::Duration => highest_first(|run| Some(run.told.summary.active_secs)),
+        SortRuns::Lr => highest_first(|run| run.told.summary.learning_rate),
+        SortRuns::Data => one.told.data.cmp(&other.told.data).then_with(best),
+        SortRuns::Model => one.told.model.cmp(&other.told.model).then_with(best),
+    };
+    order.then_with(|| one.name.cmp(&other.name))
+}
+
+/// Such as `3 of 12 runs, 1 live`.
+fn total_line(shown: &[Overview], total: usize) -> String {
+    let of = if shown.len() < total { format!("{} of ", format::count(shown.len() as u64)) } else { String::new() };
+    let live = shown.iter().filter(|run| run.live).count();
+    let live = if live > 0 { format!(", {} live", format::count(live as u64)) } else { String::new() };
+    format!("{of}{}{live}", count_runs(total))
+}
+
+/// Such as `5,000 runs`.
+pub(super) fn count_runs(runs: usize) -> String {
+    format!("{} {}", format::count(runs as u64), if runs == 1 { "run" } else { "runs" })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::run::event::Outcome;
+    use crate::run::state::Phase;
 
-    fn row(name: &str, live: bool, host: Option<&str>, phase: Phase) -> Row {
-        let summary = Summary {
-            phase,
-            epoch: 3,
-            epochs: Some(50),
-            total_steps: Some(1600),
-            best_epoch: Some(2),
-            best_test_accuracy: Some(61.256),
-            last_activity_ms: 1_795_552_323_000,
-            ..RunState::default().summary()
-        };
-        Row { name: name.into(), path: name.into(), live, host: host.map(str::to_owned), summary, error: None }
+    fn rows() -> Vec<Overview> {
+        let mut full = Overview::example("20261124-175203-cnn", true, Phase::Paused);
+        full.told.data = Some("CIFAR-10".into());
+        full.told.model = Some("cnn-non-local 32-64-128".into());
+        let done = Overview::example("done", false, Phase::Ended(Outcome::Completed));
+        let far = Overview::example("far", true, Phase::Evaluating);
+        vec![Overview::example_not_begun("empty"), done, full, Overview::example("killed", false, Phase::Training), far]
     }
 
     #[test]
-    fn the_table() {
-        let begun = Row { summary: RunState::default().summary(), ..row("empty", false, None, Phase::Starting) };
-        let rows = [
-            begun,
-            row("done", false, None, Phase::Ended(Outcome::Completed)),
-            row("20261124-175203-cnn", true, None, Phase::Paused),
-            row("killed", false, None, Phase::Training),
-            row("far", true, Some("node7"), Phase::Evaluating),
-        ];
-        insta::assert_snapshot!(table(&rows, &TimeZone::UTC, 1_795_552_324_000).join("\n"));
+    fn a_pattern_is_a_part_or_with_wildcards_the_whole() {
+        let run = &rows()[2];
+        for pattern in ["1124", "CNN", "non-local", "cifar-10", "2026*-cnn", "cnn-non-local*", "CIFAR-1?"] {
+            assert!(matches(run, pattern), "{pattern}");
+        }
+        for pattern in ["wide", "1124*", "cnn-se", "sample", "CIFAR-?"] {
+            assert!(!matches(run, pattern), "{pattern}");
+        }
+        assert!(matches(&rows()[0], "EMPTY") && !matches(&rows()[0], "cnn"), "it has no model yet");
+    }
+
+    #[test]
+    fn runs_are_sorted_with_the_unknown_last() {
+        let mut runs = rows();
+        runs[1].told.summary.best_test_accuracy = Some(70.0);
+        runs[3].told.summary.best_test_accuracy = Some(f64::NAN);
+        runs[3].told.summary.last_activity_ms += 1;
+        runs[4].told.summary.last_activity_ms -= 1;
+        let sorted = |sort| {
+            let mut sorted: Vec<&Overview> = runs.iter().collect();
+            sorted.sort_by(|one, other| compare(sort, one, other));
+            sorted.iter().map(|run| run.name.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(sorted(SortRuns::Best), ["done", "20261124-175203-cnn", "far", "empty", "killed"]);
+        assert_eq!(sorted(SortRuns::Age), ["far", "20261124-175203-cnn", "done", "empty", "killed"]);
+        assert_eq!(sorted(SortRuns::Name), ["20261124-175203-cnn", "done", "empty", "far", "killed"]);
+        assert_eq!(sorted(SortRuns::Lr)[4], "empty");
+    }
+
+    #[test]
+    fn the_total_says_how_many_are_not_shown() {
+        let runs = rows();
+        assert_eq!(total_line(&runs, 5), "5 runs, 2 live");
+        assert_eq!(total_line(&runs[..1], 5000), "1 of 5,000 runs");
+        assert_eq!(total_line(&runs[..1], 1), "1 run");
     }
 }

@@ -7,8 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::cli::DEFAULT_RUNS_DIR;
-use crate::run::dir::{RunDir, RunsDir};
+use crate::run::dir::{DEFAULT_RUNS_DIR, RunDir, RunsDir};
 
 /// Writes a line to stdout.
 ///

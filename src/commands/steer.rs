@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use super::remaining::resume_line;
 use super::select::named_or_live;
-use super::shell::say;
+use super::shell::{Shell, say};
 use crate::cli::SetLrArgs;
 use crate::commands::failure::UsageError;
 use crate::config::check_learning_rate;
@@ -19,18 +20,18 @@ use crate::run::socket::{Reply, SendError, send};
 /// Sends a command and says what came of it.
 pub fn command(runs: &RunsDir, name: Option<&str>, command: Command) -> Result<u8> {
     let run = named_or_live(runs, name)?;
-    give(&run, command)
+    give(runs, &run, command)
 }
 
 /// Sends a command to that run.
-pub fn give(run: &RunDir, command: Command) -> Result<u8> {
+pub fn give(runs: &RunsDir, run: &RunDir, command: Command) -> Result<u8> {
     let sent = send(run, command);
     if let Err(error @ SendError::NotOffered { .. }) = sent {
         return Err(error.into());
     }
     if !matches!(sent, Ok(Reply::Done { .. })) && !is_live(run)? {
         // It ended meanwhile.
-        return not_live(run, command);
+        return not_live(runs, run, command);
     }
     match sent {
         Ok(Reply::Done { message }) => say(format!("{}: {message}", run.name()))?,
@@ -40,12 +41,15 @@ pub fn give(run: &RunDir, command: Command) -> Result<u8> {
     Ok(0)
 }
 
-fn not_live(run: &RunDir, command: Command) -> Result<u8> {
-    let run = run.name();
+fn not_live(runs: &RunsDir, run: &RunDir, command: Command) -> Result<u8> {
+    let name = run.name();
     match command {
         // To stop twice is to stop once.
-        Command::Stop => say(format!("{run}: it has no live trainer")).map(|()| 0),
-        _ => Err(SendError::NotLive { run }.into()),
+        Command::Stop => say(format!("{name}: it has no live trainer")).map(|()| 0),
+        _ => {
+            let resume = resume_line(&Shell::new(runs), run);
+            Err(UsageError(format!("run {name} has no live trainer; to go on with it: {resume}")).into())
+        }
     }
 }
 

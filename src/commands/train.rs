@@ -2,15 +2,17 @@
 
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::configuration::configuration;
+use super::remaining::resume_line;
+use super::shell::Shell;
 use super::watch::{self, Watch};
 use crate::cli::TrainArgs;
 use crate::commands::failure;
 use crate::commands::progress::Printer;
 use crate::config::{Config, Override};
-use crate::run::dir::{RunDir, RunsDir};
+use crate::run::dir::{CreateError, RunDir, RunsDir};
 use crate::run::event::Outcome;
 use crate::run::held_dir::HeldRunDir;
 use crate::run::limits;
@@ -22,6 +24,11 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     let options = [
         ("--device", "run.device", &args.device),
         ("--epochs", "train.epochs", &args.epochs),
+        ("--lr", "optimizer.learning_rate", &args.lr),
+        ("--batch-size", "train.batch_size", &args.batch_size),
+        ("--data", "data.dir", &args.data),
+        ("--attention", "model.attention", &args.attention),
+        ("--threads", "run.threads", &args.threads),
         ("--seed", "run.seed", &args.seed),
         ("--init", "model.init", &args.init),
         ("--max-steps", "train.max_steps", &args.max_steps),
@@ -34,7 +41,7 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
         return new_in_foreground(runs, name, config);
     }
     let listening = listen()?;
-    let run = runs.create(name, &config)?;
+    let run = create(runs, name, &config)?;
     let begun = spawn::spawn(&run, config.run.threads, &[], listening)
         .map_err(anyhow::Error::from)
         .and_then(|()| watch::watch(runs, &run, watch, args.watching.dashboard));
@@ -50,8 +57,21 @@ pub fn restarted_in_foreground(runs: &RunsDir, name: Option<&str>) -> Result<u8>
 
 fn new_in_foreground(runs: &RunsDir, name: Option<&str>, config: Config) -> Result<u8> {
     let listening = listen()?;
-    let run = runs.create(name, &config)?;
+    let run = create(runs, name, &config)?;
     discard_if_untrained(&run, in_foreground(&run, config, listening))
+}
+
+fn create(runs: &RunsDir, name: Option<&str>, config: &Config) -> Result<RunDir> {
+    runs.create(name, config).map_err(|error| match error {
+        CreateError::Exists(name) => match runs.open(&name) {
+            Ok(run) => anyhow!("run {name} exists; to go on with it: {}", resume_line(&Shell::new(runs), &run)),
+            Err(_) => {
+                let folder = runs.path().join(&name);
+                anyhow!("{} exists, and is not a run: choose another name", folder.display())
+            }
+        },
+        error => error.into(),
+    })
 }
 
 /// Before anything is made that a signal would leave behind.

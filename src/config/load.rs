@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::checksum::{is_unchanged, with_checksum};
+use super::near_miss::meant_key;
 use super::settings::Config;
 use super::validate::{RULES, Rule, broken};
 use crate::ordinary_file;
@@ -84,6 +85,9 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
+    /// The default as a file in which every key is explained.
+    pub const DEFAULT_FILE: &str = include_str!("../../config/default.toml");
+
     /// The default, changed by what `file` says, changed by what the command line says. Every path in the result is
     /// absolute. A file with the first line of [`Config::to_toml_with_checksum`] must be as it was written.
     pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Self, ConfigError> {
@@ -133,7 +137,8 @@ impl Settings {
         })?;
         if table.is_empty() {
             return Err(ConfigError::one(format!(
-                "{name}: it sets nothing: it was cut off, or is not the file you mean; the defaults need no file"
+                "{name}: it sets nothing: it was cut off, or is not the file you mean; the defaults need no file, and taper config \
+                 prints them as one"
             )));
         }
         for (section, value) in table {
@@ -230,16 +235,9 @@ fn not_allowed(origin: &str, rule: &Rule, value: &str) -> String {
 }
 
 fn unknown_key(origin: &str, key: &str) -> String {
-    let last = key.rsplit('.').next().unwrap_or(key);
-    let known = || RULES.iter().map(|rule| rule.key);
-    let same_key = known().find(|known| known.rsplit('.').next() == Some(last));
-    let meant = same_key.or_else(|| nearest(key, known()).first().copied()).or_else(|| {
-        let keys = known().map(|known| known.split_once('.').expect("every key has a section").1);
-        nearest(last, keys).first().and_then(|near| known().find(|known| known.ends_with(&format!(".{near}"))))
-    });
-    match meant {
+    match meant_key(key) {
         Some(meant) => format!("{origin}: unknown key {key}; did you mean {meant}?"),
-        None => format!("{origin}: unknown key {key}; config/default.toml lists every key"),
+        None => format!("{origin}: unknown key {key}; taper config lists every key"),
     }
 }
 
@@ -281,9 +279,8 @@ mod tests {
 
     #[test]
     fn the_shipped_file_is_the_default_and_tells_of_every_key() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/default.toml");
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
+        let text = Config::DEFAULT_FILE;
+        assert_eq!(toml::from_str::<Config>(text).unwrap(), Config::default());
         for section in sections() {
             assert!(text.contains(&format!("[{section}]")), "{section}");
         }

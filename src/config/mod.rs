@@ -5,11 +5,13 @@
 mod change;
 mod checksum;
 mod load;
+mod near_miss;
 mod settings;
 mod validate;
 
 pub use change::{Change, KEPT_ON_RESUME, Values, changes, keys, values_of};
 pub use load::{ConfigError, Override};
+pub use near_miss::{key_called, keys, meant_key};
 pub use settings::{
     AlarmsConfig, AttentionKind, AugmentConfig, BestBy, CheckpointConfig, Config, DataConfig, DataSource, ModelConfig,
     NotifyConfig, OnDivergence, OptimizerConfig, OptimizerKind, Pool, Precision, ProbeConfig, RunConfig,

@@ -11,6 +11,9 @@ use crate::durable;
 use crate::ordinary_file;
 use crate::suggest::nearest;
 
+/// Where the runs lie, unless that is said.
+pub const DEFAULT_RUNS_DIR: &str = "runs";
+
 /// A run's directory, `runs/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDir {
@@ -110,6 +113,34 @@ impl RunDir {
         durable::sync_folder(&self.path)
     }
 
+    /// Gives the run another name in its folder of runs.
+    ///
+    /// # Errors
+    /// The name is taken or cannot be one, or the run is a symbolic link.
+    pub fn rename(&self, name: &str) -> Result<Self, RenameError> {
+        check_name(name).map_err(|reason| RenameError::Name(name.to_owned(), reason))?;
+        let io = |source| RenameError::Io { path: self.path.display().to_string(), source };
+        if std::fs::symlink_metadata(&self.path).map_err(io)?.is_symlink() {
+            return Err(RenameError::Link(self.path.display().to_string()));
+        }
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let renamed = folder.join(name);
+        // An empty folder keeps the name for us: it is all that a renaming can replace.
+        match std::fs::create_dir(&renamed) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(RenameError::Exists(renamed.display().to_string()));
+            }
+            made => made.map_err(io)?,
+        }
+        if let Err(error) = std::fs::rename(&self.path, &renamed) {
+            // Fails where it is empty no more.
+            let _ = std::fs::remove_dir(&renamed);
+            return Err(io(error));
+        }
+        durable::sync_folder(folder).map_err(io)?;
+        Ok(Self::at(renamed))
+    }
+
     /// Removes the directory of a run that never trained; a run with checkpoints or events is left alone.
     pub fn discard_untrained(&self) -> io::Result<()> {
         let is_absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
@@ -149,7 +180,7 @@ pub struct RunsDir {
 pub enum CreateError {
     #[error("run name {0:?}: {1}")]
     Name(String, &'static str),
-    #[error("run {0} exists; to go on with it: taper resume {0}")]
+    #[error("{0} exists: choose another name")]
     Exists(String),
     #[error(
         "runs directory {path}: {free} free, and a run of this model needs {needed} for its checkpoints; \
@@ -157,6 +188,18 @@ pub enum CreateError {
     )]
     Full { path: String, free: String, needed: String },
     #[error("runs directory {path}: {source}; choose another with --runs-dir")]
+    Io { path: String, source: io::Error },
+}
+
+#[derive(Debug, Error)]
+pub enum RenameError {
+    #[error("run name {0:?}: {1}")]
+    Name(String, &'static str),
+    #[error("{0} exists: choose another name")]
+    Exists(String),
+    #[error("{0} is a symbolic link: rename the folder that it leads to, or the link with mv")]
+    Link(String),
+    #[error("cannot rename {path}: {source}")]
     Io { path: String, source: io::Error },
 }
 
@@ -330,9 +373,30 @@ mod tests {
         let run = runs.create(Some("first"), &Config::default()).unwrap();
         assert_eq!(Config::load(Some(&run.config()), &[]).unwrap().train, Config::default().train);
         let again = runs.create(Some("first"), &Config::default()).unwrap_err();
-        assert_eq!(again.to_string(), "run first exists; to go on with it: taper resume first");
+        assert_eq!(again.to_string(), "first exists: choose another name");
         assert_eq!(runs.open("first").unwrap(), run);
         assert_eq!(runs.open(run.path().to_str().unwrap()).unwrap(), run);
+    }
+
+    #[test]
+    fn a_run_is_renamed_and_nothing_is_replaced() {
+        let (_dir, runs) = runs();
+        let run = runs.create(Some("first"), &Config::default()).unwrap();
+        let other = runs.create(Some("other"), &Config::default()).unwrap();
+        std::fs::create_dir(runs.path().join("empty")).unwrap();
+        for taken in ["first", "other", "empty"] {
+            assert!(matches!(run.rename(taken), Err(RenameError::Exists(_))), "{taken}");
+        }
+        for name in ["", "a/b", "..", "-x", ".hidden"] {
+            assert!(matches!(run.rename(name), Err(RenameError::Name(..))), "{name:?}");
+        }
+        let renamed = run.rename("second").unwrap();
+        assert_eq!(runs.list().unwrap(), [other.clone(), renamed.clone()]);
+        assert_eq!((renamed.name(), run.path().exists()), ("second".to_owned(), false));
+        std::os::unix::fs::symlink(other.path(), runs.path().join("link")).unwrap();
+        assert!(matches!(runs.open("link").unwrap().rename("third"), Err(RenameError::Link(_))));
+        assert!(matches!(run.rename("third"), Err(RenameError::Io { .. })), "it is not there any more");
+        assert!(!runs.path().join("third").exists());
     }
 
     #[test]

@@ -34,13 +34,17 @@ pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// By hand, because serde's `flatten` reads every field twice and a long log is nearly all [`StepsDone`]: those are read
-/// straight into place, and events of another kind or order take the long way.
+/// By hand, because serde's `flatten` reads every field twice: the events that a log is nearly all of are read straight into
+/// place, and events of another kind or order take the long way.
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         /// Borrowed from the line where it can be.
         #[derive(Deserialize)]
         struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        fn rest_of<'de, T: Deserialize<'de>, A: MapAccess<'de>>(map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
 
         struct RecordVisitor;
 
@@ -59,11 +63,16 @@ impl<'de> Deserialize<'de> for Record {
                         ("time_ms", _) => time_ms = Some(map.next_value()?),
                         ("event", Some(time_ms)) if fields.is_empty() => {
                             let Text(kind) = map.next_value()?;
-                            if kind == Event::STEPS_DONE {
-                                let steps = StepsDone::deserialize(MapAccessDeserializer::new(map))?;
-                                return Ok(Record { time_ms, event: Event::StepsDone(steps) });
-                            }
-                            fields.insert(key.into_owned(), kind.into());
+                            let event = match &*kind {
+                                Event::STEPS_DONE => Event::StepsDone(rest_of(map)?),
+                                Event::EPOCH_DONE => Event::EpochDone(rest_of(map)?),
+                                Event::PROBE_SAVED => Event::ProbeSaved(rest_of(map)?),
+                                _ => {
+                                    fields.insert(key.into_owned(), kind.into());
+                                    continue;
+                                }
+                            };
+                            return Ok(Record { time_ms, event });
                         }
                         _ => {
                             fields.insert(key.into_owned(), map.next_value()?);
@@ -105,6 +114,8 @@ fn first_epoch() -> u64 {
 impl Event {
     pub const RUN_STARTED: &'static str = "run_started";
     pub const STEPS_DONE: &'static str = "steps_done";
+    pub const EPOCH_DONE: &'static str = "epoch_done";
+    pub const PROBE_SAVED: &'static str = "probe_saved";
     pub const COMMAND_RECEIVED: &'static str = "command_received";
 }
 

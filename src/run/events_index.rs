@@ -24,7 +24,7 @@ const WORTH_BYTES: u64 = 4 << 20;
 /// Bytes at the beginning of the log, and before the end of what is indexed, that are compared.
 const COMPARED_BYTES: u64 = 64 << 10;
 /// Goes up when the fold of events changes.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-2");
+pub(super) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-2");
 
 #[derive(Serialize, Deserialize)]
 struct Index {

@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -14,6 +15,7 @@ use super::dir::RunDir;
 use super::other_trainer::OtherTrainer;
 use super::process::Process;
 use super::replay::has_ended;
+use crate::held_folder::is_same;
 use crate::ordinary_file;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,11 +91,13 @@ impl RunLock {
         if let Some(trainer) = OtherTrainer::of(dir) {
             return Err(LockError::OtherTrainer { run: dir.name(), trainer: trainer.name });
         }
-        let file = open(dir)?;
+        let mut file = open(dir)?;
         // Asking for the liveness holds a shared lock for a moment.
         let deadline = Instant::now() + PATIENCE;
         let refusal = loop {
             match file.try_lock() {
+                // The run was removed by whoever had the lock: its lock is none, whatever has its name by now.
+                Ok(()) if !is_at(&file, &dir.lock()) && Instant::now() < deadline => file = open(dir)?,
                 Ok(()) => return Ok(Self::named(file)),
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(10));
@@ -133,6 +137,10 @@ fn open(dir: &RunDir) -> Result<File, LockError> {
     opened.map_err(|source| io_error(dir, source))
 }
 
+fn is_at(file: &File, path: &Path) -> bool {
+    file.metadata().is_ok_and(|own| path.metadata().is_ok_and(|found| is_same(&found, &own)))
+}
+
 fn io_error(dir: &RunDir, source: io::Error) -> LockError {
     let path = dir.lock().display().to_string();
     match source.kind() {
@@ -159,7 +167,7 @@ pub fn liveness(dir: &RunDir) -> Liveness {
 }
 
 /// Whether the file system under `dir` has the lock that liveness rests on.
-pub fn has_flock(dir: &std::path::Path) -> io::Result<bool> {
+pub fn has_flock(dir: &Path) -> io::Result<bool> {
     let file = tempfile::tempfile_in(dir)?;
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -272,6 +280,32 @@ mod tests {
         });
         RunLock::acquire(&run).unwrap();
         asker.join().unwrap();
+    }
+
+    #[test]
+    fn the_lock_of_a_run_that_is_removed_meanwhile_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunDir::at(root.path().join("run"));
+        let wait = || {
+            std::fs::create_dir(run.path()).unwrap();
+            let lock = RunLock::acquire(&run).unwrap();
+            let waiting = run.clone();
+            let waiter = std::thread::spawn(move || RunLock::acquire(&waiting));
+            std::thread::sleep(Duration::from_millis(50));
+            std::fs::remove_dir_all(run.path()).unwrap();
+            (lock, waiter)
+        };
+        let (lock, waiter) = wait();
+        drop(lock);
+        assert!(matches!(waiter.join().unwrap(), Err(LockError::Io { .. })));
+        assert!(!run.path().exists());
+        // Another has its name and a trainer.
+        let (lock, waiter) = wait();
+        std::fs::create_dir(run.path()).unwrap();
+        let other = RunLock::acquire(&run).unwrap();
+        drop(lock);
+        assert!(matches!(waiter.join().unwrap(), Err(LockError::Live { .. })));
+        drop(other);
     }
 
     #[test]

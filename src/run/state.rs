@@ -587,7 +587,7 @@ fn fill(series: &mut StepSeries, steps: usize) {
 }
 
 /// A run in a few figures. `active_secs` is as of the last activity.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     pub phase: Phase,
     pub epoch: u64,

@@ -7,8 +7,23 @@ fn help_has_every_command_with_examples_and_exit_codes() {
     let dir = Dir::new();
     insta::assert_snapshot!("help", dir.command(["--help"]).succeed());
     for command in [
-        "train", "attach", "compare", "set-lr", "resume", "eval", "explain", "runs", "data", "bench", "selftest",
+        "train",
+        "attach",
+        "compare",
+        "set-lr",
+        "resume",
+        "eval",
+        "explain",
+        "runs",
+        "data",
+        "bench",
+        "selftest",
         "doctor",
+        "checkpoints",
+        "config",
+        "rename",
+        "rm",
+        "completions",
     ] {
         insta::assert_snapshot!(format!("help-{command}"), dir.command([command, "--help"]).succeed());
     }
@@ -58,7 +73,11 @@ fn a_name_that_exists_is_not_overwritten() {
         |name: &str| dir.command(["train", "--no-tui", "--max-steps", "1", "--name", name].into_iter().chain(TINY));
     train("first").succeed();
     let log = std::fs::read(dir.run("first").events()).unwrap();
-    assert_eq!(train("first").fail(1), "error: run first exists; to go on with it: taper resume first\n");
+    let error = train("first").fail(1);
+    assert!(error.starts_with("error: run first exists; to go on with it: "), "{error}");
+    assert!(error.ends_with(" resume first --max-steps 2\n"), "{error}");
+    std::fs::create_dir(dir.run("mine").path()).unwrap();
+    assert_eq!(train("mine").fail(1), "error: runs/mine exists, and is not a run: choose another name\n");
     assert_eq!(std::fs::read(dir.run("first").events()).unwrap(), log);
     assert!(train("a/b").fail(2).contains("a name has no slash"));
     assert!(train("").fail(2).contains("at least one character"));
@@ -83,8 +102,9 @@ fn without_a_live_run_the_commands_say_what_there_is() {
     dir.command(["train", "--no-tui", "--max-steps", "1", "--name", "done"].into_iter().chain(TINY)).succeed();
     let none = dir.command(["attach"]).fail(2);
     assert!(none.contains("no run is live") && none.contains("attach --last"), "{none}");
-    let dead = dir.command(["pause", "done"]).fail(1);
-    assert!(dead.contains("run done has no live trainer; to go on with it: taper resume done"), "{dead}");
+    let dead = dir.command(["pause", "done"]).fail(2);
+    assert!(dead.contains("run done has no live trainer; to go on with it: "), "{dead}");
+    assert!(dead.ends_with(" resume done --max-steps 2\n"), "{dead}");
     assert!(dir.command(["stop", "done"]).succeed().contains("no live trainer"), "stopping twice is stopping once");
     let no_terminal = dir.command(["attach", "done"]).fail(2);
     assert!(no_terminal.contains("the dashboard needs a terminal"), "{no_terminal}");
@@ -226,8 +246,194 @@ fn completions_for_every_shell() {
     let dir = Dir::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = dir.command(["completions", shell]).succeed();
-        assert!(script.contains("set-lr"), "{shell}");
+        assert!(script.contains("TAPER_COMPLETE") && script.contains(env!("CARGO_BIN_EXE_taper")), "{shell}: {script}");
     }
+}
+
+/// What bash offers for the last word of a command line.
+fn completed(dir: &Dir, words: &[&str]) -> Vec<String> {
+    let last = words.len() - 1;
+    let quoted = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+    let line = format!(
+        "source <({}); COMP_WORDS=({quoted}); COMP_CWORD={last}; _clap_complete_taper taper '{}' '{}'; \
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        dir.shell_words(["completions", "bash"]),
+        words[last],
+        words[last - 1],
+    );
+    dir.bash(&line).succeed().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_shell_knows_commands_and_runs() {
+    let dir = Dir::new();
+    for name in ["wide", "wider", "narrow"] {
+        dir.command(["train", "--no-tui", "--max-steps", "1", "--name", name].into_iter().chain(TINY)).succeed();
+    }
+    assert_eq!(completed(&dir, &["taper", "checkpo"]), ["checkpoint", "checkpoints"]);
+    for command in ["attach", "resume", "eval", "explain", "doctor", "rm", "rename", "config", "checkpoints", "runs"] {
+        assert_eq!(completed(&dir, &["taper", command, "wi"]), ["wide", "wider"], "{command}");
+    }
+    assert_eq!(completed(&dir, &["taper", "rm", "wide", "na"]), ["narrow"]);
+    assert_eq!(completed(&dir, &["taper", "train", "--lr", "1", "--batch"]), ["--batch-size"]);
+    assert_eq!(completed(&dir, &["taper", "pause", "wi"]), [""], "none is live");
+    assert_eq!(completed(&dir, &["taper", "--runs-dir", "elsewhere", "attach", "wi"]), [""]);
+    dir.start("wild");
+    assert_eq!(completed(&dir, &["taper", "pause", "wi"]), ["wild"]);
+}
+
+#[test]
+fn shorthands_set_what_their_help_says() {
+    let dir = Dir::new();
+    let train = ["train", "--no-tui", "--max-steps", "1", "--set", "data.source=sample", "--set", "model.hidden=8"];
+    let shorthands = ["--lr", "5e-4", "--batch-size", "16", "--data", "images", "--threads", "1", "--name", "run"];
+    dir.command(train.into_iter().chain(shorthands).chain(["--model", "cnn-eca"])).succeed();
+    let differing = dir.command(["config", "run", "--diff"]).succeed();
+    for line in [
+        "threads = 1  # default: ",
+        "/images\"  # default: ",
+        "attention = \"eca\"  # default: \"none\"",
+        "hidden = 8  # default: 512",
+        "learning_rate = 0.0005  # default: 0.001",
+        "batch_size = 16  # default: 64",
+        "max_steps = 1  # default: not set",
+    ] {
+        assert!(differing.contains(line), "{line}: {differing}");
+    }
+    assert!(!differing.contains("beta1"), "{differing}");
+    let error = dir.command(["train", "--no-tui", "--lr", "11"]).fail(2);
+    assert_eq!(error, "error: --lr: optimizer.learning_rate = 11: must be a number from 1e-12 to 10\n");
+    let error = dir.command(["train", "--no-tui", "--attention", "sse"]).fail(2);
+    assert!(error.contains("--attention: model.attention = \"sse\": must be none, se, "), "{error}");
+    dir.command(["resume", "run", "--no-tui", "--max-steps", "2", "--lr", "0.002", "--threads", "2"]).succeed();
+    let all = dir.command(["config", "run"]).succeed();
+    assert!(all.contains("learning_rate = 0.002  # default: 0.001") && all.contains("\nbeta1 = 0.9\n"), "{all}");
+}
+
+#[test]
+fn a_configuration_that_is_printed_is_one() {
+    let dir = Dir::new();
+    let default = dir.command(["config"]).succeed();
+    assert!(default.contains("\n# Probability of a horizontal flip.\nflip_probability = 0.5\n"), "{default}");
+    std::fs::write(dir.path("mine.toml"), &default).unwrap();
+    let train = ["train", "--no-tui", "--max-steps", "2", "--name"];
+    dir.command(train.into_iter().chain(["one", "--config", "mine.toml"]).chain(TINY)).succeed();
+    for further in [&["config", "one"][..], &["config", "one", "--diff"]] {
+        std::fs::write(dir.path("again.toml"), dir.command(further).succeed()).unwrap();
+        dir.command(train.into_iter().chain(["two", "--config", "again.toml"])).succeed();
+        let config = |name: &str| std::fs::read_to_string(dir.run(name).config()).unwrap();
+        assert_eq!(config("one"), config("two"));
+        dir.command(["rm", "two", "--yes"]).succeed();
+    }
+    assert!(dir.command(["config", "onne"]).fail(1).contains("did you mean one?"));
+}
+
+#[test]
+fn the_checkpoints_on_disk_are_told() {
+    let dir = Dir::new();
+    let train = ["train", "--no-tui", "--name", "run", "--epochs", "5", "--set", "checkpoint.keep_last=1"];
+    dir.command(train.into_iter().chain(TINY)).succeed();
+    let listed = || -> Vec<serde_json::Value> {
+        serde_json::from_str(&dir.command(["checkpoints", "run", "--json"]).succeed()).unwrap()
+    };
+    let found = listed();
+    let on_disk = taper::train::checkpoint::paths(&dir.run("run")).unwrap();
+    assert_eq!(
+        found.iter().map(|one| one["path"].as_str().unwrap().into()).collect::<Vec<std::path::PathBuf>>(),
+        on_disk
+    );
+    let marked = |mark: &str| found.iter().find(|one| one[mark] == true).unwrap();
+    let runs: serde_json::Value = serde_json::from_str(&dir.command(["runs", "--json"]).succeed()).unwrap();
+    assert_eq!(marked("best")["accuracy"], runs[0]["best_test_accuracy"]);
+    assert_eq!((&marked("latest")["step"], &marked("latest")["epoch"]), (&160.into(), &5.into()));
+    let evaluated: serde_json::Value = serde_json::from_str(&dir.command(["eval", "run", "--json"]).succeed()).unwrap();
+    assert_eq!(evaluated["checkpoint"], marked("best")["name"]);
+    assert_eq!((&evaluated["classes"][0], evaluated["classes"].as_array().unwrap().len()), (&"airplane".into(), 10));
+    let table = dir.command(["checkpoints", "run"]).succeed();
+    assert!(table.starts_with("CHECKPOINT") && table.contains(" kB") && table.contains("latest"), "{table}");
+    // However it went.
+    std::fs::remove_dir_all(&on_disk[0]).unwrap();
+    assert_eq!(listed().len(), found.len() - 1);
+    // That an older one was the best once, and was removed since, is no fault of a whole run.
+    let said = dir.command(["doctor", "run"]).succeed();
+    assert!(!said.contains("DAMAGED"), "{said}");
+}
+
+#[test]
+fn runs_are_filtered_and_sorted() {
+    let dir = Dir::new();
+    for (name, epochs) in [("wide", "1"), ("narrow", "2"), ("wider", "3")] {
+        let train = ["train", "--no-tui", "--name", name, "--epochs", epochs];
+        dir.command(train.into_iter().chain(TINY)).succeed();
+    }
+    let names = |args: &[&str]| -> Vec<String> {
+        let json = dir.command(["runs", "--json"].iter().chain(args)).succeed();
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+        rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&[]), ["wide", "narrow", "wider"]);
+    assert_eq!(names(&["WIDE"]), ["wide", "wider"]);
+    assert_eq!(names(&["w?de", "narrow"]), ["wide", "narrow"]);
+    assert_eq!(names(&["--sort", "name"]), ["narrow", "wide", "wider"]);
+    assert_eq!(names(&["--sort", "epoch"]), ["wider", "narrow", "wide"]);
+    assert_eq!(names(&["--sort", "epoch", "--reverse"]), ["wide", "narrow", "wider"]);
+    assert_eq!(names(&["--live"]), Vec::<String>::new());
+    assert_eq!(names(&["--failed"]), Vec::<String>::new());
+    let table = dir.command(["runs", "wide"]).succeed();
+    assert!(table.ends_with("\n\n2 of 3 runs\n"), "{table}");
+    for column in ["DATA", "MODEL", "LR", "DURATION", "CIFAR-10 sample", "cnn 4-4-4", " 0.001 "] {
+        assert!(table.contains(column), "{column}: {table}");
+    }
+    assert_eq!(dir.command(["runs", "zzz"]).succeed(), "None of the 3 runs in runs matches.\n");
+    assert_eq!(dir.command(["runs"]).succeed().lines().last(), Some("3 runs"));
+}
+
+#[test]
+fn a_run_that_is_not_there_is_a_failure_and_no_live_run_is_usage() {
+    let dir = Dir::new();
+    let live = ["pause", "checkpoint", "probe", "rollback", "skip-batch"];
+    let needs_run = ["stop", "resume", "attach", "eval", "doctor", "checkpoints", "config"];
+    for command in live.into_iter().chain(needs_run) {
+        assert!(dir.command([command, "none"]).fail(1).contains("there is no run none"), "{command}");
+    }
+    for args in [&["set-lr", "none", "1e-3"][..], &["explain", "none", "--image", "1"], &["rename", "none", "x"]] {
+        assert!(dir.command(args).fail(1).contains("there is no run none"), "{args:?}");
+    }
+    assert!(dir.command(["attach", "--last"]).fail(1).contains("there is no run in runs"));
+    dir.command(["train", "--no-tui", "--max-steps", "1", "--name", "done"].into_iter().chain(TINY)).succeed();
+    for command in live {
+        assert!(dir.command([command, "done"]).fail(2).contains("has no live trainer"), "{command}");
+    }
+    assert!(dir.command(["set-lr", "done", "1e-3"]).fail(2).contains("has no live trainer"));
+    for command in live.into_iter().chain(["stop", "resume", "attach", "checkpoints"]) {
+        assert!(dir.command([command]).fail(2).contains("no run is live"), "{command}");
+    }
+    assert!(dir.command(["set-lr", "1e-3"]).fail(2).contains("no run is live"));
+}
+
+#[test]
+fn what_is_meant_by_other_words_is_told() {
+    let dir = Dir::new();
+    for (line, tip) in [
+        ("list", "taper runs lists the runs"),
+        ("ls", "taper runs lists the runs"),
+        ("delete x", "taper rm deletes runs"),
+        ("status", "taper runs says how all runs stand, taper attach shows one"),
+        ("logs", "runs/NAME/trainer.log"),
+        ("predict x", "taper explain RUN --image FILE"),
+        ("train --learning-rate 0.1", "here that is --lr"),
+        ("train --batchsize 3", "here that is --batch-size"),
+        ("train --gpu", "here that is --device cuda"),
+    ] {
+        let output = dir.command(line.split(' ')).output();
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(&format!("tip: {tip}")) || error.contains(tip) && error.contains("tip: "), "{error}");
+    }
+    let error = text(&dir.command(["eval", "x", "--set", "a=b"]).output().stderr);
+    assert!(error.contains("unexpected argument '--set'") && !error.contains("-- --set"), "{error}");
+    let error = dir.command(["train", "--no-tui", "--set", "optimizer.lr=1"]).fail(2);
+    assert_eq!(error, "error: --set: unknown key optimizer.lr; did you mean optimizer.learning_rate?\n");
 }
 
 #[test]

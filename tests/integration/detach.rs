@@ -62,7 +62,7 @@ fn a_run_goes_on_after_a_kill() {
     let pid = TrainerAddress::read(&run).unwrap().process.pid;
     kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
     eventually("the lock is free", || (liveness(&run) == Liveness::Dead).then_some(()));
-    assert!(dir.command(["pause", "far"]).fail(1).contains("has no live trainer"));
+    assert!(dir.command(["pause", "far"]).fail(2).contains("has no live trainer"));
     assert!(dir.command(["runs"]).succeed().lines().any(|line| line.starts_with("far") && line.contains("dead")));
     dir.command(["resume", "far", "--detach"]).succeed();
     wait_for_steps(&run, 5);
@@ -126,14 +126,18 @@ fn a_finished_run_is_extended_by_epochs() {
     let train = ["train", "--no-tui", "--name", "short", "--epochs", "1"];
     dir.command(train.into_iter().chain(TINY)).succeed();
     let error = dir.command(["resume", "short", "--no-tui"]).fail(2);
-    assert!(error.contains("run short has done its 32 steps; to extend it: "), "{error}");
+    assert!(error.contains("run short has done its 1 epoch; to extend it: "), "{error}");
+    assert!(error.ends_with(" resume short --epochs 2\n"), "{error}");
     assert!(dir.command(["resume", "short", "--no-tui", "--epochs", "0"]).fail(2).contains("train.epochs = 0"));
     let out = dir.command(["resume", "short", "--no-tui", "--epochs", "2"]).succeed();
     assert!(out.contains("from step 32") && out.contains("epoch 2/2  train loss "), "{out}");
     assert_eq!(steps(&dir.run("short")), 64);
     let error = dir.command(["resume", "short", "--no-tui", "--max-steps", "40"]).fail(2);
-    assert!(error.contains("has done 64 steps, more than the 40 of its configuration; to extend it: "), "{error}");
-    assert!(dir.command(["resume", "short", "--no-tui"]).fail(2).contains("has done its 64 steps"));
+    assert!(error.contains("run short is at step 64, and 40 lies behind that; to extend it: "), "{error}");
+    assert!(dir.command(["resume", "short", "--no-tui"]).fail(2).contains("has done its 2 epochs"));
+    let error = dir.command(["resume", "short", "--no-tui", "--epochs", "1"]).fail(2);
+    assert!(error.contains("run short is at epoch 2, and 1 lies behind that; to extend it: "), "{error}");
+    assert!(error.ends_with(" resume short --epochs 4\n"), "{error}");
 }
 
 #[test]
@@ -212,7 +216,7 @@ fn a_run_resumes_where_it_was_moved_or_copied_to() {
     assert_eq!(liveness(&copy), Liveness::Dead, "the lock is not copied");
     // Neither is the socket: what the copied file names is another's.
     let original = TrainerAddress::read(&copy).unwrap();
-    assert!(dir.command(["pause", "copy"]).fail(1).contains("has no live trainer"));
+    assert!(dir.command(["pause", "copy"]).fail(2).contains("has no live trainer"));
     dir.command(["doctor", "copy", "--repair"]).output();
     assert!(original.socket.exists());
     dir.command(["resume", "copy", "--detach"]).succeed();

@@ -35,6 +35,7 @@ mod other_trainers;
 mod permissions;
 mod pytorch;
 mod read_only;
+mod removal;
 mod resume_changes;
 mod run_list;
 mod screen;

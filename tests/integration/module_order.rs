@@ -6,10 +6,11 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 26] = [
     "random",
     "ordinary_file",
     "held_folder",
+    "cache_folder",
     "format",
     "simd",
     "checksum",

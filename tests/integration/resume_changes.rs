@@ -208,8 +208,11 @@ fn a_run_that_is_ending_is_waited_for() {
     }
     // At once, while it is still ending: no other command breaks.
     dir.command(["stop", "run"]).succeed();
-    let error = dir.command(["pause", "run"]).fail(1);
-    assert!(error.contains("run run has no live trainer; to go on with it: taper resume run"), "{error}");
+    let error = dir.command(["pause", "run"]).fail(2);
+    assert!(
+        error.contains("run run has no live trainer; to go on with it: ") && error.contains(" resume run"),
+        "{error}"
+    );
     assert_eq!(liveness(&run), Liveness::Dead);
 }
 

@@ -271,11 +271,16 @@ fn one_checkpoint(path: &Path, engine: Option<&mut Engine>, all: &[PathBuf]) -> 
     });
     match read {
         Ok(state) => {
+            let is_latest = all.first().is_some_and(|latest| latest == path);
             let best = match state.best {
-                Some(best) if !all.iter().any(|path| path.ends_with(&best.checkpoint)) => {
-                    format!("; its best, {}, is not there", best.checkpoint)
+                Some(best) if all.iter().any(|path| path.ends_with(&best.checkpoint)) => {
+                    format!(", best {:.2} % in {}", best.test_accuracy, best.checkpoint)
                 }
-                Some(best) => format!(", best {:.2} % in {}", best.test_accuracy, best.checkpoint),
+                Some(best) if is_latest => {
+                    format!(", best {:.2} % in {}, which is not there", best.test_accuracy, best.checkpoint)
+                }
+                // Removed when a better one was saved.
+                Some(best) => format!(", best until then {:.2} %", best.test_accuracy),
                 None => String::new(),
             };
             finding(name, Health::Whole, format!("step {}{best}", state.step))

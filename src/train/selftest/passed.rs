@@ -1,12 +1,12 @@
 //! Which cards have passed the self-test, with which driver and kernels: a file each in the user's cache folder.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
+use crate::cache_folder::cache_folder;
 use crate::checksum::sha256;
 use crate::cuda::Context;
 use crate::durable;
@@ -27,7 +27,7 @@ impl Passed {
             format!("driver of CUDA {}; {}", card.driver, driver_build()),
             format!("{}, compute capability {}, {}", card.name, card.capability, card.uuid),
         ];
-        Self { folder: folder(|variable| std::env::var_os(variable)), key: lines.join("\n") + "\n" }
+        Self { folder: cache_folder().map(|cache| cache.join("selftest")), key: lines.join("\n") + "\n" }
     }
 
     fn file(&self) -> Option<PathBuf> {
@@ -50,13 +50,6 @@ impl Passed {
     }
 }
 
-/// As the XDG Base Directory Specification has it.
-fn folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
-    Some(cache.join("taper/selftest"))
-}
-
 /// The driver's own version and date, where the system tells it (Linux).
 fn driver_build() -> String {
     let told = fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
@@ -66,16 +59,6 @@ fn driver_build() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_folder_is_the_users_cache() {
-        let with = |set: &'static [(&str, &str)]| {
-            folder(move |name| set.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).into()))
-        };
-        assert_eq!(with(&[("XDG_CACHE_HOME", "/c"), ("HOME", "/h")]), Some("/c/taper/selftest".into()));
-        assert_eq!(with(&[("XDG_CACHE_HOME", ""), ("HOME", "/h")]), Some("/h/.cache/taper/selftest".into()));
-        assert_eq!(with(&[("HOME", "h")]), None);
-    }
 
     #[test]
     fn another_key_is_not_noted_and_what_cannot_be_written_is_an_error() {

@@ -88,13 +88,14 @@ impl User {
             Operation::EditKept { setting, in_file, how } => self.edit_kept(setting, in_file, how),
             Operation::ResumeToTooFewSteps => {
                 let refused = self.refused(&["--no-tui", "--max-steps", "1"], 2);
-                assert!(refused.contains(" steps, more than the 1 of its configuration"), "{refused}");
+                assert!(refused.contains(", and 1 lies behind that; to extend it: "), "{refused}");
             }
             Operation::TrainAgain => {
                 let Place { parent, name } = self.model.place;
                 let train = ["--runs-dir", parent, "train", "--detach", "--name", name];
                 let error = self.dir.command(train).fail(1);
-                assert!(error.contains(&format!("run {name} exists; to go on with it: taper resume ")), "{error}");
+                let told = format!("run {name} exists; to go on with it: ");
+                assert!(error.contains(&told) && error.contains(&format!(" resume {name}")), "{error}");
             }
             Operation::Move(place) => self.move_to(place),
             Operation::SwapData => self.swap_data(),
@@ -103,9 +104,9 @@ impl User {
 
     /// The command reaches no trainer.
     fn not_live(&self, command: &str, further: &[&str]) {
-        let error = self.taper(command, further).fail(1);
-        let told = format!("run {} has no live trainer; to go on with it: taper resume ", self.name());
-        assert!(error.contains(&told), "{error}");
+        let error = self.taper(command, further).fail(2);
+        let told = format!("run {} has no live trainer; to go on with it: ", self.name());
+        assert!(error.contains(&told) && error.contains(&format!(" resume {}", self.name())), "{error}");
     }
 
     /// Does what the command is to do, and says so.

@@ -1,0 +1,183 @@
+//! Tables of runs for a terminal.
+
+use std::io::{self, IsTerminal};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::format;
+use crate::run::overview::{Overview, Standing};
+use crate::run::state::Phase;
+
+/// Spaces between two columns.
+const GAP: usize = 2;
+
+/// Columns of the terminal on stdout.
+pub(super) fn terminal_width() -> Option<usize> {
+    let stdout = io::stdout();
+    let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten()?;
+    Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Column {
+    Name,
+    Phase,
+    Epoch,
+    Best,
+    Data,
+    Model,
+    LearningRate,
+    Duration,
+    LastActivity,
+}
+
+impl Column {
+    const ALL: [Self; 9] = [
+        Self::Name,
+        Self::Phase,
+        Self::Epoch,
+        Self::Best,
+        Self::Data,
+        Self::Model,
+        Self::LearningRate,
+        Self::Duration,
+        Self::LastActivity,
+    ];
+
+    /// What a narrow table does without, the first first. The data set stays, for an accuracy means nothing without it.
+    const DISPENSABLE: [Self; 5] = [Self::Duration, Self::LearningRate, Self::LastActivity, Self::Model, Self::Epoch];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Name => "NAME",
+            Self::Phase => "PHASE",
+            Self::Epoch => "EPOCH",
+            Self::Best => "BEST ACC",
+            Self::Data => "DATA",
+            Self::Model => "MODEL",
+            Self::LearningRate => "LR",
+            Self::Duration => "DURATION",
+            Self::LastActivity => "LAST ACTIVITY",
+        }
+    }
+
+    fn cell(self, run: &Overview, zone: &TimeZone, now_ms: u64) -> String {
+        let summary = &run.told.summary;
+        let told = match self {
+            Self::Name => Some(run.name.clone()),
+            Self::Phase => Some(phase(run, now_ms)),
+            Self::Epoch => match (summary.epoch, summary.epochs) {
+                (epoch, Some(epochs)) => Some(format!("{epoch}/{epochs}")),
+                (0, None) => None,
+                (epoch, None) => Some(epoch.to_string()),
+            },
+            Self::Best => summary
+                .best_test_accuracy
+                .zip(summary.best_epoch)
+                .map(|(accuracy, epoch)| format!("{accuracy:.2} % (epoch {epoch})")),
+            Self::Data => run.told.data.clone(),
+            Self::Model => run.told.model.clone(),
+            Self::LearningRate => summary.learning_rate.map(format::learning_rate),
+            Self::Duration => run.told.model.as_ref().map(|_| format::duration(summary.active_secs)),
+            Self::LastActivity => time(summary.last_activity_ms, zone),
+        };
+        told.unwrap_or("-".to_owned())
+    }
+}
+
+fn phase(run: &Overview, now_ms: u64) -> String {
+    let summary = &run.told.summary;
+    match (run.standing(), &run.host) {
+        (Standing::Unreadable, _) => "cannot be read".to_owned(),
+        (Standing::Live, Some(host)) => format!("{} on {host}", summary.phase),
+        (Standing::Live, None) => match summary.phase.long_silence_secs(summary.last_activity_ms, now_ms) {
+            Some(secs) => format!("{}, silent for {}", summary.phase, format::duration(secs)),
+            None => summary.phase.to_string(),
+        },
+        (Standing::NotBegun, _) => "not begun".to_owned(),
+        (Standing::Dead, _) => "dead".to_owned(),
+        (Standing::Ended(outcome), _) => Phase::Ended(outcome).to_string(),
+    }
+}
+
+/// None: it is not known.
+fn time(time_ms: u64, zone: &TimeZone) -> Option<String> {
+    let time = i64::try_from(time_ms).ok().filter(|&time_ms| time_ms > 0)?;
+    let time = Timestamp::from_millisecond(time).ok()?;
+    Some(time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+/// Lines of these runs, without dispensable columns where they are wider than `width`. `further`: the title and the cells of
+/// another column, which stays.
+pub(super) fn table(
+    runs: &[Overview],
+    further: Option<(&str, Vec<String>)>,
+    zone: &TimeZone,
+    now_ms: u64,
+    width: Option<usize>,
+) -> Vec<String> {
+    let of = |column: Column| {
+        let cells = runs.iter().map(|run| column.cell(run, zone, now_ms));
+        std::iter::once(column.title().to_owned()).chain(cells).collect()
+    };
+    let further = further.map(|(title, cells)| std::iter::once(title.to_owned()).chain(cells).collect());
+    let mut columns: Vec<(Option<Column>, Vec<String>)> =
+        Column::ALL.into_iter().map(|column| (Some(column), of(column))).collect();
+    columns.extend(further.map(|cells| (None, cells)));
+    for dispensable in Column::DISPENSABLE {
+        let needed = columns.iter().map(|(_, cells)| width_of(cells) + GAP).sum::<usize>() - GAP;
+        if width.is_none_or(|width| needed <= width) {
+            break;
+        }
+        columns.retain(|(column, _)| *column != Some(dispensable));
+    }
+    aligned(&columns.into_iter().map(|(_, cells)| cells).collect::<Vec<_>>())
+}
+
+/// Columns side by side, of which each has as many cells.
+pub(super) fn aligned(columns: &[Vec<String>]) -> Vec<String> {
+    let widths: Vec<usize> = columns.iter().map(|cells| width_of(cells)).collect();
+    let line = |row: usize| {
+        let padded = columns.iter().zip(&widths).map(|(cells, width)| format!("{:width$}", cells[row]));
+        padded.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end().to_owned()
+    };
+    (0..columns.first().map_or(0, Vec::len)).map(line).collect()
+}
+
+fn width_of(cells: &[String]) -> usize {
+    cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::event::Outcome;
+
+    fn rows() -> Vec<Overview> {
+        let mut full = Overview::example("20261124-175203-cnn", true, Phase::Paused);
+        full.told.data = Some("CIFAR-10".into());
+        full.told.model = Some("cnn-non-local 32-64-128".into());
+        vec![
+            Overview::example_not_begun("empty"),
+            Overview::example("done", false, Phase::Ended(Outcome::Completed)),
+            full,
+            Overview::example("killed", false, Phase::Training),
+            Overview { host: Some("node7".into()), ..Overview::example("far", true, Phase::Evaluating) },
+        ]
+    }
+
+    #[test]
+    fn the_table() {
+        let lines = |width| table(&rows(), None, &TimeZone::UTC, 1_795_552_324_000, width).join("\n");
+        insta::assert_snapshot!("wide", lines(None));
+        for width in [120, 100, 80] {
+            insta::assert_snapshot!(format!("{width}-columns"), lines(Some(width)));
+        }
+        assert_eq!(lines(Some(1000)), lines(None));
+        assert!(lines(Some(10)).starts_with("NAME                 PHASE                BEST ACC           DATA\n"));
+        let sizes = (1..=5).map(|size| format!("{size} kB")).collect();
+        let sized = table(&rows(), Some(("SIZE", sizes)), &TimeZone::UTC, 1_795_552_324_000, Some(90));
+        assert!(sized[0].ends_with("  SIZE") && sized[5].ends_with("  5 kB"), "{sized:?}");
+    }
+}
