@@ -69,6 +69,36 @@ impl Confusion {
         (samples > 0).then(|| 100.0 * self.rows[class][class] as f64 / samples as f64)
     }
 
+    /// Images that were taken for a class.
+    pub fn predicted_as(&self, class: usize) -> u64 {
+        self.rows.iter().fold(0, |sum, row| sum.saturating_add(row[class]))
+    }
+
+    /// Percent of the images taken for a class that are of it; `None` where there are none.
+    pub fn precision_of(&self, class: usize) -> Option<f64> {
+        let predicted = self.predicted_as(class);
+        (predicted > 0).then(|| 100.0 * self.rows[class][class] as f64 / predicted as f64)
+    }
+
+    /// Percent of the images of a class that were taken for it, which is the accuracy within the class; `None` where there
+    /// are none.
+    pub fn recall_of(&self, class: usize) -> Option<f64> {
+        self.accuracy_of(class)
+    }
+
+    /// The harmonic mean of precision and recall in percent: 2 TP / (2 TP + FP + FN). `None` for a class that no image is
+    /// of or was taken for.
+    pub fn f1_of(&self, class: usize) -> Option<f64> {
+        let images = self.samples_of(class) as f64 + self.predicted_as(class) as f64;
+        (images > 0.0).then(|| 200.0 * self.rows[class][class] as f64 / images)
+    }
+
+    /// The unweighted mean over the classes that `score` is known of; `None` where it is known of none.
+    pub fn mean_of(&self, score: impl Fn(&Self, usize) -> Option<f64>) -> Option<f64> {
+        let known: Vec<f64> = (0..self.classes()).filter_map(|class| score(self, class)).collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    }
+
     /// What a class is most often taken for beside itself, the first of equals, and how often; `None` if never.
     pub fn most_often_taken_for(&self, class: usize) -> Option<(usize, u64)> {
         let others = self.rows[class].iter().copied().enumerate().filter(|&(other, count)| other != class && count > 0);
@@ -91,6 +121,20 @@ mod tests {
         assert_eq!([0, 1, 3, 9].map(|class| confusion.accuracy_of(class)), [Some(100.0), None, Some(50.0), Some(0.0)]);
         let taken_for = [0, 1, 3, 9].map(|class| confusion.most_often_taken_for(class));
         assert_eq!(taken_for, [None, None, Some((5, 2)), Some((1, 1))]);
+    }
+
+    #[test]
+    fn precision_recall_and_f1() {
+        // As scikit-learn's classification_report has them.
+        let confusion = Confusion::try_from(vec![vec![3, 1, 0], vec![2, 4, 0], vec![0, 0, 0]]).unwrap();
+        assert_eq!([0, 1, 2].map(|class| confusion.precision_of(class)), [Some(60.0), Some(80.0), None]);
+        assert_eq!(confusion.recall_of(0), Some(75.0));
+        assert_eq!([0, 1, 2].map(|class| confusion.predicted_as(class)), [5, 5, 0]);
+        let f1 = [0, 1, 2].map(|class| confusion.f1_of(class));
+        assert!((f1[0].unwrap() - 200.0 / 3.0).abs() < 1e-9 && (f1[1].unwrap() - 800.0 / 11.0).abs() < 1e-9);
+        assert_eq!(f1[2], None);
+        assert_eq!(confusion.mean_of(Confusion::precision_of), Some(70.0));
+        assert_eq!(Confusion::new(2).mean_of(Confusion::f1_of), None);
     }
 
     #[test]

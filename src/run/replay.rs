@@ -3,6 +3,7 @@
 use std::io;
 
 use super::dir::RunDir;
+use super::event::Record;
 use super::events_index::{self, TAIL_BYTES};
 use super::log::{FollowError, Follower};
 use super::outline;
@@ -26,8 +27,16 @@ pub fn dataset(run: &RunDir) -> Result<DatasetInfo, FollowError> {
 /// # Errors
 /// The log cannot be read, or is of another format. A missing log gives the default state.
 pub fn replay(run: &RunDir) -> Result<RunState, FollowError> {
+    replay_each(run, |_| {})
+}
+
+/// As [`replay`], with a look at each record, also at those that a restart took back.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_each(run: &RunDir, look: impl FnMut(&Record)) -> Result<RunState, FollowError> {
     let (mut state, mut log) = (RunState::default(), Follower::new(run.events()));
-    fold_rest(&mut state, &mut log)?;
+    fold_each(&mut state, &mut log, look)?;
     Ok(state)
 }
 
@@ -71,10 +80,17 @@ pub fn has_ended(run: &RunDir) -> Result<bool, FollowError> {
 }
 
 fn fold_rest(state: &mut RunState, log: &mut Follower) -> Result<(), FollowError> {
+    fold_each(state, log, |_| {})
+}
+
+fn fold_each(state: &mut RunState, log: &mut Follower, mut look: impl FnMut(&Record)) -> Result<(), FollowError> {
     loop {
         match log.read(WINDOW) {
             Ok(records) if records.is_empty() => return Ok(()),
-            Ok(records) => records.iter().for_each(|record| state.apply(record)),
+            Ok(records) => records.iter().for_each(|record| {
+                look(record);
+                state.apply(record);
+            }),
             Err(FollowError::Malformed { .. }) => {}
             Err(error) => return Err(error),
         }

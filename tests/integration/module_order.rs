@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 26] = [
     "random",
     "ordinary_file",
     "held_folder",
@@ -26,6 +26,7 @@ const ORDER: [&str; 25] = [
     "cuda",
     "run",
     "system",
+    "export",
     "explain",
     "train",
     "terminal_image",
@@ -35,12 +36,14 @@ const ORDER: [&str; 25] = [
 ];
 
 /// Crates that a module does without.
-const FORBIDDEN: [(&str, &[&str]); 10] = [
+const FORBIDDEN: [(&str, &[&str]); 12] = [
     ("metrics", CANDLE),
     ("render", CANDLE),
     ("config", CANDLE),
     ("run", CANDLE),
     ("system", CANDLE),
+    ("export", CANDLE),
+    ("export", TERMINAL),
     ("terminal_image", CANDLE),
     ("tui", CANDLE),
     ("model", TERMINAL),
