@@ -48,6 +48,45 @@ pub fn learning_rate(value: f64) -> String {
     format!("{}e{exponent}", trim_zeros(mantissa))
 }
 
+/// The most digits that `width` columns hold: `0.8421`, `1250`, `99.1M`, `3.1e14`. Six columns hold every `f32`, seven every
+/// `f64`; in fewer, what fits in no way is written as short as it can be.
+pub fn compact(value: f64, width: usize) -> String {
+    if !value.is_finite() {
+        return if value.is_nan() { "–".to_owned() } else if value > 0.0 { "∞".to_owned() } else { "-∞".to_owned() };
+    }
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let fits = |text: &String| text.len() <= width;
+    // Large numbers keep all their digits or get a unit; small ones keep two digits that tell or get an exponent.
+    let magnitude = value.abs();
+    let plain = |most: usize| (0..=most).rev().map(|decimals| format!("{value:.decimals$}")).find(fits);
+    let text = match magnitude {
+        1e-3..1e3 => plain(4).filter(|text| magnitude >= 1.0 || shows(text, magnitude)),
+        1e3..1e15 => plain(0).or_else(|| in_thousands(value, width)),
+        _ => None,
+    };
+    text.or_else(|| (0..=2).rev().map(|decimals| format!("{value:.decimals$e}")).find(fits))
+        .unwrap_or_else(|| format!("{value:.0e}"))
+}
+
+/// Whether the text is within a twentieth of it.
+fn shows(text: &str, magnitude: f64) -> bool {
+    text.parse().is_ok_and(|shown: f64| (shown.abs() - magnitude).abs() <= 0.05 * magnitude)
+}
+
+fn in_thousands(value: f64, width: usize) -> Option<String> {
+    let units = [(1e3, 'k'), (1e6, 'M'), (1e9, 'G'), (1e12, 'T')];
+    let own = units.iter().rposition(|unit| value.abs() >= unit.0).unwrap_or(0);
+    // Where it has no room with its own unit, a larger one may do: 0.8M.
+    let written = units[own..].iter().take(2).flat_map(|&(unit, letter)| {
+        (0..=3).rev().map(move |decimals| (format!("{:.decimals$}", value / unit), unit, letter))
+    });
+    let shows = |digits: &str, unit: f64| shows(digits, value.abs() / unit);
+    let mut fitting = written.filter(|(digits, unit, _)| digits.len() < width && shows(digits, *unit));
+    fitting.next().map(|(digits, _, letter)| format!("{digits}{letter}"))
+}
+
 fn trim_zeros(decimal: &str) -> &str {
     if decimal.contains('.') { decimal.trim_end_matches('0').trim_end_matches('.') } else { decimal }
 }
@@ -107,6 +146,43 @@ mod tests {
         ];
         for (value, text) in cases {
             assert_eq!(learning_rate(value), text);
+        }
+    }
+
+    #[test]
+    fn numbers_get_the_form_that_fits() {
+        let cases = [
+            (0.0, 6, "0"),
+            (0.842_13, 6, "0.8421"),
+            (12.345, 6, "12.345"),
+            (74.2, 5, "74.20"),
+            (999.96, 5, "1000"),
+            (123_456.0, 6, "123456"),
+            (123_456.0, 5, "123k"),
+            (893_690_754.348_2, 9, "893690754"),
+            (893_690_754.348_2, 8, "893.691M"),
+            (893_690_754.348_2, 5, "894M"),
+            (893_690_754.348_2, 7, "893.69M"),
+            (800_000.0, 4, "800k"),
+            (5_999_999.0, 6, "6.000M"),
+            (3.1e14, 6, "310.0T"),
+            (3.14e17, 6, "3.1e17"),
+            (-3.14e17, 6, "-3e17"),
+            (0.000_012_3, 6, "1.2e-5"),
+            (0.001_234, 6, "0.0012"),
+            (f64::NAN, 6, "–"),
+        ];
+        for (value, width, text) in cases {
+            assert_eq!(compact(value, width), text);
+        }
+        for exponent in -300..300 {
+            for mantissa in [1.0, 3.456_789, 9.999_999, -1.0, -9.999_999] {
+                let value = mantissa * 10f64.powi(exponent);
+                for width in 7..12 {
+                    let text = compact(value, width);
+                    assert!(text.len() <= width, "{value} in {width}: {text}");
+                }
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use super::event::{
     StepsDone,
 };
 use super::log::StepsOutline;
+use super::step_clock::{Entry, StepClock};
 use super::step_series::StepSeries;
 use super::step_time::{Breakdown, RecentSteps};
 use super::system_history::SystemHistory;
@@ -154,6 +155,8 @@ pub struct RunState {
     /// The Euclidean norm over all parameters, for each step.
     #[serde(skip)]
     pub gradient_norms: StepSeries,
+    #[serde(skip)]
+    clock: StepClock,
     pub open_epoch: OpenEpoch,
     /// Without confusion matrix and mistakes but for the last [`DETAILED_EPOCHS`].
     pub epochs: Vec<EpochDone>,
@@ -162,6 +165,8 @@ pub struct RunState {
     /// The learning rate that the run began with.
     pub first_learning_rate: Option<f64>,
     pub learning_rate_changes: Vec<LearningRateChange>,
+    #[serde(skip)]
+    learning_rate_moves: bool,
     pub checkpoints: Vec<Checkpoint>,
     /// In the order of their steps, one for each file.
     pub probes: Vec<Probe>,
@@ -201,7 +206,7 @@ impl RunState {
         self.last_activity_ms = now;
         match &record.event {
             Event::RunStarted(started) => self.start(now, started),
-            Event::StepsDone(steps) => self.add_steps(steps),
+            Event::StepsDone(steps) => self.add_steps(now, steps),
             Event::EvaluationStarted { epoch, step } => {
                 self.phase = Phase::Evaluating;
                 (self.epoch, self.step) = (*epoch, *step);
@@ -274,6 +279,7 @@ impl RunState {
         for series in [&mut self.losses, &mut self.gradient_norms] {
             series.pass_over(index(self.step));
         }
+        self.clock.clear();
         self.recent.pass_over();
     }
 
@@ -336,6 +342,7 @@ impl RunState {
         let steps = index(step);
         self.losses.truncate(steps);
         self.gradient_norms.truncate(steps);
+        self.clock.truncate(step);
         self.epochs.retain(|epoch| epoch.step <= step);
         self.learning_rate_changes.retain(|change| change.step <= step);
         self.checkpoints.retain(|checkpoint| checkpoint.saved.step <= step);
@@ -345,7 +352,7 @@ impl RunState {
         self.open_epoch = OpenEpoch::default();
     }
 
-    fn add_steps(&mut self, steps: &StepsDone) {
+    fn add_steps(&mut self, now: u64, steps: &StepsDone) {
         self.phase = Phase::Training;
         self.epoch = steps.epoch;
         let before = index(steps.first_step.saturating_sub(1));
@@ -353,7 +360,9 @@ impl RunState {
             series.truncate(before);
             fill(series, before);
         }
+        self.clock.truncate(before as u64);
         self.learning_rate = steps.learning_rate.or(self.learning_rate);
+        self.learning_rate_moves = steps.learning_rate.is_some();
         for (index, &loss) in steps.losses.iter().enumerate() {
             self.losses.push(loss);
             self.gradient_norms.push(steps.gradient_norms.get(index).copied().unwrap_or(f32::NAN));
@@ -371,6 +380,8 @@ impl RunState {
             total_secs: steps.train_secs,
             time: steps.split_us.unwrap_or_default(),
         };
+        let elapsed_secs = self.active_ms as f64 / 1e3;
+        self.clock.push(Entry::new(self.step, elapsed_secs, now, &breakdown, self.learning_rate));
         self.recent.push(breakdown);
         self.system.add_steps(steps.train_secs, steps.samples);
         if steps.split_us.is_some() {
@@ -412,6 +423,16 @@ impl RunState {
     pub fn steps_in_epoch(&self) -> u64 {
         let steps_per_epoch = self.started.as_ref().map_or(0, |started| started.steps_per_epoch);
         self.step.saturating_sub(self.epoch.saturating_sub(1).saturating_mul(steps_per_epoch))
+    }
+
+    /// Whether the schedule moves the learning rate each step.
+    pub fn learning_rate_moves(&self) -> bool {
+        self.learning_rate_moves
+    }
+
+    /// When the steps were taken; of none in an outline.
+    pub fn clock(&self) -> &StepClock {
+        &self.clock
     }
 
     /// Mean batch loss of the epoch being trained.

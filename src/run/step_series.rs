@@ -1,12 +1,15 @@
-//! A number for every step of a run, with the two views of it that stay cheap however long the run gets: a smoothed value
-//! and a curve of bounded size.
+//! A number for every step of a run, and what any stretch of them amounts to at a glance: a pyramid of their least, greatest
+//! and mean, so that a million steps cost a screen no more than a thousand.
 
 use std::ops::Range;
 
-/// Weight of the past in the smoothed value: it follows the last fifty or so batches.
-const SMOOTHING: f64 = 0.98;
-/// The curve is halved when it has this many points: more than any screen has columns.
-const CURVE_POINTS: usize = 2048;
+use super::smoothing::{Average, Smoothing};
+use super::spread::Spread;
+
+/// Values, or nodes of the level below, to a node of the pyramid.
+const FAN_OUT: usize = 32;
+/// It follows the last fifty or so batches.
+const SMOOTHING: Smoothing = Smoothing::new(0.98);
 /// What was before does not show in the smoothed value: its weight is less than one part in 10¹⁷.
 const REMEMBERED_STEPS: usize = 2000;
 
@@ -16,15 +19,35 @@ pub struct StepSeries {
     /// Steps before those of `values` whose values were not read.
     unread: usize,
     values: Vec<f32>,
-    average: MovingAverage,
-    curve: Curve,
+    /// Level `n` has a node for every `FAN_OUT ^ (n + 1)` values that are complete.
+    levels: Vec<Vec<Spread>>,
 }
 
 impl StepSeries {
     pub fn push(&mut self, value: f32) {
         self.values.push(value);
-        self.average.push(value);
-        self.curve.push(value);
+        let mut complete = self.values.len();
+        for level in 0.. {
+            if !complete.is_multiple_of(FAN_OUT) {
+                break;
+            }
+            complete /= FAN_OUT;
+            let mut node = Spread::default();
+            match level {
+                0 => {
+                    let values = &self.values[self.values.len() - FAN_OUT..];
+                    values.iter().for_each(|&value| node.push(value.into()));
+                }
+                _ => {
+                    let below = &self.levels[level - 1];
+                    below[below.len() - FAN_OUT..].iter().for_each(|below| node.add(below));
+                }
+            }
+            if self.levels.len() == level {
+                self.levels.push(Vec::new());
+            }
+            self.levels[level].push(node);
+        }
     }
 
     /// Goes on to that number of steps, without the values of any of them.
@@ -43,12 +66,12 @@ impl StepSeries {
     /// Forgets the steps after `steps`.
     pub fn truncate(&mut self, steps: usize) {
         if steps < self.len() {
-            let unread = self.unread.min(steps);
-            let mut values = std::mem::take(&mut self.values);
-            values.truncate(steps - unread);
-            *self = Self { unread, ..Self::default() };
-            for value in values {
-                self.push(value);
+            self.unread = self.unread.min(steps);
+            self.values.truncate(steps - self.unread);
+            let mut complete = self.values.len();
+            for level in &mut self.levels {
+                complete /= FAN_OUT;
+                level.truncate(complete);
             }
         }
     }
@@ -56,6 +79,11 @@ impl StepSeries {
     /// Of the steps that were read: all of them but in an outline.
     pub fn values(&self) -> &[f32] {
         &self.values
+    }
+
+    /// Steps at the beginning whose values were not read: none but in an outline.
+    pub fn unread(&self) -> usize {
+        self.unread
     }
 
     /// Steps so far.
@@ -67,113 +95,94 @@ impl StepSeries {
         self.len() == 0
     }
 
+    /// Of the finite values at these indices, in a time that hardly depends on their number.
+    pub fn spread(&self, steps: Range<usize>) -> Spread {
+        let place = |step: usize| step.saturating_sub(self.unread).min(self.values.len());
+        let (mut start, mut end) = (place(steps.start), place(steps.end));
+        let mut spread = Spread::default();
+        let mut add_values = |range: Range<usize>| {
+            self.values[range].iter().for_each(|&value| spread.push(value.into()));
+        };
+        // Ends that are no whole node are added as they are, and what is between them one level further up.
+        let (inner_start, inner_end) = (start.div_ceil(FAN_OUT), end / FAN_OUT);
+        if inner_start >= inner_end {
+            add_values(start..end.max(start));
+            return spread;
+        }
+        add_values(start..inner_start * FAN_OUT);
+        add_values(inner_end * FAN_OUT..end);
+        (start, end) = (inner_start, inner_end);
+        for nodes in &self.levels {
+            let (inner_start, inner_end) = (start.div_ceil(FAN_OUT), end / FAN_OUT);
+            if inner_start >= inner_end {
+                nodes[start..end].iter().for_each(|node| spread.add(node));
+                return spread;
+            }
+            nodes[start..inner_start * FAN_OUT].iter().for_each(|node| spread.add(node));
+            nodes[inner_end * FAN_OUT..end].iter().for_each(|node| spread.add(node));
+            (start, end) = (inner_start, inner_end);
+        }
+        spread
+    }
+
     /// Mean of the finite values at these indices; `None` where there are none.
     pub fn mean(&self, steps: Range<usize>) -> Option<f64> {
-        let mut sum = Sum::default();
-        let end = steps.end.saturating_sub(self.unread).min(self.values.len());
-        self.values[steps.start.saturating_sub(self.unread).min(end)..end].iter().for_each(|&value| sum.push(value));
-        sum.mean()
+        self.spread(steps).mean()
     }
 
-    /// Exponential moving average.
+    /// The present course: a moving average that a single spike hardly moves.
     pub fn smoothed(&self) -> Option<f64> {
-        self.average.value()
-    }
-
-    /// The whole run as at most 2048 means of equally many steps: (number of the last step in it, mean).
-    pub fn curve(&self) -> impl Iterator<Item = (f64, f64)> {
-        self.curve.points()
-    }
-}
-
-/// Without the pull towards zero that a plain exponential average has at its start.
-#[derive(Clone, Copy, Debug, Default)]
-struct MovingAverage {
-    sum: f64,
-    weight: f64,
-}
-
-impl MovingAverage {
-    fn push(&mut self, value: f32) {
-        if value.is_finite() {
-            self.sum = self.sum * SMOOTHING + f64::from(value) * (1.0 - SMOOTHING);
-            self.weight = self.weight * SMOOTHING + (1.0 - SMOOTHING);
-        }
-    }
-
-    fn value(self) -> Option<f64> {
-        (self.weight > 0.0).then(|| self.sum / self.weight)
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Sum {
-    total: f64,
-    count: u32,
-}
-
-impl Sum {
-    fn push(&mut self, value: f32) {
-        if value.is_finite() {
-            self.total += f64::from(value);
-            self.count += 1;
-        }
-    }
-
-    fn mean(self) -> Option<f64> {
-        (self.count > 0).then(|| self.total / f64::from(self.count))
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Curve {
-    /// Steps to a point.
-    stride: usize,
-    points: Vec<Sum>,
-    /// The point being filled, and the steps in it.
-    open: Sum,
-    open_steps: usize,
-}
-
-impl Default for Curve {
-    fn default() -> Self {
-        Self { stride: 1, points: Vec::new(), open: Sum::default(), open_steps: 0 }
-    }
-}
-
-impl Curve {
-    fn push(&mut self, value: f32) {
-        self.open.push(value);
-        self.open_steps += 1;
-        if self.open_steps < self.stride {
-            return;
-        }
-        self.points.push(std::mem::take(&mut self.open));
-        self.open_steps = 0;
-        if self.points.len() == CURVE_POINTS {
-            self.points = self
-                .points
-                .chunks_exact(2)
-                .map(|pair| Sum { total: pair[0].total + pair[1].total, count: pair[0].count + pair[1].count })
-                .collect();
-            self.stride *= 2;
-        }
-    }
-
-    fn points(&self) -> impl Iterator<Item = (f64, f64)> {
-        let steps = move |index: usize| ((index + 1) * self.stride) as f64;
-        self.points.iter().enumerate().filter_map(move |(index, sum)| Some((steps(index), sum.mean()?)))
+        let last = &self.values[self.values.len().saturating_sub(REMEMBERED_STEPS)..];
+        let values = || last.iter().map(|&value| f64::from(value));
+        let mut average = Average::new(SMOOTHING, values());
+        values().for_each(|value| {
+            average.push(value);
+        });
+        average.value()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::testing::property;
 
     fn series(values: impl IntoIterator<Item = f32>) -> StepSeries {
         let mut series = StepSeries::default();
         values.into_iter().for_each(|value| series.push(value));
         series
+    }
+
+    /// With gaps; sums of whole numbers are exact in any order.
+    fn whole_numbers(len: Range<usize>) -> impl Strategy<Value = Vec<f32>> {
+        let value = prop_oneof![9 => (-1000..1000_i32).prop_map(|value| value as f32), 1 => Just(f32::NAN)];
+        prop::collection::vec(value, len)
+    }
+
+    proptest! {
+        #![proptest_config(property(200))]
+
+        #[test]
+        fn any_stretch_is_as_if_looked_at_step_by_step(values in whole_numbers(0..5000), a in 0..5200_usize, b in 0..5200_usize) {
+            let (start, end) = (a.min(b), a.max(b));
+            let expected = Spread::of(values.iter().take(end).skip(start).map(|&value| value.into()));
+            prop_assert_eq!(series(values).spread(start..end), expected);
+        }
+
+        #[test]
+        fn truncating_equals_never_having_pushed(values in whole_numbers(0..5000), steps in 0..5200_usize, more in whole_numbers(0..100)) {
+            let mut long = series(values.clone());
+            long.truncate(steps);
+            let mut short = series(values.into_iter().take(steps));
+            more.into_iter().for_each(|value| [&mut long, &mut short].into_iter().for_each(|series| series.push(value)));
+            prop_assert_eq!(long.len(), short.len());
+            prop_assert_eq!(long.smoothed(), short.smoothed());
+            let node_counts = |series: &StepSeries| series.levels.iter().map(Vec::len).filter(|&len| len > 0).collect::<Vec<_>>();
+            prop_assert_eq!(node_counts(&long), node_counts(&short));
+            prop_assert_eq!(long.levels.concat(), short.levels.concat());
+        }
     }
 
     #[test]
@@ -182,15 +191,6 @@ mod tests {
         assert!((series([2.5]).smoothed().unwrap() - 2.5).abs() < 1e-9);
         let smoothed = series([2.0, f32::NAN, 1.0]).smoothed().unwrap();
         assert!((smoothed - (2.0 * 0.98 + 1.0) / 1.98).abs() < 1e-9, "{smoothed}");
-    }
-
-    #[test]
-    fn the_curve_stays_bounded_and_keeps_the_mean() {
-        let series = series((0..1_000_000).map(|step| (step % 4) as f32));
-        let points: Vec<_> = series.curve().collect();
-        assert!((CURVE_POINTS / 2..CURVE_POINTS).contains(&points.len()), "{}", points.len());
-        assert!(points.iter().all(|&(_, mean)| (mean - 1.5).abs() < 1e-9));
-        assert!(points.last().unwrap().0 > 999_000.0);
     }
 
     #[test]
@@ -210,17 +210,5 @@ mod tests {
         assert_eq!((outline.len(), outline.values().len()), (9000, 1000));
         outline.truncate(7000);
         assert_eq!((outline.len(), outline.values(), outline.smoothed()), (7000, &[][..], None));
-    }
-
-    #[test]
-    fn truncating_equals_never_having_pushed() {
-        let mut long = series((0..5000).map(|step| step as f32));
-        long.truncate(3000);
-        let short = series((0..3000).map(|step| step as f32));
-        assert_eq!(long.values(), short.values());
-        assert_eq!(long.smoothed(), short.smoothed());
-        assert!(long.curve().eq(short.curve()));
-        long.truncate(4000);
-        assert_eq!(long.len(), 3000);
     }
 }

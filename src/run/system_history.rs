@@ -8,15 +8,22 @@ use super::system_sample::{Metric, SystemSample};
 /// More than any screen has columns.
 const RECENT_SAMPLES: usize = 512;
 /// The whole run is halved when it has this many intervals: more than any graph has columns.
-const INTERVALS: usize = 512;
+const INTERVALS: usize = 2048;
 
 #[derive(Clone, Debug, Default)]
 pub struct SystemHistory {
-    recent: VecDeque<SystemSample>,
+    recent: VecDeque<Recent>,
     /// Unix, in milliseconds.
     latest_ms: u64,
     whole: WholeRun,
     energy: Energy,
+}
+
+#[derive(Clone, Debug)]
+struct Recent {
+    /// Time spent on the run until then.
+    active_secs: f64,
+    sample: SystemSample,
 }
 
 impl SystemHistory {
@@ -28,7 +35,7 @@ impl SystemHistory {
         if self.recent.len() == RECENT_SAMPLES {
             self.recent.pop_front();
         }
-        self.recent.push_back(sample.clone());
+        self.recent.push_back(Recent { active_secs, sample: sample.clone() });
     }
 
     /// Steps were taken since the last sample.
@@ -42,7 +49,7 @@ impl SystemHistory {
     }
 
     pub fn latest(&self) -> Option<&SystemSample> {
-        self.recent.back()
+        self.recent.back().map(|recent| &recent.sample)
     }
 
     /// Unix, in milliseconds.
@@ -53,7 +60,20 @@ impl SystemHistory {
     /// The last samples, the latest at the end; None where one does not tell.
     pub fn recent(&self, metric: Metric, count: usize) -> Vec<Option<f64>> {
         let skipped = self.recent.len().saturating_sub(count);
-        self.recent.iter().skip(skipped).map(|sample| metric.of(sample)).collect()
+        self.recent.iter().skip(skipped).map(|recent| metric.of(&recent.sample)).collect()
+    }
+
+    /// (time spent on the run in seconds, value), oldest first: the last samples as they are, and before them the means of
+    /// intervals of equal time.
+    pub fn points(&self, metric: Metric) -> Vec<(f64, f64)> {
+        let recent_secs = self.recent.front().map_or(0.0, |first| first.active_secs);
+        let size = self.whole.interval_secs;
+        let intervals = self.whole.intervals.iter().zip(1..).filter_map(|(interval, number)| {
+            Some((size * f64::from(number) - size / 2.0, interval[metric as usize].value()?))
+        });
+        let intervals = intervals.take_while(|point| point.0 + size / 2.0 <= recent_secs);
+        let recent = self.recent.iter().filter_map(|recent| Some((recent.active_secs, metric.of(&recent.sample)?)));
+        intervals.chain(recent).collect()
     }
 
     /// The whole run in at most `count` intervals of equal time.

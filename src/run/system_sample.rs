@@ -100,7 +100,7 @@ impl ThrottleReason {
 }
 
 /// What a graph is drawn of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Metric {
     Cpu,
     Memory,

@@ -20,7 +20,9 @@ use taper::optim::Optimizer;
 use taper::run::event::{Command, Record};
 use taper::run::lock::Liveness;
 use taper::run::log::{FollowError, Follower};
+use taper::run::metric::Metric;
 use taper::run::probe::Probe;
+use taper::run::series::{Smoothing, XAxis};
 use taper::run::socket;
 use taper::run::state::RunState;
 use taper::train::checkpoint::parse_state;
@@ -168,7 +170,15 @@ pub fn read(path: &Path, max_bytes: usize) -> (Vec<Record>, Vec<FollowError>) {
 pub fn look_at(state: &RunState) {
     let _ = (state.summary(), state.best(), state.steps_in_epoch(), state.open_epoch_loss(), state.probe_share());
     let _ = (state.active_secs(u64::MAX), state.wall_secs(0), state.step_time(), state.recent_step_time());
-    let _ = (state.losses.curve().count(), state.losses.smoothed());
+    let _ = state.losses.smoothed();
+    for metric in Metric::all() {
+        let series = state.series(metric);
+        for axis in [XAxis::Step, XAxis::Epoch, XAxis::Time] {
+            let (start, end) = series.extent(axis).unwrap_or_default();
+            let _ = (series.envelope(axis, start..end, 80), series.nearest(axis, (start + end) / 2.0));
+            let _ = series.smoothed(axis, start..end, 80, Smoothing::new(0.9));
+        }
+    }
 }
 
 /// Every page of the dashboard.

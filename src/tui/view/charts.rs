@@ -13,6 +13,8 @@ use ratatui::widgets::canvas::{self, Canvas, Context};
 
 use super::panel::{Panel, panel};
 use crate::run::event::{EpochDone, Severity};
+use crate::run::metric::Metric;
+use crate::run::series::XAxis;
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
 use crate::tui::layout::{Areas, Density, PanelName, Places, Region, SCALE_WIDTH, place};
@@ -49,8 +51,11 @@ fn render_loss(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed:
         let changes = app.run.learning_rate_changes.iter().filter(move |change| (change.to > change.from) == raised);
         changes.map(|change| change.step as f64 / steps_per_epoch).collect()
     };
+    let losses = app.run.series(Metric::BatchLoss);
+    let range = losses.extent(XAxis::Epoch).map_or(0.0..1.0, |(start, end)| start..end);
+    let batches = losses.envelope(XAxis::Epoch, range, 2048);
     let series = Series {
-        batches: app.run.losses.curve().map(|(step, loss)| (step / steps_per_epoch, loss)).collect(),
+        batches: batches.into_iter().map(|bucket| (bucket.x, bucket.mean)).collect(),
         train: over_epochs(app, |epoch| epoch.train_loss, app.run.open_epoch_loss()),
         test: over_epochs(app, |epoch| epoch.test_loss, None),
         best: Points::new(),
