@@ -2,6 +2,7 @@
 
 mod run_names;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -120,6 +121,10 @@ pub enum Command {
     Eval(EvalArgs),
     /// Look inside the network: feature maps, Grad-CAM, attention
     Explain(ExplainArgs),
+    /// Take a run along: tables, TensorBoard's event files, plots
+    Export(ExportArgs),
+    /// Write runs into one page of HTML
+    Report(ReportArgs),
     /// Measure how fast this machine trains, and where the time goes
     Bench(BenchArgs),
     /// Check whether a card computes what it should
@@ -598,6 +603,68 @@ pub enum ChannelChoice {
     First,
     /// Those with the greatest mean
     Active,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Several formats can be named at once; a live run is exported as far as it is.
+What an earlier export of the same run wrote is replaced; any other file is kept, and named.
+
+Examples:
+  taper export baseline --csv tables
+  taper export baseline --csv - | column -ts,             its epochs
+  taper export baseline --json - | jq '.epochs[-1]'       all tables, as one object
+  taper export baseline --parquet tables
+  taper export baseline --tensorboard logs; tensorboard --logdir logs
+  taper export baseline --plots figures                   PNG of 300 dpi, and SVG")]
+pub struct ExportArgs {
+    /// The run's name or path
+    pub run: String,
+    /// Comma-separated tables into this folder; - prints the epochs
+    #[arg(long, value_name = "DIR")]
+    pub csv: Option<ExportTarget>,
+    /// The same tables as JSON; - prints all of them as one object
+    #[arg(long, value_name = "DIR")]
+    pub json: Option<ExportTarget>,
+    /// The same tables as Apache Parquet
+    #[arg(long, value_name = "DIR")]
+    pub parquet: Option<PathBuf>,
+    /// Event files for TensorBoard, in a folder of the run's name in this one
+    #[arg(long, value_name = "DIR")]
+    pub tensorboard: Option<PathBuf>,
+    /// Curves, confusion matrix, feature maps, heat maps and Grad-CAM as PNG and SVG
+    #[arg(long, value_name = "DIR")]
+    pub plots: Option<PathBuf>,
+}
+
+/// Where tables go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExportTarget {
+    Folder(PathBuf),
+    Stdout,
+}
+
+impl From<OsString> for ExportTarget {
+    fn from(text: OsString) -> Self {
+        if text == "-" { Self::Stdout } else { Self::Folder(text.into()) }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The page needs nothing beside itself: no server, no network, no script.
+An earlier report of that name is replaced; any other file is kept.
+
+Examples:
+  taper report baseline                        baseline.html
+  taper report baseline wide -o widths.html    their curves over each other, and what differs")]
+pub struct ReportArgs {
+    /// The runs' names or paths
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// The page; - prints it [default: RUN.html, or report.html of several]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -23,6 +23,7 @@ pub mod cuda;
 pub mod data;
 pub mod durable;
 pub mod explain;
+pub mod export;
 pub mod format;
 pub mod held_folder;
 pub mod metrics;

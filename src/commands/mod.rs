@@ -12,11 +12,13 @@ mod data;
 mod doctor;
 mod eval;
 mod explain;
+mod export;
 pub mod failure;
 pub mod near_misses;
 pub mod progress;
 mod remaining;
 mod rename;
+mod report;
 mod resume;
 mod rm;
 mod runs;
@@ -66,6 +68,8 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Resume(args) => resume::resume(&runs, &args),
         Command::Eval(args) => eval::eval(&runs, &args),
         Command::Explain(args) => explain::explain(&runs, &args),
+        Command::Export(args) => export::export(&runs, &args),
+        Command::Report(args) => report::report_runs(&runs, &args),
         Command::Bench(args) => bench::bench(&args),
         Command::Selftest(args) => selftest::selftest(&args),
         Command::Data(DataCommand::Fetch { from, dir }) => data::fetch(&dir, &from).map(|()| 0),

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::dir::RunDir;
+use super::event::Record;
 use super::events_index::{self, TAIL_BYTES};
 use super::log::{FollowError, Follower};
 use super::outline;
@@ -29,6 +30,16 @@ pub fn replay(run: &RunDir) -> Result<RunState, FollowError> {
     replay_and_log(run, |_| {}).map(|(state, _)| state)
 }
 
+/// As [`replay`], with a look at each record, also at those that a restart took back.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_each(run: &RunDir, mut look: impl FnMut(&Record)) -> Result<RunState, FollowError> {
+    let (mut state, mut log) = (RunState::default(), Follower::new(run.events()));
+    while fold_window(&mut state, &mut log, &mut look)? {}
+    Ok(state)
+}
+
 /// As [`replay`], with the follower of what will be written further. `progress` is told how many bytes were read, now and
 /// then.
 ///
@@ -36,7 +47,7 @@ pub fn replay(run: &RunDir) -> Result<RunState, FollowError> {
 /// As [`replay`].
 pub fn replay_and_log(run: &RunDir, mut progress: impl FnMut(u64)) -> Result<(RunState, Follower), FollowError> {
     let (mut state, mut log) = (RunState::default(), Follower::new(run.events()));
-    while fold_window(&mut state, &mut log)? {
+    while fold_window(&mut state, &mut log, |_| {})? {
         progress(log.position().bytes);
     }
     Ok((state, log))
@@ -94,15 +105,18 @@ pub fn has_ended(run: &RunDir) -> Result<bool, FollowError> {
 /// # Errors
 /// As [`replay`], and where the log was replaced.
 pub fn fold_rest(state: &mut RunState, log: &mut Follower) -> Result<(), FollowError> {
-    while fold_window(state, log)? {}
+    while fold_window(state, log, |_| {})? {}
     Ok(())
 }
 
 /// Whether there was anything to fold.
-fn fold_window(state: &mut RunState, log: &mut Follower) -> Result<bool, FollowError> {
+fn fold_window(state: &mut RunState, log: &mut Follower, mut look: impl FnMut(&Record)) -> Result<bool, FollowError> {
     match log.read(WINDOW) {
         Ok(records) if records.is_empty() => return Ok(false),
-        Ok(records) => records.iter().for_each(|record| state.apply(record)),
+        Ok(records) => records.iter().for_each(|record| {
+            look(record);
+            state.apply(record);
+        }),
         Err(FollowError::Malformed { .. }) => {}
         Err(error) => return Err(error),
     }

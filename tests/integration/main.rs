@@ -17,6 +17,7 @@ mod divergence;
 mod durability;
 mod exactness;
 mod explain;
+mod export;
 mod follow;
 mod fuzz_corpus;
 mod golden;

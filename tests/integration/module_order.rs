@@ -27,6 +27,7 @@ const ORDER: [&str; 26] = [
     "cuda",
     "run",
     "system",
+    "export",
     "explain",
     "train",
     "terminal_image",
@@ -36,12 +37,14 @@ const ORDER: [&str; 26] = [
 ];
 
 /// Crates that a module does without.
-const FORBIDDEN: [(&str, &[&str]); 10] = [
+const FORBIDDEN: [(&str, &[&str]); 12] = [
     ("metrics", CANDLE),
     ("render", CANDLE),
     ("config", CANDLE),
     ("run", CANDLE),
     ("system", CANDLE),
+    ("export", CANDLE),
+    ("export", TERMINAL),
     ("terminal_image", CANDLE),
     ("tui", CANDLE),
     ("model", TERMINAL),

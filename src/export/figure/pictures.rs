@@ -1,0 +1,76 @@
+//! Pictures beside each other, each over its caption.
+
+use std::io::Cursor;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use image::{ImageFormat, RgbImage};
+use maud::html;
+
+use super::svg::{Look, Svg, TITLE_SIZE, px, text_width};
+
+pub struct Picture {
+    pub image: RgbImage,
+    /// Lines.
+    pub caption: Vec<String>,
+}
+
+/// Of a picture, at most.
+const WIDTH: f64 = 88.0;
+const CAPTION_SIZE: f64 = 9.0;
+const LINE_HEIGHT: f64 = 11.0;
+const GAP: f64 = 12.0;
+const TOP: f64 = 30.0;
+
+/// Rows of so many pictures, all of one size.
+pub fn pictures(title: &str, shown: &[Picture], columns: usize, look: Look) -> Svg {
+    let columns = columns.clamp(1, shown.len().max(1));
+    let shape =
+        shown.first().map_or(1.0, |first| f64::from(first.image.height()) / f64::from(first.image.width().max(1)));
+    let lines = shown.iter().map(|picture| picture.caption.len()).max().unwrap_or(0) as f64;
+    let texts = shown.iter().flat_map(|picture| &picture.caption).map(|line| text_width(line, CAPTION_SIZE));
+    // A caption may be wider than its picture.
+    let column = texts.fold(WIDTH, f64::max);
+    let row = WIDTH * shape + lines * LINE_HEIGHT + GAP;
+    let width = (GAP + columns as f64 * (column + GAP)).max(text_width(title, TITLE_SIZE) + 2.0 * GAP);
+    let height = TOP + shown.len().div_ceil(columns) as f64 * row;
+    let placed = shown.iter().enumerate().map(|(index, picture)| {
+        let middle = GAP + (index % columns) as f64 * (column + GAP) + column / 2.0;
+        (picture, middle, TOP + (index / columns) as f64 * row)
+    });
+    let content = html! {
+        text x=(px(width / 2.0)) y="18" text-anchor="middle" font-size=(px(TITLE_SIZE)) fill=(look.ink()) { (title) }
+        @for (picture, middle, y) in placed {
+            image x=(px(middle - WIDTH / 2.0)) y=(px(y)) width=(px(WIDTH)) height=(px(WIDTH * shape))
+                href=(data_uri(&picture.image)) {}
+            @for (number, line) in picture.caption.iter().enumerate() {
+                text x=(px(middle)) y=(px(y + WIDTH * shape + (number + 1) as f64 * LINE_HEIGHT)) text-anchor="middle"
+                    font-size=(px(CAPTION_SIZE)) fill=(look.ink()) { (line) }
+            }
+        }
+    };
+    Svg { width, height, content }
+}
+
+/// The picture itself, as a PNG in an address.
+pub fn data_uri(image: &RgbImage) -> String {
+    let mut png = Cursor::new(Vec::new());
+    image.write_to(&mut png, ImageFormat::Png).expect("memory takes every picture");
+    format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png.into_inner()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_in_rows_and_captions_are_escaped() {
+        let picture = || Picture { image: RgbImage::new(4, 2), caption: vec!["<b>".into(), "second".into()] };
+        let shown = [picture(), picture(), picture()];
+        let svg = pictures("Title", &shown, 2, Look::Paper);
+        assert_eq!((svg.width, svg.height), (GAP + 2.0 * (WIDTH + GAP), TOP + 2.0 * (44.0 + 22.0 + GAP)));
+        let document = svg.to_document();
+        assert_eq!(document.matches("href=\"data:image/png;base64,iVBOR").count(), 3);
+        assert_eq!(document.matches("&lt;b&gt;").count(), 3);
+    }
+}

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Whether the programs that exports are for read them: TensorBoard, pandas and pyarrow, from PyPI, in an environment of their
+# own. Trains two small runs on the bundled sample with the given taper: tests/export/check.sh target/debug/taper
+set -euo pipefail
+taper=$(realpath "$1")
+cd "$(dirname "$0")"
+here=$PWD
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python3 -m venv "$work/python"
+# TensorBoard still asks setuptools for pkg_resources, which the newest have no more.
+"$work/python/bin/pip" install --quiet -r requirements.txt
+cd "$work"
+small=(--no-tui --epochs 2 --set model.channels='[8,8,8]' --set model.hidden=16 --set 'probe.images=[0,3]' --set data.source=sample)
+"$taper" train --name plain "${small[@]}" > /dev/null
+"$taper" train --name attentive --set model.attention=cbam --set train.batch_size=32 "${small[@]}" > /dev/null
+for run in plain attentive; do
+    "$taper" export "$run" --tensorboard logs --csv "$run" --json "$run" --parquet "$run" > /dev/null
+done
+python/bin/python "$here/check.py" .
