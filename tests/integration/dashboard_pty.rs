@@ -200,9 +200,9 @@ fn the_mouse_is_taken_where_asked_and_given_back() {
         dir.terminal(["train", "--mouse", "--name", "far", "--epochs", "100000"].into_iter().chain(TINY));
     terminal.wait_for("● training");
     // On the loss chart, twice: the focus, then its page.
-    terminal.keys("\x1b[<0;20;12M\x1b[<0;20;12m");
+    terminal.keys("\x1b[<0;20;18M\x1b[<0;20;18m");
     terminal.wait_for("▸ 1 Loss");
-    terminal.keys("\x1b[<0;20;12M\x1b[<0;20;12m");
+    terminal.keys("\x1b[<0;20;18M\x1b[<0;20;18m");
     terminal.wait_for("smoothing off");
     terminal.keys("q");
     assert!(terminal.wait().success());

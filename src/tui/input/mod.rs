@@ -425,7 +425,9 @@ mod tests {
     #[test]
     fn batch_losses_scroll_sideways() {
         let mut app = app([steps(2, 999)]);
-        (0..3).for_each(|_| drop(press(&mut app, KeyCode::BackTab)));
+        for _ in 0..3 {
+            press(&mut app, KeyCode::BackTab);
+        }
         let losses = PanelName("batch loss");
         assert_eq!(app.ui.focus, losses);
         press(&mut app, KeyCode::Up);
