@@ -16,7 +16,7 @@ use ratatui::layout::Size;
 use ratatui::style::Color;
 
 use super::diacritics::diacritic;
-use super::painter::Placed;
+use super::placed::Placed;
 use super::tmux;
 
 const PLACEHOLDER: char = '\u{10eeee}';

@@ -36,7 +36,7 @@ use self::inspector::ProbeKey;
 use self::notification::Notification;
 use self::terminal::TerminalGuard;
 use self::theme::Theme;
-use self::threads::{read_probes, send_commands, watch, watch_pane};
+use self::threads::{PaneUpdate, read_probes, send_commands, watch, watch_pane};
 use crate::run::dir::RunDir;
 use crate::run::event::Outcome;
 use crate::run::held_dir::HeldRunDir;
@@ -44,7 +44,7 @@ use crate::run::limits;
 use crate::run::lock::Liveness;
 use crate::run::log;
 use crate::run::state::Phase;
-use crate::terminal_image::{self, Detected, Images, PaneChange};
+use crate::terminal_image::{self, Detected, Images};
 
 /// The shortest time between two frames.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
@@ -202,8 +202,8 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
                 }
                 None => bail!("the thread that reads the log ended"),
             },
-            Some(change) = panes.recv() => {
-                if let PaneChange::OtherTerminals(detected) = change {
+            Some(update) = panes.recv() => {
+                if let PaneUpdate::OtherTerminals(detected) = update {
                     terminal.draw_images_by(detected.backend);
                     app.draw_images_by(detected.backend);
                     app.ui.image_advice = detected.advice;
