@@ -204,7 +204,9 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
             },
             Some(update) = panes.recv() => {
                 if let PaneUpdate::OtherTerminals(detected) = update {
-                    terminal.draw_images_by(detected.backend);
+                    if terminal.draw_images_by(detected.backend).is_err() {
+                        break Departure::HungUp;
+                    }
                     app.draw_images_by(detected.backend);
                     app.ui.image_advice = detected.advice;
                 }
