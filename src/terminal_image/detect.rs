@@ -75,11 +75,14 @@ pub fn detect_in_shell(wanted: Images, background: Background) -> io::Result<Det
     detected
 }
 
-/// The same, of a pane of tmux that other terminals show by now. Nothing is asked: tmux has asked them.
-pub fn detect_again(wanted: Images, tmux_draws_sixel: bool, pane: &Pane) -> Detected {
+/// The same, of a pane of tmux that other terminals show by now. Nothing is asked: tmux has asked them. `None` while tmux has
+/// not told of any.
+pub fn detect_again(watch: &TmuxWatch) -> Option<Detected> {
+    let &TmuxWatch { wanted, tmux_draws_sixel, ref shown, .. } = watch;
+    let pane = shown.as_ref()?;
     let palette = Palette::of(&variable, pane.has_rgb());
-    without_asking(wanted, &variable, palette)
-        .unwrap_or_else(|| in_tmux(wanted, palette, tmux_draws_sixel, pane, None, &is_under_mosh))
+    let unasked = without_asking(wanted, &variable, palette);
+    Some(unasked.unwrap_or_else(|| in_tmux(wanted, palette, tmux_draws_sixel, pane, None, &is_under_mosh)))
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -1,24 +1,16 @@
 //! Draws images over a frame, and takes them away again.
 
 use std::io;
-use std::sync::Arc;
 
-use image::RgbImage;
 use ratatui::buffer::{Buffer, CellDiffOption};
 use ratatui::layout::{Rect, Size};
 use viuer::ViuError;
 
 use super::backend::Protocol;
+use super::placed::Placed;
 use super::placeholders::Placeholders;
 use super::protocols::{Corner, forget, print};
 use super::tmux;
-
-/// An image and the cells that it fills. Pixels are compared only where two are not the same allocation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
-    pub area: Rect,
-    pub image: Arc<RgbImage>,
-}
 
 /// Draws the images of a frame.
 #[derive(Debug)]
@@ -131,7 +123,9 @@ impl OverPainter {
 
 #[cfg(test)]
 mod tests {
-    use image::Rgb;
+    use std::sync::Arc;
+
+    use image::{Rgb, RgbImage};
 
     use super::*;
 

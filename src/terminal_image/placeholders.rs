@@ -1,5 +1,6 @@
 //! kitty's Unicode placeholders: the terminal is sent an image once, and draws it wherever characters stand for its cells.
-//! They are text like any other, which a multiplexer clips, moves, hides and shows again.
+//! They are text like any other, which a multiplexer clips, moves, hides and shows again. (The crate ratatui-image would send
+//! an image at the size of its cells in pixels, a hundred times as much as its own pixels as PNG, and anew for each size.)
 //! <https://sw.kovidgoyal.net/kitty/graphics-protocol/#unicode-placeholders>
 
 use std::fmt::Write as _;
@@ -16,7 +17,7 @@ use ratatui::layout::Size;
 use ratatui::style::Color;
 
 use super::diacritics::diacritic;
-use super::painter::Placed;
+use super::placed::Placed;
 use super::tmux;
 
 const PLACEHOLDER: char = '\u{10eeee}';

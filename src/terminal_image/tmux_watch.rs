@@ -1,23 +1,22 @@
 //! Notices when a pane of tmux is shown by other terminals than before, or again.
 
 use super::backend::Images;
-use super::detect::{Detected, detect_again};
 use super::tmux::Pane;
 
 /// What a pane was like when it was last shown. `None`: tmux has not told yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TmuxWatch {
-    wanted: Images,
-    tmux_draws_sixel: bool,
-    shown: Option<Pane>,
+    pub wanted: Images,
+    pub tmux_draws_sixel: bool,
+    pub shown: Option<Pane>,
     is_visible: bool,
 }
 
 /// What has become of a pane.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PaneChange {
     /// Other terminals show it, or tmux passes more or less on to them.
-    OtherTerminals(Box<Detected>),
+    OtherTerminals,
     /// The same terminals show it again. Meanwhile nothing reached them.
     Visible,
 }
@@ -42,9 +41,8 @@ impl TmuxWatch {
         if self.shown.as_ref().is_some_and(is_same) {
             return (!was_visible).then_some(PaneChange::Visible);
         }
-        let detected = detect_again(self.wanted, self.tmux_draws_sixel, &pane);
         self.shown = Some(pane);
-        Some(PaneChange::OtherTerminals(Box::new(Detected { tmux: None, ..detected })))
+        Some(PaneChange::OtherTerminals)
     }
 }
 
@@ -52,7 +50,6 @@ impl TmuxWatch {
 mod tests {
     use super::*;
     use crate::terminal_image::tmux::Client;
-    use crate::terminal_image::{ImageBackend, Protocol};
 
     fn shown_by(kind: &str) -> Pane {
         let clients = vec![Client::new("xterm", kind)];
@@ -68,17 +65,11 @@ mod tests {
         assert_eq!(watch.compare(Pane { is_covered: true, ..shown_by("kitty(0.41.1)") }), None);
         assert_eq!(watch.compare(shown_by("kitty(0.41.1)")), Some(PaneChange::Visible));
         assert_eq!(watch.compare(Pane { clients: vec![], ..shown_by("") }), None);
-        let Some(PaneChange::OtherTerminals(detected)) = watch.compare(shown_by("XTerm(379)")) else {
-            panic!("another terminal is not noticed")
-        };
-        assert!(matches!(detected.backend, ImageBackend::Cells(_)));
-        let Some(PaneChange::OtherTerminals(detected)) = watch.compare(shown_by("kitty(0.41.1)")) else {
-            panic!("another terminal is not noticed")
-        };
-        assert_eq!(detected.backend, ImageBackend::Protocol(Protocol::Placeholders));
+        assert_eq!(watch.compare(shown_by("XTerm(379)")), Some(PaneChange::OtherTerminals));
+        assert_eq!(watch.compare(shown_by("kitty(0.41.1)")), Some(PaneChange::OtherTerminals));
         let closed = Pane { passes_through: false, ..shown_by("kitty(0.41.1)") };
-        assert!(matches!(watch.compare(closed), Some(PaneChange::OtherTerminals(_))));
+        assert_eq!(watch.compare(closed), Some(PaneChange::OtherTerminals));
         let mut unanswered = TmuxWatch::new(Images::Kitty, false, None);
-        assert!(matches!(unanswered.compare(shown_by("")), Some(PaneChange::OtherTerminals(_))));
+        assert_eq!(unanswered.compare(shown_by("")), Some(PaneChange::OtherTerminals));
     }
 }

@@ -53,14 +53,14 @@ pub use self::stage::{Comparison, Place};
 use self::stage::{Moment, Request, Stage};
 use self::terminal::TerminalGuard;
 use self::theme::{Theme, ThemeChoice};
-use self::threads::watch_pane;
+use self::threads::{PaneUpdate, watch_pane};
 use self::watching::Watching;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::held_dir::HeldRunDir;
 use crate::run::limits;
 use crate::run::lock::Liveness;
 use crate::run::log;
-use crate::terminal_image::{self, Detected, Images, PaneChange};
+use crate::terminal_image::{self, Detected, Images};
 
 /// The shortest time between two frames.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
@@ -181,7 +181,7 @@ struct TakenTerminal {
     events: EventStream,
     detected: Detected,
     /// Inside tmux: what becomes of the pane.
-    panes: mpsc::Receiver<PaneChange>,
+    panes: mpsc::Receiver<PaneUpdate>,
     theme: Theme,
     notification: Notification,
     /// Pressed, and not heeded yet.
@@ -297,9 +297,11 @@ impl TakenTerminal {
                         }
                         None => bail!("the thread that reads the log ended"),
                     },
-                    Some(change) = self.panes.recv() => {
-                        if let PaneChange::OtherTerminals(detected) = change {
-                            self.guard.draw_images_by(detected.backend);
+                    Some(update) = self.panes.recv() => {
+                        if let PaneUpdate::OtherTerminals(detected) = update {
+                            if self.guard.draw_images_by(detected.backend).is_err() {
+                                return Ok(Exit::HungUp);
+                            }
                             stage.draw_images_by(&detected);
                             self.detected = *detected;
                         }

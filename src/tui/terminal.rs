@@ -73,8 +73,9 @@ impl TerminalGuard {
     }
 
     /// Another terminal shows the dashboard, without any images that were sent to the last one.
-    pub fn draw_images_by(&mut self, backend: ImageBackend) {
+    pub fn draw_images_by(&mut self, backend: ImageBackend) -> io::Result<()> {
         self.painter = painter(backend);
+        if self.suspended { Ok(()) } else { self.draw_all_anew() }
     }
 
     pub fn size(&self) -> io::Result<Size> {
@@ -155,8 +156,13 @@ impl TerminalGuard {
         if let Some(painter) = &mut self.painter {
             painter.reset();
         }
-        // Draws everything anew. `clear` would too, but it asks the terminal where the cursor is, and the answer goes to
-        // the key reader: a hang.
+        self.draw_all_anew()
+    }
+
+    /// With the next frame.
+    fn draw_all_anew(&mut self) -> io::Result<()> {
+        // `clear` would do so too, but it asks the terminal where the cursor is, and the answer goes to the key reader: a
+        // hang.
         let size = self.terminal.size()?;
         self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }

@@ -18,7 +18,7 @@ use crate::run::lock::Liveness;
 use crate::run::log::{FollowError, Follower};
 use crate::run::probe::Probe;
 use crate::run::socket::{Reply, send};
-use crate::terminal_image::{PaneChange, TmuxWatch};
+use crate::terminal_image::{Detected, PaneChange, TmuxWatch, detect_again};
 
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -77,12 +77,27 @@ pub fn read_probes(wanted: std_mpsc::Receiver<ProbeKey>, mut run: HeldRunDir, up
     }
 }
 
+/// What has become of the pane of tmux that the dashboard is in.
+#[derive(Debug)]
+pub enum PaneUpdate {
+    OtherTerminals(Box<Detected>),
+    /// Again, by the same terminals.
+    Visible,
+}
+
 /// The thread that looks, inside tmux, at which terminals show the dashboard.
-pub fn watch_pane(mut pane: TmuxWatch, changes: mpsc::Sender<PaneChange>) {
-    while !changes.is_closed() {
+pub fn watch_pane(mut pane: TmuxWatch, updates: mpsc::Sender<PaneUpdate>) {
+    while !updates.is_closed() {
         thread::sleep(PANE_INTERVAL);
-        if let Some(change) = pane.look()
-            && changes.blocking_send(change).is_err()
+        let update = match pane.look() {
+            Some(PaneChange::OtherTerminals) => {
+                detect_again(&pane).map(|detected| PaneUpdate::OtherTerminals(Box::new(detected)))
+            }
+            Some(PaneChange::Visible) => Some(PaneUpdate::Visible),
+            None => None,
+        };
+        if let Some(update) = update
+            && updates.blocking_send(update).is_err()
         {
             return;
         }
