@@ -275,7 +275,6 @@ mod tests {
             ("taper train --output x", "--runs-dir DIR"),
             ("taper train --background", "--detach"),
             ("taper bench --lr 3", "--set optimizer.learning_rate=VALUE"),
-            ("taper bench --model-kind x", "--model"),
             ("taper resume x --batch-size 3", "train.batch_size stays as it was"),
             ("taper resume x --learning-rate 3", "--lr"),
             ("taper rm x --force", "--yes"),
