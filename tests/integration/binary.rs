@@ -184,7 +184,8 @@ impl Dir {
         }
         match kind {
             Kind::Iterm2 => command.env("TERM_PROGRAM", "iTerm.app"),
-            Kind::TrueColour => command.env("COLORTERM", "truecolor"),
+            Kind::TrueColour | Kind::Light => command.env("COLORTERM", "truecolor"),
+            Kind::Latin1 => command.env("LC_ALL", "C"),
             Kind::Mute | Kind::Plain | Kind::Kitty | Kind::Sixel => {}
         }
         let child = pty.slave.spawn_command(command).unwrap();
@@ -281,6 +282,10 @@ pub enum Kind {
     Plain,
     /// The same; of its colours its environment tells.
     TrueColour,
+    /// The same, on a white background.
+    Light,
+    /// It takes every byte for a character.
+    Latin1,
     Kitty,
     /// As one with sixel; of its own images its environment tells.
     Iterm2,
@@ -292,6 +297,8 @@ impl Kind {
     fn answer(self, received: &[u8], mut answer: impl FnMut(&[u8])) -> usize {
         const GRAPHICS: &[u8] = b"\x1b_Gi=";
         const ATTRIBUTES: &[u8] = b"\x1b[c";
+        const BACKGROUND: &[u8] = b"\x1b]11;?\x1b\\";
+        const CURSOR: &[u8] = b"\x1b[6n";
         let mut done = 0;
         while let Some(start) = received[done..].iter().position(|&byte| byte == 0x1b) {
             let question = &received[done + start..];
@@ -305,11 +312,21 @@ impl Kind {
             } else if question.starts_with(ATTRIBUTES) {
                 match self {
                     Kind::Mute => {}
-                    Kind::Plain | Kind::TrueColour | Kind::Kitty => answer(b"\x1b[?62;c"),
+                    Kind::Plain | Kind::TrueColour | Kind::Light | Kind::Latin1 | Kind::Kitty => answer(b"\x1b[?62;c"),
                     Kind::Iterm2 | Kind::Sixel => answer(b"\x1b[?63;1;2;4;22c"),
                 }
                 done += start + ATTRIBUTES.len();
-            } else if GRAPHICS.starts_with(question) || ATTRIBUTES.starts_with(question) {
+            } else if question.starts_with(BACKGROUND) {
+                if self == Kind::Light {
+                    answer(b"\x1b]11;rgb:ffff/ffff/ffff\x1b\\");
+                }
+                done += start + BACKGROUND.len();
+            } else if question.starts_with(CURSOR) {
+                if self == Kind::Latin1 {
+                    answer(b"\x1b[1;3R");
+                }
+                done += start + CURSOR.len();
+            } else if [GRAPHICS, ATTRIBUTES, BACKGROUND, CURSOR].iter().any(|part| part.starts_with(question)) {
                 return done + start;
             } else {
                 done += start + 1;

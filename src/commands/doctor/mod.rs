@@ -157,7 +157,7 @@ fn describe_drawing(Drawing { theme, images }: Drawing) -> Vec<(String, String)>
         Ok(detected) => {
             let Chosen { theme, why } = theme.choose(detected.background, &variable);
             vec![
-                ("characters".to_owned(), describe_characters(detected.is_utf8, is_utf8_locale(&variable)).to_owned()),
+                ("encoding".to_owned(), describe_encoding(detected.is_utf8, is_utf8_locale(&variable)).to_owned()),
                 ("theme".to_owned(), format!("{theme}: {why}")),
                 ("images".to_owned(), format!("{}: {}", detected.backend, detected.why)),
             ]
@@ -166,7 +166,7 @@ fn describe_drawing(Drawing { theme, images }: Drawing) -> Vec<(String, String)>
     }
 }
 
-fn describe_characters(is_utf8: Option<bool>, is_utf8_locale: bool) -> &'static str {
+fn describe_encoding(is_utf8: Option<bool>, is_utf8_locale: bool) -> &'static str {
     match (is_utf8, is_utf8_locale) {
         (None, true) => "UTF-8, by the locale",
         (None, false) => "UTF-8 is assumed: the locale is another one, and the terminal does not say; try LANG=C.UTF-8",
