@@ -56,10 +56,10 @@ impl OtherTrainer {
     /// Whether it lives, if it has not ended the run: by its process, where it names one of this host, else by its last line.
     pub fn is_at_work(&self, run: &RunDir) -> bool {
         match (self.elsewhere(), self.pid) {
-            (None, Some(pid)) => {
-                let now = Process::of(pid);
-                Process { start_ticks: self.start_ticks.or(now.start_ticks), ..now }.is_alive()
-            }
+            (None, Some(pid)) => Process::find(pid).is_some_and(|found| match (self.start_ticks, found.start_ticks) {
+                (Some(told), Some(found)) => told == found,
+                _ => true,
+            }),
             _ => {
                 let written = std::fs::metadata(run.events()).and_then(|log| log.modified()).ok();
                 // A time in the future is recent.

@@ -17,11 +17,16 @@ pub struct Process {
 impl Process {
     /// This process.
     pub fn own() -> Self {
-        Self::of(std::process::id())
+        Self::local(std::process::id())
     }
 
-    /// The process of this host that has this number now.
-    pub fn of(pid: u32) -> Self {
+    /// The process of this host that has this number now, if one does and has not ended.
+    pub fn find(pid: u32) -> Option<Self> {
+        let has_ended = matches!(stat(pid), Some((state, _)) if is_end(&state));
+        Some(Self::local(pid)).filter(|found| !has_ended && found.is_alive())
+    }
+
+    fn local(pid: u32) -> Self {
         Self { host: host(), pid, start_ticks: start_ticks(pid) }
     }
 
@@ -63,7 +68,12 @@ pub fn host() -> String {
 /// `None` for a process that has ended and was not waited for.
 fn start_ticks(pid: u32) -> Option<u64> {
     let (state, start_ticks) = stat(pid)?;
-    if matches!(state.as_str(), "Z" | "X") { None } else { Some(start_ticks) }
+    if is_end(&state) { None } else { Some(start_ticks) }
+}
+
+/// Of a process that has ended and was not waited for.
+fn is_end(state: &str) -> bool {
+    matches!(state, "Z" | "X")
 }
 
 /// State and start time: fields 3 and 22 of `/proc/PID/stat`, counted from behind the process name, which may hold spaces and
@@ -93,13 +103,13 @@ mod tests {
     #[test]
     fn a_zombie_is_dead() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let process = Process::of(child.id());
+        let process = Process::local(child.id());
         assert!(process.is_alive());
         child.kill().unwrap();
         while start_ticks(child.id()).is_some() {
             std::thread::yield_now();
         }
-        assert!(!process.is_alive());
+        assert!(!process.is_alive() && Process::find(child.id()).is_none());
         child.wait().unwrap();
     }
 }

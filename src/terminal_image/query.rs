@@ -193,7 +193,7 @@ fn colour(text: &[u8]) -> Option<[u8; 3]> {
     let text = str::from_utf8(text).ok()?;
     let parts = text.strip_prefix("rgb:").or_else(|| text.strip_prefix("rgba:"))?;
     let mut channels = parts.split('/').map(|digits| {
-        let most = 16u32.checked_pow(digits.len().try_into().ok()?)?.checked_sub(1).filter(|most| *most > 0)?;
+        let most = Some(digits.len()).filter(|count| (1..=4).contains(count)).map(|count| (1u32 << (4 * count)) - 1)?;
         let value = u32::from_str_radix(digits, 16).ok()?;
         u8::try_from(u64::from(value) * 255 / u64::from(most)).ok()
     });

@@ -203,7 +203,8 @@ impl Dir {
         }
         match kind {
             Kind::Iterm2 => command.env("TERM_PROGRAM", "iTerm.app"),
-            Kind::TrueColour => command.env("COLORTERM", "truecolor"),
+            Kind::TrueColour | Kind::Light => command.env("COLORTERM", "truecolor"),
+            Kind::Latin1 => command.env("LC_ALL", "C"),
             Kind::TmuxInKitty => {
                 command.env("TERM", "tmux-256color");
                 command.env("TMUX", "/tmp/tmux-0/default,1,0");
@@ -308,6 +309,10 @@ pub enum Kind {
     Plain,
     /// The same; of its colours its environment tells.
     TrueColour,
+    /// The same, on a white background.
+    Light,
+    /// It takes every byte for a character.
+    Latin1,
     Kitty,
     /// As one with sixel; of its own images its environment tells.
     Iterm2,
@@ -323,6 +328,8 @@ impl Kind {
         const ATTRIBUTES: &[u8] = b"\x1b[c";
         const VERSION: &[u8] = b"\x1b[>q";
         const PASSTHROUGH: &[u8] = b"\x1bPtmux;";
+        const BACKGROUND: &[u8] = b"\x1b]11;?\x1b\\";
+        const CURSOR: &[u8] = b"\x1b[6n";
         let mut done = 0;
         while let Some(start) = received[done..].iter().position(|&byte| byte == 0x1b) {
             let question = &received[done + start..];
@@ -347,12 +354,25 @@ impl Kind {
             } else if question.starts_with(ATTRIBUTES) {
                 match self {
                     Kind::Mute => {}
-                    Kind::Plain | Kind::TrueColour | Kind::Kitty => answer(b"\x1b[?62;c"),
+                    Kind::Plain | Kind::TrueColour | Kind::Light | Kind::Latin1 | Kind::Kitty => answer(b"\x1b[?62;c"),
                     Kind::TmuxInKitty => answer(b"\x1b[?1;2c"),
                     Kind::Iterm2 | Kind::Sixel => answer(b"\x1b[?63;1;2;4;22c"),
                 }
                 done += start + ATTRIBUTES.len();
-            } else if [GRAPHICS, ATTRIBUTES, VERSION, PASSTHROUGH].iter().any(|whole| whole.starts_with(question)) {
+            } else if question.starts_with(BACKGROUND) {
+                if self == Kind::Light {
+                    answer(b"\x1b]11;rgb:ffff/ffff/ffff\x1b\\");
+                }
+                done += start + BACKGROUND.len();
+            } else if question.starts_with(CURSOR) {
+                if self == Kind::Latin1 {
+                    answer(b"\x1b[1;3R");
+                }
+                done += start + CURSOR.len();
+            } else if [GRAPHICS, ATTRIBUTES, BACKGROUND, CURSOR, VERSION, PASSTHROUGH]
+                .iter()
+                .any(|whole| whole.starts_with(question))
+            {
                 return done + start;
             } else {
                 done += start + 1;

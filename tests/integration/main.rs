@@ -44,6 +44,7 @@ mod sequences;
 mod soak;
 mod starts;
 mod system_panel;
+mod terminal_colours;
 mod terminal_faults;
 mod terminal_images;
 #[path = "../../src/testing.rs"]

@@ -202,7 +202,7 @@ fn what_another_trainer_tells_is_shown_and_what_it_does_not_is_not_offered() {
     assert!(screen.text().contains("sentiment.py saves no probes"));
     screen.press(KeyCode::Esc);
     screen.keys("C");
-    assert!(screen.line_with("negative").contains("310"), "its names of the classes");
+    assert!(screen.text().contains("negative") && screen.text().contains("310"), "its names of the classes");
     assert_eq!(screen.press(KeyCode::Char('q')), Some(Effect::Leave));
     let mut gone = Screen::new("other_trainer", 120, 40);
     gone.app.update(taper::tui::app::Update::Liveness(Liveness::Dead));
@@ -277,33 +277,32 @@ fn a_program_that_holds_the_lock_lives_as_long_as_it_does() {
 #[test]
 fn the_example_in_pytorch_is_watched() {
     let dir = Dir::new();
-    let mut example = Command::new("python3");
-    example.arg(Path::new(ROOT).join("docs/examples/pytorch_run.py"));
-    // In the place of torch, which no test may need.
-    example.env("PYTHONPATH", Path::new(ROOT).join("tests/fixtures/other_trainers"));
-    example.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(dir.path("."));
-    let mut example = example.spawn().expect("python3 runs the example");
+    let watched = dir.path("watched");
+    let example = || {
+        let mut example = Command::new("python3");
+        example.arg(Path::new(ROOT).join("docs/examples/pytorch_run.py"));
+        // In the place of torch, which no test may need.
+        example.env("PYTHONPATH", Path::new(ROOT).join("tests/fixtures/other_trainers"));
+        example.env("PYTHONDONTWRITEBYTECODE", "1").env("STAND_IN_WAITS_FOR", &watched).current_dir(dir.path("."));
+        example
+    };
+    let mut training = example().spawn().expect("python3 runs the example");
     let run = dir.run("pytorch");
     eventually("its log", || run.events().exists().then_some(()));
     let mut terminal = dir.terminal(["attach", "pytorch"]);
     terminal.wait_for("● training");
     terminal.wait_for("pytorch_run.py");
+    fs::write(&watched, "").expect("written");
     terminal.wait_for("✓ completed");
-    assert!(example.wait().expect("an end").success());
+    assert!(training.wait().expect("an end").success());
     terminal.keys("q");
     assert!(terminal.wait().success());
     terminal.wait_for("Run pytorch: completed at step 2000, 20 epochs");
+    assert_eq!(check(&schema(), &run.events()).len(), 1 + 20 * 100 + 20 + 1);
 
-    let schema = schema();
-    assert_eq!(check(&schema, &run.events()).len(), 1 + 20 * 100 + 20 + 1);
-    let mut again = Command::new("python3");
-    again.arg(Path::new(ROOT).join("docs/examples/pytorch_run.py")).current_dir(dir.path("."));
-    again.env("PYTHONPATH", Path::new(ROOT).join("tests/fixtures/other_trainers")).env("PYTHONDONTWRITEBYTECODE", "1");
-    let refused = again.output().expect("python3 runs");
-    assert!(
-        !refused.status.success() && text(&refused.stderr).contains("FileExistsError"),
-        "a run is never overwritten"
-    );
+    let refused = example().output().expect("python3 runs");
+    let why = text(&refused.stderr);
+    assert!(!refused.status.success() && why.contains("FileExistsError"), "a run is never overwritten: {why}");
 }
 
 #[test]

@@ -55,8 +55,8 @@ fn describe_machine(runs: &RunsDir, drawing: Drawing) -> Result<u8> {
     ]);
     if let Ok(detected) = &detected {
         let Chosen { theme, why } = drawing.theme.choose(detected.background, detected.palette, &variable);
-        let characters = describe_characters(detected.is_utf8, is_utf8_locale(variable));
-        findings.push(("characters".to_owned(), characters.to_owned()));
+        let encoding = describe_encoding(detected.is_utf8, is_utf8_locale(variable));
+        findings.push(("encoding".to_owned(), encoding.to_owned()));
         findings.push(("theme".to_owned(), format!("{theme}: {why}")));
     }
     findings.extend([("images".to_owned(), describe_images(&detected)), ("logout".to_owned(), describe_logout())]);
@@ -160,7 +160,7 @@ fn describe_terminal(detected: Option<&Detected>) -> String {
     parts.join(", ")
 }
 
-fn describe_characters(is_utf8: Option<bool>, is_utf8_locale: bool) -> &'static str {
+fn describe_encoding(is_utf8: Option<bool>, is_utf8_locale: bool) -> &'static str {
     match (is_utf8, is_utf8_locale) {
         (None, true) => "UTF-8, by the locale",
         (None, false) => "UTF-8 is assumed: the locale is another one, and the terminal does not say; try LANG=C.UTF-8",

@@ -46,7 +46,7 @@ pub static DARK: Colours = Colours {
         ink(0xae8cc8, Color::LightMagenta),
         ink(0xffff65, Color::LightYellow),
         ink(0xff6b06, Color::LightRed),
-        ink(0x84b0ff, Color::LightBlue),
+        ink(0x84b0ff, Color::White),
         ink(0xb5b4b6, Color::Gray),
         ink(0xb0fffb, Color::LightCyan),
         ink(0xc3deaa, Color::LightGreen),
@@ -57,15 +57,15 @@ pub static DARK: Colours = Colours {
     warning: ink(0xf4ca19, Color::Yellow),
     pending: ink(0xdc9bd6, Color::LightMagenta),
     faint: ink(0x9a9a9a, Color::DarkGray),
-    backward: ink(0x84b0ff, Color::LightBlue),
+    backward: ink(0x84b0ff, Color::LightGreen),
 };
 
 pub static LIGHT: Colours = Colours {
     series: [
         ink(0x0072b2, Color::Blue),
-        ink(0xb04a00, Color::Red),
+        ink(0x9a4a00, Color::Red),
         ink(0x205344, Color::Black),
-        ink(0x8c3979, Color::Magenta),
+        ink(0x7c2878, Color::Magenta),
         ink(0x111111, Color::Black),
         ink(0x6800ab, Color::Blue),
         ink(0x706b67, Color::Black),
@@ -77,7 +77,7 @@ pub static LIGHT: Colours = Colours {
     best: ink(0x00704a, Color::Blue),
     alarm: ink(0xbb0a0a, Color::Red),
     warning: ink(0x8a5600, Color::Red),
-    pending: ink(0x8c3979, Color::Magenta),
+    pending: ink(0x7c2878, Color::Magenta),
     faint: ink(0x696969, Color::DarkGray),
     backward: ink(0x3f44c4, Color::Black),
 };

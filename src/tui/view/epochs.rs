@@ -122,7 +122,7 @@ fn open_row(app: &App, digits: usize, wide: bool) -> Row<'static> {
         right("–"),
         right("–"),
         right(app.run.learning_rate.map_or("–".to_owned(), format::learning_rate)),
-        right(format::secs(open.train_secs)),
+        right(if open.train_secs > 0.0 { format::secs(open.train_secs) } else { "–".to_owned() }),
     ];
     if wide {
         cells.push(right("–"));
