@@ -31,23 +31,26 @@ pub fn export(runs: &RunsDir, args: &ExportArgs) -> Result<u8> {
     match csv {
         Some(ExportTarget::Folder(folder)) => {
             for table in tables(&run) {
-                folders.at(folder)?.add(&format!("{}.csv", table.name), |out| {
-                    Ok::<_, anyhow::Error>(write_csv(&table, out)?)
-                })?;
+                folders
+                    .at(folder)?
+                    .add(&format!("{}.csv", table.name), |out| Ok::<_, anyhow::Error>(write_csv(&table, out)?))?;
             }
         }
         Some(ExportTarget::Stdout) => {
             let epochs = tables(&run).into_iter().find(|table| table.name == "epochs");
-            epochs.map_or(Ok(()), |epochs| write_csv(&epochs, io::stdout().lock())).map_err(io::Error::from).context("stdout")?;
+            epochs
+                .map_or(Ok(()), |epochs| write_csv(&epochs, io::stdout().lock()))
+                .map_err(io::Error::from)
+                .context("stdout")?;
         }
         None => {}
     }
     match json {
         Some(ExportTarget::Folder(folder)) => {
             for table in tables(&run) {
-                folders.at(folder)?.add(&format!("{}.json", table.name), |out| {
-                    Ok::<_, anyhow::Error>(write_json(&table, out)?)
-                })?;
+                folders
+                    .at(folder)?
+                    .add(&format!("{}.json", table.name), |out| Ok::<_, anyhow::Error>(write_json(&table, out)?))?;
             }
             folders.at(folder)?.add("run.json", |out| Ok::<_, anyhow::Error>(write_facts(&run, out)?))?;
         }
@@ -56,14 +59,16 @@ pub fn export(runs: &RunsDir, args: &ExportArgs) -> Result<u8> {
     }
     if let Some(folder) = parquet {
         for table in tables(&run) {
-            folders.at(folder)?.add(&format!("{}.parquet", table.name), |out| {
-                Ok::<_, anyhow::Error>(write_parquet(&table, out)?)
-            })?;
+            folders
+                .at(folder)?
+                .add(&format!("{}.parquet", table.name), |out| Ok::<_, anyhow::Error>(write_parquet(&table, out)?))?;
         }
     }
     if let Some(folder) = tensorboard {
         // TensorBoard calls a run after its folder.
-        folders.at(&folder.join(run.name()))?.add(&tensorboard::file_name(&run), |out| tensorboard::write_events(&run, out))?;
+        folders
+            .at(&folder.join(run.name()))?
+            .add(&tensorboard::file_name(&run), |out| tensorboard::write_events(&run, out))?;
     }
     if let Some(folder) = plots {
         plots::write_plots(&run, folders.at(folder)?)?;
@@ -71,7 +76,8 @@ pub fn export(runs: &RunsDir, args: &ExportArgs) -> Result<u8> {
     for folder in folders.open {
         let shown = folder.path().display().to_string();
         let written = folder.finish()?;
-        let names: Vec<_> = written.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
+        let names: Vec<_> =
+            written.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
         if to_stdout == 0 {
             say(format!("wrote {shown}: {}", names.join(", ")))?;
         }

@@ -22,7 +22,13 @@ pub fn gradient_norm(runs: &[&RecordedRun]) -> Chart {
 }
 
 fn by_step(runs: &[&RecordedRun], metric: Metric, title: &str, y_label: &str) -> Chart {
-    let mut chart = Chart { title: title.into(), x_label: "Step".into(), y_label: y_label.into(), whole_x: true, ..Chart::default() };
+    let mut chart = Chart {
+        title: title.into(),
+        x_label: "Step".into(),
+        y_label: y_label.into(),
+        whole_x: true,
+        ..Chart::default()
+    };
     let mut values = vec![];
     for (number, run) in runs.iter().enumerate() {
         let series = run.state.series(metric);

@@ -48,7 +48,9 @@ struct Manifest {
 pub enum FolderError {
     #[error("{path} is not of an export of taper, and is not overwritten; choose another folder, or move it away")]
     Foreign { path: String },
-    #[error("{path} was changed since taper exported it, and is not overwritten; choose another folder, or move it away")]
+    #[error(
+        "{path} was changed since taper exported it, and is not overwritten; choose another folder, or move it away"
+    )]
     Changed { path: String },
     #[error("{folder} has an export of another run, {run}; choose another folder")]
     AnotherRun { folder: String, run: String },

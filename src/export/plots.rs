@@ -44,7 +44,8 @@ pub fn plots(run: &RecordedRun) -> Result<Vec<(String, Svg)>> {
 /// A probe cannot be read, or a file cannot be written.
 pub fn write_plots(run: &RecordedRun, folder: &mut ExportFolder) -> Result<()> {
     for (name, svg) in plots(run)? {
-        folder.add(&format!("{name}.svg"), |out| Ok::<_, anyhow::Error>(out.write_all(svg.to_document().as_bytes())?))?;
+        folder
+            .add(&format!("{name}.svg"), |out| Ok::<_, anyhow::Error>(out.write_all(svg.to_document().as_bytes())?))?;
         folder.add(&format!("{name}.png"), |out| Ok::<_, anyhow::Error>(rasterise(&svg, out)?))?;
     }
     Ok(())

@@ -30,11 +30,26 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn every_format_is_written_and_written_again() -> Result<()> {
     let dir = trained("run", &[]);
-    let args = ["export", "run", "--csv", "out", "--json", "out", "--parquet", "out", "--plots", "out", "--tensorboard", "logs"];
+    let args = [
+        "export",
+        "run",
+        "--csv",
+        "out",
+        "--json",
+        "out",
+        "--parquet",
+        "out",
+        "--plots",
+        "out",
+        "--tensorboard",
+        "logs",
+    ];
     let first = dir.command(args).succeed();
     assert!(first.starts_with("wrote out: ") && first.contains("\nwrote logs/run: events.out.tfevents."), "{first}");
     let written = names(&dir.path("out"));
-    for name in ["steps.csv", "epochs.json", "system.parquet", "run.json", "loss.svg", "heat-maps-3.png", "grad-cam.png"] {
+    for name in
+        ["steps.csv", "epochs.json", "system.parquet", "run.json", "loss.svg", "heat-maps-3.png", "grad-cam.png"]
+    {
         assert!(written.contains(&name.to_owned()), "{name} in {written:?}");
     }
     assert!(written.iter().all(|name| !name.starts_with('.')), "{written:?}");
@@ -92,7 +107,14 @@ fn a_report_is_one_page_that_asks_for_nothing() {
         for asks in ["http:", "https:", "<script", "<link", "@import", "url("] {
             assert!(!without_namespace.contains(asks), "{asks}");
         }
-        for part in ["Confusion Matrix", "Precision (%)", "Grad-CAM", "Feature Maps of Image 3", "model.attention", "Iteration Loss"] {
+        for part in [
+            "Confusion Matrix",
+            "Precision (%)",
+            "Grad-CAM",
+            "Feature Maps of Image 3",
+            "model.attention",
+            "Iteration Loss",
+        ] {
             assert!(page.contains(part), "{part}");
         }
     }

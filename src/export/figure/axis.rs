@@ -63,7 +63,10 @@ pub fn ticks(range: Range, count: usize, whole: bool) -> Vec<Tick> {
     };
     let decimals = usize::try_from(-(step.log10() + 1e-9).floor() as i32).unwrap_or(0);
     let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
-    (first..=last).map(|multiple| multiple as f64 * step).map(|value| Tick { value, text: number(value, decimals) }).collect()
+    (first..=last)
+        .map(|multiple| multiple as f64 * step)
+        .map(|value| Tick { value, text: number(value, decimals) })
+        .collect()
 }
 
 /// With so many decimals, where that is not long; else with a power of ten.

@@ -250,9 +250,10 @@ fn lone_points(line: &Line) -> Vec<&(f64, f64)> {
     let is_there = |index: Option<usize>| {
         index.and_then(|index| line.points.get(index)).is_some_and(|point: &(f64, f64)| point.1.is_finite())
     };
-    let lone = line.points.iter().enumerate().filter(|(index, point)| {
-        point.1.is_finite() && !is_there(index.checked_sub(1)) && !is_there(Some(index + 1))
-    });
+    let lone =
+        line.points.iter().enumerate().filter(|(index, point)| {
+            point.1.is_finite() && !is_there(index.checked_sub(1)) && !is_there(Some(index + 1))
+        });
     lone.map(|(_, point)| point).collect()
 }
 

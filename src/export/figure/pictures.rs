@@ -25,7 +25,8 @@ const TOP: f64 = 30.0;
 /// Rows of so many pictures, all of one size.
 pub fn pictures(title: &str, shown: &[Picture], columns: usize, look: Look) -> Svg {
     let columns = columns.clamp(1, shown.len().max(1));
-    let shape = shown.first().map_or(1.0, |first| f64::from(first.image.height()) / f64::from(first.image.width().max(1)));
+    let shape =
+        shown.first().map_or(1.0, |first| f64::from(first.image.height()) / f64::from(first.image.width().max(1)));
     let lines = shown.iter().map(|picture| picture.caption.len()).max().unwrap_or(0) as f64;
     let texts = shown.iter().flat_map(|picture| &picture.caption).map(|line| text_width(line, CAPTION_SIZE));
     // A caption may be wider than its picture.

@@ -107,7 +107,10 @@ mod tests {
     fn a_document_stands_alone() {
         let svg = Svg { width: 10.0, height: 5.0, content: html! { text { "<&" } } };
         let document = svg.to_document();
-        assert!(document.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"10\" height=\"5\""), "{document}");
+        assert!(
+            document.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"10\" height=\"5\""),
+            "{document}"
+        );
         assert!(document.contains("<text>&lt;&amp;</text></svg>"), "{document}");
     }
 }

@@ -60,8 +60,7 @@ fn charts(runs: &[&RecordedRun]) -> Markup {
         curves::gradient_norm(runs),
         curves::learning_rate(runs),
     ];
-    let drawn: Vec<_> =
-        charts.iter().filter_map(|chart| Some((&chart.title, chart.draw(Look::Page)?))).collect();
+    let drawn: Vec<_> = charts.iter().filter_map(|chart| Some((&chart.title, chart.draw(Look::Page)?))).collect();
     html! {
         @if drawn.is_empty() { p.quiet { "No step has been taken yet." } }
         div.charts {

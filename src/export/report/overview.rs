@@ -74,9 +74,9 @@ fn until(run: &RecordedRun, now_ms: u64) -> u64 {
 
 fn facts(run: &RecordedRun, now_ms: u64, zone: &TimeZone) -> [Option<String>; FACTS.len()] {
     let (state, started) = (&run.state, run.state.started.as_ref());
-    let best = state.best().map(|best| {
-        format!("{:.2} % of the {} images, epoch {}", best.test_accuracy, best.judged_by, best.epoch)
-    });
+    let best = state
+        .best()
+        .map(|best| format!("{:.2} % of the {} images, epoch {}", best.test_accuracy, best.judged_by, best.epoch));
     let last = state.epochs.last().map(|last| {
         let EpochDone { judged_by, test_accuracy, test_loss, train_loss, .. } = last;
         format!("{test_accuracy:.2} %, {judged_by} loss {test_loss:.4}, train loss {train_loss:.4}")

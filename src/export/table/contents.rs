@@ -136,7 +136,8 @@ fn confusion(run: &RecordedRun) -> Table {
     let (mut epochs, mut truths, mut predictions, mut images) = (vec![], vec![], vec![], vec![]);
     for epoch in &run.state.epochs {
         let Some(confusion) = &epoch.confusion else { continue };
-        let cells = (0..confusion.classes()).flat_map(|truth| (0..confusion.classes()).map(move |other| (truth, other)));
+        let cells =
+            (0..confusion.classes()).flat_map(|truth| (0..confusion.classes()).map(move |other| (truth, other)));
         for (truth, predicted) in cells {
             let count = confusion.count(truth, predicted);
             if count > 0 {

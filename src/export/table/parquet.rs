@@ -48,9 +48,7 @@ pub fn write_parquet(table: &Table, out: impl Write + Send) -> Result<(), Parque
 fn field(column: &Column) -> Result<TypePtr, ParquetError> {
     let (physical, logical) = match column.values {
         Values::Counts(_) => (Physical::INT64, None),
-        Values::Times(_) => {
-            (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MILLIS)))
-        }
+        Values::Times(_) => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MILLIS))),
         Values::Numbers(_) => (Physical::DOUBLE, None),
         Values::Singles(_) => (Physical::FLOAT, None),
         Values::Flags(_) => (Physical::BOOLEAN, None),

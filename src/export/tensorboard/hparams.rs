@@ -7,8 +7,8 @@ use prost::Message;
 use toml::Value as Toml;
 
 use super::messages::{
-    DataType, Experiment, HParamInfo, HParams, HParamsData, Kind, MetricInfo, MetricName, SessionEnd, SessionStart, Status,
-    Value,
+    DataType, Experiment, HParamInfo, HParams, HParamsData, Kind, MetricInfo, MetricName, SessionEnd, SessionStart,
+    Status, Value,
 };
 use super::{EventWriter, plugin_value, scalars};
 use crate::export::RecordedRun;

@@ -52,7 +52,10 @@ fn sheets(image: &ProbedImage, classes: &[String]) -> Vec<(String, RgbImage)> {
     let drawn = |view, layer, channels| {
         let choice = Choice { view, layer, class, pixel: (0, 0), channels };
         let drawn = figures(explanation, &choice, classes);
-        drawn.iter().map(|figure| figure.drawing.draw(&explanation.image, SCALE, ColourMode::Colours)).collect::<Vec<_>>()
+        drawn
+            .iter()
+            .map(|figure| figure.drawing.draw(&explanation.image, SCALE, ColourMode::Colours))
+            .collect::<Vec<_>>()
     };
     let mut sheets = vec![
         (format!("grad_cam/{name}"), side_by_side(&drawn(View::Evidence(Method::GradCam), last, 0), 2)),
