@@ -138,6 +138,8 @@ impl RunList {
     }
 
     pub fn update(&mut self, update: Update) {
+        // Of the rows that there were.
+        let before = self.current_path();
         match update {
             Update::Listed(listed) => {
                 self.is_listed = true;
@@ -156,7 +158,7 @@ impl RunList {
             }
             Update::Fault(text) => self.fault = Some(text),
         }
-        self.arrange();
+        self.arrange(before);
     }
 
     /// What was read of a run stays until it is read again.
@@ -170,9 +172,9 @@ impl RunList {
         self.kept.marked.retain(|path| !known.contains_key(path));
     }
 
-    /// Filters and sorts anew; the cursor stays on its run.
-    fn arrange(&mut self) {
-        let before = self.current_path().or_else(|| self.kept.cursor.take());
+    /// Filters and sorts anew; the cursor stays on the run that it was on.
+    fn arrange(&mut self, before: Option<PathBuf>) {
+        let before = before.or_else(|| self.kept.cursor.take());
         let words: Vec<String> = self.kept.filter.to_lowercase().split_whitespace().map(str::to_owned).collect();
         let (rows, now_ms) = (&self.rows, self.now_ms);
         let mut shown: Vec<usize> = (0..rows.len()).filter(|&index| rows[index].matches(&words, now_ms)).collect();
@@ -233,11 +235,11 @@ impl RunList {
             Action::Clear => self.set_filter(String::new()),
             Action::NextSort => {
                 (self.kept.sort, self.kept.reversed) = (self.kept.sort.next(), false);
-                self.arrange();
+                self.arrange(self.current_path());
             }
             Action::ReverseSort => {
                 self.kept.reversed = !self.kept.reversed;
-                self.arrange();
+                self.arrange(self.current_path());
             }
             Action::Move(direction) => self.go(direction),
             Action::Help => self.help = true,
@@ -284,7 +286,7 @@ impl RunList {
     fn set_filter(&mut self, filter: String) {
         if filter != self.kept.filter {
             self.kept.filter = filter;
-            self.arrange();
+            self.arrange(self.current_path());
         }
     }
 

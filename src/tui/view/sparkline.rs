@@ -32,7 +32,7 @@ mod tests {
         assert_eq!(sparkline(&[8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], 8), "█▇▆▅▄▃▂▁");
         let mut spiked: Vec<f64> = (0..40).map(|index| 40.0 - f64::from(index)).collect();
         spiked[20] = 1e9;
-        assert!(sparkline(&spiked, 40).starts_with("██▇") && sparkline(&spiked, 40).ends_with("▂▁▁▁"));
+        assert!(sparkline(&spiked, 40).starts_with("███▇") && sparkline(&spiked, 40).ends_with("▂▁▁▁"));
         assert_eq!([&[][..], &[2.0], &[2.0, 2.0]].map(|values| sparkline(values, 5)), ["", "▅", "▅▅"]);
         assert_eq!(sparkline(&[f64::NAN, 1.0, f64::INFINITY, 2.0], 4), "▁█");
     }
