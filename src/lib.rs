@@ -37,6 +37,7 @@ pub mod simd;
 pub mod suggest;
 pub mod system;
 pub mod terminal_image;
+pub mod terminal_kind;
 #[cfg(test)]
 mod testing;
 pub mod train;

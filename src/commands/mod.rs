@@ -9,6 +9,7 @@ mod doctor;
 mod eval;
 mod explain;
 pub mod failure;
+mod follow;
 pub mod progress;
 mod resume;
 mod runs;

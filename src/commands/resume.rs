@@ -40,9 +40,12 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
     }
     check_that_something_is_left(&run, &config, &shell)?;
     check_writable(&run)?;
+    if watch == Watch::Foreground {
+        watch::explain_plain_lines(&args.watching)?;
+    }
     // The trainer writes the configuration, once it has found that the run may go on with it.
     match watch {
-        Watch::Foreground => in_foreground(&run, config, listen()?),
+        Watch::Foreground => in_foreground(runs, &run, config, listen()?),
         how => {
             let sets: Vec<String> = changes.iter().map(Override::to_assignment).collect();
             spawn::spawn(&run, config.run.threads, &sets, listen()?)?;

@@ -1,6 +1,5 @@
 //! How a run is watched from the shell, and what is printed afterwards.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -13,9 +12,10 @@ use crate::run::event::{EpochDone, Outcome};
 use crate::run::held_dir::HeldRunDir;
 use crate::run::lock::liveness;
 use crate::run::replay::outline;
-use crate::run::state::RunState;
+use crate::run::state::{Phase, RunState};
 use crate::terminal_image::Images;
-use crate::tui::{self, Attachment, Departure};
+use crate::terminal_kind::TerminalKind;
+use crate::tui::{self, Attachment, Departure, Standing};
 
 /// How a run is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Watch {
     pub fn of(watching: &Watching) -> Self {
         if watching.detach {
             Self::Detached
-        } else if watching.no_tui || !has_screen() {
+        } else if watching.no_tui || TerminalKind::detect() != TerminalKind::Screen {
             Self::Foreground
         } else {
             Self::Dashboard
@@ -41,11 +41,14 @@ impl Watch {
     }
 }
 
-/// Whether there is a terminal for a dashboard and its keys.
-pub fn has_screen() -> bool {
-    io::stdin().is_terminal()
-        && io::stdout().is_terminal()
-        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+/// Says why a terminal shows plain lines, where they were not asked for.
+pub fn explain_plain_lines(watching: &Watching) -> Result<()> {
+    match TerminalKind::detect() {
+        TerminalKind::Lines(why) if !watching.no_tui && !watching.detach => {
+            say(format!("{why}: plain lines instead of the dashboard; Ctrl-C saves a checkpoint and ends the training"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Watches a run whose trainer has a process of its own.
@@ -53,7 +56,7 @@ pub fn watch(runs: &RunsDir, run: &RunDir, how: Watch, images: Images) -> Result
     match how {
         Watch::Dashboard => dashboard(runs, run, images),
         Watch::Foreground | Watch::Detached => {
-            print_how_to_return(runs, run)?;
+            print_how_to_return(runs, run, Standing::GoesOn)?;
             Ok(0)
         }
     }
@@ -69,21 +72,16 @@ pub fn dashboard(runs: &RunsDir, run: &RunDir, images: Images) -> Result<u8> {
     }
     let run = &*run;
     match departure {
-        Departure::Detached => {
-            print_how_to_return(runs, run)?;
+        Departure::Detached(standing) => {
+            print_how_to_return(runs, run, standing)?;
             Ok(0)
         }
         Departure::RunEnded { outcome, .. } => {
-            print_result(run)?;
+            print_result(runs, run)?;
             Ok(if outcome == Outcome::Failed { FAILURE } else { 0 })
         }
         Departure::TrainerGone => {
-            say(format!(
-                "The trainer of run {} exited unexpectedly; its log is {}",
-                run.name(),
-                run.trainer_log().display()
-            ))?;
-            say(format!("To go on from the latest checkpoint:  {}", Shell::new(runs).line_for("resume", run)))?;
+            print_trainer_gone(runs, run)?;
             Ok(FAILURE)
         }
         // Nobody is left to read anything.
@@ -92,15 +90,44 @@ pub fn dashboard(runs: &RunsDir, run: &RunDir, images: Images) -> Result<u8> {
     }
 }
 
-fn print_how_to_return(runs: &RunsDir, run: &RunDir) -> Result<()> {
-    let shell = Shell::new(runs);
-    say(format!("Run {} goes on training without you.", run.name()))?;
-    say(format!("  to watch it:  {}", shell.line_for("attach", run)))?;
-    say(format!("  to stop it:   {}", shell.line_for("stop", run)))
+/// Prints how the run stands that is left, and what to do about it.
+pub fn print_how_to_return(runs: &RunsDir, run: &RunDir, standing: Standing) -> Result<()> {
+    let (name, shell) = (run.name(), Shell::new(runs));
+    let (told, commands): (_, &[(&str, &str)]) = match standing {
+        Standing::GoesOn => (format!("Run {name} goes on training without you."), &[WATCH, STOP]),
+        Standing::Pausing => (format!("Run {name} pauses after the step it is in."), &[RESUME, WATCH, STOP]),
+        Standing::Paused => (format!("Run {name} stays paused."), &[RESUME, WATCH, STOP]),
+        Standing::Diverged => (
+            format!("Run {name} has diverged and stays paused."),
+            &[
+                ("to go back to its last good checkpoint, with half the learning rate:", "rollback"),
+                ("to go on with the next batch:", "skip-batch"),
+                WATCH,
+                STOP,
+            ],
+        ),
+        Standing::Stopping => {
+            (format!("Run {name} saves a checkpoint and ends."), &[("to see how it ended:", "attach")])
+        }
+    };
+    say(told)?;
+    let width = commands.iter().map(|(what, _)| what.len()).max().unwrap_or(0);
+    commands.iter().try_for_each(|(what, command)| say(format!("  {what:width$}  {}", shell.line_for(command, run))))
 }
 
-/// Prints how a run ended, its best result and that checkpoint.
-pub fn print_result(run: &RunDir) -> Result<()> {
+const WATCH: (&str, &str) = ("to watch it:", "attach");
+const STOP: (&str, &str) = ("to stop it:", "stop");
+const RESUME: (&str, &str) = ("to resume it:", "resume");
+
+/// Prints that the trainer is gone without an end in the log.
+pub fn print_trainer_gone(runs: &RunsDir, run: &RunDir) -> Result<()> {
+    let (name, log) = (run.name(), run.trainer_log());
+    say(format!("The trainer of run {name} exited unexpectedly; its log is {}", log.display()))?;
+    say(format!("To go on from the latest checkpoint:  {}", Shell::new(runs).line_for("resume", run)))
+}
+
+/// Prints how a run ended, its best result and that checkpoint, and how to go on with one that has not done all it was to.
+pub fn print_result(runs: &RunsDir, run: &RunDir) -> Result<()> {
     let state = outline(run)?;
     let end = state.end_message.as_deref().unwrap_or("its log has no end");
     say(format!("Run {}: {} at step {}, {end}", run.name(), state.phase, state.step))?;
@@ -115,6 +142,9 @@ pub fn print_result(run: &RunDir) -> Result<()> {
         }
     } else if let Some(path) = checkpoint_of(run, &state, state.step) {
         say(format!("  checkpoint {}", path.display()))?;
+    }
+    if matches!(state.phase, Phase::Ended(outcome) if outcome != Outcome::Completed) {
+        say(format!("  to go on:  {}", Shell::new(runs).line_for("resume", run)))?;
     }
     Ok(())
 }

@@ -15,6 +15,10 @@ pub enum Action {
     TogglePause,
     /// Multiplies the learning rate.
     ScaleLearningRate(f64),
+    /// Sets the learning rate that is typed.
+    EnterLearningRate,
+    /// Sets the learning rate that there was before the last change.
+    UndoLearningRate,
     Open(Screen),
     /// Closes the screen and shows what lies under it.
     Dismiss,
@@ -26,6 +30,27 @@ pub enum Action {
     Inspect(Look),
     Leave,
     Suspend,
+}
+
+impl Action {
+    /// It does something only where a trainer takes commands.
+    fn needs_trainer(self) -> bool {
+        match self {
+            Self::Send(_) | Self::TogglePause | Self::ScaleLearningRate(_) => true,
+            Self::EnterLearningRate | Self::UndoLearningRate => true,
+            Self::Open(screen) => matches!(screen, Screen::ConfirmStop | Screen::EnterLearningRate),
+            _ => false,
+        }
+    }
+}
+
+/// What there is to steer, which decides what keys mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steering {
+    Running,
+    Paused,
+    /// The run has ended, or its trainer is gone.
+    Over,
 }
 
 /// What to look at inside the network. A signed number moves that many on, or back where it is negative.
@@ -118,6 +143,30 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// Whether its keys do anything.
+    pub fn is_offered(&self, steering: Steering) -> bool {
+        steering != Steering::Over || !self.action.needs_trainer()
+    }
+
+    /// Its label in the footer, if it has one.
+    pub fn label_in(&self, steering: Steering) -> &'static str {
+        match (self.action, steering) {
+            (Action::TogglePause, Steering::Paused) if !self.label.is_empty() => "resume",
+            _ => self.label,
+        }
+    }
+
+    /// Its text in the help.
+    pub fn help_in(&self, steering: Steering) -> &'static str {
+        match (self.action, steering) {
+            (Action::TogglePause, Steering::Running) => "pause training",
+            (Action::TogglePause, Steering::Paused) => "resume training",
+            (Action::Leave, Steering::Paused) => "leave the dashboard; the run stays paused",
+            (Action::Leave, Steering::Over) => "leave the dashboard",
+            _ => self.help,
+        }
+    }
+
     /// Its keys for people. Digits are those that choose one of `layers`, which is 0 where their number is not known.
     pub fn key_names(&self, layers: usize) -> Vec<String> {
         match (self.action, layers) {
@@ -148,28 +197,31 @@ const PAGES: &[Screen] = &[Screen::Dashboard, Screen::Inspector, Screen::Mistake
 const OTHER_PAGES: &[Screen] = &[Screen::Inspector, Screen::Mistakes, Screen::Classes, Screen::System];
 /// Where something inside the network is looked at.
 const INSIDE: &[Screen] = &[Screen::Dashboard, Screen::Inspector];
-const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop];
+const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop, Screen::EnterLearningRate];
 
 /// In the order of the footer and of the help.
 pub const BINDINGS: &[Binding] = {
     use Action::{
-        Dismiss, Inspect, Leave, MoveFocus, Open, ScaleLearningRate, Scroll, Send, Suspend, ToggleGradient, TogglePause,
+        Dismiss, Inspect, Leave, MoveFocus, Open, ScaleLearningRate, Scroll, Send, Suspend, ToggleGradient,
+        TogglePause, UndoLearningRate,
     };
     use Direction::*;
     use KeyCode as K;
     use Look::{Choose, Class, Enlarge, Image, Layer, Mistake, Moment, NextView};
-    use Screen::{Alarms, Classes, ConfirmStop, Dashboard, Diverged, Help, Inspector, Mistakes, System};
+    use Screen::{
+        Alarms, Classes, ConfirmStop, Dashboard, Diverged, EnterLearningRate, Help, Inspector, Mistakes, System,
+    };
     &[
         binding(OTHER_PAGES, &[Key::plain(K::Esc), Key::plain(K::Backspace)], Dismiss, "back", "back"),
-        binding(&[Dashboard], &[Key::char(' ')], TogglePause, "pause", "pause training, or resume it"),
-        binding(OTHER_PAGES, &[Key::char(' ')], TogglePause, "", "pause training, or resume it"),
+        binding(&[Dashboard], &[Key::char(' ')], TogglePause, "pause", "pause or resume training"),
+        binding(OTHER_PAGES, &[Key::char(' ')], TogglePause, "", "pause or resume training"),
         binding(&[Dashboard], &[Key::char('c')], Send(Command::Checkpoint), "save", "save a checkpoint now"),
         binding(
             &[Dashboard],
             &[Key::char('+'), Key::char('=')],
             ScaleLearningRate(LEARNING_RATE_FACTOR),
             "lr ×2",
-            "double or halve the learning rate, each time anew",
+            "double or halve the learning rate; presses add up",
         ),
         binding(
             &[Dashboard],
@@ -177,6 +229,14 @@ pub const BINDINGS: &[Binding] = {
             ScaleLearningRate(1.0 / LEARNING_RATE_FACTOR),
             "lr ÷2",
             "",
+        ),
+        binding(&[Dashboard], &[Key::char('e')], Open(EnterLearningRate), "", "type a learning rate"),
+        binding(
+            &[Dashboard],
+            &[Key::char('Z')],
+            UndoLearningRate,
+            "",
+            "undo the last change of the learning rate; again: the one before",
         ),
         binding(
             &[Dashboard],
@@ -280,7 +340,7 @@ pub const BINDINGS: &[Binding] = {
             "the classes and what they are taken for; the machine",
         ),
         binding(&[Dashboard, Inspector, Mistakes], &[Key::char('u')], Open(System), "", ""),
-        binding(&[Classes], &[Key::char('u')], Open(System), "", "the machine: processor, memory, disk and card"),
+        binding(&[Classes], &[Key::char('u')], Open(System), "", "the machine: processor, memory, disk and GPU"),
         binding(
             &[Dashboard],
             &[Key::char('g')],
@@ -340,6 +400,14 @@ pub const BINDINGS: &[Binding] = {
             "go on training",
             "go on training",
         ),
+        binding(
+            &[EnterLearningRate],
+            &[Key::plain(K::Enter)],
+            Action::EnterLearningRate,
+            "set it",
+            "set the learning rate",
+        ),
+        binding(&[EnterLearningRate], &[Key::plain(K::Esc)], Dismiss, "cancel", "keep the learning rate as it is"),
         binding(OVERLAYS, &[Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
     ]
 };
@@ -366,7 +434,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Screen; 9] = [
+    const ALL: [Screen; 10] = [
         Screen::Dashboard,
         Screen::Inspector,
         Screen::Mistakes,
@@ -376,6 +444,7 @@ mod tests {
         Screen::Alarms,
         Screen::Diverged,
         Screen::ConfirmStop,
+        Screen::EnterLearningRate,
     ];
 
     #[test]

@@ -24,12 +24,11 @@ use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{Event as TerminalEvent, EventStream, KeyCode, KeyEvent, KeyModifiers};
-use ratatui::layout::Size;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use self::app::{App, Message, Update};
+use self::app::{App, Message, PauseIntent, Update};
 use self::frame_rate::Frames;
 use self::input::Effect;
 use self::inspector::ProbeKey;
@@ -68,8 +67,8 @@ pub struct Attachment {
 /// How the dashboard was left, and how the run was then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Departure {
-    /// By key or SIGINT; the training goes on.
-    Detached,
+    /// By key or SIGINT, from a run that has not ended.
+    Detached(Standing),
     /// By key, after the run had ended.
     RunEnded { outcome: Outcome, message: String },
     /// By key, after the trainer had died.
@@ -78,6 +77,19 @@ pub enum Departure {
     HungUp,
     /// By SIGTERM.
     Terminated,
+}
+
+/// How a run stands that is left before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    GoesOn,
+    /// It was told to pause.
+    Pausing,
+    Paused,
+    /// It is paused until it is told how to go on.
+    Diverged,
+    /// It was told to save and end.
+    Stopping,
 }
 
 /// Shows the dashboard on the terminal at stdout until it is left. The terminal is as before when this returns, however
@@ -114,7 +126,7 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
 
     let (mut terminal, detected) = TerminalGuard::enter(attachment.images).context("cannot take the terminal")?;
     let mut terminal_events = EventStream::new();
-    let mut app = App::new(attachment.run.name(), terminal.size()?, Theme::from_env(), TimeZone::system());
+    let mut app = App::new(attachment.run.name(), terminal::size()?, Theme::from_env(), TimeZone::system());
     app.draw_images_by(detected.backend);
     if detected.is_second_best {
         let text = format!("images are drawn as {}: {}", detected.backend, detected.why);
@@ -150,8 +162,9 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
             biased;
             event = terminal_events.next() => match event {
                 Some(Ok(TerminalEvent::Key(key))) => keys.push_back(key),
-                Some(Ok(TerminalEvent::Resize(width, height))) => {
-                    app.update(Update::Resized(Size { width, height }));
+                Some(Ok(TerminalEvent::Resize(..))) => {
+                    let Ok(size) = terminal::size() else { break Departure::HungUp };
+                    app.update(Update::Resized(size));
                     terminal.recall_keys();
                     frames.request(FRAME_INTERVAL);
                 }
@@ -168,7 +181,7 @@ async fn dashboard(attachment: Attachment) -> anyhow::Result<Departure> {
             }
             () = frames.wait() => {
                 app.now_ms = log::now_ms();
-                app.ui.size = match terminal.size() {
+                app.ui.size = match terminal::size() {
                     Ok(size) => size,
                     Err(_) => break Departure::HungUp,
                 };
@@ -233,7 +246,17 @@ fn leave(app: &App) -> Departure {
             Departure::RunEnded { outcome, message: app.run.end_message.clone().unwrap_or_default() }
         }
         _ if app.trainer_died() => Departure::TrainerGone,
-        _ => Departure::Detached,
+        _ => Departure::Detached(standing(app)),
+    }
+}
+
+fn standing(app: &App) -> Standing {
+    match (app.ui.pending.pause, app.run.phase) {
+        _ if app.ui.pending.stop => Standing::Stopping,
+        _ if app.awaits_recovery() => Standing::Diverged,
+        (Some(PauseIntent::Pause), _) => Standing::Pausing,
+        (None, Phase::Paused) => Standing::Paused,
+        (Some(PauseIntent::Resume) | None, _) => Standing::GoesOn,
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
-use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, MoveTo, Show};
 use ratatui::crossterm::terminal::{
@@ -14,7 +13,8 @@ use ratatui::crossterm::terminal::{
     disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{execute, queue};
-use ratatui::layout::{Rect, Size};
+use ratatui::layout::{Position, Rect, Size};
+use ratatui::{Terminal, TerminalOptions, Viewport};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::app::App;
@@ -52,13 +52,12 @@ impl TerminalGuard {
                 ImageBackend::Cells(_) | ImageBackend::Nothing => None,
             };
             let backend = CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, stdout()));
-            Ok((Self { terminal: Terminal::new(backend)?, painter, suspended: false }, detected))
+            // ratatui would follow the size that the terminal reports, which may be none.
+            let viewport = Viewport::Fixed(Rect::from((Position::ORIGIN, size()?)));
+            let terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
+            Ok((Self { terminal, painter, suspended: false }, detected))
         };
         taken().inspect_err(|_| restore())
-    }
-
-    pub fn size(&self) -> io::Result<Size> {
-        self.terminal.size()
     }
 
     /// Makes the key reader look for keys once more. crossterm misses keys that arrive together with a resize until the
@@ -83,6 +82,10 @@ impl TerminalGuard {
     pub fn draw(&mut self, app: &App) -> io::Result<Option<String>> {
         if self.suspended {
             return Ok(None);
+        }
+        let area = Rect::from((Position::ORIGIN, size()?));
+        if area != self.terminal.get_frame().area() {
+            self.terminal.resize(area)?;
         }
         // A terminal that knows these shows the frame at once; any other ignores them.
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
@@ -128,9 +131,23 @@ impl TerminalGuard {
         }
         // Draws everything anew. `clear` would too, but it asks the terminal where the cursor is, and the answer goes to
         // the key reader: a hang.
-        let size = self.terminal.size()?;
-        self.terminal.resize(Rect::new(0, 0, size.width, size.height))
+        self.terminal.resize(Rect::from((Position::ORIGIN, size()?)))
     }
+}
+
+/// The size of the terminal. One that reports none, such as a serial line, has that of `COLUMNS` and `LINES`, or the usual.
+pub fn size() -> io::Result<Size> {
+    let (width, height) = ratatui::crossterm::terminal::size()?;
+    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+    Ok(known_size(Size { width, height }, number("COLUMNS"), number("LINES")))
+}
+
+fn known_size(reported: Size, columns: Option<u16>, lines: Option<u16>) -> Size {
+    if reported.width > 0 && reported.height > 0 {
+        return reported;
+    }
+    let given = |number: Option<u16>| number.filter(|&number| number > 0);
+    Size { width: given(columns).unwrap_or(80), height: given(lines).unwrap_or(24) }
 }
 
 impl Drop for TerminalGuard {
@@ -153,5 +170,18 @@ fn restore() {
         // Likewise what comes after would lie among the frame.
         let _ = execute!(stdout(), Clear(ClearType::All), MoveTo(0, 0), LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_without_a_size_has_the_usual_one() {
+        let none = Size::new(0, 0);
+        assert_eq!(known_size(Size::new(100, 30), Some(7), Some(7)), Size::new(100, 30));
+        assert_eq!(known_size(none, None, None), Size::new(80, 24));
+        assert_eq!(known_size(none, Some(132), Some(0)), Size::new(132, 24));
     }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 26] = [
     "random",
     "ordinary_file",
     "held_folder",
@@ -15,6 +15,7 @@ const ORDER: [&str; 25] = [
     "checksum",
     "durable",
     "suggest",
+    "terminal_kind",
     "metrics",
     "render",
     "config",

@@ -4,6 +4,7 @@ mod message;
 pub mod notices;
 mod pending;
 pub mod screens;
+mod typed;
 
 use std::collections::HashMap;
 
@@ -13,6 +14,7 @@ use ratatui::layout::Size;
 pub use self::message::Message;
 pub use self::pending::{PauseIntent, Pending};
 use self::screens::{Screen, Screens};
+pub use self::typed::TypedNumber;
 use super::inspector::{Inspector, Loaded, Moment, ProbeKey, Subject};
 use super::layout::{PanelName, Scroll};
 use super::theme::Theme;
@@ -51,9 +53,15 @@ pub struct Ui {
     /// The panels that were scrolled.
     pub scrolls: HashMap<PanelName, Scroll>,
     pub bars: Bars,
+    /// Which chart comes first where there is no room for all panels.
+    pub first_small_chart: usize,
     /// The first line of the alarms that is in view.
     pub first_alarm_line: usize,
     pub pending: Pending,
+    /// On [`Screen::EnterLearningRate`].
+    pub typed: TypedNumber,
+    /// What was told at first has been seen.
+    pub has_pressed_key: bool,
     /// Such as the answer to a command; the next key takes it away.
     pub message: Option<Message>,
     pub theme: Theme,
@@ -114,8 +122,11 @@ impl App {
                 focus: PanelName::EPOCHS,
                 scrolls: HashMap::new(),
                 bars: Bars::default(),
+                first_small_chart: 0,
                 first_alarm_line: 0,
                 pending: Pending::default(),
+                typed: TypedNumber::default(),
+                has_pressed_key: false,
                 message: None,
                 theme,
                 zone,
@@ -184,7 +195,9 @@ impl App {
             }
             Update::Fault(text) => self.fault = Some(text),
             Update::LogReplaced(text) => {
-                self.fault = Some(text);
+                // The log that is there now has none of the faults of the one before, and its trainer has raised an alarm.
+                self.fault = None;
+                self.ui.message = Some(Message::alarm(text));
                 self.run = RunState::default();
                 self.ui.caught_up = false;
             }
@@ -205,7 +218,7 @@ impl App {
     fn settle(&mut self) {
         if matches!(self.run.phase, Phase::Ended(_)) || self.liveness == Some(Liveness::Dead) {
             self.ui.pending = Pending::default();
-            if self.ui.screens.top() == Screen::ConfirmStop {
+            if matches!(self.ui.screens.top(), Screen::ConfirmStop | Screen::EnterLearningRate) {
                 self.ui.dismiss();
             }
         }

@@ -1,11 +1,11 @@
 //! What nobody must miss: notices under the header, and the list of alarms.
 
-use super::App;
 use super::message::Message;
 use super::screens::Screen;
+use super::{App, PauseIntent};
 use crate::run::lock::Liveness;
 use crate::run::state::{Alarm, Phase};
-use crate::tui::keys::{self, Action};
+use crate::tui::keys::{self, Action, Steering};
 
 /// More would leave the smallest screen no room for its charts.
 const MOST_NOTICE_LINES: usize = 3;
@@ -40,7 +40,9 @@ impl App {
         {
             notices.push(Message::info(format!("the trainer is on {host}: to steer it, attach there")));
         }
-        notices.extend(self.run.started.as_ref().and_then(|started| started.notice.clone()).map(Message::info));
+        if !self.ui.has_pressed_key && self.run.epochs.is_empty() {
+            notices.extend(self.run.started.as_ref().and_then(|started| started.notice.clone()).map(Message::info));
+        }
         let width = usize::from(width).saturating_sub(NOTICE_MARGIN);
         let lines = notices.iter().flat_map(|notice| {
             let severity = notice.severity;
@@ -60,7 +62,26 @@ impl App {
     }
 
     fn gone_message(&self, why: &str) -> String {
-        format!("{why}; to go on: taper resume {}", self.name)
+        format!("{why}; to go on: {}", self.resume_command())
+    }
+
+    /// What goes on with the run where no trainer does.
+    pub fn resume_command(&self) -> String {
+        format!("taper resume {}{}", self.name, self.run.resume_options())
+    }
+
+    /// What there is to steer, with what is pending.
+    pub fn steering(&self) -> Steering {
+        let is_paused = match self.ui.pending.pause {
+            Some(intent) => intent == PauseIntent::Pause,
+            None => self.run.phase == Phase::Paused,
+        };
+        match self.run.phase {
+            Phase::Ended(_) => Steering::Over,
+            _ if self.trainer_died() => Steering::Over,
+            _ if is_paused => Steering::Paused,
+            _ => Steering::Running,
+        }
     }
 
     /// The alarms, the newest first, in lines of at most `width` columns: a heading for each, and its message.

@@ -19,6 +19,8 @@ pub enum Screen {
     Diverged,
     /// "Stop and save?"
     ConfirmStop,
+    /// Where a learning rate is typed.
+    EnterLearningRate,
 }
 
 impl Screen {

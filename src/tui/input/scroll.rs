@@ -5,11 +5,15 @@ use ratatui::layout::Rect;
 use crate::tui::app::App;
 use crate::tui::layout::Direction;
 use crate::tui::view::alarms::list_area;
-use crate::tui::view::panels::{self, PANELS};
+use crate::tui::view::panels::{self, PANELS, SMALL};
 
 impl App {
     pub(super) fn move_focus(&mut self, by: isize) {
-        let Some(areas) = panels::areas(self, self.screen_area()) else { return };
+        let Some(areas) = panels::areas(self, self.screen_area()) else {
+            let first = self.ui.first_small_chart as isize + by;
+            self.ui.first_small_chart = first.rem_euclid(SMALL.len() as isize) as usize;
+            return;
+        };
         let shown: Vec<_> = PANELS
             .iter()
             .zip(0..)

@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::parts::row;
 use crate::tui::app::App;
-use crate::tui::keys;
+use crate::tui::keys::{self, Steering};
 use crate::tui::layout::Areas;
 
 /// Help and leave stay where not all bindings fit.
@@ -13,10 +13,11 @@ const LAST_KEPT: usize = 2;
 
 pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let theme = app.ui.theme;
+    let steering = app.steering();
     let mut entries: Vec<[Span; 2]> = keys::bindings(app.ui.screens.top())
-        .filter(|binding| !binding.label.is_empty())
+        .filter(|binding| !binding.label.is_empty() && binding.is_offered(steering))
         .map(|binding| {
-            let label = Span::styled(format!(" {}  ", binding.label), theme.faint());
+            let label = Span::styled(format!(" {}  ", binding.label_in(steering)), theme.faint());
             [Span::styled(binding.key_names(app.ui.inspector.layers()).swap_remove(0), theme.strong()), label]
         })
         .collect();
@@ -26,5 +27,9 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         entries.remove(entries.len() - LAST_KEPT - 1);
     }
     let spans = std::iter::once(Span::raw(" ")).chain(entries.into_iter().flatten());
-    row(areas.footer, Line::from_iter(spans), Line::default(), frame);
+    let keys = Line::from_iter(spans);
+    let resume = Line::styled(format!("{} ", app.resume_command()), theme.faint());
+    let has_room = keys.width() + resume.width() <= usize::from(areas.footer.width);
+    let right = if steering == Steering::Over && has_room { resume } else { Line::default() };
+    row(areas.footer, keys, right, frame);
 }

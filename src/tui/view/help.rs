@@ -13,24 +13,28 @@ use crate::tui::keys;
 pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
     let theme = app.ui.theme;
     let mut rows: Vec<(String, &str)> = vec![];
-    for binding in keys::bindings(app.ui.screens.page()) {
+    let steering = app.steering();
+    for binding in keys::bindings(app.ui.screens.page()).filter(|binding| binding.is_offered(steering)) {
         let names = binding.key_names(app.ui.inspector.layers()).join(" ");
         match rows.last_mut() {
             Some((keys, _)) if binding.help.is_empty() => *keys = format!("{keys} {names}"),
-            _ => rows.push((names, binding.help)),
+            _ => rows.push((names, binding.help_in(steering))),
         }
     }
     if app.ui.screens.page() == Screen::Dashboard {
         rows.push(("★ ▲▼ !".to_owned(), "the best epoch; learning rate raised, lowered; alarm"));
     }
     let keys_width = rows.iter().map(|(keys, _)| Line::raw(keys).width()).max().unwrap_or(0);
-    let lines: Vec<Line> = rows
+    let mut lines: Vec<Line> = rows
         .into_iter()
         .map(|(keys, help)| {
             let keys = format!("{keys:<keys_width$}  ");
             Line::from(vec![Span::styled(keys, theme.strong()), Span::raw(help)])
         })
         .collect();
+    if let Some(why) = app.refusal() {
+        lines.push(Line::styled(why.text, theme.faint()));
+    }
     let width = lines.iter().map(Line::width).max().unwrap_or(0) as u16;
     let inner = overlay(app, screen, width, lines.len() as u16, "Keys", frame);
     frame.render_widget(Paragraph::new(lines), inner);

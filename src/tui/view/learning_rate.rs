@@ -50,7 +50,7 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
     if let Some(wanted) = app.ui.pending.learning_rate {
         note.push(Span::styled(format!(" → {}…", format::learning_rate(wanted)), theme.pending()));
     }
-    let title = if areas.density == Density::Compact { "LR" } else { "Learning rate" };
+    let title = if areas.density == Density::Compact { "LR" } else { "Learning Rate" };
     let inner = panel(app, areas, area, Some(PANEL.name), title, Line::from(note), frame);
     if app.run.started.is_none() {
         return;

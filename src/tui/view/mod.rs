@@ -6,6 +6,7 @@ mod charts;
 mod checkpoints;
 mod classes;
 mod confirm;
+mod enter_learning_rate;
 mod epochs;
 mod events;
 mod footer;
@@ -19,6 +20,7 @@ mod notices;
 mod panel;
 pub(super) mod panels;
 mod parts;
+mod small;
 mod step_time;
 mod system;
 mod too_small;
@@ -36,7 +38,7 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
     let screen = frame.area();
     let mut placed = vec![];
     let Some(areas) = panels::areas(app, screen) else {
-        too_small::render(app, screen, frame);
+        small::render(app, screen, frame, &mut placed);
         return placed;
     };
     header::render(app, &areas, frame);
@@ -54,7 +56,12 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
         Screen::Mistakes => mistakes::render(app, &areas, frame, &mut placed),
         Screen::Classes => classes::render(app, &areas, frame),
         Screen::System => system::render_in(app, &areas, areas.page(), frame),
-        Screen::Dashboard | Screen::Help | Screen::Alarms | Screen::Diverged | Screen::ConfirmStop => {}
+        Screen::Dashboard
+        | Screen::Help
+        | Screen::Alarms
+        | Screen::Diverged
+        | Screen::ConfirmStop
+        | Screen::EnterLearningRate => {}
     }
     footer::render(app, &areas, frame);
     match top {
@@ -65,6 +72,7 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
         Screen::Alarms => alarms::render(app, screen, frame),
         Screen::Help => help::render(app, screen, frame),
         Screen::ConfirmStop => confirm::render(app, screen, frame),
+        Screen::EnterLearningRate => enter_learning_rate::render(app, screen, frame),
     }
     if top != page {
         // They would lie over what lies over the page.

@@ -4,10 +4,13 @@ use std::ops::Range;
 
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Rect};
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Padding};
 
 use crate::tui::app::App;
+use crate::tui::app::screens::Screen;
+use crate::tui::keys;
+use crate::tui::layout::SMALLEST;
 
 /// Draws a frame for `width` × `height` cells over the middle of the screen and returns the area within.
 pub fn overlay(app: &App, screen: Rect, width: u16, height: u16, title: &str, frame: &mut Frame) -> Rect {
@@ -25,6 +28,20 @@ pub fn overlay(app: &App, screen: Rect, width: u16, height: u16, title: &str, fr
     frame.render_widget(Clear, area);
     frame.render_widget(block, area);
     inner
+}
+
+/// The keys of an overlay, and what each does.
+pub fn choices(app: &App, screen: Screen) -> Line<'static> {
+    let gap = if app.ui.size.width < SMALLEST.width { "  " } else { "    " };
+    let mut spans = Vec::new();
+    for binding in keys::bindings(screen) {
+        if !spans.is_empty() {
+            spans.push(Span::raw(gap));
+        }
+        spans.push(Span::styled(binding.keys[0].to_string(), app.ui.theme.strong()));
+        spans.push(Span::raw(format!(" {}", binding.label)));
+    }
+    Line::from(spans)
 }
 
 /// One line: `left`, cut where it meets `right`.
