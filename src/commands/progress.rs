@@ -301,7 +301,7 @@ mod tests {
         let alarm = Event::AlarmRaised { step: 5, kind: AlarmKind::Divergence, message: "the loss is NaN".into() };
         let diverged = lines([started(), steps(1, 1, vec![1.0; 5]), alarm, Event::Paused { step: 5 }]);
         let last = diverged.lines().last().expect("a line");
-        assert!(last.starts_with("paused at step 5; to go on: taper rollback baseline (to the last"), "{last}");
+        assert!(last.starts_with("00:00:01  paused at step 5; to go on: taper rollback baseline (to the last"), "{last}");
         assert!(last.ends_with("taper skip-batch baseline, or taper stop baseline"), "{last}");
         let paused = lines([started(), steps(1, 1, vec![1.0; 5]), Event::Paused { step: 5 }]);
         assert!(paused.ends_with("paused at step 5"), "{paused}");
@@ -313,6 +313,6 @@ mod tests {
         start.continued_from = Some(50);
         let lines = lines([Event::RunStarted(start), steps(1, 51, vec![3.0; 50])]);
         assert!(lines.contains("from step 50"), "{lines}");
-        assert!(lines.ends_with("epoch 1  batch 100/250  loss 3.0000  mean 3.0000  1000 images/s"), "{lines}");
+        assert!(lines.ends_with("epoch 1  batch 100/250  loss 3.0000  mean 3.0000  1000 images/s  ETA 25s"), "{lines}");
     }
 }
