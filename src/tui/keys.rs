@@ -359,6 +359,12 @@ pub const BINDINGS: &[Binding] = {
             "close",
             "close the help",
         ),
+        binding(&[Help], &[Key::plain(K::Up), Key::char('k')], Scroll(Up), "", "a line, up or down"),
+        binding(&[Help], &[Key::plain(K::Down), Key::char('j')], Scroll(Down), "", ""),
+        binding(&[Help], &[Key::plain(K::PageUp)], Scroll(PageUp), "", "a page, or to the first or last line"),
+        binding(&[Help], &[Key::plain(K::PageDown)], Scroll(PageDown), "", ""),
+        binding(&[Help], &[Key::plain(K::Home)], Scroll(Start), "", ""),
+        binding(&[Help], &[Key::plain(K::End)], Scroll(Latest), "", ""),
         binding(
             &[Alarms],
             &[Key::plain(K::Esc), Key::char('a'), Key::char('q'), Key::plain(K::Enter)],

@@ -124,6 +124,9 @@ fn help_and_the_question_before_stopping() {
     let mut screen = Screen::new("training", 80, 24);
     screen.keys("?");
     snapshot("help_80x24", &mut screen);
+    screen.press(KeyCode::End);
+    assert!(screen.text().contains("the best epoch; learning rate raised"), "{}", screen.text());
+    screen.press(KeyCode::Home);
     screen.keys("?s");
     snapshot("confirm_stop_80x24", &mut screen);
 }

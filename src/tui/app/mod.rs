@@ -55,6 +55,8 @@ pub struct Ui {
     pub bars: Bars,
     /// Which chart comes first where there is no room for all panels.
     pub first_small_chart: usize,
+    /// The first line of the help that is in view.
+    pub first_help_line: usize,
     /// The first line of the alarms that is in view.
     pub first_alarm_line: usize,
     pub pending: Pending,
@@ -123,6 +125,7 @@ impl App {
                 scrolls: HashMap::new(),
                 bars: Bars::default(),
                 first_small_chart: 0,
+                first_help_line: 0,
                 first_alarm_line: 0,
                 pending: Pending::default(),
                 typed: TypedNumber::default(),

@@ -48,6 +48,7 @@ impl App {
             Action::Dismiss => self.ui.dismiss(),
             Action::MoveFocus(by) => self.move_focus(by),
             Action::Scroll(direction) if screen == Screen::Alarms => self.scroll_alarms(direction),
+            Action::Scroll(direction) if screen == Screen::Help => self.scroll_help(direction),
             Action::Scroll(direction) => self.scroll_panel(direction),
             Action::ToggleGradient => {
                 self.ui.bars = match self.ui.bars {
@@ -71,7 +72,7 @@ impl App {
                 self.ui.screens.open(screen);
             }
             overlay => {
-                self.ui.first_alarm_line = 0;
+                (self.ui.first_alarm_line, self.ui.first_help_line) = (0, 0);
                 self.ui.screens.open(overlay);
             }
         }

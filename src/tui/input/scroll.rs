@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 use crate::tui::app::App;
 use crate::tui::layout::Direction;
 use crate::tui::view::alarms::list_area;
+use crate::tui::view::help;
 use crate::tui::view::panels::{self, PANELS, SMALL};
 
 impl App {
@@ -30,16 +31,13 @@ impl App {
         let page = usize::from(list.height);
         let last_start = self.alarm_lines(list.width).len().saturating_sub(page);
         let first = self.ui.first_alarm_line.min(last_start);
-        let moved = match direction {
-            Direction::Up => first.saturating_sub(1),
-            Direction::Down => first + 1,
-            Direction::PageUp => first.saturating_sub(page),
-            Direction::PageDown => first + page,
-            Direction::Start => 0,
-            Direction::Latest => last_start,
-            Direction::Left | Direction::Right => first,
-        };
-        self.ui.first_alarm_line = moved.min(last_start);
+        self.ui.first_alarm_line = scrolled(first, direction, page, last_start);
+    }
+
+    pub(super) fn scroll_help(&mut self, direction: Direction) {
+        let page = help::page(self.screen_area());
+        let last_start = help::lines(self).len().saturating_sub(page);
+        self.ui.first_help_line = scrolled(self.ui.first_help_line, direction, page, last_start);
     }
 
     pub(super) fn scroll_panel(&mut self, direction: Direction) {
@@ -68,4 +66,18 @@ impl App {
     pub(super) fn screen_area(&self) -> Rect {
         Rect::new(0, 0, self.ui.size.width, self.ui.size.height)
     }
+}
+
+/// The first line in view of a list that was moved through.
+fn scrolled(first: usize, direction: Direction, page: usize, last_start: usize) -> usize {
+    let moved = match direction {
+        Direction::Up => first.saturating_sub(1),
+        Direction::Down => first + 1,
+        Direction::PageUp => first.saturating_sub(page),
+        Direction::PageDown => first + page,
+        Direction::Start => 0,
+        Direction::Latest => last_start,
+        Direction::Left | Direction::Right => first,
+    };
+    moved.min(last_start)
 }

@@ -63,13 +63,13 @@ pub struct SmallAreas {
 }
 
 impl SmallAreas {
-    /// For at most `charts` charts. `None`: there is no room for one.
-    pub fn of(screen: Rect, notice_lines: u16, charts: u16) -> Option<Self> {
+    /// With as many of the lines of notices as a chart leaves, the urgent ones in any case, and at most `charts` charts.
+    /// `None`: there is no room for one.
+    pub fn of(screen: Rect, notice_lines: u16, urgent_lines: u16, charts: u16) -> Option<Self> {
         if screen.width < SMALLEST_PART.width || screen.height < SMALLEST_PART.height {
             return None;
         }
-        // A chart needs the rows more.
-        let notice_lines = notice_lines.min((screen.height - SMALLEST_PART.height) / 2);
+        let notice_lines = notice_lines.min((screen.height - SMALLEST_PART.height) / 2).max(urgent_lines);
         let [header, notices, body, footer] = Layout::vertical([
             Constraint::Length(3),
             Constraint::Length(notice_lines),

@@ -5,12 +5,30 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::parts::overlay;
+use super::parts::{overlay, position};
 use crate::tui::app::App;
 use crate::tui::app::screens::Screen;
 use crate::tui::keys;
+use crate::tui::layout::Scroll;
 
 pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
+    let lines = lines(app);
+    let width = lines.iter().map(Line::width).max().unwrap_or(0) as u16;
+    let visible = Scroll::From(app.ui.first_help_line).visible(lines.len(), page(screen));
+    let title = match position(&visible, lines.len()) {
+        Some(position) => format!("Keys, {position}"),
+        None => "Keys".to_owned(),
+    };
+    let inner = overlay(app, screen, width, lines.len() as u16, &title, frame);
+    frame.render_widget(Paragraph::new(lines[visible].to_vec()), inner);
+}
+
+/// Lines of the help that fit on a screen.
+pub fn page(screen: Rect) -> usize {
+    screen.height.saturating_sub(2).into()
+}
+
+pub fn lines(app: &App) -> Vec<Line<'static>> {
     let theme = app.ui.theme;
     let mut rows: Vec<(String, &str)> = vec![];
     let steering = app.steering();
@@ -35,7 +53,5 @@ pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
     if let Some(why) = app.refusal() {
         lines.push(Line::styled(why.text, theme.faint()));
     }
-    let width = lines.iter().map(Line::width).max().unwrap_or(0) as u16;
-    let inner = overlay(app, screen, width, lines.len() as u16, "Keys", frame);
-    frame.render_widget(Paragraph::new(lines), inner);
+    lines
 }

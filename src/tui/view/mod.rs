@@ -11,7 +11,7 @@ mod epochs;
 mod events;
 mod footer;
 mod header;
-mod help;
+pub(super) mod help;
 mod image;
 mod inspector;
 mod learning_rate;

@@ -6,7 +6,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
 use super::panels::SMALL;
-use super::{alarms, confirm, enter_learning_rate, events, footer, header, notices, too_small};
+use super::{alarms, confirm, enter_learning_rate, events, footer, header, too_small};
+use crate::run::event::Severity;
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
 use crate::tui::app::screens::Screen;
@@ -14,12 +15,14 @@ use crate::tui::keys;
 use crate::tui::layout::{SMALLEST, SMALLEST_PART, SmallAreas};
 
 pub fn render(app: &App, screen: Rect, frame: &mut Frame, placed: &mut Vec<Placed>) {
-    let notice_lines = app.notices(screen.width).len() as u16;
-    let Some(small) = SmallAreas::of(screen, notice_lines, SMALL.len() as u16) else {
+    let notices = app.notices(screen.width);
+    // What a run waits for, if not why.
+    let urgent_lines = u16::from(notices.iter().any(|notice| notice.severity == Severity::Alarm));
+    let Some(small) = SmallAreas::of(screen, notices.len() as u16, urgent_lines, SMALL.len() as u16) else {
         return too_small::render(app, "taper", SMALLEST_PART, "q leaves; the run is not touched", screen, frame);
     };
     header::render_small(app, small.areas.header, frame);
-    notices::render(app, &small.areas, frame);
+    super::notices::render(app, &small.areas, frame);
     if app.ui.screens.page() == Screen::Dashboard {
         let charts = SMALL.iter().cycle().skip(app.ui.first_small_chart);
         for (chart, area) in charts.zip(&small.charts) {
