@@ -181,8 +181,8 @@ pub struct Drawing {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Leaving it, by q or Ctrl-C, ends nothing. With --no-tui it returns when the run has ended: 0 if it was completed or stopped,
-1 if not; 130 after Ctrl-C.
+Leaving it, by q or Ctrl-C, ends nothing. With --no-tui it returns when the run has ended: 0 if it
+was completed or stopped, else 1; and 130 after Ctrl-C, which ends nothing either.
 
 Examples:
   taper attach

@@ -16,7 +16,7 @@ use crate::tui::layout::{SMALLEST, SMALLEST_PART, SmallAreas};
 
 pub fn render(app: &App, screen: Rect, frame: &mut Frame, placed: &mut Vec<Placed>) {
     let notices = app.notices(screen.width);
-    // What a run waits for, if not why.
+    // That a run has diverged or is dead must be seen on the smallest screen too.
     let urgent_lines = u16::from(notices.iter().any(|notice| notice.severity == Severity::Alarm));
     let Some(small) = SmallAreas::of(screen, notices.len() as u16, urgent_lines, SMALL.len() as u16) else {
         return too_small::render(app, "taper", SMALLEST_PART, "q leaves; the run is not touched", screen, frame);
