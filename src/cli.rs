@@ -127,7 +127,7 @@ pub enum Command {
     Report(ReportArgs),
     /// Measure how fast this machine trains, and where the time goes
     Bench(BenchArgs),
-    /// Check whether a card computes what it should
+    /// Check whether a GPU computes what it should
     Selftest(SelftestArgs),
     /// Get CIFAR-10, and look at it
     #[command(subcommand)]
@@ -205,8 +205,8 @@ pub struct TrainArgs {
     /// Seed of every random draw: run.seed
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub seed: Option<String>,
-    /// Initial weights, with the names of a PyTorch state_dict: model.init
-    #[arg(long, value_name = "FILE.safetensors")]
+    /// Initial weights with the names of a state_dict, as safetensors or by torch.save: model.init
+    #[arg(long, value_name = "FILE")]
     pub init: Option<String>,
     /// End after this many steps: train.max_steps
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
@@ -263,7 +263,15 @@ impl DashboardArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  taper attach\n  taper attach baseline\n  taper attach --last")]
+#[command(after_help = "\
+Leaving it, by q or Ctrl-C, ends nothing. With --no-tui it returns when the run has ended: 0 if it
+was completed or stopped, else 1; and 130 after Ctrl-C, which ends nothing either.
+
+Examples:
+  taper attach
+  taper attach baseline
+  taper attach --last
+  taper attach baseline --no-tui     the last epochs, then what happens: Emacs, CI, pipes")]
 pub struct AttachArgs {
     /// The run's name or path [default: the only live run; where none or several are, the list of runs]
     #[arg(add = ArgValueCandidates::new(run_names::all))]
@@ -271,6 +279,9 @@ pub struct AttachArgs {
     /// The run that was active last
     #[arg(long, conflicts_with = "run")]
     pub last: bool,
+    /// Follow in plain lines, as without a terminal
+    #[arg(long)]
+    pub no_tui: bool,
     #[command(flatten)]
     pub dashboard: DashboardArgs,
 }
@@ -670,7 +681,7 @@ pub struct ReportArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Trains on the bundled sample, in memory: no run is made, no file is written.
-On a card (cuda) the parts of a step are by its clock, and launches, GB/s and TFLOP/s are told
+On a GPU (cuda) the parts of a step are by its clock, and launches, GB/s and TFLOP/s are told
 beside its peaks, in f32 and bf16. With candle-cuda the parts are as the host sees them.
 A network with attention is measured in turns with the plain one, which shows what attention costs.
 
@@ -712,7 +723,7 @@ pub struct BenchArgs {
 Every kernel computes on fixed inputs: to the bit what is stored, or within a stated bound where
 tensor cores multiply (bf16). Then 20 training steps beside the CPU's. Ends with 1 if something
 differs.
-It runs by itself before the first training with a build, a driver and a card; that a card has
+It runs by itself before the first training with a build, a driver and a GPU; that a GPU has
 passed is noted in ~/.cache/taper/selftest (or under XDG_CACHE_HOME).
 
 Examples:

@@ -1,6 +1,8 @@
 //! Numbers as people read them.
 
 use indicatif::HumanCount;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 /// With a comma every three digits.
 pub fn count(value: u64) -> String {
@@ -21,6 +23,12 @@ pub fn duration(secs: f64) -> String {
         3600..86_400 => format!("{}h {:02}m", secs / 3600, secs / 60 % 60),
         _ => format!("{}d {:02}h", secs / 86_400, secs / 3600 % 24),
     }
+}
+
+/// The time of day at a Unix time in milliseconds: `17:52:03`.
+pub fn time_of_day(time_ms: u64, zone: &TimeZone) -> String {
+    let time = Timestamp::from_millisecond(time_ms as i64).unwrap_or_default();
+    time.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()
 }
 
 /// Seconds with one decimal while they are few; a dash if they are not known.

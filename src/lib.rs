@@ -39,6 +39,7 @@ pub mod simd;
 pub mod suggest;
 pub mod system;
 pub mod terminal_image;
+pub mod terminal_kind;
 #[cfg(test)]
 mod testing;
 pub mod train;

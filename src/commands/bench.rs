@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::configuration::configuration;
@@ -18,6 +18,7 @@ use crate::format;
 use crate::run::spawn;
 use crate::run::step_time::{Breakdown, Part};
 use crate::simd::{self, SimdPath};
+use crate::terminal_kind::no_cursor;
 use crate::train::bench::{Bench, EVALUATION_BATCHES, LOADED_BATCHES, PEAK_SIDE, WARM_UP_STEPS};
 use crate::train::device::{self, Device};
 
@@ -155,6 +156,9 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
     let overhead = WARM_UP_STEPS + 1 + EVALUATION_BATCHES as u64;
     let bar = ProgressBar::new(networks * (steps + turns * overhead) + 1 + LOADED_BATCHES as u64);
     bar.set_style(ProgressStyle::with_template("{msg} {bar:40} {pos}/{len}")?);
+    if no_cursor().is_some() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
     for turn in 0..turns {
         let of_turn = steps * (turn + 1) / turns - steps * turn / turns;
         for measured in std::iter::once(&mut configured).chain(&mut plain) {
@@ -355,7 +359,7 @@ impl CardReport {
         };
         let mut lines = vec![
             format!(
-                "the card has compute capability {}, a driver of CUDA {}, {:.1} TFLOP/s in f32, {tensor_cores}, {:.0} \
+                "the GPU has compute capability {}, a driver of CUDA {}, {:.1} TFLOP/s in f32, {tensor_cores}, {:.0} \
                  GB/s;",
                 self.capability, self.driver, self.f32_peak_tflop_per_sec, self.memory_peak_gb_per_sec
             ),
@@ -382,7 +386,7 @@ impl CardSpeed {
         };
         Ok(Self {
             precision: precision.into(),
-            launches: bench.launches().context("a card that trained has a graph")?,
+            launches: bench.launches().context("a GPU that trained has a graph")?,
             forward_ms: 1e3 * measured.part_secs(Part::Forward),
             backward_ms: 1e3 * measured.part_secs(Part::Backward),
             optimizer_ms: 1e3 * measured.part_secs(Part::Optimizer),
@@ -564,7 +568,7 @@ mod tests {
             (config.model.channels, config.model.hidden) = (vec![2], 4);
             (config.train.batch_size, config.train.eval_batch_size, config.run.device) = (2, 2, "cuda".into());
             let report = measure(config, 2).expect("a report");
-            let card = report.card.expect("a card");
+            let card = report.card.expect("a GPU");
             assert_eq!(card.precisions.iter().map(|speed| speed.precision).collect::<Vec<_>>(), ["f32", "bf16"]);
             assert!(card.precisions.iter().all(|speed| speed.launches > 15 && speed.gb_per_sec > 0.0), "{card:?}");
             assert_eq!((report.sgemm_gflop_per_sec, report.percent_of_sgemm), (None, None));

@@ -14,6 +14,7 @@ mod eval;
 mod explain;
 mod export;
 pub mod failure;
+mod follow;
 pub mod near_misses;
 pub mod progress;
 mod remaining;

@@ -1,36 +1,56 @@
-//! Plain progress of a trainer in the foreground: a line every hundred batches, one for each epoch, and the notes of other
-//! events. On a terminal a bar stands below the lines.
+//! Plain progress of a run: a line every hundred batches, one for each epoch, and the notes of other events, each with its
+//! time of day. On a terminal with a cursor a bar stands below the lines.
 
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::tz::TimeZone;
 
+use crate::format;
 use crate::run::describe;
 use crate::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
 use crate::run::state::{Phase, RunState};
+use crate::terminal_kind::no_cursor;
 
 /// Batches between two lines.
 const LINE_EVERY: u64 = 100;
 
 /// Events as lines for people.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
     state: RunState,
+    zone: TimeZone,
     /// Images and seconds since the last line.
     samples: u64,
     train_secs: f64,
 }
 
 impl Progress {
+    /// Of a run whose first event is yet to come. The times of the lines are those of `zone`.
+    pub fn new(zone: TimeZone) -> Self {
+        Self { state: RunState::default(), zone, samples: 0, train_secs: 0.0 }
+    }
+
     /// Folds an event in, and returns its lines.
     pub fn lines(&mut self, record: &Record) -> Vec<String> {
+        let time = format::time_of_day(record.time_ms, &self.zone);
+        self.texts(record).into_iter().map(|text| format!("{time}  {text}")).collect()
+    }
+
+    fn texts(&mut self, record: &Record) -> Vec<String> {
         self.state.apply(record);
         match &record.event {
+            Event::RunStarted(started) if started.trainer.is_some() => {
+                let note = describe::note(record).map(|note| format!("run {}: {}", started.run, note.text));
+                note.into_iter().collect()
+            }
             Event::RunStarted(started) => introduction(started),
             Event::StepsDone(steps) => self.batches(steps),
             Event::EpochDone(epoch) => vec![self.epoch(epoch)],
             Event::CommandReceived { .. } => Vec::new(),
-            Event::Paused { step } if self.state.divergence.is_some() => vec![self.recoveries(*step)],
+            Event::Paused { step } if self.state.divergence.is_some() && self.state.other_trainer().is_none() => {
+                vec![self.recoveries(*step)]
+            }
             _ => describe::note(record).map(|note| note.text).into_iter().collect(),
         }
     }
@@ -61,9 +81,12 @@ impl Progress {
             }
             let mean = self.state.epoch_loss_until(step).unwrap_or(f64::NAN);
             let speed = self.samples as f64 / self.train_secs;
+            let eta = self.eta();
+            let batches = if per_epoch == 0 { String::new() } else { format!("/{per_epoch}") };
             lines.push(format!(
-                "epoch {}  batch {batch}/{per_epoch}  loss {loss:.4}  mean {mean:.4}  {speed:.0} images/s",
-                steps.epoch
+                "epoch {}  batch {batch}{batches}  loss {loss:.4}  mean {mean:.4}  {} images/s{eta}",
+                steps.epoch,
+                format::decimal(speed, 0)
             ));
         }
         if !lines.is_empty() {
@@ -72,21 +95,39 @@ impl Progress {
         lines
     }
 
+    /// `  ETA 12m 03s` while there is something left to do and the speed is known.
+    fn eta(&self) -> String {
+        let total_steps = self.state.started.as_ref().map_or(0, |started| started.total_steps);
+        match self.state.remaining_secs() {
+            Some(secs) if self.state.phase != Phase::Paused && self.state.step < total_steps => {
+                format!("  ETA {}", format::duration(secs))
+            }
+            _ => String::new(),
+        }
+    }
+
     fn epoch(&self, done: &EpochDone) -> String {
-        let epochs = self.state.started.as_ref().map_or(0, |started| started.epochs);
+        let epoch = epoch_of(done.epoch, &self.state);
         let best = if done.best { "  best" } else { "" };
         let judged = done.judged_by.abbreviation();
         format!(
-            "epoch {}/{epochs}  train loss {:.4}  train acc {:.2} %  {judged} loss {:.4}  {judged} acc {:.2} %  lr {}  \
-             {:.1} s{best}",
-            done.epoch,
-            done.train_loss,
-            done.train_accuracy,
-            done.test_loss,
-            done.test_accuracy,
-            done.learning_rate,
-            done.elapsed_secs
+            "{epoch}  train loss {}  train acc {} %  {judged} loss {}  {judged} acc {} %  lr {}  {} s{best}{}",
+            format::decimal(done.train_loss, 4),
+            format::decimal(done.train_accuracy, 2),
+            format::decimal(done.test_loss, 4),
+            format::decimal(done.test_accuracy, 2),
+            format::learning_rate(done.learning_rate),
+            format::decimal(done.elapsed_secs, 1),
+            self.eta()
         )
+    }
+}
+
+/// `epoch 3/50`, or `epoch 3` where nobody knows how many there will be.
+fn epoch_of(epoch: u64, state: &RunState) -> String {
+    match state.started.as_ref().map_or(0, |started| started.epochs) {
+        0 => format!("epoch {epoch}"),
+        epochs => format!("epoch {epoch}/{epochs}"),
     }
 }
 
@@ -114,7 +155,7 @@ fn introduction(started: &RunStarted) -> Vec<String> {
     lines
 }
 
-/// Writes progress to stdout. A reader that has left costs the output, never the training.
+/// Writes progress to stdout.
 #[derive(Debug)]
 pub struct Printer {
     progress: Progress,
@@ -122,26 +163,42 @@ pub struct Printer {
 }
 
 impl Printer {
-    pub fn new() -> Self {
-        let bar = io::stdout().is_terminal().then(|| {
+    /// That goes on from `progress`, whose lines were written or are not wanted.
+    pub fn new(progress: Progress) -> Self {
+        let bar = (io::stdout().is_terminal() && no_cursor().is_none()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout_with_hz(4));
             bar.set_style(ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}").expect("a template of our own"));
             bar
         });
-        Self { progress: Progress::default(), bar }
+        Self { progress, bar }
     }
 
-    pub fn print(&mut self, record: &Record) {
+    /// # Errors
+    /// The reader of stdout has left.
+    pub fn print(&mut self, record: &Record) -> io::Result<()> {
         let lines = self.progress.lines(record);
         match &self.bar {
             Some(bar) => {
                 lines.iter().for_each(|line| bar.println(line));
                 self.draw(bar);
+                Ok(())
             }
             None => {
                 let mut out = io::stdout().lock();
-                let _ = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
+                lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush())
             }
+        }
+    }
+
+    /// The run as the events so far tell it.
+    pub fn state(&self) -> &RunState {
+        self.progress.state()
+    }
+
+    /// Takes the bar away, so that other lines may follow.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
     }
 
@@ -150,17 +207,13 @@ impl Printer {
         let Some(started) = &state.started else { return };
         bar.set_length(started.steps_per_epoch);
         bar.set_position(state.steps_in_epoch());
-        let speed = state.images_per_sec().map_or(String::new(), |speed| format!(" {speed:.0} images/s"));
-        bar.set_message(format!("epoch {}/{} {}{speed}", state.epoch, started.epochs, state.phase));
+        let speed = state.images_per_sec().filter(|_| state.phase.is_active());
+        let speed = speed.map_or(String::new(), |speed| format!("  {speed:.0} images/s"));
+        let eta = self.progress.eta();
+        bar.set_message(format!("{} {}{speed}{eta}", epoch_of(state.epoch, state), state.phase));
         if matches!(state.phase, Phase::Ended(_)) {
             bar.finish_and_clear();
         }
-    }
-}
-
-impl Default for Printer {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -198,7 +251,7 @@ mod tests {
     }
 
     fn lines(events: impl IntoIterator<Item = Event>) -> String {
-        let mut progress = Progress::default();
+        let mut progress = Progress::new(TimeZone::UTC);
         let lines = events.into_iter().flat_map(|event| progress.lines(&Record { time_ms: 1_000, event }));
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -255,7 +308,10 @@ mod tests {
         let alarm = Event::AlarmRaised { step: 5, kind: AlarmKind::Divergence, message: "the loss is NaN".into() };
         let diverged = lines([started(), steps(1, 1, vec![1.0; 5]), alarm, Event::Paused { step: 5 }]);
         let last = diverged.lines().last().expect("a line");
-        assert!(last.starts_with("paused at step 5; to go on: taper rollback baseline (to the last"), "{last}");
+        assert!(
+            last.starts_with("00:00:01  paused at step 5; to go on: taper rollback baseline (to the last"),
+            "{last}"
+        );
         assert!(last.ends_with("taper skip-batch baseline, or taper stop baseline"), "{last}");
         let paused = lines([started(), steps(1, 1, vec![1.0; 5]), Event::Paused { step: 5 }]);
         assert!(paused.ends_with("paused at step 5"), "{paused}");
@@ -267,6 +323,6 @@ mod tests {
         start.continued_from = Some(50);
         let lines = lines([Event::RunStarted(start), steps(1, 51, vec![3.0; 50])]);
         assert!(lines.contains("from step 50"), "{lines}");
-        assert!(lines.ends_with("epoch 1  batch 100/250  loss 3.0000  mean 3.0000  1000 images/s"), "{lines}");
+        assert!(lines.ends_with("epoch 1  batch 100/250  loss 3.0000  mean 3.0000  1000 images/s  ETA 25s"), "{lines}");
     }
 }

@@ -53,9 +53,12 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
         return Err(UsageError(nothing_left.message(&run.name(), &shell.line_for("resume", &run))).into());
     }
     check_writable(&run)?;
+    if watch == Watch::Foreground {
+        watch::explain_plain_lines(&args.watching)?;
+    }
     // The trainer writes the configuration, once it has found that the run may go on with it.
     match watch {
-        Watch::Foreground => in_foreground(&run, config, listen()?),
+        Watch::Foreground => in_foreground(runs, &run, config, listen()?),
         how => {
             let sets: Vec<String> = changes.iter().map(Override::to_assignment).collect();
             spawn::spawn(&run, config.run.threads, &sets, listen()?)?;

@@ -71,7 +71,7 @@ fn examine(args: &SelftestArgs) -> Result<Report> {
     let options = [("--device", "run.device", &device), ("--precision", "train.precision", &args.precision)];
     let config = configuration(None, &[], &options)?;
     let Device::Cuda(context) = device::open(&config)? else {
-        return Err(UsageError("the self-test is one of cards: --device cuda or cuda:N".to_owned()).into());
+        return Err(UsageError("the self-test is one of GPUs: --device cuda or cuda:N".to_owned()).into());
     };
     // Draws on stderr, and only where that is a terminal.
     let bar = ProgressBar::new(PARTS);
@@ -118,7 +118,7 @@ impl Report {
         );
         let has_candle = self.steps.iter().any(|row| row.candle_loss.is_some());
         let candle = if has_candle { "  candle's loss" } else { "" };
-        lines.extend([String::new(), format!("  step  card's loss  CPU's loss{candle}  difference")]);
+        lines.extend([String::new(), format!("  step  GPU's loss  CPU's loss{candle}  difference")]);
         lines.extend(self.steps.iter().map(|row| {
             let StepRow { step, card_loss, cpu_loss, candle_loss, difference, passed } = row;
             let candle = candle_loss.map_or(String::new(), |loss| format!("  {loss:>13.6}"));
@@ -236,7 +236,7 @@ mod tests {
             assert!(wrong.contains(&"sum_of_squares") && wrong.contains(&"cross_entropy"), "{wrong:?}");
             let cli = Cli::try_parse_from(["taper", "selftest", "--json"]).expect("a command line");
             assert_eq!(crate::commands::run(cli).expect("an exit code"), FAILURE);
-            let context = Context::open(Card::find(0).expect("a card"), Precision::F32).expect("a context");
+            let context = Context::open(Card::find(0).expect("a GPU"), Precision::F32).expect("a context");
             let error = ensure_passed(&Device::Cuda(context)).expect_err("not this one").to_string();
             for words in ["kernel load_batch", "take --device cpu", "`taper selftest --device cuda:0`"] {
                 assert!(error.contains(words), "{error}");
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn only_cards_are_tested() {
         let cli = Cli::try_parse_from(["taper", "selftest", "--device", "cpu"]).expect("a command line");
-        let error = crate::commands::run(cli).expect_err("no card");
+        let error = crate::commands::run(cli).expect_err("no GPU");
         assert!(error.is::<UsageError>(), "{error}");
     }
 }

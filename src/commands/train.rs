@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, anyhow};
+use jiff::tz::TimeZone;
 
 use super::configuration::configuration;
 use super::remaining::resume_line;
@@ -10,10 +11,10 @@ use super::shell::Shell;
 use super::watch::{self, Watch};
 use crate::cli::TrainArgs;
 use crate::commands::failure;
-use crate::commands::progress::Printer;
+use crate::commands::progress::{Printer, Progress};
 use crate::config::{Config, Override};
 use crate::run::dir::{CreateError, RunDir, RunsDir};
-use crate::run::event::Outcome;
+use crate::run::event::{Outcome, Record};
 use crate::run::held_dir::HeldRunDir;
 use crate::run::limits;
 use crate::run::signals::{self, Listening};
@@ -37,6 +38,7 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
     let watch = Watch::of(&args.watching);
     let name = args.name.as_deref();
     if watch == Watch::Foreground {
+        watch::explain_plain_lines(&args.watching)?;
         spawn::restart_as_trainer(runs, name, &config).context("cannot restart with the threads of the run")?;
         return new_in_foreground(runs, name, config);
     }
@@ -58,7 +60,7 @@ pub fn restarted_in_foreground(runs: &RunsDir, name: Option<&str>) -> Result<u8>
 fn new_in_foreground(runs: &RunsDir, name: Option<&str>, config: Config) -> Result<u8> {
     let listening = listen()?;
     let run = create(runs, name, &config)?;
-    discard_if_untrained(&run, in_foreground(&run, config, listening))
+    discard_if_untrained(&run, in_foreground(runs, &run, config, listening))
 }
 
 fn create(runs: &RunsDir, name: Option<&str>, config: &Config) -> Result<RunDir> {
@@ -92,13 +94,15 @@ fn discard_if_untrained(run: &RunDir, begun: Result<u8>) -> Result<u8> {
 }
 
 /// Trains in this process, with plain progress on stdout.
-pub fn in_foreground(run: &RunDir, config: Config, listening: Listening) -> Result<u8> {
+pub fn in_foreground(runs: &RunsDir, run: &RunDir, config: Config, listening: Listening) -> Result<u8> {
     spawn::trace_to_log(run).with_context(|| run.trainer_log().display().to_string())?;
-    let mut printer = Printer::new();
+    let mut printer = Printer::new(Progress::new(TimeZone::system()));
     let mut dir = HeldRunDir::hold(run).with_context(|| run.path().display().to_string())?;
-    let exit_reason = process::run(run, config, listening, move |record| printer.print(record), || {})?;
+    // A reader that has left costs the output, never the training.
+    let print = move |record: &Record| drop(printer.print(record));
+    let exit_reason = process::run(run, config, listening, print, || {})?;
     // A closed stdout does not fail the run.
-    let _ = dir.follow().map(|_| watch::print_result(&dir));
+    let _ = dir.follow().map(|_| watch::print_result(runs, &dir));
     Ok(exit_code(exit_reason))
 }
 

@@ -87,7 +87,7 @@ pub struct ModelConfig {
     pub hidden: usize,
     /// Probability that a hidden activation is dropped.
     pub dropout: f32,
-    /// Initial weights, a safetensors file with the names of a PyTorch `state_dict`; else PyTorch's initialisation.
+    /// Initial weights, a safetensors or PyTorch file with the names of a `state_dict`; else PyTorch's initialisation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
 }

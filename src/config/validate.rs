@@ -89,7 +89,7 @@ pub(super) const RULES: &[Rule] = &[
     choice("model.attention", AttentionKind::VARIANTS),
     choice("model.pool", Pool::VARIANTS),
     rule("model.dropout", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.model.dropout)),
-    rule("model.init", "the path of a safetensors file", |c| {
+    rule("model.init", "the path of a safetensors or PyTorch file", |c| {
         c.model.init.as_ref().is_none_or(|path| !path.as_os_str().is_empty())
     }),
     choice("optimizer.kind", OptimizerKind::VARIANTS),

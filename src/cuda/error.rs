@@ -10,19 +10,19 @@ use super::version::{BF16_CAPABILITY, Capability, LEAST_CAPABILITY, LEAST_DRIVER
 pub enum CudaError {
     #[error("there is no NVIDIA driver: libcuda.so.1 is not there")]
     NoDriver,
-    #[error("the NVIDIA driver finds no card")]
+    #[error("the NVIDIA driver finds no GPU")]
     NoCard,
     #[error(
         "the NVIDIA driver is too old: it is of CUDA {0}, and {LEAST_DRIVER} is the oldest that is taken; update it"
     )]
     DriverTooOld(Version),
-    #[error("there is no such card: this box has {count}, numbers 0 to {}", count - 1)]
+    #[error("there is no such GPU: this box has {count}, numbers 0 to {}", count - 1)]
     NoSuchCard { count: usize },
     #[error("{name} has compute capability {capability}, and {LEAST_CAPABILITY} is the least that is taken")]
     CapabilityTooLow { name: String, capability: Capability },
     #[error("train.precision = bf16: {name} has compute capability {capability}, and bf16 needs {BF16_CAPABILITY}")]
     NoBf16 { name: String, capability: Capability },
-    #[error("the card has no memory left: {bytes} bytes are asked for, and {free} of {total} are free")]
+    #[error("the GPU has no memory left: {bytes} bytes are asked for, and {free} of {total} are free")]
     OutOfMemory { bytes: usize, free: usize, total: usize },
     #[error("{memory}; {advice}")]
     BatchTooLarge { memory: Box<Self>, advice: String },

@@ -33,7 +33,7 @@ pub fn check_network(config: &ModelConfig) -> Result<()> {
     match config.attention {
         AttentionKind::None | AttentionKind::Se | AttentionKind::Eca => Ok(()),
         AttentionKind::Spatial | AttentionKind::Cbam | AttentionKind::NonLocal => bail!(
-            "a card trains attention of the kinds none, se and eca, and not yet {}; take --device cpu",
+            "a GPU trains attention of the kinds none, se and eca, and not yet {}; take --device cpu",
             <&str>::from(config.attention)
         ),
     }
@@ -207,7 +207,7 @@ impl CardNetwork {
         let widest = shape.blocks().iter().map(|block| block.positions() * block.inputs.max(block.outputs)).max();
         let widest = widest.unwrap_or(0).max(shape.head().features).max(shape.head().hidden).max(shape.head().classes);
         if images as u64 * widest as u64 >= MOST_ELEMENTS {
-            bail!("batches of {images} images have more than 2^31 numbers in a layer: a card takes smaller ones")
+            bail!("batches of {images} images have more than 2^31 numbers in a layer: a GPU takes smaller ones")
         }
         let arena = Arena::new(network);
         let floats = |len: usize| Buffer::<f32>::new(context, len);
@@ -874,7 +874,7 @@ mod tests {
             let cifar = DatasetInfo::cifar10();
             let dataset = DatasetInfo { channels, height, width, mean, std, ..cifar };
             let network = Network::new(model, &dataset, SEED, &Device::Cpu).expect("a network");
-            let context = Context::open(Card::find(0).expect("a card"), Precision::F32).expect("a context");
+            let context = Context::open(Card::find(0).expect("a GPU"), Precision::F32).expect("a context");
             let dropout = Dropout::new(SEED, model.dropout);
             let card = CardNetwork::new(&context, &network, dropout, images, images).expect("buffers");
             let values = |(_, var): &(String, candle_core::Var)| var.flatten_all()?.to_vec1::<f32>();

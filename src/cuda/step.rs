@@ -228,12 +228,12 @@ mod tests {
     /// The batches of an epoch on the card are those of the host to the bit.
     fn is_made_alike(data: &Arc<Dataset>, augment: AugmentConfig) {
         const BATCH: usize = 10;
-        let context = Context::open(Card::find(0).expect("a card"), Precision::F32).expect("a context");
+        let context = Context::open(Card::find(0).expect("a GPU"), Precision::F32).expect("a context");
         let model = ModelConfig { channels: vec![1], hidden: 1, ..ModelConfig::default() };
         let network = Network::new(&model, &data.info, 0, &candle_core::Device::Cpu).expect("a network");
         let dropout = Dropout::new(0, 0.0);
         let network = CardNetwork::new(&context, &network, dropout, BATCH, BATCH).expect("buffers");
-        let there = TrainData::new(&context, data, BATCH).expect("the data on the card");
+        let there = TrainData::new(&context, data, BATCH).expect("the data on the GPU");
         let TrainData::OnCard(on_card) = &there else { panic!("there is room for the data") };
         let progress = Progress::new(&context, data.len(), 1).expect("buffers");
         let plan = EpochPlan { seed: 3, epoch: 2, batch_size: BATCH, shuffle: true, augment, first_batch: 1 };

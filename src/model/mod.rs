@@ -6,9 +6,11 @@ mod block;
 mod cnn;
 mod flops;
 mod init;
+pub mod initial_weights;
 pub mod input;
 mod layer;
 mod logit_gradients;
+mod pytorch;
 mod shape;
 #[cfg(test)]
 mod testing;

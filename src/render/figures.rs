@@ -99,9 +99,11 @@ pub fn figures<'a>(explanation: &'a Explanation, choice: &Choice, classes: &[Str
             let Some(cam) = explanation.cam(choice.layer, choice.class) else {
                 return vec![image("image".into()), image(format!("not saved for {name}"))];
             };
-            let evidence = if cam.range().1 > 0.0 { "evidence" } else { "no evidence" };
-            let content = Content::Evidence(method, choice.class);
-            vec![Figure { content, caption: format!("{evidence} for {name}"), drawing: Drawing::Heat(cam) }]
+            let caption = match cam.range().1 > 0.0 {
+                true => format!("evidence for {name}"),
+                false => format!("no evidence for {name} ({} is zero everywhere)", method.name()),
+            };
+            vec![Figure { content: Content::Evidence(method, choice.class), caption, drawing: Drawing::Heat(cam) }]
         }
         View::Attention => {
             let mut figures = active(layer, choice, Drawing::Heat);
@@ -196,7 +198,7 @@ mod tests {
         assert_eq!(captions(View::Maps, 0, 0), ["image", "channel 0", "channel 1 (all equal)"]);
         assert_eq!(captions(View::ActiveMaps, 0, 0), ["image", "channel 7", "channel 40"]);
         let evidence = View::Evidence(Method::GradCam);
-        assert_eq!(captions(evidence, 1, 0), ["image", "no evidence for cat"]);
+        assert_eq!(captions(evidence, 1, 0), ["image", "no evidence for cat (Grad-CAM is zero everywhere)"]);
         assert_eq!(captions(evidence, 1, 1), ["image", "evidence for dog"]);
         assert_eq!(captions(evidence, 1, 2), ["image", "not saved for class 2"]);
         assert_eq!(captions(View::Attention, 1, 0), ["image", "spatial attention", "attention of 11,4"]);

@@ -63,7 +63,8 @@ pub fn note(record: &Record) -> Option<Note> {
             let trainer = started.trainer.as_ref().map_or(String::new(), |trainer| format!(" by {trainer}"));
             let places = [device, place].into_iter().flatten().collect::<Vec<_>>().join(", ");
             let on = if places.is_empty() { "" } else { " on " };
-            (Severity::Info, format!("{origin}{trainer}{on}{places}"))
+            let notice = started.notice.as_ref().map_or(String::new(), |notice| format!("; {notice}"));
+            (Severity::Info, format!("{origin}{trainer}{on}{places}{notice}"))
         }
         Event::EpochDone(epoch) => {
             let (severity, best) =
@@ -129,18 +130,18 @@ pub fn note(record: &Record) -> Option<Note> {
 
 fn request(command: Command) -> String {
     let what = match command {
-        Command::Pause => "to pause",
-        Command::Resume => "to resume",
-        Command::Checkpoint => "for a checkpoint",
-        Command::Probe => "for a probe",
-        Command::Rollback => "to roll back to the last good checkpoint",
-        Command::SkipBatch => "to skip the batch",
-        Command::Stop => "to stop",
+        Command::Pause => "pause",
+        Command::Resume => "resume",
+        Command::Checkpoint => "save a checkpoint",
+        Command::Probe => "save a probe",
+        Command::Rollback => "roll back to the last good checkpoint",
+        Command::SkipBatch => "skip the batch",
+        Command::Stop => "stop",
         Command::SetLearningRate { learning_rate } => {
-            return format!("asked for learning rate {}", format::learning_rate(learning_rate));
+            return format!("command: learning rate {}", format::learning_rate(learning_rate));
         }
     };
-    format!("asked {what}")
+    format!("command: {what}")
 }
 
 /// Such as `completed`.
@@ -158,7 +159,7 @@ pub fn checkpoint_reason(reason: CheckpointReason) -> &'static str {
     match reason {
         CheckpointReason::Interval => "on schedule",
         CheckpointReason::Epoch => "end of epoch",
-        CheckpointReason::Command => "asked for",
+        CheckpointReason::Command => "by command",
         CheckpointReason::Rollback => "rolled back",
         CheckpointReason::End => "end of run",
         CheckpointReason::Other => "other reason",

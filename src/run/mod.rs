@@ -8,6 +8,7 @@ pub mod dir;
 pub mod event;
 pub mod events_index;
 pub mod held_dir;
+pub mod learning_rate_undo;
 pub mod limits;
 pub mod listing;
 pub mod lock;

@@ -551,6 +551,21 @@ impl RunState {
         Some(steps as f64 * self.recent.sum().secs_per_step()? + epochs as f64 * evaluation_secs)
     }
 
+    /// What `taper resume` needs besides the name of a run that has ended, such as ` --epochs N` of one that has done all
+    /// its epochs; else nothing.
+    pub fn resume_options(&self) -> &'static str {
+        let Some(started) = self.started.as_ref().filter(|_| self.phase == Phase::Ended(Outcome::Completed)) else {
+            return "";
+        };
+        if self.step < started.total_steps {
+            " --set train.early_stop=0"
+        } else if started.total_steps < started.epochs.saturating_mul(started.steps_per_epoch) {
+            " --max-steps N"
+        } else {
+            " --epochs N"
+        }
+    }
+
     /// The run in a few figures, for tables and scripts.
     pub fn summary(&self) -> Summary {
         let started = self.started.as_ref();

@@ -30,7 +30,7 @@ impl Sampler {
             match Cards::open() {
                 Ok(cards) => Some((cards, card)),
                 Err(error) => {
-                    tracing::warn!("{error}: the log does not tell what the card does");
+                    tracing::warn!("{error}: the log does not tell what the GPU does");
                     None
                 }
             }

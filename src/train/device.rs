@@ -180,7 +180,7 @@ fn is_of_a_card(error: &anyhow::Error) -> bool {
 fn why_no_card(error: &anyhow::Error) -> String {
     match error.downcast_ref() {
         Some(CudaError::NoDriver) => "no NVIDIA driver".to_owned(),
-        _ => format!("no card: {error:#}"),
+        _ => format!("no GPU: {error:#}"),
     }
 }
 
@@ -194,7 +194,7 @@ fn open_card(config: &Config, ordinal: usize) -> Result<Arc<Context>> {
 fn check_precision(config: &Config, device: &str) -> Result<()> {
     match config.train.precision {
         Precision::F32 => Ok(()),
-        Precision::Bf16 => bail!("{device}: train.precision = bf16 is of cards alone (device cuda)"),
+        Precision::Bf16 => bail!("{device}: train.precision = bf16 is of GPUs alone (device cuda)"),
     }
 }
 
@@ -300,7 +300,7 @@ mod tests {
         assert!(device.describe().starts_with("cpu (") && device.describe().ends_with(')'), "{}", device.describe());
         let without = Device::Cpu(NoCard::NotFound(why_no_card(&CudaError::NoDriver.into())));
         assert!(without.describe().ends_with("; no NVIDIA driver)"), "{}", without.describe());
-        assert_eq!(why_no_card(&CudaError::NoCard.into()), "no card: the NVIDIA driver finds no card");
+        assert_eq!(why_no_card(&CudaError::NoCard.into()), "no GPU: the NVIDIA driver finds no GPU");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::origin::Origin;
 use super::state::TrainState;
 use crate::config::{Change, Config};
 use crate::data::DatasetInfo;
-use crate::model::weights;
+use crate::model::initial_weights::InitialWeights;
 use crate::run::dir::RunDir;
 use crate::run::replay::outline;
 use crate::schedule::Schedule;
@@ -25,6 +25,8 @@ pub struct ResumePoint {
     pub saved_learning_rate: f64,
     /// What is wrong with each later checkpoint.
     pub passed_over: Vec<anyhow::Error>,
+    /// What was done to the initial weights.
+    pub notice: Option<String>,
 }
 
 impl ResumePoint {
@@ -42,19 +44,31 @@ impl ResumePoint {
         let (latest, passed_over) = checkpoint::latest_whole(dir)?;
         let Some(latest) = latest else {
             let mut engine = Engine::new(config, dataset, device)?;
+            let mut notice = None;
             if let Some(file) = &config.model.init {
-                engine.load_weights(&weights::read(file)?, file)?;
+                let initial = InitialWeights::read(file)?;
+                engine.load_weights(&initial.bytes, file)?;
+                notice = initial.notice;
             }
             let state = TrainState::new(schedule);
             let saved_learning_rate = state.learning_rate;
-            return Ok(Self { engine, state, checkpoint: None, changes: vec![], saved_learning_rate, passed_over });
+            return Ok(Self {
+                engine,
+                state,
+                checkpoint: None,
+                changes: vec![],
+                saved_learning_rate,
+                passed_over,
+                notice,
+            });
         };
         let changes = changes(&latest, dir, origin)?;
         let mut engine = Engine::new(config, dataset, device)?;
         latest.load(&mut engine)?;
         let state = latest.state.clone().resumed(schedule, base_change(&changes));
         let saved_learning_rate = latest.state.learning_rate;
-        Ok(Self { engine, state, checkpoint: Some(latest.name()), changes, saved_learning_rate, passed_over })
+        let checkpoint = Some(latest.name());
+        Ok(Self { engine, state, checkpoint, changes, saved_learning_rate, passed_over, notice: None })
     }
 }
 

@@ -87,8 +87,9 @@ impl Trainer {
                 Err(error) => Err(Engine::with_fitting_batch_size(error, &config, &train_data, device)),
             }
         })?;
-        let notice = joined(checked, notice);
-        let ResumePoint { engine, state, checkpoint, changes, saved_learning_rate, passed_over } = resume_point;
+        let ResumePoint { engine, state, checkpoint, changes, saved_learning_rate, passed_over, notice: of_weights } =
+            resume_point;
+        let notice = joined(joined(checked, of_weights), notice);
         // An empty log is a new run; a run that was killed before its first checkpoint begins again.
         let is_new = std::fs::metadata(dir.events()).map_or(true, |log| log.len() == 0);
         if is_new {

@@ -13,8 +13,8 @@ pub struct Left {
 /// How the dashboard was left, and how the run was then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Departure {
-    /// By key or SIGINT; the training goes on.
-    Detached,
+    /// By key or SIGINT, from a run that has not ended.
+    Detached(Standing),
     /// By key, after the run had ended.
     RunEnded { outcome: Outcome, message: String },
     /// By key, after the trainer had died.
@@ -23,4 +23,17 @@ pub enum Departure {
     HungUp,
     /// By SIGTERM.
     Terminated,
+}
+
+/// How a run stands that is left before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    GoesOn,
+    /// It was told to pause.
+    Pausing,
+    Paused,
+    /// It is paused until it is told how to go on.
+    Diverged,
+    /// It was told to save and end.
+    Stopping,
 }

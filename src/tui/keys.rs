@@ -16,6 +16,10 @@ pub enum Action {
     TogglePause,
     /// Multiplies the learning rate.
     ScaleLearningRate(f64),
+    /// Sets the learning rate that is typed.
+    EnterLearningRate,
+    /// Sets the learning rate that there was before the last change.
+    UndoLearningRate,
     Open(Screen),
     /// Closes the screen and shows what lies under it.
     Dismiss,
@@ -41,8 +45,35 @@ pub enum Action {
 
 impl Action {
     /// It is a command to the trainer, or leads to one.
-    pub fn needs_trainer(self) -> bool {
-        matches!(self, Self::Send(_) | Self::TogglePause | Self::ScaleLearningRate(_) | Self::Open(Screen::ConfirmStop))
+    fn needs_trainer(self) -> bool {
+        match self {
+            Self::Send(_) | Self::TogglePause | Self::ScaleLearningRate(_) => true,
+            Self::EnterLearningRate | Self::UndoLearningRate => true,
+            Self::Open(screen) => matches!(screen, Screen::ConfirmStop | Screen::EnterLearningRate),
+            _ => false,
+        }
+    }
+}
+
+/// Which commands the run takes: it decides which keys there are, and what they mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steering {
+    Running,
+    Paused,
+    Ended,
+    TrainerGone,
+    /// Another program, which takes none.
+    OtherTrainer,
+}
+
+impl Steering {
+    fn takes_commands(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+
+    /// `taper resume` is the way to go on.
+    pub fn needs_resume(self) -> bool {
+        matches!(self, Self::Ended | Self::TrainerGone)
     }
 }
 
@@ -160,6 +191,30 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// Whether its keys do anything.
+    pub fn is_offered(&self, steering: Steering) -> bool {
+        steering.takes_commands() || !self.action.needs_trainer()
+    }
+
+    /// Its label in the footer, if it has one.
+    pub fn label_in(&self, steering: Steering) -> &'static str {
+        match (self.action, steering) {
+            (Action::TogglePause, Steering::Paused) if !self.label.is_empty() => "resume",
+            _ => self.label,
+        }
+    }
+
+    /// Its text in the help.
+    pub fn help_in(&self, steering: Steering) -> &'static str {
+        match (self.action, steering) {
+            (Action::TogglePause, Steering::Running) => "pause training",
+            (Action::TogglePause, Steering::Paused) => "resume training",
+            (Action::Leave, Steering::Paused) => "leave the dashboard; the run stays paused",
+            (Action::Leave, Steering::Ended | Steering::TrainerGone | Steering::OtherTrainer) => "leave the dashboard",
+            _ => self.help,
+        }
+    }
+
     /// Its keys for people. Digits are those that choose one of `layers`, which is 0 where their number is not known.
     pub fn key_names(&self, layers: usize) -> Vec<String> {
         match (self.action, layers) {
@@ -211,32 +266,32 @@ const TEXTS: &[Screen] = &[Screen::Log, Screen::Configuration];
 const OF_A_MOMENT: &[Screen] = &[Screen::Inspector, Screen::Mistakes, Screen::Classes];
 /// Where something inside the network is looked at.
 const INSIDE: &[Screen] = &[Screen::Dashboard, Screen::Inspector];
-const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop];
+const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop, Screen::EnterLearningRate];
 
 /// In the order of the footer and of the help.
 pub const BINDINGS: &[Binding] = {
     use Action::{
         Chart, Dismiss, Inspect, Leave, ListRuns, MoveFocus, Open, OpenChart, OpenPanel, OtherRun, ScaleLearningRate,
-        Scroll, Send, Suspend, ToggleDefaults, ToggleGradient, TogglePause,
+        Scroll, Send, Suspend, ToggleDefaults, ToggleGradient, TogglePause, UndoLearningRate,
     };
     use Direction::*;
     use KeyCode as K;
     use Look::{Choose, Class, Confused, Enlarge, Image, Layer, Mistake, Moment, NextView, Reverse, Sort};
     use Screen::{
-        Alarms, Chart as ChartScreen, Classes, Configuration, ConfirmStop, Dashboard, Diverged, Help, Inspector, Log,
-        Mistakes, System,
+        Alarms, Chart as ChartScreen, Classes, Configuration, ConfirmStop, Dashboard, Diverged, EnterLearningRate,
+        Help, Inspector, Log, Mistakes, System,
     };
     &[
         binding(OTHER_PAGES, &[Key::plain(K::Esc), Key::plain(K::Backspace)], Dismiss, "back", "back"),
-        binding(&[Dashboard], &[Key::char(' ')], TogglePause, "pause", "pause training, or resume it"),
-        binding(OTHER_PAGES, &[Key::char(' ')], TogglePause, "", "pause training, or resume it"),
+        binding(&[Dashboard], &[Key::char(' ')], TogglePause, "pause", "pause or resume training"),
+        binding(OTHER_PAGES, &[Key::char(' ')], TogglePause, "", "pause or resume training"),
         binding(&[Dashboard], &[Key::char('c')], Send(Command::Checkpoint), "save", "save a checkpoint now"),
         binding(
             &[Dashboard],
             &[Key::char('+'), Key::char('=')],
             ScaleLearningRate(LEARNING_RATE_FACTOR),
             "lr ×2",
-            "double or halve the learning rate, each time anew",
+            "double or halve the learning rate; presses add up",
         ),
         binding(
             &[Dashboard],
@@ -244,6 +299,14 @@ pub const BINDINGS: &[Binding] = {
             ScaleLearningRate(1.0 / LEARNING_RATE_FACTOR),
             "lr ÷2",
             "",
+        ),
+        binding(&[Dashboard], &[Key::char('e')], Open(EnterLearningRate), "", "type a learning rate"),
+        binding(
+            &[Dashboard],
+            &[Key::char('Z')],
+            UndoLearningRate,
+            "",
+            "undo the last change of the learning rate; again: the one before",
         ),
         binding(
             &[Dashboard],
@@ -481,6 +544,12 @@ pub const BINDINGS: &[Binding] = {
             "close",
             "close the help",
         ),
+        binding(&[Help], &[Key::plain(K::Up), Key::char('k')], Scroll(Up), "", "a line, up or down"),
+        binding(&[Help], &[Key::plain(K::Down), Key::char('j')], Scroll(Down), "", ""),
+        binding(&[Help], &[Key::plain(K::PageUp)], Scroll(PageUp), "", "a page, or to the first or last line"),
+        binding(&[Help], &[Key::plain(K::PageDown)], Scroll(PageDown), "", ""),
+        binding(&[Help], &[Key::plain(K::Home)], Scroll(Start), "", ""),
+        binding(&[Help], &[Key::plain(K::End)], Scroll(Latest), "", ""),
         binding(
             &[Alarms],
             &[Key::plain(K::Esc), Key::char('a'), Key::char('q'), Key::plain(K::Enter)],
@@ -522,6 +591,14 @@ pub const BINDINGS: &[Binding] = {
             "go on training",
             "go on training",
         ),
+        binding(
+            &[EnterLearningRate],
+            &[Key::plain(K::Enter)],
+            Action::EnterLearningRate,
+            "set it",
+            "set the learning rate",
+        ),
+        binding(&[EnterLearningRate], &[Key::plain(K::Esc)], Dismiss, "cancel", "keep the learning rate as it is"),
         binding(OVERLAYS, &[Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
     ]
 };
@@ -549,7 +626,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Screen; 12] = [
+    const ALL: [Screen; 13] = [
         Screen::Dashboard,
         Screen::Inspector,
         Screen::Mistakes,
@@ -562,6 +639,7 @@ mod tests {
         Screen::Alarms,
         Screen::Diverged,
         Screen::ConfirmStop,
+        Screen::EnterLearningRate,
     ];
 
     #[test]

@@ -30,7 +30,6 @@ pub mod view;
 mod watching;
 
 use std::collections::VecDeque;
-use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -45,7 +44,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::app::{App, Message};
 use self::compare::Comparing;
-pub use self::departure::{Departure, Left};
+pub use self::departure::{Departure, Left, Standing};
 use self::frame_rate::Frames;
 use self::notification::Notification;
 use self::run_list::{Kept, Listing};
@@ -134,7 +133,7 @@ async fn show_places(session: Session) -> anyhow::Result<Left> {
             }
             Place::Run(run) => match hold(&run) {
                 Ok(held) => {
-                    let mut app = App::new(held.name(), screen.size()?, screen.theme, TimeZone::system());
+                    let mut app = App::new(held.name(), terminal::size()?, screen.theme, TimeZone::system());
                     app.draw_images_by(screen.detected.backend);
                     app.ui.image_advice.clone_from(&screen.detected.advice);
                     app.ui.message = message.take();
@@ -159,7 +158,8 @@ async fn show_places(session: Session) -> anyhow::Result<Left> {
         }
     };
     drop(screen);
-    let (run, departure) = watched.map_or((None, Departure::Detached), |(run, departure)| (Some(run), departure));
+    let (run, departure) =
+        watched.map_or((None, Departure::Detached(Standing::GoesOn)), |(run, departure)| (Some(run), departure));
     let departure = match exit {
         Exit::HungUp => Departure::HungUp,
         Exit::Terminated => Departure::Terminated,
@@ -223,10 +223,6 @@ impl TakenTerminal {
         })
     }
 
-    fn size(&self) -> io::Result<Size> {
-        self.guard.size()
-    }
-
     /// What to say where images could be drawn better.
     fn second_best(&self) -> Option<Message> {
         let Detected { backend, why, .. } = &self.detected;
@@ -249,8 +245,9 @@ impl TakenTerminal {
                     biased;
                     event = self.events.next() => match event {
                         Some(Ok(TerminalEvent::Key(key))) => self.keys.push_back(key),
-                        Some(Ok(TerminalEvent::Resize(width, height))) => {
-                            stage.resized(Size { width, height });
+                        Some(Ok(TerminalEvent::Resize(..))) => {
+                            let Ok(size) = terminal::size() else { return Ok(Exit::HungUp) };
+                            stage.resized(size);
                             self.guard.recall_keys();
                             frames.request(FRAME_INTERVAL);
                         }
@@ -271,7 +268,7 @@ impl TakenTerminal {
                         frames.request(FRAME_INTERVAL);
                     }
                     () = frames.wait() => {
-                        let Ok(size) = self.guard.size() else { return Ok(Exit::HungUp) };
+                        let Ok(size) = terminal::size() else { return Ok(Exit::HungUp) };
                         let cell = terminal_image::cell_size();
                         stage.prepare(Moment { now_ms: log::now_ms(), size, cell });
                         self.guard.ensure_held()?;

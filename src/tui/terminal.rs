@@ -15,8 +15,8 @@ use ratatui::crossterm::terminal::{
     disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{execute, queue};
-use ratatui::layout::{Rect, Size};
-use ratatui::{Frame, Terminal};
+use ratatui::layout::{Position, Rect, Size};
+use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::ascii;
@@ -65,9 +65,11 @@ impl TerminalGuard {
             let theme = theme.choose(detected.background, detected.palette, &variable).theme;
             let painter = painter(detected.backend);
             let backend = CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, stdout()));
+            // ratatui would follow the size that the terminal reports, which may be none.
+            let viewport = Viewport::Fixed(Rect::from((Position::ORIGIN, size()?)));
+            let terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
             let plain_symbols = detected.is_utf8 == Some(false);
-            let guard = Self { terminal: Terminal::new(backend)?, painter, plain_symbols, suspended: false };
-            Ok((guard, detected, theme))
+            Ok((Self { terminal, painter, plain_symbols, suspended: false }, detected, theme))
         };
         taken().inspect_err(|_| restore())
     }
@@ -76,10 +78,6 @@ impl TerminalGuard {
     pub fn draw_images_by(&mut self, backend: ImageBackend) -> io::Result<()> {
         self.painter = painter(backend);
         if self.suspended { Ok(()) } else { self.draw_all_anew() }
-    }
-
-    pub fn size(&self) -> io::Result<Size> {
-        self.terminal.size()
     }
 
     /// Makes the key reader look for keys once more. crossterm misses keys that arrive together with a resize until the
@@ -109,6 +107,10 @@ impl TerminalGuard {
     ) -> io::Result<Option<String>> {
         if self.suspended {
             return Ok(None);
+        }
+        let area = Rect::from((Position::ORIGIN, size()?));
+        if area != self.terminal.get_frame().area() {
+            self.terminal.resize(area)?;
         }
         // A terminal that knows these shows the frame at once; any other ignores them.
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
@@ -163,9 +165,23 @@ impl TerminalGuard {
     fn draw_all_anew(&mut self) -> io::Result<()> {
         // `clear` would do so too, but it asks the terminal where the cursor is, and the answer goes to the key reader: a
         // hang.
-        let size = self.terminal.size()?;
-        self.terminal.resize(Rect::new(0, 0, size.width, size.height))
+        self.terminal.resize(Rect::from((Position::ORIGIN, size()?)))
     }
+}
+
+/// The size of the terminal. One that reports none, such as a serial line, has that of `COLUMNS` and `LINES`, or the usual.
+pub fn size() -> io::Result<Size> {
+    let (width, height) = ratatui::crossterm::terminal::size()?;
+    let number = |name: &str| env::var(name).ok()?.parse().ok();
+    Ok(known_size(Size { width, height }, number("COLUMNS"), number("LINES")))
+}
+
+fn known_size(reported: Size, columns: Option<u16>, lines: Option<u16>) -> Size {
+    if reported.width > 0 && reported.height > 0 {
+        return reported;
+    }
+    let given = |number: Option<u16>| number.filter(|&number| number > 0);
+    Size { width: given(columns).unwrap_or(80), height: given(lines).unwrap_or(24) }
 }
 
 impl Drop for TerminalGuard {
@@ -200,5 +216,18 @@ fn restore() {
         // Likewise what comes after would lie among the frame.
         let _ = execute!(stdout(), Clear(ClearType::All), MoveTo(0, 0), LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_without_a_size_has_the_usual_one() {
+        let none = Size::new(0, 0);
+        assert_eq!(known_size(Size::new(100, 30), Some(7), Some(7)), Size::new(100, 30));
+        assert_eq!(known_size(none, None, None), Size::new(80, 24));
+        assert_eq!(known_size(none, Some(132), Some(0)), Size::new(132, 24));
     }
 }

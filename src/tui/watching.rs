@@ -9,8 +9,8 @@ use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::layout::Size;
 use tokio::sync::mpsc;
 
-use super::app::{App, Message, Update};
-use super::departure::Departure;
+use super::app::{App, Message, PauseIntent, Update};
+use super::departure::{Departure, Standing};
 use super::input::Effect;
 use super::inspector::ProbeKey;
 use super::stage::{Moment, News, Place, Request, Stage};
@@ -72,7 +72,7 @@ impl Watching {
                 Departure::RunEnded { outcome, message: self.app.run.end_message.clone().unwrap_or_default() }
             }
             _ if self.app.trainer_died() => Departure::TrainerGone,
-            _ => Departure::Detached,
+            _ => Departure::Detached(standing(&self.app)),
         };
         (self.run, departure, self.sender)
     }
@@ -83,8 +83,16 @@ impl Watching {
         match self.app.run.phase {
             _ if self.app.trainer_died() => format!("left run {name}, whose trainer is gone"),
             Phase::Ended(outcome) => format!("left run {name}: {}", Phase::Ended(outcome)),
-            Phase::Paused => format!("left run {name}, which stays paused"),
-            _ => format!("left run {name}, which goes on training"),
+            _ => {
+                let how = match standing(&self.app) {
+                    Standing::GoesOn => "goes on training",
+                    Standing::Pausing => "pauses after the step it is in",
+                    Standing::Paused => "stays paused",
+                    Standing::Diverged => "has diverged and stays paused",
+                    Standing::Stopping => "saves a checkpoint and ends",
+                };
+                format!("left run {name}, which {how}")
+            }
         }
     }
 
@@ -105,6 +113,16 @@ impl Watching {
             let _ = updates.blocking_send(Update::OtherRun(find_other(&runs, &run, by)));
         })?;
         Ok(())
+    }
+}
+
+fn standing(app: &App) -> Standing {
+    match (app.ui.pending.pause, app.run.phase) {
+        _ if app.ui.pending.stop => Standing::Stopping,
+        _ if app.awaits_recovery() => Standing::Diverged,
+        (Some(PauseIntent::Pause), _) => Standing::Pausing,
+        (None, Phase::Paused) => Standing::Paused,
+        (Some(PauseIntent::Resume) | None, _) => Standing::GoesOn,
     }
 }
 

@@ -22,21 +22,25 @@ fn pause_leave_come_back_resume_and_stop() {
     let dir = Dir::new();
     let mut terminal = train(&dir);
     let run = dir.run("far");
+    terminal.wait_for("space pause");
     terminal.keys(" ");
     terminal.wait_for("‖ paused");
+    terminal.wait_for("space resume");
     wait_for_event(&run, "the pause", |event| matches!(event, Event::Paused { .. }).then_some(()));
 
     terminal.keys("q");
     assert!(terminal.wait().success());
-    terminal.wait_for("Run far goes on training without you.");
+    terminal.wait_for("Run far stays paused.");
     let shown = terminal.contents();
-    assert!(shown.contains("taper attach far") && shown.contains("taper stop far"), "{shown}");
+    for command in ["taper resume far", "taper attach far", "taper stop far"] {
+        assert!(shown.contains(command), "{shown}");
+    }
     assert_eq!(liveness(&run), Liveness::Live);
 
     // The history is there at once, and with it what was done by the first dashboard.
     let mut again = dir.terminal(["attach"]);
     again.wait_for("‖ paused");
-    again.wait_for("asked to pause");
+    again.wait_for("command: pause");
     again.keys(" ");
     again.wait_for("● training");
     wait_for_steps(&run, 10);
@@ -128,6 +132,8 @@ fn a_finished_run_opens_the_same_way() {
     dir.command(["train", "--no-tui", "--name", "done", "--epochs", "2"].into_iter().chain(TINY)).succeed();
     let mut terminal = dir.terminal(["attach", "done"]);
     terminal.wait_for("✓ completed");
+    terminal.wait_for("taper resume done --epochs N");
+    assert!(!terminal.contents().contains("space pause"));
     terminal.keys("q");
     assert!(terminal.wait().success());
     terminal.wait_for("Run done: completed at step 64");

@@ -159,16 +159,16 @@ fn explain_shows_what_a_pixel_attends_to() -> Result<()> {
     let attention = ["explain", "run", "--image", "7", "--view", "attention"];
     let out = dir.command(attention.iter().chain(&["--pixel", "31,9", "--raw", "raw", "--png", "out"])).succeed();
     assert!(out.contains("; attention of 31,9\n"), "{out}");
-    assert!(out.contains("\npixel 31,9, position 7,2 of 8 x 8: attends most to position "), "{out}");
-    assert!(out.contains("wrote out/conv3-attention-31-9.png"), "{out}");
-    let drawn = image::open(dir.path("out/conv3-attention-31-9.png"))?.into_rgb8();
+    assert!(out.contains("\npixel 31,9, one of 28-31,8-11: attends most to "), "{out}");
+    assert!(out.contains("wrote out/run-e0001-s000003-test7-conv3-attention-31-9.png"), "{out}");
+    let drawn = image::open(dir.path("out/run-e0001-s000003-test7-conv3-attention-31-9.png"))?.into_rgb8();
     assert_eq!((drawn.dimensions(), drawn.get_pixel(31 * 8 + 4, 9 * 8 + 4).0), ((256, 256), [255; 3]));
     let raw = deserialize(&std::fs::read(dir.path("raw"))?, &Device::Cpu)?;
     assert_eq!(raw["pairs"].dims(), [64, 8, 8]);
     for row in values(&raw["pairs"])?.chunks(64) {
         assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-5);
     }
-    assert!(dir.command(attention).succeed().contains("\npixel 16,16, position 4,4 of 8 x 8: "));
+    assert!(dir.command(attention).succeed().contains("\npixel 16,16, one of 16-19,16-19: "));
 
     let shown = "what a pixel attends to is shown by --view attention of the last layer, of a run with model.attention = non-local";
     for further in [&["--layer", "conv2"][..], &["--view", "maps"]] {

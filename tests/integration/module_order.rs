@@ -16,6 +16,7 @@ const ORDER: [&str; 26] = [
     "checksum",
     "durable",
     "suggest",
+    "terminal_kind",
     "metrics",
     "render",
     "config",

@@ -44,8 +44,8 @@ fn the_doctor_lists_every_card_or_says_why_there_is_none() {
     let doctor = |stand_in: &StandIn| dir.command(["doctor"]).env("LD_LIBRARY_PATH", stand_in.0.path()).succeed();
     let said = doctor(&StandIn::build(&[]));
     for line in [
-        "card 0    NVIDIA H100 80GB HBM3, driver 575.57.08, 85.9 GB, power limit 700 W, 61 °C, compute capability 9.0",
-        "card 1    NVIDIA GeForce RTX 3060, driver 575.57.08, 12.9 GB, power limit 170 W, 61 °C, compute capability 8.6",
+        "GPU 0     NVIDIA H100 80GB HBM3, driver 575.57.08, 85.9 GB, power limit 700 W, 61 °C, compute capability 9.0",
+        "GPU 1     NVIDIA GeForce RTX 3060, driver 575.57.08, 12.9 GB, power limit 170 W, 61 °C, compute capability 8.6",
     ] {
         assert!(said.lines().any(|said| said == line), "{said}");
     }
@@ -53,12 +53,12 @@ fn the_doctor_lists_every_card_or_says_why_there_is_none() {
     assert!(said.contains("NVIDIA H100 80GB HBM3, driver 575.57.08, 85.9 GB, compute capability 9.0\n"), "{said}");
     let said = doctor(&StandIn::build(&["INIT_RESULT=DRIVER_NOT_LOADED"]));
     assert!(
-        said.contains("cards     none: the NVIDIA driver does not answer: NVIDIA driver is not loaded\n"),
+        said.contains("GPUs      none: the NVIDIA driver does not answer: NVIDIA driver is not loaded\n"),
         "{said}"
     );
     if Cards::open().is_err() {
         let said = dir.command(["doctor"]).succeed();
-        assert!(said.contains("cards     none: no NVIDIA driver: libnvidia-ml.so.1 is not there\n"), "{said}");
+        assert!(said.contains("GPUs      none: no NVIDIA driver: libnvidia-ml.so.1 is not there\n"), "{said}");
     }
 }
 

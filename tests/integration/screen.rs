@@ -236,6 +236,9 @@ fn help_and_the_question_before_stopping() {
     let mut screen = Screen::new("training", 80, 24);
     screen.keys("?");
     snapshot("help_80x24", &mut screen);
+    screen.press(KeyCode::End);
+    assert!(screen.text().contains("the best epoch; learning rate raised"), "{}", screen.text());
+    screen.press(KeyCode::Home);
     screen.keys("?s");
     snapshot("confirm_stop_80x24", &mut screen);
 }
@@ -279,7 +282,95 @@ fn gradient_norms_take_the_place_of_the_batch_losses() {
 
 #[test]
 fn too_small_a_terminal_says_what_it_needs() {
-    snapshot("too_small_60x20", &mut Screen::new("training", 60, 20));
+    snapshot("too_small_39x8", &mut Screen::new("training", 39, 8));
+    assert!(Screen::new("training", 40, 7).text().contains("taper needs 40×8"));
+}
+
+#[test]
+fn a_small_terminal_shows_a_header_charts_and_keys() {
+    for (width, height) in [(40, 8), (60, 12), (79, 23), (120, 12)] {
+        snapshot(&format!("small_{width}x{height}"), &mut Screen::new("training", width, height));
+    }
+    let mut screen = Screen::new("training", 40, 8);
+    assert!(screen.text().contains("─ Loss "));
+    screen.press(KeyCode::Tab);
+    assert!(screen.text().contains("─ Acc % "));
+    screen.press(KeyCode::BackTab);
+    assert!(screen.text().contains("─ Loss "));
+    assert_eq!(screen.press(KeyCode::Char(' ')), Some(Effect::Send(Command::Pause)));
+    assert!(screen.text().contains("‖ pausing…") && screen.text().contains("space resume"));
+}
+
+#[test]
+fn on_a_small_terminal_no_key_is_dead() {
+    let mut screen = Screen::new("training", 60, 12);
+    screen.keys("i");
+    snapshot("small_page_60x12", &mut screen);
+    screen.press(KeyCode::Esc);
+    assert_eq!(screen.text(), Screen::new("training", 60, 12).text());
+    for (keys, name) in [("?", "help"), ("s", "confirm"), ("e5e-", "rate")] {
+        let mut screen = Screen::new("training", 40, 8);
+        screen.keys(keys);
+        snapshot(&format!("small_{name}_40x8"), &mut screen);
+    }
+    let mut screen = Screen::new("diverged", 40, 10);
+    screen.keys("a");
+    assert!(screen.text().contains("! divergence"), "{}", screen.text());
+}
+
+#[test]
+fn the_keys_follow_the_state() {
+    let footer = |log: &str| Screen::new(log, 80, 24).text().lines().last().unwrap_or_default().to_owned();
+    assert!(footer("training").contains("space pause") && footer("paused").contains("space resume"));
+    assert!(Screen::new("paused", 80, 24).text().contains("ETA paused"));
+    for log in ["completed", "failed", "interrupted"] {
+        let mut screen = Screen::new(log, 80, 24);
+        let keys = screen.text().lines().last().unwrap_or_default().to_owned();
+        let is_completed = log == "completed";
+        assert_eq!(keys.contains("taper resume 20261124-175203-cnn --epochs N"), is_completed, "{keys}");
+        assert!(keys.contains("taper resume 20261124-175203-cnn"), "{keys}");
+        screen.keys("?");
+        let help = screen.text();
+        for what in ["pause", "save", "learning rate", "stop", "end the run"] {
+            assert!(!keys.contains(what) && !help.contains(&format!("  {what}")), "{what}: {help}");
+        }
+        assert!(help.contains("the run has ended; to go on: "), "{help}");
+    }
+}
+
+#[test]
+fn the_sample_is_told_once_and_then_in_the_header() {
+    let told = |screen: &mut Screen| screen.text().contains("! bundled sample");
+    let mut events = drain(&mut Follower::new(fixture("paused")), 1 << 20);
+    events.truncate(3);
+    let mut screen = Screen::new("empty", 80, 24);
+    screen.app.update(Update::Records(events));
+    assert!(told(&mut screen));
+    screen.keys("g");
+    assert!(!told(&mut screen) && screen.line_with("cnn 32").contains("CIFAR-10 sample"));
+    assert!(!told(&mut Screen::new("paused", 80, 24)), "after the first epoch");
+}
+
+#[test]
+fn a_learning_rate_is_typed_and_undone() {
+    let mut screen = Screen::new("training", 80, 24);
+    screen.keys("e20");
+    snapshot("enter_learning_rate_80x24", &mut screen);
+    assert_eq!(screen.press(KeyCode::Enter), None);
+    assert!(screen.text().contains("learning rate 20: must be a number from 1e-12 to 10"));
+    screen.press(KeyCode::Backspace);
+    screen.press(KeyCode::Backspace);
+    screen.keys("2e-4");
+    let typed = Command::SetLearningRate { learning_rate: 2e-4 };
+    assert_eq!(screen.press(KeyCode::Enter), Some(Effect::Send(typed)));
+    assert!(screen.line_with("─ LR ").contains("0.0005 → 0.0002…"), "pending: {}", screen.text());
+    let back = Command::SetLearningRate { learning_rate: 5e-4 };
+    assert_eq!(screen.press(KeyCode::Char('Z')), Some(Effect::Send(back)));
+    let further = Command::SetLearningRate { learning_rate: 1e-3 };
+    assert_eq!(screen.press(KeyCode::Char('Z')), Some(Effect::Send(further)));
+    screen.keys("e1");
+    assert_eq!(screen.press(KeyCode::Esc), None);
+    assert!(!screen.text().contains("Learning Rate"));
 }
 
 #[test]
@@ -394,7 +485,7 @@ fn real() -> impl Strategy<Value = f64> {
 
 fn sample(n: &[u64; 8], r: &[f64; 8], yes: bool) -> SystemSample {
     let card = CardSample {
-        name: yes.then(|| "a card with\u{1b}[31m a long name".to_owned()),
+        name: yes.then(|| "a GPU with\u{1b}[31m a long name".to_owned()),
         utilisation_percent: Some(r[0]),
         memory_used_bytes: Some(n[1]),
         memory_total_bytes: yes.then_some(n[2]),

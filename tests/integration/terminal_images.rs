@@ -153,7 +153,7 @@ fn every_refresh_of_half_blocks_fits_a_slow_link_and_none_comes_without_a_change
         &mut terminal,
         &[
             ("n", "image 6/8"),
-            ("v", "attention of conv1"),
+            ("v", "Attention of conv1"),
             ("3", "attention of conv3"),
             ("n", "image 7/8"),
             ("v", "maps of conv3"),

@@ -17,13 +17,13 @@ pub fn findings(folder: &Path) -> Vec<(String, String)> {
     ];
     match Cards::open().and_then(|cards| cards.describe()) {
         Ok(cards) if cards.is_empty() => {
-            findings.push(("cards".to_owned(), "none: the NVIDIA driver knows of no card".to_owned()));
+            findings.push(("GPUs".to_owned(), "none: the NVIDIA driver knows of no GPU".to_owned()));
         }
         Ok(cards) => {
             let described = cards.iter().enumerate();
-            findings.extend(described.map(|(number, card)| (format!("card {number}"), describe_card(card))));
+            findings.extend(described.map(|(number, card)| (format!("GPU {number}"), describe_card(card))));
         }
-        Err(error) => findings.push(("cards".to_owned(), format!("none: {error}"))),
+        Err(error) => findings.push(("GPUs".to_owned(), format!("none: {error}"))),
     }
     findings
 }

@@ -22,6 +22,7 @@ use crate::run::lock::has_flock;
 use crate::simd;
 use crate::terminal_image::half_blocks::Palette;
 use crate::terminal_image::{self, Background, Detected, is_utf8_locale};
+use crate::terminal_kind::no_cursor;
 use crate::train::device;
 use crate::tui::theme::Chosen;
 
@@ -144,10 +145,16 @@ fn describe_terminal(detected: Option<&Detected>) -> String {
     let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let mut parts = Vec::new();
     match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if io::stdout().is_terminal() && (size.ws_col == 0 || size.ws_row == 0) => {
+            parts.push("of no size: taken for 80x24, or COLUMNS x LINES".to_owned());
+        }
         Ok(size) if io::stdout().is_terminal() => parts.push(format!("{}x{}", size.ws_col, size.ws_row)),
         _ => parts.push("stdout is no terminal: training runs in the foreground with plain lines".to_owned()),
     }
-    parts.push(text("TERM").map_or("TERM is not set".to_owned(), |term| format!("TERM={term}")));
+    parts.extend(match no_cursor() {
+        Some(why) => Some(format!("{why}: plain lines instead of the dashboard")),
+        None => text("TERM").map(|term| format!("TERM={term}")),
+    });
     parts.extend(detected.map(|detected| colours(detected.palette, text("NO_COLOR").is_some()).to_owned()));
     if text("TMUX").is_some() {
         parts.push("in tmux".to_owned());

@@ -7,13 +7,13 @@ mod numbers;
 mod tile;
 
 use std::collections::HashMap;
-use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::io::{self, Cursor, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use image::RgbImage;
+use image::{ImageFormat, RgbImage};
 use ratatui::layout::Size;
 
 use self::choice::{Class, parse_class, parse_pixel};
@@ -81,7 +81,9 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     numbers::lines(&explanation, &choice, &shown, &dataset.classes).iter().try_for_each(say)?;
     if let Some(folder) = &args.png {
         let view = if view == View::Attention { "attention" } else { "map" };
-        let name = |figure: &Figure| tile::file_name(figure, view, &explained.name, &dataset.classes);
+        let of = format!("{}-{}-{}", run.name(), checkpoint.name(), input.file_name);
+        let name =
+            |figure: &Figure| format!("{of}-{}", tile::file_name(figure, view, &explained.name, &dataset.classes));
         for path in write_images(folder, &shown, &explanation.image, args.scale, name)? {
             say(format!("wrote {path}"))?;
         }
@@ -101,6 +103,8 @@ struct Input {
     label: Option<usize>,
     /// Where the image is from, and what was done to it.
     description: String,
+    /// What it is called in the names of files, such as `test7`.
+    file_name: String,
 }
 
 impl Input {
@@ -110,7 +114,14 @@ impl Input {
         if image.is_empty() || !image.bytes().all(|byte| byte.is_ascii_digit()) {
             let dataset = replay::dataset(run)?;
             let image_file::ImageFile { planes, description } = image_file::read(Path::new(image), &dataset)?;
-            return Ok(Self { dataset, planes, label: None, description: format!("{image}, {description}") });
+            let file_name = Path::new(image).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            return Ok(Self {
+                dataset,
+                planes,
+                label: None,
+                description: format!("{image}, {description}"),
+                file_name,
+            });
         }
         let source = data::source::open(&config.data, config.run.seed)?;
         if let Some(origin) = origin {
@@ -127,6 +138,7 @@ impl Input {
             planes: Planes { width, height, bytes: images.image(number).to_vec() },
             label: Some(images.labels[number].into()),
             description: format!("{split} image {number} of {count}, {}", source.name),
+            file_name: format!("{split}{number}"),
             dataset: DatasetInfo::clone(&images.info),
         })
     }
@@ -248,7 +260,8 @@ fn rows_of(planes: &Planes, columns: u16, cell: Option<Size>) -> u16 {
     (rows.round() as u16).max(1)
 }
 
-/// Returns the paths.
+/// Returns the paths. A file that is there already is left as it is: with the same content that will do, with another it is
+/// an error, before anything is written.
 fn write_images(
     folder: &Path,
     figures: &[Figure],
@@ -257,13 +270,31 @@ fn write_images(
     name: impl Fn(&Figure) -> String,
 ) -> Result<Vec<String>> {
     std::fs::create_dir_all(folder).with_context(|| format!("--png: cannot create the folder {}", folder.display()))?;
-    let write = |figure: &Figure| {
+    let mut files: Vec<(PathBuf, Vec<u8>)> = vec![];
+    for figure in figures {
         let path = folder.join(format!("{}.png", name(figure)));
-        let image = figure.drawing.draw(planes, scale, ColourMode::Colours);
-        image.save(&path).with_context(|| format!("--png: cannot write {}", path.display()))?;
-        Ok(path.display().to_string())
-    };
-    figures.iter().map(write).collect()
+        let mut png = Cursor::new(vec![]);
+        figure.drawing.draw(planes, scale, ColourMode::Colours).write_to(&mut png, ImageFormat::Png)?;
+        files.push((path, png.into_inner()));
+    }
+    let mut new = vec![];
+    for (path, png) in &files {
+        match std::fs::read(path) {
+            Ok(present) if present == *png => {}
+            Ok(_) => {
+                let path = path.display();
+                return Err(
+                    UsageError(format!("--png: {path} is another image; remove it, or name another folder")).into()
+                );
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => new.push((path, png)),
+            Err(error) => return Err(error).with_context(|| format!("--png: {}", path.display())),
+        }
+    }
+    for (path, png) in new {
+        std::fs::write(path, png).with_context(|| format!("--png: cannot write {}", path.display()))?;
+    }
+    Ok(files.iter().map(|(path, _)| path.display().to_string()).collect())
 }
 
 #[cfg(test)]

@@ -41,17 +41,25 @@ fn figure_line(explanation: &Explanation, choice: &Choice, figure: &Figure) -> O
         }
         Content::AttentionOf(pixel) => {
             let (position, map) = attention_of(explanation, choice.layer, pixel)?;
-            Some(attention_line(pixel, position, map))
+            let planes = &explanation.image;
+            Some(attention_line(pixel, position, map, (planes.width, planes.height)))
         }
     }
 }
 
-fn attention_line((x, y): Pixel, (column, row): Pixel, map: &Map) -> String {
+/// A position of the layer is told as the pixels of the image that it stands for.
+fn attention_line((x, y): Pixel, position: Pixel, map: &Map, image: Pixel) -> String {
     let most = (1..map.values.len()).fold(0, |most, at| if map.values[at] > map.values[most] { at } else { most });
-    let (width, height, share) = (map.width, map.height(), 100.0 * map.values[most]);
-    let (most_column, most_row) = (most % width, most / width);
-    let position = format!("pixel {x},{y}, position {column},{row} of {width} x {height}");
-    format!("{position}: attends most to position {most_column},{most_row}, with {share:.1} % of its attention")
+    let share = 100.0 * map.values[most];
+    let pixels = |(column, row): Pixel| {
+        let of = |at: usize, positions: usize, pixels: usize| {
+            let (first, last) = ((at * pixels).div_ceil(positions), ((at + 1) * pixels).div_ceil(positions) - 1);
+            if first == last { first.to_string() } else { format!("{first}-{last}") }
+        };
+        format!("{},{}", of(column, map.width, image.0), of(row, map.height(), image.1))
+    };
+    let (from, to) = (pixels(position), pixels((most % map.width, most / map.width)));
+    format!("pixel {x},{y}, one of {from}: attends most to {to}, with {share:.1} % of its attention")
 }
 
 fn channel_attention_lines(layer: &str, weights: &[f32]) -> Vec<String> {
@@ -81,8 +89,8 @@ mod tests {
     fn what_a_pixel_attends_to() {
         let map = Map::new(4, vec![0.01, 0.02, 0.02, 0.05, 0.1, 0.1, 0.6, 0.1]);
         assert_eq!(
-            attention_line((31, 9), (3, 0), &map),
-            "pixel 31,9, position 3,0 of 4 x 2: attends most to position 2,1, with 60.0 % of its attention"
+            attention_line((31, 9), (3, 0), &map, (32, 32)),
+            "pixel 31,9, one of 24-31,0-15: attends most to 16-23,16-31, with 60.0 % of its attention"
         );
     }
 

@@ -105,7 +105,7 @@ mod tests {
     const TESTS: &str = "cuda::selftest::tests::";
 
     fn context(precision: Precision) -> Arc<Context> {
-        Context::open(Card::find(0).expect("a card"), precision).expect("a context")
+        Context::open(Card::find(0).expect("a GPU"), precision).expect("a context")
     }
 
     fn is_as_stored(precision: Precision) {
@@ -119,7 +119,7 @@ mod tests {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(table::file(precision));
             return std::fs::write(path, lines.join("\n") + "\n").expect("a table");
         }
-        let compared = compare(&context, || {}).expect("a card that works");
+        let compared = compare(&context, || {}).expect("a GPU that works");
         let greatest = compared.iter().filter_map(|compared| match compared.verdict {
             Verdict::Equal => None,
             Verdict::Near(distance) | Verdict::Different(distance) => Some(distance),

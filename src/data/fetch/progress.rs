@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::terminal_kind::no_cursor;
 
 /// Between two lines of progress where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -17,6 +19,9 @@ pub struct Progress {
 impl Progress {
     pub fn start() -> Self {
         let bar = ProgressBar::no_length();
+        if no_cursor().is_some() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
         let style = ProgressStyle::with_template(
             "{bar:30} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left",
         );

@@ -126,7 +126,7 @@ impl CudaEngine {
         // Its threads end before others start.
         self.leave_epoch();
         self.prepare(data)?;
-        let (Some((_, there)), Some(progress)) = (&self.data, &self.progress) else { bail!("no data on the card") };
+        let (Some((_, there)), Some(progress)) = (&self.data, &self.progress) else { bail!("no data on the GPU") };
         let position = Position { number: first_step, batch: 0, stopped: 0 };
         progress.position.upload(0, &[position])?;
         let images = data.len().saturating_sub(plan.first_batch * plan.batch_size);
@@ -171,7 +171,7 @@ impl CudaEngine {
         let progress = Progress::new(&self.context, batches, self.card.arena.len())?;
         let there = TrainData::new(&self.context, data, train.batch_size)?;
         if let TrainData::Fed(_) = there {
-            tracing::info!("the training images do not fit on the card: the host makes the batches");
+            tracing::info!("the training images do not fit on the GPU: the host makes the batches");
         }
         let optimizer_steps = counters.optimizer_steps;
         progress.counters.upload(0, &[Counters { computed: 0, optimizer_steps }])?;
@@ -275,7 +275,7 @@ impl CudaEngine {
                 asked = Instant::now();
                 let idle = self.context.is_idle()?;
                 if idle && progress.result(number).is_none() {
-                    bail!("the card has done all its work and told nothing of step {number}")
+                    bail!("the GPU has done all its work and told nothing of step {number}")
                 }
             }
         }
@@ -468,7 +468,7 @@ pub fn with_fitting_batch_size(
     let mut halves = std::iter::successors(Some(batch_size / 2), |size| Some(size / 2)).take_while(|&size| size > 0);
     let advice = match halves.find(fits) {
         Some(size) => format!("train.batch_size = {size} would fit, {batch_size} does not"),
-        None => "no batch would fit: another program may be using the card".to_owned(),
+        None => "no batch would fit: another program may be using the GPU".to_owned(),
     };
     CudaError::BatchTooLarge { memory, advice }.into()
 }
@@ -487,7 +487,7 @@ mod tests {
     use crate::train::engine::Engine;
 
     fn card(precision: Precision) -> Trained {
-        Trained::Cuda(Context::open(Card::find(0).expect("a card"), precision).expect("a context"))
+        Trained::Cuda(Context::open(Card::find(0).expect("a GPU"), precision).expect("a context"))
     }
 
     /// As these tests are named.
@@ -533,7 +533,7 @@ mod tests {
     }
 
     fn close(what: &str, card: f64, cpu: f64, tolerance: f64) {
-        assert!((card - cpu).abs() <= tolerance * cpu.abs().max(1e-3), "{what}: {card} on the card, {cpu} on the CPU");
+        assert!((card - cpu).abs() <= tolerance * cpu.abs().max(1e-3), "{what}: {card} on the GPU, {cpu} on the CPU");
     }
 
     #[test]
@@ -565,7 +565,7 @@ mod tests {
                 (losses, weights)
             };
             let whole = card(Precision::F32);
-            let Trained::Cuda(context) = &whole else { panic!("a card") };
+            let Trained::Cuda(context) = &whole else { panic!("a GPU") };
             let on_card = trained(&whole);
             assert_eq!(on_card.0.len(), 102);
             let free = || context.memory().expect("known").0;

@@ -178,7 +178,7 @@ pub fn ensure_passed(device: &Device) -> Result<Option<String>> {
     if passed.is_noted() {
         return Ok(None);
     }
-    tracing::info!("checking the card's kernels, once for this driver and card");
+    tracing::info!("checking the GPU's kernels, once for this driver and GPU");
     let began = Instant::now();
     let (ordinal, name) = (context.card().ordinal, &context.card().name);
     let found = Selftest::run(context, || {});
@@ -191,9 +191,9 @@ pub fn ensure_passed(device: &Device) -> Result<Option<String>> {
     }
     let secs = began.elapsed().as_secs_f64();
     if let Err(error) = passed.note() {
-        tracing::warn!("the card's kernels will be checked before every training: {error:#}");
+        tracing::warn!("the GPU's kernels will be checked before every training: {error:#}");
     }
-    Ok(Some(format!("the card's kernels were checked, once for this driver and card: all right after {secs:.1} s")))
+    Ok(Some(format!("the GPU's kernels were checked, once for this driver and GPU: all right after {secs:.1} s")))
 }
 
 /// What the bounds are, in a line.
@@ -218,12 +218,12 @@ mod tests {
     const TESTS: &str = "train::selftest::tests::";
 
     fn context(precision: Precision) -> Arc<Context> {
-        Context::open(Card::find(0).expect("a card"), precision).expect("a context")
+        Context::open(Card::find(0).expect("a GPU"), precision).expect("a context")
     }
 
     fn passes(precision: Precision) {
         let (mut parts, began) = (0, Instant::now());
-        let found = Selftest::run(&context(precision), || parts += 1).expect("a card that works");
+        let found = Selftest::run(&context(precision), || parts += 1).expect("a GPU that works");
         println!("{:?}", began.elapsed());
         println!("{:.1e}", found.steps.iter().map(Step::difference).fold(0.0, f64::max));
         assert_eq!(parts, PARTS);
@@ -251,9 +251,9 @@ mod tests {
         let test = format!("{TESTS}it_runs_once_for_a_card");
         on_stand_in(&test, Built::Plain, &[&cached], || {
             let device = Device::Cuda(context(Precision::F32));
-            let told = ensure_passed(&device).expect("a card that works").expect("the first time");
-            assert!(told.starts_with("the card's kernels were checked, once for this driver and card: "), "{told}");
-            assert_eq!(ensure_passed(&device).expect("a card that works"), None);
+            let told = ensure_passed(&device).expect("a GPU that works").expect("the first time");
+            assert!(told.starts_with("the GPU's kernels were checked, once for this driver and GPU: "), "{told}");
+            assert_eq!(ensure_passed(&device).expect("a GPU that works"), None);
             assert_eq!(ensure_passed(&Device::CPU).expect("nothing to check"), None);
         });
     }

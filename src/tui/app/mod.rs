@@ -5,6 +5,7 @@ mod message;
 pub mod notices;
 mod pending;
 pub mod screens;
+mod typed;
 
 use std::collections::HashMap;
 
@@ -15,6 +16,7 @@ pub use self::files::Files;
 pub use self::message::Message;
 pub use self::pending::{PauseIntent, Pending};
 use self::screens::{Screen, Screens};
+pub use self::typed::TypedNumber;
 use super::chart_page::ChartPage;
 use super::classes::ClassesPage;
 use super::configuration::ConfigurationPage;
@@ -67,11 +69,19 @@ pub struct Ui {
     pub bars: Bars,
     /// The chart that fills the screen, or would.
     pub chart: ChartPage,
+    /// Which chart comes first where there is no room for all panels.
+    pub first_small_chart: usize,
+    /// The first line of the help that is in view.
+    pub first_help_line: usize,
     /// The first line of the alarms that is in view.
     pub first_alarm_line: usize,
     pub log: LogPage,
     pub configuration: ConfigurationPage,
     pub pending: Pending,
+    /// On [`Screen::EnterLearningRate`].
+    pub typed: TypedNumber,
+    /// What was told at first has been seen.
+    pub has_pressed_key: bool,
     /// Such as the answer to a command; the next key takes it away.
     pub message: Option<Message>,
     pub theme: Theme,
@@ -144,10 +154,14 @@ impl App {
                 scrolls: HashMap::new(),
                 bars: Bars::default(),
                 chart: ChartPage::default(),
+                first_small_chart: 0,
+                first_help_line: 0,
                 first_alarm_line: 0,
                 log: LogPage::default(),
                 configuration: ConfigurationPage::default(),
                 pending: Pending::default(),
+                typed: TypedNumber::default(),
+                has_pressed_key: false,
                 message: None,
                 theme,
                 zone,
@@ -221,7 +235,9 @@ impl App {
             }
             Update::Fault(text) => self.fault = Some(text),
             Update::LogReplaced(text) => {
-                self.fault = Some(text);
+                // The log that is there now has none of the faults of the one before, and its trainer has raised an alarm.
+                self.fault = None;
+                self.ui.message = Some(Message::alarm(text));
                 self.run = RunState::default();
                 self.ui.caught_up = false;
             }
@@ -247,7 +263,7 @@ impl App {
     fn settle(&mut self) {
         if matches!(self.run.phase, Phase::Ended(_)) || self.liveness == Some(Liveness::Dead) {
             self.ui.pending = Pending::default();
-            if self.ui.screens.top() == Screen::ConfirmStop {
+            if matches!(self.ui.screens.top(), Screen::ConfirmStop | Screen::EnterLearningRate) {
                 self.ui.dismiss();
             }
         }

@@ -1,13 +1,13 @@
 //! What nobody must miss: notices under the header, and the list of alarms.
 
-use super::App;
 use super::message::Message;
 use super::screens::Screen;
+use super::{App, PauseIntent};
 use crate::run::describe::{Note, NoteKind};
 use crate::run::event::Severity;
 use crate::run::lock::Liveness;
 use crate::run::state::{Alarm, Phase};
-use crate::tui::keys::{self, Action};
+use crate::tui::keys::{self, Action, Steering};
 
 /// More would leave the smallest screen no room for its charts.
 const MOST_NOTICE_LINES: usize = 3;
@@ -42,7 +42,9 @@ impl App {
         {
             notices.push(Message::info(format!("the trainer is on {host}: to steer it, attach there")));
         }
-        notices.extend(self.run.started.as_ref().and_then(|started| started.notice.clone()).map(Message::info));
+        if !self.ui.has_pressed_key && self.run.epochs.is_empty() {
+            notices.extend(self.run.started.as_ref().and_then(|started| started.notice.clone()).map(Message::info));
+        }
         let width = usize::from(width).saturating_sub(NOTICE_MARGIN);
         let lines = notices.iter().flat_map(|notice| {
             let severity = notice.severity;
@@ -63,27 +65,44 @@ impl App {
 
     /// Why no trainer takes a command, if none does.
     pub fn refusal(&self) -> Option<Message> {
-        if let Some(trainer) = self.run.other_trainer() {
-            return Some(Message::info(format!("not offered by this run's trainer, {trainer}")));
+        match self.steering() {
+            Steering::Running | Steering::Paused => None,
+            Steering::Ended => Some(Message::info(self.gone_message("the run has ended"))),
+            Steering::TrainerGone => Some(Message::info(self.gone_message("the trainer is gone"))),
+            Steering::OtherTrainer => {
+                let trainer = self.run.other_trainer().unwrap_or_default();
+                Some(Message::info(format!("not offered by this run's trainer, {trainer}")))
+            }
         }
-        let why = match self.run.phase {
-            Phase::Ended(_) => "the run has ended",
-            _ if self.trainer_died() => "the trainer is gone",
-            _ => return None,
-        };
-        Some(Message::info(self.gone_message(why)))
-    }
-
-    /// Whether what a key is for can be had of this run: its trainer may take no commands.
-    pub fn offers(&self, action: Action) -> bool {
-        !action.needs_trainer() || self.run.other_trainer().is_none()
     }
 
     fn gone_message(&self, why: &str) -> String {
         if let Some(trainer) = self.run.other_trainer() {
             return format!("{why}: {trainer} does not run any more, and has not ended the run");
         }
-        format!("{why}; to go on: taper resume {}", self.name)
+        format!("{why}; to go on: {}", self.resume_command())
+    }
+
+    /// What goes on with the run where no trainer does.
+    pub fn resume_command(&self) -> String {
+        format!("taper resume {}{}", self.name, self.run.resume_options())
+    }
+
+    /// Which commands the run takes, with what is pending.
+    pub fn steering(&self) -> Steering {
+        if self.run.other_trainer().is_some() {
+            return Steering::OtherTrainer;
+        }
+        let is_paused = match self.ui.pending.pause {
+            Some(intent) => intent == PauseIntent::Pause,
+            None => self.run.phase == Phase::Paused,
+        };
+        match self.run.phase {
+            Phase::Ended(_) => Steering::Ended,
+            _ if self.trainer_died() => Steering::TrainerGone,
+            _ if is_paused => Steering::Paused,
+            _ => Steering::Running,
+        }
     }
 
     /// The alarms, the newest first, in lines of at most `width` columns: a heading for each, and its message.

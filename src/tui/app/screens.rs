@@ -25,6 +25,8 @@ pub enum Screen {
     Diverged,
     /// "Stop and save?"
     ConfirmStop,
+    /// Where a learning rate is typed.
+    EnterLearningRate,
 }
 
 impl Screen {
@@ -39,7 +41,7 @@ impl Screen {
             | Self::Chart
             | Self::Log
             | Self::Configuration => true,
-            Self::Help | Self::Alarms | Self::Diverged | Self::ConfirmStop => false,
+            Self::Help | Self::Alarms | Self::Diverged | Self::ConfirmStop | Self::EnterLearningRate => false,
         }
     }
 }

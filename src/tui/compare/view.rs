@@ -49,7 +49,7 @@ pub fn render(compare: &Compare, frame: &mut Frame) {
     message_line(compare, message, frame);
     key_line(compare.theme, key_table::labels(BINDINGS), footer, frame);
     if compare.help {
-        key_help(compare.theme, key_table::help(BINDINGS), &[], screen, frame);
+        key_help(compare.theme, key_table::help(BINDINGS), screen, frame);
     }
 }
 

@@ -8,11 +8,11 @@ mod scroll;
 use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
 
 use super::app::screens::Screen;
-use super::app::{App, Bars, Message, PauseIntent};
-use super::keys::{self, Action};
+use super::app::{App, Bars, Message, TypedNumber};
+use super::keys::{self, Action, Steering};
 use crate::config::check_learning_rate;
 use crate::run::event::Command;
-use crate::run::state::Phase;
+use crate::run::learning_rate_undo::rate_before_last_change;
 
 /// What a key wants done outside.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,9 +32,14 @@ impl App {
             return None;
         }
         self.ui.message = None;
+        self.ui.has_pressed_key = true;
         let screen = self.ui.screens.top();
         let recovery = keys::action(Screen::Diverged, &event).filter(|_| screen.is_page() && self.awaits_recovery());
-        match recovery.or_else(|| keys::action(screen, &event))? {
+        let action = recovery.or_else(|| keys::action(screen, &event));
+        if screen == Screen::EnterLearningRate && action.is_none() {
+            self.ui.typed.press(&event);
+        }
+        match action? {
             Action::Send(command) => {
                 if screen == Screen::ConfirmStop {
                     self.ui.dismiss();
@@ -43,6 +48,8 @@ impl App {
             }
             Action::TogglePause => return self.toggle_pause(),
             Action::ScaleLearningRate(factor) => return self.scale_learning_rate(factor),
+            Action::EnterLearningRate => return self.enter_learning_rate(),
+            Action::UndoLearningRate => return self.undo_learning_rate(),
             Action::Open(screen) => self.open(screen),
             Action::Dismiss if screen == Screen::Inspector && self.ui.inspector.enlarged.is_some() => {
                 self.ui.inspector.toggle_enlarged();
@@ -50,6 +57,7 @@ impl App {
             Action::Dismiss => self.ui.dismiss(),
             Action::MoveFocus(by) => self.move_focus(by),
             Action::Scroll(direction) if screen == Screen::Alarms => self.scroll_alarms(direction),
+            Action::Scroll(direction) if screen == Screen::Help => self.scroll_help(direction),
             Action::Scroll(direction) if screen == Screen::Log => self.scroll_log(direction),
             Action::Scroll(direction) if screen == Screen::Configuration => self.scroll_configuration(direction),
             Action::Scroll(direction) => self.scroll_panel(self.ui.focus, direction),
@@ -81,9 +89,13 @@ impl App {
                 }
                 self.ui.show(page);
             }
-            Screen::ConfirmStop if self.refuses() => {}
+            Screen::ConfirmStop | Screen::EnterLearningRate if self.refuses() => {}
+            Screen::EnterLearningRate => {
+                self.ui.typed = TypedNumber::default();
+                self.ui.screens.open(screen);
+            }
             overlay => {
-                self.ui.first_alarm_line = 0;
+                (self.ui.first_alarm_line, self.ui.first_help_line) = (0, 0);
                 self.ui.screens.open(overlay);
             }
         }
@@ -104,11 +116,8 @@ impl App {
     }
 
     fn toggle_pause(&mut self) -> Option<Effect> {
-        let paused = match self.ui.pending.pause {
-            Some(intent) => intent == PauseIntent::Pause,
-            None => self.run.phase == Phase::Paused,
-        };
-        self.send(if paused { Command::Resume } else { Command::Pause })
+        let is_paused = self.steering() == Steering::Paused;
+        self.send(if is_paused { Command::Resume } else { Command::Pause })
     }
 
     fn scale_learning_rate(&mut self, factor: f64) -> Option<Effect> {
@@ -120,12 +129,40 @@ impl App {
             self.ui.message = Some(Message::info(text));
             return None;
         };
-        let learning_rate = present * factor;
+        self.set_learning_rate(present * factor)
+    }
+
+    fn set_learning_rate(&mut self, learning_rate: f64) -> Option<Effect> {
         if let Err(text) = check_learning_rate(learning_rate) {
             self.ui.message = Some(Message::alarm(text));
             return None;
         }
         self.send(Command::SetLearningRate { learning_rate })
+    }
+
+    /// Closes the prompt, unless what is typed is no learning rate.
+    fn enter_learning_rate(&mut self) -> Option<Effect> {
+        match self.ui.typed.learning_rate() {
+            Ok(learning_rate) => {
+                self.ui.dismiss();
+                self.send(Command::SetLearningRate { learning_rate })
+            }
+            Err(fault) => {
+                self.ui.typed.fault = Some(fault);
+                None
+            }
+        }
+    }
+
+    fn undo_learning_rate(&mut self) -> Option<Effect> {
+        if self.refuses() {
+            return None;
+        }
+        let Some(learning_rate) = rate_before_last_change(&self.run, self.ui.pending.learning_rate) else {
+            self.ui.message = Some(Message::info("there is no change of the learning rate to undo"));
+            return None;
+        };
+        self.set_learning_rate(learning_rate)
     }
 }
 
@@ -138,7 +175,8 @@ mod tests {
     use super::*;
     use crate::run::event::{AlarmKind, Event, LearningRateReason, Outcome, Record, RunStarted, Severity, StepsDone};
     use crate::run::lock::Liveness;
-    use crate::tui::app::{Pending, Update};
+    use crate::run::state::Phase;
+    use crate::tui::app::{PauseIntent, Pending, Update};
     use crate::tui::layout::{PanelName, Scroll};
     use crate::tui::theme::Theme;
 

@@ -5,12 +5,17 @@ use ratatui::layout::Rect;
 use crate::tui::app::App;
 use crate::tui::layout::{Direction, PanelName};
 use crate::tui::view::alarms::list_area;
-use crate::tui::view::configuration;
-use crate::tui::view::panels::{self, PANELS};
+use crate::tui::view::panels::{self, PANELS, SMALL};
+use crate::tui::view::parts::help_page;
+use crate::tui::view::{configuration, help};
 
 impl App {
     pub(super) fn move_focus(&mut self, by: isize) {
-        let Some(areas) = panels::areas(self, self.screen_area()) else { return };
+        let Some(areas) = panels::areas(self, self.screen_area()) else {
+            let first = self.ui.first_small_chart as isize + by;
+            self.ui.first_small_chart = first.rem_euclid(SMALL.len() as isize) as usize;
+            return;
+        };
         let shown: Vec<_> = PANELS
             .iter()
             .zip(0..)
@@ -27,16 +32,14 @@ impl App {
         let page = usize::from(list.height);
         let last_start = self.alarm_lines(list.width).len().saturating_sub(page);
         let first = self.ui.first_alarm_line.min(last_start);
-        let moved = match direction {
-            Direction::Up => first.saturating_sub(1),
-            Direction::Down => first + 1,
-            Direction::PageUp => first.saturating_sub(page),
-            Direction::PageDown => first + page,
-            Direction::Start => 0,
-            Direction::Latest => last_start,
-            Direction::Left | Direction::Right => first,
-        };
-        self.ui.first_alarm_line = moved.min(last_start);
+        self.ui.first_alarm_line = scrolled(first, direction, page, last_start);
+    }
+
+    pub(super) fn scroll_help(&mut self, direction: Direction) {
+        let screen = self.screen_area();
+        let page = help_page(screen);
+        let last_start = help::lines(self, screen).len().saturating_sub(page);
+        self.ui.first_help_line = scrolled(self.ui.first_help_line, direction, page, last_start);
     }
 
     pub(super) fn scroll_log(&mut self, direction: Direction) {
@@ -80,4 +83,18 @@ impl App {
     pub(super) fn screen_area(&self) -> Rect {
         Rect::new(0, 0, self.ui.size.width, self.ui.size.height)
     }
+}
+
+/// The first line in view of a list that was moved through.
+fn scrolled(first: usize, direction: Direction, page: usize, last_start: usize) -> usize {
+    let moved = match direction {
+        Direction::Up => first.saturating_sub(1),
+        Direction::Down => first + 1,
+        Direction::PageUp => first.saturating_sub(page),
+        Direction::PageDown => first + page,
+        Direction::Start => 0,
+        Direction::Latest => last_start,
+        Direction::Left | Direction::Right => first,
+    };
+    moved.min(last_start)
 }

@@ -9,13 +9,23 @@ use ratatui::layout::{self, Constraint, Layout, Margin, Rect, Size};
 pub use panel::{PanelName, Place, Places, Region, place};
 pub use scroll::{Direction, Scroll};
 
-/// Below this the dashboard says that it is too small.
+/// Below this the dashboard shows a part of itself, on [`SmallAreas`].
 pub const SMALLEST: Size = Size { width: 80, height: 24 };
 
-/// Columns that the charts keep beside other panels, and the widths for which those are worth it.
+/// Below this it says that the terminal is too small.
+pub const SMALLEST_PART: Size = Size { width: 40, height: 8 };
+
+/// A chart of the part that has room for more than one.
+const CHART_IN_PART: Size = Size { width: 45, height: 8 };
+
+/// Columns that the charts keep beside other panels, and what those take: images at least as many as a title of theirs and
+/// the network's prediction have characters.
 const NARROWEST_CHART: u16 = 50;
-const NARROWEST_BESIDE: u16 = 40;
+const NARROWEST_BESIDE: u16 = 54;
 const WIDEST_BESIDE: u16 = 66;
+/// Columns of the tables at the right, with their usual gaps and with the narrowest.
+const TABLES: u16 = 82;
+const NARROWEST_TABLES: u16 = 68;
 
 /// How much there is to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +46,42 @@ pub struct Areas {
     pub footer: Rect,
     /// The area of each panel, with its frame; empty where it is not shown.
     panels: Vec<Rect>,
+}
+
+/// Those of a screen that is smaller than [`SMALLEST`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmallAreas {
+    /// Without panels.
+    pub areas: Areas,
+    /// Between notices and footer.
+    pub body: Rect,
+    /// The body's parts for charts, one at least.
+    pub charts: Vec<Rect>,
+}
+
+impl SmallAreas {
+    /// With as many of the lines of notices as a chart leaves, the urgent ones in any case, and at most `charts` charts.
+    /// `None`: there is no room for one.
+    pub fn of(screen: Rect, notice_lines: u16, urgent_lines: u16, charts: u16) -> Option<Self> {
+        if screen.width < SMALLEST_PART.width || screen.height < SMALLEST_PART.height {
+            return None;
+        }
+        let notice_lines = notice_lines.min((screen.height - SMALLEST_PART.height) / 2).max(urgent_lines);
+        let [header, notices, body, footer] = Layout::vertical([
+            Constraint::Length(3),
+            Constraint::Length(notice_lines),
+            Constraint::Fill(1),
+            Constraint::Length(1),
+        ])
+        .areas(screen);
+        let (below, beside) = (body.height / CHART_IN_PART.height, body.width / CHART_IN_PART.width);
+        let (direction, count) =
+            if beside > below { (layout::Direction::Horizontal, beside) } else { (layout::Direction::Vertical, below) };
+        let sizes = vec![Constraint::Fill(1); count.clamp(1, charts).into()];
+        let charts = Layout::new(direction, sizes).spacing(u16::from(direction == layout::Direction::Horizontal));
+        let areas = Areas { density: Density::Compact, header, notices, footer, panels: vec![] };
+        Some(Self { areas, body, charts: charts.split(body).to_vec() })
+    }
 }
 
 /// A region on a screen, and how panels lie in it.
@@ -142,7 +188,12 @@ impl Arrangement {
             Constraint::Length(1),
         ])
         .areas(screen);
-        let [left, tables] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(82)]).areas(body);
+        let for_tables = screen.width.saturating_sub(NARROWEST_CHART + NARROWEST_BESIDE);
+        let tables_width = match for_tables {
+            NARROWEST_TABLES.. if with_beside => for_tables.min(TABLES),
+            _ => TABLES,
+        };
+        let [left, tables] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(tables_width)]).areas(body);
         let [top, charts] = Layout::vertical([Constraint::Fill(3), Constraint::Fill(8)]).areas(left);
         let room = left.width.saturating_sub(NARROWEST_CHART).min(WIDEST_BESIDE);
         let beside_width = if with_beside && room >= NARROWEST_BESIDE { room } else { 0 };

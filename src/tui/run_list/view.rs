@@ -56,7 +56,7 @@ pub fn render(list: &RunList, frame: &mut Frame) {
     if list.help {
         let mut help = key_table::help(BINDINGS);
         help.push(("taper train".into(), "in the shell, starts a new run; taper runs lists them as text"));
-        key_help(list.theme, help, &[], screen, frame);
+        key_help(list.theme, help, screen, frame);
     }
 }
 

@@ -11,10 +11,16 @@ use crate::format;
 use crate::run::state::Alarm;
 use crate::tui::app::App;
 use crate::tui::app::notices::AlarmLine;
+use crate::tui::layout::SMALLEST;
+
+/// Around the list.
+const FRAME: Margin = Margin { horizontal: 3, vertical: 2 };
 
 /// The list, without its frame.
 pub fn list_area(screen: Rect) -> Rect {
-    screen.inner(Margin::new(6, 3))
+    let is_small = screen.width < SMALLEST.width || screen.height < SMALLEST.height;
+    // The frame takes half of it.
+    screen.inner(if is_small { FRAME } else { Margin::new(2 * FRAME.horizontal, FRAME.vertical + 1) })
 }
 
 pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
@@ -32,7 +38,7 @@ pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
         let position = Line::styled(format!(" lines {position} "), theme.faint());
         block = block.title_top(position.alignment(Alignment::Right));
     }
-    let area = list.outer(Margin::new(3, 2));
+    let area = list.outer(FRAME);
     frame.render_widget(Clear, area);
     frame.render_widget(block, area);
     if lines.is_empty() {

@@ -1,12 +1,12 @@
 //! The events as lines of text; a message of the dashboard itself takes the last line.
 
-use jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
 use ratatui::text::{Line, Span};
 
 use super::panel::{Panel, Scrolling, panel};
 use super::parts::{position, row};
+use crate::format;
 use crate::run::describe::Note;
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
@@ -73,10 +73,10 @@ pub fn render_message(app: &App, line: Rect, frame: &mut Frame) {
 
 fn event_line(app: &App, mark: &'static str, note: &Note) -> Line<'static> {
     let theme = app.ui.theme;
-    let time = Timestamp::from_millisecond(note.time_ms as i64).unwrap_or_default().to_zoned(app.ui.zone.clone());
+    let time = format::time_of_day(note.time_ms, &app.ui.zone);
     Line::from(vec![
         Span::styled(mark, theme.strong()),
-        Span::styled(format!("{}  ", time.strftime("%H:%M:%S")), theme.faint()),
+        Span::styled(format!("{time}  "), theme.faint()),
         Span::styled(note.text.clone(), theme.severity(note.severity)),
     ])
 }

@@ -13,6 +13,10 @@ use crate::run::state::Phase;
 use crate::tui::app::{App, PauseIntent};
 use crate::tui::layout::{Areas, Density};
 
+/// Where the bundled sample is read from.
+const SAMPLE_ORIGIN: &str = "built in";
+/// Shorter bars tell nothing.
+const SHORTEST_BAR: usize = 7;
 /// Shorter pauses are not shown.
 const NOTABLE_PAUSE_SECS: f64 = 60.0;
 
@@ -27,12 +31,17 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     ]);
     row(lines[0], title, phase(app), frame);
     if areas.density == Density::Compact {
-        row(lines[1], subject(app, areas.density), speed(app), frame);
+        let speed = speed(app);
+        let mut subject = subject(app, areas.density, Parenthesis::Shown);
+        if subject.width() + 2 + speed.width() > lines[1].width.into() {
+            subject = self::subject(app, areas.density, Parenthesis::Omitted);
+        }
+        row(lines[1], subject, speed, frame);
         row(lines[2], Line::default(), times(app), frame);
         let width = lines[2].width.saturating_sub(times(app).width() as u16 + 3);
         progress(app, Rect { width, ..lines[2] }, frame);
     } else {
-        row(lines[1], subject(app, areas.density), Line::default(), frame);
+        row(lines[1], subject(app, areas.density, Parenthesis::Shown), Line::default(), frame);
         progress(app, lines[2], frame);
         let mut times = times(app);
         let (active_secs, wall_secs) =
@@ -42,6 +51,29 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         }
         row(lines[3], figures(app), times, frame);
     }
+}
+
+/// In three lines, on a screen that is smaller than a dashboard.
+pub fn render_small(app: &App, area: Rect, frame: &mut Frame) {
+    let lines: Vec<Rect> = area.rows().map(|line| Rect { x: line.x + 1, width: line.width - 2, ..line }).collect();
+    let theme = app.ui.theme;
+    row(lines[0], Line::styled(app.name.clone(), theme.strong()), phase(app), frame);
+    progress(app, lines[1], frame);
+    let times = times(app);
+    let mut figures = Line::default();
+    let parts = [
+        app.run
+            .best()
+            .map(|best| Span::styled(format!("★ {} %", format::decimal(best.test_accuracy, 2)), theme.best())),
+        app.run.learning_rate.map(|rate| Span::raw(format!("lr {}", format::learning_rate(rate)))),
+        app.run.images_per_sec().map(|speed| Span::raw(format!("{} images/s", format::count(speed.round() as u64)))),
+    ];
+    for part in parts.into_iter().flatten() {
+        if figures.width() + 2 + part.width() + 2 + times.width() <= lines[2].width.into() {
+            figures.spans.extend([part, Span::raw("  ")]);
+        }
+    }
+    row(lines[2], figures, times, frame);
 }
 
 /// The phase of the run, or the one that was asked for and is pending.
@@ -92,20 +124,32 @@ fn phase(app: &App) -> Line<'static> {
     Line::from(spans)
 }
 
-/// Model, device and data.
-fn subject(app: &App, density: Density) -> Line<'static> {
+/// Of a device, such as how many threads it has, or why it is the CPU.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parenthesis {
+    Shown,
+    Omitted,
+}
+
+/// Model, device and data; the bundled sample stands out.
+fn subject(app: &App, density: Density, parenthesis: Parenthesis) -> Line<'static> {
     let Some(started) = &app.run.started else { return Line::default() };
     let is_told = |count: u64| started.trainer.is_none() || count > 0;
+    let device = match (parenthesis, started.device.split_once(" (")) {
+        (Parenthesis::Omitted, Some((device, _))) => device,
+        _ => &started.device,
+    };
     let mut parts: Vec<String> = started.trainer.iter().cloned().collect();
     parts.push(started.model.clone());
     if density != Density::Compact && is_told(started.parameters) {
         parts.push(format!("{} parameters", format::count(started.parameters)));
     }
     parts.push(match &app.liveness {
-        Some(Liveness::Elsewhere { host }) if started.device.is_empty() => host.clone(),
-        Some(Liveness::Elsewhere { host }) => format!("{} on {host}", started.device),
-        _ => started.device.clone(),
+        Some(Liveness::Elsewhere { host }) if device.is_empty() => host.clone(),
+        Some(Liveness::Elsewhere { host }) => format!("{device} on {host}"),
+        _ => device.to_owned(),
     });
+    let data = parts.len();
     parts.push(started.data.clone());
     if density != Density::Compact {
         if is_told(started.train_samples) {
@@ -127,11 +171,12 @@ fn subject(app: &App, density: Density) -> Line<'static> {
     }
     let separator = Span::styled(" · ", app.ui.theme.faint());
     let mut spans = Vec::new();
-    for part in parts.into_iter().filter(|part| !part.is_empty()) {
+    for (number, part) in parts.into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
         if !spans.is_empty() {
             spans.push(separator.clone());
         }
-        spans.push(Span::raw(part));
+        let stands_out = number == data && started.data_origin == SAMPLE_ORIGIN;
+        spans.push(Span::styled(part, if stands_out { app.ui.theme.warning() } else { Style::new() }));
     }
     Line::from(spans)
 }
@@ -156,7 +201,10 @@ fn times(app: &App) -> Line<'static> {
         Span::raw(format::duration(app.run.active_secs(app.trainer_now_ms()))),
     ];
     if !matches!(app.run.phase, Phase::Ended(_)) && !app.trainer_died() {
-        let remaining = app.run.remaining_secs().map_or("–".to_owned(), format::duration);
+        let remaining = match app.run.phase {
+            Phase::Paused => "paused".to_owned(),
+            _ => app.run.remaining_secs().map_or("–".to_owned(), format::duration),
+        };
         spans.extend([Span::styled("  ETA ", theme.faint()), Span::raw(remaining)]);
     }
     Line::from(spans)
@@ -192,13 +240,19 @@ fn figures(app: &App) -> Line<'static> {
     Line::from(spans)
 }
 
-/// Two bars: epochs of the run, steps of the epoch.
+/// Two bars, or one where there is no room: epochs of the run, steps of the epoch.
 fn progress(app: &App, area: Rect, frame: &mut Frame) {
     let Some(started) = &app.run.started else { return };
+    let (epoch, step) = (app.run.epoch, app.run.steps_in_epoch());
+    let run_done = share(app.run.step, started.total_steps);
+    let epochs = counted("epoch", epoch, started.epochs);
+    let steps = counted("step", step, started.steps_per_epoch);
     let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).spacing(3).areas(area);
-    bar(app, left, "epoch", app.run.epoch, started.epochs, share(app.run.step, started.total_steps), frame);
-    let steps = app.run.steps_in_epoch();
-    bar(app, right, "step", steps, started.steps_per_epoch, share(steps, started.steps_per_epoch), frame);
+    if usize::from(left.width) < epochs.len().max(steps.len()) + SHORTEST_BAR {
+        return bar(app, area, &format!("{epochs}  {steps}"), run_done, frame);
+    }
+    bar(app, left, &epochs, run_done, frame);
+    bar(app, right, &steps, share(step, started.steps_per_epoch), frame);
 }
 
 /// None where nobody knows how many there will be.
@@ -206,11 +260,14 @@ fn share(done: u64, all: u64) -> Option<f64> {
     (all > 0).then(|| done as f64 / all as f64)
 }
 
-fn bar(app: &App, area: Rect, what: &str, number: u64, of: u64, done: Option<f64>, frame: &mut Frame) {
-    let label = match of {
+fn counted(what: &str, number: u64, of: u64) -> String {
+    match of {
         0 => format!("{what} {}", format::count(number)),
         of => format!("{what} {}/{}", format::count(number), format::count(of)),
-    };
+    }
+}
+
+fn bar(app: &App, area: Rect, label: &str, done: Option<f64>, frame: &mut Frame) {
     let Some(done) = done else { return frame.render_widget(Line::raw(label), area) };
     let done = done.clamp(0.0, 1.0);
     let percent = if area.width >= 40 { format!(" {:3.0} %", (done * 100.0).floor()) } else { String::new() };

@@ -10,12 +10,13 @@ mod colour_bar;
 pub(super) mod configuration;
 mod confirm;
 mod curves;
+mod enter_learning_rate;
 mod epochs;
 mod events;
 mod footer;
 mod gates;
 mod header;
-mod help;
+pub(super) mod help;
 mod image;
 mod inspector;
 mod learning_rate;
@@ -26,6 +27,7 @@ pub(super) mod panel;
 pub(super) mod panels;
 pub(super) mod parts;
 mod probabilities;
+mod small;
 pub(super) mod sparkline;
 mod step_time;
 mod system;
@@ -46,7 +48,7 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
     let screen = frame.area();
     let mut placed = vec![];
     let Some(areas) = panels::areas(app, screen) else {
-        too_small::render(app, screen, frame);
+        small::render(app, screen, frame, &mut placed);
         return placed;
     };
     header::render(app, &areas, frame);
@@ -67,7 +69,12 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
         Screen::Chart => chart_page::render(app, &areas, frame),
         Screen::Log => log::render(app, &areas, frame),
         Screen::Configuration => configuration::render(app, &areas, frame),
-        Screen::Dashboard | Screen::Help | Screen::Alarms | Screen::Diverged | Screen::ConfirmStop => {}
+        Screen::Dashboard
+        | Screen::Help
+        | Screen::Alarms
+        | Screen::Diverged
+        | Screen::ConfirmStop
+        | Screen::EnterLearningRate => {}
     }
     footer::render(app, &areas, frame);
     match top {
@@ -84,6 +91,7 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
         Screen::Alarms => alarms::render(app, screen, frame),
         Screen::Help => help::render(app, screen, frame),
         Screen::ConfirmStop => confirm::render(app, screen, frame),
+        Screen::EnterLearningRate => enter_learning_rate::render(app, screen, frame),
     }
     if top != page {
         // They would lie over what lies over the page.

@@ -21,6 +21,9 @@ pub static PANELS: [&Panel; 10] = [
     &events::PANEL,
 ];
 
+/// Those of a small screen, of which the first is shown where there is room for one.
+pub static SMALL: [&Panel; 3] = [&charts::LOSS, &charts::ACCURACY, &batch_loss::PANEL];
+
 /// `None`: the screen is too small.
 pub fn areas(app: &App, screen: Rect) -> Option<Areas> {
     let notice_lines = app.notices(screen.width).len() as u16;
@@ -98,7 +101,7 @@ mod tests {
             let areas = arranged(Rect::new(0, 0, width, 50), 0, with_all).unwrap();
             areas.panel(number(&inspector::PANEL)).width
         };
-        assert_eq!([160, 171, 172, 240].map(|width| beside(width, true)), [0, 0, 40, 66]);
+        assert_eq!([160, 171, 172, 240].map(|width| beside(width, true)), [0, 0, 54, 66]);
         assert_eq!(beside(240, false), 0);
         assert!(inspector::PANEL.places.iter().flatten().all(|place| place.region == Region::Beside));
     }

@@ -8,6 +8,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Padding, Paragraph};
 
 use crate::tui::app::App;
+use crate::tui::app::screens::Screen;
+use crate::tui::keys;
+use crate::tui::layout::{SMALLEST, Scroll};
 use crate::tui::theme::Theme;
 
 /// Draws a frame for `width` × `height` cells over the middle of the screen and returns the area within.
@@ -34,9 +37,11 @@ fn box_over(theme: Theme, screen: Rect, width: u16, height: u16, title: &str, fr
 
 /// Keys of the footer that stay where not all fit: the last, help and leave.
 const LAST_KEPT: usize = 2;
+/// Lines and columns of the frame of a help.
+const HELP_FRAME: (u16, u16) = (2, 6);
 
-/// The footer: keys and their labels, as many as fit.
-pub fn key_line(theme: Theme, labels: Vec<(String, &'static str)>, area: Rect, frame: &mut Frame) {
+/// The footer: keys and their labels, as many as fit. Returns what is left of the area.
+pub fn key_line(theme: Theme, labels: Vec<(String, &'static str)>, area: Rect, frame: &mut Frame) -> Rect {
     let mut entries: Vec<[Span; 2]> = labels
         .into_iter()
         .map(|(key, label)| [Span::styled(key, theme.strong()), Span::styled(format!(" {label}  "), theme.faint())])
@@ -46,36 +51,54 @@ pub fn key_line(theme: Theme, labels: Vec<(String, &'static str)>, area: Rect, f
     while entries.len() > LAST_KEPT && 1 + width(&entries) > usize::from(area.width) + 2 {
         entries.remove(entries.len() - LAST_KEPT - 1);
     }
-    let spans = std::iter::once(Span::raw(" ")).chain(entries.into_iter().flatten());
-    row(area, Line::from_iter(spans), Line::default(), frame);
+    let keys = Line::from_iter(std::iter::once(Span::raw(" ")).chain(entries.into_iter().flatten()));
+    let taken = (keys.width() as u16).min(area.width);
+    frame.render_widget(keys, area);
+    Rect { x: area.x + taken, width: area.width - taken, ..area }
 }
 
-/// The help over the screen: keys, and what they do, one in a line where all fit so; under them how to get more images.
-pub fn key_help(
+/// The help over the screen: keys, and what they do.
+pub fn key_help(theme: Theme, rows: Vec<(String, &'static str)>, screen: Rect, frame: &mut Frame) {
+    scrolled_help(theme, &key_help_lines(theme, rows, &[], screen), 0, screen, frame);
+}
+
+/// Lines of a help: keys, and what they do, one in a line where all fit so; under them remarks.
+pub fn key_help_lines(
     theme: Theme,
     rows: Vec<(String, &'static str)>,
-    image_advice: &[String],
+    remarks: &[String],
     screen: Rect,
-    frame: &mut Frame,
-) {
-    /// Lines and columns of the frame.
-    const FRAME: (u16, u16) = (2, 6);
+) -> Vec<Line<'static>> {
     let keys_width = rows.iter().map(|(keys, _)| Line::raw(keys).width()).max().unwrap_or(0);
-    let is_long = rows.len() > usize::from(screen.height.saturating_sub(FRAME.0));
+    let is_long = rows.len() > help_page(screen);
     let entries = rows.into_iter().map(|(keys, help)| {
         let keys = if is_long { format!("{keys}  ") } else { format!("{keys:<keys_width$}  ") };
         Line::from(vec![Span::styled(keys, theme.strong()), Span::raw(help)])
     });
-    let text_width = usize::from(screen.width.saturating_sub(FRAME.1)).max(1);
+    let text_width = usize::from(screen.width.saturating_sub(HELP_FRAME.1)).max(1);
     let mut lines = if is_long { packed(entries, text_width) } else { entries.collect() };
-    for advice in image_advice {
-        let advice = format!("For {advice}");
+    for remark in remarks {
         lines.push(Line::default());
-        lines.extend(textwrap::wrap(&advice, text_width).into_iter().map(|line| Line::raw(line.into_owned())));
+        lines.extend(textwrap::wrap(remark, text_width).into_iter().map(|line| Line::raw(line.into_owned())));
     }
+    lines
+}
+
+/// Lines of a help that fit on a screen.
+pub fn help_page(screen: Rect) -> usize {
+    screen.height.saturating_sub(HELP_FRAME.0).into()
+}
+
+/// The lines of a help over the screen: from the one with number `first` on where not all fit.
+pub fn scrolled_help(theme: Theme, lines: &[Line<'static>], first: usize, screen: Rect, frame: &mut Frame) {
     let width = lines.iter().map(Line::width).max().unwrap_or(0) as u16;
-    let inner = box_over(theme, screen, width, lines.len() as u16, "Keys", frame);
-    frame.render_widget(Paragraph::new(lines), inner);
+    let visible = Scroll::From(first).visible(lines.len(), help_page(screen));
+    let title = match position(&visible, lines.len()) {
+        Some(position) => format!("Keys, {position}"),
+        None => "Keys".to_owned(),
+    };
+    let inner = box_over(theme, screen, width, lines.len() as u16, &title, frame);
+    frame.render_widget(Paragraph::new(lines[visible].to_vec()), inner);
 }
 
 /// As many entries in each line as `width` columns hold.
@@ -92,6 +115,20 @@ fn packed(entries: impl Iterator<Item = Line<'static>>, width: usize) -> Vec<Lin
         }
     }
     lines
+}
+
+/// The keys of an overlay, and what each does.
+pub fn choices(app: &App, screen: Screen) -> Line<'static> {
+    let gap = if app.ui.size.width < SMALLEST.width { "  " } else { "    " };
+    let mut spans = Vec::new();
+    for binding in keys::bindings(screen) {
+        if !spans.is_empty() {
+            spans.push(Span::raw(gap));
+        }
+        spans.push(Span::styled(binding.keys[0].to_string(), app.ui.theme.strong()));
+        spans.push(Span::raw(format!(" {}", binding.label)));
+    }
+    Line::from(spans)
 }
 
 /// One line: `left`, cut where it meets `right`.

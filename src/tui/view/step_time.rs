@@ -91,7 +91,7 @@ fn stacked_bar(app: &App, recent: &Breakdown, width: usize) -> Vec<Span<'static>
 fn render_panel(app: &App, areas: &Areas, area: Rect, recent: &Breakdown, frame: &mut Frame) {
     let theme = app.ui.theme;
     let note = Line::from(vec![Span::raw(step_millis(recent)), Span::styled(" a step", theme.faint())]);
-    let inner = panel(app, areas, area, None, "Step time", note, frame);
+    let inner = panel(app, areas, area, None, "Step Time", note, frame);
     let bar_width = f64::from(inner.width.saturating_sub(FIGURES_WIDTH));
     let steps = recent.steps;
     let mut rows: Vec<Row> = Part::ALL

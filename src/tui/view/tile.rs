@@ -100,6 +100,7 @@ mod tests {
             ("channel 3 (all equal)", 12, "channel 3"),
             ("channel 104 (all equal)", 10, "chann… 104"),
             ("no evidence for automobile", 24, "no evidence… automobile"),
+            ("no evidence for cat (Grad-CAM is zero everywhere)", 20, "no evidence for cat"),
             ("evidence for automobile", 12, "evidence fo…"),
             ("image", 4, "ima…"),
             ("image", 0, "…"),

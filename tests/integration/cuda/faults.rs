@@ -35,7 +35,7 @@ fn what_is_missing_is_one_line_and_auto_takes_the_cpu_and_says_why() {
     for (number, (variable, value, told)) in [
         ("LD_LIBRARY_PATH", dir.path("no-driver").to_str().expect("text"), "there is no NVIDIA driver"),
         ("TAPER_TWIN_DRIVER_VERSION", "11070", "too old: it is of CUDA 11.7, and 11.8 is the oldest that is taken"),
-        ("TAPER_TWIN_CARDS", "0", "the NVIDIA driver finds no card"),
+        ("TAPER_TWIN_CARDS", "0", "the NVIDIA driver finds no GPU"),
         ("TAPER_TWIN_CAPABILITY", "7.0", "has compute capability 7.0, and 7.5 is the least that is taken"),
     ]
     .into_iter()
@@ -49,20 +49,20 @@ fn what_is_missing_is_one_line_and_auto_takes_the_cpu_and_says_why() {
         let doctor = with_card(dir.command(["doctor"])).env(variable, value).succeed();
         let told = match told {
             "there is no NVIDIA driver" => "; no NVIDIA driver)".to_owned(),
-            _ => format!("; no card: {}", refused.trim().trim_start_matches("error: device cuda:0: ")),
+            _ => format!("; no GPU: {}", refused.trim().trim_start_matches("error: device cuda:0: ")),
         };
         for described in [&devices(&dir.run(&name))[0], doctor.lines().next().expect("a line")] {
             assert!(described.contains("cpu (") && described.contains(&told), "{told} in {described}");
         }
     }
     let refused = train(&dir, "refused", "cuda:3", &["--max-steps", "3"]).env("TAPER_TWIN_CARDS", "2").fail(1);
-    assert_eq!(refused, "error: device cuda:3: there is no such card: this box has 2, numbers 0 to 1\n");
+    assert_eq!(refused, "error: device cuda:3: there is no such GPU: this box has 2, numbers 0 to 1\n");
     let bf16 = ["--max-steps", "3", "--set", "train.precision=bf16"];
     let refused = train(&dir, "refused", "cuda", &bf16).env("TAPER_TWIN_CAPABILITY", "7.5").fail(1);
     assert!(refused.contains("has compute capability 7.5, and bf16 needs 8.0"), "{refused}");
     let args = ["train", "--no-tui", "--device", "auto"];
     let refused = without_card(&dir, dir.command(args.iter().chain(&NETWORK).chain(&bf16))).fail(1);
-    assert!(refused.contains("no NVIDIA driver") && refused.contains("bf16 is of cards alone"), "{refused}");
+    assert!(refused.contains("no NVIDIA driver") && refused.contains("bf16 is of GPUs alone"), "{refused}");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_batch_that_does_not_fit_is_told_with_one_that_does() {
     let further = ["--max-steps", "2", "--set", "train.eval_batch_size=8", "--set", "train.batch_size=96"];
     let memory = |command: crate::binary::TestCommand| command.env("TAPER_TWIN_MEMORY", "2000000");
     let refused = memory(train(&dir, "refused", "cuda", &further)).fail(1);
-    assert!(refused.starts_with("error: device cuda:0: the card has no memory left: "), "{refused}");
+    assert!(refused.starts_with("error: device cuda:0: the GPU has no memory left: "), "{refused}");
     let (_, advice) = refused.split_once("train.batch_size = ").unwrap_or_else(|| panic!("{refused}"));
     let (fits, rest) = advice.split_once(' ').expect("words");
     assert_eq!((refused.lines().count(), rest.trim()), (1, "would fit, 96 does not"), "{refused}");
@@ -81,7 +81,7 @@ fn a_batch_that_does_not_fit_is_told_with_one_that_does() {
     let device = &devices(&dir.run("auto"))[0];
     assert!(device.contains("no memory left: ") && device.contains(&format!("{fits} would fit")), "{device}");
     let refused = train(&dir, "refused", "cuda", &further).env("TAPER_TWIN_MEMORY", "10000").fail(1);
-    assert!(refused.contains("no batch would fit: another program may be using the card"), "{refused}");
+    assert!(refused.contains("no batch would fit: another program may be using the GPU"), "{refused}");
 }
 
 /// Calls that give back what is not needed any more: whatever they say, nothing is lost.
@@ -187,7 +187,7 @@ fn a_run_whose_card_is_lost_goes_on_from_its_last_checkpoint() {
         let ended =
             |event: &Event| matches!(event, Event::RunEnded { message, .. } if complaint.contains(message.as_str()));
         assert!(records(&run).iter().any(|record| ended(&record.event)), "{complaint}");
-        assert_eq!(assert_whole(&run), Some(6), "the card was lost within the next three steps");
+        assert_eq!(assert_whole(&run), Some(6), "the GPU was lost within the next three steps");
     }
     all_succeed([
         train(&dir, "whole", "cuda", &until("20")),

@@ -128,7 +128,7 @@ const OF_FIRST_LOSS: f64 = 1e-5;
 const OF_LOSSES: f64 = 1e-4;
 
 fn assert_close(what: &str, card: f64, cpu: f64, share: f64) {
-    assert!((card - cpu).abs() <= share * cpu.abs(), "{what}: {card} on the card, {cpu} on the CPU");
+    assert!((card - cpu).abs() <= share * cpu.abs(), "{what}: {card} on the GPU, {cpu} on the CPU");
 }
 
 fn assert_close_losses(card: &[f32], cpu: &[f32]) {
