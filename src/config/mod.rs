@@ -11,7 +11,7 @@ mod validate;
 
 pub use change::{Change, KEPT_ON_RESUME, Values, changes, keys, values_of};
 pub use load::{ConfigError, Override};
-pub use near_miss::{key_called, keys, meant_key};
+pub use near_miss::{key_called, meant_key};
 pub use settings::{
     AlarmsConfig, AttentionKind, AugmentConfig, BestBy, CheckpointConfig, Config, DataConfig, DataSource, ModelConfig,
     NotifyConfig, OnDivergence, OptimizerConfig, OptimizerKind, Pool, Precision, ProbeConfig, RunConfig,

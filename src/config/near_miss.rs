@@ -1,6 +1,6 @@
 //! What the user may have meant by a key that is not known.
 
-use super::validate::RULES;
+use super::change::keys;
 use crate::suggest::nearest;
 
 /// What other trainers call a key, without its section and with `_` for `-`.
@@ -28,11 +28,6 @@ const OTHER_NAMES: [(&[&str], &str); 22] = [
     (&["weights", "pretrained"], "model.init"),
     (&["width", "filters", "layers"], "model.channels"),
 ];
-
-/// Every key, `section.key`.
-pub fn keys() -> impl Iterator<Item = &'static str> {
-    RULES.iter().map(|rule| rule.key)
-}
 
 fn name_of(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)

@@ -96,7 +96,7 @@ fn the_trainers_log_and_the_configuration_have_pages_and_its_death_is_told_witho
     terminal.wait_for("prec");
     terminal.keys("q");
     assert!(terminal.wait().success());
-    let mut again = dir.terminal(["attach", "far"]);
+    let again = dir.terminal(["attach", "far"]);
     again.wait_for("● training");
     let pid = TrainerAddress::read(&run).unwrap().process.pid;
     kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();

@@ -21,6 +21,9 @@ use crate::tui::view::table::{self, Column, cut};
 /// Columns left of the table: the cursor, and the mark.
 const MARGIN: u16 = 4;
 
+/// Its place among the columns.
+const LOSS: usize = 1;
+
 const COLUMNS: [(Sort, Column<'static>); 10] = [
     (Sort::Name, column("name", Alignment::Left, 40, 14, 0)),
     (Sort::Loss, column("loss", Alignment::Left, 24, 8, 4)),
@@ -98,13 +101,20 @@ fn table_of(list: &RunList, headings: Rect, area: Rect, frame: &mut Frame) {
     }
     let density = if area.width >= 120 { Density::Wide } else { Density::Compact };
     let visible = list.visible();
-    let cells: Vec<Vec<(String, Style)>> =
+    let mut cells: Vec<Vec<(String, Style)>> =
         list.shown().skip(visible.start).take(visible.len()).map(|row| cells(list, row, density)).collect();
     let columns = COLUMNS.map(|(_, column)| column);
     let wanted: Vec<usize> = (0..columns.len())
         .map(|index| cells.iter().map(|row| Line::raw(row[index].0.as_str()).width()).max().unwrap_or(0))
         .collect();
     let widths = table::widths(&columns, &wanted, usize::from(area.width.saturating_sub(MARGIN + 1)));
+
+    // A curve is drawn in the columns that it has.
+    for (row, cells) in list.shown().skip(visible.start).zip(&mut cells) {
+        if let Some(figures) = row.figures() {
+            cells[LOSS].0 = sparkline(&figures.loss_curve, widths[LOSS]);
+        }
+    }
 
     let (sort, reversed) = list.sort();
     let sorted = |index: usize| COLUMNS[index].0 == sort && COLUMNS[index].1.title == sort.name();
