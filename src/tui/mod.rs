@@ -37,7 +37,6 @@ use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{Event as TerminalEvent, EventStream, KeyCode, KeyEvent, KeyModifiers};
-use ratatui::layout::Size;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};

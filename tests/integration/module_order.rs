@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 27] = [
+const ORDER: [&str; 28] = [
     "random",
     "ordinary_file",
     "held_folder",
