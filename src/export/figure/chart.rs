@@ -171,7 +171,7 @@ impl Chart {
     fn legend(&self, look: Look, room: f64) -> (Markup, usize) {
         let lines = self.lines.iter().map(|line| (&line.label, line.colour, Some(line.stroke)));
         let entries = self.bands.iter().map(|band| (&band.label, band.colour, None)).chain(lines);
-        let (mut placed, mut x, mut row) = (vec![], 16.0, 0);
+        let (mut placed, mut x, mut row) = (vec![], 16.0, 0u32);
         for (label, colour, stroke) in entries.filter(|entry| !entry.0.is_empty()) {
             let width = SAMPLE + 6.0 + text_width(label, FONT_SIZE);
             if x + width > room && x > 16.0 {
