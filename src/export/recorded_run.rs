@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::folder::Source;
-use crate::config::{Config, Values};
+use crate::config::{Config, Values, values_of};
 use crate::metrics::Confusion;
+use crate::ordinary_file;
 use crate::run::dir::RunDir;
 use crate::run::event::{EpochDone, Event};
 use crate::run::lock::{Liveness, liveness};
@@ -34,13 +35,13 @@ impl RecordedRun {
     /// # Errors
     /// The configuration or the log cannot be read.
     pub fn read(dir: &RunDir) -> Result<Self> {
-        let configuration = Config::load(Some(&dir.config()), &[])?.values();
         let mut samples = vec![];
         let state = replay_each(dir, |record| {
             if let Event::SystemSampled { step, sample } = &record.event {
                 samples.push(TimedSample { time_ms: record.time_ms, step: *step, sample: (**sample).clone() });
             }
         })?;
+        let configuration = configuration(dir, &state)?;
         let is_live = !matches!(liveness(dir), Liveness::Dead);
         Ok(Self { dir: dir.clone(), state, configuration, samples, is_live })
     }
@@ -93,6 +94,19 @@ impl RecordedRun {
             }
         }
         Ok(None)
+    }
+}
+
+/// Of a run of another program, whatever its `config.toml` has; it need not have one.
+fn configuration(dir: &RunDir, state: &RunState) -> Result<Values> {
+    let path = dir.config();
+    if state.started.as_ref().is_none_or(|started| started.trainer.is_none()) {
+        return Ok(Config::load(Some(&path), &[])?.values());
+    }
+    match ordinary_file::read_to_string(&path) {
+        Ok(text) => values_of(&text).map_err(|reason| anyhow!("{}: {reason}", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Values::new()),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
     }
 }
 

@@ -8,7 +8,7 @@ use super::time_of_ms;
 use crate::export::RecordedRun;
 use crate::export::figure::Look;
 use crate::format;
-use crate::run::event::EpochDone;
+use crate::run::event::{EpochDone, RunStarted};
 use crate::run::state::Phase;
 
 const FACTS: [&str; 14] = [
@@ -72,33 +72,48 @@ fn until(run: &RecordedRun, now_ms: u64) -> u64 {
     if run.is_live { now_ms } else { run.state.last_activity_ms }
 }
 
+/// What another program does not tell of its run is left out: a text that is empty, a count of 0, a number that is NaN.
 fn facts(run: &RecordedRun, now_ms: u64, zone: &TimeZone) -> [Option<String>; FACTS.len()] {
     let (state, started) = (&run.state, run.state.started.as_ref());
-    let best = state
-        .best()
-        .map(|best| format!("{:.2} % of the {} images, epoch {}", best.test_accuracy, best.judged_by, best.epoch));
-    let last = state.epochs.last().map(|last| {
-        let EpochDone { judged_by, test_accuracy, test_loss, train_loss, .. } = last;
-        format!("{test_accuracy:.2} %, {judged_by} loss {test_loss:.4}, train loss {train_loss:.4}")
+    let text = |of: fn(&RunStarted) -> &String| started.map(of).filter(|text| !text.is_empty()).cloned();
+    let count = |of: fn(&RunStarted) -> u64| started.map(of).filter(|&count| count > 0);
+    let best = state.best().filter(|best| best.test_accuracy.is_finite()).map(|best| {
+        let EpochDone { test_accuracy, judged_by, epoch, .. } = best;
+        format!("{test_accuracy:.2} % of the {judged_by} images, epoch {epoch}")
     });
-    let images = started.map(|started| {
-        let (train, test) = (format::count(started.train_samples), format::count(started.test_samples));
-        format!("{train} to train on, {test} to judge by ({})", started.judged_by)
+    let last = state.epochs.last().map(|last| {
+        let parts = [
+            (last.test_accuracy, format!("{:.2} %", last.test_accuracy)),
+            (last.test_loss, format!("{} loss {:.4}", last.judged_by, last.test_loss)),
+            (last.train_loss, format!("train loss {:.4}", last.train_loss)),
+        ];
+        let told = parts.into_iter().filter(|(value, _)| value.is_finite()).map(|(_, text)| text);
+        told.collect::<Vec<_>>().join(", ")
+    });
+    let epochs = started.map(|_| match count(|started| started.epochs) {
+        Some(epochs) => format!("{} of {epochs}", state.epochs.len()),
+        None => state.epochs.len().to_string(),
+    });
+    let images = count(|started| started.train_samples).map(|train| {
+        let judged = count(|started| started.test_samples).map_or_else(String::new, |judged| {
+            format!(", {} to judge by ({})", format::count(judged), state.judged_by())
+        });
+        format!("{} to train on{judged}", format::count(train))
     });
     [
         Some(phase(run)),
         state.first_started_ms.map(|time_ms| time_of_ms(time_ms, zone)),
         started.map(|_| format::duration(state.active_secs(until(run, now_ms)))),
-        started.map(|started| format!("{} of {}", state.epochs.len(), started.epochs)),
+        epochs,
         started.map(|_| format::count(state.step)),
         best,
-        last,
-        started.map(|started| started.data.clone()),
+        last.filter(|last| !last.is_empty()),
+        text(|started| &started.data),
         images,
-        started.map(|started| started.model.clone()),
-        started.map(|started| format::count(started.parameters)),
-        started.map(|started| started.device.clone()),
-        started.map(|started| started.host.clone()),
-        started.map(|started| started.seed.to_string()),
+        text(|started| &started.model),
+        count(|started| started.parameters).map(format::count),
+        text(|started| &started.device),
+        text(|started| &started.host),
+        started.filter(|started| started.trainer.is_none()).map(|started| started.seed.to_string()),
     ]
 }
