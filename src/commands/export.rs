@@ -140,7 +140,7 @@ fn write_all(run: &RecordedRun, mut out: impl Write) -> io::Result<()> {
     write_facts(run, &mut out)?;
     for table in tables(run) {
         let Table { name, .. } = table;
-        write!(out, ",\"{name}\":\n")?;
+        writeln!(out, ",\"{name}\":")?;
         write_json(&table, &mut out)?;
     }
     out.write_all(b"}\n")?;

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use crate::config::ConfigError;
 use crate::model::ShapeError;
-use crate::run::dir::CreateError;
+use crate::run::dir::{CreateError, RenameError};
 use crate::run::signals::CalledOff;
 use crate::run::spawn::SpawnError;
 use crate::simd::SimdPathError;
@@ -62,6 +62,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         || error.is::<ShapeError>()
         || matches!(error.downcast_ref(), Some(OriginError::Settings { .. }))
         || matches!(error.downcast_ref(), Some(CreateError::Name(..)))
+        || matches!(error.downcast_ref(), Some(RenameError::Name(..)))
     {
         USAGE
     } else {

@@ -13,7 +13,7 @@ use crate::cli::{RunsArgs, SortRuns};
 use crate::format;
 use crate::run::dir::RunsDir;
 use crate::run::log::now_ms;
-use crate::run::overview::Overview;
+use crate::run::overview::{Overview, Standing};
 use crate::run::overview_index::overviews;
 
 pub fn list(runs: &RunsDir, args: &RunsArgs) -> Result<u8> {
@@ -83,7 +83,7 @@ fn compare(sort: SortRuns, one: &Overview, other: &Overview) -> Ordering {
 /// Such as `3 of 12 runs, 1 live`.
 fn total_line(shown: &[Overview], total: usize) -> String {
     let of = if shown.len() < total { format!("{} of ", format::count(shown.len() as u64)) } else { String::new() };
-    let live = shown.iter().filter(|run| run.live).count();
+    let live = shown.iter().filter(|run| run.standing() == Standing::Live).count();
     let live = if live > 0 { format!(", {} live", format::count(live as u64)) } else { String::new() };
     format!("{of}{}{live}", count_runs(total))
 }

@@ -42,14 +42,8 @@ impl Change {
 
 impl Config {
     pub fn values(&self) -> Values {
-        let table = Table::try_from(self).expect("a validated configuration has a TOML form");
-        let mut values = Values::new();
-        for (section, keys) in &table {
-            for (key, value) in keys.as_table().into_iter().flatten() {
-                values.insert(format!("{section}.{key}"), Value::to_string(value));
-            }
-        }
-        values
+        // As a file has them: a table would widen an f32 of 0.2 to 0.20000000298.
+        values_of(&self.to_toml()).expect("a validated configuration has a TOML form")
     }
 }
 

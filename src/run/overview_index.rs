@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,7 @@ use crate::ordinary_file;
 const WORTH_BYTES: u64 = 4 << 20;
 /// A log that was written to so shortly before may be again within the same tick of the file system's clock.
 const SETTLED_SECS: i64 = 2;
+
 /// Of each of the runs, in their order; most of them lie in `runs`.
 pub fn overviews(runs: &RunsDir, all: &[RunDir]) -> Vec<Overview> {
     let now_secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
@@ -35,8 +37,12 @@ pub fn overviews(runs: &RunsDir, all: &[RunDir]) -> Vec<Overview> {
 
 fn overviews_at(now_secs: i64, file: Option<&Path>, worth_bytes: u64, all: &[RunDir]) -> Vec<Overview> {
     let known = file.and_then(load).unwrap_or_default();
-    let looked_at: Vec<(Overview, Option<Entry>, u64)> =
-        all.par_iter().map(|run| look(run, known.get(run.path()), now_secs)).collect();
+    let look = |run: &RunDir| look(run, known.get(run.path()), now_secs);
+    let looked_at: Vec<(Overview, Option<Entry>, u64)> = match ThreadPoolBuilder::new().build() {
+        Ok(pool) => pool.install(|| all.par_iter().map(look).collect()),
+        // No more threads may be started: this one does it.
+        Err(_) => all.iter().map(look).collect(),
+    };
     let read_bytes: u64 = looked_at.iter().map(|(.., bytes)| bytes).sum();
     let (overviews, entries): (Vec<Overview>, Vec<Option<Entry>>) =
         looked_at.into_iter().map(|(overview, entry, _)| (overview, entry)).unzip();

@@ -161,11 +161,9 @@ impl Series<'_> {
     /// that have values.
     pub fn smoothed(&self, axis: XAxis, range: Range<f64>, columns: usize, smoothing: Smoothing) -> Vec<(f64, f64)> {
         let mut bounds = self.bounds(axis, &range, columns);
-        if bounds
-            .last()
-            .zip(bounds.first())
-            .is_some_and(|(end, start)| (end - start) / columns.max(1) > smoothing.memory())
-        {
+        // A log that contradicts itself has points that lie in no order.
+        let in_view = bounds.last().zip(bounds.first()).map_or(0, |(end, start)| end.saturating_sub(*start));
+        if in_view / columns.max(1) > smoothing.memory() {
             // Between columns of so many values each the curve is a straight line anyway.
             bounds = self.bounds(axis, &range, columns.div_ceil(2));
         }

@@ -455,6 +455,8 @@ fn many_classes_are_a_list_of_the_least_accurate() {
         screen.press(KeyCode::Down);
     }
     assert!(screen.text().contains("–47 of 47"), "{}", screen.text());
+    // All images of the last are right.
+    screen.press(KeyCode::Up);
     screen.press(KeyCode::Enter);
     load(&mut screen);
     assert!(screen.text().contains("Mistakes "), "{}", screen.text());

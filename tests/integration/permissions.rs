@@ -17,7 +17,7 @@ const OTHER_VERDICTS: [&str; 8] = [
     "moved away",
     "there is no",
     "no live trainer",
-    "CIFAR-10 sample",
+    "sample (built in)",
     "curves are lost",
 ];
 

@@ -116,7 +116,7 @@ fn whoever_follows_is_told_when_the_trainer_dies_and_may_leave() {
     assert_eq!(terminal.wait().exit_code(), 130);
     terminal.wait_for("Run far goes on training without you.");
 
-    let follower = dir.command(["attach", "--no-tui"]).spawn();
+    let follower = dir.command(["attach", "far", "--no-tui"]).spawn();
     let pid = TrainerAddress::read(&run).expect("a trainer").process.pid;
     kill_process(Pid::from_raw(pid.cast_signed()).expect("a process"), Signal::KILL).expect("killed");
     wait_for_end_of(pid);

@@ -133,8 +133,9 @@ fn a_trainer_that_is_gone_is_a_line_of_the_events() {
 #[test]
 fn events_that_are_newer_than_those_in_view_are_counted() {
     let mut screen = Screen::new("training", 120, 40);
-    screen.press(KeyCode::BackTab);
-    screen.press(KeyCode::BackTab);
+    while !screen.text().contains("▸ Events") {
+        screen.press(KeyCode::Tab);
+    }
     screen.press(KeyCode::Home);
     let line = screen.line_with("Events");
     assert!(line.contains("▸ Events") && line.contains(" newer, End"), "{line}");
@@ -292,11 +293,11 @@ fn a_small_terminal_shows_a_header_charts_and_keys() {
         snapshot(&format!("small_{width}x{height}"), &mut Screen::new("training", width, height));
     }
     let mut screen = Screen::new("training", 40, 8);
-    assert!(screen.text().contains("─ Loss "));
+    assert!(screen.text().contains(" 1 Loss "));
     screen.press(KeyCode::Tab);
-    assert!(screen.text().contains("─ Acc % "));
+    assert!(screen.text().contains(" 2 Acc % "));
     screen.press(KeyCode::BackTab);
-    assert!(screen.text().contains("─ Loss "));
+    assert!(screen.text().contains(" 1 Loss "));
     assert_eq!(screen.press(KeyCode::Char(' ')), Some(Effect::Send(Command::Pause)));
     assert!(screen.text().contains("‖ pausing…") && screen.text().contains("space resume"));
 }
@@ -324,7 +325,7 @@ fn the_keys_follow_the_state() {
     assert!(footer("training").contains("space pause") && footer("paused").contains("space resume"));
     assert!(Screen::new("paused", 80, 24).text().contains("ETA paused"));
     for log in ["completed", "failed", "interrupted"] {
-        let mut screen = Screen::new(log, 80, 24);
+        let mut screen = Screen::new(log, 120, 40);
         let keys = screen.text().lines().last().unwrap_or_default().to_owned();
         let is_completed = log == "completed";
         assert_eq!(keys.contains("taper resume 20261124-175203-cnn --epochs N"), is_completed, "{keys}");
@@ -363,7 +364,7 @@ fn a_learning_rate_is_typed_and_undone() {
     screen.keys("2e-4");
     let typed = Command::SetLearningRate { learning_rate: 2e-4 };
     assert_eq!(screen.press(KeyCode::Enter), Some(Effect::Send(typed)));
-    assert!(screen.line_with("─ LR ").contains("0.0005 → 0.0002…"), "pending: {}", screen.text());
+    assert!(screen.line_with(" 5 LR ").contains("→ 0.0002…"), "pending: {}", screen.text());
     let back = Command::SetLearningRate { learning_rate: 5e-4 };
     assert_eq!(screen.press(KeyCode::Char('Z')), Some(Effect::Send(back)));
     let further = Command::SetLearningRate { learning_rate: 1e-3 };

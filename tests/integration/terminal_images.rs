@@ -114,7 +114,7 @@ fn every_refresh_of_half_blocks_fits_a_slow_link_and_none_comes_without_a_change
     wait_for_images(&terminal, HALF_BLOCK, 0);
     // What a new probe, a class or a layer draws anew is one image of 54 x 27 cells.
     let lines: Vec<usize> = terminal.contents().lines().map(|line| line.matches('▀').count()).collect();
-    assert_eq!(lines.iter().filter(|&&cells| cells == 2 * 54).count(), 27);
+    assert_eq!(lines.iter().filter(|&&cells| cells >= 2 * 54).count(), 27, "{lines:?}");
     let refresh = greatest_after(
         &mut terminal,
         &[

@@ -142,7 +142,9 @@ fn kitty_outside_tmux_shows_images_and_is_left_without_any() {
     let mut terminal = attach(&dir, &[HERE, KITTY], &[]);
     let first = wait_for_shown(&terminal, 2);
     assert!(images(&terminal).values().all(|image| image.pixels == (64, 64)), "native: the terminal scales them");
-    assert!(!terminal.contents().contains('▀'));
+    // A colour bar is of cells.
+    let half_blocks = terminal.contents().lines().map(|line| line.matches('▀').count()).max();
+    assert!(half_blocks <= Some(4), "{half_blocks:?}");
     terminal.keys("n");
     terminal.wait_for("image 2/8");
     eventually("other images", || shown(&terminal).filter(|now| now.len() == 2 && *now != first));

@@ -4,7 +4,7 @@ use anyhow::Result;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
-use super::time_of_ms;
+use super::time::time_of_ms;
 use crate::export::figure::{Look, confusion_matrix};
 use crate::export::{RecordedRun, probe_figures};
 use crate::format;

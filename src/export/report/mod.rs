@@ -3,12 +3,14 @@
 mod configuration;
 mod details;
 mod overview;
+mod time;
 
 use anyhow::Result;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use self::time::time;
 use super::figure::{Chart, Look};
 use super::{RecordedRun, curves};
 
@@ -67,17 +69,6 @@ fn charts(runs: &[&RecordedRun]) -> Markup {
             @for (title, svg) in &drawn { figure { (svg.to_inline(title)) } }
         }
     }
-}
-
-/// To the second.
-fn time(time: Timestamp, zone: &TimeZone) -> String {
-    time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
-}
-
-/// Unix, in milliseconds.
-fn time_of_ms(time_ms: u64, zone: &TimeZone) -> String {
-    let timestamp = i64::try_from(time_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    timestamp.map_or_else(|| "unknown".to_owned(), |timestamp| time(timestamp, zone))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
-use super::time_of_ms;
+use super::time::time_of_ms;
 use crate::export::RecordedRun;
 use crate::export::figure::Look;
 use crate::format;

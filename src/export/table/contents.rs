@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Column, Table, Values};
+use super::columns::{Column, Table, Values};
 use crate::export::RecordedRun;
 use crate::export::recorded_run::TimedSample;
 use crate::run::event::EpochDone;
@@ -213,7 +213,7 @@ fn system(run: &RecordedRun) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Cell;
+    use super::super::columns::Cell;
     use super::*;
 
     fn of(log: &str) -> Vec<Table> {
@@ -223,7 +223,7 @@ mod tests {
     fn cells<'a>(tables: &'a [Table], table: &str, column: &str) -> Vec<Cell<'a>> {
         let table = tables.iter().find(|one| one.name == table).unwrap();
         let column = table.columns.iter().find(|one| one.name == column).unwrap();
-        (0..column.values.len()).map(|row| column.values.cell(row)).collect()
+        (0..column.values.rows()).map(|row| column.values.cell(row)).collect()
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
         for log in ["training", "rolled_back", "diverged", "continued", "empty"] {
             let tables = of(log);
             for table in &tables {
-                let lengths = table.columns.iter().map(|column| column.values.len());
+                let lengths = table.columns.iter().map(|column| column.values.rows());
                 assert!(lengths.clone().all(|length| length == table.rows()), "{log} {}", table.name);
             }
             let steps = cells(&tables, "steps", "step");
@@ -249,6 +249,6 @@ mod tests {
         let rates = cells(&tables, "steps", "learning_rate");
         let around = change.step as usize - 1..change.step as usize + 1;
         assert_eq!(rates[around], [Cell::Number(change.from), Cell::Number(change.to)]);
-        assert_eq!(cells(&tables, "learning_rates", "reason")[0], Cell::Text("plateau"));
+        assert_eq!(cells(&tables, "learning_rates", "reason")[0], Cell::Text("command"));
     }
 }

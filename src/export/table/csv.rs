@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{Cell, Table};
+use super::columns::{Cell, Table};
 
 /// # Errors
 /// `out` cannot be written to.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
 
-use super::{Cell, Table};
+use super::columns::{Cell, Table};
 
 /// # Errors
 /// `out` cannot be written to.

@@ -10,7 +10,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{Type, TypePtr};
 
-use super::{Column, Table, Values};
+use super::columns::{Column, Table, Values};
 
 /// # Errors
 /// `out` cannot be written to.

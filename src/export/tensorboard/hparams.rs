@@ -6,11 +6,12 @@ use anyhow::Result;
 use prost::Message;
 use toml::Value as Toml;
 
+use super::event_writer::{EventWriter, plugin_value};
 use super::messages::{
     DataType, Experiment, HParamInfo, HParams, HParamsData, Kind, MetricInfo, MetricName, SessionEnd, SessionStart,
     Status, Value,
 };
-use super::{EventWriter, plugin_value, scalars};
+use super::scalars;
 use crate::export::RecordedRun;
 use crate::run::event::Outcome;
 use crate::run::state::Phase;

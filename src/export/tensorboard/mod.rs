@@ -1,18 +1,18 @@
 //! Event files of TensorBoard: scalars, pictures of the probes, and the configuration as hyper-parameters.
 
+mod event_writer;
 mod hparams;
 mod messages;
 mod pictures;
 mod record;
 mod scalars;
 
-use std::io::{self, Write};
+use std::io::Write;
 
-use anyhow::{Context, Result};
-use image::{ImageFormat, RgbImage};
-use prost::Message;
+use anyhow::Result;
 
-use self::messages::{Datum, Event, Image, Metadata, PluginData, Summary, SummaryValue, What};
+use self::event_writer::EventWriter;
+use self::messages::{Event, What};
 use super::RecordedRun;
 
 /// Always the same of a run, so that a later export replaces the earlier one. TensorBoard looks for `tfevents` in it.
@@ -24,7 +24,7 @@ pub fn file_name(run: &RecordedRun) -> String {
 /// # Errors
 /// A probe cannot be read, or `out` cannot be written to.
 pub fn write_events(run: &RecordedRun, out: impl Write) -> Result<()> {
-    let mut events = EventWriter { out };
+    let mut events = EventWriter::new(out);
     let start_secs = run.state.first_started_ms.unwrap_or(0) as f64 / 1e3;
     let version = What::FileVersion("brain.Event:2".to_owned());
     events.write(&Event { wall_time: start_secs, step: 0, what: Some(version) })?;
@@ -34,53 +34,13 @@ pub fn write_events(run: &RecordedRun, out: impl Write) -> Result<()> {
     Ok(())
 }
 
-struct EventWriter<W> {
-    out: W,
-}
-
-impl<W: Write> EventWriter<W> {
-    fn write(&mut self, event: &Event) -> Result<()> {
-        Ok(record::write_record(&mut self.out, &event.encode_to_vec())?)
-    }
-
-    /// What was known at that time and step.
-    fn summary(&mut self, time_ms: u64, step: u64, values: Vec<SummaryValue>) -> Result<()> {
-        if values.is_empty() {
-            return Ok(());
-        }
-        let step = i64::try_from(step).unwrap_or(i64::MAX);
-        self.write(&Event { wall_time: time_ms as f64 / 1e3, step, what: Some(What::Summary(Summary { values })) })
-    }
-}
-
-/// `None` of a value that is not finite: there was none.
-fn scalar(tag: &str, value: f64) -> Option<SummaryValue> {
-    let value = value.is_finite().then_some(value as f32)?;
-    Some(SummaryValue { tag: tag.to_owned(), metadata: None, datum: Some(Datum::Scalar(value)) })
-}
-
-fn picture(tag: &str, image: &RgbImage) -> Result<SummaryValue> {
-    let mut png = io::Cursor::new(Vec::new());
-    image.write_to(&mut png, ImageFormat::Png).context("a picture")?;
-    Ok(encoded_picture(tag, image.dimensions(), png.into_inner()))
-}
-
-fn encoded_picture(tag: &str, (width, height): (u32, u32), encoded: Vec<u8>) -> SummaryValue {
-    let length = |pixels: u32| i32::try_from(pixels).unwrap_or(i32::MAX);
-    let image = Image { height: length(height), width: length(width), colorspace: 3, encoded };
-    SummaryValue { tag: tag.to_owned(), metadata: None, datum: Some(Datum::Image(image)) }
-}
-
-/// Of a plugin, without a value.
-fn plugin_value(tag: &str, name: &str, content: Vec<u8>) -> SummaryValue {
-    let plugin = PluginData { name: name.to_owned(), content };
-    SummaryValue { tag: tag.to_owned(), metadata: Some(Metadata { plugin: Some(plugin) }), datum: None }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
+    use prost::Message;
+
+    use super::messages::{Datum, Summary};
     use super::*;
 
     fn events(log: &str) -> Vec<Event> {

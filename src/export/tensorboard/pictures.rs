@@ -7,7 +7,7 @@ use anyhow::Result;
 use image::imageops::replace;
 use image::{Rgb, RgbImage};
 
-use super::{EventWriter, encoded_picture, picture};
+use super::event_writer::{EventWriter, encoded_picture, picture};
 use crate::export::RecordedRun;
 use crate::export::figure::{Look, confusion_matrix, pixel_size, rasterise};
 use crate::render::colour_map::ColourMode;

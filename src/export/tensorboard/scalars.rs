@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::{EventWriter, scalar};
+use super::event_writer::{EventWriter, scalar};
 use crate::export::RecordedRun;
 use crate::run::metric::Metric;
 use crate::run::series::Point;

@@ -59,10 +59,7 @@ impl App {
             return;
         };
         if !is_explained {
-            let text = format!(
-                "the probe has this image alone; for its Grad-CAM: taper explain {} --image {index}",
-                self.name
-            );
+            let text = format!("for its Grad-CAM: taper explain {} --image {index}", self.name);
             self.ui.message = Some(Message::info(text));
             return;
         }

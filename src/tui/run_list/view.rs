@@ -105,7 +105,11 @@ fn table_of(list: &RunList, headings: Rect, area: Rect, frame: &mut Frame) {
         list.shown().skip(visible.start).take(visible.len()).map(|row| cells(list, row, density)).collect();
     let columns = COLUMNS.map(|(_, column)| column);
     let wanted: Vec<usize> = (0..columns.len())
-        .map(|index| cells.iter().map(|row| Line::raw(row[index].0.as_str()).width()).max().unwrap_or(0))
+        .map(|index| {
+            // With room for the mark of the order.
+            let title = columns[index].title.chars().count() + 1;
+            cells.iter().map(|row| Line::raw(row[index].0.as_str()).width()).max().unwrap_or(0).max(title)
+        })
         .collect();
     let widths = table::widths(&columns, &wanted, usize::from(area.width.saturating_sub(MARGIN + 1)));
 

@@ -164,9 +164,7 @@ mod tests {
 
     #[test]
     fn every_text_is_legible() {
-        let grounds: [(fn(Depth) -> Theme, &[[u8; 3]]); 2] =
-            [(Theme::Dark, &[BLACK, GREY]), (Theme::Light, &[WHITE, CREAM])];
-        for (theme, grounds) in grounds {
+        for (theme, grounds) in [(Theme::Dark as fn(Depth) -> Theme, [BLACK, GREY]), (Theme::Light, [WHITE, CREAM])] {
             for depth in DEPTHS {
                 for &ground in grounds.iter().take(if depth == Depth::Colours16 { 1 } else { 2 }) {
                     for (name, style) in texts(theme(depth)) {

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 
 use super::charts::marks;
 use super::curves::curve;
-use super::panel::{Panel, Scrolling, panel};
+use super::panel::{Panel, Scrolling, note_width, panel};
 use super::parts::{position, row};
 use crate::format;
 use crate::run::describe;
@@ -52,13 +52,15 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
     {
         note.push(Span::styled(format!("{position}  "), theme.faint()));
     }
-    if let Some(present) = app.run.learning_rate {
-        note.push(Span::styled(format::learning_rate(present), theme.strong()));
-    }
-    if let Some(wanted) = app.ui.pending.learning_rate {
-        note.push(Span::styled(format!(" → {}…", format::learning_rate(wanted)), theme.pending()));
-    }
     let title = if areas.density == Density::Compact { "5 LR" } else { "5 Learning Rate" };
+    let present = app.run.learning_rate.map(format::learning_rate).unwrap_or_default();
+    let wanted = app.ui.pending.learning_rate;
+    let wanted = wanted.map(|wanted| format!(" → {}…", format::learning_rate(wanted))).unwrap_or_default();
+    // What is wanted matters more than what is.
+    if wanted.is_empty() || present.len() + wanted.chars().count() <= note_width(area, title) {
+        note.push(Span::styled(present, theme.strong()));
+    }
+    note.push(Span::styled(wanted, theme.pending()));
     let inner = panel(app, areas, area, Some(PANEL.name), title, Line::from(note), frame);
     if app.run.started.is_none() {
         return;

@@ -95,7 +95,7 @@ impl User {
                 let train = ["--runs-dir", parent, "train", "--detach", "--name", name];
                 let error = self.dir.command(train).fail(1);
                 let told = format!("run {name} exists; to go on with it: ");
-                assert!(error.contains(&told) && error.contains(&format!(" resume {name}")), "{error}");
+                assert!(error.contains(&told) && error.contains(&format!(" resume {}", quoted(name))), "{error}");
             }
             Operation::Move(place) => self.move_to(place),
             Operation::SwapData => self.swap_data(),
@@ -106,7 +106,7 @@ impl User {
     fn not_live(&self, command: &str, further: &[&str]) {
         let error = self.taper(command, further).fail(2);
         let told = format!("run {} has no live trainer; to go on with it: ", self.name());
-        assert!(error.contains(&told) && error.contains(&format!(" resume {}", self.name())), "{error}");
+        assert!(error.contains(&told) && error.contains(&format!(" resume {}", quoted(self.name()))), "{error}");
     }
 
     /// Does what the command is to do, and says so.
@@ -319,4 +319,9 @@ fn moves_in_log(run: &RunDir) -> Vec<String> {
     let events = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let moves = events.filter(|event| event["event"] == "directory_moved");
     moves.map(|event| event["path"].as_str().expect("a path").to_owned()).collect()
+}
+
+/// As a shell takes it.
+fn quoted(name: &str) -> String {
+    if name.contains(' ') { format!("'{name}'") } else { name.to_owned() }
 }
