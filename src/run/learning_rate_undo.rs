@@ -7,6 +7,8 @@ use super::state::RunState;
 /// moves the rate each step, the change is undone in proportion.
 pub fn rate_before_last_change(run: &RunState, wanted: Option<f64>) -> Option<f64> {
     let present = run.learning_rate?;
+    // One that is wanted and is there already is no change.
+    let wanted = wanted.filter(|&wanted| !is_same(wanted, present));
     let made = run.learning_rate_changes.iter().map(|change| (change.from, change.to));
     let mut standing: Vec<(f64, f64)> = vec![];
     for (from, to) in made.chain(wanted.map(|wanted| (present, wanted))) {
