@@ -40,6 +40,9 @@ impl Change {
     }
 }
 
+/// Keys that a run always records otherwise than their default, and how.
+pub const RESOLVED: [(&str, &str); 2] = [("run.threads", "one for each core"), ("data.dir", "made absolute")];
+
 impl Config {
     pub fn values(&self) -> Values {
         // As a file has them: a table would widen an f32 of 0.2 to 0.20000000298.

@@ -9,7 +9,7 @@ mod near_miss;
 mod settings;
 mod validate;
 
-pub use change::{Change, KEPT_ON_RESUME, Values, changes, keys, values_of};
+pub use change::{Change, KEPT_ON_RESUME, RESOLVED, Values, changes, keys, values_of};
 pub use load::{ConfigError, Override};
 pub use near_miss::{key_called, meant_key};
 pub use settings::{

@@ -4,9 +4,6 @@ use super::layout::Direction;
 use crate::config::{self, Config, Values};
 use crate::run::state::SettingChange;
 
-/// Keys that a run always records otherwise than their default, and how.
-const RESOLVED: [(&str, &str); 2] = [("run.threads", "one for each core"), ("data.dir", "made absolute")];
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shown {
     /// The keys that differ from the default, or were changed.
@@ -67,7 +64,7 @@ pub fn keys(values: &Values, changes: &[SettingChange]) -> Vec<(String, Key)> {
         // What an older version did not know had its default.
         let value = values.get(full).or_else(|| defaults.get(full)).cloned();
         let default = defaults.get(full).cloned();
-        let resolved = RESOLVED.iter().find(|(key, _)| *key == full);
+        let resolved = config::RESOLVED.iter().find(|(key, _)| *key == full);
         let against_default = match (resolved, default) {
             _ if !known.contains(&full) => AgainstDefault::Unknown,
             (_, default) if default == value => AgainstDefault::Same,

@@ -11,7 +11,7 @@ python3 -m venv "$work/python"
 # TensorBoard still asks setuptools for pkg_resources, which the newest have no more.
 "$work/python/bin/pip" install --quiet -r requirements.txt
 cd "$work"
-small=(--no-tui --epochs 2 --set model.channels='[8,8,8]' --set model.hidden=16 --set 'probe.images=[0,3]' --set data.source=sample)
+small=(--no-tui --epochs 2 --set model.channels='[16,16,16]' --set model.hidden=16 --set 'probe.images=[0,3]' --set data.source=sample)
 "$taper" train --name plain "${small[@]}" > /dev/null
 "$taper" train --name attentive --set model.attention=cbam --set train.batch_size=32 "${small[@]}" > /dev/null
 for run in plain attentive; do

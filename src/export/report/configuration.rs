@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use crate::config::{Config, Values};
+use crate::config::{Config, RESOLVED, Values};
 use crate::export::RecordedRun;
 
 pub fn table(runs: &[RecordedRun]) -> Markup {
@@ -12,7 +12,7 @@ pub fn table(runs: &[RecordedRun]) -> Markup {
     let configurations: Vec<&Values> = runs.iter().map(|run| &run.configuration).collect();
     let keys: BTreeSet<&String> = configurations.iter().flat_map(|values| values.keys()).collect();
     let differs = |key: &str| match configurations.as_slice() {
-        [only] => only.get(key) != defaults.get(key),
+        [only] => only.get(key) != defaults.get(key) && !RESOLVED.iter().any(|(resolved, _)| *resolved == key),
         [first, others @ ..] => others.iter().any(|other| other.get(key) != first.get(key)),
         [] => false,
     };
