@@ -133,7 +133,8 @@ fn every_refresh_of_half_blocks_fits_a_slow_link_and_none_comes_without_a_change
         &mut terminal,
         &[("n", "image 2/8"), ("n", "image 3/8"), ("\x1b[D", " image  "), ("n", "image 4/8"), ("n", "image 5/8")],
     );
-    assert!((20_000..MOST_BYTES).contains(&alone), "{alone} bytes");
+    // With its colour bar and the probabilities of the classes, which change with it.
+    assert!((20_000..MOST_BYTES + 3_000).contains(&alone), "{alone} bytes");
 
     // Frames without another image.
     let drawn = count(&terminal, HALF_BLOCK);
@@ -154,10 +155,8 @@ fn every_refresh_of_half_blocks_fits_a_slow_link_and_none_comes_without_a_change
         &[
             ("n", "image 6/8"),
             ("v", "Attention of conv1"),
-            ("3", "attention of conv3"),
             ("n", "image 7/8"),
-            ("v", "maps of conv3"),
-            ("1", "maps of conv1"),
+            ("v", "Maps of conv1"),
             ("n", "image 8/8"),
             ("v", "Grad-CAM of conv1"),
             ("n", "image 1/8"),
