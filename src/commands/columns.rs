@@ -6,8 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::format;
-use crate::run::overview::{Overview, Standing};
-use crate::run::state::Phase;
+use crate::run::overview::Overview;
 
 /// Spaces between two columns.
 const GAP: usize = 2;
@@ -66,7 +65,7 @@ impl Column {
         let summary = &run.told.summary;
         let told = match self {
             Self::Name => Some(run.name.clone()),
-            Self::Phase => Some(phase(run, now_ms)),
+            Self::Phase => Some(run.standing().in_words(summary, run.host.as_deref(), now_ms)),
             Self::Epoch => match (summary.epoch, summary.epochs) {
                 (epoch, Some(epochs)) => Some(format!("{epoch}/{epochs}")),
                 (0, None) => None,
@@ -83,21 +82,6 @@ impl Column {
             Self::LastActivity => time(summary.last_activity_ms, zone),
         };
         told.unwrap_or("-".to_owned())
-    }
-}
-
-fn phase(run: &Overview, now_ms: u64) -> String {
-    let summary = &run.told.summary;
-    match (run.standing(), &run.host) {
-        (Standing::Unreadable, _) => "cannot be read".to_owned(),
-        (Standing::Live, Some(host)) => format!("{} on {host}", summary.phase),
-        (Standing::Live, None) => match summary.phase.long_silence_secs(summary.last_activity_ms, now_ms) {
-            Some(secs) => format!("{}, silent for {}", summary.phase, format::duration(secs)),
-            None => summary.phase.to_string(),
-        },
-        (Standing::NotBegun, _) => "not begun".to_owned(),
-        (Standing::Dead, _) => "dead".to_owned(),
-        (Standing::Ended(outcome), _) => Phase::Ended(outcome).to_string(),
     }
 }
 
@@ -152,24 +136,10 @@ fn width_of(cells: &[String]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::event::Outcome;
-
-    fn rows() -> Vec<Overview> {
-        let mut full = Overview::example("20261124-175203-cnn", true, Phase::Paused);
-        full.told.data = Some("CIFAR-10".into());
-        full.told.model = Some("cnn-non-local 32-64-128".into());
-        vec![
-            Overview::example_not_begun("empty"),
-            Overview::example("done", false, Phase::Ended(Outcome::Completed)),
-            full,
-            Overview::example("killed", false, Phase::Training),
-            Overview { host: Some("node7".into()), ..Overview::example("far", true, Phase::Evaluating) },
-        ]
-    }
 
     #[test]
     fn the_table() {
-        let lines = |width| table(&rows(), None, &TimeZone::UTC, 1_795_552_324_000, width).join("\n");
+        let lines = |width| table(&Overview::examples(), None, &TimeZone::UTC, 1_795_552_324_000, width).join("\n");
         insta::assert_snapshot!("wide", lines(None));
         for width in [120, 100, 80] {
             insta::assert_snapshot!(format!("{width}-columns"), lines(Some(width)));
@@ -177,7 +147,7 @@ mod tests {
         assert_eq!(lines(Some(1000)), lines(None));
         assert!(lines(Some(10)).starts_with("NAME                 PHASE                BEST ACC           DATA\n"));
         let sizes = (1..=5).map(|size| format!("{size} kB")).collect();
-        let sized = table(&rows(), Some(("SIZE", sizes)), &TimeZone::UTC, 1_795_552_324_000, Some(90));
+        let sized = table(&Overview::examples(), Some(("SIZE", sizes)), &TimeZone::UTC, 1_795_552_324_000, Some(90));
         assert!(sized[0].ends_with("  SIZE") && sized[5].ends_with("  5 kB"), "{sized:?}");
     }
 }

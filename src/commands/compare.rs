@@ -1,17 +1,19 @@
 //! `taper compare`: runs beside each other, on the screen, as text, as JSON or as CSV.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::thread;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use super::columns::aligned;
 use super::failure::UsageError;
 use super::shell::{say, say_json};
 use super::watch;
 use crate::cli::{CompareArgs, CurvesOver};
 use crate::config::Values;
+use crate::export::table::io_error;
 use crate::format;
 use crate::run::comparison::{Difference, Score, common_accuracy, configuration, data_warning, differences};
 use crate::run::dir::{RunDir, RunsDir};
@@ -183,7 +185,7 @@ fn table(report: &Report) -> Vec<String> {
             if score.data.is_empty() { none() } else { score.data.clone() },
         ]
     }));
-    let mut lines = aligned(&scores);
+    let mut lines = aligned(&columns(&scores));
     if !report.differences.is_empty() {
         let names = report.runs.iter().map(|row| row.name.clone());
         let mut settings = vec![std::iter::once("DIFFERENT SETTING".to_owned()).chain(names).collect()];
@@ -192,7 +194,7 @@ fn table(report: &Report) -> Vec<String> {
             std::iter::once(difference.key.clone()).chain(values).collect()
         }));
         lines.push(String::new());
-        lines.extend(aligned(&settings));
+        lines.extend(aligned(&columns(&settings)));
     }
     if let Some(warning) = &report.warning {
         lines.extend([String::new(), format!("! {warning}")]);
@@ -200,34 +202,30 @@ fn table(report: &Report) -> Vec<String> {
     lines
 }
 
-fn aligned(rows: &[Vec<String>]) -> Vec<String> {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
+/// The cells of each column.
+fn columns(rows: &[Vec<String>]) -> Vec<Vec<String>> {
+    let count = rows.first().map_or(0, Vec::len);
+    (0..count).map(|column| rows.iter().map(|row| row[column].clone()).collect()).collect()
 }
 
 /// One line for each point of the metric.
 fn csv(contenders: &[Contender], metric: Metric) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    writeln!(out, "run,step,epoch,elapsed_secs,time_ms,{metric}")?;
+    let mut out = csv::Writer::from_writer(io::stdout().lock());
+    out.write_record(["run", "step", "epoch", "elapsed_secs", "time_ms", metric.name()]).map_err(io_error)?;
     for contender in contenders {
-        let name = csv_field(&contender.run.name());
-        for point in contender.state.series(metric).points() {
-            let Point { step, epoch, elapsed_secs, time_ms, value } = point;
-            writeln!(out, "{name},{step},{epoch},{elapsed_secs},{time_ms},{value}")?;
-        }
+        let series = contender.state.series(metric);
+        write_points(&mut out, &contender.run.name(), series.points()).map_err(io_error)?;
     }
     out.flush()
 }
 
-/// Quoted where it has to be (RFC 4180).
-fn csv_field(text: &str) -> String {
-    if text.contains(['"', ',']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+fn write_points(out: &mut csv::Writer<impl Write>, run: &str, points: impl Iterator<Item = Point>) -> csv::Result<()> {
+    for Point { step, epoch, elapsed_secs, time_ms, value } in points {
+        let numbers =
+            [step.to_string(), epoch.to_string(), elapsed_secs.to_string(), time_ms.to_string(), value.to_string()];
+        out.write_record(std::iter::once(run).chain(numbers.iter().map(String::as_str)))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -276,6 +274,12 @@ mod tests {
 
     #[test]
     fn names_in_csv_are_quoted_where_they_have_to_be() {
-        assert_eq!(["plain", "a,b", "a\"b"].map(csv_field), ["plain", "\"a,b\"", "\"a\"\"b\""]);
+        let field = |name: &str| {
+            let mut out = csv::Writer::from_writer(vec![]);
+            let point = Point { step: 7, epoch: 0.5, elapsed_secs: 1.5, time_ms: 9, value: 2.0 };
+            write_points(&mut out, name, std::iter::once(point)).unwrap();
+            String::from_utf8(out.into_inner().unwrap()).unwrap().strip_suffix(",7,0.5,1.5,9,2\n").unwrap().to_owned()
+        };
+        assert_eq!(["plain", "a,b", "a\"b"].map(field), ["plain", "\"a,b\"", "\"a\"\"b\""]);
     }
 }

@@ -38,10 +38,7 @@ pub fn export(runs: &RunsDir, args: &ExportArgs) -> Result<u8> {
         }
         Some(ExportTarget::Stdout) => {
             let epochs = tables(&run).into_iter().find(|table| table.name == "epochs");
-            epochs
-                .map_or(Ok(()), |epochs| write_csv(&epochs, io::stdout().lock()))
-                .map_err(io::Error::from)
-                .context("stdout")?;
+            epochs.map_or(Ok(()), |epochs| write_csv(&epochs, io::stdout().lock())).context("stdout")?;
         }
         None => {}
     }

@@ -96,33 +96,25 @@ pub(super) fn count_runs(runs: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::event::Outcome;
-    use crate::run::state::Phase;
-
-    fn rows() -> Vec<Overview> {
-        let mut full = Overview::example("20261124-175203-cnn", true, Phase::Paused);
-        full.told.data = Some("CIFAR-10".into());
-        full.told.model = Some("cnn-non-local 32-64-128".into());
-        let done = Overview::example("done", false, Phase::Ended(Outcome::Completed));
-        let far = Overview::example("far", true, Phase::Evaluating);
-        vec![Overview::example_not_begun("empty"), done, full, Overview::example("killed", false, Phase::Training), far]
-    }
 
     #[test]
     fn a_pattern_is_a_part_or_with_wildcards_the_whole() {
-        let run = &rows()[2];
+        let run = &Overview::examples()[2];
         for pattern in ["1124", "CNN", "non-local", "cifar-10", "2026*-cnn", "cnn-non-local*", "CIFAR-1?"] {
             assert!(matches(run, pattern), "{pattern}");
         }
         for pattern in ["wide", "1124*", "cnn-se", "sample", "CIFAR-?"] {
             assert!(!matches(run, pattern), "{pattern}");
         }
-        assert!(matches(&rows()[0], "EMPTY") && !matches(&rows()[0], "cnn"), "it has no model yet");
+        assert!(
+            matches(&Overview::examples()[0], "EMPTY") && !matches(&Overview::examples()[0], "cnn"),
+            "it has no model yet"
+        );
     }
 
     #[test]
     fn runs_are_sorted_with_the_unknown_last() {
-        let mut runs = rows();
+        let mut runs = Overview::examples();
         runs[1].told.summary.best_test_accuracy = Some(70.0);
         runs[3].told.summary.best_test_accuracy = Some(f64::NAN);
         runs[3].told.summary.last_activity_ms += 1;
@@ -140,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_total_says_how_many_are_not_shown() {
-        let runs = rows();
+        let runs = Overview::examples();
         assert_eq!(total_line(&runs, 5), "5 runs, 2 live");
         assert_eq!(total_line(&runs[..1], 5000), "1 of 5,000 runs");
         assert_eq!(total_line(&runs[..1], 1), "1 run");

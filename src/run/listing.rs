@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::describe;
 use super::dir::{OpenError, RunDir, RunsDir};
 use super::lock::{Liveness, liveness};
+use super::overview::Standing;
 use super::state::{Phase, RunState, Summary};
-use crate::format;
 
 /// Points of a run's loss curve in a list: as many as a sparkline has columns at most.
 const LOSS_POINTS: usize = 40;
@@ -122,17 +121,15 @@ pub fn means(values: &[f64], count: usize) -> Vec<f64> {
 
 /// How a run stands, in a few words.
 pub fn standing(liveness: &Liveness, summary: &Summary, now_ms: u64) -> String {
-    match (liveness, summary.phase) {
-        (Liveness::Elsewhere { host }, phase) => format!("{phase} on {host}"),
-        (Liveness::Live, phase) => match phase.long_silence_secs(summary.last_activity_ms, now_ms) {
-            Some(secs) => format!("{phase}, silent for {}", format::duration(secs)),
-            None => phase.to_string(),
-        },
-        (_, Phase::Ended(outcome)) => describe::outcome(outcome).to_owned(),
-        (Liveness::Dead, Phase::Starting) if summary.total_steps.is_none() => "not begun".to_owned(),
-        (Liveness::Dead, _) => "dead".to_owned(),
-        (Liveness::Unknown { .. }, phase) => format!("{phase}?"),
-    }
+    let host = if let Liveness::Elsewhere { host } = liveness { Some(host.as_str()) } else { None };
+    let standing = match (liveness, summary.phase) {
+        (Liveness::Live | Liveness::Elsewhere { .. }, _) => Standing::Live,
+        (_, Phase::Ended(outcome)) => Standing::Ended(outcome),
+        (Liveness::Unknown { .. }, phase) => return format!("{phase}?"),
+        (Liveness::Dead, Phase::Starting) if summary.total_steps.is_none() => Standing::NotBegun,
+        (Liveness::Dead, _) => Standing::Dead,
+    };
+    standing.in_words(summary, host, now_ms)
 }
 
 #[cfg(test)]

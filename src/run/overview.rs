@@ -11,6 +11,7 @@ use super::log::FollowError;
 use super::replay::outline;
 use super::state::{Phase, RunState, Summary};
 use crate::data::Split;
+use crate::format;
 
 /// A run, as `taper runs --json` gives it.
 #[derive(Clone, Debug, Serialize)]
@@ -57,6 +58,23 @@ pub enum Standing {
     /// Its trainer left no end in the log.
     Dead,
     Ended(Outcome),
+}
+
+impl Standing {
+    /// For a table. `host`: where its trainer is, if that is another one.
+    pub fn in_words(self, summary: &Summary, host: Option<&str>, now_ms: u64) -> String {
+        match (self, host) {
+            (Self::Unreadable, _) => "cannot be read".to_owned(),
+            (Self::Live, Some(host)) => format!("{} on {host}", summary.phase),
+            (Self::Live, None) => match summary.phase.long_silence_secs(summary.last_activity_ms, now_ms) {
+                Some(secs) => format!("{}, silent for {}", summary.phase, format::duration(secs)),
+                None => summary.phase.to_string(),
+            },
+            (Self::NotBegun, _) => "not begun".to_owned(),
+            (Self::Dead, _) => "dead".to_owned(),
+            (Self::Ended(outcome), _) => Phase::Ended(outcome).to_string(),
+        }
+    }
 }
 
 impl Told {
@@ -148,6 +166,20 @@ impl Overview {
             ..Told::of(&RunState::default())
         };
         Self { name: name.into(), path: format!("runs/{name}"), live, host: None, told, error: None }
+    }
+
+    /// One of each kind.
+    pub fn examples() -> Vec<Self> {
+        let mut full = Self::example("20261124-175203-cnn", true, Phase::Paused);
+        full.told.data = Some("CIFAR-10".into());
+        full.told.model = Some("cnn-non-local 32-64-128".into());
+        vec![
+            Self::example_not_begun("empty"),
+            Self::example("done", false, Phase::Ended(Outcome::Completed)),
+            full,
+            Self::example("killed", false, Phase::Training),
+            Self { host: Some("node7".into()), ..Self::example("far", true, Phase::Evaluating) },
+        ]
     }
 
     /// Of a run that never began.

@@ -35,6 +35,18 @@ pub enum XAxis {
     Time,
 }
 
+impl XAxis {
+    /// After the last the first again.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self {
+            Self::Epoch => Self::Step,
+            Self::Step => Self::Time,
+            Self::Time => Self::Epoch,
+        }
+    }
+}
+
 impl Point {
     pub fn x(&self, axis: XAxis) -> f64 {
         match axis {

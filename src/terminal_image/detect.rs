@@ -85,7 +85,8 @@ pub fn detect_again(watch: &TmuxWatch) -> Option<Detected> {
     Some(unasked.unwrap_or_else(|| in_tmux(wanted, palette, tmux_draws_sixel, pane, None, &is_under_mosh)))
 }
 
-fn variable(name: &str) -> Option<String> {
+/// An environment variable that is set to something.
+pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 

@@ -21,7 +21,7 @@ mod tmux;
 mod tmux_watch;
 
 pub use backend::{ImageBackend, Images, Protocol};
-pub use detect::{Background, Detected, detect, detect_again, detect_in_shell, is_utf8_locale};
+pub use detect::{Background, Detected, detect, detect_again, detect_in_shell, is_utf8_locale, variable};
 pub use painter::Painter;
 pub use placed::Placed;
 pub use protocols::{forget_all, print_row};

@@ -2,16 +2,11 @@
 
 use std::ops::Range;
 
-use super::chart::ScaleKind;
+use super::chart::{ScaleKind, Window, next_smoothing};
 use crate::run::metric::Metric;
 use crate::run::series::{Smoothing, XAxis};
 use crate::run::state::RunState;
 use crate::run::system_sample::Metric as SystemMetric;
-
-/// The least share of the whole that can be zoomed into.
-const CLOSEST: f64 = 1e-7;
-/// What zooming once leaves of the view.
-const ZOOM: f64 = 0.6;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ChartKind {
@@ -77,33 +72,18 @@ impl ChartKind {
     }
 }
 
-/// The part of a chart that is in view.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum View {
-    /// All, from the beginning to the newest.
-    #[default]
-    Whole,
-    /// So much up to the newest.
-    Newest { width: f64 },
-    /// This, whatever comes.
-    Fixed(Range<f64>),
-}
-
 #[derive(Clone, Debug, Default)]
 pub struct ChartPage {
     pub kind: ChartKind,
     pub axis: XAxis,
     pub scale: ScaleKind,
     pub smoothing: Smoothing,
-    pub view: View,
+    pub window: Window,
     /// A place on the axis.
     pub cursor: Option<f64>,
 }
 
 impl ChartPage {
-    const SMOOTHINGS: [Smoothing; 5] =
-        [Smoothing::OFF, Smoothing::new(0.6), Smoothing::new(0.9), Smoothing::new(0.98), Smoothing::new(0.99)];
-
     /// Another chart of the same part of the run.
     pub fn show(&mut self, kind: ChartKind) {
         self.kind = kind;
@@ -131,120 +111,68 @@ impl ChartPage {
 
     /// The part in view.
     pub fn visible(&self, run: &RunState) -> Range<f64> {
-        let extent = self.extent(run);
-        match &self.view {
-            View::Whole => extent,
-            View::Newest { width } => (extent.end - width).max(0.0)..extent.end,
-            View::Fixed(range) => range.clone(),
-        }
+        self.window.view(&self.extent(run))
     }
 
     pub fn follows(&self) -> bool {
-        !matches!(self.view, View::Fixed(_))
+        self.window.follows()
     }
 
-    /// Closer where `times` is positive; the place `around` stays where it is, without one the newest or the middle.
+    /// Closer where `times` is positive; the place `around` stays where it is, without one in view the newest or the middle.
     pub fn zoom(&mut self, times: i32, around: Option<f64>, run: &RunState) {
         let (extent, view) = (self.extent(run), self.visible(run));
-        let (whole, width) = (extent.end - extent.start, view.end - view.start);
         let around = around.or(self.cursor).filter(|around| view.contains(around) || *around == view.end);
-        let anchor = around.unwrap_or(if self.follows() { view.end } else { (view.start + view.end) / 2.0 });
-        let wanted = (width * ZOOM.powi(times)).max(whole * CLOSEST);
-        if wanted >= whole {
-            self.view = View::Whole;
-        } else if around.is_none() && self.follows() {
-            self.view = View::Newest { width: wanted };
-        } else {
-            let start = anchor - (anchor - view.start) * wanted / width;
-            self.move_to(start, wanted, &extent);
-        }
+        self.window = self.window.zoomed(times, around, &extent);
     }
 
     /// By a share of the view, later where it is positive.
     pub fn pan(&mut self, share: f64, run: &RunState) {
-        let (extent, view) = (self.extent(run), self.visible(run));
-        if self.view != View::Whole {
-            let width = view.end - view.start;
-            self.move_to(view.start + share * width, width, &extent);
-        }
-    }
-
-    fn move_to(&mut self, start: f64, width: f64, extent: &Range<f64>) {
-        let start = start.max(extent.start);
-        // Less than a column beyond is at the end.
-        self.view = if start + width >= extent.end - 1e-3 * width {
-            View::Newest { width }
-        } else {
-            View::Fixed(start..start + width)
-        };
+        self.window = self.window.panned(share, &self.extent(run));
     }
 
     pub fn go_to_start(&mut self, run: &RunState) {
-        let (extent, view) = (self.extent(run), self.visible(run));
-        if self.view != View::Whole {
-            self.move_to(extent.start, view.end - view.start, &extent);
-        }
+        self.window = self.window.at_start(&self.extent(run));
     }
 
     /// Follows the newest again, and reads nothing off.
     pub fn follow(&mut self, run: &RunState) {
-        let view = self.visible(run);
-        if let View::Fixed(_) = self.view {
-            self.view = View::Newest { width: view.end - view.start };
-        }
+        self.window = self.window.at_newest(&self.extent(run));
         self.cursor = None;
     }
 
     pub fn show_whole(&mut self) {
-        self.view = View::Whole;
+        self.window = Window::Whole;
     }
 
     /// By columns of the screen, of which the view has so many; the view comes along. It appears at the newest.
     pub fn move_cursor(&mut self, by: i32, columns: u16, run: &RunState) {
-        let (extent, view) = (self.extent(run), self.visible(run));
-        let column = (view.end - view.start) / f64::from(columns.max(1));
-        let moved = match self.cursor {
-            Some(cursor) => cursor + f64::from(by) * column,
-            None => view.end,
-        };
-        let cursor = moved.clamp(extent.start, extent.end);
-        if cursor < view.start || cursor > view.end {
-            self.pan((cursor - if cursor < view.start { view.start } else { view.end }) / (view.end - view.start), run);
-        }
-        self.cursor = Some(cursor);
+        let (window, cursor) = self.window.with_cursor_moved(self.cursor, by, columns, &self.extent(run));
+        (self.window, self.cursor) = (window, Some(cursor));
     }
 
     /// The same part of the run by another measure.
     pub fn next_axis(&mut self, run: &RunState) {
         let before = self.axis;
-        self.axis = match before {
-            XAxis::Epoch => XAxis::Step,
-            XAxis::Step => XAxis::Time,
-            XAxis::Time => XAxis::Epoch,
-        };
+        self.axis = before.next();
         let densest =
             self.kind.metrics().into_iter().map(|metric| run.series(metric)).max_by_key(|series| series.len());
         let translated = |x: f64| densest.as_ref()?.nearest(before, x).map(|point| point.x(self.axis));
         self.cursor = self.cursor.and_then(translated);
-        self.view = match &self.view {
-            View::Fixed(range) => match (translated(range.start), translated(range.end)) {
-                (Some(start), Some(end)) if start < end => View::Fixed(start..end),
-                _ => View::Whole,
+        self.window = match &self.window {
+            Window::Fixed(range) => match (translated(range.start), translated(range.end)) {
+                (Some(start), Some(end)) if start < end => Window::Fixed(start..end),
+                _ => Window::Whole,
             },
-            View::Newest { .. } | View::Whole => View::Whole,
+            Window::Newest { .. } | Window::Whole => Window::Whole,
         };
     }
 
     pub fn next_scale(&mut self) {
-        self.scale = match self.scale {
-            ScaleKind::Linear => ScaleKind::Logarithmic,
-            ScaleKind::Logarithmic => ScaleKind::Linear,
-        };
+        self.scale = self.scale.other();
     }
 
     pub fn next_smoothing(&mut self) {
-        let present = Self::SMOOTHINGS.iter().position(|&smoothing| smoothing == self.smoothing).unwrap_or(0);
-        self.smoothing = Self::SMOOTHINGS[(present + 1) % Self::SMOOTHINGS.len()];
+        self.smoothing = next_smoothing(self.smoothing);
     }
 }
 
@@ -319,7 +247,7 @@ mod tests {
             "{view:?}"
         );
         page.zoom(-2, Some(25.0), &state);
-        assert_eq!(page.view, View::Whole);
+        assert_eq!(page.window, Window::Whole);
         for _ in 0..200 {
             page.zoom(1, Some(25.0), &state);
         }

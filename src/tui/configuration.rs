@@ -1,6 +1,6 @@
 //! The lines of the page with the run's configuration: its keys, and which of them differ from the default.
 
-use super::layout::Direction;
+use super::layout::{Direction, scrolled};
 use crate::config::{self, Config, Values};
 use crate::run::state::SettingChange;
 
@@ -112,17 +112,7 @@ impl ConfigurationPage {
     }
 
     pub fn scroll(&mut self, direction: Direction, count: usize, page: usize) {
-        let first = self.first(count, page);
-        let moved = match direction {
-            Direction::Up => first.saturating_sub(1),
-            Direction::Down => first + 1,
-            Direction::PageUp => first.saturating_sub(page),
-            Direction::PageDown => first + page,
-            Direction::Start => 0,
-            Direction::Latest => count,
-            Direction::Left | Direction::Right => first,
-        };
-        self.first = moved.min(count.saturating_sub(page));
+        self.first = scrolled(self.first(count, page), direction, page, count.saturating_sub(page));
     }
 }
 

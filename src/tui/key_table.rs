@@ -29,12 +29,17 @@ pub fn labels<A>(bindings: &[KeyBinding<A>]) -> Vec<(String, &'static str)> {
 
 /// For the help: the keys of each line, and what they do.
 pub fn help<A>(bindings: &[KeyBinding<A>]) -> Vec<(String, &'static str)> {
+    let names = |keys: &[Key]| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    merged(bindings.iter().map(|binding| (names(binding.keys), binding.help)))
+}
+
+/// Keys without a text of their own join those before them.
+pub fn merged(bindings: impl IntoIterator<Item = (String, &'static str)>) -> Vec<(String, &'static str)> {
     let mut rows: Vec<(String, &str)> = vec![];
-    for binding in bindings {
-        let names = binding.keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    for (names, help) in bindings {
         match rows.last_mut() {
-            Some((keys, _)) if binding.help.is_empty() => *keys = format!("{keys} {names}"),
-            _ => rows.push((names, binding.help)),
+            Some((keys, _)) if help.is_empty() => *keys = format!("{keys} {names}"),
+            _ => rows.push((names, help)),
         }
     }
     rows

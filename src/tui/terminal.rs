@@ -22,7 +22,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use super::ascii;
 use super::notification::Notification;
 use super::theme::{Theme, ThemeChoice};
-use crate::terminal_image::{self, Background, Detected, ImageBackend, Images, Painter, Placed};
+use crate::terminal_image::{self, Background, Detected, ImageBackend, Images, Painter, Placed, variable};
 
 /// Whether the dashboard holds the terminal.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -57,7 +57,6 @@ impl TerminalGuard {
         });
         take()?;
         let taken = || {
-            let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
             // Without colours there are no coloured images either, unless they are asked for.
             let images = if theme == ThemeChoice::Plain && images == Images::Auto { Images::Blocks } else { images };
             let background = if theme.asks(&variable) { Background::Asked } else { Background::Unasked };

@@ -1,7 +1,5 @@
 //! Runs compared: on a screen in memory, and by the real binary.
 
-use std::fmt::Write;
-
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -19,6 +17,7 @@ use taper::tui::theme::Theme;
 
 use crate::binary::{Dir, TINY};
 use crate::follow::{drain, fixture};
+use crate::screen::text_of;
 
 struct Screen {
     compare: Compare,
@@ -57,13 +56,7 @@ impl Screen {
     fn text(&mut self) -> String {
         let Self { compare, terminal } = self;
         terminal.draw(|frame| render(compare, frame)).unwrap();
-        let buffer = terminal.backend().buffer();
-        let mut text = String::new();
-        for y in 0..buffer.area.height {
-            let line: String = (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect();
-            writeln!(text, "{}", line.trim_end()).unwrap();
-        }
-        text
+        text_of(terminal.backend().buffer())
     }
 }
 

@@ -1,6 +1,5 @@
 //! The list of runs, and going from one run to another: in memory, and the real binary in a real terminal.
 
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +19,7 @@ use taper::tui::theme::Theme;
 
 use crate::binary::{Dir, TINY, eventually};
 use crate::follow::{drain, fixture};
+use crate::screen::text_of;
 
 /// Runs with fixture logs, the last activity of all but `training` long ago.
 static RUNS: [(&str, &str, Liveness); 7] = [
@@ -76,13 +76,7 @@ impl Screen {
     fn text(&mut self) -> String {
         let Self { list, terminal } = self;
         terminal.draw(|frame| render(list, frame)).unwrap();
-        let buffer = terminal.backend().buffer();
-        let mut text = String::new();
-        for y in 0..buffer.area.height {
-            let line: String = (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect();
-            writeln!(text, "{}", line.trim_end()).unwrap();
-        }
-        text
+        text_of(terminal.backend().buffer())
     }
 }
 

@@ -29,6 +29,16 @@ use taper::tui::view;
 
 use crate::follow::{drain, fixture, run_started};
 
+/// What a screen shows, without styles.
+pub fn text_of(buffer: &Buffer) -> String {
+    let mut text = String::new();
+    for y in 0..buffer.area.height {
+        let line: String = (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect();
+        writeln!(text, "{}", line.trim_end()).unwrap();
+    }
+    text
+}
+
 pub struct Screen {
     pub app: App,
     pub terminal: Terminal<TestBackend>,
@@ -67,13 +77,7 @@ impl Screen {
     }
 
     pub fn text(&mut self) -> String {
-        let buffer = self.draw();
-        let mut text = String::new();
-        for y in 0..buffer.area.height {
-            let line: String = (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect();
-            writeln!(text, "{}", line.trim_end()).unwrap();
-        }
-        text
+        text_of(self.draw())
     }
 
     pub fn line_with(&mut self, part: &str) -> String {

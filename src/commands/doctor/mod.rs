@@ -21,7 +21,7 @@ use crate::run::dir::RunsDir;
 use crate::run::lock::has_flock;
 use crate::simd;
 use crate::terminal_image::half_blocks::Palette;
-use crate::terminal_image::{self, Background, Detected, is_utf8_locale};
+use crate::terminal_image::{self, Background, Detected, is_utf8_locale, variable};
 use crate::terminal_kind::no_cursor;
 use crate::train::device;
 use crate::tui::theme::Chosen;
@@ -45,7 +45,6 @@ fn describe_machine(runs: &RunsDir, drawing: Drawing) -> Result<u8> {
         ("SIMD".to_owned(), describe_simd()),
     ]);
     findings.extend(machine::findings(existing_folder(runs)));
-    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let background = if drawing.theme.asks(&variable) { Background::Asked } else { Background::Unasked };
     // As the dashboard does.
     let detected = terminal_image::detect_in_shell(drawing.images, background);
@@ -142,7 +141,6 @@ fn describe_runs(runs: &RunsDir) -> String {
 
 /// The terminal was asked as the dashboard asks it.
 fn describe_terminal(detected: Option<&Detected>) -> String {
-    let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let mut parts = Vec::new();
     match rustix::termios::tcgetwinsize(io::stdout()) {
         Ok(size) if io::stdout().is_terminal() && (size.ws_col == 0 || size.ws_row == 0) => {
@@ -153,15 +151,15 @@ fn describe_terminal(detected: Option<&Detected>) -> String {
     }
     parts.extend(match no_cursor() {
         Some(why) => Some(format!("{why}: plain lines instead of the dashboard")),
-        None => text("TERM").map(|term| format!("TERM={term}")),
+        None => variable("TERM").map(|term| format!("TERM={term}")),
     });
-    parts.extend(detected.map(|detected| colours(detected.palette, text("NO_COLOR").is_some()).to_owned()));
-    if text("TMUX").is_some() {
+    parts.extend(detected.map(|detected| colours(detected.palette, variable("NO_COLOR").is_some()).to_owned()));
+    if variable("TMUX").is_some() {
         parts.push("in tmux".to_owned());
-    } else if text("STY").is_some() {
+    } else if variable("STY").is_some() {
         parts.push("in screen".to_owned());
     }
-    if text("SSH_CONNECTION").is_some() {
+    if variable("SSH_CONNECTION").is_some() {
         parts.push("over SSH".to_owned());
     }
     parts.join(", ")

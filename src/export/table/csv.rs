@@ -1,13 +1,18 @@
 //! Comma-separated values (RFC 4180), with a header line.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::columns::{Cell, Table};
 
 /// # Errors
 /// `out` cannot be written to.
-pub fn write_csv(table: &Table, out: impl Write) -> csv::Result<()> {
+pub fn write_csv(table: &Table, out: impl Write) -> io::Result<()> {
     let mut writer = csv::Writer::from_writer(out);
+    write_table(table, &mut writer).map_err(io_error)?;
+    writer.flush()
+}
+
+fn write_table(table: &Table, writer: &mut csv::Writer<impl Write>) -> csv::Result<()> {
     writer.write_record(table.columns.iter().map(|column| &column.name))?;
     for row in 0..table.rows() {
         for column in &table.columns {
@@ -23,8 +28,15 @@ pub fn write_csv(table: &Table, out: impl Write) -> csv::Result<()> {
         }
         writer.write_record(None::<&[u8]>)?;
     }
-    writer.flush()?;
     Ok(())
+}
+
+/// As it was, so that a reader who has left is known as one: the crate's own conversion hides its kind.
+pub fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 #[cfg(test)]

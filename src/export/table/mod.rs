@@ -8,6 +8,6 @@ mod parquet;
 
 pub use self::columns::{Cell, Column, Table, Values};
 pub use self::contents::tables;
-pub use self::csv::write_csv;
+pub use self::csv::{io_error, write_csv};
 pub use self::json::write_json;
 pub use self::parquet::{ParquetError, write_parquet};

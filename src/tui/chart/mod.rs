@@ -6,6 +6,7 @@ mod axis;
 mod curve;
 mod dots;
 mod raster;
+mod window;
 mod y_scale;
 
 use std::ops::Range;
@@ -18,13 +19,23 @@ use self::axis::x_ticks;
 pub use self::curve::{Curve, Stroke};
 use self::dots::{DOTS_ACROSS, dot_across};
 use self::raster::Raster;
+pub use self::window::Window;
 use self::y_scale::YScale;
 pub use self::y_scale::{ScaleKind, ordinary_range};
 use crate::format;
-use crate::run::series::XAxis;
+use crate::run::series::{Smoothing, XAxis};
 
 /// Columns left of the curves, for the scale; the last stays empty.
 pub const SCALE_WIDTH: u16 = 7;
+
+const SMOOTHINGS: [Smoothing; 5] =
+    [Smoothing::OFF, Smoothing::new(0.6), Smoothing::new(0.9), Smoothing::new(0.98), Smoothing::new(0.99)];
+
+/// Off, then more and more, then off again.
+pub fn next_smoothing(smoothing: Smoothing) -> Smoothing {
+    let present = SMOOTHINGS.iter().position(|&one| one == smoothing).unwrap_or(0);
+    SMOOTHINGS[(present + 1) % SMOOTHINGS.len()]
+}
 
 /// What lies over the curves at some place.
 #[derive(Clone, Debug)]

@@ -23,6 +23,14 @@ pub enum ScaleKind {
 }
 
 impl ScaleKind {
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Linear => Self::Logarithmic,
+            Self::Logarithmic => Self::Linear,
+        }
+    }
+
     /// The height of a value, before it is scaled; NaN where it has none.
     fn height_of(self, value: f64) -> f64 {
         match self {

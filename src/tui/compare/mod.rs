@@ -4,7 +4,6 @@ mod keys;
 pub mod reader;
 pub mod state;
 pub mod view;
-mod window;
 
 use std::thread;
 

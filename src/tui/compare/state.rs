@@ -7,7 +7,6 @@ use ratatui::layout::Size;
 
 use super::keys::{Action, BINDINGS};
 use super::reader::{News, Update};
-use super::window::Window;
 use crate::config::Values;
 use crate::run::comparison::{Difference, Score, common_accuracy, data_warning, differences};
 use crate::run::dir::RunDir;
@@ -17,13 +16,10 @@ use crate::run::metric::Metric;
 use crate::run::series::{Smoothing, XAxis};
 use crate::run::state::RunState;
 use crate::tui::app::Message;
-use crate::tui::chart::{SCALE_WIDTH, ScaleKind};
+use crate::tui::chart::{SCALE_WIDTH, ScaleKind, Window, next_smoothing};
 use crate::tui::key_table;
 use crate::tui::stage::{Comparison, Place, Request};
 use crate::tui::theme::Theme;
-
-const SMOOTHINGS: [Smoothing; 5] =
-    [Smoothing::OFF, Smoothing::new(0.6), Smoothing::new(0.9), Smoothing::new(0.98), Smoothing::new(0.99)];
 
 /// A run that is compared.
 #[derive(Debug)]
@@ -74,7 +70,7 @@ pub struct Compare {
     window: Window,
     /// Where values are read off.
     pub cursor: Option<f64>,
-    smoothing: usize,
+    pub smoothing: Smoothing,
     pub chosen: usize,
     /// Columns of the table that were passed by.
     pub first_column: usize,
@@ -107,7 +103,7 @@ impl Compare {
             scale: ScaleKind::default(),
             window: Window::Whole,
             cursor: None,
-            smoothing: 0,
+            smoothing: Smoothing::OFF,
             chosen: 0,
             first_column: 0,
             target,
@@ -117,10 +113,6 @@ impl Compare {
             size: Size::default(),
             now_ms: 0,
         }
-    }
-
-    pub fn smoothing(&self) -> Smoothing {
-        SMOOTHINGS[self.smoothing]
     }
 
     /// Those whose logs were read.
@@ -218,20 +210,11 @@ impl Compare {
         match action {
             Action::Metric(by) => self.change_metric(by),
             Action::Axis => {
-                self.axis = match self.axis {
-                    XAxis::Epoch => XAxis::Step,
-                    XAxis::Step => XAxis::Time,
-                    XAxis::Time => XAxis::Epoch,
-                };
+                self.axis = self.axis.next();
                 (self.window, self.cursor) = (Window::Whole, None);
             }
-            Action::Smoothing => self.smoothing = (self.smoothing + 1) % SMOOTHINGS.len(),
-            Action::Scale => {
-                self.scale = match self.scale {
-                    ScaleKind::Linear => ScaleKind::Logarithmic,
-                    ScaleKind::Logarithmic => ScaleKind::Linear,
-                };
-            }
+            Action::Smoothing => self.smoothing = next_smoothing(self.smoothing),
+            Action::Scale => self.scale = self.scale.other(),
             Action::Zoom(times) => {
                 let cursor = self.cursor;
                 self.look(|window, whole| window.zoomed(times, cursor, whole));
@@ -293,13 +276,9 @@ impl Compare {
     /// By columns of the screen; the view comes along. It appears at the newest.
     fn move_cursor(&mut self, by: i32) {
         let Some(whole) = self.whole() else { return };
-        let view = self.window.view(&whole);
-        let columns = self.size.width.saturating_sub(SCALE_WIDTH).max(1);
-        let column = (view.end - view.start) / f64::from(columns);
-        let moved = self.cursor.map_or(view.end, |cursor| cursor + f64::from(by) * column);
-        let cursor = moved.clamp(whole.start, whole.end);
-        self.window = self.window.showing(cursor, &whole);
-        self.cursor = Some(cursor);
+        let columns = self.size.width.saturating_sub(SCALE_WIDTH);
+        let (window, cursor) = self.window.with_cursor_moved(self.cursor, by, columns, &whole);
+        (self.window, self.cursor) = (window, Some(cursor));
     }
 
     /// Whether what is shown changes with the clock.

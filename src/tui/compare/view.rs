@@ -90,8 +90,8 @@ fn title_line(compare: &Compare, area: Rect, frame: &mut Frame) {
     if compare.scale == ScaleKind::Logarithmic {
         right.push("logarithmic".to_owned());
     }
-    if !compare.smoothing().is_off() {
-        right.push(format!("smoothing {}", compare.smoothing()));
+    if !compare.smoothing.is_off() {
+        right.push(format!("smoothing {}", compare.smoothing));
     }
     if !compare.is_whole() {
         right.push("zoomed: 0 shows all".to_owned());
@@ -115,7 +115,7 @@ fn curves_of(compare: &Compare, area: Rect, frame: &mut Frame) {
     let curve = |(number, contender): (usize, &Contender)| {
         let series = contender.state()?.series(compare.metric);
         let looks = theme.series(number);
-        let smoothing = if Curve::is_noisy(compare.metric) { compare.smoothing() } else { Default::default() };
+        let smoothing = if Curve::is_noisy(compare.metric) { compare.smoothing } else { Default::default() };
         let mut curve = Curve::of(&series, compare.axis, &view, columns, smoothing);
         // Of many runs only the raw values of the chosen one are shown: more would be a cloud.
         if number != compare.chosen {

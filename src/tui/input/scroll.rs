@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 
 use crate::tui::app::App;
-use crate::tui::layout::{Direction, PanelName};
+use crate::tui::layout::{Direction, PanelName, scrolled};
 use crate::tui::view::alarms::list_area;
 use crate::tui::view::panels::{self, PANELS, SMALL};
 use crate::tui::view::parts::help_page;
@@ -83,18 +83,4 @@ impl App {
     pub(super) fn screen_area(&self) -> Rect {
         Rect::new(0, 0, self.ui.size.width, self.ui.size.height)
     }
-}
-
-/// The first line in view of a list that was moved through.
-fn scrolled(first: usize, direction: Direction, page: usize, last_start: usize) -> usize {
-    let moved = match direction {
-        Direction::Up => first.saturating_sub(1),
-        Direction::Down => first + 1,
-        Direction::PageUp => first.saturating_sub(page),
-        Direction::PageDown => first + page,
-        Direction::Start => 0,
-        Direction::Latest => last_start,
-        Direction::Left | Direction::Right => first,
-    };
-    moved.min(last_start)
 }

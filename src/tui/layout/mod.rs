@@ -7,7 +7,7 @@ mod scroll;
 use ratatui::layout::{self, Constraint, Layout, Margin, Rect, Size};
 
 pub use panel::{PanelName, Place, Places, Region, place};
-pub use scroll::{Direction, Scroll};
+pub use scroll::{Direction, Scroll, scrolled};
 
 /// Below this the dashboard shows a part of itself, on [`SmallAreas`].
 pub const SMALLEST: Size = Size { width: 80, height: 24 };

@@ -42,6 +42,20 @@ impl Scroll {
     }
 }
 
+/// The first line in view, or the chosen one, of a list that was moved through.
+pub fn scrolled(first: usize, direction: Direction, page: usize, last_start: usize) -> usize {
+    let moved = match direction {
+        Direction::Up => first.saturating_sub(1),
+        Direction::Down => first + 1,
+        Direction::PageUp => first.saturating_sub(page),
+        Direction::PageDown => first + page,
+        Direction::Start => 0,
+        Direction::Latest => last_start,
+        Direction::Left | Direction::Right => first,
+    };
+    moved.min(last_start)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ use crate::run::dir::RunDir;
 use crate::run::listing::{Figures, Listed};
 use crate::tui::app::Message;
 use crate::tui::key_table;
-use crate::tui::layout::Direction;
+use crate::tui::layout::{Direction, scrolled};
 use crate::tui::stage::{Comparison, Place, Request};
 use crate::tui::theme::{SERIES_STYLES, Theme};
 
@@ -321,16 +321,8 @@ impl RunList {
     }
 
     fn go(&mut self, direction: Direction) {
-        let page = self.page();
-        self.cursor = match direction {
-            Direction::Up => self.cursor.saturating_sub(1),
-            Direction::Down => self.cursor + 1,
-            Direction::PageUp => self.cursor.saturating_sub(page),
-            Direction::PageDown => self.cursor + page,
-            Direction::Start => 0,
-            Direction::Latest => usize::MAX - 1,
-            Direction::Left | Direction::Right => self.cursor,
-        };
+        let last = self.shown.len().saturating_sub(1);
+        self.cursor = scrolled(self.cursor, direction, self.page(), last);
         self.keep_in_view();
     }
 

@@ -13,8 +13,8 @@ use crate::format;
 use crate::run::metric::Metric;
 use crate::run::series::{Point, Smoothing, XAxis};
 use crate::tui::app::App;
-use crate::tui::chart::{self, Chart, Curve, ScaleKind};
-use crate::tui::chart_page::{ChartKind, View};
+use crate::tui::chart::{self, Chart, Curve, ScaleKind, Window};
+use crate::tui::chart_page::ChartKind;
 use crate::tui::layout::Areas;
 
 /// The legend above the chart, and what is read off below it.
@@ -70,10 +70,10 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     match read {
         Some((at, values)) => row(bottom, reading(app, &at, &values), Line::default(), frame),
         None => {
-            let text = match page.view {
-                View::Whole => "the whole run; ↑ zooms in, ← reads off",
-                View::Newest { .. } => "following the newest; ← reads off, pgup goes back",
-                View::Fixed(_) => "end: follow the newest again",
+            let text = match page.window {
+                Window::Whole => "the whole run; ↑ zooms in, ← reads off",
+                Window::Newest { .. } => "following the newest; ← reads off, pgup goes back",
+                Window::Fixed(_) => "end: follow the newest again",
             };
             let style = if page.follows() { theme.faint() } else { theme.warning() };
             row(bottom, Line::styled(text, style), Line::default(), frame);

@@ -67,7 +67,8 @@ fn whole(app: &App, kind: ChartKind) -> std::ops::Range<f64> {
     0.0..loss.end.max(own.end)
 }
 
-fn draw(app: &App, area: Rect, curves: &[Curve], marks: &[Mark], view: std::ops::Range<f64>, frame: &mut Frame) {
+/// Curves over epochs, on a linear scale.
+pub fn draw(app: &App, area: Rect, curves: &[Curve], marks: &[Mark], view: std::ops::Range<f64>, frame: &mut Frame) {
     let theme = app.ui.theme;
     let chart = Chart {
         curves,

@@ -7,7 +7,8 @@ use ratatui::text::Line;
 use super::parts::{key_help_lines, scrolled_help};
 use crate::tui::app::App;
 use crate::tui::app::screens::Screen;
-use crate::tui::keys::{self, Steering};
+use crate::tui::key_table::merged;
+use crate::tui::keys::{self, Binding, Steering};
 
 pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
     scrolled_help(app.ui.theme, &lines(app, screen), app.ui.first_help_line, screen, frame);
@@ -15,20 +16,11 @@ pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
 
 pub fn lines(app: &App, screen: Rect) -> Vec<Line<'static>> {
     let steering = app.steering();
-    let mut rows: Vec<(String, &str)> = vec![];
-    let mut not_offered: Vec<String> = vec![];
-    for binding in keys::bindings(app.ui.screens.page()) {
-        let names = binding.key_names(app.ui.inspector.layers());
-        if !binding.is_offered(steering) {
-            not_offered.extend(names.into_iter().take(1));
-            continue;
-        }
-        let names = names.join(" ");
-        match rows.last_mut() {
-            Some((keys, _)) if binding.help.is_empty() => *keys = format!("{keys} {names}"),
-            _ => rows.push((names, binding.help_in(steering))),
-        }
-    }
+    let names = |binding: &Binding| binding.key_names(app.ui.inspector.layers());
+    let (offered, not_offered): (Vec<_>, Vec<_>) =
+        keys::bindings(app.ui.screens.page()).partition(|binding| binding.is_offered(steering));
+    let mut rows = merged(offered.iter().map(|binding| (names(binding).join(" "), binding.help_in(steering))));
+    let not_offered: Vec<String> = not_offered.iter().map(|binding| names(binding).swap_remove(0)).collect();
     if steering == Steering::OtherTrainer && !not_offered.is_empty() {
         rows.push((not_offered.join(" "), "not offered by this run's trainer"));
     }

@@ -5,7 +5,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
 use ratatui::text::{Line, Span};
 
-use super::charts::marks;
+use super::charts::{draw, marks};
 use super::curves::curve;
 use super::panel::{Panel, Scrolling, note_width, panel};
 use super::parts::{position, row};
@@ -16,7 +16,7 @@ use crate::run::series::{Smoothing, XAxis};
 use crate::run::state::LearningRateChange;
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
-use crate::tui::chart::{self, Chart, ScaleKind};
+use crate::tui::chart;
 use crate::tui::chart_page::{ChartKind, ChartPage};
 use crate::tui::layout::{Areas, Density, PanelName, Region, place};
 
@@ -75,20 +75,9 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
 }
 
 fn curve_of_schedule(app: &App, area: Rect, frame: &mut Frame) {
-    let theme = app.ui.theme;
     let view = ChartPage { kind: ChartKind::LEARNING_RATE, ..ChartPage::default() }.extent(&app.run);
     let curves = [curve(app, Metric::LearningRate, XAxis::Epoch, &view, chart::columns(area), Smoothing::OFF)];
-    let chart = Chart {
-        curves: &curves,
-        marks: &marks(app, ChartKind::LEARNING_RATE, XAxis::Epoch),
-        axis: XAxis::Epoch,
-        x: view,
-        scale: ScaleKind::Linear,
-        cursor: None,
-        axis_style: theme.faint(),
-        beyond_style: theme.alarm(),
-    };
-    chart.render(area, frame.buffer_mut());
+    draw(app, area, &curves, &marks(app, ChartKind::LEARNING_RATE, XAxis::Epoch), view, frame);
 }
 
 /// A change, or without one the rate that the run began with.

@@ -1,4 +1,4 @@
-//! Which part of the x axis is in view: as on the page of a chart, but of several runs.
+//! Which part of the x axis is in view, and how that and the cursor move.
 
 use std::ops::Range;
 
@@ -36,9 +36,8 @@ impl Window {
         if wanted >= all {
             return Self::Whole;
         }
-        let follows = !matches!(self, Self::Fixed(_));
         match around {
-            None if follows => Self::Newest { width: wanted },
+            None if self.follows() => Self::Newest { width: wanted },
             around => {
                 let anchor = around.unwrap_or((view.start + view.end) / 2.0).clamp(view.start, view.end);
                 Self::at(anchor - (anchor - view.start) * wanted / width, wanted, whole)
@@ -74,6 +73,18 @@ impl Window {
         } else {
             self.clone()
         }
+    }
+
+    pub fn follows(&self) -> bool {
+        !matches!(self, Self::Fixed(_))
+    }
+
+    /// Moves a cursor by columns of the screen, of which the view has so many; the view comes along. It appears at the newest.
+    pub fn with_cursor_moved(&self, cursor: Option<f64>, by: i32, columns: u16, whole: &Range<f64>) -> (Self, f64) {
+        let view = self.view(whole);
+        let column = (view.end - view.start) / f64::from(columns.max(1));
+        let moved = cursor.map_or(view.end, |cursor| cursor + f64::from(by) * column).clamp(whole.start, whole.end);
+        (self.showing(moved, whole), moved)
     }
 
     fn at(start: f64, width: f64, whole: &Range<f64>) -> Self {
