@@ -550,7 +550,7 @@ Examples:
   taper explain baseline --image 7                       why this class: Grad-CAM of conv3
   taper explain baseline --image 7 --class true --view gradcam++
   taper explain baseline --image cat.jpg --layer conv1 --view maps --channels active
-  taper explain runs/baseline/checkpoints/e0012-s009384 --image 7 --view attention
+  taper explain runs/baseline/checkpoints/e0012-s009384 --image 7 --view heat-map
   taper explain baseline --image 7 --png images --scale 16 --raw cam.safetensors")]
 pub struct ExplainArgs {
     /// A run, whose best checkpoint is taken, or the folder of a checkpoint
@@ -578,7 +578,7 @@ pub struct ExplainArgs {
     /// attention); in the attention view [default: the middle]
     #[arg(long, value_name = "X,Y", allow_hyphen_values = true)]
     pub pixel: Option<String>,
-    /// How many channels are shown [default: 9 maps, 3 of attention]
+    /// How many channels are shown [default: 9 maps, 3 in the heat map]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=4096))]
     pub count: Option<u16>,
     /// Write the images into this folder
@@ -604,7 +604,9 @@ pub enum View {
     /// The same, with weighed positions
     #[value(name = "gradcam++")]
     GradcamPlusPlus,
-    /// The most active channels over the image, and what the block attends to
+    /// The most active channels over the image, as in the study
+    HeatMap,
+    /// What the block attends to
     Attention,
 }
 

@@ -80,6 +80,11 @@ impl Explanation {
 }
 
 impl LayerExplanation {
+    /// Whether its block attends to anything.
+    pub fn attends(&self) -> bool {
+        self.channel_attention.is_some() || self.spatial_attention.is_some() || self.attention_matrix.is_some()
+    }
+
     /// Columns and rows of the positions that attend to each other.
     pub fn attending_size(&self) -> Option<(usize, usize)> {
         let first = self.attention_matrix.as_ref()?.first()?;

@@ -14,7 +14,9 @@ pub enum View {
     ActiveMaps,
     /// Where the evidence for a class is.
     Evidence(Method),
-    /// The study's heat map, and what the block attends to.
+    /// The most active channels as heat over the image, as in the study.
+    HeatMap,
+    /// What the block attends to: positions or, as gates, channels.
     Attention,
 }
 
@@ -38,6 +40,7 @@ impl View {
         match self {
             Self::Maps | Self::ActiveMaps => "Feature Maps",
             Self::Evidence(method) => method.name(),
+            Self::HeatMap => "Heat Map",
             Self::Attention => "Attention",
         }
     }
@@ -45,7 +48,7 @@ impl View {
     /// Such as `Grad-CAM of conv3 for dog`.
     pub fn title(self, layer: &str, class: &str) -> String {
         match self {
-            Self::Maps | Self::ActiveMaps | Self::Attention => format!("{} of {layer}", self.name()),
+            Self::Maps | Self::ActiveMaps | Self::HeatMap | Self::Attention => format!("{} of {layer}", self.name()),
             Self::Evidence(_) => format!("{} of {layer} for {class}", self.name()),
         }
     }
@@ -105,9 +108,15 @@ pub fn figures<'a>(explanation: &'a Explanation, choice: &Choice, classes: &[Str
             };
             vec![Figure { content: Content::Evidence(method, choice.class), caption, drawing: Drawing::Heat(cam) }]
         }
+        View::HeatMap if layer.active.is_empty() => {
+            return vec![image("image".into()), image(format!("not saved of {}", layer.name))];
+        }
+        View::HeatMap => active(layer, choice, Drawing::Heat),
         View::Attention => {
-            let mut figures = active(layer, choice, Drawing::Heat);
-            figures.extend(layer.spatial_attention.as_ref().map(|map| Figure {
+            if !layer.attends() {
+                return vec![image(format!("no attention in {}", layer.name))];
+            }
+            let mut figures: Vec<Figure> = Vec::from_iter(layer.spatial_attention.as_ref().map(|map| Figure {
                 content: Content::SpatialAttention,
                 caption: "spatial attention".into(),
                 drawing: Drawing::Heat(map),
@@ -117,9 +126,6 @@ pub fn figures<'a>(explanation: &'a Explanation, choice: &Choice, classes: &[Str
                 caption: format!("attention of {},{}", choice.pixel.0, choice.pixel.1),
                 drawing: Drawing::HeatOfPixel(map, choice.pixel),
             }));
-            if figures.is_empty() && layer.channel_attention.is_none() {
-                return vec![image(format!("no attention in {}", layer.name))];
-            }
             figures
         }
     };
@@ -202,6 +208,8 @@ mod tests {
         assert_eq!(captions(evidence, 1, 1), ["image", "evidence for dog"]);
         assert_eq!(captions(evidence, 1, 2), ["image", "not saved for class 2"]);
         assert_eq!(captions(View::Attention, 1, 0), ["image", "spatial attention", "attention of 11,4"]);
+        assert_eq!(captions(View::HeatMap, 0, 0), ["image", "channel 7", "channel 40"]);
+        assert_eq!(captions(View::HeatMap, 1, 0), ["image", "not saved of conv2"]);
         assert_eq!(captions(View::Attention, 2, 0), ["image"]);
     }
 

@@ -285,8 +285,9 @@ impl Inspector {
     pub fn next_view(&mut self) {
         self.view = match self.view {
             View::Maps | View::ActiveMaps => EVIDENCE,
-            View::Evidence(_) => View::Attention,
-            View::Attention => View::Maps,
+            View::Evidence(_) => View::HeatMap,
+            View::HeatMap if self.image().is_none_or(|(image, ..)| attends(&image.explanation)) => View::Attention,
+            View::HeatMap | View::Attention => View::Maps,
         };
         self.enlarged = None;
         self.compose();
@@ -385,6 +386,10 @@ impl Inspector {
                 .collect()
         });
     }
+}
+
+fn attends(explanation: &Explanation) -> bool {
+    explanation.layers.iter().any(LayerExplanation::attends)
 }
 
 /// The mistakes, each with what it was taken for.
@@ -529,11 +534,14 @@ mod tests {
         assert_eq!(captions(&inspector)[1], "not saved for dog");
         inspector.set_layer(2);
         inspector.next_view();
-        assert_eq!(captions(&inspector), ["image", "channel 0", "channel 1", "channel 2", "attention of 18,18"]);
+        assert_eq!(captions(&inspector), ["image", "channel 0", "channel 1", "channel 2"]);
+        assert_eq!(inspector.channel_attention(), None);
+        inspector.next_view();
+        assert_eq!(captions(&inspector), ["image", "attention of 18,18"]);
         assert_eq!(inspector.channel_attention().map(|(layer, gates)| (layer, gates.len())), Some(("conv3", 128)));
         assert!(inspector.step_position(-9, 1));
-        assert_eq!(captions(&inspector)[4], "attention of 2,22");
-        assert_eq!(inspector.tiles()[4].image.get_pixel(2, 22), &image::Rgb([255; 3]));
+        assert_eq!(captions(&inspector)[1], "attention of 2,22");
+        assert_eq!(inspector.tiles()[1].image.get_pixel(2, 22), &image::Rgb([255; 3]));
         inspector.set_layer(0);
         assert_eq!(captions(&inspector), ["no attention in conv1"]);
         inspector.set_layer(2);
@@ -561,7 +569,7 @@ mod tests {
         for dataset in [DatasetInfo::cifar10(), large, grey] {
             let shape = dataset.width as f32 / dataset.height as f32;
             let mut inspector = inspector_of(dataset);
-            for _ in 0..3 {
+            for _ in 0..4 {
                 for enlarged in [false, true] {
                     let pixels: usize = inspector.tiles().iter().map(|tile| tile.image.pixels().len()).sum();
                     assert!(pixels <= 11_000, "{:?}: {pixels}", inspector.view);
@@ -614,7 +622,7 @@ mod tests {
         inspector.set_colour_mode(ColourMode::Greys);
         assert_eq!(bars(&inspector)[1], Some(ColourBar { scale: ColourScale::Grey, ..evidence }));
         inspector.set_layer(0);
-        (0..2).for_each(|_| inspector.next_view());
+        (0..3).for_each(|_| inspector.next_view());
         assert_eq!(bars(&inspector)[9], Some(ColourBar { low: 0.0, high: 1023.0, scale: ColourScale::Viridis }));
     }
 

@@ -129,9 +129,12 @@ fn explain_prints_titles_and_numbers_and_writes_images_and_arrays() -> Result<()
         let args = ["explain", "run", "--image", "7", "--view", view, "--layer", layer, "--png", "out", "--scale", "2"];
         dir.command(args.iter().chain(&["--raw", "raw.safetensors"])).succeed()
     };
-    for (view, layer, side, files) in
-        [("maps", "conv1", 32, 10), ("gradcam", "conv2", 16, 2), ("attention", "conv3", 8, 4)]
-    {
+    for (view, layer, side, files) in [
+        ("maps", "conv1", 32, 10),
+        ("gradcam", "conv2", 16, 2),
+        ("heat-map", "conv3", 8, 4),
+        ("attention", "conv3", 8, 1),
+    ] {
         let out = explain(view, layer);
         assert!(out.starts_with("run, e0001-s000003: test image 7 of 500, CIFAR-10 sample\n"), "{out}");
         assert!(out.contains("\ntrue class ") && out.contains("\nconfidence: "), "{out}");
@@ -158,7 +161,7 @@ fn explain_shows_what_a_pixel_attends_to() -> Result<()> {
     let dir = trained(&["--set", "model.channels=[16,16,16]", "--set", "model.attention=non-local"]);
     let attention = ["explain", "run", "--image", "7", "--view", "attention"];
     let out = dir.command(attention.iter().chain(&["--pixel", "31,9", "--raw", "raw", "--png", "out"])).succeed();
-    assert!(out.contains("; attention of 31,9\n"), "{out}");
+    assert!(out.contains("\nimage; attention of 31,9\n"), "{out}");
     assert!(out.contains("\npixel 31,9, one of 28-31,8-11: attends most to "), "{out}");
     assert!(out.contains("wrote out/run-e0001-s000003-test7-conv3-attention-31-9.png"), "{out}");
     let drawn = image::open(dir.path("out/run-e0001-s000003-test7-conv3-attention-31-9.png"))?.into_rgb8();
@@ -177,6 +180,8 @@ fn explain_shows_what_a_pixel_attends_to() -> Result<()> {
         let error = dir.command(args.iter().chain(view).chain(further)).fail(2);
         assert!(error.contains(&format!("--pixel 3,4: {shown}")), "{error}");
     }
+    let error = dir.command(attention.iter().chain(&["--layer", "conv1"])).fail(2);
+    assert!(error.contains("--view attention: conv1 has no attention, but --layer conv3; --view heat-map"), "{error}");
     let error = dir.command(attention.iter().chain(&["--pixel", "3,32"])).fail(2);
     assert!(error.contains("--pixel 3,32: must be X,Y, a column and a row of the image from 0,0 to 31,31"), "{error}");
     Ok(())
@@ -204,12 +209,20 @@ fn explain_names_what_cannot_be() {
     std::fs::create_dir(dir.path("folder")).unwrap();
     std::fs::create_dir_all(dir.path("runs/bare")).unwrap();
     std::fs::copy(dir.run("run").config(), dir.run("bare").config()).unwrap();
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 11] = [
         (
             &["run", "--image", "7", "--layer", "conv9"],
             "--layer conv9: there is no layer \"conv9\"; this network has conv1, conv2, conv3",
         ),
         (&["run", "--image", "7", "--class", "catt"], "--class catt: must be predicted, true, "),
+        (
+            &["run", "--image", "7", "--view", "attention"],
+            "--view attention: the run has no attention (model.attention = none); --view heat-map shows its most active",
+        ),
+        (
+            &["run", "--image", "7", "--view", "attention", "--count", "5"],
+            "--count 5: --view attention shows no channels; --view maps and --view heat-map do",
+        ),
         (&["run", "--image", "500"], "--image 500: CIFAR-10 sample has 500 test images, numbers 0 to 499"),
         (&["run", "--image", "99999999999999999999"], "has 500 test images"),
         (&["run", "--image", "-1"], "--image -1: No such file or directory (os error 2); give the number of"),
@@ -235,8 +248,8 @@ fn explain_names_what_cannot_be() {
 #[test]
 fn explain_draws_in_a_terminal() {
     let dir = trained(&[]);
-    let mut terminal = dir.terminal(["explain", "run", "--image", "7", "--view", "attention"]);
-    terminal.wait_for("channel attention: none in this network");
+    let mut terminal = dir.terminal(["explain", "run", "--image", "7", "--view", "heat-map"]);
+    terminal.wait_for("confidence: ");
     assert!(terminal.wait().success());
     let shown = terminal.contents();
     assert!(shown.contains("▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀  ▀"), "{shown}");

@@ -97,6 +97,8 @@ fn the_panel_and_the_page() {
     keys(&mut page, "i");
     snapshot("inspector_page_80x24", &mut page);
     keys(&mut page, "v");
+    snapshot("inspector_heat_map_80x24", &mut page);
+    keys(&mut page, "v");
     snapshot("inspector_attention_80x24", &mut page);
     keys(&mut page, "v1");
     snapshot("inspector_maps_80x24", &mut page);
@@ -106,9 +108,11 @@ fn the_panel_and_the_page() {
     keys(&mut larger, "i");
     snapshot("inspector_page_120x40", &mut larger);
     keys(&mut larger, "v");
+    snapshot("inspector_heat_map_120x40", &mut larger);
+    keys(&mut larger, "v");
     snapshot("inspector_attention_120x40", &mut larger);
     let mut large = screen(200, 50, SHADES);
-    keys(&mut large, "ivv");
+    keys(&mut large, "ivvv");
     snapshot("inspector_maps_200x50", &mut large);
 }
 
@@ -148,7 +152,7 @@ fn gates_that_differ_little_have_a_scale_of_their_own() {
     let (dataset, images) = (DatasetInfo::cifar10(), vec![image]);
     let probe = Probe { dataset, epoch: 13, step: 416, images, mistakes: vec![], other_mistakes: vec![] };
     screen.app.update(Update::Probe(Loaded { key, probe: Ok(Arc::new(probe)) }));
-    keys(&mut screen, "iv");
+    keys(&mut screen, "ivv");
     assert!(screen.line_with("channel attention of conv3").contains("0.43 to 0.57"), "{}", screen.text());
     assert!(screen.text().lines().any(|line| line.trim_start_matches(['│', ' ']).starts_with("0.57")));
     assert!(screen.line_with("0.43 ▁").contains('█') || screen.line_with("0.43").contains("▁▁"), "{}", screen.text());

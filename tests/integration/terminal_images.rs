@@ -58,7 +58,7 @@ fn kitty_shows_images_and_is_left_without_any() {
     let dir = Dir::new();
     let mut terminal = attach(&dir, Kind::Kitty, &[]);
     wait_for_images(&terminal, KITTY_IMAGE, 1);
-    for key in ["v", "v", "1", "n", "["] {
+    for key in ["v", "v", "v", "1", "n", "["] {
         let before = count(&terminal, KITTY_IMAGE);
         terminal.keys(key);
         wait_for_images(&terminal, KITTY_IMAGE, before);
@@ -87,7 +87,7 @@ fn every_refresh_of_kitty_fits_a_slow_link_and_none_comes_without_a_change() {
     terminal.keys("s");
     terminal.wait_for("the run has ended");
     assert_eq!(count(&terminal, KITTY_IMAGE), drawn);
-    for key in ["v", "v", "1", "z"] {
+    for key in ["v", "v", "v", "1", "z"] {
         let before = count(&terminal, KITTY_IMAGE);
         terminal.keys(key);
         wait_for_images(&terminal, KITTY_IMAGE, before);
@@ -154,6 +154,7 @@ fn every_refresh_of_half_blocks_fits_a_slow_link_and_none_comes_without_a_change
         &mut terminal,
         &[
             ("n", "image 6/8"),
+            ("v", "Heat Map of conv1"),
             ("v", "Attention of conv1"),
             ("n", "image 7/8"),
             ("v", "Maps of conv1"),
@@ -261,10 +262,10 @@ fn iterm2_shows_images_and_is_left_without_any() {
     wait_for_images(&terminal, ITERM2_IMAGE, 3);
     wait_for_cells(&terminal, of_two);
     terminal.keys("v");
-    wait_for_images(&terminal, ITERM2_IMAGE, 4 + 4);
+    wait_for_images(&terminal, ITERM2_IMAGE, 4 + 3);
     let all = inline_images(&terminal.received());
-    let of_attention: usize = all[4..].iter().map(|inline| inline.columns * inline.rows).sum();
-    wait_for_cells(&terminal, of_attention);
+    let of_heat_maps: usize = all[4..].iter().map(|inline| inline.columns * inline.rows).sum();
+    wait_for_cells(&terminal, of_heat_maps);
 
     // Under what lies over the page there are none, neither in cells nor, as Konsole has them, between cells and text.
     let deleted = count(&terminal, KITTY_DELETE);
@@ -273,7 +274,7 @@ fn iterm2_shows_images_and_is_left_without_any() {
     assert!(shown.contains("this help"), "{shown}");
     assert!(count(&terminal, KITTY_DELETE) > deleted);
     terminal.keys("?");
-    wait_for_cells(&terminal, of_attention);
+    wait_for_cells(&terminal, of_heat_maps);
     let greatest = greatest_frame(&terminal.received());
     assert!((10_000..MOST_BYTES).contains(&greatest), "{greatest} bytes");
 

@@ -1,16 +1,18 @@
 //! What of an explanation the arguments ask for.
 
+use clap::ValueEnum;
+
 use crate::cli::{ChannelChoice, ExplainArgs, View as ViewArg};
 use crate::commands::failure::UsageError;
 use crate::data::DatasetInfo;
 use crate::render::figures::Pixel;
-use crate::render::{Method, View};
+use crate::render::{Explanation, Method, View};
 use crate::suggest::nearest;
 
 /// Feature maps that are shown unless told.
 const MAPS: usize = 9;
-/// Channels of the study's heat map, likewise.
-const ATTENTION_CHANNELS: usize = 3;
+/// Channels of the heat map, likewise.
+const HEAT_MAPS: usize = 3;
 
 pub fn view(args: &ExplainArgs) -> View {
     match (args.view, args.channels) {
@@ -18,14 +20,39 @@ pub fn view(args: &ExplainArgs) -> View {
         (ViewArg::Maps, ChannelChoice::Active) => View::ActiveMaps,
         (ViewArg::Gradcam, _) => View::Evidence(Method::GradCam),
         (ViewArg::GradcamPlusPlus, _) => View::Evidence(Method::GradCamPlusPlus),
+        (ViewArg::HeatMap, _) => View::HeatMap,
         (ViewArg::Attention, _) => View::Attention,
     }
 }
 
 /// How many channels are shown at most.
-pub fn channels(args: &ExplainArgs) -> usize {
-    let default = if args.view == ViewArg::Attention { ATTENTION_CHANNELS } else { MAPS };
-    args.count.map_or(default, usize::from)
+pub fn channels(args: &ExplainArgs) -> Result<usize, UsageError> {
+    let default = match (args.view, args.count) {
+        (ViewArg::Maps, _) => MAPS,
+        (ViewArg::HeatMap, _) => HEAT_MAPS,
+        (ViewArg::Gradcam | ViewArg::GradcamPlusPlus | ViewArg::Attention, None) => 0,
+        (view, Some(count)) => {
+            let view = view.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
+            let advice = format!("--view {view} shows no channels; --view maps and --view heat-map do");
+            return Err(UsageError(format!("--count {count}: {advice}")));
+        }
+    };
+    Ok(args.count.map_or(default, usize::from))
+}
+
+/// Whether there is anything to show of the layer of that index.
+pub fn check_attention(explanation: &Explanation, layer: usize) -> Result<(), UsageError> {
+    let layer = &explanation.layers[layer];
+    if layer.attends() {
+        return Ok(());
+    }
+    let attending = explanation.layers.iter().filter(|layer| layer.attends()).map(|layer| layer.name.as_str());
+    let attending: Vec<&str> = attending.collect();
+    let why = match attending.as_slice() {
+        [] => "the run has no attention (model.attention = none)".to_owned(),
+        names => format!("{} has no attention, but --layer {}", layer.name, names.join(" and --layer ")),
+    };
+    Err(UsageError(format!("--view attention: {why}; --view heat-map shows its most active channels over the image")))
 }
 
 /// The class that a heat map is for.

@@ -58,13 +58,16 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     checkpoint.load_network(&network)?;
 
     let origin = format!("{}, {}", run.name(), checkpoint.name());
-    let (view, channels) = (choice::view(args), choice::channels(args));
+    let (view, channels) = (choice::view(args), choice::channels(args)?);
     let explanation = compute(&network, &input, layer, class, view, channels)?;
     let explained = &explanation.layers[layer];
     if let (Some(text), true) = (&args.pixel, explained.attention_matrix.is_none() || view != View::Attention) {
         let shown = "what a pixel attends to is shown by --view attention of the last layer, of a run with \
                      model.attention = non-local";
         return Err(UsageError(format!("--pixel {text}: {shown}")).into());
+    }
+    if view == View::Attention {
+        choice::check_attention(&explanation, layer)?;
     }
     let choice = Choice {
         view,
@@ -80,10 +83,8 @@ pub fn explain(runs: &RunsDir, args: &ExplainArgs) -> Result<u8> {
     print(&shown, &explanation.image, args.images)?;
     numbers::lines(&explanation, &choice, &shown, &dataset.classes).iter().try_for_each(say)?;
     if let Some(folder) = &args.png {
-        let view = if view == View::Attention { "attention" } else { "map" };
         let of = format!("{}-{}-{}", run.name(), checkpoint.name(), input.file_name);
-        let name =
-            |figure: &Figure| format!("{of}-{}", tile::file_name(figure, view, &explained.name, &dataset.classes));
+        let name = |figure: &Figure| format!("{of}-{}", tile::file_name(figure, &explained.name, &dataset.classes));
         for path in write_images(folder, &shown, &explanation.image, args.scale, name)? {
             say(format!("wrote {path}"))?;
         }
@@ -160,7 +161,7 @@ fn compute(
     channels[layer] = ChannelScope { first: usize::MAX, most_active };
     let method = match view {
         View::Evidence(method) => method,
-        View::Maps | View::ActiveMaps | View::Attention => Method::GradCam,
+        View::Maps | View::ActiveMaps | View::HeatMap | View::Attention => Method::GradCam,
     };
     let classes = |_: usize, of_layer: usize, logits: &[f32]| match (class, input.label) {
         _ if of_layer != layer => vec![],
@@ -206,7 +207,7 @@ fn write_raw(
     }
     let method = match choice.view {
         View::Evidence(method) => method,
-        View::Maps | View::ActiveMaps | View::Attention => Method::GradCam,
+        View::Maps | View::ActiveMaps | View::HeatMap | View::Attention => Method::GradCam,
     };
     let metadata = HashMap::from([
         ("checkpoint".to_owned(), origin),

@@ -17,11 +17,8 @@ pub fn lines(explanation: &Explanation, choice: &Choice, figures: &[Figure], cla
     let by_share = order.iter().map(|&class| format!("{} {:.1} %", class_name(classes, class), 100.0 * shares[class]));
     let mut lines = vec![format!("confidence: {}", by_share.collect::<Vec<_>>().join(", "))];
     lines.extend(figures.iter().filter_map(|figure| figure_line(explanation, choice, figure)));
-    if choice.view == View::Attention {
-        match &layer.channel_attention {
-            Some(weights) => lines.extend(channel_attention_lines(&layer.name, weights)),
-            None => lines.push("channel attention: none in this network".into()),
-        }
+    if let (View::Attention, Some(weights)) = (choice.view, &layer.channel_attention) {
+        lines.extend(channel_attention_lines(&layer.name, weights));
     }
     lines
 }

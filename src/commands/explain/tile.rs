@@ -4,17 +4,20 @@ use image::imageops::{FilterType, resize};
 
 use super::ansi;
 use crate::render::figures::class_name;
-use crate::render::{Content, Figure, Method, Planes};
+use crate::render::{Content, Drawing, Figure, Method, Planes};
 use crate::terminal_image::half_blocks::Palette;
 
 /// Columns between two images.
 pub const GAP: usize = 2;
 
 /// The name of a PNG of the figure, without the extension.
-pub fn file_name(figure: &Figure, view: &str, layer: &str, classes: &[String]) -> String {
+pub fn file_name(figure: &Figure, layer: &str, classes: &[String]) -> String {
     match figure.content {
         Content::Image => "image".into(),
-        Content::Channel(channel) => format!("{layer}-{view}-{channel:03}"),
+        Content::Channel(channel) => {
+            let kind = if matches!(figure.drawing, Drawing::Map(_)) { "map" } else { "heat-map" };
+            format!("{layer}-{kind}-{channel:03}")
+        }
         Content::Evidence(method, class) => {
             let method = match method {
                 Method::GradCam => "gradcam",
@@ -23,8 +26,8 @@ pub fn file_name(figure: &Figure, view: &str, layer: &str, classes: &[String]) -
             // A name with a slash would be a folder.
             format!("{layer}-{method}-{}", class_name(classes, class).replace('/', "_"))
         }
-        Content::SpatialAttention => format!("{layer}-{view}-places"),
-        Content::AttentionOf((x, y)) => format!("{layer}-{view}-{x}-{y}"),
+        Content::SpatialAttention => format!("{layer}-attention-places"),
+        Content::AttentionOf((x, y)) => format!("{layer}-attention-{x}-{y}"),
     }
 }
 
@@ -67,7 +70,6 @@ pub fn captions(row: &[Figure], width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::Drawing;
 
     #[test]
     fn as_many_beside_each_other_as_fit() {
