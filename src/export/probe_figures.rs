@@ -3,20 +3,31 @@
 
 use super::figure::{Look, Picture, Svg, pictures};
 use crate::render::colour_map::ColourMode;
-use crate::render::figures::class_name;
-use crate::render::{Choice, Content, Figure, Method, View, figures};
+use crate::render::figures::{Pixel, class_name};
+use crate::render::{Choice, Content, Figure, Method, Planes, View, figures};
 use crate::run::probe::{ACTIVE, MAPS, Probe, ProbedImage};
 
 /// Pixels of a picture for each of the image's.
-const SCALE: u32 = 8;
+fn scale(look: Look) -> u32 {
+    match look {
+        Look::Paper => 8,
+        // The browser enlarges it.
+        Look::Page => 1,
+    }
+}
 
 fn drawn<'a>(image: &'a ProbedImage, view: View, layer: usize, channels: usize, classes: &[String]) -> Vec<Figure<'a>> {
     let class = image.explanation.predicted();
-    figures(&image.explanation, &Choice { view, layer, class, pixel: (0, 0), channels }, classes)
+    figures(&image.explanation, &Choice { view, layer, class, pixel: middle(image), channels }, classes)
 }
 
-fn picture(image: &ProbedImage, figure: &Figure, caption: Vec<String>) -> Picture {
-    Picture { image: figure.drawing.draw(&image.explanation.image, SCALE, ColourMode::Colours), caption }
+fn middle(image: &ProbedImage) -> Pixel {
+    let Planes { width, height, .. } = image.explanation.image;
+    (width / 2, height / 2)
+}
+
+fn picture(image: &ProbedImage, figure: &Figure, caption: Vec<String>, look: Look) -> Picture {
+    Picture { image: figure.drawing.draw(&image.explanation.image, scale(look), ColourMode::Colours), caption }
 }
 
 fn last_layer(image: &ProbedImage) -> usize {
@@ -43,7 +54,7 @@ pub fn feature_maps(probe: &Probe, image: &ProbedImage, look: Look) -> Svg {
                 }
                 _ => vec!["image".to_owned()],
             };
-            shown.push(picture(image, &figure, caption));
+            shown.push(picture(image, &figure, caption, look));
         }
     }
     let (truth, _) = classes_of(image, classes);
@@ -59,10 +70,11 @@ pub fn heat_maps(probe: &Probe, image: &ProbedImage, look: Look) -> Svg {
         Content::Image => vec!["image".to_owned()],
         _ => vec![figure.caption.clone(), format!("true {truth}"), format!("predicted {predicted}")],
     };
-    let shown: Vec<Picture> = drawn(image, View::Attention, layer, ACTIVE, classes)
-        .iter()
-        .map(|figure| picture(image, figure, caption(figure)))
-        .collect();
+    // The second one begins with the image, too.
+    let heat = drawn(image, View::HeatMap, layer, ACTIVE, classes).into_iter();
+    let attention = drawn(image, View::Attention, layer, 0, classes).into_iter().skip(1);
+    let shown: Vec<Picture> =
+        heat.chain(attention).map(|figure| picture(image, &figure, caption(&figure), look)).collect();
     let name = image.explanation.layers.get(layer).map_or("", |layer| &layer.name);
     let title = format!("Heat Maps of {name}, Image {}, Epoch {}", image.index, probe.epoch);
     pictures(&title, &shown, shown.len(), look)
@@ -82,7 +94,7 @@ pub fn grad_cam(probe: &Probe, images: &[ProbedImage], title: &str, look: Look) 
                 (Content::Evidence(..), _) => vec![format!("predicted {predicted}")],
                 _ => vec![format!("{}: {truth}", image.index)],
             };
-            shown.push(picture(image, &figure, caption));
+            shown.push(picture(image, &figure, caption, look));
         }
     }
     pictures(title, &shown, 8, look)

@@ -59,6 +59,7 @@ impl<'a> Drawing<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::luminance::luminance;
     use super::*;
 
     /// In colour, wider than high.
@@ -80,8 +81,7 @@ mod tests {
         let heat = Map::new(2, vec![0.0, 0.3, 0.6, 1.0]);
         let brightness = |colour_mode, x, y| {
             let drawn = Drawing::Heat(&heat).draw(&planes(100), 1, colour_mode);
-            let [r, g, b] = drawn.get_pixel(x, y).0.map(u32::from);
-            299 * r + 587 * g + 114 * b
+            luminance(*drawn.get_pixel(x, y))
         };
         let positions = [(0, 0), (39, 0), (0, 31), (39, 31)];
         let greys = positions.map(|(x, y)| brightness(ColourMode::Greys, x, y));

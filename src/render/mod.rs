@@ -6,6 +6,7 @@ pub mod colour_map;
 pub mod drawing;
 pub mod explanation;
 pub mod figures;
+pub mod luminance;
 pub mod map;
 
 pub use colour_bar::ColourBar;

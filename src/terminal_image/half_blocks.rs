@@ -6,6 +6,7 @@ use image::{Rgb, RgbImage};
 
 use super::dither::dithered;
 use crate::render::colour_map::ColourMode;
+use crate::render::luminance::{BRIGHTEST, luminance};
 
 /// The colours that a terminal shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,12 +114,11 @@ fn value_of_256(number: u8) -> [u8; 3] {
     }
 }
 
-/// By the luminance (ITU-R BT.601) of both pixels, for light text on a dark ground.
+/// By the luminance of both pixels, for light text on a dark ground.
 fn shade(pair: [Rgb<u8>; 2]) -> char {
     const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
-    let luminance = |Rgb([r, g, b]): Rgb<u8>| 299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b);
     let of_both = luminance(pair[0]) + luminance(pair[1]);
-    SHADES[(of_both * SHADES.len() as u32 / (2 * 255_000 + 1)) as usize]
+    SHADES[(of_both * SHADES.len() as u32 / (2 * BRIGHTEST + 1)) as usize]
 }
 
 #[cfg(test)]

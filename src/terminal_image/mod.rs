@@ -23,7 +23,7 @@ mod tmux_watch;
 pub use backend::{ImageBackend, Images, Protocol};
 pub use detect::{Background, Detected, detect, detect_again, detect_in_shell, is_utf8_locale, variable};
 pub use painter::Painter;
-pub use placed::Placed;
+pub use placed::{InRow, Placed};
 pub use protocols::{forget_all, print_row};
 pub use query::cell_size;
 pub use tmux_watch::{PaneChange, TmuxWatch};

@@ -11,3 +11,18 @@ pub struct Placed {
     pub area: Rect,
     pub image: Arc<RgbImage>,
 }
+
+/// An image among others in a row.
+pub struct InRow {
+    pub image: RgbImage,
+    /// Right of it: lines of text, with control sequences or without, each of so many columns.
+    pub beside: Vec<String>,
+    pub beside_width: u16,
+}
+
+impl InRow {
+    /// The text beside that row of cells.
+    pub fn beside(&self, row: u16) -> &str {
+        self.beside.get(usize::from(row)).map_or("", String::as_str)
+    }
+}

@@ -17,7 +17,7 @@ use ratatui::layout::Size;
 use ratatui::style::Color;
 
 use super::diacritics::diacritic;
-use super::placed::Placed;
+use super::placed::{InRow, Placed};
 use super::tmux;
 
 const PLACEHOLDER: char = '\u{10eeee}';
@@ -144,19 +144,19 @@ impl Placeholders {
 ///
 /// # Errors
 /// The terminal is gone.
-pub fn print_row(images: &[RgbImage], size: Size, gap: u16, out: &mut impl Write) -> io::Result<()> {
+pub fn print_row(images: &[InRow], size: Size, gap: u16, out: &mut impl Write) -> io::Result<()> {
     let mut numbers = vec![];
-    for image in images {
+    for InRow { image, .. } in images {
         let number = ImageNumber::other_than(&[]);
         out.write_all(&transmission(image, size, number)?)?;
         numbers.push(number);
     }
     for row in 0..size.height {
-        let part = |number: &ImageNumber| {
+        let part = |(number, image): (&ImageNumber, &InRow)| {
             let cells: String = (0..size.width).filter_map(|column| symbol(*number, row, column)).collect();
-            format!("\x1b[38;5;{}m{cells}\x1b[39m", number.colour)
+            format!("\x1b[38;5;{}m{cells}\x1b[39m{}", number.colour, image.beside(row))
         };
-        let parts: Vec<String> = numbers.iter().map(part).collect();
+        let parts: Vec<String> = numbers.iter().zip(images).map(part).collect();
         writeln!(out, "{}", parts.join(&" ".repeat(gap.into())))?;
     }
     out.flush()

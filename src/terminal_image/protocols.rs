@@ -11,6 +11,7 @@ use ratatui::layout::Size;
 use viuer::ViuError;
 
 use super::backend::Protocol;
+use super::placed::InRow;
 use super::{placeholders, sixel};
 
 /// Images may be on the screen. Those of kitty's protocol stay there until they are deleted; Konsole keeps those of any
@@ -35,20 +36,23 @@ pub enum Corner {
 ///
 /// # Errors
 /// The terminal is gone, or viuer cannot draw.
-pub fn print_row(protocol: Protocol, images: &[RgbImage], size: Size, gap: u16, cell: Option<Size>) -> io::Result<()> {
+pub fn print_row(protocol: Protocol, images: &[InRow], size: Size, gap: u16, cell: Option<Size>) -> io::Result<()> {
     let mut out = stdout().lock();
     if protocol == Protocol::Placeholders {
         return placeholders::print_row(images, size, gap, &mut out);
     }
     // Room first: what scrolls while an image is drawn takes the cursor's place with it.
-    for _ in 0..size.height {
-        writeln!(out)?;
+    for row in 0..size.height {
+        let room = " ".repeat(size.width.into());
+        let parts: Vec<String> = images.iter().map(|image| format!("{room}{}", image.beside(row))).collect();
+        writeln!(out, "{}", parts.join(&" ".repeat(gap.into())).trim_end())?;
     }
     execute!(out, MoveUp(size.height))?;
     drop(out);
-    for (image, number) in images.iter().zip(0..) {
-        let corner = Corner::InLine { x: number * (size.width + gap) };
-        print(protocol, image, size, corner, cell).map_err(io::Error::other)?;
+    let mut x = 0;
+    for InRow { image, beside_width, .. } in images {
+        print(protocol, image, size, Corner::InLine { x }, cell).map_err(io::Error::other)?;
+        x += size.width + beside_width + gap;
     }
     execute!(stdout(), MoveDown(size.height))
 }

@@ -75,8 +75,10 @@ def tensorboard():
             check(f"{run}: steps of epochs", [point[1] for point in shown] == list(epochs["step"]))
             differences = [abs(point[2] - accuracy) for point, accuracy in zip(shown, epochs["test_accuracy_percent"])]
             check(f"{run}: accuracies {differences}", max(differences) < 1e-4)
-            heat = [tag for tag in images[run] if tag.startswith(("grad_cam/", "attention/"))]
+            heat = [tag for tag in images[run] if tag.startswith(("grad_cam/", "heat_map/"))]
+            attention = [tag for tag in images[run] if tag.startswith("attention/")]
             check(f"{run}: pictures {sorted(images[run])}", len(heat) == 4 and "confusion_matrix" in images[run])
+            check(f"{run}: attention {attention}", len(attention) == (2 if run == "attentive" else 0))
             shown = json.loads(get(port, "plugin/images/images", run=run, tag=heat[0], sample=0))
             check(f"{run}: a picture for each epoch", len(shown) == 2)
             png = get(port, "plugin/images/individualImage", **dict(urllib.parse.parse_qsl(shown[0]["query"])))

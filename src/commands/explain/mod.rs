@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use image::{ImageFormat, RgbImage};
+use image::ImageFormat;
 use ratatui::layout::Size;
 
 use self::choice::{Class, parse_class, parse_pixel};
@@ -26,6 +26,7 @@ use crate::data::loader::evaluation_batch;
 use crate::data::{self, Dataset, DatasetInfo};
 use crate::explain::explanation::{ChannelScope, Scope};
 use crate::explain::grad_cam::at_input;
+use crate::export::figure::with_colour_bar;
 use crate::metrics::predicted;
 use crate::model::{Network, input as network_input};
 use crate::render::colour_map::ColourMode;
@@ -33,7 +34,8 @@ use crate::render::figures::class_name;
 use crate::render::{Choice, Explanation, Figure, Map, Method, Planes, View, figures};
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::replay;
-use crate::terminal_image::{self, Background, ImageBackend, Images, Protocol};
+use crate::terminal_image::half_blocks::Palette;
+use crate::terminal_image::{self, Background, ImageBackend, Images, InRow, Protocol};
 use crate::train::device;
 use crate::train::origin::Origin;
 
@@ -232,22 +234,27 @@ fn print(figures: &[Figure], planes: &Planes, images: Images) -> Result<()> {
     }
     match detected.backend {
         ImageBackend::Cells(palette) => tile::lines(figures, planes, columns.into(), palette).iter().try_for_each(say),
-        ImageBackend::Protocol(protocol) => print_by(protocol, figures, planes, columns),
+        ImageBackend::Protocol(protocol) => print_by(protocol, detected.palette, figures, planes, columns),
         ImageBackend::Nothing => say(all_captions()),
     }
 }
 
 /// Each under its caption, as large as with half blocks, by the terminal's own means.
-fn print_by(protocol: Protocol, figures: &[Figure], planes: &Planes, columns: u16) -> Result<()> {
+fn print_by(protocol: Protocol, palette: Palette, figures: &[Figure], planes: &Planes, columns: u16) -> Result<()> {
     /// Pixels for each of the image's: smooth enough, and little enough for a slow link.
     const SCALE: u32 = 2;
+    const MODE: ColourMode = ColourMode::Colours;
     let width = u16::try_from(planes.width).unwrap_or(u16::MAX).min(columns);
     let cell = terminal_image::cell_size();
     let size = Size::new(width, rows_of(planes, width, cell));
-    for row in figures.chunks(tile::beside(planes, columns.into())) {
-        say(tile::captions(row, width.into()))?;
-        let images: Vec<RgbImage> =
-            row.iter().map(|figure| figure.drawing.draw(planes, SCALE, ColourMode::Colours)).collect();
+    for row in tile::rows(figures, planes, columns.into(), MODE) {
+        say(row.captions(MODE))?;
+        let image = |figure: &Figure| InRow {
+            image: figure.drawing.draw(planes, SCALE, MODE),
+            beside: row.beside(figure, size.height.into(), palette),
+            beside_width: row.beside_width(figure, MODE) as u16,
+        };
+        let images: Vec<InRow> = row.figures.iter().map(image).collect();
         terminal_image::print_row(protocol, &images, size, tile::GAP as u16, cell).context("stdout")?;
     }
     Ok(())
@@ -274,8 +281,13 @@ fn write_images(
     let mut files: Vec<(PathBuf, Vec<u8>)> = vec![];
     for figure in figures {
         let path = folder.join(format!("{}.png", name(figure)));
+        let drawn = figure.drawing.draw(planes, scale, ColourMode::Colours);
+        let image = match figure.drawing.colour_bar(ColourMode::Colours) {
+            Some(bar) => with_colour_bar(&drawn, &bar)?,
+            None => drawn,
+        };
         let mut png = Cursor::new(vec![]);
-        figure.drawing.draw(planes, scale, ColourMode::Colours).write_to(&mut png, ImageFormat::Png)?;
+        image.write_to(&mut png, ImageFormat::Png)?;
         files.push((path, png.into_inner()));
     }
     let mut new = vec![];

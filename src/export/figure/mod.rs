@@ -2,12 +2,14 @@
 
 mod axis;
 mod chart;
+mod colour_bar;
 mod confusion_matrix;
 mod pictures;
 mod png;
 mod svg;
 
 pub use self::chart::{Band, Chart, Line, Stroke};
+pub use self::colour_bar::with_colour_bar;
 pub use self::confusion_matrix::confusion_matrix;
 pub use self::pictures::{Picture, data_uri, pictures};
 pub use self::png::{PngError, pixel_size, rasterise};

@@ -1,10 +1,9 @@
 //! Pictures beside each other, each over its caption.
 
-use std::io::Cursor;
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use image::{ImageFormat, RgbImage};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use maud::html;
 
 use super::svg::{Look, Svg, TITLE_SIZE, px, text_width};
@@ -42,7 +41,7 @@ pub fn pictures(title: &str, shown: &[Picture], columns: usize, look: Look) -> S
         text x=(px(width / 2.0)) y="18" text-anchor="middle" font-size=(px(TITLE_SIZE)) fill=(look.ink()) { (title) }
         @for (picture, middle, y) in placed {
             image x=(px(middle - WIDTH / 2.0)) y=(px(y)) width=(px(WIDTH)) height=(px(WIDTH * shape))
-                href=(data_uri(&picture.image)) {}
+                image-rendering=[look.image_rendering()] href=(data_uri(&picture.image)) {}
             @for (number, line) in picture.caption.iter().enumerate() {
                 text x=(px(middle)) y=(px(y + WIDTH * shape + (number + 1) as f64 * LINE_HEIGHT)) text-anchor="middle"
                     font-size=(px(CAPTION_SIZE)) fill=(look.ink()) { (line) }
@@ -54,9 +53,11 @@ pub fn pictures(title: &str, shown: &[Picture], columns: usize, look: Look) -> S
 
 /// The picture itself, as a PNG in an address.
 pub fn data_uri(image: &RgbImage) -> String {
-    let mut png = Cursor::new(Vec::new());
-    image.write_to(&mut png, ImageFormat::Png).expect("memory takes every picture");
-    format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png.into_inner()))
+    let mut png = vec![];
+    PngEncoder::new_with_quality(&mut png, CompressionType::Best, FilterType::Adaptive)
+        .write_image(image, image.width(), image.height(), ExtendedColorType::Rgb8)
+        .expect("memory takes every picture");
+    format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png))
 }
 
 #[cfg(test)]

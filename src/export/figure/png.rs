@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::{Arc, LazyLock};
 
+use image::RgbImage;
 use png::{BitDepth, ColorType, Encoder, PixelDimensions, Unit};
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::fontdb::Database;
@@ -39,25 +40,35 @@ pub fn pixel_size(svg: &Svg) -> (u32, u32) {
     (size(svg.width), size(svg.height))
 }
 
+/// With so many pixels for each of the figure's own.
+///
+/// # Errors
+/// It is too large.
+pub fn drawn(svg: &Svg, scale: f64) -> Result<RgbImage, PngError> {
+    let options = Options { fontdb: FONTS.clone(), ..Options::default() };
+    let tree = Tree::from_str(&svg.to_document(), &options)?;
+    let [width, height] = [svg.width, svg.height].map(|length| (length * scale).ceil() as u32);
+    let mut pixels = Pixmap::new(width, height).ok_or(PngError::Size(width, height))?;
+    resvg::render(&tree, Transform::from_scale(scale as f32, scale as f32), &mut pixels.as_mut());
+    // On white, no pixel lets anything through.
+    let colours = pixels.data().chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+    Ok(RgbImage::from_raw(width, height, colours).expect("a pixmap has width times height pixels"))
+}
+
 /// Writes a PNG of 300 dots to the inch.
 ///
 /// # Errors
 /// It is too large, or cannot be written.
 pub fn rasterise(svg: &Svg, out: impl Write) -> Result<(), PngError> {
-    let options = Options { fontdb: FONTS.clone(), ..Options::default() };
-    let tree = Tree::from_str(&svg.to_document(), &options)?;
-    let (width, height) = pixel_size(svg);
-    let mut pixels = Pixmap::new(width, height).ok_or(PngError::Size(width, height))?;
-    resvg::render(&tree, Transform::from_scale(SCALE as f32, SCALE as f32), &mut pixels.as_mut());
-    // On white, no pixel lets anything through.
-    let colours: Vec<u8> = pixels.data().chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+    let image = drawn(svg, SCALE)?;
+    let (width, height) = image.dimensions();
     let mut encoder = Encoder::new(out, width, height);
     encoder.set_color(ColorType::Rgb);
     encoder.set_depth(BitDepth::Eight);
     let per_metre = (DOTS_PER_INCH * INCHES_PER_METRE).round() as u32;
     encoder.set_pixel_dims(Some(PixelDimensions { xppu: per_metre, yppu: per_metre, unit: Unit::Meter }));
     let mut writer = encoder.write_header()?;
-    writer.write_image_data(&colours)?;
+    writer.write_image_data(&image)?;
     writer.finish()?;
     Ok(())
 }

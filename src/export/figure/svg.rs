@@ -48,6 +48,14 @@ impl Look {
         }
     }
 
+    /// How pictures are enlarged: in a page each of their pixels is a square, as it is of many pictures that should be small.
+    pub fn image_rendering(self) -> Option<&'static str> {
+        match self {
+            Self::Paper => None,
+            Self::Page => Some("pixelated"),
+        }
+    }
+
     /// Of the series of that number; after the last the first comes again.
     pub fn series(self, number: usize) -> String {
         let number = number % SERIES.len();

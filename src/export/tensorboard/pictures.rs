@@ -43,14 +43,15 @@ pub fn write(run: &RecordedRun, events: &mut EventWriter<impl Write>) -> Result<
     Ok(())
 }
 
-/// Tags and pictures: the image beside its Grad-CAM and attention, and the feature maps of each layer.
+/// Tags and pictures: the image beside its Grad-CAM, heat map and attention, and the feature maps of each layer.
 fn sheets(image: &ProbedImage, classes: &[String]) -> Vec<(String, RgbImage)> {
     let explanation = &image.explanation;
     let last = explanation.layers.len().saturating_sub(1);
     let name = format!("{}_{}", image.index, class_name(classes, image.true_class));
     let class = explanation.predicted();
+    let pixel = (explanation.image.width / 2, explanation.image.height / 2);
     let drawn = |view, layer, channels| {
-        let choice = Choice { view, layer, class, pixel: (0, 0), channels };
+        let choice = Choice { view, layer, class, pixel, channels };
         let drawn = figures(explanation, &choice, classes);
         drawn
             .iter()
@@ -59,8 +60,13 @@ fn sheets(image: &ProbedImage, classes: &[String]) -> Vec<(String, RgbImage)> {
     };
     let mut sheets = vec![
         (format!("grad_cam/{name}"), side_by_side(&drawn(View::Evidence(Method::GradCam), last, 0), 2)),
-        (format!("attention/{name}"), side_by_side(&drawn(View::Attention, last, ACTIVE), 6)),
+        (format!("heat_map/{name}"), side_by_side(&drawn(View::HeatMap, last, ACTIVE), 4)),
     ];
+    // Gates of channels alone are no picture.
+    let attention = drawn(View::Attention, last, 0);
+    if attention.len() > 1 {
+        sheets.push((format!("attention/{name}"), side_by_side(&attention, 2)));
+    }
     for (number, layer) in explanation.layers.iter().enumerate() {
         let maps = drawn(View::Maps, number, MAPS);
         sheets.push((format!("feature_maps_{}/{name}", layer.name), side_by_side(&maps, 5)));

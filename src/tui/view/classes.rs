@@ -16,6 +16,7 @@ use crate::format;
 use crate::metrics::Confusion;
 use crate::render::colour_map::ColourScale;
 use crate::render::figures::class_name;
+use crate::render::luminance::{BRIGHTEST, luminance};
 use crate::run::event::EpochDone;
 use crate::tui::app::App;
 use crate::tui::classes::{Column, Shape};
@@ -209,9 +210,7 @@ fn shade_of(share: f64) -> f32 {
 fn share_style(app: &App, share: f64) -> Option<Style> {
     let pixel = ColourScale::Viridis.colour(shade_of(share));
     let background = app.ui.palette().colour(pixel)?;
-    let [r, g, b] = pixel.0.map(u32::from);
-    // ITU-R BT.601.
-    let is_bright = 299 * r + 587 * g + 114 * b > 127_000;
+    let is_bright = luminance(pixel) > BRIGHTEST / 2;
     Some(Style::new().bg(colour(background)).fg(if is_bright { Color::Black } else { Color::White }))
 }
 

@@ -19,7 +19,7 @@ pub fn tile(app: &App, tile: &Tile, slot: Slot, style: Style, frame: &mut Frame,
     let width = usize::from(slot.caption.width);
     let has_room = slot.beside.width >= colour_bar::WIDTH;
     // Else the caption says what it can of the values.
-    let range = tile.bar.filter(|_| !has_room).map(|bar| format!("{}  {}", tile.caption, colour_bar::range(&bar)));
+    let range = tile.bar.filter(|_| !has_room).map(|bar| format!("{}  {}", tile.caption, bar.range()));
     let caption = range.filter(|text| text.chars().count() <= width);
     let caption = caption.unwrap_or_else(|| shortened(&tile.caption, width));
     frame.render_widget(Line::styled(caption, style), slot.caption);
