@@ -42,5 +42,6 @@ pub mod terminal_image;
 pub mod terminal_kind;
 #[cfg(test)]
 mod testing;
+pub mod ticks;
 pub mod train;
 pub mod tui;

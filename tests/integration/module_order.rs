@@ -6,12 +6,13 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 29] = [
     "random",
     "ordinary_file",
     "held_folder",
     "cache_folder",
     "format",
+    "ticks",
     "simd",
     "checksum",
     "durable",

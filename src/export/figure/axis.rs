@@ -1,5 +1,7 @@
 //! Where an axis has its ticks, and how they are written.
 
+use crate::ticks::{multiples, round_step};
+
 /// From the first to the last value that an axis shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
@@ -48,25 +50,16 @@ pub fn ticks(range: Range, count: usize, whole: bool) -> Vec<Tick> {
     if !(span.is_finite() && span > 0.0) {
         return vec![Tick { value: low, text: number(low, 3) }];
     }
-    let mut exponent = (span / count.max(1) as f64).log10().floor() as i32;
-    let step = loop {
-        let power = 10f64.powi(exponent);
-        let steps = [1.0, 2.0, 5.0].map(|multiple| multiple * power);
-        let fits = |step: &&f64| {
-            let ticks = (high / **step).floor() - (low / **step).ceil() + 1.0;
-            ticks <= count as f64 && (!whole || **step >= 1.0)
-        };
-        match steps.iter().find(fits) {
-            Some(&step) => break step,
-            None => exponent += 1,
-        }
-    };
+    // With a smaller step there are more, wherever they begin.
+    let mut step = round_step(span / (count + 1) as f64);
+    if whole {
+        step = step.max(1.0);
+    }
+    while multiples(step, low, high).count() > count.max(1) {
+        step = round_step(1.01 * step);
+    }
     let decimals = usize::try_from(-(step.log10() + 1e-9).floor() as i32).unwrap_or(0);
-    let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
-    (first..=last)
-        .map(|multiple| multiple as f64 * step)
-        .map(|value| Tick { value, text: number(value, decimals) })
-        .collect()
+    multiples(step, low, high).map(|value| Tick { value, text: number(value, decimals) }).collect()
 }
 
 /// With so many decimals, where that is not long; else with a power of ten.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::format;
 use crate::run::series::XAxis;
+use crate::ticks::{multiples, round_step};
 
 /// Columns from one label to the next, at least.
 const SPACING: f64 = 12.0;
@@ -19,9 +20,7 @@ pub fn x_ticks(axis: XAxis, view: &Range<f64>, width: u16) -> Vec<(f64, String)>
         XAxis::Epoch if span >= 1.5 => round_step(least).max(1.0).ceil(),
         XAxis::Epoch => round_step(least),
     };
-    let first = (view.start / step - 1e-9).ceil();
-    let ticks =
-        (0..width).map(|number| (first + f64::from(number)) * step).take_while(|&x| x <= view.end + 1e-9 * span);
+    let ticks = multiples(step, view.start, view.end).take(width.into());
     // Where the view ends comes last, and only where there is room.
     let end = (view.end, end_label(axis, view.end, step));
     ticks.map(|x| (x, label(axis, x, step))).chain([end]).collect()
@@ -47,15 +46,6 @@ pub fn label(axis: XAxis, x: f64, step: f64) -> String {
         }
         XAxis::Time => time_label(x, step),
     }
-}
-
-fn round_step(least: f64) -> f64 {
-    let unit = 10f64.powf(least.log10().floor());
-    [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .map(|digit| digit * unit)
-        .find(|&step| step >= least * 0.999)
-        .unwrap_or(10.0 * unit)
 }
 
 /// In seconds.
