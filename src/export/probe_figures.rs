@@ -27,7 +27,11 @@ fn middle(image: &ProbedImage) -> Pixel {
 }
 
 fn picture(image: &ProbedImage, figure: &Figure, caption: Vec<String>, look: Look) -> Picture {
-    Picture { image: figure.drawing.draw(&image.explanation.image, scale(look), ColourMode::Colours), caption }
+    Picture {
+        image: figure.drawing.draw(&image.explanation.image, scale(look), ColourMode::Colours),
+        bar: figure.drawing.colour_bar(ColourMode::Colours),
+        caption,
+    }
 }
 
 fn last_layer(image: &ProbedImage) -> usize {
@@ -47,14 +51,11 @@ pub fn feature_maps(probe: &Probe, image: &ProbedImage, look: Look) -> Svg {
     let mut shown = vec![];
     for (number, layer) in image.explanation.layers.iter().enumerate() {
         for figure in drawn(image, View::Maps, number, MAPS, classes) {
-            let caption = match (figure.content, figure.drawing.map()) {
-                (Content::Channel(channel), Some(map)) => {
-                    let (low, high) = map.range();
-                    vec![format!("{}, channel {channel}", layer.name), format!("{low:.2} to {high:.2}")]
-                }
-                _ => vec!["image".to_owned()],
+            let caption = match figure.content {
+                Content::Image => figure.caption.clone(),
+                _ => format!("{}, {}", layer.name, figure.caption),
             };
-            shown.push(picture(image, &figure, caption, look));
+            shown.push(picture(image, &figure, vec![caption], look));
         }
     }
     let (truth, _) = classes_of(image, classes);
