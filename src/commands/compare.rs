@@ -128,7 +128,7 @@ fn read_one(run: RunDir, bar: &ProgressBar) -> Result<Contender> {
     // Before the log: a trainer that has ended then has written all that it ever will.
     let live = is_live(&liveness(&run));
     let (state, _) = replay_and_log(&run, progress)?;
-    let configuration = configuration(&run)?;
+    let configuration = configuration(&run, &state)?;
     Ok(Contender { live, state, configuration, run })
 }
 

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use super::folder::Source;
-use crate::config::{Config, Values, values_of};
+use crate::config::Values;
 use crate::metrics::Confusion;
-use crate::ordinary_file;
+use crate::run::comparison::configuration;
 use crate::run::dir::RunDir;
 use crate::run::event::{EpochDone, Event};
 use crate::run::lock::{Liveness, liveness};
@@ -97,19 +97,6 @@ impl RecordedRun {
     }
 }
 
-/// Of a run of another program, whatever its `config.toml` has; it need not have one.
-fn configuration(dir: &RunDir, state: &RunState) -> Result<Values> {
-    let path = dir.config();
-    if state.started.as_ref().is_none_or(|started| started.trainer.is_none()) {
-        return Ok(Config::load(Some(&path), &[])?.values());
-    }
-    match ordinary_file::read_to_string(&path) {
-        Ok(text) => values_of(&text).map_err(|reason| anyhow!("{}: {reason}", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Values::new()),
-        Err(error) => Err(error).with_context(|| path.display().to_string()),
-    }
-}
-
 #[cfg(test)]
 impl RecordedRun {
     /// A run of a log among the fixtures, such as `training`, and the folder that it lies in.
@@ -117,7 +104,7 @@ impl RecordedRun {
         let folder = tempfile::tempdir().unwrap();
         let dir = RunDir::at(folder.path().join("run"));
         fs::create_dir(dir.path()).unwrap();
-        dir.write_config(&Config::default()).unwrap();
+        dir.write_config(&crate::config::Config::default()).unwrap();
         let fixture = format!("{}/tests/fixtures/logs/{log}.jsonl", env!("CARGO_MANIFEST_DIR"));
         fs::copy(fixture, dir.events()).unwrap();
         let run = Self::read(&dir).unwrap();

@@ -1,12 +1,13 @@
 //! Runs beside each other: how each did, and what differs in their configurations.
 
+use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
 use super::dir::RunDir;
 use super::event::EpochDone;
 use super::state::{Phase, RunState};
-use crate::config::{Config, ConfigError, Values};
-use crate::format;
+use crate::config::{Config, Values, values_of};
+use crate::{format, ordinary_file};
 
 /// How a run did.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -50,10 +51,10 @@ impl Score {
             epochs: run.started.as_ref().map(|started| started.epochs),
             step: run.step,
             data: data(run),
-            best_accuracy: run.best().map(|epoch| epoch.test_accuracy),
+            best_accuracy: run.best().map(|epoch| epoch.test_accuracy).filter(|accuracy| accuracy.is_finite()),
             best_epoch: run.best().map(|epoch| epoch.epoch),
-            last_accuracy: last.map(|epoch| epoch.test_accuracy),
-            last_train_loss: last.map(|epoch| epoch.train_loss),
+            last_accuracy: last.map(|epoch| epoch.test_accuracy).filter(|accuracy| accuracy.is_finite()),
+            last_train_loss: last.map(|epoch| epoch.train_loss).filter(|loss| loss.is_finite()),
             active_secs: run.active_secs(now_ms),
             step_millis: run.step_time().and_then(|time| time.secs_per_step()).map(|secs| 1e3 * secs),
             reached: target.and_then(|target| reached(&run.epochs, target)),
@@ -80,19 +81,30 @@ fn reached(epochs: &[EpochDone], target: f64) -> Option<Reached> {
 
 /// The highest accuracy, in percent with two decimals, that each of the runs has reached. `None`: not all have one.
 pub fn common_accuracy<'a>(runs: impl IntoIterator<Item = &'a RunState>) -> Option<f64> {
-    let highest = |run: &RunState| run.epochs.iter().map(|epoch| epoch.test_accuracy).max_by(f64::total_cmp);
+    let highest = |run: &RunState| {
+        let accuracies = run.epochs.iter().map(|epoch| epoch.test_accuracy);
+        accuracies.filter(|accuracy| accuracy.is_finite()).max_by(f64::total_cmp)
+    };
     let highest: Option<Vec<f64>> = runs.into_iter().map(highest).collect();
     let lowest = highest?.into_iter().min_by(f64::total_cmp)?;
     // What is a hundredth but for its binary form stays one.
     Some((100.0 * lowest + 1e-6).floor() / 100.0)
 }
 
-/// The configuration of a run, key by key.
+/// The configuration of a run, key by key. Of a run of another program, whatever its `config.toml` has; it need not have one.
 ///
 /// # Errors
 /// It cannot be read, or is none.
-pub fn configuration(run: &RunDir) -> Result<Values, ConfigError> {
-    Config::load(Some(&run.config()), &[]).map(|config| config.values())
+pub fn configuration(run: &RunDir, state: &RunState) -> Result<Values> {
+    let path = run.config();
+    if state.other_trainer().is_none() {
+        return Ok(Config::load(Some(&path), &[])?.values());
+    }
+    match ordinary_file::read_to_string(&path) {
+        Ok(text) => values_of(&text).map_err(|reason| anyhow!("{}: {reason}", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Values::new()),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
 }
 
 /// A key that not all configurations have with the same value.

@@ -14,6 +14,7 @@ import pandas
 
 work = pathlib.Path(sys.argv[1])
 RUNS = ["attentive", "plain"]
+EPOCHS = 2
 
 
 def check(what, holds):
@@ -46,6 +47,15 @@ def get(port, path, **parameters):
         return response.read()
 
 
+def has_read_all(port):
+    """Whether TensorBoard, which shows what it has read so far, is through: the confusion matrices are written last."""
+    images = json.loads(get(port, "plugin/images/tags"))
+    if sorted(run for run in images if "confusion_matrix" in images[run]) != RUNS:
+        return False
+    matrices = (json.loads(get(port, "plugin/images/images", run=run, tag="confusion_matrix", sample=0)) for run in RUNS)
+    return all(len(shown) == EPOCHS for shown in matrices)
+
+
 def tensorboard():
     arguments = ["--logdir", work / "logs", "--port", "0", "--bind_all", "--load_fast", "false"]
     with open(work / "tensorboard.log", "w") as log:
@@ -60,7 +70,7 @@ def tensorboard():
                 port = int(address[1])
             if port is not None:
                 try:
-                    if sorted(json.loads(get(port, "runs"))) == RUNS:
+                    if has_read_all(port):
                         break
                 except (urllib.error.URLError, ConnectionError):
                     pass
@@ -80,7 +90,7 @@ def tensorboard():
             check(f"{run}: pictures {sorted(images[run])}", len(heat) == 4 and "confusion_matrix" in images[run])
             check(f"{run}: attention {attention}", len(attention) == (2 if run == "attentive" else 0))
             shown = json.loads(get(port, "plugin/images/images", run=run, tag=heat[0], sample=0))
-            check(f"{run}: a picture for each epoch", len(shown) == 2)
+            check(f"{run}: a picture for each epoch", len(shown) == EPOCHS)
             png = get(port, "plugin/images/individualImage", **dict(urllib.parse.parse_qsl(shown[0]["query"])))
             check(f"{run}: a PNG", png.startswith(b"\x89PNG"))
         request = urllib.request.Request(

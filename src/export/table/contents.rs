@@ -27,6 +27,11 @@ fn column(name: &str, values: Values) -> Column {
     Column { name: name.to_owned(), values }
 }
 
+/// Another program need not tell how long it takes, which no evaluation does in no time.
+fn told(secs: f64) -> f64 {
+    if secs > 0.0 { secs } else { f64::NAN }
+}
+
 /// A word as the log has it, such as `plateau`.
 fn word(value: impl Serialize) -> Option<String> {
     serde_json::to_value(value).ok()?.as_str().map(str::to_owned)
@@ -79,7 +84,7 @@ fn epochs(run: &RecordedRun) -> Table {
             column(&format!("{judged_by}_accuracy_percent"), numbers(|epoch| epoch.test_accuracy)),
             column("learning_rate", numbers(|epoch| epoch.learning_rate)),
             column("elapsed_secs", numbers(|epoch| epoch.elapsed_secs)),
-            column("evaluation_secs", numbers(|epoch| epoch.evaluation_secs)),
+            column("evaluation_secs", numbers(|epoch| told(epoch.evaluation_secs))),
             column("best", Values::Flags(epochs.iter().map(|epoch| epoch.best).collect())),
         ],
     }

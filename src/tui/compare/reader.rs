@@ -44,8 +44,7 @@ pub enum News {
 /// Returns when nobody takes the updates any more.
 pub fn read_run(number: usize, run: &RunDir, liveness: fn(&RunDir) -> Liveness, updates: &mpsc::Sender<Update>) {
     let tell = |news| updates.blocking_send(Update { run: number, news }).is_ok();
-    let configuration = configuration(run).map_err(|error| error.to_string().replace('\n', "; "));
-    if !tell(News::Configuration(configuration)) || !tell(News::Liveness(liveness(run))) {
+    if !tell(News::Liveness(liveness(run))) {
         return;
     }
     while !updates.is_closed() {
@@ -81,8 +80,12 @@ fn load(number: usize, run: &RunDir, updates: &mpsc::Sender<Update>) -> Result<F
         }
     };
     let (state, log) = replay_and_log(run, progress)?;
-    // Fails when nobody looks any more, which the caller notices.
-    let _ = updates.blocking_send(Update { run: number, news: News::Loaded(Box::new(state)) });
+    // The log says whose configuration it is.
+    let configuration = configuration(run, &state).map_err(|error| format!("{error:#}").replace('\n', "; "));
+    for news in [News::Configuration(configuration), News::Loaded(Box::new(state))] {
+        // Fails when nobody looks any more, which the caller notices.
+        let _ = updates.blocking_send(Update { run: number, news });
+    }
     Ok(log)
 }
 

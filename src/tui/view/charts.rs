@@ -54,7 +54,8 @@ fn render_accuracy(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _pla
     let inner = panel(app, areas, area, Some(ACCURACY.name), title, note, frame);
     if curves.iter().all(|curve| curve.points.is_empty()) {
         let middle = inner.centered_vertically(Constraint::Length(1));
-        frame.render_widget(Line::styled("no epoch yet", app.ui.theme.faint()).centered(), middle);
+        let why = if app.run.epochs.is_empty() { "no epoch yet" } else { "its trainer tells none" };
+        frame.render_widget(Line::styled(why, app.ui.theme.faint()).centered(), middle);
     } else {
         draw(app, inner, &curves, &marks(app, ChartKind::Accuracy, XAxis::Epoch), view, frame);
     }

@@ -96,7 +96,9 @@ fn done_row(app: &App, epoch: &EpochDone, best: bool, digits: usize, wide: bool)
         right(format::secs(epoch.elapsed_secs)),
     ];
     if wide {
-        cells.push(right(format::secs(epoch.evaluation_secs)));
+        // Another program need not tell.
+        let evaluation_secs = Some(epoch.evaluation_secs).filter(|&secs| secs > 0.0);
+        cells.push(right(evaluation_secs.map_or("–".to_owned(), format::secs)));
     }
     let style = if best { theme.best().add_modifier(Modifier::BOLD) } else { Style::new() };
     Row::new(cells).style(style)

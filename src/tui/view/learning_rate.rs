@@ -33,9 +33,13 @@ pub static PANEL: Panel = Panel {
     render,
 };
 
-/// The rate that the run began with comes first.
+/// The rate that the run began with comes first. The trainer may be another program, and tell of none.
 fn len(app: &App) -> usize {
-    app.run.learning_rate_changes.len() + 1
+    if is_untold(app) { 0 } else { app.run.learning_rate_changes.len() + 1 }
+}
+
+fn is_untold(app: &App) -> bool {
+    app.run.other_trainer().is_some() && app.run.learning_rate.is_none()
 }
 
 fn page(areas: &Areas, area: Rect) -> usize {
@@ -64,6 +68,9 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
     let inner = panel(app, areas, area, Some(PANEL.name), title, Line::from(note), frame);
     if app.run.started.is_none() {
         return;
+    }
+    if is_untold(app) {
+        return frame.render_widget(Line::styled("its trainer tells none", theme.faint()), inner);
     }
     if app.run.learning_rate_moves() {
         return curve_of_schedule(app, inner, frame);

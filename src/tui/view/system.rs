@@ -58,7 +58,10 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
 pub fn render_in(app: &App, areas: &Areas, area: Rect, frame: &mut Frame) {
     let inner = panel(app, areas, area, None, "System", note(app), frame);
     let Some(sample) = latest(app) else {
-        let why = "The log does not tell yet: the trainer looks each second. That of an older taper never does.";
+        let why = match app.run.other_trainer() {
+            Some(_) => "The log does not tell: it is up to its trainer to look.",
+            None => "The log does not tell yet: the trainer looks each second. That of an older taper never does.",
+        };
         return frame.render_widget(Line::styled(why, app.ui.theme.faint()), inner);
     };
     let machine = [Metric::Cpu, Metric::Memory];
