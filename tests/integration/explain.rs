@@ -220,7 +220,7 @@ fn explain_names_what_cannot_be() {
         (&["run", "--image", "7", "--class", "catt"], "--class catt: must be predicted, true, "),
         (
             &["run", "--image", "7", "--view", "attention"],
-            "--view attention: the run has no attention (model.attention = none); --view heat-map shows its most active",
+            "--view attention: the run has no attention (model.attention = none); --view heat-map shows the most active",
         ),
         (
             &["run", "--image", "7", "--view", "attention", "--count", "5"],

@@ -52,7 +52,7 @@ pub fn check_attention(explanation: &Explanation, layer: usize) -> Result<(), Us
         [] => "the run has no attention (model.attention = none)".to_owned(),
         names => format!("{} has no attention, but --layer {}", layer.name, names.join(" and --layer ")),
     };
-    Err(UsageError(format!("--view attention: {why}; --view heat-map shows its most active channels over the image")))
+    Err(UsageError(format!("--view attention: {why}; --view heat-map shows the most active channels over the image")))
 }
 
 /// The class that a heat map is for.

@@ -167,9 +167,10 @@ impl Chart {
         Some(Svg { width: WIDTH, height: HEIGHT, content })
     }
 
-    /// In as many rows as it takes. Those without a label are left out.
+    /// In as many rows as it takes. Those without a label are left out, and lines of which nothing is seen.
     fn legend(&self, look: Look, room: f64) -> (Markup, usize) {
-        let lines = self.lines.iter().map(|line| (&line.label, line.colour, Some(line.stroke)));
+        let is_seen = |line: &&Line| line.points.iter().any(|point| point.1.is_finite());
+        let lines = self.lines.iter().filter(is_seen).map(|line| (&line.label, line.colour, Some(line.stroke)));
         let entries = self.bands.iter().map(|band| (&band.label, band.colour, None)).chain(lines);
         let (mut placed, mut x, mut row) = (vec![], 16.0, 0u32);
         for (label, colour, stroke) in entries.filter(|entry| !entry.0.is_empty()) {
@@ -204,7 +205,7 @@ fn width(stroke: Stroke) -> &'static str {
 
 fn opacity(stroke: Stroke) -> &'static str {
     match stroke {
-        Stroke::Faint => "0.35",
+        Stroke::Faint => "0.5",
         Stroke::Solid | Stroke::Dashed | Stroke::Steps => "1",
     }
 }

@@ -8,6 +8,7 @@ use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use maud::{Markup, html};
 
 use super::svg::{Look, Svg, TITLE_SIZE, px, text_width};
+use crate::format;
 use crate::render::ColourBar;
 
 pub struct Picture {
@@ -65,15 +66,15 @@ pub fn pictures(title: &str, shown: &[Picture], columns: usize, look: Look) -> S
 
 /// Between its values, the least at the left, under a picture at that place.
 fn colour_bar(bar: &ColourBar, left: f64, top: f64, look: Look) -> Markup {
-    let values = bar.values(2);
-    let value = |row: usize| values.get(row).map_or("", |(_, text)| text);
-    let (high, low) = (value(0), value(1));
+    /// Characters of a value: more would leave no room for the bar.
+    const VALUE_WIDTH: usize = 5;
+    let [low, high] = [bar.low, bar.high].map(|value| format::compact_round(value.into(), VALUE_WIDTH));
     let width = |text: &str| text_width(text, CAPTION_SIZE) + BAR_GAP;
-    let length = (WIDTH - width(low) - width(high)).max(0.0);
+    let length = (WIDTH - width(&low) - width(&high)).max(0.0);
     let (base, top) = (px(top + LINE_HEIGHT), px(top + LINE_HEIGHT - 1.0 - BAR_HEIGHT));
     html! {
         text x=(px(left)) y=(base) font-size=(px(CAPTION_SIZE)) fill=(look.ink()) { (low) }
-        image x=(px(left + width(low))) y=(top) width=(px(length)) height=(px(BAR_HEIGHT)) preserveAspectRatio="none"
+        image x=(px(left + width(&low))) y=(top) width=(px(length)) height=(px(BAR_HEIGHT)) preserveAspectRatio="none"
             href=(data_uri(&rotate90(&bar.image(1, BAR_STEPS)))) {}
         text x=(px(left + WIDTH)) y=(base) text-anchor="end" font-size=(px(CAPTION_SIZE)) fill=(look.ink()) { (high) }
     }

@@ -80,12 +80,12 @@ impl Svg {
         svg.into_string()
     }
 
-    /// For a page of HTML: as wide as there is room, up to its own width. `title` is told to those who do not see it.
+    /// For a page of HTML, whose style sheet makes it as wide as there is room, up to its own `--width`. `title` is told to those who do not see it.
     pub fn to_inline(&self, title: &str) -> Markup {
         let Self { width, height, content } = self;
         html! {
             svg role="img" aria-label=(title) viewBox={ "0 0 " (px(*width)) " " (px(*height)) }
-                style={ "max-width:" (px(*width)) "px" } font-size=(px(FONT_SIZE)) { (content) }
+                style={ "--width:" (px(*width)) "px" } font-size=(px(FONT_SIZE)) { (content) }
         }
     }
 }

@@ -44,7 +44,9 @@ pub fn table(runs: &[RecordedRun]) -> Markup {
         }
     };
     html! {
-        @if different.is_empty() {
+        @if configurations.iter().all(|values| values.is_empty()) {
+            p { @if is_only { "Its trainer tells none." } @else { "Their trainers tell none." } }
+        } @else if different.is_empty() {
             p { @if is_only { "The default configuration." } @else { "All have the same configuration." } }
         } @else {
             p { @if is_only { "What differs from the default:" } @else { "What differs between them:" } }

@@ -46,25 +46,40 @@ pub fn of_run(run: &RecordedRun, zone: &TimeZone, is_only: bool) -> Result<Marku
     })
 }
 
+struct EpochColumn {
+    name: String,
+    value: fn(&EpochDone) -> f64,
+    written: fn(f64) -> String,
+}
+
 fn epochs(run: &RecordedRun) -> Markup {
     /// More are folded up.
     const SHOWN: usize = 30;
     let judged_by = run.state.judged_by();
     let best = run.state.best().map(|best| best.epoch);
+    let of_judging = capital(&judged_by.to_string());
+    let column = |name: &str, value, written| EpochColumn { name: name.to_owned(), value, written };
+    let loss = |loss: f64| decimals(loss, 4);
+    let percent = |percent: f64| decimals(percent, 2);
+    let mut columns = vec![
+        column("Train loss", |epoch| epoch.train_loss, loss),
+        column(&format!("{of_judging} loss"), |epoch| epoch.test_loss, loss),
+        column("Train acc. (%)", |epoch| epoch.train_accuracy, percent),
+        column(&format!("{of_judging} acc. (%)"), |epoch| epoch.test_accuracy, percent),
+        column("Learning rate", |epoch| epoch.learning_rate, format::learning_rate),
+        column("Time", |epoch| epoch.elapsed_secs, format::secs),
+    ];
+    // Another program need not tell all of it.
+    columns.retain(|column| run.state.epochs.iter().any(|epoch| (column.value)(epoch).is_finite()));
     let table = html! {
         div.scroll {
             table {
-                thead { tr {
-                    th { "Epoch" } th { "Train loss" } th { (capital(&judged_by.to_string())) " loss" } th { "Train acc. (%)" }
-                    th { (capital(&judged_by.to_string())) " acc. (%)" } th { "Learning rate" } th { "Time" }
-                } }
+                thead { tr { th { "Epoch" } @for column in &columns { th { (column.name) } } } }
                 tbody {
                     @for epoch in &run.state.epochs {
                         tr.mark[best == Some(epoch.epoch)] {
                             td { (epoch.epoch) @if best == Some(epoch.epoch) { ", best" } }
-                            td { (decimals(epoch.train_loss, 4)) } td { (decimals(epoch.test_loss, 4)) }
-                            td { (decimals(epoch.train_accuracy, 2)) } td { (decimals(epoch.test_accuracy, 2)) }
-                            td { (format::learning_rate(epoch.learning_rate)) } td { (format::secs(epoch.elapsed_secs)) }
+                            @for column in &columns { td { ((column.written)((column.value)(epoch))) } }
                         }
                     }
                 }
@@ -141,7 +156,7 @@ fn alarms(run: &RecordedRun, zone: &TimeZone) -> Markup {
                     @for alarm in &run.state.alarms {
                         tr {
                             td { (format::count(alarm.step)) } td.text { (time_of_ms(alarm.time_ms, zone)) }
-                            td.text { (alarm.kind.name()) } td.text.value { (alarm.message) }
+                            td.text { (alarm.kind.name()) } td.text.value.message { (alarm.message) }
                         }
                     }
                 }
@@ -163,7 +178,7 @@ fn events(run: &RecordedRun, zone: &TimeZone) -> Markup {
                     @for note in notes {
                         tr {
                             td.text.quiet { (time_of_ms(note.time_ms, zone)) }
-                            td.text.value.bad[note.severity == Severity::Alarm] { (note.text) }
+                            td.text.value.message.bad[note.severity == Severity::Alarm] { (note.text) }
                         }
                     }
                 } }
