@@ -253,7 +253,10 @@ fn commands_know_a_run_that_another_program_trains() {
     assert_eq!(files.len(), 1, "nothing was added to it: {files:?}");
 
     let end = json!({"time_ms": 3, "event": "run_ended", "step": 2, "outcome": "completed"});
+    write(&dir, "second", &[start.clone(), steps.clone(), end.clone()]);
     write(&dir, "theirs", &[start, steps, end]);
+    let compared = dir.command(["compare", "theirs", "second"]).succeed();
+    assert!(compared.starts_with("RUN ") && !compared.contains("NaN"), "without a configuration: {compared}");
     assert_eq!(liveness(&dir.run("theirs")), Liveness::Dead, "though the process goes on");
     assert!(dir.command(["runs"]).succeed().contains("completed"));
     assert!(dir.command(["attach"]).fail(2).contains("no run is live"));
