@@ -541,7 +541,9 @@ mod tests {
         assert_eq!(inspector.channel_attention().map(|(layer, gates)| (layer, gates.len())), Some(("conv3", 128)));
         assert!(inspector.step_position(-9, 1));
         assert_eq!(captions(&inspector)[1], "attention of 2,22");
-        assert_eq!(inspector.tiles()[1].image.get_pixel(2, 22), &image::Rgb([255; 3]));
+        let drawn = &inspector.tiles()[1].image;
+        let scale = drawn.width() / 32;
+        assert_eq!(drawn.get_pixel(2 * scale, 22 * scale), &image::Rgb([255; 3]));
         inspector.set_layer(0);
         assert_eq!(captions(&inspector), ["no attention in conv1"]);
         inspector.set_layer(2);
