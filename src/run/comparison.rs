@@ -62,12 +62,16 @@ impl Score {
     }
 }
 
-/// Such as `CIFAR-10 sample, 2,000 + 500 images`; empty before the run has begun.
+/// Such as `CIFAR-10 sample, 2,000 + 500 images`; empty before the run has begun, and where its trainer does not tell.
 fn data(run: &RunState) -> String {
     run.started.as_ref().map_or_else(String::new, |started| {
         let (train, judged) = (format::count(started.train_samples), format::count(started.test_samples));
         let held_out = if started.judged_by.is_test() { "" } else { ", judged by images held out" };
-        format!("{}, {train} + {judged} images{held_out}", started.data)
+        match (started.data.as_str(), started.train_samples + started.test_samples) {
+            (data, 0) => data.to_owned(),
+            ("", _) => format!("{train} + {judged} images{held_out}"),
+            (data, _) => format!("{data}, {train} + {judged} images{held_out}"),
+        }
     })
 }
 
@@ -115,9 +119,9 @@ pub struct Difference {
     pub values: Vec<Option<String>>,
 }
 
-/// In the order of their keys. Configurations that are not known differ in nothing.
+/// In the order of their keys. Configurations that are not known, or of which a trainer tells nothing, differ in nothing.
 pub fn differences(configurations: &[Option<&Values>]) -> Vec<Difference> {
-    let known: Vec<&Values> = configurations.iter().copied().flatten().collect();
+    let known: Vec<&Values> = configurations.iter().copied().flatten().filter(|values| !values.is_empty()).collect();
     let mut keys: Vec<&String> = known.iter().flat_map(|values| values.keys()).collect();
     keys.sort_unstable();
     keys.dedup();

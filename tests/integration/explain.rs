@@ -16,7 +16,7 @@ use taper::run::event::{AlarmKind, EpochDone, Event, ProbeSaved};
 use taper::run::probe::{MISTAKES, Probe};
 use taper::run::state::RunState;
 
-use crate::binary::{Dir, TINY, records, wait_for_event, wait_for_steps};
+use crate::binary::{Dir, Kind, TINY, records, wait_for_event, wait_for_steps};
 use crate::pytorch::{network, sample, values};
 
 /// What PyTorch makes of networks with each kind of attention.
@@ -256,6 +256,22 @@ fn explain_draws_in_a_terminal() {
     assert!(terminal.wait().success());
     let shown = terminal.contents();
     assert!(shown.contains("▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀  ▀"), "{shown}");
+}
+
+#[test]
+fn a_colour_bar_is_beside_what_the_terminal_draws() {
+    let dir = trained(&[]);
+    let maps = ["explain", "run", "--image", "7", "--view", "maps", "--layer", "conv1", "--count", "2"];
+    let mut terminal = dir.terminal_of(Kind::Iterm2, maps);
+    terminal.wait_for("confidence: ");
+    assert!(terminal.wait().success());
+    let shown = terminal.contents();
+    let bars: Vec<&str> = shown.lines().filter(|line| line.contains('▀')).collect();
+    let places: Vec<usize> =
+        bars[0].chars().enumerate().filter(|(_, char)| *char == '▀').map(|(place, _)| place).collect();
+    // Right of the second and third image of 32 columns, with 2 between images and 9 for a bar and its values.
+    assert_eq!((bars.len(), places), (16, vec![32 + 2 + 32 + 1, 32 + 2 + 32 + 9 + 2 + 32 + 1]), "{shown}");
+    assert!(bars[0].trim_end().ends_with(|char: char| char.is_ascii_digit()), "{shown}");
 }
 
 fn probes(run: &RunDir) -> Vec<ProbeSaved> {
