@@ -59,7 +59,7 @@ mod tests {
             assert!(picture.enumerate_pixels().all(|(x, y, pixel)| whole.get_pixel(x, y) == pixel));
             // Rows in which there is something dark right of the bar, in as many groups as there are values.
             let beside = side + 2 * (side / 20).max(9);
-            let is_text = |y: u32| (beside..whole.width()).any(|x| whole.get_pixel(x, y)[0] < 100);
+            let is_text = |y: u32| (beside..whole.width()).any(|x| whole.get_pixel(x, y)[0] < 200);
             let starts = (0..side).filter(|&y| is_text(y) && (y == 0 || !is_text(y - 1))).count();
             assert_eq!(starts, values, "{side}");
         }
