@@ -39,6 +39,8 @@ pub enum Protocol {
     /// kitty's, past tmux, with characters for the cells of the images.
     Placeholders,
     Iterm2,
+    /// iTerm2's, past tmux, over cells that are empty for it.
+    Iterm2PastTmux,
     Sixel,
 }
 
@@ -48,6 +50,7 @@ impl fmt::Display for Protocol {
             Protocol::Kitty => "kitty graphics",
             Protocol::Placeholders => "kitty graphics by Unicode placeholders",
             Protocol::Iterm2 => "iTerm2 inline images",
+            Protocol::Iterm2PastTmux => "iTerm2 inline images past tmux",
             Protocol::Sixel => "sixel",
         })
     }

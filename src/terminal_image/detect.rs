@@ -104,7 +104,7 @@ fn viuer_draws(protocol: Protocol) -> bool {
             let is_set = tempfile::env::override_temp_dir(nowhere).map_or_else(|set| set == nowhere, |()| true);
             is_set && viuer::get_kitty_support() == viuer::KittySupport::Remote
         }
-        Protocol::Placeholders => false,
+        Protocol::Placeholders | Protocol::Iterm2PastTmux => false,
         Protocol::Iterm2 => viuer::is_iterm_supported(),
         Protocol::Sixel => viuer::is_sixel_supported(),
     }
@@ -224,7 +224,7 @@ fn outside_tmux(wanted: Images, palette: Palette, sources: &Sources) -> io::Resu
     let draws = sources.viuer_draws;
     let speaks = |protocol| match protocol {
         Protocol::Kitty => answered && kitty > 0 && draws(protocol),
-        Protocol::Placeholders => false,
+        Protocol::Placeholders | Protocol::Iterm2PastTmux => false,
         // By its environment: there is no question to ask.
         Protocol::Iterm2 => draws(protocol) && (names_itself || wanted == Images::Iterm),
         Protocol::Sixel => answered && sixel && draws(protocol),
@@ -287,6 +287,15 @@ fn in_tmux(
             }
             None => clients.iter().all(|client| has_placeholders(&client.kind)),
         };
+    let has_iterm = match &clients[..] {
+        // On several, it would not have one place.
+        [client] if pane.passes_through => {
+            let kind = answer.map_or(Some(&client.kind), |answer| answer.kinds.first());
+            let erases = kind.is_none_or(|kind| !keeps_images(kind));
+            kind.is_some_and(|kind| has_iterm(kind)) || (wanted == Images::Iterm && erases)
+        }
+        _ => false,
+    };
     let has_sixel = tmux_draws_sixel && is_shown && clients.iter().all(|client| client.has_sixel);
     let mut advice = vec![];
     if let (Palette::Colours256, Some(client)) = (palette, clients.iter().find(|client| !client.has_rgb)) {
@@ -302,19 +311,30 @@ fn in_tmux(
             found(Protocol::Placeholders, "tmux passes them on, and the terminal outside knows them")
         }
         Images::Auto | Images::Sixel if has_sixel => found(Protocol::Sixel, "tmux and the terminal outside know it"),
-        Images::Iterm => none("inside tmux, images of iTerm2's protocol would be left in other panes"),
+        Images::Auto | Images::Iterm if has_iterm => {
+            found(Protocol::Iterm2PastTmux, "tmux passes them on, and the terminal outside knows them")
+        }
+        Images::Iterm if clients.iter().any(|client| keeps_images(&client.kind)) => {
+            none("Konsole would keep images in the panes and windows of tmux that are shown there after them")
+        }
+        Images::Iterm if clients.len() > 1 => {
+            none("several terminals show this pane of tmux, each in a place of its own")
+        }
         _ if clients.iter().any(|client| is_under_mosh(client.pid)) => none(MOSH),
         _ if !is_shown => none("no terminal shows this pane of tmux"),
         Images::Sixel if !tmux_draws_sixel => none("this tmux does not draw sixel"),
         Images::Sixel => none("the terminal outside tmux does not say that it knows sixel"),
         _ if !pane.passes_through => {
-            advice.insert(0, "images of kitty and Ghostty: tmux set -p allow-passthrough on".to_owned());
+            advice.insert(
+                0,
+                "images in kitty, Ghostty, iTerm2, WezTerm and mintty: tmux set -p allow-passthrough on".to_owned(),
+            );
             none("tmux keeps images from the terminal")
         }
         _ if answer.is_some_and(|answer| answer.answers <= clients.len()) => {
             none("the terminal outside tmux does not answer within half a second")
         }
-        _ => none("the terminal outside tmux does not know kitty graphics by Unicode placeholders"),
+        _ => none("the terminal outside tmux knows neither kitty's Unicode placeholders nor iTerm2 images"),
     };
     Detected { advice, ..detected }
 }
@@ -353,6 +373,16 @@ fn has_placeholders(kind: &str) -> bool {
         Some((parts.next()?, parts.next()?))
     };
     kind.to_lowercase().starts_with("ghostty") || kitty_version().is_some_and(|version| version >= FIRST_KITTY)
+}
+
+/// By what a terminal says of itself: it draws iTerm2's images, and they are gone with the cells under them.
+fn has_iterm(kind: &str) -> bool {
+    ["iTerm2 ", "WezTerm ", "mintty "].iter().any(|name| kind.starts_with(name))
+}
+
+/// It draws iTerm2's images, but leaves them over whatever is written there later.
+fn keeps_images(kind: &str) -> bool {
+    kind.starts_with("Konsole")
 }
 
 /// It would print questions as text, or draw an image outside its window.
@@ -474,7 +504,6 @@ mod tests {
             ("kitty(1.0)", true),
             ("ghostty 1.1.3", true),
             ("kitty(0.27.1)", false),
-            ("WezTerm 20240203", false),
             ("Konsole 24.12.3", false),
         ] {
             let (found, asked) = in_pane(Images::Auto, pane(vec![client(kind)]), outside(&[kind], 1));
@@ -494,6 +523,25 @@ mod tests {
         assert!(found.is_second_best && found.why.contains("does not answer"), "{found:?}");
     }
 
+    #[test]
+    fn inside_tmux_images_past_it_where_they_are_gone_with_their_cells() {
+        const PAST: ImageBackend = ImageBackend::Protocol(Protocol::Iterm2PastTmux);
+        let alone = |wanted, kind: &str| in_pane(wanted, pane(vec![client(kind)]), outside(&[kind], 1)).0;
+        for kind in ["iTerm2 3.5.4", "WezTerm 20240203-110809-5046fc22", "mintty 3.6.1"] {
+            assert_eq!(alone(Images::Auto, kind).backend, PAST, "{kind}");
+            let two = pane(vec![client(kind), client(kind)]);
+            assert_eq!(in_pane(Images::Auto, two, outside(&[kind, kind], 0)).0.backend, CELLS, "two terminals");
+            let again = in_tmux(Images::Auto, Palette::Colours256, false, &pane(vec![client(kind)]), None, &|_| false);
+            assert_eq!(again.backend, PAST, "as tmux tells");
+            let closed = Pane { passes_through: false, ..pane(vec![client(kind)]) };
+            assert_eq!(in_pane(Images::Iterm, closed, answer(1, 0, false)).0.backend, CELLS);
+        }
+        assert_eq!(alone(Images::Auto, "mlterm").backend, CELLS);
+        assert_eq!(alone(Images::Iterm, "mlterm").backend, PAST, "as asked");
+        let konsole = alone(Images::Iterm, "Konsole 24.12.3");
+        assert!(konsole.backend == CELLS && konsole.why.contains("Konsole would keep"), "{konsole:?}");
+    }
+
     const CELLS: ImageBackend = ImageBackend::Cells(Palette::Colours256);
 
     #[test]
@@ -507,7 +555,10 @@ mod tests {
         let closed = Pane { passes_through: false, ..pane(vec![client(kind)]) };
         let (found, asked) = in_pane(Images::Auto, closed, answer(1, 0, false));
         assert_eq!((found.backend, asked), (CELLS, Some(Asked::Tmux)));
-        assert_eq!(found.advice[0], "images of kitty and Ghostty: tmux set -p allow-passthrough on");
+        assert_eq!(
+            found.advice[0],
+            "images in kitty, Ghostty, iTerm2, WezTerm and mintty: tmux set -p allow-passthrough on"
+        );
     }
 
     #[test]

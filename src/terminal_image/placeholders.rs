@@ -10,15 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder, RgbImage};
+use image::RgbImage;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Size;
 use ratatui::style::Color;
 
 use super::diacritics::diacritic;
 use super::placed::{InRow, Placed};
-use super::tmux;
+use super::{png, tmux};
 
 const PLACEHOLDER: char = '\u{10eeee}';
 /// Bytes of base64 in a sequence; kitty takes no more.
@@ -180,11 +179,7 @@ fn symbol(number: ImageNumber, row: u16, column: u16) -> Option<String> {
 
 /// As PNG, without a reply.
 fn transmission(image: &RgbImage, Size { width, height }: Size, number: ImageNumber) -> io::Result<Vec<u8>> {
-    let mut png = vec![];
-    PngEncoder::new_with_quality(&mut png, CompressionType::Best, FilterType::Adaptive)
-        .write_image(image, image.width(), image.height(), ExtendedColorType::Rgb8)
-        .map_err(io::Error::other)?;
-    let encoded = STANDARD.encode(png);
+    let encoded = STANDARD.encode(png::encode(image)?);
     let mut sequences = vec![];
     let count = encoded.len().div_ceil(CHUNK);
     for (index, chunk) in encoded.as_bytes().chunks(CHUNK).enumerate() {

@@ -71,7 +71,7 @@ pub fn print(
     DRAWN.store(true, Ordering::SeqCst);
     let (image, width, height) = match protocol {
         Protocol::Sixel => sixel::prepare(image, size, cell),
-        Protocol::Kitty | Protocol::Placeholders | Protocol::Iterm2 => {
+        Protocol::Kitty | Protocol::Placeholders | Protocol::Iterm2 | Protocol::Iterm2PastTmux => {
             (image.clone(), size.width.into(), size.height.into())
         }
     };

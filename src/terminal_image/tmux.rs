@@ -160,7 +160,7 @@ pub fn through(sequence: &[u8]) -> Vec<u8> {
 }
 
 /// What the program writes, within the limit.
-fn output(command: &mut Command) -> Result<String, String> {
+pub fn output(command: &mut Command) -> Result<String, String> {
     let unavailable = |error: io::Error| format!("tmux cannot be asked: {error}");
     let mut child =
         command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(unavailable)?;

@@ -203,7 +203,8 @@ impl TakenTerminal {
             TerminalGuard::enter(images, theme, mouse).context("cannot take the terminal")?;
         let (panes_in, panes) = mpsc::channel(1);
         if let Some(pane) = detected.tmux.clone() {
-            thread::Builder::new().name("tmux".into()).spawn(move || watch_pane(pane, panes_in))?;
+            let backend = detected.backend;
+            thread::Builder::new().name("tmux".into()).spawn(move || watch_pane(pane, backend, panes_in))?;
         }
         Ok(Self {
             guard,
@@ -294,14 +295,21 @@ impl TakenTerminal {
                         None => bail!("the thread that reads the log ended"),
                     },
                     Some(update) = self.panes.recv() => {
-                        if let PaneUpdate::OtherTerminals(detected) = update {
-                            if self.guard.draw_images_by(detected.backend).is_err() {
-                                return Ok(Exit::HungUp);
+                        let is_frame_due = match update {
+                            PaneUpdate::OtherTerminals(detected) => {
+                                if self.guard.draw_images_by(detected.backend).is_err() {
+                                    return Ok(Exit::HungUp);
+                                }
+                                stage.draw_images_by(&detected);
+                                self.detected = *detected;
+                                true
                             }
-                            stage.draw_images_by(&detected);
-                            self.detected = *detected;
+                            PaneUpdate::Visible => true,
+                            PaneUpdate::Place(place) => self.guard.found_at(place),
+                        };
+                        if is_frame_due {
+                            frames.request(FRAME_INTERVAL);
                         }
-                        frames.request(FRAME_INTERVAL);
                     }
                     _ = second.tick() => {
                         self.guard.ensure_held()?;

@@ -22,7 +22,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use super::ascii;
 use super::notification::Notification;
 use super::theme::{Theme, ThemeChoice};
-use crate::terminal_image::{self, Background, Detected, ImageBackend, Images, Painter, Placed, variable};
+use crate::terminal_image::{self, Background, Detected, ImageBackend, Images, OuterPlace, Painter, Placed, variable};
 
 /// Whether the dashboard holds the terminal.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -77,6 +77,11 @@ impl TerminalGuard {
     pub fn draw_images_by(&mut self, backend: ImageBackend) -> io::Result<()> {
         self.painter = painter(backend);
         if self.suspended { Ok(()) } else { self.draw_all_anew() }
+    }
+
+    /// Inside tmux: the pane is there now. Whether a frame is due.
+    pub fn found_at(&mut self, place: Option<OuterPlace>) -> bool {
+        !self.suspended && self.painter.as_mut().is_some_and(|painter| painter.found_at(place))
     }
 
     /// Makes the key reader look for keys once more. crossterm misses keys that arrive together with a resize until the

@@ -18,7 +18,7 @@ use crate::run::lock::Liveness;
 use crate::run::log::{FollowError, Follower};
 use crate::run::probe::Probe;
 use crate::run::socket::{Reply, send};
-use crate::terminal_image::{Detected, PaneChange, TmuxWatch, detect_again};
+use crate::terminal_image::{Detected, ImageBackend, OuterPlace, PaneChange, Protocol, TmuxWatch, detect_again};
 
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -83,19 +83,27 @@ pub enum PaneUpdate {
     OtherTerminals(Box<Detected>),
     /// Again, by the same terminals.
     Visible,
+    /// Where it is now, for images past tmux.
+    Place(Option<OuterPlace>),
 }
 
 /// The thread that looks, inside tmux, at which terminals show the dashboard.
-pub fn watch_pane(mut pane: TmuxWatch, updates: mpsc::Sender<PaneUpdate>) {
+pub fn watch_pane(mut pane: TmuxWatch, mut backend: ImageBackend, updates: mpsc::Sender<PaneUpdate>) {
     while !updates.is_closed() {
         thread::sleep(PANE_INTERVAL);
         let update = match pane.look() {
             Some(PaneChange::OtherTerminals) => {
                 detect_again(&pane).map(|detected| PaneUpdate::OtherTerminals(Box::new(detected)))
             }
+            _ if backend == ImageBackend::Protocol(Protocol::Iterm2PastTmux) => {
+                Some(PaneUpdate::Place(OuterPlace::ask()))
+            }
             Some(PaneChange::Visible) => Some(PaneUpdate::Visible),
             None => None,
         };
+        if let Some(PaneUpdate::OtherTerminals(detected)) = &update {
+            backend = detected.backend;
+        }
         if let Some(update) = update
             && updates.blocking_send(update).is_err()
         {

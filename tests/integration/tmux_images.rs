@@ -1,4 +1,5 @@
-//! Images inside tmux, by kitty's Unicode placeholders: a pane whose `tmux` is a script, outside of which a kitty answers.
+//! Images inside tmux, by kitty's Unicode placeholders, and past it by iTerm2's images: a pane whose `tmux` is a script,
+//! outside of which a kitty answers.
 
 use std::collections::HashMap;
 
@@ -214,6 +215,38 @@ fn another_terminal_is_noticed() {
     dir.tmux_answers(&[HERE, OTHER_KITTY].concat());
     wait_for_shown(&terminal, 2);
     assert_eq!(images(&terminal).len(), before + 2, "sent once more");
+}
+
+#[test]
+fn iterm_images_are_drawn_past_tmux_where_the_pane_is() {
+    // It gets no keys, and so no answers: tmux tells what is outside.
+    const PANE: &str = "pane|3.3a|1|@1|0|0\n";
+    const ITERM: &str =
+        "client|/dev/pts/1|1|1700|@1|bpaste,RGB|xterm-256color|iTerm2 3.5.4\non|@1|0|on|top|0|/dev/pts/1\n";
+    let place = |left: u16| format!("place|@1|{left}|5|120|40|0|0|0||layout\n");
+    let dir = Dir::new();
+    let terminal = attach(&dir, &[PANE, ITERM, &place(41)], &[]);
+    let columns = |terminal: &Terminal| -> Vec<u16> {
+        let told = String::from_utf8(passed_on(&terminal.received())).expect("text");
+        let images = told.split("\x1b[?69l\x1b[r\x1b[").skip(1);
+        images
+            .map(|image| {
+                let (corner, file) = image.split_once("H\x1b]1337;File=inline=1;").expect("an image");
+                let (_, data) = file.split_once(':').expect("data");
+                image::load_from_memory(&from_base64(data.trim_end_matches('\x07'))).expect("a PNG");
+                corner.split_once(';').expect("row and column").1.parse().expect("a number")
+            })
+            .collect()
+    };
+    let first = eventually("images are drawn", || Some(columns(&terminal)).filter(|all| all.len() == 2));
+    assert!(first.iter().all(|&column| column > 41), "{first:?}");
+    assert!(!terminal.contents().contains("▀▀▀▀▀▀▀▀"));
+    dir.tmux_answers(&[PANE, ITERM, &place(0)].concat());
+    let all = eventually("they are drawn again", || Some(columns(&terminal)).filter(|all| all.len() == 4));
+    assert_eq!(all[2..], [first[0] - 41, first[1] - 41]);
+    // Another terminal besides.
+    dir.tmux_answers(&[PANE, ITERM, XTERM, &place(0)].concat());
+    terminal.wait_for("▀▀▀▀▀▀▀▀");
 }
 
 #[test]

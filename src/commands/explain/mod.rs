@@ -234,6 +234,10 @@ fn print(figures: &[Figure], planes: &Planes, images: Images) -> Result<()> {
     }
     match detected.backend {
         ImageBackend::Cells(palette) => tile::lines(figures, planes, columns.into(), palette).iter().try_for_each(say),
+        // It would stay where it is while tmux scrolls the lines.
+        ImageBackend::Protocol(Protocol::Iterm2PastTmux) => {
+            tile::lines(figures, planes, columns.into(), detected.palette).iter().try_for_each(say)
+        }
         ImageBackend::Protocol(protocol) => print_by(protocol, detected.palette, figures, planes, columns),
         ImageBackend::Nothing => say(all_captions()),
     }
