@@ -33,6 +33,7 @@ use crate::render::figures::class_name;
 use crate::render::{Choice, Explanation, Figure, Map, Method, Planes, View, figures};
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::replay;
+use crate::terminal_image::half_blocks::Symbols;
 use crate::terminal_image::{self, Background, ImageBackend, Images, Protocol};
 use crate::train::device;
 use crate::train::origin::Origin;
@@ -230,7 +231,10 @@ fn print(figures: &[Figure], planes: &Planes, images: Images) -> Result<()> {
         say(format!("images are drawn as {}: {}", detected.backend, detected.why))?;
     }
     match detected.backend {
-        ImageBackend::Cells(palette) => tile::lines(figures, planes, columns.into(), palette).iter().try_for_each(say),
+        ImageBackend::Cells(palette) => {
+            let symbols = Symbols::of(detected.is_utf8);
+            tile::lines(figures, planes, columns.into(), palette, symbols).iter().try_for_each(say)
+        }
         ImageBackend::Protocol(protocol) => print_by(protocol, figures, planes, columns),
         ImageBackend::Nothing => say(all_captions()),
     }

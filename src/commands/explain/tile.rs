@@ -5,7 +5,7 @@ use image::imageops::{FilterType, resize};
 use super::ansi;
 use crate::render::figures::class_name;
 use crate::render::{Content, Figure, Method, Planes};
-use crate::terminal_image::half_blocks::Palette;
+use crate::terminal_image::half_blocks::{Palette, Symbols};
 
 /// Columns between two images.
 pub const GAP: usize = 2;
@@ -29,7 +29,7 @@ pub fn file_name(figure: &Figure, view: &str, layer: &str, classes: &[String]) -
 }
 
 /// Each under its caption, as many beside each other as fit.
-pub fn lines(figures: &[Figure], planes: &Planes, columns: usize, palette: Palette) -> Vec<String> {
+pub fn lines(figures: &[Figure], planes: &Planes, columns: usize, palette: Palette, symbols: Symbols) -> Vec<String> {
     let width = planes.width.min(columns);
     let mut lines = vec![];
     for row in figures.chunks(beside(planes, columns)) {
@@ -41,7 +41,7 @@ pub fn lines(figures: &[Figure], planes: &Planes, columns: usize, palette: Palet
                 let height = (image.height() * width as u32).div_ceil(image.width()).max(1);
                 let is_fitting = image.width() == width as u32;
                 let image = if is_fitting { image } else { resize(&image, width as u32, height, FilterType::Triangle) };
-                ansi::lines(&image, palette)
+                ansi::lines(&image, palette, symbols)
             })
             .collect();
         let height = drawn.iter().map(Vec::len).max().unwrap_or(0);
@@ -74,10 +74,10 @@ mod tests {
         let figure = Figure { content: Content::Image, caption: "a caption".into(), drawing: Drawing::Image };
         let figures = vec![figure; 3];
         let planes = Planes { width: 32, height: 24, bytes: vec![200; 32 * 24] };
-        let count = |columns| lines(&figures, &planes, columns, Palette::Shades).len();
+        let count = |columns| lines(&figures, &planes, columns, Palette::Shades, Symbols::Unicode).len();
         let rows = 1 + 12;
         assert_eq!([200, 100, 66, 65, 32].map(count), [rows, rows, 2 * rows, 3 * rows, 3 * rows]);
-        let narrow = lines(&figures, &planes, 8, Palette::Shades);
+        let narrow = lines(&figures, &planes, 8, Palette::Shades, Symbols::Unicode);
         assert!(narrow.len() == 3 * (1 + 3) && narrow.iter().all(|line| line.chars().count() <= 8), "{narrow:?}");
     }
 }

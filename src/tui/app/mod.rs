@@ -32,7 +32,7 @@ use crate::run::lock::Liveness;
 use crate::run::state::{Phase, Probe, RunState};
 use crate::run::trainer_log::TrainerLog;
 use crate::terminal_image::ImageBackend;
-use crate::terminal_image::half_blocks::Palette;
+use crate::terminal_image::half_blocks::{Palette, Symbols};
 
 /// What the dashboard knows (`run`, from the log alone) and what it shows of it (`ui`).
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub struct Ui {
     pub cell: Option<Size>,
     /// How images are drawn.
     pub backend: ImageBackend,
+    /// What they are drawn with where that is characters.
+    pub symbols: Symbols,
     /// How to get better ones.
     pub image_advice: Vec<String>,
     pub screens: Screens,
@@ -145,6 +147,7 @@ impl App {
                 size,
                 cell: None,
                 backend: ImageBackend::Cells(if theme == Theme::Plain { Palette::Shades } else { Palette::TrueColour }),
+                symbols: Symbols::default(),
                 image_advice: vec![],
                 screens: Screens::default(),
                 inspector: Inspector::default(),

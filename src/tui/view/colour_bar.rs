@@ -19,7 +19,7 @@ const ROWS_WITH_MIDDLE: u16 = 5;
 /// `area` is as wide as [`WIDTH`], and as high as the map.
 pub fn render(app: &App, bar: &ColourBar, area: Rect, frame: &mut Frame) {
     let strip = Rect { x: area.x + 1, width: 1, ..area };
-    draw_cells(&bar.image(1, 2 * u32::from(strip.height)), app.ui.palette(), strip, frame);
+    draw_cells(app, &bar.image(1, 2 * u32::from(strip.height)), app.ui.palette(), strip, frame);
     let mut values = vec![(area.y, bar.high), (area.bottom().saturating_sub(1), bar.low)];
     // Where there is a row in the middle.
     if area.height >= ROWS_WITH_MIDDLE && area.height % 2 == 1 {
