@@ -48,8 +48,8 @@ pub use self::departure::{Departure, Left, Standing};
 use self::frame_rate::{Frames, Occasion};
 use self::notification::Notification;
 use self::run_list::{Kept, Listing};
-pub use self::stage::{Comparison, Place};
-use self::stage::{Moment, Request, Stage};
+pub use self::stage::{Comparison, Heeded, Place, Request};
+use self::stage::{Moment, Stage};
 use self::terminal::{Drawn, TerminalGuard};
 use self::theme::{Theme, ThemeChoice};
 use self::threads::{PaneUpdate, watch_pane};
@@ -247,11 +247,11 @@ impl TakenTerminal {
                             self.guard.recall_keys();
                             frames.request(Occasion::Prompt);
                         }
-                        Some(Ok(TerminalEvent::Mouse(event))) => {
-                            if stage.handle_mouse(event) {
-                                frames.request(Occasion::Prompt);
-                            }
-                        }
+                        Some(Ok(TerminalEvent::Mouse(event))) => match stage.handle_mouse(event)? {
+                            Heeded::Ignored => {}
+                            Heeded::Changed => frames.request(Occasion::Prompt),
+                            Heeded::Asked(asked) => request = Some(asked),
+                        },
                         Some(Ok(_)) => {}
                         Some(Err(_)) | None => return Ok(Exit::HungUp),
                     },

@@ -66,6 +66,8 @@ pub struct Ui {
     /// What the inspector showed before it was opened on a mistake.
     pub before_mistake: Option<(Subject, Moment)>,
     pub focus: PanelName,
+    /// In the panel that has the focus, or had it.
+    pub chosen_row: Option<ChosenRow>,
     /// The panels that were scrolled.
     pub scrolls: HashMap<PanelName, Scroll>,
     pub bars: Bars,
@@ -94,6 +96,14 @@ pub struct Ui {
     pub news: Vec<String>,
     /// The run to go on to.
     pub other_run: Option<RunDir>,
+}
+
+/// A line of a panel that stands for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChosenRow {
+    pub panel: PanelName,
+    /// What tells it from the others.
+    pub key: String,
 }
 
 /// What the panel above the charts shows.
@@ -154,6 +164,7 @@ impl App {
                 classes: ClassesPage::default(),
                 before_mistake: None,
                 focus: PanelName::EPOCHS,
+                chosen_row: None,
                 scrolls: HashMap::new(),
                 bars: Bars::default(),
                 chart: ChartPage::default(),

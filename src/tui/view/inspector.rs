@@ -26,6 +26,7 @@ pub static PANEL: Panel = Panel {
     is_shown: |app| app.ui.backend != ImageBackend::Nothing,
     scrolling: None,
     chart: None,
+    rows: None,
     render: render_in,
 };
 
