@@ -163,7 +163,7 @@ fn enter_opens_the_chart_of_the_panel_and_escape_closes_it() {
     screen.press(KeyCode::Esc);
     assert_eq!(screen.text(), dashboard);
     screen.keys("9");
-    assert!(screen.text().contains("this run has no GPU so far"));
+    assert!(screen.text().contains("This run has no GPU so far"));
     screen.press(KeyCode::Tab);
     assert!(screen.text().contains("1 Loss"));
 }

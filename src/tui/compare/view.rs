@@ -161,9 +161,9 @@ fn curves_of(compare: &Compare, area: Rect, frame: &mut Frame) {
     let theme = compare.theme;
     let Some(view) = compare.view() else {
         let text = if compare.progress().is_some() {
-            "reading the logs…".to_owned()
+            "Reading the logs…".to_owned()
         } else {
-            format!("no run has a {} yet; m shows another metric", compare.metric.title().to_lowercase())
+            format!("No run has a {} yet; m shows another metric.", compare.metric.title().to_lowercase())
         };
         let middle = area.centered_vertically(Constraint::Length(1));
         frame.render_widget(Line::styled(text, theme.faint()).centered(), middle);

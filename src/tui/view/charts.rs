@@ -57,7 +57,7 @@ fn render_accuracy(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _pla
     let inner = panel(app, areas, area, Some(ACCURACY.name), title, note, frame);
     if curves.iter().all(|curve| curve.points.is_empty()) {
         let middle = inner.centered_vertically(Constraint::Length(1));
-        frame.render_widget(Line::styled("no epoch yet", app.ui.theme.faint()).centered(), middle);
+        frame.render_widget(Line::styled("No epoch yet.", app.ui.theme.faint()).centered(), middle);
     } else {
         draw(app, inner, &curves, &marks(app, ChartKind::Accuracy, XAxis::Epoch), view, frame);
     }

@@ -56,7 +56,7 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
     let inner = panel(app, areas, area, Some(PANEL.name), "Checkpoints", note, frame);
     if checkpoints.is_empty() {
         let (why, style) = match &app.files.checkpoints {
-            None => ("reading the checkpoints…".to_owned(), theme.faint()),
+            None => ("Reading the checkpoints…".to_owned(), theme.faint()),
             Some(Ok(_)) => ("None is on disk.".to_owned(), theme.faint()),
             Some(Err(error)) => (error.clone(), theme.alarm()),
         };

@@ -70,7 +70,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         None => {
             let visible = render_list(app, confusion, area, frame);
             let position = position(&visible, confusion.classes()).unwrap_or_default();
-            lines.push(Line::styled("there is no room for the matrix of so many classes", theme.faint()));
+            lines.push(Line::styled("There is no room for the matrix of so many classes.", theme.faint()));
             lines.push(Line::styled(position, theme.faint()));
         }
     }

@@ -20,7 +20,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         Some(Ok(log)) => log,
         None => {
             framed(app, areas, "", frame);
-            return frame.render_widget(Line::styled("reading the log…", theme.faint()), inner);
+            return frame.render_widget(Line::styled("Reading the log…", theme.faint()), inner);
         }
         Some(Err(error)) => {
             framed(app, areas, "", frame);

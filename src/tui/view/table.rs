@@ -92,7 +92,7 @@ pub fn cut(text: &str, width: usize) -> String {
     let is_of_number = |char: char| char.is_ascii_digit() || matches!(char, '.' | ',');
     match cut.strip_suffix('…') {
         Some(start) if text.chars().nth(start.chars().count()).is_some_and(is_of_number) => {
-            let before = start.trim_end_matches(is_of_number);
+            let before = start.trim_end_matches(is_of_number).trim_end();
             if before.is_empty() { cut } else { format!("{before}…") }
         }
         _ => cut,
@@ -147,7 +147,7 @@ mod tests {
             (cut("漢字漢字", 4), cut("a\u{1b}[31mb", 9), cut("ab", 0)),
             ("漢…".into(), "a[31mb".into(), String::new())
         );
-        assert_eq!(cut("silent for 12m 03s", 14), "silent for…", "a part of a number is another number");
+        assert_eq!(cut("silent for 12m 03s", 13), "silent for…", "a part of a number is another number");
         assert_eq!(cut("silent for 12m 03s", 15), "silent for 12m…");
         assert_eq!((cut("1,234", 3), cut_anywhere("20261124-175203", 12)), ("1,…".into(), "20261124-17…".into()));
         assert_eq!(
