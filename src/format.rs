@@ -68,6 +68,12 @@ pub fn learning_rate(value: f64) -> String {
     format!("{}e{exponent}", trim_zeros(mantissa))
 }
 
+/// A loss with four decimals, or where that takes more than `width` columns what fits.
+pub fn loss(value: f64, width: usize) -> String {
+    let usual = decimal(value, 4);
+    if usual.chars().count() <= width { usual } else { compact(value, width) }
+}
+
 /// The most digits that `width` columns hold: `0.8421`, `1250`, `99.1M`, `3.1e14`. Six columns hold every `f32`, seven every
 /// `f64`; in fewer, what fits in no way is written as short as it can be.
 pub fn compact(value: f64, width: usize) -> String {

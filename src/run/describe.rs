@@ -5,6 +5,9 @@ use super::event::{
 };
 use crate::format;
 
+/// Columns of a loss at most.
+const LOSS_WIDTH: usize = 9;
+
 /// One event as a line for people, or several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Note {
@@ -72,9 +75,9 @@ pub fn note(record: &Record) -> Option<Note> {
             let &EpochDone { epoch, judged_by, train_loss, test_loss, test_accuracy, .. } = epoch;
             let mut told = vec![];
             if test_loss.is_finite() {
-                told.push(format!("{judged_by} loss {test_loss:.4}"));
+                told.push(format!("{judged_by} loss {}", format::loss(test_loss, LOSS_WIDTH)));
             } else if train_loss.is_finite() {
-                told.push(format!("training loss {train_loss:.4}"));
+                told.push(format!("training loss {}", format::loss(train_loss, LOSS_WIDTH)));
             }
             if test_accuracy.is_finite() {
                 told.push(format!("{judged_by} accuracy {test_accuracy:.2} %"));

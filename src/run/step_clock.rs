@@ -165,6 +165,12 @@ impl StepClock {
         entry.last_step.saturating_sub(entry.steps - done.min(entry.steps))
     }
 
+    /// The last step that was done by that time of the clock: Unix, in milliseconds.
+    pub fn step_by(&self, time_ms: u64) -> u64 {
+        let done = self.entries.partition_point(|entry| entry.time_ms <= time_ms);
+        done.checked_sub(1).map_or(0, |last| self.entries[last].last_step)
+    }
+
     /// When the steps of an entry began: what passed before them went elsewhere, such as into evaluation.
     fn start_secs(&self, index: usize) -> f64 {
         let entry = &self.entries[index];
@@ -203,6 +209,7 @@ mod tests {
         assert_eq!(secs, [0.0, 1.0, 2.0, 10.5, 12.0, 12.0]);
         assert_eq!(clock.at(6).time_ms, 1_011_000);
         assert_eq!([0.0, 1.0, 2.0, 7.0, 11.0, 12.0, 99.0].map(|secs| clock.step_at(secs)), [0, 2, 4, 4, 6, 8, 8]);
+        assert_eq!([999_999, 1_002_000, 1_011_999, 1_012_000].map(|time_ms| clock.step_by(time_ms)), [0, 4, 4, 8]);
         assert_eq!((clock.entries()[1].step_millis(), clock.entries()[1].images_per_sec()), (Some(500.0), Some(128.0)));
     }
 

@@ -1,4 +1,4 @@
-//! Images as half-block cells: one character shows two pixels, one above the other.
+//! Images as cells: one character shows two pixels, one above the other, as half blocks or by how much it inks.
 
 use std::borrow::Cow;
 
@@ -48,6 +48,29 @@ impl Palette {
     }
 }
 
+/// The characters that a terminal shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Symbols {
+    #[default]
+    Unicode,
+    Ascii,
+}
+
+impl Symbols {
+    /// `is_utf8`: what the terminal takes bytes beyond ASCII for, where that was asked.
+    pub fn of(is_utf8: Option<bool>) -> Self {
+        if is_utf8 == Some(false) { Self::Ascii } else { Self::Unicode }
+    }
+
+    /// From the darkest to the brightest, for light text on a dark ground.
+    fn shades(self) -> &'static [char] {
+        match self {
+            Self::Unicode => &[' ', '░', '▒', '▓', '█'],
+            Self::Ascii => &[' ', '.', ':', '-', '=', '+', '*', '#', '%', '@'],
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
     Rgb([u8; 3]),
@@ -60,31 +83,59 @@ pub enum Cell {
     /// `▀`, in the colour of the upper pixel on that of the lower.
     Halves { top: Colour, bottom: Colour },
     /// A character, as bright as both of them.
-    Shade(char),
+    Shade { char: char, ink: Option<Ink> },
+}
+
+/// What a shade is drawn in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ink {
+    pub colour: Colour,
+    /// Black, whatever the terminal's own is.
+    pub ground: Colour,
 }
 
 impl Cell {
-    fn of([top, bottom]: [Rgb<u8>; 2], palette: Palette) -> Self {
-        match (palette.colour(top), palette.colour(bottom)) {
-            (Some(top), Some(bottom)) => Self::Halves { top, bottom },
-            _ => Self::Shade(shade([top, bottom])),
+    fn of(pair: [Rgb<u8>; 2], palette: Palette, symbols: Symbols) -> Self {
+        match (symbols, pair.map(|pixel| palette.colour(pixel))) {
+            (Symbols::Unicode, [Some(top), Some(bottom)]) => Self::Halves { top, bottom },
+            _ => {
+                let colours = (palette.colour(mean(pair)), palette.colour(Rgb([0; 3])));
+                let ink = if let (Some(colour), Some(ground)) = colours { Some(Ink { colour, ground }) } else { None };
+                Self::Shade { char: shade(pair, symbols.shades()), ink }
+            }
         }
     }
 }
 
+fn mean([one, other]: [Rgb<u8>; 2]) -> Rgb<u8> {
+    Rgb(std::array::from_fn(|channel| one[channel].midpoint(other[channel])))
+}
+
 /// A row of cells for every two rows of pixels; of an odd number the last row is shown twice. 256 colours are dithered.
-pub fn rows(image: &RgbImage, palette: Palette) -> impl Iterator<Item = impl Iterator<Item = Cell>> {
+pub fn rows(image: &RgbImage, palette: Palette, symbols: Symbols) -> impl Iterator<Item = impl Iterator<Item = Cell>> {
     let image = match palette {
-        Palette::Colours256 => Cow::Owned(dithered(image, |pixel| value_of_256(nearest_of_256(pixel)))),
-        Palette::TrueColour | Palette::Shades => Cow::Borrowed(image),
+        Palette::Colours256 if symbols == Symbols::Unicode => {
+            Cow::Owned(dithered(image, |pixel| value_of_256(nearest_of_256(pixel))))
+        }
+        Palette::TrueColour => Cow::Owned(coarser(image)),
+        Palette::Colours256 | Palette::Shades => Cow::Borrowed(image),
     };
     let cell = |x: u32, y: u32| {
         let below = (y + 1).min(image.height() - 1);
-        Cell::of([*image.get_pixel(x, y), *image.get_pixel(x, below)], palette)
+        Cell::of([*image.get_pixel(x, y), *image.get_pixel(x, below)], palette, symbols)
     };
     let rows = (0..image.height()).step_by(2);
     let cells: Vec<Vec<Cell>> = rows.map(|y| (0..image.width()).map(|x| cell(x, y)).collect()).collect();
     cells.into_iter().map(Vec::into_iter)
+}
+
+/// In 64 levels of each channel. Nobody sees that, and more neighbours have the same colour, which is sent once.
+fn coarser(image: &RgbImage) -> RgbImage {
+    let mut coarser = image.clone();
+    for Rgb(pixel) in coarser.pixels_mut() {
+        *pixel = pixel.map(|value| value & !0b11 | value >> 6);
+    }
+    coarser
 }
 
 /// The levels of xterm's cube.
@@ -114,11 +165,10 @@ fn value_of_256(number: u8) -> [u8; 3] {
     }
 }
 
-/// By the luminance of both pixels, for light text on a dark ground.
-fn shade(pair: [Rgb<u8>; 2]) -> char {
-    const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
+/// By the luminance of both pixels.
+fn shade(pair: [Rgb<u8>; 2], shades: &[char]) -> char {
     let of_both = luminance(pair[0]) + luminance(pair[1]);
-    SHADES[(of_both * SHADES.len() as u32 / (2 * BRIGHTEST + 1)) as usize]
+    shades[(of_both * shades.len() as u32 / (2 * BRIGHTEST + 1)) as usize]
 }
 
 #[cfg(test)]
@@ -158,7 +208,7 @@ mod tests {
     #[test]
     fn a_grey_ramp_has_no_bands() {
         let ramp = RgbImage::from_fn(64, 16, |x, _| Rgb([(100 + x / 2) as u8; 3]));
-        let cells: Vec<Cell> = rows(&ramp, Palette::Colours256).flatten().collect();
+        let cells: Vec<Cell> = rows(&ramp, Palette::Colours256, Symbols::Unicode).flatten().collect();
         let is_equal = |x: usize| (1..8).all(|y| cells[64 * y + x] == cells[x]);
         let banded = (0..64).filter(|&x| is_equal(x)).count();
         assert!(banded < 32, "{banded} of 64 columns are of one colour");
@@ -167,12 +217,34 @@ mod tests {
     #[test]
     fn two_pixels_are_one_cell() {
         let ramp = RgbImage::from_fn(5, 3, |x, _| Rgb([(x * 60 + 10) as u8; 3]));
-        let shades: Vec<String> = rows(&ramp, Palette::Shades)
-            .map(|row| row.map(|cell| if let Cell::Shade(char) = cell { char } else { '?' }).collect())
-            .collect();
-        assert_eq!(shades, [" ░▒▓█"; 2]);
-        let image = RgbImage::from_fn(1, 2, |_, y| Rgb([y as u8; 3]));
-        let halves: Vec<Cell> = rows(&image, Palette::TrueColour).flatten().collect();
-        assert_eq!(halves, [Cell::Halves { top: Colour::Rgb([0; 3]), bottom: Colour::Rgb([1; 3]) }]);
+        let shades = |ramp: &RgbImage, symbols: Symbols| -> Vec<String> {
+            let char = |cell| if let Cell::Shade { char, ink: None } = cell { char } else { '?' };
+            rows(ramp, Palette::Shades, symbols).map(|row| row.map(char).collect()).collect()
+        };
+        assert_eq!(shades(&ramp, Symbols::Unicode), [" ░▒▓█"; 2]);
+        let finer = RgbImage::from_fn(10, 2, |x, _| Rgb([(x * 28) as u8; 3]));
+        assert_eq!(shades(&finer, Symbols::Ascii), [" .:-=+*#%@"]);
+        let image = RgbImage::from_fn(1, 2, |_, y| Rgb([255 * y as u8; 3]));
+        let halves: Vec<Cell> = rows(&image, Palette::TrueColour, Symbols::Unicode).flatten().collect();
+        assert_eq!(halves, [Cell::Halves { top: Colour::Rgb([0; 3]), bottom: Colour::Rgb([255; 3]) }]);
+    }
+
+    #[test]
+    fn neighbours_that_look_alike_are_alike() {
+        let image = RgbImage::from_fn(3, 2, |x, _| Rgb([100 + x as u8, 200, 3]));
+        let cells: Vec<Cell> = rows(&image, Palette::TrueColour, Symbols::Unicode).flatten().collect();
+        let colour = Colour::Rgb([101, 203, 0]);
+        assert_eq!(cells, [Cell::Halves { top: colour, bottom: colour }; 3]);
+    }
+
+    #[test]
+    fn without_half_blocks_a_cell_has_the_mean_of_both_colours() {
+        let image = RgbImage::from_fn(1, 2, |_, y| Rgb([if y == 0 { 203 } else { 97 }, 0, 0]));
+        let cells = |palette| rows(&image, palette, Symbols::Ascii).flatten().collect::<Vec<_>>();
+        let ink = |colour, ground| Some(Ink { colour, ground });
+        let (red, black) = (Colour::Rgb([150, 0, 0]), Colour::Rgb([0; 3]));
+        assert_eq!(cells(Palette::TrueColour), [Cell::Shade { char: '.', ink: ink(red, black) }]);
+        let (red, black) = (Colour::Indexed(nearest_of_256([150, 0, 0])), Colour::Indexed(16));
+        assert_eq!(cells(Palette::Colours256), [Cell::Shade { char: '.', ink: ink(red, black) }]);
     }
 }

@@ -150,6 +150,12 @@ impl ChartPage {
         (self.window, self.cursor) = (window, Some(cursor));
     }
 
+    /// Reads off what is at that place of the axis; the view comes along.
+    pub fn read_at(&mut self, x: f64, run: &RunState) {
+        self.window = self.window.showing(x, &self.extent(run));
+        self.cursor = Some(x);
+    }
+
     /// The same part of the run by another measure.
     pub fn next_axis(&mut self, run: &RunState) {
         let before = self.axis;

@@ -48,6 +48,8 @@ pub struct ClassesPage {
     /// The cell that is chosen.
     true_class: usize,
     predicted_class: usize,
+    /// The first of a list that is in view, where one was chosen by a click: it must stay under the pointer.
+    first_listed: Option<usize>,
 }
 
 impl ClassesPage {
@@ -61,6 +63,26 @@ impl ClassesPage {
     pub fn sort_by_next(&mut self, shape: Shape) {
         let present = Column::ALL.iter().position(|&column| column == self.sorted_by(shape)).unwrap_or(0);
         self.sort = Some(Column::ALL[(present + 1) % Column::ALL.len()]);
+    }
+
+    /// By that column, or where it is already the other way round.
+    pub fn sort_by(&mut self, column: Column, shape: Shape) {
+        self.descending = self.sorted_by(shape) == column && !self.descending;
+        self.sort = Some(column);
+    }
+
+    /// Of a matrix, or of a list that begins with the class at `first_listed` of its order.
+    pub fn choose(&mut self, cell: Confused, first_listed: usize) {
+        (self.true_class, self.predicted_class) = (cell.true_class, cell.predicted_class);
+        self.first_listed = Some(first_listed);
+    }
+
+    /// The first class in view of a list that shows `page` of its `order`, the chosen one among them.
+    pub fn first_listed(&self, order: &[usize], page: usize) -> usize {
+        let chosen = self.cell(order.len()).true_class;
+        let place = order.iter().position(|&class| class == chosen).unwrap_or(0);
+        let kept = self.first_listed.filter(|first| (*first..first + page).contains(&place));
+        kept.unwrap_or(place.saturating_sub(page / 2))
     }
 
     pub fn reverse(&mut self) {
@@ -100,6 +122,7 @@ impl ClassesPage {
             (Direction::PageDown, _) => (0, PAGE),
             (Direction::Left | Direction::Right | Direction::Start | Direction::Latest, _) => return,
         };
+        self.first_listed = None;
         let order = self.order(confusion, shape);
         let cell = self.cell(order.len());
         let moved = |class: usize, by: isize| {

@@ -10,6 +10,8 @@ use crate::run::trainer_log::{LogLine, TrainerLog};
 pub struct LogPage {
     /// Where the first line in view begins in the file; `None` follows the end. The lines before it may go.
     first_offset: Option<u64>,
+    /// Where the line that is chosen begins.
+    chosen_offset: Option<u64>,
 }
 
 /// A line of the log in so many columns, in lines of the screen.
@@ -34,6 +36,26 @@ impl LogPage {
                 first..end_of_page_from(first, log, width, height)
             }
         }
+    }
+
+    /// The line in that row of the screen, counted from the first in view.
+    pub fn line_at(&self, log: &TrainerLog, width: u16, height: u16, row: u16) -> Option<usize> {
+        let mut used = 0;
+        self.visible(log, width, height).find(|&line| {
+            used += rows(&log.lines[line], width);
+            usize::from(row) < used
+        })
+    }
+
+    pub fn is_chosen(&self, line: &LogLine) -> bool {
+        self.chosen_offset == Some(line.offset)
+    }
+
+    /// What is in view stays, or the line that is chosen would move away.
+    pub fn choose(&mut self, log: &TrainerLog, line: usize, width: u16, height: u16) {
+        let first = self.visible(log, width, height).start;
+        let offset = |line: usize| log.lines.get(line).map(|line| line.offset);
+        (self.first_offset, self.chosen_offset) = (offset(first), offset(line));
     }
 
     pub fn scroll(&mut self, log: &TrainerLog, direction: Direction, width: u16, height: u16) {

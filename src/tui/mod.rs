@@ -6,6 +6,7 @@
 
 pub mod app;
 mod ascii;
+mod backend;
 pub mod chart;
 pub mod chart_page;
 pub mod classes;
@@ -44,12 +45,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::app::{App, Message};
 use self::compare::Comparing;
 pub use self::departure::{Departure, Left, Standing};
-use self::frame_rate::Frames;
+use self::frame_rate::{Frames, Occasion};
 use self::notification::Notification;
 use self::run_list::{Kept, Listing};
-pub use self::stage::{Comparison, Place};
-use self::stage::{Moment, Request, Stage};
-use self::terminal::TerminalGuard;
+pub use self::stage::{Comparison, Heeded, Place, Request};
+use self::stage::{Moment, Stage};
+use self::terminal::{Drawn, TerminalGuard};
 use self::theme::{Theme, ThemeChoice};
 use self::threads::{PaneUpdate, watch_pane};
 use self::watching::Watching;
@@ -60,10 +61,6 @@ use crate::run::lock::Liveness;
 use crate::run::log;
 use crate::terminal_image::{self, Detected, Images};
 
-/// The shortest time between two frames.
-const FRAME_INTERVAL: Duration = Duration::from_millis(100);
-/// The same for data from the trainer: half the bytes on a slow link.
-const DATA_FRAME_INTERVAL: Duration = Duration::from_millis(200);
 /// Those of a dashboard, that of the terminal's events, which crossterm starts, and inside tmux that of the pane; and one more.
 const THREADS: usize = 6;
 /// How long leaving waits for commands that were just given.
@@ -134,6 +131,7 @@ async fn show_places(session: Session) -> anyhow::Result<Left> {
                 Ok(held) => {
                     let mut app = App::new(held.name(), terminal::size()?, screen.theme, TimeZone::system());
                     app.draw_images_by(screen.detected.backend);
+                    app.ui.symbols = screen.guard.symbols();
                     app.ui.image_advice.clone_from(&screen.detected.advice);
                     app.ui.message = message.take();
                     let (mut watching, updates) = Watching::start(held, app, runs.clone(), liveness)?;
@@ -233,12 +231,11 @@ impl TakenTerminal {
     async fn show<S: Stage>(&mut self, stage: &mut S, mut updates: mpsc::Receiver<S::Update>) -> anyhow::Result<Exit> {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        // A log of ordinary length is read before the first frame, which therefore is not empty.
-        let mut frames = Frames::due_in(FRAME_INTERVAL / 2);
+        let mut frames = Frames::first_due(Instant::now());
         loop {
             let mut request = None;
             if let Some(key) = self.keys.pop_front() {
-                frames.request(FRAME_INTERVAL);
+                frames.request(Occasion::Prompt);
                 request = stage.handle_key(key)?;
             } else {
                 tokio::select! {
@@ -249,13 +246,13 @@ impl TakenTerminal {
                             let Ok(size) = terminal::size() else { return Ok(Exit::HungUp) };
                             stage.resized(size);
                             self.guard.recall_keys();
-                            frames.request(FRAME_INTERVAL);
+                            frames.request(Occasion::Prompt);
                         }
-                        Some(Ok(TerminalEvent::Mouse(event))) => {
-                            if stage.handle_mouse(event) {
-                                frames.request(FRAME_INTERVAL);
-                            }
-                        }
+                        Some(Ok(TerminalEvent::Mouse(event))) => match stage.handle_mouse(event)? {
+                            Heeded::Ignored => {}
+                            Heeded::Changed => frames.request(Occasion::Prompt),
+                            Heeded::Asked(asked) => request = Some(asked),
+                        },
                         Some(Ok(_)) => {}
                         Some(Err(_)) | None => return Ok(Exit::HungUp),
                     },
@@ -265,21 +262,20 @@ impl TakenTerminal {
                     _ = self.suspend.recv() => self.guard.suspend()?,
                     _ = self.proceed.recv() => {
                         self.guard.reenter()?;
-                        frames.request(FRAME_INTERVAL);
+                        frames.request(Occasion::Prompt);
                     }
                     () = frames.wait() => {
                         let Ok(size) = terminal::size() else { return Ok(Exit::HungUp) };
                         let cell = terminal_image::cell_size();
                         stage.prepare(Moment { now_ms: log::now_ms(), size, cell });
                         self.guard.ensure_held()?;
-                        match self.guard.draw(cell, |frame| stage.render(frame)) {
-                            Ok(None) => frames.drawn(),
-                            Ok(Some(fault)) => {
-                                frames.drawn();
-                                stage.say(Message::alarm(format!("an image cannot be drawn: {fault}")));
-                                frames.request(FRAME_INTERVAL);
-                            }
-                            Err(_) => return Ok(Exit::HungUp),
+                        let Ok(Drawn { bytes, fault }) = self.guard.draw(cell, |frame| stage.render(frame)) else {
+                            return Ok(Exit::HungUp);
+                        };
+                        frames.drawn(Instant::now(), bytes);
+                        if let Some(fault) = fault {
+                            stage.say(Message::alarm(format!("an image cannot be drawn: {fault}")));
+                            frames.request(Occasion::Prompt);
                         }
                     }
                     update = updates.recv() => match update {
@@ -290,7 +286,7 @@ impl TakenTerminal {
                                     return Ok(Exit::HungUp);
                                 }
                             }
-                            frames.request(DATA_FRAME_INTERVAL);
+                            frames.request(Occasion::News);
                         }
                         None => bail!("the thread that reads the log ended"),
                     },
@@ -308,7 +304,7 @@ impl TakenTerminal {
                             PaneUpdate::Place(place) => self.guard.found_at(place),
                         };
                         if is_frame_due {
-                            frames.request(FRAME_INTERVAL);
+                            frames.request(Occasion::Prompt);
                         }
                     }
                     _ = second.tick() => {
@@ -318,7 +314,7 @@ impl TakenTerminal {
                             return Ok(Exit::HungUp);
                         }
                         if stage.clock_runs() {
-                            frames.request(FRAME_INTERVAL);
+                            frames.request(Occasion::News);
                         }
                     }
                 }

@@ -43,6 +43,14 @@ pub enum Request {
     Suspend,
 }
 
+/// What became of something that the mouse did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heeded {
+    Ignored,
+    Changed,
+    Asked(Request),
+}
+
 /// The terminal as it is at a frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
@@ -68,8 +76,9 @@ pub trait Stage {
     /// A thread that the key needs has ended.
     fn handle_key(&mut self, key: KeyEvent) -> anyhow::Result<Option<Request>>;
 
-    /// Whether it changed something.
-    fn handle_mouse(&mut self, event: MouseEvent) -> bool;
+    /// # Errors
+    /// A thread that it needs has ended.
+    fn handle_mouse(&mut self, event: MouseEvent) -> anyhow::Result<Heeded>;
 
     /// # Errors
     /// A thread that the update needs has ended.

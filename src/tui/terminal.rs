@@ -7,7 +7,6 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
-use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, MoveTo, Show};
 use ratatui::crossterm::style::Print;
 use ratatui::crossterm::terminal::{
@@ -20,8 +19,10 @@ use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::ascii;
+use super::backend::CountingBackend;
 use super::notification::Notification;
 use super::theme::{Theme, ThemeChoice};
+use crate::terminal_image::half_blocks::Symbols;
 use crate::terminal_image::{self, Background, Detected, ImageBackend, Images, OuterPlace, Painter, Placed, variable};
 
 /// Whether the dashboard holds the terminal.
@@ -33,13 +34,21 @@ const TAKE_MOUSE: &str = "\x1b[?1000h\x1b[?1006h";
 const GIVE_MOUSE_BACK: &str = "\x1b[?1006l\x1b[?1000l";
 static PANIC_HOOK: Once = Once::new();
 
+/// What became of a frame.
+#[derive(Debug, Default)]
+pub struct Drawn {
+    /// How many were written, without those of images that the terminal draws.
+    pub bytes: u64,
+    /// Why an image could not be drawn, if so.
+    pub fault: Option<String>,
+}
+
 /// Holds the terminal; dropping it gives it back.
 pub struct TerminalGuard {
-    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    terminal: Terminal<CountingBackend<BufWriter<Stdout>>>,
     /// `None` where images are drawn as cells, or not at all.
     painter: Option<Painter>,
-    /// Of ASCII alone, for a terminal that does not take UTF-8.
-    plain_symbols: bool,
+    symbols: Symbols,
     suspended: bool,
 }
 
@@ -63,12 +72,12 @@ impl TerminalGuard {
             let detected = terminal_image::detect(images, background)?;
             let theme = theme.choose(detected.background, detected.palette, &variable).theme;
             let painter = painter(detected.backend);
-            let backend = CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, stdout()));
+            let backend = CountingBackend::new(BufWriter::with_capacity(64 * 1024, stdout()));
             // ratatui would follow the size that the terminal reports, which may be none.
             let viewport = Viewport::Fixed(Rect::from((Position::ORIGIN, size()?)));
             let terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
-            let plain_symbols = detected.is_utf8 == Some(false);
-            Ok((Self { terminal, painter, plain_symbols, suspended: false }, detected, theme))
+            let symbols = Symbols::of(detected.is_utf8);
+            Ok((Self { terminal, painter, symbols, suspended: false }, detected, theme))
         };
         taken().inspect_err(|_| restore())
     }
@@ -82,6 +91,11 @@ impl TerminalGuard {
     /// Inside tmux: the pane is there now. Whether a frame is due.
     pub fn found_at(&mut self, place: Option<OuterPlace>) -> bool {
         !self.suspended && self.painter.as_mut().is_some_and(|painter| painter.found_at(place))
+    }
+
+    /// The characters that the terminal shows.
+    pub fn symbols(&self) -> Symbols {
+        self.symbols
     }
 
     /// Makes the key reader look for keys once more. crossterm misses keys that arrive together with a resize until the
@@ -102,15 +116,10 @@ impl TerminalGuard {
         Ok(())
     }
 
-    /// Draws what `render` draws, and the images that it leaves room for, with characters of so many pixels. Returns why an
-    /// image could not be drawn, if so.
-    pub fn draw(
-        &mut self,
-        cell: Option<Size>,
-        render: impl FnOnce(&mut Frame) -> Vec<Placed>,
-    ) -> io::Result<Option<String>> {
+    /// Draws what `render` draws, and the images that it leaves room for, with characters of so many pixels.
+    pub fn draw(&mut self, cell: Option<Size>, render: impl FnOnce(&mut Frame) -> Vec<Placed>) -> io::Result<Drawn> {
         if self.suspended {
-            return Ok(None);
+            return Ok(Drawn::default());
         }
         let area = Rect::from((Position::ORIGIN, size()?));
         if area != self.terminal.get_frame().area() {
@@ -124,7 +133,7 @@ impl TerminalGuard {
             if let Some(painter) = &mut self.painter {
                 painter.reserve(&placed, frame.buffer_mut())?;
             }
-            if self.plain_symbols {
+            if self.symbols == Symbols::Ascii {
                 ascii::simplify(frame.buffer_mut());
             }
             Ok(())
@@ -134,7 +143,7 @@ impl TerminalGuard {
             None => None,
         };
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
-        Ok(fault)
+        Ok(Drawn { bytes: self.terminal.backend_mut().take_bytes(), fault })
     }
 
     /// Calls for attention.

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ratatui::Frame;
@@ -13,7 +14,7 @@ use super::app::{App, Message, PauseIntent, Update};
 use super::departure::{Departure, Standing};
 use super::input::Effect;
 use super::inspector::ProbeKey;
-use super::stage::{Moment, News, Place, Request, Stage};
+use super::stage::{Heeded, Moment, News, Place, Request, Stage};
 use super::threads::{find_other, read_probes, send_commands, watch};
 use super::view;
 use crate::run::dir::{RunDir, RunsDir};
@@ -23,6 +24,10 @@ use crate::run::lock::Liveness;
 use crate::run::state::Phase;
 use crate::terminal_image::{Detected, Placed};
 
+/// Images of the newest probe give way to those of a newer one no sooner than this, unless somebody asks: they may be 60 kB,
+/// and a small run saves several probes a second.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
 pub struct Watching {
     run: HeldRunDir,
     app: App,
@@ -30,7 +35,7 @@ pub struct Watching {
     /// The thread that sends them.
     sender: JoinHandle<()>,
     wanted_probes: std_mpsc::Sender<ProbeKey>,
-    requested_probe: Option<ProbeKey>,
+    requested_probe: Option<(ProbeKey, Instant)>,
     runs: RunsDir,
     updates: mpsc::Sender<Update>,
 }
@@ -96,10 +101,16 @@ impl Watching {
         }
     }
 
-    fn request_probe(&mut self) -> anyhow::Result<()> {
-        if let Some(wanted) = self.app.wanted_probe().filter(|wanted| self.requested_probe.as_ref() != Some(wanted)) {
+    /// Of a probe that a key made the wanted one, or, no sooner than `since_last` after the last, the trainer.
+    fn request_probe(&mut self, since_last: Duration) -> anyhow::Result<()> {
+        let is_due = |last: &(ProbeKey, Instant)| last.1.elapsed() >= since_last;
+        if !self.requested_probe.as_ref().is_none_or(is_due) {
+            return Ok(());
+        }
+        let is_new = |wanted: &ProbeKey| self.requested_probe.as_ref().is_none_or(|(last, _)| last != wanted);
+        if let Some(wanted) = self.app.wanted_probe().filter(is_new) {
             self.wanted_probes.send(wanted.clone()).context("the thread that reads probes ended")?;
-            self.requested_probe = Some(wanted);
+            self.requested_probe = Some((wanted, Instant::now()));
         }
         Ok(())
     }
@@ -140,17 +151,19 @@ impl Stage for Watching {
             Some(Effect::OtherRun(by)) => self.find_other(by)?,
             None => {}
         }
-        self.request_probe()?;
+        self.request_probe(Duration::ZERO)?;
         Ok(None)
     }
 
-    fn handle_mouse(&mut self, event: MouseEvent) -> bool {
-        self.app.handle_mouse(event)
+    fn handle_mouse(&mut self, event: MouseEvent) -> anyhow::Result<Heeded> {
+        let heeded = if self.app.handle_mouse(event) { Heeded::Changed } else { Heeded::Ignored };
+        self.request_probe(Duration::ZERO)?;
+        Ok(heeded)
     }
 
     fn update(&mut self, update: Update) -> anyhow::Result<Option<Request>> {
         self.app.update(update);
-        self.request_probe()?;
+        self.request_probe(PROBE_INTERVAL)?;
         Ok(self.app.ui.other_run.take().map(|run| Request::Go(Place::Run(run))))
     }
 

@@ -128,6 +128,8 @@ fn large_numbers_are_never_cut() {
         let mut screen = screen(run(12, large, false), width, height, COLOUR);
         let text = screen.text();
         assert!(text.contains("1 Loss ") && text.contains("3 Batch Loss "), "{text}");
+        let event = screen.line_with("epoch 12: ");
+        assert!(event.contains("M,") && !event.contains("0000"), "{event}");
         if width == 80 {
             snapshot("large_numbers_80x24", &mut screen);
         }
@@ -161,7 +163,7 @@ fn enter_opens_the_chart_of_the_panel_and_escape_closes_it() {
     screen.press(KeyCode::Esc);
     assert_eq!(screen.text(), dashboard);
     screen.keys("9");
-    assert!(screen.text().contains("this run has no GPU so far"));
+    assert!(screen.text().contains("This run has no GPU so far"));
     screen.press(KeyCode::Tab);
     assert!(screen.text().contains("1 Loss"));
 }

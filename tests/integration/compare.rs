@@ -2,18 +2,19 @@
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::Size;
 use taper::config::{Config, Override};
 use taper::run::dir::RunDir;
 use taper::run::lock::Liveness;
 use taper::run::log::Follower;
 use taper::run::metric::Metric;
 use taper::run::state::RunState;
-use taper::tui::Comparison;
 use taper::tui::compare::reader::{News, Update};
 use taper::tui::compare::state::Compare;
 use taper::tui::compare::view::render;
 use taper::tui::theme::Theme;
+use taper::tui::{Comparison, Heeded, Place, Request};
 
 use crate::binary::{Dir, TINY};
 use crate::follow::{drain, fixture};
@@ -42,6 +43,7 @@ impl Screen {
             compare.update(Update { run, news: News::Liveness(Liveness::Dead) });
             compare.update(Update { run, news: News::Loaded(Box::new(state(log))) });
         }
+        compare.size = Size { width, height };
         Self { compare, terminal: Terminal::new(TestBackend::new(width, height)).unwrap() }
     }
 
@@ -71,6 +73,33 @@ fn three_runs_at_three_sizes() {
     for (width, height) in [(80, 24), (120, 40), (200, 50)] {
         insta::assert_snapshot!(format!("compare_{width}x{height}"), Screen::new(&THREE, width, height).text());
     }
+}
+
+#[test]
+fn three_runs_on_small_screens() {
+    for (width, height) in [(40, 8), (60, 12), (79, 23)] {
+        insta::assert_snapshot!(format!("compare_{width}x{height}"), Screen::new(&THREE, width, height).text());
+    }
+    let mut screen = Screen::new(&THREE, 40, 8);
+    screen.keys("jj");
+    assert!(screen.text().contains("▸▲ all-images"), "the chosen one is in view: {}", screen.text());
+}
+
+#[test]
+fn the_mouse_chooses_opens_reads_off_and_zooms() {
+    let mut screen = Screen::new(&THREE, 80, 24);
+    let row = screen.text().lines().position(|line| line.contains("■ wide")).unwrap() as u16;
+    let mut mouse = |kind, column, row| {
+        screen.compare.handle_mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })
+    };
+    let click = MouseEventKind::Down(MouseButton::Left);
+    assert_eq!(mouse(click, 10, row), Heeded::Changed);
+    assert_eq!(mouse(click, 10, row), Heeded::Asked(Request::Go(Place::Run(RunDir::at("/runs/wide")))));
+    mouse(MouseEventKind::ScrollDown, 10, row);
+    mouse(click, 40, 8);
+    mouse(MouseEventKind::ScrollUp, 40, 8);
+    assert_eq!(screen.compare.chosen, 2);
+    assert!(screen.compare.cursor.is_some() && !screen.compare.is_whole());
 }
 
 #[test]

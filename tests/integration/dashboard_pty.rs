@@ -8,7 +8,9 @@ use taper::run::control_file::TrainerAddress;
 use taper::run::event::{Command, Event, Outcome};
 use taper::run::lock::{Liveness, liveness};
 
-use crate::binary::{Dir, Kind, TINY, Terminal, eventually, text, wait_for_end_of, wait_for_event, wait_for_steps};
+use crate::binary::{
+    Dir, Kind, TINY, Terminal, eventually, records, text, wait_for_end_of, wait_for_event, wait_for_steps,
+};
 
 /// `taper train` in a terminal, with a run called `far` that goes on for as long as a test may take.
 fn train(dir: &Dir) -> Terminal {
@@ -218,4 +220,27 @@ fn the_mouse_is_taken_where_asked_and_given_back() {
     without.keys("q");
     without.wait();
     assert_eq!(count(&without.received(), TAKEN), 0);
+}
+
+#[test]
+fn a_run_of_short_epochs_takes_no_more_than_a_slow_link_has() {
+    /// What is allowed, and how long is measured: by the run's own clock.
+    const MOST_BYTES_PER_SEC: u64 = 20_000;
+    const MEASURED_MS: u64 = 8000;
+    let dir = Dir::new();
+    let run = dir.start("far");
+    let terminal = dir.terminal_of(Kind::TrueColour, ["attach", "far"]);
+    terminal.resize(50, 200);
+    terminal.wait_for("● training");
+    terminal.wait_for("Checkpoints");
+    let last_ms = || records(&run).last().map_or(0, |record| record.time_ms);
+    let (start_ms, before) = (last_ms(), terminal.received().len());
+    let took_ms = eventually("some seconds pass", || {
+        let took_ms = last_ms().saturating_sub(start_ms);
+        (took_ms >= MEASURED_MS).then_some(took_ms)
+    });
+    let bytes = (terminal.received().len() - before) as u64;
+    let bytes_per_sec = 1000 * bytes / took_ms;
+    println!("{bytes_per_sec} bytes a second");
+    assert!((1000..MOST_BYTES_PER_SEC).contains(&bytes_per_sec), "{bytes_per_sec} bytes a second");
 }

@@ -9,7 +9,7 @@ use taper::metrics::Confusion;
 use taper::render::{ChannelMap, ClassCam, Explanation, LayerExplanation, Map, Planes};
 use taper::run::event::{Command, EpochDone, Event, Prediction, ProbeSaved, Record};
 use taper::run::probe::{OtherMistake, Probe, ProbedImage};
-use taper::terminal_image::half_blocks::Palette;
+use taper::terminal_image::half_blocks::{Palette, Symbols};
 use taper::terminal_image::{ImageBackend, Protocol};
 use taper::tui::app::Update;
 use taper::tui::input::Effect;
@@ -167,6 +167,22 @@ fn half_blocks_have_the_colours_of_the_image() {
         let mut screen = screen(200, 50, ImageBackend::Cells(palette));
         let halves = screen.draw().content.iter().filter(|cell| cell.symbol() == "▀").collect::<Vec<_>>();
         assert!(halves.len() > 500 && halves.iter().all(|cell| is_of_it(cell.fg) && is_of_it(cell.bg)));
+    }
+}
+
+#[test]
+fn without_utf8_an_image_is_of_characters_as_bright_as_it_is() {
+    for palette in [Palette::Shades, Palette::TrueColour] {
+        let mut screen = screen(80, 24, ImageBackend::Cells(palette));
+        screen.app.ui.symbols = Symbols::Ascii;
+        keys(&mut screen, "i");
+        let text = screen.text();
+        assert!(!text.contains('▀') && [".", ":", "="].iter().all(|char| text.matches(char).count() > 10), "{text}");
+        let coloured = screen.draw().content.iter().filter(|cell| cell.bg == Color::Rgb(0, 0, 0)).count();
+        assert_eq!(coloured > 300, palette == Palette::TrueColour, "{coloured}");
+        if palette == Palette::Shades {
+            snapshot("inspector_ascii_80x24", &mut screen);
+        }
     }
 }
 

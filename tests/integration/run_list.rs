@@ -89,6 +89,19 @@ fn the_list_at_three_sizes() {
 }
 
 #[test]
+fn the_list_on_small_screens() {
+    for (width, height) in [(40, 8), (60, 12), (79, 23)] {
+        let mut screen = Screen::new(width, height, Theme::Plain);
+        insta::assert_snapshot!(format!("run_list_{width}x{height}"), screen.text());
+    }
+    let mut screen = Screen::new(40, 8, Theme::Plain);
+    screen.keys("?");
+    insta::assert_snapshot!("run_list_help_40x8", screen.text());
+    screen.press(KeyCode::End);
+    assert!(screen.text().contains("taper runs lists"), "{}", screen.text());
+}
+
+#[test]
 fn what_is_typed_marked_and_asked_is_shown() {
     let mut screen = Screen::new(80, 24, Theme::Plain);
     screen.keys(" /live 32");

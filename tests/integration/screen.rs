@@ -163,7 +163,7 @@ fn on_disk(name: &str, step: u64) -> CheckpointOnDisk {
 #[test]
 fn the_checkpoints_are_those_on_disk() {
     let mut screen = Screen::new("training", 200, 50);
-    assert!(screen.text().contains("reading the checkpoints…"), "the log alone does not tell what is there");
+    assert!(screen.text().contains("Reading the checkpoints…"), "the log alone does not tell what is there");
     let best = CheckpointOnDisk { is_best: true, ..on_disk("e0012-s000384", 384) };
     let latest = CheckpointOnDisk { is_latest: true, ..on_disk("e0013-s000416", 416) };
     screen.app.update(Update::Checkpoints(Ok(vec![best, latest])));
@@ -179,7 +179,7 @@ fn the_checkpoints_are_those_on_disk() {
 fn the_trainers_log_is_followed() {
     let mut screen = Screen::new("training", 80, 24);
     screen.keys("L");
-    assert!(screen.text().contains("reading the log"));
+    assert!(screen.text().contains("Reading the log"));
     let line = |number: u64| LogLine {
         offset: 100 * number,
         level: if number == 30 { Level::Error } else { Level::Other },

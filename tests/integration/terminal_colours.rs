@@ -1,6 +1,6 @@
 //! Colours and characters in real pseudo-terminals: with a white background, without UTF-8, and as asked for.
 
-use crate::binary::{Dir, Kind, TINY, Terminal};
+use crate::binary::{Dir, Kind, TINY, Terminal, eventually};
 
 /// Of training, on a light background and on a dark one.
 const LIGHT_TRAIN: &[u8] = b"38;2;0;114;178";
@@ -42,6 +42,14 @@ fn a_terminal_without_utf8_gets_ascii() {
     finished(&dir);
     let mut terminal = attach(&dir, Kind::Latin1, &[]);
     terminal.wait_for("v completed");
+    // An image is of more than one character, and of none that a half block would become.
+    terminal.keys("i");
+    terminal.wait_for("1 of 1, newest");
+    eventually("an image", || {
+        let shown = terminal.contents();
+        let has = |char: char| shown.matches(char).count() > 20;
+        ([':', '=', '*', '%'].iter().filter(|char| has(**char)).count() >= 2 && !shown.contains("^^^^")).then_some(())
+    });
     terminal.keys("q");
     assert!(terminal.wait().success());
     let received = terminal.received();

@@ -34,7 +34,7 @@ use crate::render::figures::class_name;
 use crate::render::{Choice, Explanation, Figure, Map, Method, Planes, View, figures};
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::replay;
-use crate::terminal_image::half_blocks::Palette;
+use crate::terminal_image::half_blocks::{Palette, Symbols};
 use crate::terminal_image::{self, Background, ImageBackend, Images, InRow, Protocol};
 use crate::train::device;
 use crate::train::origin::Origin;
@@ -232,19 +232,26 @@ fn print(figures: &[Figure], planes: &Planes, images: Images) -> Result<()> {
     if detected.is_second_best {
         say(format!("images are drawn as {}: {}", detected.backend, detected.why))?;
     }
+    let symbols = Symbols::of(detected.is_utf8);
+    let print_cells = |palette| tile::lines(figures, planes, columns.into(), palette, symbols).iter().try_for_each(say);
     match detected.backend {
-        ImageBackend::Cells(palette) => tile::lines(figures, planes, columns.into(), palette).iter().try_for_each(say),
+        ImageBackend::Cells(palette) => print_cells(palette),
         // It would stay where it is while tmux scrolls the lines.
-        ImageBackend::Protocol(Protocol::Iterm2PastTmux) => {
-            tile::lines(figures, planes, columns.into(), detected.palette).iter().try_for_each(say)
-        }
-        ImageBackend::Protocol(protocol) => print_by(protocol, detected.palette, figures, planes, columns),
+        ImageBackend::Protocol(Protocol::Iterm2PastTmux) => print_cells(detected.palette),
+        ImageBackend::Protocol(protocol) => print_by(protocol, detected.palette, symbols, figures, planes, columns),
         ImageBackend::Nothing => say(all_captions()),
     }
 }
 
 /// Each under its caption, as large as with half blocks, by the terminal's own means.
-fn print_by(protocol: Protocol, palette: Palette, figures: &[Figure], planes: &Planes, columns: u16) -> Result<()> {
+fn print_by(
+    protocol: Protocol,
+    palette: Palette,
+    symbols: Symbols,
+    figures: &[Figure],
+    planes: &Planes,
+    columns: u16,
+) -> Result<()> {
     /// Pixels for each of the image's: smooth enough, and little enough for a slow link.
     const SCALE: u32 = 2;
     const MODE: ColourMode = ColourMode::Colours;
@@ -255,7 +262,7 @@ fn print_by(protocol: Protocol, palette: Palette, figures: &[Figure], planes: &P
         say(row.captions(MODE))?;
         let image = |figure: &Figure| InRow {
             image: figure.drawing.draw(planes, SCALE, MODE),
-            beside: row.beside(figure, size.height.into(), palette),
+            beside: row.beside(figure, size.height.into(), palette, symbols),
             beside_width: row.beside_width(figure, MODE) as u16,
         };
         let images: Vec<InRow> = row.figures.iter().map(image).collect();

@@ -7,7 +7,7 @@ use crate::render::colour_bar::VALUE_WIDTH;
 use crate::render::colour_map::ColourMode;
 use crate::render::figures::class_name;
 use crate::render::{Content, Drawing, Figure, Method, Planes};
-use crate::terminal_image::half_blocks::Palette;
+use crate::terminal_image::half_blocks::{Palette, Symbols};
 
 /// Columns between two images.
 pub const GAP: usize = 2;
@@ -85,18 +85,18 @@ impl Row<'_> {
     }
 
     /// The colour bar of a figure and its values, a line for each row of cells; none where it has no bar.
-    pub fn beside(&self, figure: &Figure, height: usize, palette: Palette) -> Vec<String> {
+    pub fn beside(&self, figure: &Figure, height: usize, palette: Palette, symbols: Symbols) -> Vec<String> {
         let bar = figure.drawing.colour_bar(palette.colour_mode()).filter(|_| self.has_bars);
         let Some(bar) = bar else { return vec![] };
         let values = bar.values(height);
         let value = |row| values.iter().find(|value| value.0 == row).map_or("", |(_, text)| text);
-        let strip = ansi::lines(&bar.image(1, 2 * height as u32), palette);
+        let strip = ansi::lines(&bar.image(1, 2 * height as u32), palette, symbols);
         strip.iter().enumerate().map(|(row, strip)| format!(" {strip} {:VALUE_WIDTH$}", value(row))).collect()
     }
 }
 
 /// Each under its caption, as many beside each other as fit.
-pub fn lines(figures: &[Figure], planes: &Planes, columns: usize, palette: Palette) -> Vec<String> {
+pub fn lines(figures: &[Figure], planes: &Planes, columns: usize, palette: Palette, symbols: Symbols) -> Vec<String> {
     let mode = palette.colour_mode();
     let mut lines = vec![];
     for row in rows(figures, planes, columns, mode) {
@@ -107,8 +107,8 @@ pub fn lines(figures: &[Figure], planes: &Planes, columns: usize, palette: Palet
             let height = (image.height() * width).div_ceil(image.width()).max(1);
             let is_fitting = image.width() == width;
             let image = if is_fitting { image } else { resize(&image, width, height, FilterType::Triangle) };
-            let lines = ansi::lines(&image, palette);
-            let beside = row.beside(figure, lines.len(), palette);
+            let lines = ansi::lines(&image, palette, symbols);
+            let beside = row.beside(figure, lines.len(), palette, symbols);
             let beside = beside.into_iter().chain(std::iter::repeat(String::new()));
             lines.into_iter().zip(beside).map(|(line, beside)| line + &beside).collect::<Vec<_>>()
         };
@@ -135,10 +135,10 @@ mod tests {
     fn as_many_beside_each_other_as_fit() {
         let figures = vec![figure(Drawing::Image); 3];
         let planes = Planes { width: 32, height: 24, bytes: vec![200; 32 * 24] };
-        let count = |columns| lines(&figures, &planes, columns, Palette::Shades).len();
+        let count = |columns| lines(&figures, &planes, columns, Palette::Shades, Symbols::Unicode).len();
         let rows = 1 + 12;
         assert_eq!([200, 100, 66, 65, 32].map(count), [rows, rows, 2 * rows, 3 * rows, 3 * rows]);
-        let narrow = lines(&figures, &planes, 8, Palette::Shades);
+        let narrow = lines(&figures, &planes, 8, Palette::Shades, Symbols::Unicode);
         assert!(narrow.len() == 3 * (1 + 3) && narrow.iter().all(|line| line.chars().count() <= 8), "{narrow:?}");
     }
 
@@ -147,17 +147,17 @@ mod tests {
         let map = Map::new(2, vec![0.25, 1.0, 2.0, 3.0]);
         let figures = [figure(Drawing::Image), figure(Drawing::Heat(&map))];
         let planes = Planes { width: 32, height: 32, bytes: vec![200; 32 * 32] };
-        let shown = lines(&figures, &planes, 80, Palette::Shades);
+        let shown = lines(&figures, &planes, 80, Palette::Shades, Symbols::Unicode);
         assert_eq!(shown.len(), 1 + 16, "beside each other on a terminal of 80 columns");
         let right = |line: &str| line.chars().skip(32 + GAP + 32).collect::<String>();
         assert_eq!(
             (right(&shown[1]), right(&shown[2]), right(&shown[16])),
             (" █ 3".into(), " █".into(), "   0.25".into())
         );
-        let narrow = lines(&figures, &planes, 40, Palette::Shades);
+        let narrow = lines(&figures, &planes, 40, Palette::Shades, Symbols::Unicode);
         assert!(narrow[17] == "a caption  0.25 to 3" && narrow.len() == 2 * (1 + 16), "{narrow:?}");
         assert!(narrow.iter().all(|line| line.chars().count() <= 40), "{narrow:?}");
-        let coloured = lines(&figures, &planes, 80, Palette::TrueColour);
+        let coloured = lines(&figures, &planes, 80, Palette::TrueColour, Symbols::Unicode);
         assert!(coloured[1].ends_with("▀\u{1b}[0m 3"), "{:?}", coloured[1]);
     }
 }

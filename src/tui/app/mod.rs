@@ -32,7 +32,7 @@ use crate::run::lock::Liveness;
 use crate::run::state::{Phase, Probe, RunState};
 use crate::run::trainer_log::TrainerLog;
 use crate::terminal_image::ImageBackend;
-use crate::terminal_image::half_blocks::Palette;
+use crate::terminal_image::half_blocks::{Palette, Symbols};
 
 /// What the dashboard knows (`run`, from the log alone) and what it shows of it (`ui`).
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub struct Ui {
     pub cell: Option<Size>,
     /// How images are drawn.
     pub backend: ImageBackend,
+    /// What they are drawn with where that is characters.
+    pub symbols: Symbols,
     /// How to get better ones.
     pub image_advice: Vec<String>,
     pub screens: Screens,
@@ -64,6 +66,8 @@ pub struct Ui {
     /// What the inspector showed before it was opened on a mistake.
     pub before_mistake: Option<(Subject, Moment)>,
     pub focus: PanelName,
+    /// In the panel that has the focus, or had it.
+    pub chosen_row: Option<ChosenRow>,
     /// The panels that were scrolled.
     pub scrolls: HashMap<PanelName, Scroll>,
     pub bars: Bars,
@@ -92,6 +96,14 @@ pub struct Ui {
     pub news: Vec<String>,
     /// The run to go on to.
     pub other_run: Option<RunDir>,
+}
+
+/// A line of a panel that stands for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChosenRow {
+    pub panel: PanelName,
+    /// What tells it from the others.
+    pub key: String,
 }
 
 /// What the panel above the charts shows.
@@ -145,12 +157,14 @@ impl App {
                 size,
                 cell: None,
                 backend: ImageBackend::Cells(if theme == Theme::Plain { Palette::Shades } else { Palette::TrueColour }),
+                symbols: Symbols::default(),
                 image_advice: vec![],
                 screens: Screens::default(),
                 inspector: Inspector::default(),
                 classes: ClassesPage::default(),
                 before_mistake: None,
                 focus: PanelName::EPOCHS,
+                chosen_row: None,
                 scrolls: HashMap::new(),
                 bars: Bars::default(),
                 chart: ChartPage::default(),

@@ -6,6 +6,9 @@ use std::ops::Range;
 const ZOOM: f64 = 0.6;
 /// The least share of the whole that can be zoomed into.
 const CLOSEST: f64 = 1e-7;
+/// A view that grows or follows moves on by no less than about this share of itself, which is hardly a column: if it moved
+/// with each step, all of the chart would be drawn anew each time.
+const STRIDE: f64 = 1.0 / 128.0;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Window {
@@ -22,8 +25,11 @@ impl Window {
     /// What is in view of `whole`.
     pub fn view(&self, whole: &Range<f64>) -> Range<f64> {
         match self {
-            Self::Whole => whole.clone(),
-            Self::Newest { width } => (whole.end - width).max(whole.start)..whole.end,
+            Self::Whole => whole.start..in_strides(whole.end, whole.end - whole.start),
+            Self::Newest { width } => {
+                let end = in_strides(whole.end, *width);
+                (end - width).max(whole.start)..end
+            }
             Self::Fixed(range) => range.clone(),
         }
     }
@@ -98,6 +104,13 @@ impl Window {
     }
 }
 
+/// The end of a view of that width, at or a little after `end`.
+fn in_strides(end: f64, width: f64) -> f64 {
+    let stride = (width * STRIDE).log2().floor().exp2();
+    let rounded = (end / stride).ceil() * stride;
+    if rounded.is_finite() { rounded } else { end }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +128,24 @@ mod tests {
         assert_eq!(closer.at_start(&WHOLE).view(&WHOLE), 0.0..60.0);
         assert_eq!(earlier.at_newest(&WHOLE), closer);
         assert_eq!(closer.zoomed(-1, None, &WHOLE), Window::Whole);
+    }
+
+    #[test]
+    fn a_view_moves_on_in_strides() {
+        let ends = |window: &Window, from: u32| {
+            let ends = (from..from + 100).map(|end| window.view(&(0.0..f64::from(end))).end);
+            let mut ends: Vec<f64> = ends.collect();
+            for (end, data) in ends.iter().zip(from..) {
+                let beyond = (end - f64::from(data)) / f64::from(data);
+                assert!((0.0..STRIDE).contains(&beyond), "{end} for {data}");
+            }
+            ends.dedup();
+            ends.len()
+        };
+        assert_eq!(ends(&Window::Whole, 1), 100, "each step of few");
+        assert_eq!(ends(&Window::Whole, 10_000), 2);
+        assert_eq!(ends(&Window::Newest { width: 1000.0 }, 10_000), 26);
+        assert_eq!(Window::Whole.view(&(0.0..0.0)), 0.0..0.0);
     }
 
     #[test]

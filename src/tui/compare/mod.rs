@@ -1,6 +1,7 @@
 //! Runs compared: their curves over each other, how each did, and what differs in their configurations.
 
 mod keys;
+mod mouse;
 pub mod reader;
 pub mod state;
 pub mod view;
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 use self::reader::{Update, read_run};
 use self::state::Compare;
 use super::app::Message;
-use super::stage::{Comparison, Moment, News, Request, Stage};
+use super::stage::{Comparison, Heeded, Moment, News, Request, Stage};
 use super::theme::Theme;
 use crate::run::dir::RunDir;
 use crate::run::lock::Liveness;
@@ -51,8 +52,8 @@ impl Stage for Comparing {
         Ok(self.compare.handle_key(key))
     }
 
-    fn handle_mouse(&mut self, event: MouseEvent) -> bool {
-        self.compare.handle_mouse(event)
+    fn handle_mouse(&mut self, event: MouseEvent) -> anyhow::Result<Heeded> {
+        Ok(self.compare.handle_mouse(event))
     }
 
     fn update(&mut self, update: Update) -> anyhow::Result<Option<Request>> {

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use ratatui::crossterm::event::{KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
+use ratatui::crossterm::event::{KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Size;
+use ratatui::text::Line;
 
 use super::keys::{Action, BINDINGS};
 use super::reader::{News, Update};
@@ -18,8 +19,10 @@ use crate::run::state::RunState;
 use crate::tui::app::Message;
 use crate::tui::chart::{SCALE_WIDTH, ScaleKind, Window, next_smoothing};
 use crate::tui::key_table;
+use crate::tui::layout::{Direction, scrolled};
 use crate::tui::stage::{Comparison, Place, Request};
 use crate::tui::theme::Theme;
+use crate::tui::view::parts::{help_page, key_help_lines};
 
 /// A run that is compared.
 #[derive(Debug)]
@@ -76,7 +79,8 @@ pub struct Compare {
     pub first_column: usize,
     /// The accuracy that was asked for, in percent.
     target: Option<f64>,
-    pub help: bool,
+    /// The first line of the help that is in view, while it is open.
+    pub help: Option<usize>,
     pub message: Option<Message>,
     pub theme: Theme,
     pub size: Size,
@@ -107,7 +111,7 @@ impl Compare {
             chosen: 0,
             first_column: 0,
             target,
-            help: false,
+            help: None,
             message: None,
             theme,
             size: Size::default(),
@@ -199,11 +203,17 @@ impl Compare {
         }
         self.message = None;
         let action = key_table::action(BINDINGS, &event)?;
-        if self.help {
+        if self.help.is_some() {
             match action {
                 Action::Leave if event.modifiers.contains(KeyModifiers::CONTROL) => return Some(Request::Leave),
                 Action::Suspend => return Some(Request::Suspend),
-                _ => self.help = false,
+                Action::Zoom(1..) | Action::Choose(..0) => self.scroll_help(Direction::Up),
+                Action::Zoom(_) | Action::Choose(_) => self.scroll_help(Direction::Down),
+                Action::Page(..0) => self.scroll_help(Direction::PageUp),
+                Action::Page(_) => self.scroll_help(Direction::PageDown),
+                Action::Start => self.scroll_help(Direction::Start),
+                Action::Follow => self.scroll_help(Direction::Latest),
+                _ => self.help = None,
             }
             return None;
         }
@@ -215,10 +225,7 @@ impl Compare {
             }
             Action::Smoothing => self.smoothing = next_smoothing(self.smoothing),
             Action::Scale => self.scale = self.scale.other(),
-            Action::Zoom(times) => {
-                let cursor = self.cursor;
-                self.look(|window, whole| window.zoomed(times, cursor, whole));
-            }
+            Action::Zoom(times) => self.zoom(times, self.cursor),
             Action::Page(by) => self.look(|window, whole| window.panned(f64::from(by) / 2.0, whole)),
             Action::Start => self.look(Window::at_start),
             Action::Follow => {
@@ -227,32 +234,49 @@ impl Compare {
             }
             Action::Whole => self.window = Window::Whole,
             Action::Cursor(by) => self.move_cursor(by),
-            Action::Choose(by) => {
-                let last = self.contenders.len().saturating_sub(1);
-                self.chosen = self.chosen.saturating_add_signed(by).min(last);
-            }
+            Action::Choose(by) => self.step_chosen(by),
             Action::Columns(by) => self.first_column = self.first_column.saturating_add_signed(by),
-            Action::Open => {
-                let chosen = self.contenders.get(self.chosen)?;
-                return Some(Request::Go(Place::Run(chosen.run.clone())));
-            }
+            Action::Open => return self.open(),
             Action::Back => return Some(Request::Go(Place::RunList)),
-            Action::Help => self.help = true,
+            Action::Help => self.help = Some(0),
             Action::Leave => return Some(Request::Leave),
             Action::Suspend => return Some(Request::Suspend),
         }
         None
     }
 
-    /// The wheel zooms. Whether it changed something.
-    pub fn handle_mouse(&mut self, event: MouseEvent) -> bool {
-        let cursor = self.cursor;
-        match event.kind {
-            MouseEventKind::ScrollUp => self.look(|window, whole| window.zoomed(1, cursor, whole)),
-            MouseEventKind::ScrollDown => self.look(|window, whole| window.zoomed(-1, cursor, whole)),
-            _ => return false,
+    /// Closer where `times` is positive; that place stays where it is.
+    pub fn zoom(&mut self, times: i32, around: Option<f64>) {
+        self.look(|window, whole| window.zoomed(times, around, whole));
+    }
+
+    /// Chooses the run with that number, and opens it where it is chosen already.
+    pub fn choose(&mut self, number: usize) -> Option<Request> {
+        if number == self.chosen {
+            return self.open();
         }
-        true
+        self.chosen = number;
+        None
+    }
+
+    pub fn step_chosen(&mut self, by: isize) {
+        let last = self.contenders.len().saturating_sub(1);
+        self.chosen = self.chosen.saturating_add_signed(by).min(last);
+    }
+
+    fn open(&self) -> Option<Request> {
+        Some(Request::Go(Place::Run(self.contenders.get(self.chosen)?.run.clone())))
+    }
+
+    /// What the help says, on a screen of the present size.
+    pub fn help_lines(&self) -> Vec<Line<'static>> {
+        key_help_lines(self.theme, key_table::help(BINDINGS), &[], self.size.into())
+    }
+
+    pub fn scroll_help(&mut self, direction: Direction) {
+        let page = help_page(self.size.into());
+        let last_start = self.help_lines().len().saturating_sub(page);
+        self.help = self.help.map(|first| scrolled(first, direction, page, last_start));
     }
 
     /// To the next metric that any of the runs has.

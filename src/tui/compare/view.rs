@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use ratatui::Frame;
-use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::layout::{Alignment, Constraint, Layout, Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
@@ -16,40 +16,94 @@ use crate::run::metric::Metric;
 use crate::run::series::XAxis;
 use crate::tui::chart::{self, Chart, Curve, ScaleKind, Stroke};
 use crate::tui::key_table;
-use crate::tui::view::parts::{key_help, key_line, row};
-use crate::tui::view::table::{self, Column, cut};
+use crate::tui::layout::SMALLEST;
+use crate::tui::view::parts::{key_line, row, scrolled_help};
+use crate::tui::view::table::{self, Column, cut, cut_anywhere};
 
 /// Columns left of the table: which run is chosen, and its marker.
 const MARGIN: u16 = 4;
-/// Rows that the chart keeps where there are many runs.
+/// Rows that the chart keeps where there are many runs, and on a screen that is smaller than usual.
 const LEAST_CHART: u16 = 7;
+const LEAST_CHART_IN_PART: u16 = 4;
+/// Rows of a screen that has room for what else there is to say.
+const LEAST_WITH_NOTICE: u16 = 12;
+
+/// The parts of the screen.
+struct Areas {
+    title: Rect,
+    curves: Rect,
+    notice: Rect,
+    headings: Rect,
+    table: Rect,
+    message: Rect,
+    footer: Rect,
+    /// Of the runs, the first that is in the table.
+    first: usize,
+}
+
+impl Areas {
+    fn of(compare: &Compare, screen: Rect, with_notice: bool) -> Self {
+        let runs = compare.contenders.len();
+        let is_small = screen.height < SMALLEST.height;
+        // Where rows are scarce, only what is said takes one.
+        let message_rows = u16::from(!is_small || has_message(compare));
+        let notice_rows = u16::from(with_notice && screen.height >= LEAST_WITH_NOTICE);
+        // Beside title, headings and footer.
+        let room = screen.height.saturating_sub(3 + message_rows + notice_rows);
+        let fitting =
+            if is_small { room.saturating_sub(LEAST_CHART_IN_PART) / 2 + 1 } else { room.saturating_sub(LEAST_CHART) };
+        let rows = fitting.max(1).min(runs as u16);
+        let [title, curves, notice, headings, table, message, footer] = Layout::vertical([
+            Constraint::Length(1),
+            Constraint::Fill(1),
+            Constraint::Length(notice_rows),
+            Constraint::Length(1),
+            Constraint::Length(rows),
+            Constraint::Length(message_rows),
+            Constraint::Length(1),
+        ])
+        .areas(screen);
+        let first = compare.chosen.saturating_sub(usize::from(table.height) / 2);
+        let first = first.min(runs.saturating_sub(table.height.into()));
+        Self { title, curves, notice, headings, table, message, footer, first }
+    }
+}
+
+/// What lies at a place of the screen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// A place on the axis.
+    Chart(f64),
+    /// By its number.
+    Run(usize),
+}
+
+/// What lies at that place of the screen, if anything does that the mouse has to do with.
+pub fn target_at(compare: &Compare, at: Position) -> Option<Target> {
+    let areas = Areas::of(compare, compare.size.into(), notice(compare, &compare.scores()).is_some());
+    if chart::graph_area(areas.curves).contains(at) {
+        return Some(Target::Chart(chart::x_at(areas.curves, &compare.view()?, at.x)));
+    }
+    let number = areas.first + usize::from(at.y.checked_sub(areas.table.y)?);
+    (areas.table.contains(at) && number < compare.contenders.len()).then_some(Target::Run(number))
+}
 
 pub fn render(compare: &Compare, frame: &mut Frame) {
     let screen = frame.area();
     let scores = compare.scores();
     let warning = notice(compare, &scores);
-    let rows = compare.contenders.len() as u16;
-    let [title, curves, notice, headings, table, message, footer] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Min(LEAST_CHART),
-        Constraint::Length(warning.is_some().into()),
-        Constraint::Length(1),
-        Constraint::Length(rows),
-        Constraint::Length(1),
-        Constraint::Length(1),
-    ])
-    .areas(screen);
-    title_line(compare, title, frame);
-    curves_of(compare, curves, frame);
+    let areas = Areas::of(compare, screen, warning.is_some());
+    title_line(compare, areas.title, frame);
+    curves_of(compare, areas.curves, frame);
     if let Some(warning) = warning {
-        let text = cut(&warning, usize::from(notice.width).saturating_sub(2));
-        frame.render_widget(Line::styled(format!(" {text}"), compare.theme.warning()), notice);
+        let text = cut(&warning, usize::from(areas.notice.width).saturating_sub(2));
+        frame.render_widget(Line::styled(format!(" {text}"), compare.theme.warning()), areas.notice);
     }
-    table_of(compare, &scores, headings, table, frame);
-    message_line(compare, message, frame);
-    key_line(compare.theme, key_table::labels(BINDINGS), footer, frame);
-    if compare.help {
-        key_help(compare.theme, key_table::help(BINDINGS), screen, frame);
+    table_of(compare, &scores, &areas, frame);
+    message_line(compare, areas.message, frame);
+    key_line(compare.theme, key_table::labels(BINDINGS), areas.footer, frame);
+    if let Some(first) = compare.help {
+        scrolled_help(compare.theme, &compare.help_lines(), first, screen, frame);
     }
 }
 
@@ -76,13 +130,6 @@ fn axis_name(axis: XAxis) -> &'static str {
 
 fn title_line(compare: &Compare, area: Rect, frame: &mut Frame) {
     let theme = compare.theme;
-    let left = Line::from(vec![
-        Span::raw(" "),
-        Span::styled("taper", theme.faint()),
-        Span::raw("  "),
-        Span::styled(title_of(compare.metric), theme.strong()),
-        Span::styled(format!("  over {}, {} runs", axis_name(compare.axis), compare.contenders.len()), theme.faint()),
-    ]);
     let mut right = Vec::new();
     if let Some(percent) = compare.progress() {
         right.push(format!("reading the logs, {percent} %"));
@@ -96,16 +143,27 @@ fn title_line(compare: &Compare, area: Rect, frame: &mut Frame) {
     if !compare.is_whole() {
         right.push("zoomed: 0 shows all".to_owned());
     }
-    row(area, left, Line::styled(format!("{} ", right.join(" · ")), theme.faint()), frame);
+    let right = Line::styled(format!("{} ", right.join(" · ")), theme.faint());
+    let title = Span::styled(title_of(compare.metric), theme.strong());
+    let over = Span::styled(format!("  over {}", axis_name(compare.axis)), theme.faint());
+    let runs = Span::styled(format!(", {} runs", compare.contenders.len()), theme.faint());
+    let room = usize::from(area.width).saturating_sub(right.width() + 2);
+    let whole = [Span::raw(" "), Span::styled("taper  ", theme.faint()), title.clone(), over.clone(), runs.clone()];
+    let shorter = [Span::raw(" "), title.clone(), over.clone(), runs];
+    let still_shorter = [Span::raw(" "), title.clone(), over];
+    let shortest = Line::from_iter([Span::raw(" "), title]);
+    let left = [Line::from_iter(whole), Line::from_iter(shorter), Line::from_iter(still_shorter)];
+    let left = left.into_iter().find(|line| line.width() <= room).unwrap_or(shortest);
+    row(area, left, right, frame);
 }
 
 fn curves_of(compare: &Compare, area: Rect, frame: &mut Frame) {
     let theme = compare.theme;
     let Some(view) = compare.view() else {
         let text = if compare.progress().is_some() {
-            "reading the logs…".to_owned()
+            "Reading the logs…".to_owned()
         } else {
-            format!("no run has a {} yet; m shows another metric", compare.metric.title().to_lowercase())
+            format!("No run has a {} yet; m shows another metric.", compare.metric.title().to_lowercase())
         };
         let middle = area.centered_vertically(Constraint::Length(1));
         frame.render_widget(Line::styled(text, theme.faint()).centered(), middle);
@@ -167,8 +225,9 @@ impl<'a> Figures<'a> {
     }
 }
 
-fn table_of(compare: &Compare, scores: &[Option<Score>], headings: Rect, area: Rect, frame: &mut Frame) {
+fn table_of(compare: &Compare, scores: &[Option<Score>], areas: &Areas, frame: &mut Frame) {
     let theme = compare.theme;
+    let &Areas { headings, table: area, first, .. } = areas;
     let mut figures = figures(compare, scores);
     // The name stays where it is.
     let passed_by = compare.first_column.min(figures.len().saturating_sub(2));
@@ -182,7 +241,7 @@ fn table_of(compare: &Compare, scores: &[Option<Score>], headings: Rect, area: R
     let within = |area: Rect| Rect { x: area.x + MARGIN, width: area.width.saturating_sub(MARGIN), ..area };
     let titles = columns.iter().map(|column| (column.title.to_owned(), theme.faint())).collect();
     frame.render_widget(table::row(&columns, &widths, titles), within(headings));
-    for (number, row) in area.rows().enumerate().take(compare.contenders.len()) {
+    for (number, row) in (first..compare.contenders.len()).zip(area.rows()) {
         let looks = theme.series(number);
         let is_chosen = number == compare.chosen;
         let margin = Line::from(vec![
@@ -196,6 +255,7 @@ fn table_of(compare: &Compare, scores: &[Option<Score>], headings: Rect, area: R
         }
         let cells = figures.iter().enumerate().map(|(index, figures)| {
             let text = figures.cells.get(number).cloned().unwrap_or_default();
+            let text = if index == 0 { cut_anywhere(&text, widths[0]) } else { text };
             (text, if index == 0 { looks.style.patch(style) } else { style })
         });
         frame.render_widget(table::row(&columns, &widths, cells.collect()), within(row));
@@ -302,6 +362,10 @@ fn read_off(compare: &Compare) -> Vec<String> {
         })
     };
     compare.contenders.iter().map(|contender| value(contender).unwrap_or_else(|| "–".to_owned())).collect()
+}
+
+fn has_message(compare: &Compare) -> bool {
+    compare.message.is_some() || compare.contenders.iter().any(|contender| contender.fault.is_some())
 }
 
 fn message_line(compare: &Compare, area: Rect, frame: &mut Frame) {

@@ -6,7 +6,8 @@ use crate::tui::chart;
 use crate::tui::chart_page::ChartKind;
 use crate::tui::keys::ChartMove;
 use crate::tui::view::chart_page::chart_area;
-use crate::tui::view::panels;
+use crate::tui::view::charts::x_of;
+use crate::tui::view::{panels, selection};
 
 /// Of the view, that a page is moved by.
 const PAGE: f64 = 0.5;
@@ -19,10 +20,15 @@ impl App {
         }
     }
 
-    /// The chart of the panel that has the focus, if it has one.
+    /// The chart of the panel that has the focus, if it has one; where a row is chosen, at the moment that it stands for.
     pub(super) fn open_focused_chart(&mut self) {
-        let panel = panels::PANELS.iter().find(|panel| panel.name == self.ui.focus);
-        if let Some(kind) = panel.and_then(|panel| panel.chart) {
+        let Some(panel) = panels::PANELS.iter().find(|panel| panel.name == self.ui.focus) else { return };
+        let chosen = selection::chosen_row(self, panel).zip(panel.rows.as_ref());
+        if let Some((kind, step)) = chosen.and_then(|(row, rows)| (rows.moment)(self, row)) {
+            self.open_chart(kind);
+            let x = x_of(&self.run, step, self.ui.chart.axis);
+            self.ui.chart.read_at(x, &self.run);
+        } else if let Some(kind) = panel.chart {
             self.open_chart(kind(self));
         }
     }

@@ -105,7 +105,7 @@ impl App {
         }
     }
 
-    fn classes_shape(&self) -> Shape {
+    pub(super) fn classes_shape(&self) -> Shape {
         panels::areas(self, self.screen_area()).map_or(Shape::List, |areas| classes::shape(self, &areas))
     }
 

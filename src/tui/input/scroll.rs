@@ -2,12 +2,12 @@
 
 use ratatui::layout::Rect;
 
-use crate::tui::app::App;
+use crate::tui::app::{App, ChosenRow};
 use crate::tui::layout::{Direction, PanelName, scrolled};
 use crate::tui::view::alarms::list_area;
 use crate::tui::view::panels::{self, PANELS, SMALL};
 use crate::tui::view::parts::help_page;
-use crate::tui::view::{configuration, help};
+use crate::tui::view::{configuration, help, selection};
 
 impl App {
     pub(super) fn move_focus(&mut self, by: isize) {
@@ -62,7 +62,13 @@ impl App {
         let named = PANELS.iter().zip(0..).find(|(panel, _)| panel.name == name);
         let Some((panel, number)) = named else { return };
         let Some(scrolling) = &panel.scrolling else { return };
-        let page = (scrolling.page)(&areas, areas.panel(number));
+        let (len, page) = ((scrolling.len)(self), (scrolling.page)(&areas, areas.panel(number)));
+        if let (Some(chosen), Some(rows)) = (selection::chosen_row(self, panel), &panel.rows) {
+            let next = scrolled(chosen, direction, page, len.saturating_sub(1));
+            self.ui.chosen_row = (rows.key)(self, next).map(|key| ChosenRow { panel: name, key });
+            self.ui.scrolls.insert(name, self.scroll(name).showing(next, len, page));
+            return;
+        }
         let across = scrolling.across;
         let page_step = page.max(1) as isize;
         let by = match direction {
@@ -76,8 +82,18 @@ impl App {
             Direction::Latest => isize::MAX,
             Direction::Up | Direction::Down | Direction::Left | Direction::Right => return,
         };
-        let moved = self.scroll(panel.name).moved(by, (scrolling.len)(self), page);
+        let moved = self.scroll(panel.name).moved(by, len, page);
         self.ui.scrolls.insert(panel.name, moved);
+    }
+
+    /// Moves what is in view of a panel by so many lines, whichever row is chosen.
+    pub(super) fn scroll_panel_view(&mut self, name: PanelName, by: isize) {
+        let Some(areas) = panels::areas(self, self.screen_area()) else { return };
+        let named = PANELS.iter().zip(0..).find(|(panel, _)| panel.name == name);
+        let Some((panel, number)) = named else { return };
+        let Some(scrolling) = &panel.scrolling else { return };
+        let (len, page) = ((scrolling.len)(self), (scrolling.page)(&areas, areas.panel(number)));
+        self.ui.scrolls.insert(name, self.scroll(name).moved(by, len, page));
     }
 
     pub(super) fn screen_area(&self) -> Rect {

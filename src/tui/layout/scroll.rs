@@ -35,6 +35,19 @@ impl Scroll {
         start..(start + page).min(len)
     }
 
+    /// Moves as little as possible so that the item with that number is in view.
+    pub fn showing(self, item: usize, len: usize, page: usize) -> Self {
+        let visible = self.visible(len, page);
+        let by = if item < visible.start {
+            item as isize - visible.start as isize
+        } else if item >= visible.end {
+            item as isize + 1 - visible.end as isize
+        } else {
+            return self;
+        };
+        self.moved(by, len, page)
+    }
+
     /// Moves by `by` items, backwards where it is negative.
     pub fn moved(self, by: isize, len: usize, page: usize) -> Self {
         let start = self.visible(len, page).start.saturating_add_signed(by);

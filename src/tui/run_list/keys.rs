@@ -2,7 +2,7 @@
 
 use ratatui::crossterm::event::KeyCode as K;
 
-use crate::tui::key_table::KeyBinding;
+use crate::tui::key_table::{self, KeyBinding};
 use crate::tui::keys::Key;
 use crate::tui::layout::Direction;
 
@@ -54,6 +54,13 @@ pub const BINDINGS: &[KeyBinding<Action>] = {
         binding(&[Key::char('q'), Key::ctrl('c')], Leave, "leave", "leave; every training goes on"),
     ]
 };
+
+/// The keys, and what they do.
+pub fn help() -> Vec<(String, &'static str)> {
+    let mut help = key_table::help(BINDINGS);
+    help.push(("taper train".into(), "in the shell, starts a new run; taper runs lists them as text"));
+    help
+}
 
 #[cfg(test)]
 mod tests {

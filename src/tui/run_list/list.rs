@@ -4,12 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::PathBuf;
 
-use ratatui::crossterm::event::{
-    KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
-};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Size;
+use ratatui::text::Line;
 
-use super::keys::{Action, BINDINGS};
+use super::keys::{self, Action, BINDINGS};
 use super::row::{LogRead, Row};
 use super::sort::Sort;
 use crate::run::dir::RunDir;
@@ -19,11 +18,10 @@ use crate::tui::key_table;
 use crate::tui::layout::{Direction, scrolled};
 use crate::tui::stage::{Comparison, Place, Request};
 use crate::tui::theme::{SERIES_STYLES, Theme};
+use crate::tui::view::parts::{help_page, key_help_lines};
 
 /// Lines that are no rows: title, headings, message and footer.
 pub const OTHER_LINES: u16 = 4;
-/// The line of the screen with the first row, under title and headings.
-const FIRST_ROW: u16 = 2;
 
 /// What the reading thread has found.
 #[derive(Debug)]
@@ -56,7 +54,8 @@ pub struct RunList {
     cursor: usize,
     first_shown: usize,
     pub typing: bool,
-    pub help: bool,
+    /// The first line of the help that is in view, while it is open.
+    pub help: Option<usize>,
     /// The runs were listed once.
     pub is_listed: bool,
     pub fault: Option<String>,
@@ -78,7 +77,7 @@ impl RunList {
             cursor: 0,
             first_shown: 0,
             typing: false,
-            help: false,
+            help: None,
             is_listed: false,
             fault: None,
             message: None,
@@ -218,16 +217,17 @@ impl RunList {
             return None;
         }
         let action = key_table::action(BINDINGS, &event);
-        if self.help {
+        if self.help.is_some() {
             match action {
                 Some(Action::Leave) if event.modifiers.contains(KeyModifiers::CONTROL) => return Some(Request::Leave),
                 Some(Action::Suspend) => return Some(Request::Suspend),
-                _ => self.help = false,
+                Some(Action::Move(direction)) => self.scroll_help(direction),
+                _ => self.help = None,
             }
             return None;
         }
         match action? {
-            Action::Open => return self.current().map(|row| Request::Go(Place::Run(row.run().clone()))),
+            Action::Open => return self.open(),
             Action::Mark => self.mark(),
             Action::Compare => return self.compare(),
             Action::Filter => self.typing = true,
@@ -242,28 +242,42 @@ impl RunList {
                 self.arrange(self.current_path());
             }
             Action::Move(direction) => self.go(direction),
-            Action::Help => self.help = true,
+            Action::Help => self.help = Some(0),
             Action::Leave => return Some(Request::Leave),
             Action::Suspend => return Some(Request::Suspend),
         }
         None
     }
 
-    /// The wheel moves the cursor, a click takes it to a row. Whether it changed something.
-    pub fn handle_mouse(&mut self, event: MouseEvent) -> bool {
-        match event.kind {
-            MouseEventKind::ScrollUp => self.go(Direction::Up),
-            MouseEventKind::ScrollDown => self.go(Direction::Down),
-            MouseEventKind::Down(MouseButton::Left) if event.row >= FIRST_ROW => {
-                let place = self.first_shown + usize::from(event.row - FIRST_ROW);
-                if !self.visible().contains(&place) {
-                    return false;
-                }
-                self.cursor = place;
-            }
-            _ => return false,
+    /// Takes the cursor to a place in view, and opens the run where it is there already.
+    pub fn choose(&mut self, place: usize) -> Option<Request> {
+        if self.cursor == place {
+            return self.open();
         }
-        true
+        self.cursor = place;
+        self.keep_in_view();
+        None
+    }
+
+    pub fn sort_by(&mut self, sort: Sort) {
+        self.kept.reversed = self.kept.sort == sort && !self.kept.reversed;
+        self.kept.sort = sort;
+        self.arrange(self.current_path());
+    }
+
+    fn open(&self) -> Option<Request> {
+        self.current().map(|row| Request::Go(Place::Run(row.run().clone())))
+    }
+
+    /// What the help says, on a screen of the present size.
+    pub fn help_lines(&self) -> Vec<Line<'static>> {
+        key_help_lines(self.theme, keys::help(), &[], self.size.into())
+    }
+
+    pub fn scroll_help(&mut self, direction: Direction) {
+        let page = help_page(self.size.into());
+        let last_start = self.help_lines().len().saturating_sub(page);
+        self.help = self.help.map(|first| scrolled(first, direction, page, last_start));
     }
 
     /// Whether the key was for the filter.
@@ -291,11 +305,17 @@ impl RunList {
     }
 
     fn mark(&mut self) {
-        let Some(path) = self.current_path() else { return };
+        self.toggle_mark(self.cursor);
+        self.go(Direction::Down);
+    }
+
+    /// Marks the run at that place, or takes its mark away.
+    pub fn toggle_mark(&mut self, place: usize) {
+        let Some(&index) = self.shown.get(place) else { return };
+        let path = self.rows[index].run().path().to_owned();
         if !self.kept.marked.remove(&path) {
             self.kept.marked.insert(path);
         }
-        self.go(Direction::Down);
     }
 
     fn compare(&mut self) -> Option<Request> {
@@ -320,7 +340,7 @@ impl RunList {
         rows.into_iter()
     }
 
-    fn go(&mut self, direction: Direction) {
+    pub fn go(&mut self, direction: Direction) {
         let last = self.shown.len().saturating_sub(1);
         self.cursor = scrolled(self.cursor, direction, self.page(), last);
         self.keep_in_view();

@@ -2,6 +2,7 @@
 
 mod keys;
 pub mod list;
+mod mouse;
 mod reader;
 mod row;
 mod sort;
@@ -18,7 +19,7 @@ pub use self::list::Kept;
 use self::list::{RunList, Update};
 use self::reader::read_runs;
 use super::app::Message;
-use super::stage::{Moment, News, Request, Stage};
+use super::stage::{Heeded, Moment, News, Request, Stage};
 use super::theme::Theme;
 use crate::run::dir::RunsDir;
 use crate::terminal_image::{Detected, Placed};
@@ -50,8 +51,8 @@ impl Stage for Listing {
         Ok(self.list.handle_key(key))
     }
 
-    fn handle_mouse(&mut self, event: MouseEvent) -> bool {
-        self.list.handle_mouse(event)
+    fn handle_mouse(&mut self, event: MouseEvent) -> anyhow::Result<Heeded> {
+        Ok(self.list.handle_mouse(event))
     }
 
     fn update(&mut self, update: Update) -> anyhow::Result<Option<Request>> {

@@ -1,9 +1,10 @@
 //! Draws the list of runs.
 
 use ratatui::Frame;
-use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::layout::{Alignment, Constraint, Layout, Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Wrap};
 
 use super::keys::BINDINGS;
 use super::list::{OTHER_LINES, RunList};
@@ -12,16 +13,17 @@ use super::sort::Sort;
 use crate::format;
 use crate::run::state::Phase;
 use crate::tui::key_table;
-use crate::tui::layout::Density;
+use crate::tui::layout::{Density, SMALLEST};
 use crate::tui::theme::Theme;
-use crate::tui::view::parts::{key_help, key_line, position, row};
+use crate::tui::view::parts::{key_line, position, row, scrolled_help};
 use crate::tui::view::sparkline::sparkline;
-use crate::tui::view::table::{self, Column, cut};
+use crate::tui::view::table::{self, Column, cut, cut_anywhere};
 
 /// Columns left of the table: the cursor, and the mark.
 const MARGIN: u16 = 4;
 
-/// Its place among the columns.
+/// Their places among the columns.
+const NAME: usize = 0;
 const LOSS: usize = 1;
 
 const COLUMNS: [(Sort, Column<'static>); 10] = [
@@ -41,8 +43,16 @@ const fn column(title: &'static str, alignment: Alignment, most: usize, least: u
     Column { title, alignment, most, least, rank }
 }
 
-pub fn render(list: &RunList, frame: &mut Frame) {
-    let screen = frame.area();
+/// The parts of the screen.
+struct Areas {
+    title: Rect,
+    headings: Rect,
+    rows: Rect,
+    message: Rect,
+    footer: Rect,
+}
+
+fn areas(screen: Rect) -> Areas {
     let [title, headings, rows, message, footer] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
@@ -52,74 +62,134 @@ pub fn render(list: &RunList, frame: &mut Frame) {
     ])
     .areas(screen);
     debug_assert!(screen.height < OTHER_LINES || rows.height == screen.height - OTHER_LINES);
-    title_line(list, title, frame);
-    table_of(list, headings, rows, frame);
-    message_line(list, message, frame);
-    key_line(list.theme, key_table::labels(BINDINGS), footer, frame);
-    if list.help {
-        let mut help = key_table::help(BINDINGS);
-        help.push(("taper train".into(), "in the shell, starts a new run; taper runs lists them as text"));
-        key_help(list.theme, help, screen, frame);
+    Areas { title, headings, rows, message, footer }
+}
+
+/// What lies at a place of the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// By its place in the list.
+    Row(usize),
+    /// The mark of that row, or where it would be.
+    Mark(usize),
+    Heading(Sort),
+}
+
+/// What lies at that place of the screen, if anything does that can be chosen.
+pub fn target_at(list: &RunList, at: Position) -> Option<Target> {
+    let areas = areas(list.size.into());
+    let in_margin = at.x < areas.rows.x + MARGIN;
+    if areas.rows.contains(at) {
+        let place = list.visible().start + usize::from(at.y - areas.rows.y);
+        return list.visible().contains(&place).then_some(if in_margin {
+            Target::Mark(place)
+        } else {
+            Target::Row(place)
+        });
+    }
+    let x = usize::from(at.x.checked_sub(areas.headings.x + MARGIN).filter(|_| areas.headings.contains(at))?);
+    let column = table::column_at(&Table::of(list, areas.rows).widths, x)?;
+    Some(Target::Heading(COLUMNS[column].0))
+}
+
+pub fn render(list: &RunList, frame: &mut Frame) {
+    let screen = frame.area();
+    let areas = areas(screen);
+    title_line(list, areas.title, frame);
+    table_of(list, areas.headings, areas.rows, frame);
+    message_line(list, areas.message, frame);
+    key_line(list.theme, key_table::labels(BINDINGS), areas.footer, frame);
+    if let Some(first) = list.help {
+        scrolled_help(list.theme, &list.help_lines(), first, screen, frame);
     }
 }
 
+/// What of it there is room for: how many there are, and then the more important first.
 fn title_line(list: &RunList, area: Rect, frame: &mut Frame) {
     let theme = list.theme;
-    let count = list.rows().len();
+    let count = format::count(list.rows().len() as u64);
     let live = list.rows().iter().filter(|row| row.listed.is_live()).count();
-    let mut left = vec![
-        Span::raw(" "),
-        Span::styled("taper", theme.faint()),
-        Span::raw("  "),
-        Span::styled("Runs", theme.strong()),
-        Span::styled(format!("  {} in {}", format::count(count as u64), list.folder), theme.faint()),
-    ];
-    if live > 0 {
-        left.push(Span::styled(format!("  ● {live} live"), theme.best()));
-    }
-    if list.marked() > 0 {
-        left.push(Span::styled(format!("  ✓ {} marked", list.marked()), theme.pending()));
-    }
     let pending = list.rows().iter().filter(|row| row.log == LogRead::Pending).count();
     let right = match pending {
         0 => position(&list.visible(), list.shown().len()).unwrap_or_default(),
         pending => format!("reading {} logs…", format::count(pending as u64)),
     };
-    row(area, Line::from(left), Line::styled(format!("{right} "), theme.faint()), frame);
+    let right = Line::styled(format!("{right} "), theme.faint());
+    let is_shown = |condition: bool, span: Span<'static>| condition.then_some(span);
+    // In the order in which they are shown, each with its importance.
+    let parts = [
+        (3, Some(Span::styled("taper  ", theme.faint()))),
+        (0, Some(Span::styled("Runs", theme.strong()))),
+        (0, Some(Span::styled(format!("  {count}"), theme.faint()))),
+        (4, Some(Span::styled(format!(" in {}", list.folder), theme.faint()))),
+        (1, is_shown(live > 0, Span::styled(format!("  ● {live} live"), theme.best()))),
+        (2, is_shown(list.marked() > 0, Span::styled(format!("  ✓ {} marked", list.marked()), theme.pending()))),
+    ];
+    // A space at the left, and what `row` leaves before the right.
+    let room = usize::from(area.width).saturating_sub(right.width() + 3);
+    let width = |most: u8| {
+        let shown = parts.iter().filter(|(importance, _)| *importance <= most);
+        shown.filter_map(|(_, span)| Some(span.as_ref()?.width())).sum::<usize>()
+    };
+    let most = (0..=4).rev().find(|&most| width(most) <= room).unwrap_or(0);
+    let shown = parts.into_iter().filter(|(importance, _)| *importance <= most).filter_map(|(_, span)| span);
+    row(area, Line::from_iter([Span::raw(" ")].into_iter().chain(shown)), right, frame);
+}
+
+/// The rows in view.
+struct Table {
+    /// In the order of [`COLUMNS`].
+    cells: Vec<Vec<(String, Style)>>,
+    /// 0 where there is no room for the column.
+    widths: Vec<usize>,
+}
+
+impl Table {
+    fn of(list: &RunList, area: Rect) -> Self {
+        let density = if area.width >= 120 { Density::Wide } else { Density::Compact };
+        let visible = list.visible();
+        let mut cells: Vec<Vec<(String, Style)>> =
+            list.shown().skip(visible.start).take(visible.len()).map(|row| cells(list, row, density)).collect();
+        let widest = |index: usize| cells.iter().map(|row| Line::raw(row[index].0.as_str()).width()).max().unwrap_or(0);
+        let columns: Vec<Column> =
+            (0..COLUMNS.len()).map(|index| whole_numbers(COLUMNS[index].1, widest(index))).collect();
+        // With room for the mark of the order.
+        let titled = |index: usize| columns[index].title.chars().count() + 1;
+        let wanted: Vec<usize> = (0..columns.len()).map(|index| widest(index).max(titled(index))).collect();
+        let widths = table::widths(&columns, &wanted, usize::from(area.width.saturating_sub(MARGIN + 1)));
+        for (row, cells) in list.shown().skip(visible.start).zip(&mut cells) {
+            cells[NAME].0 = cut_anywhere(&cells[NAME].0, widths[NAME]);
+            // A curve is drawn in the columns that it has.
+            if let Some(figures) = row.figures() {
+                cells[LOSS].0 = sparkline(&figures.loss_curve, widths[LOSS]);
+            }
+        }
+        Self { cells, widths }
+    }
+}
+
+/// A column of numbers, which stand at the right, is as wide as they are or left out: a number that is cut is worse than none.
+fn whole_numbers(column: Column<'static>, widest: usize) -> Column<'static> {
+    match column.alignment {
+        Alignment::Right => Column { least: column.least.max(widest), most: column.most.max(widest), ..column },
+        Alignment::Left | Alignment::Center => column,
+    }
 }
 
 fn table_of(list: &RunList, headings: Rect, area: Rect, frame: &mut Frame) {
     let theme = list.theme;
     if list.shown().len() == 0 {
         let text = match (list.is_listed, list.filter().is_empty()) {
-            (false, _) => "reading the runs…",
-            (true, true) => "no runs; in the shell, taper train starts one",
-            (true, false) => "no run has what you typed; Esc takes the filter away",
+            (false, _) => "Reading the runs…",
+            (true, true) => "No runs; in the shell, taper train starts one.",
+            (true, false) => "No run has what you typed; Esc takes the filter away.",
         };
-        frame.render_widget(Line::styled(format!(" {text}"), theme.faint()), area);
+        let text = Paragraph::new(Line::styled(text, theme.faint())).wrap(Wrap { trim: true });
+        frame.render_widget(text, Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area });
         return;
     }
-    let density = if area.width >= 120 { Density::Wide } else { Density::Compact };
-    let visible = list.visible();
-    let mut cells: Vec<Vec<(String, Style)>> =
-        list.shown().skip(visible.start).take(visible.len()).map(|row| cells(list, row, density)).collect();
+    let Table { cells, widths } = Table::of(list, area);
     let columns = COLUMNS.map(|(_, column)| column);
-    let wanted: Vec<usize> = (0..columns.len())
-        .map(|index| {
-            // With room for the mark of the order.
-            let title = columns[index].title.chars().count() + 1;
-            cells.iter().map(|row| Line::raw(row[index].0.as_str()).width()).max().unwrap_or(0).max(title)
-        })
-        .collect();
-    let widths = table::widths(&columns, &wanted, usize::from(area.width.saturating_sub(MARGIN + 1)));
-
-    // A curve is drawn in the columns that it has.
-    for (row, cells) in list.shown().skip(visible.start).zip(&mut cells) {
-        if let Some(figures) = row.figures() {
-            cells[LOSS].0 = sparkline(&figures.loss_curve, widths[LOSS]);
-        }
-    }
-
     let (sort, reversed) = list.sort();
     let sorted = |index: usize| COLUMNS[index].0 == sort && COLUMNS[index].1.title == sort.name();
     let titles = columns.iter().enumerate().map(|(index, column)| {
@@ -130,7 +200,7 @@ fn table_of(list: &RunList, headings: Rect, area: Rect, frame: &mut Frame) {
     });
     let within = |area: Rect| Rect { x: area.x + MARGIN, width: area.width.saturating_sub(MARGIN), ..area };
     frame.render_widget(table::row(&columns, &widths, titles.collect()), within(headings));
-    for ((place, cells), area) in visible.zip(cells).zip(area.rows()) {
+    for ((place, cells), area) in list.visible().zip(cells).zip(area.rows()) {
         let line = table::row(&columns, &widths, cells);
         let is_current = place == list.cursor();
         let is_marked = list.shown().nth(place).is_some_and(|row| list.is_marked(row.run()));
@@ -218,8 +288,17 @@ fn message_line(list: &RunList, area: Rect, frame: &mut Frame) {
     } else if !list.filter().is_empty() {
         let text = format!(" filter: {}   {} of {}", list.filter(), list.shown().len(), list.rows().len());
         Line::styled(text, theme.faint())
+    } else if area.width < SMALLEST.width {
+        Line::styled(format!(" {}", cut(&list.current().map(described).unwrap_or_default(), width)), theme.faint())
     } else {
         Line::default()
     };
     frame.render_widget(line, area);
+}
+
+/// Its name, and what few columns have no room for.
+fn described(row: &Row) -> String {
+    let of_log = row.figures().map(|figures| [&figures.data, &figures.model, &figures.device]);
+    let known = of_log.into_iter().flatten().filter(|text| !text.is_empty());
+    std::iter::once(row.run().name()).chain(known.cloned()).collect::<Vec<_>>().join(" · ")
 }

@@ -42,7 +42,7 @@ pub fn render(app: &App, screen: Rect, frame: &mut Frame) {
     frame.render_widget(Clear, area);
     frame.render_widget(block, area);
     if lines.is_empty() {
-        frame.render_widget(Line::styled("none so far", theme.faint()), list);
+        frame.render_widget(Line::styled("None so far.", theme.faint()), list);
         return;
     }
     let seen = lines[visible].iter().map(|line| match line {

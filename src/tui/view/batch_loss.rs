@@ -26,6 +26,7 @@ pub static PANEL: Panel = Panel {
         Bars::BatchLoss => ChartKind::BATCH_LOSS,
         Bars::GradientNorm => ChartKind::GRADIENT_NORM,
     }),
+    rows: None,
     render,
 };
 

@@ -40,7 +40,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let (axis, view, columns) = (page.axis, page.visible(&app.run), chart::columns(area));
     if !kind.has_data(&app.run) {
         let middle = area.centered_vertically(Constraint::Length(1));
-        let text = format!("this run has no {} so far", kind.title());
+        let text = format!("This run has no {} so far.", kind.title());
         frame.render_widget(Line::styled(text, theme.faint()).centered(), middle);
         return;
     }

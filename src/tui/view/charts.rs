@@ -10,9 +10,10 @@ use super::panel::{Panel, note_width, panel};
 use crate::run::event::Severity;
 use crate::run::metric::Metric;
 use crate::run::series::{Smoothing, XAxis};
+use crate::run::state::RunState;
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
-use crate::tui::chart::{self, Chart, Curve, Mark, MarkPlace, ScaleKind};
+use crate::tui::chart::{self, Chart, Curve, Mark, MarkPlace, ScaleKind, Window};
 use crate::tui::chart_page::{ChartKind, ChartPage};
 use crate::tui::layout::{Areas, Density, PanelName, Places, Region, place};
 
@@ -24,6 +25,7 @@ pub static LOSS: Panel = Panel {
     is_shown: |_| true,
     scrolling: None,
     chart: Some(|_| ChartKind::Loss),
+    rows: None,
     render: render_loss,
 };
 
@@ -33,6 +35,7 @@ pub static ACCURACY: Panel = Panel {
     is_shown: |_| true,
     scrolling: None,
     chart: Some(|_| ChartKind::Accuracy),
+    rows: None,
     render: render_accuracy,
 };
 
@@ -54,18 +57,18 @@ fn render_accuracy(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _pla
     let inner = panel(app, areas, area, Some(ACCURACY.name), title, note, frame);
     if curves.iter().all(|curve| curve.points.is_empty()) {
         let middle = inner.centered_vertically(Constraint::Length(1));
-        let why = if app.run.epochs.is_empty() { "no epoch yet" } else { "its trainer tells none" };
+        let why = if app.run.epochs.is_empty() { "No epoch yet." } else { "Its trainer tells none." };
         frame.render_widget(Line::styled(why, app.ui.theme.faint()).centered(), middle);
     } else {
         draw(app, inner, &curves, &marks(app, ChartKind::Accuracy, XAxis::Epoch), view, frame);
     }
 }
 
-/// Both charts have the same axis, which ends where the run is.
+/// Both charts have the same axis, which ends where the run is, as nearly as can be seen.
 fn whole(app: &App, kind: ChartKind) -> std::ops::Range<f64> {
     let loss = ChartPage { kind: ChartKind::Loss, ..ChartPage::default() }.extent(&app.run);
     let own = ChartPage { kind, ..ChartPage::default() }.extent(&app.run);
-    0.0..loss.end.max(own.end)
+    Window::Whole.view(&(0.0..loss.end.max(own.end)))
 }
 
 /// Curves over epochs, on a linear scale.
@@ -84,16 +87,19 @@ pub fn draw(app: &App, area: Rect, curves: &[Curve], marks: &[Mark], view: std::
     chart.render(area, frame.buffer_mut());
 }
 
+/// Where a step is on an axis.
+pub fn x_of(run: &RunState, step: u64, axis: XAxis) -> f64 {
+    match axis {
+        XAxis::Step => step as f64,
+        XAxis::Epoch => step as f64 / run.started.as_ref().map_or(1.0, |started| started.steps_per_epoch.max(1) as f64),
+        XAxis::Time => run.clock().at(step).elapsed_secs,
+    }
+}
+
 /// The best epoch, changes of the learning rate and alarms.
 pub fn marks(app: &App, kind: ChartKind, axis: XAxis) -> Vec<Mark> {
     let theme = app.ui.theme;
-    let x_of = |step: u64| match axis {
-        XAxis::Step => step as f64,
-        XAxis::Epoch => {
-            step as f64 / app.run.started.as_ref().map_or(1.0, |started| started.steps_per_epoch.max(1) as f64)
-        }
-        XAxis::Time => app.run.clock().at(step).elapsed_secs,
-    };
+    let x_of = |step: u64| x_of(&app.run, step, axis);
     let mut marks = Vec::new();
     if kind == ChartKind::Accuracy {
         let best = app.run.series(Metric::TestAccuracy);

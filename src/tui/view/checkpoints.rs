@@ -6,13 +6,14 @@ use ratatui::layout::{Constraint, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Row, Table, Wrap};
 
-use super::panel::{Panel, Scrolling, panel};
-use super::parts::position;
+use super::panel::{Panel, Rows, Scrolling, panel};
+use super::parts::{position, under_headings};
 use crate::format;
 use crate::run::checkpoints_on_disk::CheckpointOnDisk;
 use crate::run::describe;
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
+use crate::tui::chart_page::ChartKind;
 use crate::tui::layout::{Areas, PanelName, Region, place};
 
 pub static PANEL: Panel = Panel {
@@ -21,12 +22,24 @@ pub static PANEL: Panel = Panel {
     is_shown: |_| true,
     scrolling: Some(Scrolling { len: |app| app.files.checkpoints().len(), page, across: false }),
     chart: None,
+    rows: Some(Rows { area: rows, key, moment }),
     render,
 };
 
-/// Under a line of headings.
 fn page(areas: &Areas, area: Rect) -> usize {
-    areas.inner(area).height.saturating_sub(1).into()
+    rows(areas, area).height.into()
+}
+
+fn rows(areas: &Areas, area: Rect) -> Rect {
+    under_headings(areas.inner(area))
+}
+
+fn key(app: &App, index: usize) -> Option<String> {
+    Some(app.files.checkpoints().get(index)?.name.clone())
+}
+
+fn moment(app: &App, index: usize) -> Option<(ChartKind, u64)> {
+    Some((ChartKind::Loss, app.files.checkpoints().get(index)?.step))
 }
 
 fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut Vec<Placed>) {
@@ -43,7 +56,7 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
     let inner = panel(app, areas, area, Some(PANEL.name), "Checkpoints", note, frame);
     if checkpoints.is_empty() {
         let (why, style) = match &app.files.checkpoints {
-            None => ("reading the checkpoints…".to_owned(), theme.faint()),
+            None => ("Reading the checkpoints…".to_owned(), theme.faint()),
             Some(Ok(_)) => ("None is on disk.".to_owned(), theme.faint()),
             Some(Err(error)) => (error.clone(), theme.alarm()),
         };

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Rect, Size};
+use ratatui::layout::{Position, Rect, Size};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
@@ -61,7 +61,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         };
         return frame.render_widget(Paragraph::new(Line::styled(why, theme.faint())).wrap(Wrap { trim: true }), inner);
     };
-    let [heading, area] = Layout::vertical([Constraint::Length(HEADING_ROWS), Constraint::Fill(1)]).areas(inner);
+    let (heading, area) = (Rect { height: HEADING_ROWS.min(inner.height), ..inner }, under_heading(inner));
     let mut lines = vec![accuracy_line(app, epoch, confusion)];
     match matrix(app, confusion, inner) {
         Some(matrix) => {
@@ -71,7 +71,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         None => {
             let visible = render_list(app, confusion, area, frame);
             let position = position(&visible, confusion.classes()).unwrap_or_default();
-            lines.push(Line::styled("there is no room for the matrix of so many classes", theme.faint()));
+            lines.push(Line::styled("There is no room for the matrix of so many classes.", theme.faint()));
             lines.push(Line::styled(position, theme.faint()));
         }
     }
@@ -83,6 +83,74 @@ pub fn shape(app: &App, areas: &Areas) -> Shape {
     let confusion = app.inspected_epoch().and_then(|epoch| epoch.confusion.as_ref());
     let matrix = confusion.and_then(|confusion| matrix(app, confusion, areas.inner(areas.page())));
     if matrix.is_some() { Shape::Matrix } else { Shape::List }
+}
+
+/// What lies at a place of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Cell(Confused),
+    /// A class by itself, whatever it is taken for.
+    Class {
+        true_class: usize,
+        /// The first of the list that is in view.
+        first_listed: usize,
+    },
+    Heading(Column),
+}
+
+/// What lies at that place, if anything that can be chosen does.
+pub fn target_at(app: &App, areas: &Areas, at: Position) -> Option<Target> {
+    let confusion = app.inspected_epoch()?.confusion.as_ref()?;
+    let inner = areas.inner(areas.page());
+    let area = under_heading(inner);
+    let row = usize::from(at.y.checked_sub(area.y).filter(|_| area.contains(at))?);
+    let across = at.x - area.x;
+    match matrix(app, confusion, inner) {
+        Some(Matrix { label_width, cell, .. }) => {
+            let order = app.ui.classes.order(confusion, Shape::Matrix);
+            let scores = label_width + cell.width * order.len() as u16;
+            let column = across.checked_sub(label_width).map(|x| usize::from(x / cell.width));
+            let Some(row) = row.checked_sub(1) else { return heading_at(across, label_width, scores) };
+            let true_class = *order.get(row / usize::from(cell.height))?;
+            Some(match column.and_then(|column| order.get(column)) {
+                Some(&predicted_class) => Target::Cell(Confused { true_class, predicted_class }),
+                None => Target::Class { true_class, first_listed: 0 },
+            })
+        }
+        None => {
+            let names: Vec<String> = (0..confusion.classes()).map(|class| name(app, class)).collect();
+            let label_width = label_width(&names);
+            let Some(row) = row.checked_sub(1) else { return heading_at(across, label_width, label_width) };
+            let order = app.ui.classes.order(confusion, Shape::List);
+            let visible = listed(app, &order, area);
+            let true_class = *order.get(visible.start + row).filter(|_| row < visible.len())?;
+            Some(Target::Class { true_class, first_listed: visible.start })
+        }
+    }
+}
+
+/// The column whose title lies so far from the left, where the scores begin there.
+fn heading_at(across: u16, label_width: u16, scores: u16) -> Option<Target> {
+    if across < label_width {
+        return Some(Target::Heading(Column::Class));
+    }
+    let mut end = scores;
+    let column = SCORES.iter().find(|(.., width)| {
+        end += width;
+        (scores..end).contains(&across)
+    });
+    column.map(|(column, ..)| Target::Heading(*column))
+}
+
+/// What is under the lines about all classes.
+fn under_heading(inner: Rect) -> Rect {
+    Rect { y: inner.y + HEADING_ROWS, height: inner.height.saturating_sub(HEADING_ROWS), ..inner }
+}
+
+/// The classes of a list that are in view, under a line of headings.
+fn listed(app: &App, order: &[usize], area: Rect) -> Range<usize> {
+    let page = usize::from(area.height.saturating_sub(1));
+    Scroll::From(app.ui.classes.first_listed(order, page)).visible(order.len(), page)
 }
 
 /// How the matrix fills a page, without its frame.
@@ -245,9 +313,7 @@ fn render_list(app: &App, confusion: &Confusion, area: Rect, frame: &mut Frame) 
     let label_width = label_width(&names);
     let order = app.ui.classes.order(confusion, Shape::List);
     let chosen = app.ui.classes.cell(confusion.classes()).true_class;
-    let page = usize::from(area.height.saturating_sub(1));
-    let place = order.iter().position(|&class| class == chosen).unwrap_or(0);
-    let visible = Scroll::From(place.saturating_sub(page / 2)).visible(order.len(), page);
+    let visible = listed(app, &order, area);
     let top = Rect { height: 1, ..area };
     let scores = Rect { x: area.x + label_width, width: SCORES_WIDTH, ..top };
     let words = Rect { x: scores.right() + 2, width: area.width.saturating_sub(label_width + SCORES_WIDTH + 2), ..top };

@@ -15,7 +15,7 @@ pub const WIDTH: u16 = 3 + VALUE_WIDTH as u16;
 /// `area` is as wide as [`WIDTH`], and as high as the map.
 pub fn render(app: &App, bar: &ColourBar, area: Rect, frame: &mut Frame) {
     let strip = Rect { x: area.x + 1, width: 1, ..area };
-    draw_cells(&bar.image(1, 2 * u32::from(strip.height)), app.ui.palette(), strip, frame);
+    draw_cells(app, &bar.image(1, 2 * u32::from(strip.height)), app.ui.palette(), strip, frame);
     for (row, value) in bar.values(area.height.into()) {
         let place = Rect { x: area.x + 3, y: area.y + row as u16, width: VALUE_WIDTH as u16, height: 1 };
         frame.render_widget(Line::styled(value, app.ui.theme.faint()), place);

@@ -28,7 +28,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let inner = panel(app, areas, areas.page(), None, "Configuration", note, frame);
     let values = match &app.files.configuration {
         Some(Ok(values)) => values,
-        None => return frame.render_widget(Line::styled("reading the configuration…", theme.faint()), inner),
+        None => return frame.render_widget(Line::styled("Reading the configuration…", theme.faint()), inner),
         Some(Err(error)) => {
             let text = Paragraph::new(Line::styled(error.clone(), theme.alarm())).wrap(Wrap { trim: true });
             return frame.render_widget(text, inner);

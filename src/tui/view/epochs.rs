@@ -6,8 +6,8 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Cell, Row, Table};
 
-use super::panel::{Panel, Scrolling, panel};
-use super::parts::position;
+use super::panel::{Panel, Rows, Scrolling, panel};
+use super::parts::{position, under_headings};
 use crate::format;
 use crate::run::event::EpochDone;
 use crate::terminal_image::Placed;
@@ -25,6 +25,7 @@ pub static PANEL: Panel = Panel {
     is_shown: |_| true,
     scrolling: Some(Scrolling { len, page, across: false }),
     chart: Some(|_| ChartKind::Accuracy),
+    rows: Some(Rows { area: rows, key, moment }),
     render,
 };
 
@@ -32,9 +33,22 @@ fn len(app: &App) -> usize {
     app.run.epochs.len() + usize::from(app.has_open_epoch())
 }
 
-/// Under a line of headings.
 fn page(areas: &Areas, area: Rect) -> usize {
-    areas.inner(area).height.saturating_sub(1).into()
+    rows(areas, area).height.into()
+}
+
+fn rows(areas: &Areas, area: Rect) -> Rect {
+    under_headings(areas.inner(area))
+}
+
+fn key(app: &App, index: usize) -> Option<String> {
+    let epoch = app.run.epochs.get(index).map_or(app.run.open_epoch.epoch, |epoch| epoch.epoch);
+    (index < len(app)).then(|| epoch.to_string())
+}
+
+fn moment(app: &App, index: usize) -> Option<(ChartKind, u64)> {
+    let step = app.run.epochs.get(index).map_or(app.run.step, |epoch| epoch.step);
+    (index < len(app)).then_some((ChartKind::Accuracy, step))
 }
 
 fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut Vec<Placed>) {
@@ -88,9 +102,9 @@ fn done_row(app: &App, epoch: &EpochDone, best: bool, digits: usize, wide: bool)
     let theme = app.ui.theme;
     let mut cells = vec![
         marked(if best { '★' } else { ' ' }, epoch.epoch, digits),
-        right(loss(epoch.train_loss, 10)),
+        right(format::loss(epoch.train_loss, 10)),
         right(percent(epoch.train_accuracy)),
-        right(loss(epoch.test_loss, 9)),
+        right(format::loss(epoch.test_loss, 9)),
         right(percent(epoch.test_accuracy)),
         right(format::learning_rate(epoch.learning_rate)),
         right(format::secs(epoch.elapsed_secs)),
@@ -104,12 +118,6 @@ fn done_row(app: &App, epoch: &EpochDone, best: bool, digits: usize, wide: bool)
     Row::new(cells).style(style)
 }
 
-/// With four decimals, or whatever fits.
-fn loss(value: f64, width: usize) -> String {
-    let usual = format::decimal(value, 4);
-    if usual.chars().count() <= width { usual } else { format::compact(value, width) }
-}
-
 fn percent(value: f64) -> String {
     format::decimal(value, 2)
 }
@@ -119,7 +127,7 @@ fn open_row(app: &App, digits: usize, wide: bool) -> Row<'static> {
     let number = |value: Option<f64>, written: fn(f64) -> String| value.map_or("–".to_owned(), written);
     let mut cells = vec![
         marked('▸', open.epoch, digits),
-        right(number(app.run.open_epoch_loss(), |value| loss(value, 10))),
+        right(number(app.run.open_epoch_loss(), |value| format::loss(value, 10))),
         right(number(open.train_accuracy(), percent)),
         right("–"),
         right("–"),

@@ -1,15 +1,18 @@
 //! The events as lines of text; a message of the dashboard itself takes the last line.
 
+use std::borrow::Cow;
+
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
 use ratatui::text::{Line, Span};
 
-use super::panel::{Panel, Scrolling, panel};
+use super::panel::{Panel, Rows, Scrolling, panel};
 use super::parts::{position, row};
 use crate::format;
 use crate::run::describe::Note;
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
+use crate::tui::chart_page::ChartKind;
 use crate::tui::layout::{Areas, Density, PanelName, Region, Scroll, place};
 
 pub static PANEL: Panel = Panel {
@@ -18,6 +21,7 @@ pub static PANEL: Panel = Panel {
     is_shown: |_| true,
     scrolling: Some(Scrolling { len, page, across: false }),
     chart: None,
+    rows: Some(Rows { area: rows, key, moment }),
     render,
 };
 
@@ -26,9 +30,28 @@ fn len(app: &App) -> usize {
 }
 
 fn page(areas: &Areas, area: Rect) -> usize {
+    rows(areas, area).height.into()
+}
+
+fn rows(areas: &Areas, area: Rect) -> Rect {
     // The one line of a compact screen has no rule above it.
-    let inner = if areas.density == Density::Compact { area } else { areas.inner(area) };
-    inner.height.into()
+    if areas.density == Density::Compact { area } else { areas.inner(area) }
+}
+
+fn note_at(app: &App, index: usize) -> Option<Cow<'_, Note>> {
+    match app.run.notes.get(index) {
+        Some(note) => Some(Cow::Borrowed(note)),
+        None if index == app.run.notes.len() => app.death_note().map(Cow::Owned),
+        None => None,
+    }
+}
+
+fn key(app: &App, index: usize) -> Option<String> {
+    note_at(app, index).map(|note| format!("{} {}", note.time_ms, note.text))
+}
+
+fn moment(app: &App, index: usize) -> Option<(ChartKind, u64)> {
+    Some((ChartKind::Loss, app.run.clock().step_by(note_at(app, index)?.time_ms)))
 }
 
 fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut Vec<Placed>) {

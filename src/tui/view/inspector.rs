@@ -26,6 +26,7 @@ pub static PANEL: Panel = Panel {
     is_shown: |app| app.ui.backend != ImageBackend::Nothing,
     scrolling: None,
     chart: None,
+    rows: None,
     render: render_in,
 };
 
@@ -90,7 +91,7 @@ pub fn no_probe_line(app: &App, kind: &str, yet: &str) -> String {
 /// Why the probe is not there, if it is not.
 pub fn not_loaded(app: &App) -> Option<String> {
     match app.ui.inspector.loaded() {
-        None => Some("reading the probe…".to_owned()),
+        None => Some("Reading the probe…".to_owned()),
         Some(loaded) => loaded.probe.as_ref().err().cloned(),
     }
 }

@@ -30,6 +30,7 @@ pub static PANEL: Panel = Panel {
     is_shown: |_| true,
     scrolling: Some(Scrolling { len, page, across: false }),
     chart: Some(|_| ChartKind::LEARNING_RATE),
+    rows: None,
     render,
 };
 
@@ -82,7 +83,7 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
 }
 
 fn curve_of_schedule(app: &App, area: Rect, frame: &mut Frame) {
-    let view = ChartPage { kind: ChartKind::LEARNING_RATE, ..ChartPage::default() }.extent(&app.run);
+    let view = ChartPage { kind: ChartKind::LEARNING_RATE, ..ChartPage::default() }.visible(&app.run);
     let curves = [curve(app, Metric::LearningRate, XAxis::Epoch, &view, chart::columns(area), Smoothing::OFF)];
     draw(app, area, &curves, &marks(app, ChartKind::LEARNING_RATE, XAxis::Epoch), view, frame);
 }

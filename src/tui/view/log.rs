@@ -1,7 +1,7 @@
 //! The trainer's own log, followed as it grows.
 
 use ratatui::Frame;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
 
@@ -20,7 +20,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
         Some(Ok(log)) => log,
         None => {
             framed(app, areas, "", frame);
-            return frame.render_widget(Line::styled("reading the log…", theme.faint()), inner);
+            return frame.render_widget(Line::styled("Reading the log…", theme.faint()), inner);
         }
         Some(Err(error)) => {
             framed(app, areas, "", frame);
@@ -42,11 +42,14 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let text: Vec<Line> = log.lines[visible]
         .iter()
         .flat_map(|line| {
-            let style = match line.level {
+            let mut style = match line.level {
                 Level::Error => theme.alarm(),
                 Level::Warning => theme.warning(),
                 Level::Other => Style::new(),
             };
+            if app.ui.log.is_chosen(line) {
+                style = style.add_modifier(Modifier::REVERSED);
+            }
             wrapped(line, inner.width).into_iter().map(move |part| Line::styled(part, style))
         })
         .collect();

@@ -3,7 +3,7 @@
 pub(super) mod alarms;
 mod batch_loss;
 pub(super) mod chart_page;
-mod charts;
+pub(super) mod charts;
 mod checkpoints;
 pub(super) mod classes;
 mod colour_bar;
@@ -27,6 +27,7 @@ pub(super) mod panel;
 pub(super) mod panels;
 pub(super) mod parts;
 mod probabilities;
+pub(super) mod selection;
 mod small;
 pub(super) mod sparkline;
 mod step_time;
@@ -59,6 +60,7 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
         let is_line = panel.places[areas.density as usize].is_some_and(|place| place.region == Region::Line);
         if !area.is_empty() && (is_line || page == Screen::Dashboard) {
             (panel.render)(app, &areas, area, frame, &mut placed);
+            selection::render(app, &areas, panel, area, frame);
         }
     }
     match page {

@@ -21,6 +21,8 @@ pub struct Panel {
     pub scrolling: Option<Scrolling>,
     /// What Enter shows on the whole screen.
     pub chart: Option<fn(&App) -> ChartKind>,
+    /// Its lines stand for something each, and can be chosen.
+    pub rows: Option<Rows>,
     /// Draws the panel into its area, frame included; adds the images that the terminal is to draw.
     pub render: fn(&App, &Areas, Rect, &mut Frame, &mut Vec<Placed>),
 }
@@ -39,6 +41,16 @@ pub struct Scrolling {
     pub page: fn(&Areas, Rect) -> usize,
     /// Sideways.
     pub across: bool,
+}
+
+/// What the lines of a panel that is moved through stand for.
+pub struct Rows {
+    /// Where they are in the panel's area.
+    pub area: fn(&Areas, Rect) -> Rect,
+    /// What tells the n-th from the others, however the list changes.
+    pub key: fn(&App, usize) -> Option<String>,
+    /// The chart that shows the moment of the n-th, and its step.
+    pub moment: fn(&App, usize) -> Option<(ChartKind, u64)>,
 }
 
 /// Draws the frame of a panel, a rule above it where room is scarce, and returns the area within.

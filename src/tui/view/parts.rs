@@ -57,11 +57,6 @@ pub fn key_line(theme: Theme, labels: Vec<(String, &'static str)>, area: Rect, f
     Rect { x: area.x + taken, width: area.width - taken, ..area }
 }
 
-/// The help over the screen: keys, and what they do.
-pub fn key_help(theme: Theme, rows: Vec<(String, &'static str)>, screen: Rect, frame: &mut Frame) {
-    scrolled_help(theme, &key_help_lines(theme, rows, &[], screen), 0, screen, frame);
-}
-
 /// Lines of a help: keys, and what they do, one in a line where all fit so; under them remarks.
 pub fn key_help_lines(
     theme: Theme,
@@ -71,12 +66,15 @@ pub fn key_help_lines(
 ) -> Vec<Line<'static>> {
     let keys_width = rows.iter().map(|(keys, _)| Line::raw(keys).width()).max().unwrap_or(0);
     let is_long = rows.len() > help_page(screen);
+    let text_width = usize::from(screen.width.saturating_sub(HELP_FRAME.1)).max(1);
     let entries = rows.into_iter().map(|(keys, help)| {
         let keys = if is_long { format!("{keys}  ") } else { format!("{keys:<keys_width$}  ") };
         Line::from(vec![Span::styled(keys, theme.strong()), Span::raw(help)])
     });
-    let text_width = usize::from(screen.width.saturating_sub(HELP_FRAME.1)).max(1);
     let mut lines = if is_long { packed(entries, text_width) } else { entries.collect() };
+    if lines.iter().any(|line| line.width() > text_width) {
+        lines = lines.into_iter().flat_map(|line| wrapped(line, text_width)).collect();
+    }
     for remark in remarks {
         lines.push(Line::default());
         lines.extend(textwrap::wrap(remark, text_width).into_iter().map(|line| Line::raw(line.into_owned())));
@@ -117,6 +115,19 @@ fn packed(entries: impl Iterator<Item = Line<'static>>, width: usize) -> Vec<Lin
     lines
 }
 
+/// Keys and what they do, in lines of that width.
+fn wrapped(line: Line<'static>, width: usize) -> Vec<Line<'static>> {
+    const INDENT: &str = "  ";
+    let [keys, help] = line.spans.as_slice() else { return vec![line] };
+    let options = textwrap::Options::new(width).initial_indent(&keys.content).subsequent_indent(INDENT);
+    let parts = textwrap::wrap(&help.content, options).into_iter();
+    let lines = parts.enumerate().map(|(number, part)| match part.strip_prefix(keys.content.as_ref()) {
+        Some(rest) if number == 0 => Line::from(vec![keys.clone(), Span::raw(rest.to_owned())]),
+        _ => Line::raw(part.into_owned()),
+    });
+    lines.collect()
+}
+
 /// The keys of an overlay, and what each does.
 pub fn choices(app: &App, screen: Screen) -> Line<'static> {
     let gap = if app.ui.size.width < SMALLEST.width { "  " } else { "    " };
@@ -129,6 +140,11 @@ pub fn choices(app: &App, screen: Screen) -> Line<'static> {
         spans.push(Span::raw(format!(" {}", binding.label)));
     }
     Line::from(spans)
+}
+
+/// The rows of a table under its line of headings.
+pub fn under_headings(table: Rect) -> Rect {
+    Rect { y: table.y + 1, height: table.height.saturating_sub(1), ..table }
 }
 
 /// One line: `left`, cut where it meets `right`.

@@ -32,6 +32,7 @@ pub static PANEL: Panel = Panel {
     is_shown: |app| app.run.recent_step_time().is_some(),
     scrolling: None,
     chart: None,
+    rows: None,
     render,
 };
 

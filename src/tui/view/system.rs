@@ -38,6 +38,7 @@ pub static PANEL: Panel = Panel {
     is_shown: |app| latest(app).is_some(),
     scrolling: None,
     chart: None,
+    rows: None,
     render,
 };
 

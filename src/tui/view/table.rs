@@ -58,6 +58,16 @@ pub fn widths(columns: &[Column], wanted: &[usize], width: usize) -> Vec<usize> 
     }
 }
 
+/// The number of the column that lies so far from the left of the table.
+pub fn column_at(widths: &[usize], x: usize) -> Option<usize> {
+    let mut start = 0;
+    widths.iter().position(|&width| {
+        let is_here = width > 0 && (start..start + width).contains(&x);
+        start += if width > 0 { width + GAP } else { 0 };
+        is_here
+    })
+}
+
 /// A row; a cell is its text and style.
 pub fn row(columns: &[Column], widths: &[usize], cells: Vec<(String, Style)>) -> Line<'static> {
     let mut spans = Vec::new();
@@ -76,8 +86,21 @@ pub fn row(columns: &[Column], widths: &[usize], cells: Vec<(String, Style)>) ->
     Line::from(spans)
 }
 
-/// In at most so many columns, with an ellipsis where it is cut. No control characters.
+/// In at most so many columns, with an ellipsis where it is cut, which is not within a number. No control characters.
 pub fn cut(text: &str, width: usize) -> String {
+    let cut = cut_anywhere(text, width);
+    let is_of_number = |char: char| char.is_ascii_digit() || matches!(char, '.' | ',');
+    match cut.strip_suffix('…') {
+        Some(start) if text.chars().nth(start.chars().count()).is_some_and(is_of_number) => {
+            let before = start.trim_end_matches(is_of_number).trim_end();
+            if before.is_empty() { cut } else { format!("{before}…") }
+        }
+        _ => cut,
+    }
+}
+
+/// The same where a part of a number says more than none, as in a name.
+pub fn cut_anywhere(text: &str, width: usize) -> String {
     let text: String = text.chars().filter(|char| !char.is_control()).collect();
     if Line::raw(text.as_str()).width() <= width {
         return text;
@@ -123,6 +146,13 @@ mod tests {
         assert_eq!(
             (cut("漢字漢字", 4), cut("a\u{1b}[31mb", 9), cut("ab", 0)),
             ("漢…".into(), "a[31mb".into(), String::new())
+        );
+        assert_eq!(cut("silent for 12m 03s", 13), "silent for…", "a part of a number is another number");
+        assert_eq!(cut("silent for 12m 03s", 15), "silent for 12m…");
+        assert_eq!((cut("1,234", 3), cut_anywhere("20261124-175203", 12)), ("1,…".into(), "20261124-17…".into()));
+        assert_eq!(
+            [0, 5, 6, 8, 11, 12].map(|x| column_at(&[6, 0, 4], x)),
+            [Some(0), Some(0), None, Some(2), Some(2), None]
         );
         let cells = ["wide", "1.00", "cnn"].map(|text| (text.to_owned(), Style::new())).to_vec();
         assert_eq!(row(&COLUMNS, &[6, 8, 0], cells).to_string(), "wide        1.00");
