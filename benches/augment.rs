@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use taper::config::AugmentConfig;
+use taper::config::{AugmentConfig, CropFill};
 use taper::data::Dataset;
 use taper::data::augment::Scratch;
 use taper::data::augment::{Augmentation, Jitter};
@@ -14,8 +14,8 @@ use taper::data::source::sample;
 /// Of the study.
 const BATCH: usize = 64;
 
-const UNCHANGED: Augmentation =
-    Augmentation { crop_left: 0, crop_top: 0, flip: false, jitter: [None; 4], angle_degrees: 0.0 };
+/// The mean colour of CIFAR-10.
+const BLANK: [u8; 3] = [125, 123, 114];
 
 fn main() {
     divan::main();
@@ -34,7 +34,7 @@ fn apply(bencher: Bencher, augmentations: &[Augmentation]) {
     let mut augmented = vec![0; size.bytes()];
     bencher.bench_local(|| {
         if let Some((augmentation, index)) = work.next() {
-            black_box(augmentation).apply(size, images.image(index), &mut augmented, &mut scratch);
+            black_box(augmentation).apply(size, &BLANK, images.image(index), &mut augmented, &mut scratch);
         }
         black_box(augmented[0])
     });
@@ -42,36 +42,41 @@ fn apply(bencher: Bencher, augmentations: &[Augmentation]) {
 
 #[divan::bench]
 fn draw(bencher: Bencher) {
-    let config = AugmentConfig::default();
+    let (config, size) = (AugmentConfig::default(), images().info.size());
     let mut indices = 0..;
-    bencher.bench_local(|| indices.next().map(|index| Augmentation::draw(&config, 0, 1, index)));
+    bencher.bench_local(|| indices.next().map(|index| Augmentation::draw(&config, size, 0, 1, index)));
 }
 
 #[divan::bench]
 fn image(bencher: Bencher) {
-    let config = AugmentConfig::default();
-    let draws: Vec<_> = (0..1000).map(|index| Augmentation::draw(&config, 0, 1, index)).collect();
+    let (config, size) = (AugmentConfig::default(), images().info.size());
+    let draws: Vec<_> = (0..1000).map(|index| Augmentation::draw(&config, size, 0, 1, index)).collect();
     apply(bencher, &draws);
 }
 
 #[divan::bench]
 fn unchanged(bencher: Bencher) {
-    apply(bencher, &[UNCHANGED]);
+    apply(bencher, &[Augmentation::NONE]);
 }
 
 #[divan::bench]
 fn crop_and_flip(bencher: Bencher) {
-    apply(bencher, &[Augmentation { crop_left: 3, crop_top: -2, flip: true, ..UNCHANGED }]);
+    apply(bencher, &[Augmentation { crop_left: 3, crop_top: -2, flip: true, ..Augmentation::NONE }]);
+}
+
+#[divan::bench]
+fn reflected_crop(bencher: Bencher) {
+    apply(bencher, &[Augmentation { crop_left: 2, crop_top: -2, crop_fill: CropFill::Reflect, ..Augmentation::NONE }]);
 }
 
 #[divan::bench]
 fn rotate(bencher: Bencher) {
-    apply(bencher, &[Augmentation { angle_degrees: 10.0, ..UNCHANGED }]);
+    apply(bencher, &[Augmentation { angle_degrees: 10.0, ..Augmentation::NONE }]);
 }
 
 #[divan::bench(args = [Jitter::Brightness(1.1), Jitter::Contrast(1.1), Jitter::Saturation(1.1), Jitter::Hue(0.05)])]
 fn jitter(bencher: Bencher, jitter: Jitter) {
-    apply(bencher, &[Augmentation { jitter: [Some(jitter), None, None, None], ..UNCHANGED }]);
+    apply(bencher, &[Augmentation { jitter: [Some(jitter), None, None, None], ..Augmentation::NONE }]);
 }
 
 #[divan::bench]

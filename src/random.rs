@@ -15,6 +15,7 @@ pub enum Purpose {
     Shuffle = 3,
     Augment = 4,
     Dropout = 5,
+    AlternatingFlip = 6,
 }
 
 /// The stream of random numbers for one thing: an image of an epoch, the mask of a step, a parameter.

@@ -61,9 +61,11 @@ pub enum DataSource {
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {
     pub enabled: bool,
-    /// Zero padding on each side before the random crop, in pixels.
+    /// Padding on each side before the random crop, in pixels.
     pub crop_padding: u32,
+    pub crop_fill: CropFill,
     pub flip_probability: f32,
+    pub flip: Flip,
     /// Brightness, contrast and saturation factors are uniform in [1 - x, 1 + x].
     pub brightness: f32,
     pub contrast: f32,
@@ -72,6 +74,30 @@ pub struct AugmentConfig {
     pub hue: f32,
     /// The rotation is uniform in [-x, x].
     pub rotation_degrees: f32,
+    /// Side of the square that is blanked, in pixels; 0: none.
+    pub cutout: u32,
+}
+
+/// What a crop shows beyond the edge of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum CropFill {
+    Zero,
+    /// The image, mirrored at its outermost pixels.
+    Reflect,
+}
+
+/// Which images of an epoch are flipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Flip {
+    /// Each anew.
+    Random,
+    /// Those drawn for the first epoch, the others in the second, and so on: two epochs show every image both ways
+    /// (Jordan 2024, section 3.6).
+    Alternating,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -195,6 +221,9 @@ pub struct TrainConfig {
     /// What makes an epoch better than another.
     pub best: BestBy,
     pub precision: Precision,
+    /// From the second epoch on without dropout, and normalised by the running statistics, which stay as they are: what a
+    /// call of `model.eval()` in the loop does, as in the study's script.
+    pub freeze_after_first_epoch: bool,
 }
 
 /// How a card multiplies matrices; everything else is in f32 anyway.
@@ -306,12 +335,15 @@ impl Default for AugmentConfig {
         Self {
             enabled: true,
             crop_padding: 4,
+            crop_fill: CropFill::Zero,
             flip_probability: 0.5,
+            flip: Flip::Random,
             brightness: 0.2,
             contrast: 0.2,
             saturation: 0.2,
             hue: 0.1,
             rotation_degrees: 15.0,
+            cutout: 0,
         }
     }
 }
@@ -359,6 +391,7 @@ impl Default for TrainConfig {
             early_stop: 0,
             best: BestBy::Accuracy,
             precision: Precision::F32,
+            freeze_after_first_epoch: false,
         }
     }
 }

@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use strum::VariantNames;
 
 use super::settings::{
-    AttentionKind, BestBy, Config, DataSource, OnDivergence, OptimizerKind, Pool, Precision, ScheduleKind,
+    AttentionKind, BestBy, Config, CropFill, DataSource, Flip, OnDivergence, OptimizerKind, Pool, Precision,
+    ScheduleKind,
 };
 
 /// Learning rates that a configuration or a command may set.
@@ -76,12 +77,15 @@ pub(super) const RULES: &[Rule] = &[
     }),
     rule("augment.enabled", SWITCH, |_| true),
     rule("augment.crop_padding", "a whole number from 0 to 32 (pixels)", |c| c.augment.crop_padding <= 32),
+    choice("augment.crop_fill", CropFill::VARIANTS),
     rule("augment.flip_probability", PROBABILITY, |c| (0.0..=1.0).contains(&c.augment.flip_probability)),
+    choice("augment.flip", Flip::VARIANTS),
     rule("augment.brightness", "a number from 0 to 1", |c| (0.0..=1.0).contains(&c.augment.brightness)),
     rule("augment.contrast", "a number from 0 to 1", |c| (0.0..=1.0).contains(&c.augment.contrast)),
     rule("augment.saturation", "a number from 0 to 1", |c| (0.0..=1.0).contains(&c.augment.saturation)),
     rule("augment.hue", "a number from 0 to 0.5 (turns)", |c| (0.0..=0.5).contains(&c.augment.hue)),
     rule("augment.rotation_degrees", "a number from 0 to 180", |c| (0.0..=180.0).contains(&c.augment.rotation_degrees)),
+    rule("augment.cutout", "a whole number from 0 (none) to 512 (pixels)", |c| c.augment.cutout <= 512),
     rule("model.channels", "1 to 16 whole numbers from 1 to 4096, one for each block, such as [32, 64, 128]", |c| {
         (1..=16).contains(&c.model.channels.len()) && c.model.channels.iter().all(|n| (1..=4096).contains(n))
     }),
@@ -121,6 +125,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("train.early_stop", "a whole number from 0 (never) to 1000000 (epochs)", |c| c.train.early_stop <= 1_000_000),
     choice("train.best", BestBy::VARIANTS),
     choice("train.precision", Precision::VARIANTS),
+    rule("train.freeze_after_first_epoch", SWITCH, |_| true),
     rule("checkpoint.every_steps", "a whole number from 0 (at the end of each epoch only) to 1000000000", |c| {
         c.checkpoint.every_steps <= 1_000_000_000
     }),

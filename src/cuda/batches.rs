@@ -39,7 +39,7 @@ impl Draw {
         if !plan.augment.enabled {
             return of_image;
         }
-        let drawn = Augmentation::draw(&plan.augment, plan.seed, plan.epoch, index as u64);
+        let drawn = Augmentation::draw(&plan.augment, size, plan.seed, plan.epoch, index as u64);
         let (kinds, amounts): (Vec<u8>, Vec<f32>) = drawn.jitter.iter().map(jitter).unzip();
         let rotation = Rotation::new(size, drawn.angle_degrees);
         Self {

@@ -155,6 +155,8 @@ struct Epoch {
     dataset: Arc<Dataset>,
     plan: EpochPlan,
     normalisation: Normalisation,
+    /// The mean colour.
+    blank: Vec<u8>,
     /// Indices into the dataset.
     order: Vec<usize>,
 }
@@ -162,7 +164,8 @@ struct Epoch {
 impl Epoch {
     fn new(dataset: Arc<Dataset>, plan: EpochPlan) -> Self {
         let order = plan.order(dataset.len());
-        Self { normalisation: Normalisation::new(&dataset.info), dataset, plan, order }
+        let blank = dataset.info.mean.iter().map(|mean| (mean * 255.0).round() as u8).collect();
+        Self { normalisation: Normalisation::new(&dataset.info), blank, dataset, plan, order }
     }
 
     fn batches(&self) -> usize {
@@ -178,12 +181,8 @@ impl Epoch {
         for &index in indices {
             let mut image = self.dataset.image(index);
             if self.plan.augment.enabled {
-                Augmentation::draw(&self.plan.augment, self.plan.seed, self.plan.epoch, index as u64).apply(
-                    size,
-                    image,
-                    &mut augmented,
-                    &mut scratch,
-                );
+                let drawn = Augmentation::draw(&self.plan.augment, size, self.plan.seed, self.plan.epoch, index as u64);
+                drawn.apply(size, &self.blank, image, &mut augmented, &mut scratch);
                 image = &augmented;
             }
             batch.push(self.dataset.labels[index], image, &self.normalisation);

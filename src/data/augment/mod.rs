@@ -1,4 +1,5 @@
-//! The study's random transforms of a training image, to the byte as torchvision does them on PIL images of u8.
+//! The random transforms of a training image: the study's, to the byte as torchvision does them on PIL images of u8, and
+//! others that may take their places.
 //!
 //! What is drawn ([`Augmentation`]) is kept apart from what is done to the pixels ([`Augmentation::apply`]), so that the
 //! pixels can be compared with torchvision's under the same draw. Sources: torchvision 0.24 `transforms/transforms.py`
@@ -16,23 +17,56 @@ use rand::seq::SliceRandom;
 use self::canvas::Image;
 use self::colour::{adjust_brightness, adjust_contrast, adjust_saturation, shift_hue};
 use super::info::ImageSize;
-use crate::config::AugmentConfig;
+use crate::config::{AugmentConfig, CropFill, Flip};
 use crate::random::{Purpose, stream};
 use crate::simd::{self, SimdPath};
 
-/// What is done to one image, in this order: crop, flip, jitter, rotate.
+/// What is done to one image, in this order: crop, flip, jitter, rotate, cut out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Augmentation {
-    /// Column of the image, in pixels, where the crop begins: below 0 it lies in the zero padding.
+    /// Column of the image, in pixels, where the crop begins: below 0 it lies in the padding.
     pub crop_left: i32,
-    /// Row of the image, in pixels, where the crop begins: below 0 it lies in the zero padding.
+    /// Row of the image, in pixels, where the crop begins: below 0 it lies in the padding.
     pub crop_top: i32,
+    pub crop_fill: CropFill,
     /// Left and right change positions.
     pub flip: bool,
     /// In the order of application.
     pub jitter: [Option<Jitter>; 4],
     /// Counterclockwise, about the centre; nearest neighbour, zeros where the image does not reach.
     pub angle_degrees: f32,
+    pub cutout: Option<Cutout>,
+}
+
+/// A square that is blanked, as far as it lies in the image (DeVries and Taylor 2017).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cutout {
+    /// Column and row of its first pixel; below 0 it begins outside the image.
+    pub left: i32,
+    pub top: i32,
+    pub side: u32,
+}
+
+impl Cutout {
+    /// About a centre that is a pixel of the image.
+    fn draw(side: u32, size: ImageSize, rng: &mut impl Rng) -> Option<Self> {
+        let mut first = |length: usize| rng.random_range(0..length as i32) - (side / 2) as i32;
+        (side > 0).then(|| Self { left: first(size.width), top: first(size.height), side })
+    }
+
+    #[inline(always)]
+    fn apply(self, size: ImageSize, blank: &[u8], image: &mut [u8]) {
+        let inside = |first: i32, length: usize| {
+            let end = first.saturating_add_unsigned(self.side);
+            [first, end].map(|edge| edge.clamp(0, length as i32) as usize)
+        };
+        let ([left, right], [top, bottom]) = (inside(self.left, size.width), inside(self.top, size.height));
+        for (plane, &blank) in image.chunks_exact_mut(size.plane()).zip(blank) {
+            for row in plane.chunks_exact_mut(size.width).take(bottom).skip(top) {
+                row[left..right].fill(blank);
+            }
+        }
+    }
 }
 
 /// A change of colour. A factor of 1 changes nothing, 0 takes the property away.
@@ -55,13 +89,31 @@ impl Jitter {
 }
 
 impl Augmentation {
-    /// Draws for image `index` of the dataset in an epoch: a function of nothing but the arguments.
-    pub fn draw(config: &AugmentConfig, seed: u64, epoch: u64, index: u64) -> Self {
+    /// Changes nothing.
+    pub const NONE: Self = Self {
+        crop_left: 0,
+        crop_top: 0,
+        crop_fill: CropFill::Zero,
+        flip: false,
+        jitter: [None; 4],
+        angle_degrees: 0.0,
+        cutout: None,
+    };
+
+    /// Draws for image `index` of a dataset of that size in an epoch, from 1: a function of nothing but the arguments.
+    pub fn draw(config: &AugmentConfig, size: ImageSize, seed: u64, epoch: u64, index: u64) -> Self {
         let mut rng = stream(seed, Purpose::Augment, epoch, index);
         let padding = i32::try_from(config.crop_padding).unwrap_or(i32::MAX);
         let crop_left = rng.random_range(-padding..=padding);
         let crop_top = rng.random_range(-padding..=padding);
-        let flip = rng.random::<f32>() < config.flip_probability;
+        let drawn: f32 = rng.random();
+        let flip = match config.flip {
+            Flip::Random => drawn < config.flip_probability,
+            Flip::Alternating => {
+                let first: f32 = stream(seed, Purpose::AlternatingFlip, 0, index).random();
+                (first < config.flip_probability) ^ epoch.is_multiple_of(2)
+            }
+        };
 
         let mut around = |centre: f32, spread: f32| centre + spread * (2.0 * rng.random::<f32>() - 1.0);
         let brightness = around(1.0, config.brightness).max(0.0);
@@ -77,17 +129,29 @@ impl Augmentation {
             (config.hue > 0.0).then_some(Jitter::Hue(hue)),
         ];
         jitter.shuffle(&mut rng);
-        Self { crop_left, crop_top, flip, jitter, angle_degrees }
+        let cutout = Cutout::draw(config.cutout, size, &mut rng);
+        Self { crop_left, crop_top, crop_fill: config.crop_fill, flip, jitter, angle_degrees, cutout }
     }
 
-    /// Transforms `src` into `dst`, both of `size`: planes, each row by row.
-    pub fn apply(&self, size: ImageSize, src: &[u8], dst: &mut [u8], scratch: &mut Scratch) {
+    /// Transforms `src` into `dst`, both of `size`: planes, each row by row. `blank`: for each channel what a cutout leaves.
+    pub fn apply(&self, size: ImageSize, blank: &[u8], src: &[u8], dst: &mut [u8], scratch: &mut Scratch) {
         // The bytes are the same on every path; one that cannot be taken is reported by the network's kernels.
-        self.apply_on(simd::chosen().unwrap_or(SimdPath::Portable), size, src, dst, scratch);
+        self.apply_on(simd::chosen().unwrap_or(SimdPath::Portable), size, blank, src, dst, scratch);
     }
 
-    fn apply_on(&self, path: SimdPath, size: ImageSize, src: &[u8], dst: &mut [u8], scratch: &mut Scratch) {
+    fn apply_on(
+        &self,
+        path: SimdPath,
+        size: ImageSize,
+        blank: &[u8],
+        src: &[u8],
+        dst: &mut [u8],
+        scratch: &mut Scratch,
+    ) {
         simd::run_on(path, Apply { augmentation: self, size, src, dst, scratch });
+        if let Some(cutout) = self.cutout {
+            cutout.apply(size, blank, dst);
+        }
     }
 }
 
@@ -152,7 +216,7 @@ impl WithSimd for Apply<'_> {
         scratch.pixels.clear();
         scratch.pixels.resize(src.len() + room_behind(size.plane()), 0);
         let pixels = &mut scratch.pixels[..src.len()];
-        crop(size, src, pixels, augmentation.crop_left, augmentation.crop_top);
+        crop(size, src, pixels, augmentation);
         if augmentation.flip {
             pixels.chunks_exact_mut(size.width).for_each(<[u8]>::reverse);
         }
@@ -171,10 +235,13 @@ impl WithSimd for Apply<'_> {
 
 /// `dst` holds zeros.
 #[inline(always)]
-fn crop(size: ImageSize, src: &[u8], dst: &mut [u8], left: i32, top: i32) {
+fn crop(size: ImageSize, src: &[u8], dst: &mut [u8], augmentation: &Augmentation) {
+    let &Augmentation { crop_left: left, crop_top: top, crop_fill, .. } = augmentation;
     let (rows, columns) = (covered(top, size.height), covered(left, size.width));
-    if columns.is_empty() {
-        return;
+    match crop_fill {
+        CropFill::Zero if columns.is_empty() => return,
+        CropFill::Zero => {}
+        CropFill::Reflect => return reflect(size, src, dst, augmentation),
     }
     let from = |to: usize, shift: i32| (to as i32 + shift) as usize;
     let first = from(columns.start, left);
@@ -185,6 +252,32 @@ fn crop(size: ImageSize, src: &[u8], dst: &mut [u8], left: i32, top: i32) {
             dst[columns.clone()].copy_from_slice(&src[first..][..columns.len()]);
         }
     }
+}
+
+/// A crop of the image as mirrors at its outermost pixels show it.
+#[inline(always)]
+fn reflect(size: ImageSize, src: &[u8], dst: &mut [u8], augmentation: &Augmentation) {
+    let columns = covered(augmentation.crop_left, size.width);
+    for (src, dst) in src.chunks_exact(size.plane()).zip(dst.chunks_exact_mut(size.plane())) {
+        for (y, dst) in dst.chunks_exact_mut(size.width).enumerate() {
+            let src = &src[reflected(y, augmentation.crop_top, size.height) * size.width..][..size.width];
+            let source = |x: usize| reflected(x, augmentation.crop_left, size.width);
+            if !columns.is_empty() {
+                dst[columns.clone()].copy_from_slice(&src[source(columns.start)..][..columns.len()]);
+            }
+            for x in (0..columns.start).chain(columns.end..size.width) {
+                dst[x] = src[source(x)];
+            }
+        }
+    }
+}
+
+/// Where a row or column of a crop comes from, of `length`.
+#[inline(always)]
+fn reflected(to: usize, shift: i32, length: usize) -> usize {
+    let period = (2 * length as i64 - 2).max(1);
+    let position = (to as i64 + i64::from(shift)).rem_euclid(period);
+    position.min(period - position) as usize
 }
 
 /// The rows or columns of a crop, of `length`, that lie in the image and not in its padding.
@@ -298,7 +391,7 @@ mod tests {
                 });
             }
             let &Case { crop_left, crop_top, flip, angle_degrees, .. } = self;
-            Augmentation { crop_left, crop_top, flip, jitter, angle_degrees }
+            Augmentation { crop_left, crop_top, flip, jitter, angle_degrees, ..Augmentation::NONE }
         }
     }
 
@@ -308,9 +401,11 @@ mod tests {
 
     fn augmented(path: SimdPath, augmentation: &Augmentation, size: ImageSize, src: &[u8]) -> Vec<u8> {
         let mut dst = vec![0; src.len()];
-        augmentation.apply_on(path, size, src, &mut dst, &mut Scratch::default());
+        augmentation.apply_on(path, size, &BLANK[..size.channels], src, &mut dst, &mut Scratch::default());
         dst
     }
+
+    const BLANK: [u8; 3] = [125, 123, 114];
 
     fn fixture() -> Fixture {
         serde_json::from_str(include_str!("../../../tests/fixtures/augment/cases.json")).unwrap()
@@ -471,13 +566,19 @@ mod tests {
         let jitter = prop::array::uniform4(prop::option::weighted(0.7, jitter));
         let angle = prop_oneof![6 => -180.0..180.0f32, 2 => prop::sample::select(vec![0.0, 90.0, 1e9, f32::NAN])];
         let shift = || prop_oneof![6 => -5..=5i32, 2 => -40..=40i32, 1 => any::<i32>()];
-        (shift(), shift(), any::<bool>(), jitter, angle).prop_map(
-            |(crop_left, crop_top, flip, jitter, angle_degrees)| Augmentation {
+        let fill = prop_oneof![Just(CropFill::Zero), Just(CropFill::Reflect)];
+        let side = prop_oneof![4 => 1..20u32, 1 => any::<u32>()];
+        let cutout =
+            prop::option::of((shift(), shift(), side).prop_map(|(left, top, side)| Cutout { left, top, side }));
+        (shift(), shift(), fill, any::<bool>(), jitter, angle, cutout).prop_map(
+            |(crop_left, crop_top, crop_fill, flip, jitter, angle_degrees, cutout)| Augmentation {
                 crop_left,
                 crop_top,
+                crop_fill,
                 flip,
                 jitter,
                 angle_degrees,
+                cutout,
             },
         )
     }
@@ -489,7 +590,7 @@ mod tests {
             (size, src) in size().prop_flat_map(|size| (Just(size), image(size))), augmentation in augmentation()
         ) {
             let mut expected = vec![0; size.bytes()];
-            reference::apply(&augmentation, size, &src, &mut expected);
+            reference::apply(&augmentation, size, &BLANK, &src, &mut expected);
             for path in paths() {
                 prop_assert!(augmented(path, &augmentation, size, &src) == expected, "{path}, {size:?}");
             }
@@ -501,7 +602,7 @@ mod tests {
     fn the_hue_of_the_last_pixels_is_shifted_too() {
         let size = ImageSize { channels: 3, height: 28, width: 28 };
         let jitter = [Some(Jitter::Hue(0.5)), None, None, None];
-        let augmentation = Augmentation { crop_left: 0, crop_top: 0, flip: false, jitter, angle_degrees: 0.0 };
+        let augmentation = Augmentation { jitter, ..Augmentation::NONE };
         // (200, 100, 50) is 14, 191, 200 in HSV, and half a turn on it is (50, 152, 200), by Pillow.
         let src = [vec![200; 784], vec![100; 784], vec![50; 784]].concat();
         let expected = [vec![50; 784], vec![152; 784], vec![200; 784]].concat();
@@ -513,7 +614,7 @@ mod tests {
     #[test]
     fn draws_are_within_their_ranges_and_reach_across_them() {
         let config = AugmentConfig::default();
-        let draws: Vec<_> = (0..2000).map(|index| Augmentation::draw(&config, 1, 1, index)).collect();
+        let draws: Vec<_> = (0..2000).map(|index| Augmentation::draw(&config, SIZE, 1, 1, index)).collect();
         let span = |value: &dyn Fn(&Augmentation) -> f32| {
             let values = draws.iter().map(value);
             (values.clone().fold(f32::INFINITY, f32::min), values.fold(f32::NEG_INFINITY, f32::max))
@@ -545,11 +646,66 @@ mod tests {
     #[test]
     fn an_image_is_drawn_for_by_seed_epoch_and_index() {
         let config = AugmentConfig::default();
-        let draw = |seed, epoch, index| Augmentation::draw(&config, seed, epoch, index);
+        let draw = |seed, epoch, index| Augmentation::draw(&config, SIZE, seed, epoch, index);
         assert_eq!(draw(1, 2, 3), draw(1, 2, 3));
         for other in [draw(2, 2, 3), draw(1, 3, 3), draw(1, 2, 4)] {
             assert_ne!(draw(1, 2, 3), other);
         }
+    }
+
+    #[test]
+    fn alternating_flips_show_each_image_both_ways() {
+        let config = AugmentConfig { flip: Flip::Alternating, ..AugmentConfig::default() };
+        let flips = |epoch| (0..2000).map(move |index| Augmentation::draw(&config, SIZE, 1, epoch, index).flip);
+        let first: Vec<bool> = flips(1).collect();
+        let flipped = first.iter().filter(|flip| **flip).count();
+        assert!((900..1100).contains(&flipped), "{flipped}");
+        assert!(flips(2).eq(first.iter().map(|flip| !flip)) && flips(3).eq(first));
+    }
+
+    #[test]
+    fn other_settings_draw_as_before() {
+        let before = AugmentConfig::default();
+        let config = AugmentConfig {
+            cutout: 8,
+            crop_fill: CropFill::Reflect,
+            flip: Flip::Alternating,
+            ..AugmentConfig::default()
+        };
+        for index in 0..50 {
+            let [before, drawn] = [&before, &config].map(|config| Augmentation::draw(config, SIZE, 1, 1, index));
+            let same = Augmentation { crop_fill: before.crop_fill, flip: before.flip, cutout: None, ..drawn };
+            assert_eq!(same, before);
+        }
+    }
+
+    #[test]
+    fn a_cutout_has_its_centre_in_the_image_and_leaves_the_mean_colour() {
+        let config = AugmentConfig { cutout: 12, ..AugmentConfig::default() };
+        let cutouts: Vec<Cutout> =
+            (0..2000).filter_map(|index| Augmentation::draw(&config, SIZE, 1, 1, index).cutout).collect();
+        let edges = |of: fn(&Cutout) -> i32| (cutouts.iter().map(of).min(), cutouts.iter().map(of).max());
+        assert_eq!((cutouts.len(), edges(|cutout| cutout.left)), (2000, (Some(-6), Some(25))));
+        assert_eq!(edges(|cutout| cutout.top), (Some(-6), Some(25)));
+
+        let cutout = Some(Cutout { left: 1, top: -2, side: 3 });
+        let size = ImageSize { channels: 3, height: 2, width: 5 };
+        let blanked = augmented(SimdPath::Portable, &Augmentation { cutout, ..Augmentation::NONE }, size, &[9; 30]);
+        let plane = |blank| [[9, blank, blank, blank, 9], [9; 5]].concat();
+        assert_eq!(blanked, BLANK.map(plane).concat());
+    }
+
+    /// As `torch.nn.functional.pad(…, mode="reflect")` has it.
+    #[test]
+    fn a_reflected_crop_repeats_no_edge() {
+        let size = ImageSize { channels: 1, height: 2, width: 4 };
+        let crop = |crop_left, crop_top| {
+            let augmentation = Augmentation { crop_left, crop_top, crop_fill: CropFill::Reflect, ..Augmentation::NONE };
+            augmented(SimdPath::Portable, &augmentation, size, &[1, 2, 3, 4, 5, 6, 7, 8])
+        };
+        assert_eq!(crop(-2, 0), [3, 2, 1, 2, 7, 6, 5, 6]);
+        assert_eq!(crop(1, 1), [6, 7, 8, 7, 2, 3, 4, 3]);
+        assert_eq!(crop(0, -1), [5, 6, 7, 8, 1, 2, 3, 4]);
     }
 
     #[test]
@@ -566,7 +722,7 @@ mod tests {
         };
         let (train, _) = sample::read().unwrap();
         for index in 0..20 {
-            let augmentation = Augmentation::draw(&config, 0, 1, index as u64);
+            let augmentation = Augmentation::draw(&config, SIZE, 0, 1, index as u64);
             assert!(augmented(SimdPath::Portable, &augmentation, SIZE, train.image(index)) == train.image(index));
         }
     }
@@ -582,7 +738,7 @@ mod tests {
             ..AugmentConfig::default()
         };
         for index in 0..100 {
-            augmented(SimdPath::Portable, &Augmentation::draw(&config, 0, 1, index), SIZE, &[100; IMAGE_BYTES]);
+            augmented(SimdPath::Portable, &Augmentation::draw(&config, SIZE, 0, 1, index), SIZE, &[100; IMAGE_BYTES]);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The transforms a pixel at a time, in the arithmetic of Pillow's sources: what the vectors are compared with.
 
-use super::{Augmentation, Jitter, covered};
+use super::{Augmentation, Jitter};
+use crate::config::CropFill;
 use crate::data::info::ImageSize;
 
 /// As [`Augmentation::apply`].
-pub fn apply(augmentation: &Augmentation, size: ImageSize, src: &[u8], dst: &mut [u8]) {
+pub fn apply(augmentation: &Augmentation, size: ImageSize, blank: &[u8], src: &[u8], dst: &mut [u8]) {
     let mut image = vec![0; src.len()];
     crop_and_flip(augmentation, size, src, &mut image);
     for jitter in augmentation.jitter.iter().flatten() {
@@ -16,20 +17,40 @@ pub fn apply(augmentation: &Augmentation, size: ImageSize, src: &[u8], dst: &mut
         }
     }
     rotate(&image, size, dst, augmentation.angle_degrees);
+    if let Some(cutout) = augmentation.cutout {
+        let inside =
+            |position: usize, first: i32| (0..i64::from(cutout.side)).contains(&(position as i64 - i64::from(first)));
+        for (plane, &blank) in dst.chunks_exact_mut(size.plane()).zip(blank) {
+            for (position, value) in plane.iter_mut().enumerate() {
+                if inside(position % size.width, cutout.left) && inside(position / size.width, cutout.top) {
+                    *value = blank;
+                }
+            }
+        }
+    }
 }
 
 /// `dst` holds zeros.
 fn crop_and_flip(augmentation: &Augmentation, size: ImageSize, src: &[u8], dst: &mut [u8]) {
-    let rows = covered(augmentation.crop_top, size.height);
-    let columns = covered(augmentation.crop_left, size.width);
-    let from = |to: usize, shift: i32| (to as i32 + shift) as usize;
+    // Where a position of the crop, row or column, comes from.
+    let source = |position: usize, shift: i32, length: usize| -> Option<usize> {
+        let position = position as i64 + i64::from(shift);
+        match augmentation.crop_fill {
+            CropFill::Zero => usize::try_from(position).ok().filter(|&position| position < length),
+            CropFill::Reflect => {
+                let there_and_back: Vec<usize> = (0..length).chain((1..length.max(2) - 1).rev()).collect();
+                Some(there_and_back[position.rem_euclid(there_and_back.len() as i64) as usize])
+            }
+        }
+    };
     for (src, dst) in src.chunks_exact(size.plane()).zip(dst.chunks_exact_mut(size.plane())) {
-        for y in rows.clone() {
-            let src = &src[from(y, augmentation.crop_top) * size.width..][..size.width];
-            let dst = &mut dst[y * size.width..][..size.width];
-            if !columns.is_empty() {
-                let first = from(columns.start, augmentation.crop_left);
-                dst[columns.clone()].copy_from_slice(&src[first..][..columns.len()]);
+        for (y, dst) in dst.chunks_exact_mut(size.width).enumerate() {
+            for (x, value) in dst.iter_mut().enumerate() {
+                let row = source(y, augmentation.crop_top, size.height);
+                let column = source(x, augmentation.crop_left, size.width);
+                if let (Some(row), Some(column)) = (row, column) {
+                    *value = src[row * size.width + column];
+                }
             }
             if augmentation.flip {
                 dst.reverse();

@@ -207,6 +207,40 @@ mod tests {
         }
     }
 
+    /// A block that normalises by running estimates; in f64 of operations that differentiate by all parameters.
+    fn frozen(block: fn(&[Tensor]) -> BlockParameters, arguments: &[Tensor]) -> Result<Tensor> {
+        let [arguments @ .., mean, variance] = arguments else { unreachable!("two estimates") };
+        let (x, parameters) = (&arguments[0], block(arguments));
+        if x.dtype() == DType::F32 {
+            return conv_block_evaluate(x, parameters, mean, variance);
+        }
+        let of_channels = |values: &Tensor| values.reshape((1, (), 1, 1));
+        let deviation = (variance + crate::ops::batch_norm::EPSILON)?.sqrt()?;
+        let y = planes(x, parameters)?
+            .broadcast_sub(&of_channels(mean)?)?
+            .broadcast_div(&of_channels(&deviation)?)?
+            .broadcast_mul(&of_channels(parameters.norm_weight)?)?
+            .broadcast_add(&of_channels(parameters.norm_bias)?)?;
+        finish(&y, parameters.epilogue)
+    }
+
+    proptest! {
+        #![proptest_config(crate::testing::property(24))]
+        #[test]
+        fn a_frozen_block_has_the_gradients_of_all_its_parameters((shape, outputs, kernel) in shapes(), gates in gates()) {
+            let arguments = with_gates(arguments(shape, outputs, kernel), outputs, gates);
+            let variance = ((tensor(real(8, outputs), &[outputs]) + 2.0).and_then(|positive| positive * 50.0)).expect("above 0");
+            let constants = [tensor(real(7, outputs), &[outputs]), variance];
+            let (exact, inexact) = arguments.split_at(3);
+            let constants = &constants;
+            let pooled = Arguments { exact, inexact, constants, ..Arguments::default() };
+            equals_f64(pooled, |arguments| frozen(parameters, arguments))?;
+            // A block without a pool has no gates.
+            let activated_only = Arguments { inexact: &inexact[..2], ..pooled };
+            equals_f64(activated_only, |arguments| frozen(activated, arguments))?;
+        }
+    }
+
     #[test]
     fn sizes_that_are_no_multiples() {
         let gates = [TestGates::None, TestGates::SqueezeExcite(2), TestGates::Efficient(3)];

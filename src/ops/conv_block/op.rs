@@ -15,6 +15,7 @@ use crate::ops::attention::channel::{GateKind, Gates, ImageGates, ImageGatesGrad
 use crate::ops::conv::{Convolution, Geometry};
 use crate::ops::custom_op::SliceOp;
 use crate::ops::pooled_buffer::PooledBuffer;
+use crate::ops::tape::is_recording;
 use crate::simd;
 
 /// A block that ends with its pool.
@@ -154,8 +155,8 @@ impl SliceOp<3> for PooledBlock {
     fn forward(&self, [x, weight, parameters]: [&[f32]; 3]) -> Result<(Vec<f32>, Shape)> {
         let parameters = self.split(parameters);
         let out = match &self.statistics {
-            Statistics::Running(running) => self.forward_only(running, x, weight, &parameters)?,
-            Statistics::OfBatch(_) => {
+            Statistics::Running(running) if !is_recording() => self.forward_only(running, x, weight, &parameters)?,
+            Statistics::Running(_) | Statistics::OfBatch(_) => {
                 let (out, kept) = self.forward_and_keep(x, weight, &parameters)?;
                 *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
                 out

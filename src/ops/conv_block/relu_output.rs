@@ -11,6 +11,7 @@ use super::statistics::{ChannelStatistics, Statistics, total};
 use crate::ops::conv::{Convolution, Geometry};
 use crate::ops::custom_op::SliceOp;
 use crate::ops::pooled_buffer::PooledBuffer;
+use crate::ops::tape::is_recording;
 use crate::simd;
 
 pub struct ReluBlock {
@@ -102,8 +103,8 @@ impl SliceOp<3> for ReluBlock {
         let Geometry { outputs, .. } = self.geometry;
         let parameters = ChannelParameters::split(parameters, outputs, None);
         let out = match &self.statistics {
-            Statistics::Running(running) => self.forward_only(running, x, weight, &parameters)?,
-            Statistics::OfBatch(_) => {
+            Statistics::Running(running) if !is_recording() => self.forward_only(running, x, weight, &parameters)?,
+            Statistics::Running(_) | Statistics::OfBatch(_) => {
                 let (out, y) = self.forward_and_keep(x, weight, &parameters)?;
                 *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(y);
                 out

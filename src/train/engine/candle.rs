@@ -23,6 +23,7 @@ pub struct CandleEngine {
     optimizer: Optimizer,
     /// The seed of the dropout.
     seed: u64,
+    freeze_after_first_epoch: bool,
     epoch: Option<Epoch>,
 }
 
@@ -30,6 +31,7 @@ pub struct CandleEngine {
 struct Epoch {
     batches: TrainBatches,
     next_step: u64,
+    is_frozen: bool,
 }
 
 /// What a step moved the weights by, if it is finite.
@@ -45,14 +47,16 @@ impl CandleEngine {
         let seed = config.run.seed;
         let network = Network::new(&config.model, dataset, seed, device)?;
         let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
-        Ok(Self { device: device.clone(), network, optimizer, seed, epoch: None })
+        let freeze_after_first_epoch = config.train.freeze_after_first_epoch;
+        Ok(Self { device: device.clone(), network, optimizer, seed, freeze_after_first_epoch, epoch: None })
     }
 
     /// As [`super::Engine::begin_epoch`].
     pub fn begin_epoch(&mut self, data: &Arc<Dataset>, plan: EpochPlan, first_step: u64) {
         // Its threads end before others start.
         self.leave_epoch();
-        self.epoch = Some(Epoch { batches: train_batches(Arc::clone(data), plan), next_step: first_step });
+        let is_frozen = self.freeze_after_first_epoch && plan.epoch > 1;
+        self.epoch = Some(Epoch { batches: train_batches(Arc::clone(data), plan), next_step: first_step, is_frozen });
     }
 
     pub fn leave_epoch(&mut self) {
@@ -62,14 +66,14 @@ impl CandleEngine {
     /// Takes the next step of the epoch, and none ahead.
     pub fn next_step(&mut self, last: u64, learning_rate: &dyn Fn(u64) -> f64) -> Result<Option<TakenStep>> {
         let started = Instant::now();
-        let Some(Epoch { batches, next_step }) = &mut self.epoch else { return Ok(None) };
+        let Some(Epoch { batches, next_step, is_frozen }) = &mut self.epoch else { return Ok(None) };
         let Some(batch) = batches.next() else { return Ok(None) };
         let number = *next_step;
         debug_assert!(number <= last, "step {number} is not allowed before step {last} is dealt with");
         *next_step += 1;
         let (x, labels) = to_tensors(&batch, &self.device)?;
         let data_secs = started.elapsed().as_secs_f64();
-        let mode = Mode::Train { seed: self.seed, step: number };
+        let mode = if *is_frozen { Mode::Evaluate } else { Mode::Train { seed: self.seed, step: number } };
         let device = self.device.clone();
         let learning_rate = learning_rate(number);
         // On a compute thread, so that the many short parallel parts of a step need no hand-over to one.
@@ -161,6 +165,8 @@ fn count_correct(logits: &[Vec<f32>], labels: &[u32]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+
     use super::*;
     use crate::data::source::sample;
     use crate::train::device;
@@ -225,6 +231,42 @@ mod tests {
             assert_eq!(losses(&again), losses(&steps), "{stops:?}");
             assert!(parts == whole, "{stops:?}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn frozen_epochs_train_the_weights_without_dropout_and_keep_the_running_statistics() -> Result<()> {
+        let data = Arc::new(data());
+        let buffers = |engine: &Engine| -> Result<Vec<Vec<f32>>> {
+            let buffers = &engine.network()?.weights().buffers;
+            let numbers = buffers.iter().map(|(_, buffer)| buffer.to_dtype(DType::F32)?.flatten_all()?.to_vec1());
+            Ok(numbers.collect::<candle_core::Result<_>>()?)
+        };
+        let trained = |freeze_after_first_epoch, dropout, seed| -> Result<(bool, bool, f32)> {
+            let mut config = config();
+            (config.model.dropout, config.train.freeze_after_first_epoch) = (dropout, freeze_after_first_epoch);
+            let mut engine = Engine::new(&config, &data.info, &device::Device::CPU)?;
+            engine.begin_epoch(&data, EpochPlan { epoch: 1, ..plan(0) }, 1)?;
+            let first = buffers(&engine)?;
+            step(&mut engine)?.expect("a batch");
+            let moved_first = buffers(&engine)? != first;
+            // The seed of the dropout alone.
+            if let Engine::Candle(engine) = &mut engine {
+                engine.seed = seed;
+            }
+            engine.begin_epoch(&data, plan(0), 2)?;
+            let before = (saved(&engine)?, buffers(&engine)?);
+            let loss = step(&mut engine)?.expect("a batch").loss;
+            assert!(saved(&engine)? != before.0, "the weights have moved");
+            Ok((moved_first, buffers(&engine)? != before.1, loss))
+        };
+        let [frozen, another_seed] = [1, 2].map(|seed| trained(true, 0.5, seed));
+        let (frozen, another_seed) = (frozen?, another_seed?);
+        assert_eq!((frozen.0, frozen.1), (true, false), "the first epoch alone moves the statistics");
+        assert_eq!(frozen.2, another_seed.2, "nothing is dropped");
+        let ordinary = trained(false, 0.5, 1)?;
+        assert_eq!((ordinary.0, ordinary.1), (true, true));
+        assert_ne!(ordinary.2, trained(false, 0.5, 2)?.2);
         Ok(())
     }
 
