@@ -21,6 +21,7 @@ mod active_channels;
 mod adam;
 mod attention;
 mod batch_norm;
+mod channel_statistics;
 mod channels;
 mod concat;
 mod conv;

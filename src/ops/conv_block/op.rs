@@ -10,8 +10,9 @@ use super::kernel::{
     gradient_sums, normalise_and_pool, normalise_and_pool_only, output_gradient,
 };
 use super::parameters::ChannelParameters;
-use super::statistics::{ChannelStatistics, Statistics, total};
+use super::statistics::Statistics;
 use crate::ops::attention::channel::{GateKind, Gates, ImageGates, ImageGatesGradient, apply};
+use crate::ops::channel_statistics::{ChannelStatistics, total};
 use crate::ops::conv::{Convolution, Geometry};
 use crate::ops::custom_op::SliceOp;
 use crate::ops::pooled_buffer::PooledBuffer;
