@@ -92,6 +92,17 @@ pub struct ModelConfig {
     pub init: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames, IntoStaticStr)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Activation {
+    Relu,
+    /// By the error function (Hendrycks and Gimpel 2016).
+    Gelu,
+    /// Also called swish (Elfwing et al. 2018).
+    Silu,
+}
+
 /// How a feature map becomes a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
 #[serde(rename_all = "kebab-case")]
