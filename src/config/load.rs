@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::checksum::{is_unchanged, with_checksum};
 use super::near_miss::meant_key;
-use super::settings::Config;
+use super::settings::{Config, ModelConfig, NetworkKind};
 use super::validate::{RULES, Rule, broken};
 use crate::ordinary_file;
 use crate::suggest::nearest;
@@ -182,7 +182,18 @@ impl Settings {
         self.origins.push((rule.key, origin.to_owned(), shown(value)));
     }
 
+    /// Another network than the study's has other defaults.
+    fn take_defaults_of_network(&mut self) {
+        let Some(model) = self.table.get_mut("model").and_then(Value::as_table_mut) else { return };
+        if model.get("network").and_then(Value::as_str) == Some(NetworkKind::Airbench.into()) {
+            for (key, value) in Table::try_from(ModelConfig::airbench()).expect("settings have a TOML form") {
+                model.entry(key).or_insert(value);
+            }
+        }
+    }
+
     fn finish(mut self) -> Result<Config, ConfigError> {
+        self.take_defaults_of_network();
         let mut config = Config::deserialize(self.table).map_err(|error| ConfigError::one(error.message()))?;
         for rule in broken(&config) {
             // A default breaks a rule only beside a value that is not allowed itself, which is told.

@@ -14,7 +14,7 @@ pub use load::{ConfigError, Override};
 pub use near_miss::{key_called, meant_key};
 pub use settings::{
     Activation, AlarmsConfig, AttentionKind, AugmentConfig, BestBy, CheckpointConfig, Config, DataConfig, DataSource,
-    ModelConfig, NotifyConfig, OnDivergence, OptimizerConfig, OptimizerKind, Pool, Precision, ProbeConfig, RunConfig,
-    ScheduleConfig, ScheduleKind, TrainConfig,
+    ModelConfig, NetworkKind, NotifyConfig, OnDivergence, OptimizerConfig, OptimizerKind, Pool, Precision, ProbeConfig,
+    RunConfig, ScheduleConfig, ScheduleKind, TrainConfig,
 };
 pub use validate::{LEARNING_RATES, MOST_THREADS, check_learning_rate};

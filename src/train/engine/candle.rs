@@ -20,10 +20,20 @@ use crate::run::step_time::StepTime;
 pub struct CandleEngine {
     device: Device,
     network: Network,
+    frozen: Frozen,
     optimizer: Optimizer,
     /// The seed of the dropout.
     seed: u64,
     epoch: Option<Epoch>,
+}
+
+/// The weights that the network has of the training images.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Frozen {
+    /// Nothing yet.
+    Due,
+    /// Made, or loaded.
+    Known,
 }
 
 /// The epoch that steps are taken in.
@@ -45,14 +55,31 @@ impl CandleEngine {
         let seed = config.run.seed;
         let network = Network::new(&config.model, dataset, seed, device)?;
         let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
-        Ok(Self { device: device.clone(), network, optimizer, seed, epoch: None })
+        Ok(Self { device: device.clone(), network, frozen: Frozen::Due, optimizer, seed, epoch: None })
     }
 
     /// As [`super::Engine::begin_epoch`].
-    pub fn begin_epoch(&mut self, data: &Arc<Dataset>, plan: EpochPlan, first_step: u64) {
+    pub fn begin_epoch(&mut self, data: &Arc<Dataset>, plan: EpochPlan, first_step: u64) -> Result<()> {
         // Its threads end before others start.
         self.leave_epoch();
+        self.prepare(data)?;
         self.epoch = Some(Epoch { batches: train_batches(Arc::clone(data), plan), next_step: first_step });
+        Ok(())
+    }
+
+    /// As [`super::Engine::prepare`].
+    pub fn prepare(&mut self, data: &Dataset) -> Result<()> {
+        if self.frozen == Frozen::Due {
+            self.network.prepare(data)?;
+            self.frozen = Frozen::Known;
+        }
+        Ok(())
+    }
+
+    pub fn load_weights(&mut self, bytes: &[u8], file: &Path) -> Result<()> {
+        self.network.weights().load_bytes(bytes, file)?;
+        self.frozen = Frozen::Known;
+        Ok(())
     }
 
     pub fn leave_epoch(&mut self) {
