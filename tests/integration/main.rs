@@ -1,5 +1,6 @@
 //! The one integration binary: linking candle is slow. One file a subject.
 
+mod airbench;
 mod alarms;
 mod any_dataset;
 mod binary;
