@@ -269,7 +269,7 @@ fn unknown_section<'a>(origin: &str, section: &str, keys: impl Iterator<Item = &
 mod tests {
     use super::super::{DataSource, ScheduleKind};
     use super::*;
-    use crate::config::AttentionKind;
+    use crate::config::{AttentionKind, Pool};
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
@@ -313,6 +313,17 @@ mod tests {
             assert_eq!(given.len(), 1);
             assert_eq!(given["model"].as_table().unwrap().len(), 1);
         }
+    }
+
+    #[test]
+    fn another_network_has_other_defaults() {
+        let load = |given: &[&str]| Config::load(None, &sets(given)).unwrap().model;
+        assert_eq!(load(&["model.network=airbench"]), ModelConfig::airbench());
+        let given = load(&["model.pool=average", "model.network=airbench", "model.whitening=false"]);
+        assert_eq!(given, ModelConfig { pool: Pool::Average, whitening: false, ..ModelConfig::airbench() });
+        let config = Config::load(None, &sets(&["model.network=airbench", "model.hidden=0"])).unwrap();
+        let file = file(&config.to_toml());
+        assert_eq!(Config::load(Some(file.path()), &[]).unwrap(), config);
     }
 
     #[test]
