@@ -3,12 +3,18 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use divan::Bencher;
-use taper::ops::{self, AdamStep, BlockParameters, Epilogue, NonLocal, Projection, SpatialGates};
+use taper::config::Activation;
+use taper::ops::{
+    self, AdamStep, AfterConvolution, BlockParameters, Epilogue, NonLocal, NormActivation, Projection, SpatialGates,
+};
 
 const BATCH: usize = 64;
 
 /// Side of the image, channels in, channels out.
 const BLOCKS: [(usize, usize, usize); 3] = [(32, 3, 32), (16, 32, 64), (8, 64, 128)];
+
+/// The same, of the convolutions of airbench's network.
+const AIRBENCH: [(usize, usize, usize); 5] = [(31, 24, 64), (15, 64, 64), (15, 64, 256), (7, 256, 256), (3, 256, 256)];
 
 /// Inputs and outputs.
 const LINEAR: [(usize, usize); 2] = [(2048, 512), (512, 10)];
@@ -85,6 +91,43 @@ fn conv_block_evaluation(bencher: Bencher, sizes: (usize, usize, usize)) {
 fn convolution_alone_forward(bencher: Bencher, sizes: (usize, usize, usize)) {
     let block = Block::new(sizes);
     forward(bencher, || ops::conv2d(&block.x, &block.weight, &block.of_channels[0], 1, 1));
+}
+
+/// A convolution of airbench's network, without the pool.
+fn conv_pool((side, inputs, outputs): (usize, usize, usize)) -> impl Fn() -> Result<Tensor> + Sync {
+    let [x, weight] = [variable(&[BATCH, side, side, inputs]), variable(&[outputs, inputs, 3, 3])];
+    move || ops::conv_pool(&x, &weight, AfterConvolution::Nothing)
+}
+
+#[divan::bench(args = AIRBENCH)]
+fn airbench_conv_forward(bencher: Bencher, sizes: (usize, usize, usize)) {
+    forward(bencher, conv_pool(sizes));
+}
+
+#[divan::bench(args = AIRBENCH)]
+fn airbench_conv_backward(bencher: Bencher, sizes: (usize, usize, usize)) {
+    backward(bencher, conv_pool(sizes));
+}
+
+/// The normalisation and activation of airbench's network.
+fn norm_activation((side, _, channels): (usize, usize, usize)) -> impl Fn() -> Result<Tensor> + Sync {
+    let x = variable(&[BATCH, side, side, channels]);
+    let [weight, bias] = [variable(&[channels]), variable(&[channels])];
+    let (epsilon, activation) = (1e-12, Activation::Gelu);
+    move || {
+        let norm = NormActivation { weight: &weight, bias: &bias, epsilon, activation };
+        Ok(ops::norm_activation_train(&x, norm)?.0)
+    }
+}
+
+#[divan::bench(args = AIRBENCH)]
+fn norm_activation_forward(bencher: Bencher, sizes: (usize, usize, usize)) {
+    forward(bencher, norm_activation(sizes));
+}
+
+#[divan::bench(args = AIRBENCH)]
+fn norm_activation_backward(bencher: Bencher, sizes: (usize, usize, usize)) {
+    backward(bencher, norm_activation(sizes));
 }
 
 #[divan::bench(args = LINEAR)]

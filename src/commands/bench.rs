@@ -4,7 +4,7 @@ use std::fs;
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -15,6 +15,7 @@ use crate::config::{AttentionKind, Config, Precision};
 use crate::cuda::traffic::bytes_of_step;
 use crate::cuda::{BF16_CAPABILITY, Card, Context as CudaContext};
 use crate::format;
+use crate::model::NetworkShape;
 use crate::run::spawn;
 use crate::run::step_time::{Breakdown, Part};
 use crate::simd::{self, SimdPath};
@@ -378,7 +379,10 @@ impl CardSpeed {
     fn new(card: &Card, measured: &Measured, precision: Precision) -> Result<Self> {
         let (bench, images) = (&measured.bench, measured.config.train.batch_size as u64);
         let step_secs = measured.step_secs();
-        let bytes = bytes_of_step(bench.shape(), images) as f64;
+        let NetworkShape::Cnn(shape) = bench.shape() else {
+            bail!("a GPU does not train the network {}", bench.summary())
+        };
+        let bytes = bytes_of_step(&shape, images) as f64;
         let flop_per_sec = (bench.shape().flops().training * images) as f64 / step_secs;
         let peak = match precision {
             Precision::F32 => Some(card.f32_peak()),

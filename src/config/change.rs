@@ -9,12 +9,15 @@ use super::validate::RULES;
 
 /// The keys on which depends what a step of a run is: how many there are in an epoch, which images each is of, and which
 /// weights it moves. Every other key may change between two trainers of a run.
-pub const KEPT_ON_RESUME: [&str; 10] = [
+pub const KEPT_ON_RESUME: [&str; 13] = [
     "run.seed",
     "data.shuffle",
     "data.validation_examples",
     "train.batch_size",
+    "model.network",
     "model.channels",
+    "model.activation",
+    "model.whitening",
     "model.hidden",
     "model.attention",
     "model.pool",

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::checksum::{is_unchanged, with_checksum};
 use super::near_miss::meant_key;
-use super::settings::Config;
+use super::settings::{Config, ModelConfig, NetworkKind};
 use super::validate::{RULES, Rule, broken};
 use crate::ordinary_file;
 use crate::suggest::nearest;
@@ -182,7 +182,18 @@ impl Settings {
         self.origins.push((rule.key, origin.to_owned(), shown(value)));
     }
 
+    /// Another network than the study's has other defaults.
+    fn take_defaults_of_network(&mut self) {
+        let Some(model) = self.table.get_mut("model").and_then(Value::as_table_mut) else { return };
+        if model.get("network").and_then(Value::as_str) == Some(NetworkKind::Airbench.into()) {
+            for (key, value) in Table::try_from(ModelConfig::airbench()).expect("settings have a TOML form") {
+                model.entry(key).or_insert(value);
+            }
+        }
+    }
+
     fn finish(mut self) -> Result<Config, ConfigError> {
+        self.take_defaults_of_network();
         let mut config = Config::deserialize(self.table).map_err(|error| ConfigError::one(error.message()))?;
         for rule in broken(&config) {
             // A default breaks a rule only beside a value that is not allowed itself, which is told.
@@ -258,7 +269,7 @@ fn unknown_section<'a>(origin: &str, section: &str, keys: impl Iterator<Item = &
 mod tests {
     use super::super::{DataSource, ScheduleKind};
     use super::*;
-    use crate::config::AttentionKind;
+    use crate::config::{AttentionKind, Pool};
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
@@ -302,6 +313,17 @@ mod tests {
             assert_eq!(given.len(), 1);
             assert_eq!(given["model"].as_table().unwrap().len(), 1);
         }
+    }
+
+    #[test]
+    fn another_network_has_other_defaults() {
+        let load = |given: &[&str]| Config::load(None, &sets(given)).unwrap().model;
+        assert_eq!(load(&["model.network=airbench"]), ModelConfig::airbench());
+        let given = load(&["model.pool=average", "model.network=airbench", "model.whitening=false"]);
+        assert_eq!(given, ModelConfig { pool: Pool::Average, whitening: false, ..ModelConfig::airbench() });
+        let config = Config::load(None, &sets(&["model.network=airbench", "model.hidden=0"])).unwrap();
+        let file = file(&config.to_toml());
+        assert_eq!(Config::load(Some(file.path()), &[]).unwrap(), config);
     }
 
     #[test]

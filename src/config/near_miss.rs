@@ -24,7 +24,7 @@ const OTHER_NAMES: [(&[&str], &str); 22] = [
     (&["data", "data_dir", "data_path", "root", "folder"], "data.dir"),
     (&["dataset"], "data.source"),
     (&["val_size", "validation", "holdout"], "data.validation_examples"),
-    (&["model", "arch", "network"], "model.attention"),
+    (&["model", "arch"], "model.network"),
     (&["weights", "pretrained"], "model.init"),
     (&["width", "filters", "layers"], "model.channels"),
 ];

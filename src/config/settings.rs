@@ -103,19 +103,45 @@ pub enum Flip {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Channels of each convolution, one for each block.
+    pub network: NetworkKind,
+    /// Channels of each convolution, one for each block; `airbench`: of the two convolutions of each group.
     pub channels: Vec<usize>,
+    /// What follows each normalisation.
+    pub activation: Activation,
+    /// Whether the first layer whitens: its kernel is made of the training images, and frozen.
+    pub whitening: bool,
     /// The attention module of each block, between ReLU and the pool.
     pub attention: AttentionKind,
     /// How the last feature map becomes the input of the linear layers.
     pub pool: Pool,
-    /// Width of the hidden fully connected layer.
+    /// Width of the hidden fully connected layer; 0 where the network has none.
     pub hidden: usize,
     /// Probability that a hidden activation is dropped.
     pub dropout: f32,
     /// Initial weights, a safetensors or PyTorch file with the names of a `state_dict`; else PyTorch's initialisation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames, IntoStaticStr)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum NetworkKind {
+    /// The study's.
+    Cnn,
+    /// That of airbench94 (Jordan 2024, section 3).
+    Airbench,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames, IntoStaticStr)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Activation {
+    Relu,
+    /// By the error function (Hendrycks and Gimpel 2016).
+    Gelu,
+    /// Also called swish (Elfwing et al. 2018).
+    Silu,
 }
 
 /// How a feature map becomes a vector.
@@ -127,6 +153,8 @@ pub enum Pool {
     Flatten,
     /// The mean of each channel over all positions (Lin et al. 2014, section 3.2).
     Average,
+    /// The greatest number of each channel over all positions.
+    Max,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames, VariantArray, IntoStaticStr)]
@@ -151,10 +179,25 @@ impl AttentionKind {
 }
 
 impl ModelConfig {
+    /// The defaults of `network = "airbench"`.
+    pub fn airbench() -> Self {
+        Self {
+            network: NetworkKind::Airbench,
+            channels: vec![64, 256, 256],
+            activation: Activation::Gelu,
+            whitening: true,
+            attention: AttentionKind::None,
+            pool: Pool::Max,
+            hidden: 0,
+            dropout: 0.0,
+            init: None,
+        }
+    }
+
     /// What a run of this network is called when it is given no name.
     pub fn short_name(&self) -> &'static str {
         match self.attention {
-            AttentionKind::None => "cnn",
+            AttentionKind::None => self.network.into(),
             kind => kind.into(),
         }
     }
@@ -351,7 +394,10 @@ impl Default for AugmentConfig {
 impl Default for ModelConfig {
     fn default() -> Self {
         Self {
+            network: NetworkKind::Cnn,
             channels: vec![32, 64, 128],
+            activation: Activation::Relu,
+            whitening: false,
             attention: AttentionKind::None,
             pool: Pool::Flatten,
             hidden: 512,

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use strum::VariantNames;
 
 use super::settings::{
-    AttentionKind, BestBy, Config, CropFill, DataSource, Flip, OnDivergence, OptimizerKind, Pool, Precision,
-    ScheduleKind,
+    Activation, AttentionKind, BestBy, Config, CropFill, DataSource, Flip, NetworkKind, OnDivergence, OptimizerKind,
+    Pool, Precision, ScheduleKind,
 };
 
 /// Learning rates that a configuration or a command may set.
@@ -86,10 +86,16 @@ pub(super) const RULES: &[Rule] = &[
     rule("augment.hue", "a number from 0 to 0.5 (turns)", |c| (0.0..=0.5).contains(&c.augment.hue)),
     rule("augment.rotation_degrees", "a number from 0 to 180", |c| (0.0..=180.0).contains(&c.augment.rotation_degrees)),
     rule("augment.cutout", "a whole number from 0 (none) to 512 (pixels)", |c| c.augment.cutout <= 512),
+    choice("model.network", NetworkKind::VARIANTS),
     rule("model.channels", "1 to 16 whole numbers from 1 to 4096, one for each block, such as [32, 64, 128]", |c| {
         (1..=16).contains(&c.model.channels.len()) && c.model.channels.iter().all(|n| (1..=4096).contains(n))
     }),
-    rule("model.hidden", "a whole number from 1 to 65536", |c| (1..=65_536).contains(&c.model.hidden)),
+    choice("model.activation", Activation::VARIANTS),
+    rule("model.whitening", SWITCH, |_| true),
+    rule("model.hidden", "a whole number from 1 to 65536", |c| {
+        // A network without a hidden layer has it 0.
+        (1..=65_536).contains(&c.model.hidden) || (c.model.hidden == 0 && c.model.network == NetworkKind::Airbench)
+    }),
     choice("model.attention", AttentionKind::VARIANTS),
     choice("model.pool", Pool::VARIANTS),
     rule("model.dropout", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.model.dropout)),

@@ -76,8 +76,8 @@ pub struct Arena {
 }
 
 impl Arena {
-    pub fn new(network: &Network) -> Self {
-        let HeadShape { pool, features, .. } = *network.shape().head();
+    pub fn new(network: &Network, head: &HeadShape) -> Self {
+        let HeadShape { pool, features, .. } = *head;
         let last_channels = network.layers().last().map_or(1, |layer| layer.channels);
         let mut len = 0;
         let parameters = network.weights().parameters.iter().map(|(name, var)| {

@@ -13,8 +13,8 @@ use super::launch::Launch;
 use super::memory::{Buffer, Plain};
 use super::shape::{BlockArguments, HeadArguments};
 use super::state::{Outcome, Position};
-use crate::config::{AttentionKind, ModelConfig, Pool};
-use crate::model::{BlockShape, HeadShape, Network};
+use crate::config::{AttentionKind, ModelConfig, NetworkKind, Pool};
+use crate::model::{BlockShape, HeadShape, Network, NetworkShape};
 use crate::ops::DropoutRule;
 use crate::random::Purpose;
 
@@ -28,8 +28,14 @@ const LEAST_BLOCKS: u32 = 256;
 const MOST_ELEMENTS: u64 = 1 << 31;
 
 /// # Errors
-/// The kernels do not have the network's attention.
+/// The kernels do not have the network, its pool or its attention.
 pub fn check_network(config: &ModelConfig) -> Result<()> {
+    if config.network != NetworkKind::Cnn {
+        bail!("a GPU does not train the network {} yet; take --device cpu", <&str>::from(config.network))
+    }
+    if config.pool == Pool::Max {
+        bail!("a GPU has the pools flatten and average, and not yet max; take --device cpu")
+    }
     match config.attention {
         AttentionKind::None | AttentionKind::Se | AttentionKind::Eca => Ok(()),
         AttentionKind::Spatial | AttentionKind::Cbam | AttentionKind::NonLocal => bail!(
@@ -202,14 +208,16 @@ impl CardNetwork {
         train_images: usize,
         evaluation_images: usize,
     ) -> Result<Self> {
-        let shape = network.shape();
+        let NetworkShape::Cnn(shape) = network.shape() else {
+            bail!("a GPU does not train the network {}", network.summary())
+        };
         let images = train_images.max(evaluation_images);
         let widest = shape.blocks().iter().map(|block| block.positions() * block.inputs.max(block.outputs)).max();
         let widest = widest.unwrap_or(0).max(shape.head().features).max(shape.head().hidden).max(shape.head().classes);
         if images as u64 * widest as u64 >= MOST_ELEMENTS {
             bail!("batches of {images} images have more than 2^31 numbers in a layer: a GPU takes smaller ones")
         }
-        let arena = Arena::new(network);
+        let arena = Arena::new(network, shape.head());
         let floats = |len: usize| Buffer::<f32>::new(context, len);
         let mut blocks = Vec::new();
         let mut first_channel = 0;
@@ -241,6 +249,10 @@ impl CardNetwork {
             head,
             arena,
         })
+    }
+
+    pub fn classes(&self) -> usize {
+        self.head.shape.classes
     }
 
     /// Channels of all blocks.
@@ -809,6 +821,7 @@ impl Head {
         let averages = match pool {
             Pool::Flatten => None,
             Pool::Average => Some([floats(images * features)?, floats(train_images * features)?]),
+            Pool::Max => bail!("a GPU has not the pool max"),
         };
         Ok(Self {
             shape: *shape,

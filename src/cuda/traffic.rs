@@ -2,14 +2,14 @@
 
 use super::network::{TILE, hidden_parts, weight_parts};
 use crate::config::{AttentionKind, Pool};
-use crate::model::{BlockShape, HeadShape, NetworkShape};
+use crate::model::{BlockShape, CnnShape, HeadShape};
 
 const FLOAT: u64 = 4;
 
 /// Bytes that the kernels of a training step read and write for `images` images: each kernel each element of each of its
 /// arguments once, as if it had a perfect cache and the next kernel an empty one. So it is what a card's memory moves if
 /// nothing stays in its cache from one kernel to the next. Left out are vectors of a number a channel, labels and losses.
-pub fn bytes_of_step(shape: &NetworkShape, images: u64) -> u64 {
+pub fn bytes_of_step(shape: &CnnShape, images: u64) -> u64 {
     let blocks: u64 = shape.blocks().iter().enumerate().map(|(number, block)| of_block(block, number, images)).sum();
     // The gradient is summed; Adam reads gradient, parameters and two moments, and writes the last three.
     let optimizer = 8 * shape.parameter_count() * FLOAT;
@@ -72,7 +72,7 @@ mod tests {
         let cifar = DatasetInfo::cifar10();
         let classes = cifar.classes[..3].to_vec();
         let grey = DatasetInfo { channels: 1, height: 4, width: 4, classes, mean: vec![0.5], std: vec![0.2], ..cifar };
-        let shape = NetworkShape::new(&config, &grey).expect("a network that can be");
+        let shape = CnnShape::new(&config, &grey).expect("a network that can be");
         bytes_of_step(&shape, 8)
     }
 

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use super::active_channels::ActiveChannels;
 use super::attention::{self, Attention};
 use super::block::BlockShape;
-use super::shape::{HeadShape, NetworkShape};
+use super::cnn_shape::{CnnShape, HeadShape};
 use super::weights::{Builder, ParameterSpec, Weights};
 use crate::config::{AttentionKind, ModelConfig, Pool};
 use crate::ops;
@@ -28,20 +28,20 @@ pub struct Cnn {
     pub(super) blocks: Vec<Block>,
     pub(super) head: Head,
     attention: AttentionKind,
-    shape: NetworkShape,
+    shape: CnnShape,
     weights: Weights,
 }
 
 impl Cnn {
     /// Of that shape, which is of `config`; see [`super::Network::new`].
-    pub(super) fn new(shape: NetworkShape, config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
+    pub(super) fn new(shape: CnnShape, config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
         let mut builder = Builder { seed, device, weights: Weights::default() };
         let blocks = shape.blocks.iter().map(|block| Block::new(&mut builder, block)).collect::<Result<_>>()?;
         let head = Head::new(&mut builder, &shape.head, config.dropout)?;
         Ok(Self { blocks, head, attention: config.attention, shape, weights: builder.weights })
     }
 
-    pub(super) fn shape(&self) -> &NetworkShape {
+    pub(super) fn shape(&self) -> &CnnShape {
         &self.shape
     }
 
@@ -58,6 +58,7 @@ impl Cnn {
         let pool = match self.head.pool {
             Pool::Flatten => "",
             Pool::Average => " average",
+            Pool::Max => " max",
         };
         format!("cnn{attention} {}{pool}", channels.join("-"))
     }
@@ -187,6 +188,7 @@ impl Head {
         let vectors = match self.pool {
             Pool::Flatten => ops::flatten_planes(features)?,
             Pool::Average => ops::global_average(features)?,
+            Pool::Max => ops::global_max(features)?,
         };
         ops::relu(&self.fc1.forward(&vectors)?)
     }
@@ -307,7 +309,7 @@ mod tests {
     #[test]
     fn the_gradients_of_the_head_are_finite_differences() {
         let (features, hidden, classes) = (normal(1, &[2, 3, 2, 2]), 4, 3);
-        for (pool, inputs) in [(Pool::Flatten, 12), (Pool::Average, 2)] {
+        for (pool, inputs) in [(Pool::Flatten, 12), (Pool::Average, 2), (Pool::Max, 2)] {
             let linear = |seed, inputs: usize, outputs: usize| Linear {
                 weight: normal(seed, &[outputs, inputs]),
                 bias: normal(seed + 1, &[outputs]),
@@ -315,7 +317,7 @@ mod tests {
             let head = Head { pool, fc1: linear(2, inputs, hidden), fc2: linear(4, hidden, classes), dropout: 0.0 };
             assert_gradient(&features, |features| head.forward(features, Mode::Evaluate));
             let hidden = head.hidden(&features).expect("the hidden layer");
-            let ours = head.features_gradient(&hidden, &[2, 0], 3, 2).expect("a gradient");
+            let ours = head.features_gradient(&features, &hidden, &[2, 0]).expect("a gradient");
             let features = Var::from_tensor(&features).expect("a variable");
             let logits = head.forward(&features, Mode::Evaluate).expect("logits");
             let chosen = (logits.get(0).and_then(|row| row.get(2)), logits.get(1).and_then(|row| row.get(0)));

@@ -2,9 +2,11 @@
 //! and the matrix products of non-local attention. What is left out (batch normalisation, ReLU, pooling, the optimizer,
 //! other attention) is bound by memory.
 
+use super::airbench_shape::AirbenchShape;
 use super::attention;
 use super::block::BlockShape;
-use super::shape::{HeadShape, NetworkShape};
+use super::cnn_shape::{CnnShape, HeadShape};
+use super::shape::NetworkShape;
 
 /// Operations for one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,26 @@ pub struct Flops {
 
 impl NetworkShape {
     pub fn flops(&self) -> Flops {
+        match self {
+            Self::Cnn(cnn) => cnn.flops(),
+            Self::Airbench(airbench) => airbench.flops(),
+        }
+    }
+}
+
+impl AirbenchShape {
+    fn flops(&self) -> Flops {
+        let first = 2 * (self.first.weight_len() * self.first.height * self.first.width) as u64;
+        let groups: u64 = self.groups.iter().map(|group| 2 * group.products()).sum();
+        let others = groups + 2 * (self.head.features * self.head.classes) as u64;
+        // A frozen kernel has no gradient, as the images have none.
+        let first_backward = if self.whitening { 0 } else { first };
+        Flops { forward: first + others, training: first + first_backward + 3 * others }
+    }
+}
+
+impl CnnShape {
+    fn flops(&self) -> Flops {
         let blocks = self.blocks.iter().map(|block| block.convolution_flops() + block.attention_flops());
         let forward = blocks.sum::<u64>() + self.head.flops();
         let images_gradient = self.blocks.first().map_or(0, BlockShape::convolution_flops);
@@ -58,6 +80,22 @@ mod tests {
         assert_eq!(flops, Flops { forward: 22_751_232, training: 66_484_224 });
         assert_eq!((flops.training * 64 + 500_000) / 1_000_000, 4255);
         assert_eq!(parameters, 1_147_914);
+    }
+
+    #[test]
+    fn the_record_takes_0_236_gflop_for_an_image() {
+        let (flops, parameters) = cost(&ModelConfig::airbench(), &DatasetInfo::cifar10());
+        // whiten, 12 taps to 24, 31 x 31; the groups on 31 x 31, 15 x 15 (twice), 7 x 7 (twice), 3 x 3; the head.
+        let first = 2 * 12 * 24 * 961;
+        let groups =
+            18 * (24 * 64 * 961 + 64 * 64 * 225 + 64 * 256 * 225 + 256 * 256 * 49 + 256 * 256 * 49 + 256 * 256 * 9);
+        let head = 2 * 256 * 10;
+        assert_eq!(flops, Flops { forward: first + groups + head, training: first + 3 * (groups + head) });
+        // Without the frozen kernel and scales: the biases, the kernels and the head.
+        let kernels = 9 * (24 * 64 + 64 * 64 + 64 * 256 + 3 * 256 * 256);
+        assert_eq!(parameters, 24 + kernels + 2 * (64 + 256 + 256) + 2560);
+        let trained = ModelConfig { whitening: false, ..ModelConfig::airbench() };
+        assert_eq!(cost(&trained, &DatasetInfo::cifar10()).1 - parameters, 12 * 24);
     }
 
     // The numbers below are worked out by hand, layer by layer: operations are 2 x multiply-adds.

@@ -5,6 +5,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
 
+use super::airbench::Airbench;
 use super::cnn::{Block, Cnn, Head};
 use super::trace::ForwardTrace;
 use crate::config::Pool;
@@ -12,7 +13,7 @@ use crate::ops;
 
 /// Gradients of logits, at the output of a layer's block.
 pub struct LogitGradients<'a> {
-    cnn: &'a Cnn,
+    network: Differentiated<'a>,
     trace: &'a ForwardTrace,
     layer: usize,
     /// The image of each row.
@@ -21,28 +22,65 @@ pub struct LogitGradients<'a> {
     gradients: Tensor,
 }
 
+#[derive(Clone, Copy)]
+enum Differentiated<'a> {
+    Cnn(&'a Cnn),
+    Airbench(&'a Airbench),
+}
+
 impl Cnn {
     pub(super) fn logit_gradients<'a>(
         &'a self,
         trace: &'a ForwardTrace,
         rows: &[(usize, usize)],
     ) -> Result<LogitGradients<'a>> {
-        let (images, classes) = trace.logits.dims2()?;
-        if let Some((image, class)) = rows.iter().find(|&&(image, class)| image >= images || class >= classes) {
-            bail!("the logit of class {class} of {classes}, of image {image} of {images}")
-        }
-        let (images, classes): (Vec<usize>, Vec<usize>) = rows.iter().copied().unzip();
+        let (images, classes) = checked_rows(trace, rows)?;
         let hidden = select(&trace.hidden, &images)?;
-        let (_, height, width, _) = trace.features.dims4()?;
-        let gradients = self.head.features_gradient(&hidden, &classes, height, width)?;
-        Ok(LogitGradients { cnn: self, trace, layer: self.blocks.len() - 1, images, gradients })
+        let gradients = self.head.features_gradient(&select(&trace.features, &images)?, &hidden, &classes)?;
+        let layer = trace.layers.len() - 1;
+        Ok(LogitGradients { network: Differentiated::Cnn(self), trace, layer, images, gradients })
+    }
+}
+
+impl Airbench {
+    pub(super) fn logit_gradients<'a>(
+        &'a self,
+        trace: &'a ForwardTrace,
+        rows: &[(usize, usize)],
+    ) -> Result<LogitGradients<'a>> {
+        let (images, classes) = checked_rows(trace, rows)?;
+        let features = Var::from_tensor(&select(&trace.features, &images)?)?;
+        let logits = self.logits(&self.vectors(&features)?)?;
+        let classes: Vec<u32> = classes.into_iter().map(|class| class as u32).collect();
+        let classes = Tensor::from_slice(&classes, (classes.len(), 1), logits.device())?;
+        let gradients = gradient(&logits.gather(&classes, 1)?, &features)?;
+        let layer = trace.layers.len() - 1;
+        Ok(LogitGradients { network: Differentiated::Airbench(self), trace, layer, images, gradients })
+    }
+}
+
+/// The images and the classes.
+fn checked_rows(trace: &ForwardTrace, rows: &[(usize, usize)]) -> Result<(Vec<usize>, Vec<usize>)> {
+    let (images, classes) = trace.logits.dims2()?;
+    if let Some((image, class)) = rows.iter().find(|&&(image, class)| image >= images || class >= classes) {
+        bail!("the logit of class {class} of {classes}, of image {image} of {images}")
+    }
+    Ok(rows.iter().copied().unzip())
+}
+
+/// Of the sum of `y` by `x`, by candle.
+fn gradient(y: &Tensor, x: &Var) -> Result<Tensor> {
+    match y.sum_all()?.backward()?.remove(x) {
+        Some(gradient) => gradient.contiguous(),
+        None => bail!("no gradient reaches the convolution"),
     }
 }
 
 impl Head {
-    /// The gradients of a logit of each row by the last feature map, (rows, H, W, C), where `hidden` (rows, hidden) is the
-    /// hidden layer.
-    pub fn features_gradient(&self, hidden: &Tensor, classes: &[usize], height: usize, width: usize) -> Result<Tensor> {
+    /// The gradients of a logit of each row by the last feature map, `features` (rows, H, W, C), where `hidden` (rows, hidden)
+    /// is the hidden layer.
+    pub fn features_gradient(&self, features: &Tensor, hidden: &Tensor, classes: &[usize]) -> Result<Tensor> {
+        let (_, height, width, _) = features.dims4()?;
         let weights = select(&self.fc2.weight.detach(), classes)?;
         // ReLU's gradient at 0 is 0.
         let by_hidden = weights.mul(&hidden.gt(0.0)?.to_dtype(hidden.dtype())?)?;
@@ -50,6 +88,7 @@ impl Head {
         match self.pool {
             Pool::Flatten => ops::unflatten_planes(&by_vectors, height, width),
             Pool::Average => ops::global_average_gradient(&by_vectors, height, width),
+            Pool::Max => ops::global_max_gradient(features, &by_vectors),
         }
     }
 }
@@ -72,7 +111,12 @@ impl LogitGradients<'_> {
             if let Some(kernel) = &self.trace.layers[self.layer].kernel {
                 return kernel.gradients(&self.images, &self.gradients, f);
             }
-            let by_output = self.block().gradient_by_candle(&select(output, &self.images)?, &self.gradients)?;
+            let convolved = Var::from_tensor(&select(output, &self.images)?)?;
+            let finished = match self.network {
+                Differentiated::Cnn(cnn) => cnn.blocks[self.layer].finish(&convolved)?,
+                Differentiated::Airbench(airbench) => airbench.finish(self.layer, &convolved)?,
+            };
+            let by_output = gradient(&finished.mul(&self.gradients)?, &convolved)?;
             let rows: Vec<Vec<f32>> = by_output.flatten_from(1)?.to_dtype(DType::F32)?.to_vec2()?;
             Ok(rows.iter().enumerate().map(|(row, gradient)| f(row, gradient)).collect())
         })
@@ -92,11 +136,14 @@ impl LogitGradients<'_> {
         let gradients = some.map_rows(|_, gradient| gradient.to_vec())?.concat();
         let shape = [&[rows.len()], &output.dims()[1..]].concat();
         let by_convolved = Tensor::from_vec(gradients, shape, output.device())?;
-        Ok(Some(Self { layer, gradients: self.block().input_gradient(&by_convolved)?, ..some }))
-    }
-
-    fn block(&self) -> &Block {
-        &self.cnn.blocks[self.layer]
+        let gradients = match self.network {
+            Differentiated::Cnn(cnn) => cnn.blocks[self.layer].input_gradient(&by_convolved)?,
+            Differentiated::Airbench(airbench) => {
+                let kernel = airbench.kernel(self.layer);
+                ops::conv2d_input_gradient(&by_convolved, &kernel, kernel.dim(2)? / 2)?
+            }
+        };
+        Ok(Some(Self { layer, gradients, ..some }))
     }
 }
 
@@ -104,16 +151,6 @@ impl Block {
     /// From gradients by the convolution's output (N, H, W, C) to those by its input (N, H, W, inputs).
     fn input_gradient(&self, gradients: &Tensor) -> Result<Tensor> {
         ops::conv2d_input_gradient(gradients, &self.conv_weight.detach(), self.padding()?)
-    }
-
-    /// From gradients (N, H / 2, W / 2, C) by the block's output to those by its convolution's output, which is `convolved`.
-    fn gradient_by_candle(&self, convolved: &Tensor, gradients: &Tensor) -> Result<Tensor> {
-        let convolved = Var::from_tensor(convolved)?;
-        let product = self.finish(&convolved)?.mul(gradients)?.sum_all()?;
-        match product.backward()?.remove(&convolved) {
-            Some(gradient) => gradient.contiguous(),
-            None => bail!("no gradient reaches the convolution"),
-        }
     }
 }
 
@@ -127,7 +164,8 @@ mod tests {
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
     use crate::data::DatasetInfo;
-    use crate::model::testing::{images, trained, with_attention};
+    use crate::model::Mode;
+    use crate::model::testing::{airbench, airbenches, images, trained, with_attention};
 
     fn study(attention: AttentionKind) -> (Cnn, DatasetInfo) {
         let config = ModelConfig { channels: vec![16, 16, 32], hidden: 24, attention, ..ModelConfig::default() };
@@ -171,6 +209,40 @@ mod tests {
                 gradients = of_layer.before(&[0, 1, 2])?;
             }
             assert!(layers.into_iter().rev().eq(0..config.channels.len()));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn airbenchs_gradients_are_what_changes_its_logits() -> Result<()> {
+        for (config, dataset) in airbenches() {
+            let (network, x) = (airbench(&config, &dataset, 3), images(1, 2, &dataset));
+            network.forward(&x, Mode::Train { seed: 0, step: 1 })?;
+            let trace = network.trace(&x)?;
+            let rows = [(1, 2), (0, 1), (1, 0)];
+            let mut gradients = Some(network.logit_gradients(&trace, &rows)?);
+            let mut layers = vec![];
+            while let Some(of_layer) = gradients {
+                let layer = of_layer.layer();
+                let ours = of_layer.map_rows(|_, gradient| gradient.to_vec())?;
+                for (&(image, class), ours) in rows.iter().zip(ours) {
+                    let of_image = Var::from_tensor(&trace.output(layer).narrow(0, image, 1)?)?;
+                    let mut x = network.finish(layer, &of_image)?;
+                    for layer in layer + 1..network.shape().layers().len() {
+                        x = ops::conv_pool(&x, &network.kernel(layer), ops::AfterConvolution::Nothing)?;
+                        x = network.finish(layer, &x)?;
+                    }
+                    let logit = network.logits(&network.vectors(&x)?)?.get(0)?.get(class)?;
+                    let expected = logit.backward()?.remove(&of_image).expect("a gradient");
+                    let expected = expected.flatten_all()?.to_vec1::<f32>()?;
+                    let greatest = expected.iter().fold(0f32, |greatest, value| greatest.max(value.abs()));
+                    let error = ours.iter().zip(&expected).fold(0f32, |error, (a, b)| error.max((a - b).abs()));
+                    assert!(greatest > 0.0 && error <= 1e-4 * greatest, "{config:?}, layer {layer}: {error:e}");
+                }
+                layers.push(layer);
+                gradients = of_layer.before(&[0, 1, 2])?;
+            }
+            assert!(layers.into_iter().rev().eq(0..network.shape().layers().len()));
         }
         Ok(())
     }

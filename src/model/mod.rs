@@ -1,9 +1,13 @@
 //! The network: its architecture, its initial weights, weights on disk, and what it costs.
 
 mod active_channels;
+mod airbench;
+mod airbench_shape;
+mod airbench_trace;
 pub mod attention;
 mod block;
 mod cnn;
+mod cnn_shape;
 mod flops;
 mod init;
 pub mod initial_weights;
@@ -12,29 +16,35 @@ mod layer;
 mod logit_gradients;
 mod pytorch;
 mod shape;
+mod shape_error;
 #[cfg(test)]
 mod testing;
 mod trace;
 pub mod weights;
+mod whitening;
 
 use candle_core::{Device, Result, Tensor};
 
 pub use active_channels::ActiveChannels;
+pub use airbench::Airbench;
 pub use block::BlockShape;
 pub use cnn::{Cnn, Mode};
+pub use cnn_shape::{CnnShape, HeadShape};
 pub use flops::Flops;
 pub use layer::{LayerInfo, UnknownLayer};
 pub use logit_gradients::LogitGradients;
-pub use shape::{HeadShape, NetworkShape, ShapeError};
+pub use shape::NetworkShape;
+pub use shape_error::ShapeError;
 pub use trace::ForwardTrace;
 
 use crate::config::ModelConfig;
-use crate::data::DatasetInfo;
+use crate::data::{Dataset, DatasetInfo};
 use weights::Weights;
 
 /// A classifier of images.
 pub enum Network {
     Cnn(Cnn),
+    Airbench(Airbench),
 }
 
 impl Network {
@@ -44,19 +54,34 @@ impl Network {
     /// # Errors
     /// A [`ShapeError`], or there is no memory on the device.
     pub fn new(config: &ModelConfig, dataset: &DatasetInfo, seed: u64, device: &Device) -> anyhow::Result<Self> {
-        let shape = NetworkShape::new(config, dataset)?;
-        Ok(Self::Cnn(Cnn::new(shape, config, seed, device)?))
+        Ok(match NetworkShape::new(config, dataset)? {
+            NetworkShape::Cnn(shape) => Self::Cnn(Cnn::new(shape, config, seed, device)?),
+            NetworkShape::Airbench(shape) => Self::Airbench(Airbench::new(shape, config, seed, device)?),
+        })
     }
 
-    pub fn shape(&self) -> &NetworkShape {
+    pub fn shape(&self) -> NetworkShape {
         match self {
-            Self::Cnn(cnn) => cnn.shape(),
+            Self::Cnn(cnn) => NetworkShape::Cnn(cnn.shape().clone()),
+            Self::Airbench(airbench) => NetworkShape::Airbench(airbench.shape().clone()),
+        }
+    }
+
+    /// Gives what is made of the training images, and frozen, its values: weights that are loaded replace them.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    pub fn prepare(&self, data: &Dataset) -> Result<()> {
+        match self {
+            Self::Cnn(_) => Ok(()),
+            Self::Airbench(airbench) => airbench.prepare(data),
         }
     }
 
     pub fn weights(&self) -> &Weights {
         match self {
             Self::Cnn(cnn) => cnn.weights(),
+            Self::Airbench(airbench) => airbench.weights(),
         }
     }
 
@@ -64,11 +89,15 @@ impl Network {
     pub fn summary(&self) -> String {
         match self {
             Self::Cnn(cnn) => cnn.summary(),
+            Self::Airbench(airbench) => airbench.summary(),
         }
     }
 
     pub fn layers(&self) -> &[LayerInfo] {
-        self.shape().layers()
+        match self {
+            Self::Cnn(cnn) => cnn.shape().layers(),
+            Self::Airbench(airbench) => airbench.shape().layers(),
+        }
     }
 
     /// The index of the layer of that name.
@@ -86,6 +115,7 @@ impl Network {
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         match self {
             Self::Cnn(cnn) => cnn.forward(x, mode),
+            Self::Airbench(airbench) => airbench.forward(x, mode),
         }
     }
 
@@ -93,6 +123,7 @@ impl Network {
     pub fn evaluate(&self, x: &Tensor, active: &mut ActiveChannels) -> Result<Tensor> {
         match self {
             Self::Cnn(cnn) => cnn.evaluate(x, active),
+            Self::Airbench(airbench) => airbench.evaluate(x, active),
         }
     }
 
@@ -101,6 +132,7 @@ impl Network {
     pub fn trace(&self, x: &Tensor) -> Result<ForwardTrace> {
         match self {
             Self::Cnn(cnn) => cnn.trace(x),
+            Self::Airbench(airbench) => airbench.trace(x),
         }
     }
 
@@ -116,6 +148,7 @@ impl Network {
     ) -> Result<LogitGradients<'a>> {
         match self {
             Self::Cnn(cnn) => cnn.logit_gradients(trace, rows),
+            Self::Airbench(airbench) => airbench.logit_gradients(trace, rows),
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Cnn, Mode, Network, NetworkShape};
-use crate::config::{AttentionKind, ModelConfig, Pool};
+use super::airbench_shape::AirbenchShape;
+use super::{Airbench, Cnn, CnnShape, Mode, Network};
+use crate::config::{Activation, AttentionKind, ModelConfig, Pool};
 use crate::data::DatasetInfo;
 use crate::ops::gradient_check::normal;
 
@@ -55,7 +56,7 @@ pub fn images(seed: u64, count: usize, dataset: &DatasetInfo) -> Tensor {
 
 /// As [`Network::new`].
 pub fn cnn(config: &ModelConfig, dataset: &DatasetInfo, seed: u64) -> Cnn {
-    let shape = NetworkShape::new(config, dataset).expect("a network that can be");
+    let shape = CnnShape::new(config, dataset).expect("a network that can be");
     Cnn::new(shape, config, seed, &Device::Cpu).expect("a network")
 }
 
@@ -75,4 +76,26 @@ pub fn trained(config: &ModelConfig, dataset: &DatasetInfo) -> Cnn {
 pub fn tiny(seed: u64) -> Network {
     let config = ModelConfig { channels: vec![2, 3, 4], hidden: 5, ..ModelConfig::default() };
     Network::new(&config, &DatasetInfo::cifar10(), seed, &Device::Cpu).expect("a network")
+}
+
+/// Small networks like airbench's, of each activation and pool, on images of several sizes.
+pub fn airbenches() -> [(ModelConfig, DatasetInfo); 3] {
+    let config = |channels: &[usize], activation, pool, whitening| ModelConfig {
+        channels: channels.to_vec(),
+        activation,
+        pool,
+        whitening,
+        ..ModelConfig::airbench()
+    };
+    [
+        (config(&[25, 32, 32], Activation::Gelu, Pool::Max, false), DatasetInfo::cifar10()),
+        (config(&[9], Activation::Silu, Pool::Flatten, false), dataset(6, 1, 4)),
+        (config(&[5, 6], Activation::Relu, Pool::Average, false), DatasetInfo { width: 15, ..dataset(12, 3, 3) }),
+    ]
+}
+
+/// As [`Network::new`].
+pub fn airbench(config: &ModelConfig, dataset: &DatasetInfo, seed: u64) -> Airbench {
+    let shape = AirbenchShape::new(config, dataset).expect("a network that can be");
+    Airbench::new(shape, config, seed, &Device::Cpu).expect("a network")
 }

@@ -15,7 +15,7 @@ pub struct ForwardTrace {
     pub(super) layers: Vec<LayerTrace>,
     /// The last feature map, (N, H, W, C).
     pub(super) features: Tensor,
-    /// The hidden layer before dropout, (N, hidden).
+    /// The input of the last linear layer before dropout, (N, hidden).
     pub(super) hidden: Tensor,
     /// (N, classes)
     pub logits: Tensor,
@@ -27,6 +27,12 @@ pub(super) struct LayerTrace {
     attention: AttentionWeights,
     /// Where a kernel does what follows the convolution.
     pub kernel: Option<ops::BlockTrace>,
+}
+
+impl LayerTrace {
+    pub fn without_attention(convolved: Tensor) -> Self {
+        Self { convolved, attention: AttentionWeights::default(), kernel: None }
+    }
 }
 
 impl ForwardTrace {

@@ -17,7 +17,7 @@ use crate::ordinary_file;
 pub struct Weights {
     /// Trained by the optimizer; in the order of the network.
     pub parameters: Vec<(String, Var)>,
-    /// Running estimates, and the count of batches that PyTorch keeps with them.
+    /// Running estimates, the count of batches that PyTorch keeps with them, and weights that are frozen.
     pub buffers: Vec<(String, Var)>,
 }
 
@@ -156,6 +156,11 @@ impl ParameterSpec {
     pub fn len(&self) -> usize {
         self.dims.iter().product()
     }
+}
+
+/// The elements of all of them.
+pub(super) fn count(parameters: &[ParameterSpec]) -> u64 {
+    parameters.iter().map(|parameter| parameter.len() as u64).sum()
 }
 
 /// Makes the tensors of a network, in its order.

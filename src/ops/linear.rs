@@ -10,7 +10,7 @@ use super::custom_op::{OnSlices, SliceOp};
 use super::float::{has_f32_kernel, sum_rows};
 use super::matmul::{Initial, Level, Product, panel_columns};
 use super::pooled_buffer::PooledBuffer;
-use super::tape::{apply3, is_differentiable};
+use super::tape::{apply2, apply3, is_differentiable};
 
 /// Outputs that one task takes.
 const TASK_OUTPUTS: usize = 32;
@@ -21,23 +21,44 @@ const TASK_OUTPUTS: usize = 32;
 /// The sizes do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if has_f32_kernel(x) {
-        let ((samples, inputs), (outputs, weight_inputs)) = (x.dims2()?, weight.dims2()?);
-        if inputs != weight_inputs {
-            bail!("a linear layer of {:?} with a weight of {:?}", x.shape(), weight.shape())
-        }
-        return apply3(
-            &x.contiguous()?,
-            &weight.contiguous()?,
-            &bias.contiguous()?,
-            OnSlices(Linear {
-                samples,
-                inputs,
-                outputs,
-                wants_parameters: is_differentiable(weight) || is_differentiable(bias),
-            }),
-        );
+        let linear = Linear::new(x, weight, is_differentiable(weight) || is_differentiable(bias))?;
+        return apply3(&x.contiguous()?, &weight.contiguous()?, &bias.contiguous()?, OnSlices(linear));
     }
     x.matmul(&weight.t()?)?.broadcast_add(bias)
+}
+
+/// `x` (N, I) with `weight` (O, I), and the products times `scale`: (N, O).
+///
+/// # Errors
+/// The sizes do not fit.
+pub fn scaled_linear(x: &Tensor, weight: &Tensor, scale: f32) -> Result<Tensor> {
+    if has_f32_kernel(x) {
+        let linear = Linear::new(x, weight, is_differentiable(weight))?;
+        return apply2(&x.contiguous()?, &weight.contiguous()?, OnSlices(Scaled { linear, scale }));
+    }
+    x.matmul(&weight.t()?)? * f64::from(scale)
+}
+
+struct Scaled {
+    linear: Linear,
+    scale: f32,
+}
+
+impl SliceOp<2> for Scaled {
+    const NAME: &'static str = "scaled_linear";
+
+    fn forward(&self, [x, weight]: [&[f32]; 2]) -> Result<(Vec<f32>, Shape)> {
+        let mut y = self.linear.output(x, weight, &vec![0.0; self.linear.outputs])?;
+        y.iter_mut().for_each(|y| *y *= self.scale);
+        Ok((y, Shape::from((self.linear.samples, self.linear.outputs))))
+    }
+
+    fn backward(&self, [x, weight]: [&[f32]; 2], dy: &[f32]) -> Result<[Option<Vec<f32>>; 2]> {
+        let dy: Vec<f32> = dy.iter().map(|dy| dy * self.scale).collect();
+        let dx = self.linear.input_gradient(weight, &dy)?;
+        let dw = if self.linear.wants_parameters { Some(self.linear.weight_gradient(x, &dy)?) } else { None };
+        Ok([Some(dx), dw])
+    }
 }
 
 struct Linear {
@@ -68,6 +89,14 @@ impl SliceOp<3> for Linear {
 }
 
 impl Linear {
+    fn new(x: &Tensor, weight: &Tensor, wants_parameters: bool) -> Result<Self> {
+        let ((samples, inputs), (outputs, weight_inputs)) = (x.dims2()?, weight.dims2()?);
+        if inputs != weight_inputs {
+            bail!("a linear layer of {:?} with a weight of {:?}", x.shape(), weight.shape())
+        }
+        Ok(Self { samples, inputs, outputs, wants_parameters })
+    }
+
     /// Panels of samples: the weight's rows are the left operand, and the product is y transposed.
     fn output(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Result<Vec<f32>> {
         let &Self { samples, inputs, outputs, .. } = self;
@@ -190,7 +219,7 @@ mod tests {
 
     use super::*;
     use crate::ops::gradient_check::{assert_gradient, normal};
-    use crate::ops::reference::{Sum, equals_sums, real, tensor, with_gradients};
+    use crate::ops::reference::{Arguments, Sum, equals_f64, equals_sums, real, tensor, with_gradients};
 
     fn is_the_definition(n: usize, i: usize, o: usize) -> std::result::Result<(), TestCaseError> {
         let (x, weight, bias, dy) = (real(1, n * i), real(2, o * i), real(3, o), real(4, n * o));
@@ -237,11 +266,24 @@ mod tests {
         assert_gradient(&x, |x| linear(x, &weight, &bias));
         assert_gradient(&weight, |weight| linear(&x, weight, &bias));
         assert_gradient(&bias, |bias| linear(&x, &weight, bias));
+        assert_gradient(&x, |x| scaled_linear(x, &weight, 0.5));
+        assert_gradient(&weight, |weight| scaled_linear(&x, weight, 0.5));
+    }
+
+    proptest! {
+        #![proptest_config(crate::testing::property(32))]
+        #[test]
+        fn a_scaled_one_equals_the_product(n in 1..70usize, i in 1..80usize, o in 1..70usize) {
+            let inexact = [tensor(real(1, n * i), &[n, i]), tensor(real(2, o * i), &[o, i])];
+            equals_f64(Arguments { inexact: &inexact, ..Arguments::default() }, |a| {
+                scaled_linear(&a[0], &a[1], 1.0 / 9.0)
+            })?;
+        }
     }
 
     #[test]
     fn sizes_that_do_not_fit_are_refused() {
         let (x, weight, bias) = (tensor(real(1, 6), &[2, 3]), tensor(real(1, 8), &[2, 4]), tensor(real(1, 2), &[2]));
-        assert!(linear(&x, &weight, &bias).is_err());
+        assert!(linear(&x, &weight, &bias).is_err() && scaled_linear(&x, &weight, 1.0).is_err());
     }
 }

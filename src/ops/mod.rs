@@ -17,25 +17,31 @@
 //!
 //! Training differentiates with a [`tape`] instead of candle, which makes zeros and a sum for each gradient.
 
+mod activation;
 mod active_channels;
 mod adam;
 mod attention;
 mod batch_norm;
+mod channel_statistics;
 mod channels;
 mod concat;
 mod conv;
+mod conv_activation;
 mod conv_block;
+mod conv_pool;
 mod cross_entropy;
 mod custom_op;
 mod dropout;
 mod flatten;
 mod float;
 mod global_average;
+mod global_max;
 mod global_norm;
 #[cfg(test)]
 pub(crate) mod gradient_check;
 mod linear;
 mod matmul;
+mod norm_activation;
 mod normalise_relu;
 mod pool;
 mod pooled_buffer;
@@ -44,6 +50,7 @@ mod reference;
 mod relu;
 pub mod tape;
 
+pub use activation::composed as activate;
 pub use active_channels::mark_active;
 pub use adam::AdamStep;
 pub use attention::channel::ChannelGates;
@@ -52,14 +59,18 @@ pub use attention::spatial::{SpatialGates, SpatiallyAttended, spatial_attention_
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
 pub use channels::{channel_sums, weighted_channels};
 pub use conv::{conv2d, conv2d_input_gradient};
+pub use conv_activation::conv_activation;
 pub use conv_block::{BlockParameters, BlockTrace, Epilogue, conv_block_evaluate, conv_block_train};
+pub use conv_pool::{AfterConvolution, conv_pool};
 pub use cross_entropy::cross_entropy;
 pub use dropout::{DropoutRule, dropout};
 pub use flatten::{flatten_planes, unflatten_planes};
 pub use float::with_elements;
 pub use global_average::{global_average, global_average_gradient};
+pub use global_max::{global_max, global_max_gradient};
 pub use global_norm::global_norm;
-pub use linear::linear;
+pub use linear::{linear, scaled_linear};
+pub use norm_activation::{NormActivation, norm_activation_evaluate, norm_activation_train};
 pub use normalise_relu::normalise_and_relu;
 pub use pool::max_pool;
 pub use relu::relu;

@@ -49,7 +49,7 @@ impl Bench {
         Ok(Self { config, device, engine, train_data, test_data })
     }
 
-    pub fn shape(&self) -> &NetworkShape {
+    pub fn shape(&self) -> NetworkShape {
         self.engine.shape()
     }
 

@@ -42,7 +42,7 @@ impl Trainer {
         self.engine.make_room()?;
         let resume_point =
             ResumePoint::latest(&self.dir, &self.config, dataset, &self.origin, &self.schedule, &self.device)?;
-        self.resume_from(resume_point);
+        self.resume_from(resume_point)?;
         let (to_step, learning_rate) = (self.state.step, self.state.learning_rate);
         self.recorder.record(Event::RolledBack { from_step, to_step, learning_rate });
         self.set_learning_rate(halved, LearningRateReason::Rollback);

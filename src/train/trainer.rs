@@ -188,10 +188,14 @@ impl Trainer {
     }
 
     /// Goes on from there; alarms that count steps start over.
-    pub fn resume_from(&mut self, ResumePoint { engine, state, checkpoint, .. }: ResumePoint) {
+    ///
+    /// # Errors
+    /// As [`Engine::prepare`].
+    pub fn resume_from(&mut self, ResumePoint { engine, state, checkpoint, .. }: ResumePoint) -> Result<()> {
         self.alarms = alarms(&self.dir, &self.config, &state, &engine);
         self.last_saved = checkpoint.map(|name| (state.clone(), name));
         (self.engine, self.state) = (engine, state);
+        self.engine.prepare(&self.train_data)
     }
 
     pub fn steps_per_epoch(&self) -> u64 {

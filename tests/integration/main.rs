@@ -1,5 +1,6 @@
 //! The one integration binary: linking candle is slow. One file a subject.
 
+mod airbench;
 mod alarms;
 mod any_dataset;
 mod binary;
@@ -36,6 +37,7 @@ mod other_trainers;
 mod permissions;
 mod plain_lines;
 mod pytorch;
+mod pytorch_airbench;
 mod pytorch_weights;
 mod read_only;
 mod removal;

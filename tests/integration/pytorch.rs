@@ -34,7 +34,7 @@ pub fn sample() -> Result<data::Source> {
 }
 
 /// `count` numbers in [-1, 1), as `hashed` of the script.
-fn hashed(count: usize, tensor: usize) -> Vec<f32> {
+pub fn hashed(count: usize, tensor: usize) -> Vec<f32> {
     (0..count)
         .map(|i| {
             let mut x = (i + tensor * 1_000_003 + 1) as u32;
@@ -81,7 +81,7 @@ pub fn network(attention: AttentionKind) -> Result<Network> {
 }
 
 /// Images (64, 32, 32, 3), as the network takes them, and labels of batch `number`, in file order.
-fn batch(dataset: &Dataset, number: usize) -> Result<(Tensor, Tensor)> {
+pub fn batch(dataset: &Dataset, number: usize) -> Result<(Tensor, Tensor)> {
     let batch = evaluation_batch(dataset, number * BATCH..(number + 1) * BATCH);
     let x = Tensor::from_vec(batch.images, (BATCH, 32, 32, 3), &Device::Cpu)?;
     Ok((x, Tensor::from_vec(batch.labels, BATCH, &Device::Cpu)?))
@@ -91,7 +91,7 @@ pub fn values(tensor: &Tensor) -> Result<Vec<f64>> {
     Ok(tensor.flatten_all()?.to_dtype(candle_core::DType::F64)?.to_vec1()?)
 }
 
-fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
+pub fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
     values.into_iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 

@@ -656,7 +656,8 @@ mod tests {
     #[test]
     fn alternating_flips_show_each_image_both_ways() {
         let config = AugmentConfig { flip: Flip::Alternating, ..AugmentConfig::default() };
-        let flips = |epoch| (0..2000).map(move |index| Augmentation::draw(&config, SIZE, 1, epoch, index).flip);
+        let config = &config;
+        let flips = |epoch| (0..2000).map(move |index| Augmentation::draw(config, SIZE, 1, epoch, index).flip);
         let first: Vec<bool> = flips(1).collect();
         let flipped = first.iter().filter(|flip| **flip).count();
         assert!((900..1100).contains(&flipped), "{flipped}");

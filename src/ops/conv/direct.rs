@@ -53,6 +53,21 @@ impl Convolution {
         })
     }
 
+    /// The sizes of an image as it is padded.
+    fn frame(&self) -> &Geometry {
+        self.winograd.as_ref().map_or(&self.geometry, Winograd::frame)
+    }
+
+    /// Room for as many padded images, zeros.
+    pub fn padded(&self, images: usize) -> PooledBuffer {
+        PooledBuffer::zeros(images * self.frame().padded_len())
+    }
+
+    /// Copies images to where [`Convolution::padded`] made room, as [`Convolution::forward`] takes them.
+    pub fn pad(&self, images: &[f32], padded: &mut [f32]) {
+        self.geometry.pad(self.frame(), images, padded);
+    }
+
     /// Images that [`Convolution::forward`] is quickest with at once.
     pub fn images_at_once(&self) -> usize {
         self.winograd.as_ref().map_or(1, Winograd::images_at_once)
@@ -118,9 +133,9 @@ impl Convolution {
         let groups = y.par_chunks_mut(at_once * out_image).zip(x.par_chunks(at_once * self.geometry.image()));
         let results: Vec<Vec<T>> = groups
             .map_init(
-                || PooledBuffer::zeros(at_once * self.geometry.padded_len()),
+                || self.padded(at_once),
                 |padded, (y, x)| {
-                    self.geometry.pad(x, padded);
+                    self.pad(x, padded);
                     self.forward(padded, &weight, bias, y)?;
                     y.chunks_exact_mut(out_image).map(&then).collect::<candle_core::Result<_>>()
                 },
@@ -230,14 +245,14 @@ impl Convolution {
         let dx_groups = pieces(&mut dx, dx_group, x_groups.len());
         let groups = partial.par_chunks_exact_mut(weight.len()).zip(x_groups).zip(dx_groups).enumerate();
         groups.try_for_each(|(number, ((dw, x), dx))| {
-            let mut padded = PooledBuffer::zeros(self.geometry.padded_len());
+            let mut padded = self.padded(1);
             let mut dy = PooledBuffer::stale(geometry.out_image());
             let mut panels = PooledBuffer::zeros(self.gradient_panels_len());
             let mut spread = PooledBuffer::zeros(if wants_x { self.spread_len() } else { 0 });
             let mut dx = dx.chunks_exact_mut(geometry.image());
             for (position, x) in x.chunks_exact(geometry.image()).enumerate() {
                 output_gradient(number * group + position, &mut dy)?;
-                self.geometry.pad(x, &mut padded);
+                self.pad(x, &mut padded);
                 self.pack_gradient(&dy, &mut panels);
                 self.add_weight_gradient(&padded, &panels, dw)?;
                 if let Some(dx) = dx.next() {

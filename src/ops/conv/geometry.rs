@@ -49,22 +49,23 @@ impl Geometry {
         (self.height + 2 * self.padding) * self.padded_row()
     }
 
-    /// Copies images to the middles of as many in `padded`, whose borders are 0 already.
-    pub fn pad(&self, images: &[f32], padded: &mut [f32]) {
+    /// Copies images into as many padded ones of `frame`, which may be larger to the right and below: what is not copied to is
+    /// 0 already.
+    pub fn pad(&self, frame: &Self, images: &[f32], padded: &mut [f32]) {
         let images = images.chunks_exact(self.image());
-        for (padded, image) in padded.chunks_exact_mut(self.padded_len()).zip(images) {
-            let rows = padded.chunks_exact_mut(self.padded_row()).skip(self.padding);
+        for (padded, image) in padded.chunks_exact_mut(frame.padded_len()).zip(images) {
+            let rows = padded.chunks_exact_mut(frame.padded_row()).skip(self.padding);
             for (padded, row) in rows.zip(image.chunks_exact(self.width * self.channels)) {
                 padded[self.padding * self.channels..][..row.len()].copy_from_slice(row);
             }
         }
     }
 
-    /// The inverse of [`Geometry::pad`]: copies the middles of padded images to as many in `images`.
-    pub fn crop(&self, padded: &[f32], images: &mut [f32]) {
+    /// The inverse of [`Geometry::pad`].
+    pub fn crop(&self, frame: &Self, padded: &[f32], images: &mut [f32]) {
         let images = images.chunks_exact_mut(self.image());
-        for (padded, image) in padded.chunks_exact(self.padded_len()).zip(images) {
-            let rows = padded.chunks_exact(self.padded_row()).skip(self.padding);
+        for (padded, image) in padded.chunks_exact(frame.padded_len()).zip(images) {
+            let rows = padded.chunks_exact(frame.padded_row()).skip(self.padding);
             for (padded, row) in rows.zip(image.chunks_exact_mut(self.width * self.channels)) {
                 row.copy_from_slice(&padded[self.padding * self.channels..][..row.len()]);
             }

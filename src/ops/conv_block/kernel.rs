@@ -1,74 +1,12 @@
 //! What a block does with one image after its convolution, and its gradients: loops over channels-last pixels that the
 //! compiler turns into vectors of the path that they are run on.
 
+use crate::ops::channel_statistics::add_pixels;
 use crate::ops::float::activated;
 use crate::ops::pool::window::{first_maximum, windows};
 
 /// No number of a window was above 0: no gradient passes.
 pub const DEAD: u8 = 4;
-
-/// The statistics of one image, of each channel: the mean, and the sum of squared deviations from it.
-pub struct ImageStatistics {
-    pub mean: Vec<f32>,
-    pub squares: Vec<f32>,
-}
-
-impl ImageStatistics {
-    /// Of `y` (pixels, channels), in two passes, for which it is still in the cache: a difference of two great sums would
-    /// lose digits.
-    #[inline(always)]
-    pub fn new(y: &[f32], channels: usize) -> Self {
-        let pixels = (y.len() / channels) as f32;
-        let mut mean = vec![0.0; channels];
-        add_pixels(
-            y,
-            [&mut mean],
-            #[inline(always)]
-            |value, _| [value],
-        );
-        mean.iter_mut().for_each(|mean| *mean /= pixels);
-        let mut squares = vec![0.0; channels];
-        add_pixels(
-            y,
-            [&mut squares],
-            #[inline(always)]
-            |value, channel| [(value - mean[channel]) * (value - mean[channel])],
-        );
-        Self { mean, squares }
-    }
-}
-
-/// Adds `f(value, channel)` of every pixel of `y` to `sums`, four pixels at a time, so that a sum is loaded and stored once
-/// for four of them.
-#[inline(always)]
-fn add_pixels<const SUMS: usize>(y: &[f32], sums: [&mut [f32]; SUMS], f: impl Fn(f32, usize) -> [f32; SUMS]) {
-    let channels = sums[0].len();
-    let sums = sums.map(
-        #[inline(always)]
-        |sums| &mut sums[..channels],
-    );
-    let mut fours = y.chunks_exact(4 * channels);
-    for four in &mut fours {
-        let (a, rest) = four.split_at(channels);
-        let (b, rest) = rest.split_at(channels);
-        let (c, d) = rest.split_at(channels);
-        for channel in 0..channels {
-            let (a, b) = (f(a[channel], channel), f(b[channel], channel));
-            let (c, d) = (f(c[channel], channel), f(d[channel], channel));
-            for sum in 0..SUMS {
-                sums[sum][channel] += (a[sum] + b[sum]) + (c[sum] + d[sum]);
-            }
-        }
-    }
-    for pixel in fours.remainder().chunks_exact(channels) {
-        for channel in 0..channels {
-            let terms = f(pixel[channel], channel);
-            for sum in 0..SUMS {
-                sums[sum][channel] += terms[sum];
-            }
-        }
-    }
-}
 
 /// Batch normalisation as it is applied: `(y - mean) · scale + shift` of each channel.
 pub struct Normalisation {

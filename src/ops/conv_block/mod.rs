@@ -20,6 +20,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::attention::channel::ChannelGates;
 use super::batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
+use super::channel_statistics::ChannelStatistics;
 use super::conv::{conv2d, geometry};
 use super::custom_op::OnSlices;
 use super::float::has_f32_kernel;
@@ -29,7 +30,7 @@ use super::tape::{apply3, is_differentiable};
 use op::PooledBlock;
 pub use parameters::{BlockParameters, Epilogue};
 use relu_output::ReluBlock;
-use statistics::{ChannelStatistics, Statistics};
+use statistics::Statistics;
 pub use trace::BlockTrace;
 
 /// `x` (N, H, W, C) through a block that normalises with the statistics of the batch: (N, H / 2, W / 2, O), if it is pooled.
@@ -41,16 +42,7 @@ pub fn conv_block_train(x: &Tensor, parameters: BlockParameters) -> Result<(Tens
     let measured = Arc::new(OnceLock::new());
     let output = apply(x, parameters, Statistics::OfBatch(Arc::clone(&measured)))?;
     let measured = measured.get().expect("the forward pass has measured the batch");
-    let unbiased = measured.count / (measured.count - 1.0).max(1.0);
-    let of_channels = |values: &[f64], factor: f64| {
-        let values: Vec<f32> = values.iter().map(|value| (value * factor) as f32).collect();
-        Tensor::from_vec(values, measured.mean.len(), x.device())
-    };
-    let statistics = BatchStatistics {
-        mean: of_channels(&measured.mean, 1.0)?,
-        variance: of_channels(&measured.variance, unbiased)?,
-    };
-    Ok((output, statistics))
+    Ok((output, measured.for_running(x.device())?))
 }
 
 /// `x` (N, H, W, C) through a block that normalises with running estimates (O): (N, H / 2, W / 2, O), if it is pooled.

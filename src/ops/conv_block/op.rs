@@ -10,8 +10,9 @@ use super::kernel::{
     gradient_sums, normalise_and_pool, normalise_and_pool_only, output_gradient,
 };
 use super::parameters::ChannelParameters;
-use super::statistics::{ChannelStatistics, Statistics, total};
+use super::statistics::Statistics;
 use crate::ops::attention::channel::{GateKind, Gates, ImageGates, ImageGatesGradient, apply};
+use crate::ops::channel_statistics::{ChannelStatistics, total};
 use crate::ops::conv::{Convolution, Geometry};
 use crate::ops::custom_op::SliceOp;
 use crate::ops::pooled_buffer::PooledBuffer;
@@ -123,10 +124,10 @@ impl PooledBlock {
         let mut pooled = vec![0.0; x.len() / image * self.pooled_image()];
         let groups = pooled.par_chunks_mut(at_once * self.pooled_image()).zip(x.par_chunks(at_once * image));
         groups.try_for_each_init(
-            || (PooledBuffer::zeros(at_once * self.geometry.padded_len()), PooledBuffer::stale(at_once * out_image)),
+            || (convolution.padded(at_once), PooledBuffer::stale(at_once * out_image)),
             |(padded, y), (pooled, x)| {
                 let y = &mut y[..x.len() / image * out_image];
-                self.geometry.pad(x, padded);
+                convolution.pad(x, padded);
                 convolution.forward(padded, &weight, parameters.bias, y)?;
                 let images = y.chunks_exact(out_image).zip(pooled.chunks_exact_mut(self.pooled_image()));
                 for (y, pooled) in images {

@@ -7,7 +7,8 @@ use rayon::prelude::*;
 
 use super::kernel::{activated_gradient_sums, activated_output_gradient, relu, relu_in_place};
 use super::parameters::ChannelParameters;
-use super::statistics::{ChannelStatistics, Statistics, total};
+use super::statistics::Statistics;
+use crate::ops::channel_statistics::{ChannelStatistics, total};
 use crate::ops::conv::{Convolution, Geometry};
 use crate::ops::custom_op::SliceOp;
 use crate::ops::pooled_buffer::PooledBuffer;

@@ -2,30 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 
-use super::kernel::{GradientTerms, ImageStatistics, Normalisation};
+use super::kernel::{GradientTerms, Normalisation};
 use super::parameters::ChannelParameters;
-use crate::ops::batch_norm::{EPSILON, of_channels};
+use crate::ops::batch_norm::EPSILON;
+use crate::ops::channel_statistics::{ChannelStatistics, ImageStatistics, merge};
 use crate::ops::conv::{Convolution, Geometry};
 use crate::ops::pooled_buffer::PooledBuffer;
 use crate::simd;
 
-/// Mean and biased variance of each channel.
-#[derive(Debug)]
-pub struct ChannelStatistics {
-    /// Numbers in each channel of the batch.
-    pub count: f64,
-    pub mean: Vec<f64>,
-    pub variance: Vec<f64>,
-}
-
 impl ChannelStatistics {
-    /// Running estimates (O).
-    pub fn running(mean: &Tensor, variance: &Tensor) -> Result<Self> {
-        Ok(Self { count: 0.0, mean: of_channels(mean)?, variance: of_channels(variance)? })
-    }
-
     pub fn normalisation(&self, parameters: &ChannelParameters) -> Normalisation {
         let deviations = self.variance.iter().map(|variance| (variance + EPSILON).sqrt());
         Normalisation {
@@ -122,28 +109,4 @@ impl Statistics {
         }
         (terms, d_parameters)
     }
-}
-
-/// Over the images in order, so that the number of threads does not change the rounding.
-pub fn total<'a>(images: impl Iterator<Item = &'a [f32]>, channels: usize) -> Vec<f64> {
-    let mut total = vec![0.0; channels];
-    for of_image in images {
-        total.iter_mut().zip(of_image).for_each(|(total, &sum)| *total += f64::from(sum));
-    }
-    total
-}
-
-/// The statistics of a batch from those of its images, of equal size (Chan et al. 1979), in order.
-fn merge(images: &[ImageStatistics], pixels: usize, channels: usize) -> ChannelStatistics {
-    let count = (images.len() * pixels) as f64;
-    let mut merged = ChannelStatistics { count, mean: vec![0.0; channels], variance: vec![0.0; channels] };
-    for channel in 0..channels {
-        let means = || images.iter().map(|image| f64::from(image.mean[channel]));
-        let mean = means().sum::<f64>() / images.len() as f64;
-        let within: f64 = images.iter().map(|image| f64::from(image.squares[channel])).sum();
-        let between: f64 = means().map(|of_image| (of_image - mean) * (of_image - mean)).sum();
-        merged.mean[channel] = mean;
-        merged.variance[channel] = (within + between * pixels as f64) / count;
-    }
-    merged
 }

@@ -20,11 +20,21 @@ use crate::run::step_time::StepTime;
 pub struct CandleEngine {
     device: Device,
     network: Network,
+    frozen: Frozen,
     optimizer: Optimizer,
     /// The seed of the dropout.
     seed: u64,
     freeze_after_first_epoch: bool,
     epoch: Option<Epoch>,
+}
+
+/// The weights that the network has of the training images.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Frozen {
+    /// Nothing yet.
+    Due,
+    /// Made, or loaded.
+    Known,
 }
 
 /// The epoch that steps are taken in.
@@ -48,15 +58,40 @@ impl CandleEngine {
         let network = Network::new(&config.model, dataset, seed, device)?;
         let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
         let freeze_after_first_epoch = config.train.freeze_after_first_epoch;
-        Ok(Self { device: device.clone(), network, optimizer, seed, freeze_after_first_epoch, epoch: None })
+        Ok(Self {
+            device: device.clone(),
+            network,
+            frozen: Frozen::Due,
+            optimizer,
+            seed,
+            freeze_after_first_epoch,
+            epoch: None,
+        })
     }
 
     /// As [`super::Engine::begin_epoch`].
-    pub fn begin_epoch(&mut self, data: &Arc<Dataset>, plan: EpochPlan, first_step: u64) {
+    pub fn begin_epoch(&mut self, data: &Arc<Dataset>, plan: EpochPlan, first_step: u64) -> Result<()> {
         // Its threads end before others start.
         self.leave_epoch();
+        self.prepare(data)?;
         let is_frozen = self.freeze_after_first_epoch && plan.epoch > 1;
         self.epoch = Some(Epoch { batches: train_batches(Arc::clone(data), plan), next_step: first_step, is_frozen });
+        Ok(())
+    }
+
+    /// As [`super::Engine::prepare`].
+    pub fn prepare(&mut self, data: &Dataset) -> Result<()> {
+        if self.frozen == Frozen::Due {
+            self.network.prepare(data)?;
+            self.frozen = Frozen::Known;
+        }
+        Ok(())
+    }
+
+    pub fn load_weights(&mut self, bytes: &[u8], file: &Path) -> Result<()> {
+        self.network.weights().load_bytes(bytes, file)?;
+        self.frozen = Frozen::Known;
+        Ok(())
     }
 
     pub fn leave_epoch(&mut self) {

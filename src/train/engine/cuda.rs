@@ -283,7 +283,7 @@ impl CudaEngine {
 
     /// As [`super::Engine::evaluate`].
     pub fn evaluate(&self, batch: &Batch, active: &mut ActiveChannels) -> Result<EvaluatedBatch> {
-        let classes = self.network.shape().head().classes;
+        let classes = self.card.classes();
         let image = batch.size.bytes();
         let at_once = self.card.evaluation_images as usize;
         let mut logits = Vec::with_capacity(batch.labels.len() * classes);

@@ -45,13 +45,14 @@ impl Engine {
         }
     }
 
-    /// Brings `data` to the device, so that what can be wrong with that is wrong before the first epoch is entered.
+    /// Brings `data` to the device, so that what can be wrong with that is wrong before the first epoch is entered; and makes
+    /// of it what the network has of the training images, unless weights were loaded.
     ///
     /// # Errors
     /// The device cannot take the data.
     pub fn prepare(&mut self, data: &Arc<Dataset>) -> Result<()> {
         match self {
-            Self::Candle(_) => Ok(()),
+            Self::Candle(engine) => engine.prepare(data),
             Self::Cuda(engine) => engine.prepare(data),
         }
     }
@@ -89,10 +90,7 @@ impl Engine {
     /// The device cannot take the data.
     pub fn begin_epoch(&mut self, data: &Arc<Dataset>, plan: EpochPlan, first_step: u64) -> Result<()> {
         match self {
-            Self::Candle(engine) => {
-                engine.begin_epoch(data, plan, first_step);
-                Ok(())
-            }
+            Self::Candle(engine) => engine.begin_epoch(data, plan, first_step),
             Self::Cuda(engine) => engine.begin_epoch(data, plan, first_step),
         }
     }
@@ -149,7 +147,7 @@ impl Engine {
     }
 
     /// What the network is, without its weights.
-    pub fn shape(&self) -> &NetworkShape {
+    pub fn shape(&self) -> NetworkShape {
         match self {
             Self::Candle(engine) => engine.network().shape(),
             Self::Cuda(engine) => engine.described().shape(),
@@ -179,7 +177,7 @@ impl Engine {
     /// Takes the weights from the bytes of `file`, or says what is wrong with them and keeps its own.
     pub fn load_weights(&mut self, bytes: &[u8], file: &Path) -> Result<()> {
         match self {
-            Self::Candle(engine) => engine.network().weights().load_bytes(bytes, file),
+            Self::Candle(engine) => engine.load_weights(bytes, file),
             Self::Cuda(engine) => engine.load_weights(bytes, file),
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! Tiles of 6 × 6 pixels, four apart, are transformed, multiplied position by position with the transformed kernel, over all
 //! channels, which makes 36 matrix products, and transformed to 4 × 4 pixels of the output: y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A.
+//! Where a side is no multiple of four the last tiles reach beyond it, over zeros, and what they give there is left out.
 //! What is linear in each of y, g and d gives both gradients from the same three transforms, transposed:
 //! dg = Gᵀ [(A dy Aᵀ) ⊙ (Bᵀ d B)] G and dd = B [(A dy Aᵀ) ⊙ (G g Gᵀ)] Bᵀ.
 
@@ -37,8 +38,15 @@ fn position_len(tiles: usize, channels: usize) -> usize {
     tiles * channels + POSITION_GAP
 }
 
+/// Sides from which on its tiles have fewer multiplications than the definition.
+const LEAST_SIDE: usize = 3;
+
 pub struct Winograd {
     geometry: Geometry,
+    /// With the sides of whole tiles.
+    frame: Geometry,
+    /// Tiles of an image.
+    image_tiles: usize,
     panel_columns: usize,
     images_at_once: usize,
     /// Where the row of each tile begins in a panel of transformed images,
@@ -50,8 +58,7 @@ pub struct Winograd {
 }
 
 impl Winograd {
-    /// None where it does not apply: to other kernels, to sides that are not multiples of 4, and to channels that do not
-    /// fill panels.
+    /// None where it does not apply: to other kernels, to sides of less than a tile, and to channels that do not fill panels.
     ///
     /// # Errors
     /// The SIMD path that the environment asks for is not available on this CPU.
@@ -59,18 +66,26 @@ impl Winograd {
         let Geometry { height, width, channels, outputs, kernel, stride, padding } = geometry;
         let panel_columns = panel_columns()?;
         let applies = (kernel, stride, padding) == (3, 1, 1)
-            && [height, width].iter().all(|side| side.is_multiple_of(STEP))
+            && [height, width].iter().all(|&side| side >= LEAST_SIDE)
             && [channels, outputs].iter().all(|channels| channels.is_multiple_of(panel_columns));
-        let images_at_once = (TILES_AT_ONCE * STEP * STEP / (height * width)).max(1);
-        let tiles = images_at_once * height * width / (STEP * STEP);
+        let image_tiles = height.div_ceil(STEP) * width.div_ceil(STEP);
+        let images_at_once = (TILES_AT_ONCE / image_tiles.max(1)).max(1);
+        let tiles = images_at_once * image_tiles;
         Ok(applies.then(|| Self {
             geometry,
+            frame: Geometry { height: height.next_multiple_of(STEP), width: width.next_multiple_of(STEP), ..geometry },
+            image_tiles,
             panel_columns,
             images_at_once,
             panel_starts: (0..tiles).map(|tile| tile * panel_columns).collect(),
             gradient_starts: (0..tiles).map(|tile| tile * outputs).collect(),
             output_starts: (0..outputs).collect(),
         }))
+    }
+
+    /// The sizes of an image as [`Winograd::forward`] takes it, padded.
+    pub fn frame(&self) -> &Geometry {
+        &self.frame
     }
 
     /// Images that one call of [`Winograd::forward`] may have, and is quickest with.
@@ -110,7 +125,7 @@ impl Winograd {
     pub fn forward(&self, padded: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) -> candle_core::Result<()> {
         let Geometry { channels, outputs, .. } = self.geometry;
         let width = self.panel_columns;
-        let tiles = y.len() / (STEP * STEP * outputs);
+        let tiles = y.len() / self.geometry.out_image() * self.image_tiles;
         let mut transformed = PooledBuffer::stale(POSITIONS * position_len(tiles, channels));
         self.transform_input(padded, tiles, &mut transformed)?;
         let mut products = PooledBuffer::stale(POSITIONS * position_len(tiles, width));
@@ -127,7 +142,7 @@ impl Winograd {
                 bias,
                 first: number * width,
                 y,
-                tiling: self.tiling(outputs, 0),
+                tiling: self.tiling(outputs),
             })?;
         }
         Ok(())
@@ -147,13 +162,12 @@ impl Winograd {
         let mut dx = vec![0.0; if wants_x { x.len() } else { 0 }];
         let mut positions = PooledBuffer::zeros(POSITIONS * outputs * channels);
         let group = self.images_at_once;
-        let image_tiles = self.geometry.height * self.geometry.width / (STEP * STEP);
-        let images = GRADIENT_IMAGES.min(GRADIENT_TILES / image_tiles).max(1);
+        let images = GRADIENT_IMAGES.min(GRADIENT_TILES / self.image_tiles).max(1);
         let chunk = images.next_multiple_of(group) * self.geometry.image();
         let group_tiles = self.panel_starts.len();
         for (number, x) in x.chunks(chunk).enumerate() {
             let start = number * chunk;
-            let tiles = x.len() / (STEP * STEP * channels);
+            let tiles = x.len() / self.geometry.image() * self.image_tiles;
             let gaps = tiles.div_ceil(group_tiles) * POSITIONS * POSITION_GAP;
             let mut transformed_x = PooledBuffer::stale(POSITIONS * tiles * channels + gaps);
             let mut transformed_dy = PooledBuffer::stale(POSITIONS * tiles * outputs + gaps);
@@ -166,10 +180,10 @@ impl Winograd {
                 .zip(pieces(dx, dx_len, tiles.div_ceil(group_tiles)));
             let first_image = start / self.geometry.image();
             groups.enumerate().try_for_each_init(
-                || PooledBuffer::zeros(group * self.geometry.padded_len()),
+                || PooledBuffer::zeros(group * self.frame.padded_len()),
                 |padded, (number, (((x, transformed_x), transformed_dy), dx))| {
-                    let tiles = x.len() / (STEP * STEP * channels);
-                    self.geometry.pad(x, padded);
+                    let tiles = x.len() / self.geometry.image() * self.image_tiles;
+                    self.geometry.pad(&self.frame, x, padded);
                     self.transform_input(padded, tiles, transformed_x)?;
                     let mut dy = PooledBuffer::stale(x.len() / channels * outputs);
                     for (position, dy) in dy.chunks_exact_mut(self.geometry.out_image()).enumerate() {
@@ -201,10 +215,10 @@ impl Winograd {
         tiles: usize,
         dx: &mut [f32],
     ) -> candle_core::Result<()> {
-        let Geometry { channels, outputs, .. } = self.geometry;
+        let outputs = self.geometry.outputs;
         let width = self.panel_columns;
         let mut products = PooledBuffer::stale(POSITIONS * position_len(tiles, width));
-        let mut padded = PooledBuffer::zeros(dx.len() / self.geometry.image() * self.geometry.padded_len());
+        let mut padded = PooledBuffer::zeros(dx.len() / self.geometry.image() * self.frame.padded_len());
         let terms = [
             Level { count: 1, left_step: 0, panel_step: 0 },
             Level { count: outputs, left_step: 1, panel_step: width },
@@ -216,10 +230,10 @@ impl Winograd {
                 matrices: self.products(tiles),
                 first: number * width,
                 padded: &mut padded,
-                tiling: self.tiling(channels, 1),
+                tiling: self.padded_tiling(),
             })?;
         }
-        self.geometry.crop(&padded, dx);
+        self.geometry.crop(&self.frame, &padded, dx);
         Ok(())
     }
 
@@ -300,7 +314,7 @@ impl Winograd {
         let (channels, width) = (self.geometry.channels, self.panel_columns);
         simd::dispatch(TransformInput {
             padded,
-            tiling: self.tiling(channels, 1),
+            tiling: self.padded_tiling(),
             transformed,
             matrices: Matrices {
                 tiles,
@@ -318,7 +332,7 @@ impl Winograd {
         let outputs = self.geometry.outputs;
         simd::dispatch(TransformGradient {
             gradient: dy,
-            tiling: self.tiling(outputs, 0),
+            tiling: self.tiling(outputs),
             transformed,
             matrices: Matrices {
                 tiles,
@@ -344,16 +358,27 @@ impl Winograd {
         }
     }
 
-    /// Of images with a border.
-    fn tiling(&self, channels: usize, border: usize) -> Tiling {
+    /// Of images without a border, whose last tiles may reach beyond them.
+    fn tiling(&self, channels: usize) -> Tiling {
         let Geometry { height, width, .. } = self.geometry;
-        let row = (width + 2 * border) * channels;
+        self.tiles([height, width], channels, width * channels, height * width * channels)
+    }
+
+    /// Of padded images, which have the pixels of whole tiles.
+    fn padded_tiling(&self) -> Tiling {
+        let Geometry { height, width, channels, .. } = self.frame;
+        self.tiles([height, width], channels, self.frame.padded_row(), self.frame.padded_len())
+    }
+
+    fn tiles(&self, [height, width]: [usize; 2], pixel: usize, row: usize, image: usize) -> Tiling {
         Tiling {
-            tile_rows: height / STEP,
-            tile_columns: width / STEP,
-            pixel: channels,
+            tile_rows: self.frame.height / STEP,
+            tile_columns: self.frame.width / STEP,
+            height,
+            width,
+            pixel,
             row,
-            image: (height + 2 * border) * row,
+            image,
         }
     }
 }
@@ -369,8 +394,7 @@ mod tests {
         #![proptest_config(crate::testing::property(24))]
         /// Of sizes that it applies to, on every path: images that fill a call and that do not.
         #[test]
-        fn is_the_definition(images in 1..19usize, tile_rows in 1..4usize, tile_columns in 1..4usize, wide in 0..2usize) {
-            let (height, width) = (4 * tile_rows, 4 * tile_columns);
+        fn is_the_definition(images in 1..19usize, height in LEAST_SIDE..13, width in LEAST_SIDE..13, wide in 0..2usize) {
             let (channels, outputs) = ([32, 64][wide], [64, 32][wide]);
             let g = Geometry { height, width, channels, outputs, kernel: 3, stride: 1, padding: 1 };
             prop_assert!(Winograd::new(g).unwrap().is_some());
@@ -379,12 +403,12 @@ mod tests {
     }
 
     #[test]
-    fn other_sides_kernels_and_channels_that_fill_no_panel_are_left_to_others() {
-        let g = Geometry { height: 8, width: 4, channels: 32, outputs: 64, kernel: 3, stride: 1, padding: 1 };
+    fn small_sides_other_kernels_and_channels_that_fill_no_panel_are_left_to_others() {
+        let g = Geometry { height: 8, width: 5, channels: 32, outputs: 64, kernel: 3, stride: 1, padding: 1 };
         assert!(Winograd::new(g).expect("a path").is_some());
         for other in [
-            Geometry { height: 6, ..g },
-            Geometry { width: 5, ..g },
+            Geometry { height: 2, ..g },
+            Geometry { width: 1, ..g },
             Geometry { channels: 3, ..g },
             Geometry { outputs: 20, ..g },
             Geometry { kernel: 1, padding: 0, ..g },

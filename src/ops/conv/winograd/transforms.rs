@@ -31,19 +31,40 @@ const AT_B: f32 = 1.0 / (2.0 * B2 * (B2 - A2));
 pub struct Tiling {
     pub tile_rows: usize,
     pub tile_columns: usize,
+    /// Of an image, without its border: the last tiles may reach beyond it.
+    pub height: usize,
+    pub width: usize,
     pub pixel: usize,
     pub row: usize,
     pub image: usize,
 }
 
 impl Tiling {
-    /// Where the first pixel of a tile is.
+    /// Where the first pixel of a tile is, and how many rows and columns of its output are in the image.
     #[inline(always)]
-    fn corner(&self, tile: usize) -> usize {
+    fn place(&self, tile: usize) -> Place {
         let tiles = self.tile_rows * self.tile_columns;
         let (image, tile) = (tile / tiles, tile % tiles);
         let (row, column) = (tile / self.tile_columns, tile % self.tile_columns);
-        image * self.image + STEP * (row * self.row + column * self.pixel)
+        Place {
+            corner: image * self.image + STEP * (row * self.row + column * self.pixel),
+            rows: STEP.min(self.height - STEP * row),
+            columns: STEP.min(self.width - STEP * column),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    corner: usize,
+    rows: usize,
+    columns: usize,
+}
+
+impl Place {
+    #[inline(always)]
+    fn is_whole(self) -> bool {
+        self.rows == STEP && self.columns == STEP
     }
 }
 
@@ -60,15 +81,14 @@ pub struct Matrices {
 }
 
 impl Matrices {
-    /// Calls `f` for each vector of channels: with the first pixel of its tile, its channel, and where it is in the first
-    /// matrix.
+    /// Calls `f` for each vector of channels: with the place of its tile, its channel, and where it is in the first matrix.
     #[inline(always)]
-    fn for_vectors<S: Simd>(&self, tiling: &Tiling, mut f: impl FnMut(usize, usize, usize)) {
+    fn for_vectors<S: Simd>(&self, tiling: &Tiling, mut f: impl FnMut(Place, usize, usize)) {
         for tile in 0..self.tiles {
-            let corner = tiling.corner(tile);
+            let place = tiling.place(tile);
             for panel in 0..self.panels {
                 for channel in (0..self.panel_channels).step_by(S::F32_LANES) {
-                    f(corner, panel * self.panel_channels + channel, tile * self.tile + panel * self.panel + channel);
+                    f(place, panel * self.panel_channels + channel, tile * self.tile + panel * self.panel + channel);
                 }
             }
         }
@@ -92,8 +112,8 @@ impl WithSimd for TransformInput<'_> {
         matrices.for_vectors::<S>(
             &tiling,
             #[inline(always)]
-            |corner, channel, at| {
-                let corner = corner + channel;
+            |place, channel, at| {
+                let corner = place.corner + channel;
                 let positions = both_ways::<_, OfInput, _, _>(
                     simd,
                     #[inline(always)]
@@ -122,13 +142,27 @@ impl WithSimd for TransformGradient<'_> {
         matrices.for_vectors::<S>(
             &tiling,
             #[inline(always)]
-            |corner, channel, at| {
-                let corner = corner + channel;
-                let positions = both_ways::<_, OfOutputGradient, _, _>(
-                    simd,
-                    #[inline(always)]
-                    |y, x| load::<S>(gradient, corner + y * tiling.row + x * tiling.pixel),
-                );
+            |place, channel, at| {
+                let corner = place.corner + channel;
+                let positions = if place.is_whole() {
+                    both_ways::<_, OfOutputGradient, _, _>(
+                        simd,
+                        #[inline(always)]
+                        |y, x| load::<S>(gradient, corner + y * tiling.row + x * tiling.pixel),
+                    )
+                } else {
+                    both_ways::<_, OfOutputGradient, _, _>(
+                        simd,
+                        #[inline(always)]
+                        |y, x| {
+                            if y < place.rows && x < place.columns {
+                                load::<S>(gradient, corner + y * tiling.row + x * tiling.pixel)
+                            } else {
+                                simd.splat_f32s(0.0)
+                            }
+                        },
+                    )
+                };
                 store_positions(&positions, transformed, at, matrices.position);
             },
         );
@@ -155,18 +189,27 @@ impl WithSimd for Output<'_> {
         matrices.for_vectors::<S>(
             &tiling,
             #[inline(always)]
-            |corner, channel, at| {
+            |place, channel, at| {
                 let bias = load::<S>(bias, channel);
-                let corner = corner + first + channel;
+                let corner = place.corner + first + channel;
                 let pixels = both_ways::<_, OfOutput, _, _>(
                     simd,
                     #[inline(always)]
                     |y, x| load::<S>(products, at + (SIDE * y + x) * matrices.position),
                 );
-                for (row, pixels) in pixels.into_iter().enumerate() {
-                    for (column, pixel) in pixels.into_iter().enumerate() {
-                        let position = corner + row * tiling.row + column * tiling.pixel;
-                        *vector_mut::<S>(y, position) = simd.add_f32s(pixel, bias);
+                if place.is_whole() {
+                    for (row, pixels) in pixels.into_iter().enumerate() {
+                        for (column, pixel) in pixels.into_iter().enumerate() {
+                            let position = corner + row * tiling.row + column * tiling.pixel;
+                            *vector_mut::<S>(y, position) = simd.add_f32s(pixel, bias);
+                        }
+                    }
+                } else {
+                    for (row, pixels) in pixels.into_iter().enumerate().take(place.rows) {
+                        for (column, pixel) in pixels.into_iter().enumerate().take(place.columns) {
+                            let position = corner + row * tiling.row + column * tiling.pixel;
+                            *vector_mut::<S>(y, position) = simd.add_f32s(pixel, bias);
+                        }
                     }
                 }
             },
@@ -192,8 +235,8 @@ impl WithSimd for AddInputGradient<'_> {
         matrices.for_vectors::<S>(
             &tiling,
             #[inline(always)]
-            |corner, channel, at| {
-                let corner = corner + first + channel;
+            |place, channel, at| {
+                let corner = place.corner + first + channel;
                 let pixels = both_ways::<_, OfInputGradient, _, _>(
                     simd,
                     #[inline(always)]
