@@ -24,7 +24,7 @@ const OTHER_NAMES: [(&[&str], &str); 22] = [
     (&["data", "data_dir", "data_path", "root", "folder"], "data.dir"),
     (&["dataset"], "data.source"),
     (&["val_size", "validation", "holdout"], "data.validation_examples"),
-    (&["model", "arch"], "model.network"),
+    (&["model", "arch"], "model.attention"),
     (&["weights", "pretrained"], "model.init"),
     (&["width", "filters", "layers"], "model.channels"),
 ];

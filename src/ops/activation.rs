@@ -130,7 +130,7 @@ fn sigmoid(x: f32) -> (f32, f32) {
     if x < 0.0 { (smaller_half, greater_half) } else { (greater_half, smaller_half) }
 }
 
-/// eˣ of a number that is 0 or less, and 1.6e-38 below -87: 2ⁿ eʳ, with r between ±ln 2 / 2 (Cody and Waite 1980), and eʳ of
+/// eˣ of a number that is 0 or less, and 0 below -87: 2ⁿ eʳ, with r between ±ln 2 / 2 (Cody and Waite 1980), and eʳ of
 /// six terms as in Moshier's Cephes library.
 #[inline(always)]
 fn exp_of_negative(x: f32) -> f32 {
@@ -140,13 +140,14 @@ fn exp_of_negative(x: f32) -> f32 {
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     /// The bits of 1.0.
     const ONE: u32 = 0x3f80_0000;
-    let x = if x > -87.0 { x } else { -87.0 };
+    let fits = x > -87.0;
+    let x = if fits { x } else { -87.0 };
     let shifted = x * std::f32::consts::LOG2_E + ROUNDING;
     let n = shifted - ROUNDING;
     let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
     let sum = 0.166_666_66 + r * (0.041_665_796 + r * (8.333_452e-3 + r * (1.398_2e-3 + r * 1.987_569_1e-4)));
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(ONE));
-    power * (1.0 + (r + r * r * (0.5 + r * sum)))
+    if fits { power * (1.0 + (r + r * r * (0.5 + r * sum))) } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -49,14 +49,21 @@ impl Geometry {
         (self.height + 2 * self.padding) * self.padded_row()
     }
 
-    /// Copies images into as many padded ones of `frame`, which may be larger to the right and below: what is not copied to is
-    /// 0 already.
+    /// Copies images into as many padded ones of `frame`, which may be larger to the right and below, and have more channels:
+    /// what is not copied to is 0 already.
     pub fn pad(&self, frame: &Self, images: &[f32], padded: &mut [f32]) {
         let images = images.chunks_exact(self.image());
         for (padded, image) in padded.chunks_exact_mut(frame.padded_len()).zip(images) {
             let rows = padded.chunks_exact_mut(frame.padded_row()).skip(self.padding);
             for (padded, row) in rows.zip(image.chunks_exact(self.width * self.channels)) {
-                padded[self.padding * self.channels..][..row.len()].copy_from_slice(row);
+                let padded = &mut padded[self.padding * frame.channels..];
+                if frame.channels == self.channels {
+                    padded[..row.len()].copy_from_slice(row);
+                    continue;
+                }
+                for (padded, pixel) in padded.chunks_exact_mut(frame.channels).zip(row.chunks_exact(self.channels)) {
+                    padded[..pixel.len()].copy_from_slice(pixel);
+                }
             }
         }
     }
@@ -67,7 +74,14 @@ impl Geometry {
         for (padded, image) in padded.chunks_exact(frame.padded_len()).zip(images) {
             let rows = padded.chunks_exact(frame.padded_row()).skip(self.padding);
             for (padded, row) in rows.zip(image.chunks_exact_mut(self.width * self.channels)) {
-                row.copy_from_slice(&padded[self.padding * self.channels..][..row.len()]);
+                let padded = &padded[self.padding * frame.channels..];
+                if frame.channels == self.channels {
+                    row.copy_from_slice(&padded[..row.len()]);
+                    continue;
+                }
+                for (padded, pixel) in padded.chunks_exact(frame.channels).zip(row.chunks_exact_mut(self.channels)) {
+                    pixel.copy_from_slice(&padded[..pixel.len()]);
+                }
             }
         }
     }

@@ -9,6 +9,8 @@
 
 mod transforms;
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
@@ -43,7 +45,7 @@ const LEAST_SIDE: usize = 3;
 
 pub struct Winograd {
     geometry: Geometry,
-    /// With the sides of whole tiles.
+    /// With the sides of whole tiles, and the channels of whole panels.
     frame: Geometry,
     /// Tiles of an image.
     image_tiles: usize,
@@ -58,7 +60,8 @@ pub struct Winograd {
 }
 
 impl Winograd {
-    /// None where it does not apply: to other kernels, to sides of less than a tile, and to channels that do not fill panels.
+    /// None where it does not apply: to other kernels, to small sides, to outputs that do not fill panels, and to channels of
+    /// which the zeros that fill the last panel would be too many.
     ///
     /// # Errors
     /// The SIMD path that the environment asks for is not available on this CPU.
@@ -67,13 +70,19 @@ impl Winograd {
         let panel_columns = panel_columns()?;
         let applies = (kernel, stride, padding) == (3, 1, 1)
             && [height, width].iter().all(|&side| side >= LEAST_SIDE)
-            && [channels, outputs].iter().all(|channels| channels.is_multiple_of(panel_columns));
+            && outputs.is_multiple_of(panel_columns)
+            && 3 * channels.next_multiple_of(panel_columns) <= 4 * channels;
         let image_tiles = height.div_ceil(STEP) * width.div_ceil(STEP);
         let images_at_once = (TILES_AT_ONCE / image_tiles.max(1)).max(1);
         let tiles = images_at_once * image_tiles;
         Ok(applies.then(|| Self {
             geometry,
-            frame: Geometry { height: height.next_multiple_of(STEP), width: width.next_multiple_of(STEP), ..geometry },
+            frame: Geometry {
+                height: height.next_multiple_of(STEP),
+                width: width.next_multiple_of(STEP),
+                channels: channels.next_multiple_of(panel_columns),
+                ..geometry
+            },
             image_tiles,
             panel_columns,
             images_at_once,
@@ -95,14 +104,14 @@ impl Winograd {
 
     /// The transformed weight (O, C, 3, 3): panels of output channels, each (positions, C, panel columns).
     pub fn pack_weight(&self, weight: &[f32]) -> candle_core::Result<PooledBuffer> {
-        let Geometry { channels, outputs, .. } = self.geometry;
-        self.packed(weight, [outputs, channels], [channels * 9, 9])
+        let Geometry { channels, outputs, .. } = self.frame;
+        self.packed(&self.widened(weight), [outputs, channels], [channels * 9, 9])
     }
 
     /// For the gradient of the input: panels of input channels, each (positions, O, panel columns).
     fn pack_flipped_weight(&self, weight: &[f32]) -> candle_core::Result<PooledBuffer> {
-        let Geometry { channels, outputs, .. } = self.geometry;
-        self.packed(weight, [channels, outputs], [9, channels * 9])
+        let Geometry { channels, outputs, .. } = self.frame;
+        self.packed(&self.widened(weight), [channels, outputs], [9, channels * 9])
     }
 
     fn packed(
@@ -123,7 +132,7 @@ impl Winograd {
     /// Convolves as many images as `y` (n, H, W, O) holds, at most [`Winograd::images_at_once`]: `padded` images
     /// with the packed weight, plus the bias (O).
     pub fn forward(&self, padded: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) -> candle_core::Result<()> {
-        let Geometry { channels, outputs, .. } = self.geometry;
+        let Geometry { channels, outputs, .. } = self.frame;
         let width = self.panel_columns;
         let tiles = y.len() / self.geometry.out_image() * self.image_tiles;
         let mut transformed = PooledBuffer::stale(POSITIONS * position_len(tiles, channels));
@@ -157,7 +166,7 @@ impl Winograd {
         wants_x: bool,
         output_gradient: impl Fn(usize, &mut [f32]) -> candle_core::Result<()> + Sync,
     ) -> candle_core::Result<Gradients> {
-        let Geometry { channels, outputs, .. } = self.geometry;
+        let Geometry { channels, outputs, .. } = self.frame;
         let flipped = if wants_x { Some(self.pack_flipped_weight(weight)?) } else { None };
         let mut dx = vec![0.0; if wants_x { x.len() } else { 0 }];
         let mut positions = PooledBuffer::zeros(POSITIONS * outputs * channels);
@@ -185,7 +194,7 @@ impl Winograd {
                     let tiles = x.len() / self.geometry.image() * self.image_tiles;
                     self.geometry.pad(&self.frame, x, padded);
                     self.transform_input(padded, tiles, transformed_x)?;
-                    let mut dy = PooledBuffer::stale(x.len() / channels * outputs);
+                    let mut dy = PooledBuffer::stale(x.len() / self.geometry.image() * self.geometry.out_image());
                     for (position, dy) in dy.chunks_exact_mut(self.geometry.out_image()).enumerate() {
                         output_gradient(first_image + number * group + position, dy)?;
                     }
@@ -199,12 +208,34 @@ impl Winograd {
             )?;
             self.add_weight_gradient(&transformed_x, &transformed_dy, &mut positions)?;
         }
-        let mut dw = vec![0.0; weight.len()];
+        let mut dw = vec![0.0; outputs * channels * 9];
         dw.par_chunks_exact_mut(channels * 9).enumerate().try_for_each(|(output, gradient)| {
             let positions = &positions[output * channels..];
             simd::dispatch(KernelGradient { positions, position_step: outputs * channels, gradient })
         })?;
-        Ok(Gradients { x: wants_x.then_some(dx), weight: dw })
+        Ok(Gradients { x: wants_x.then_some(dx), weight: self.narrowed(dw) })
+    }
+
+    /// A weight (O, C, 3, 3) with zeros for the channels that fill the last panel.
+    fn widened<'a>(&self, weight: &'a [f32]) -> Cow<'a, [f32]> {
+        let [narrow, wide] = [&self.geometry, &self.frame].map(|geometry| geometry.channels * 9);
+        if narrow == wide {
+            return Cow::Borrowed(weight);
+        }
+        let mut widened = vec![0.0; self.geometry.outputs * wide];
+        for (widened, weight) in widened.chunks_exact_mut(wide).zip(weight.chunks_exact(narrow)) {
+            widened[..narrow].copy_from_slice(weight);
+        }
+        Cow::Owned(widened)
+    }
+
+    /// The inverse of [`Winograd::widened`].
+    fn narrowed(&self, weight: Vec<f32>) -> Vec<f32> {
+        let [narrow, wide] = [&self.geometry, &self.frame].map(|geometry| geometry.channels * 9);
+        if narrow == wide {
+            return weight;
+        }
+        weight.chunks_exact(wide).flat_map(|weight| &weight[..narrow]).copied().collect()
     }
 
     /// `dx` (n, H, W, C) of n images, from their transformed gradients of the output.
@@ -273,7 +304,7 @@ impl Winograd {
         transformed_dy: &[f32],
         positions: &mut [f32],
     ) -> candle_core::Result<()> {
-        let Geometry { channels, outputs, .. } = self.geometry;
+        let Geometry { channels, outputs, .. } = self.frame;
         let width = self.panel_columns;
         let group_tiles = self.panel_starts.len();
         let (x_group, dy_group) =
@@ -311,7 +342,7 @@ impl Winograd {
 
     /// Panels of channels, each a matrix (tiles, panel columns).
     fn transform_input(&self, padded: &[f32], tiles: usize, transformed: &mut [f32]) -> candle_core::Result<()> {
-        let (channels, width) = (self.geometry.channels, self.panel_columns);
+        let (channels, width) = (self.frame.channels, self.panel_columns);
         simd::dispatch(TransformInput {
             padded,
             tiling: self.padded_tiling(),
@@ -394,8 +425,8 @@ mod tests {
         #![proptest_config(crate::testing::property(24))]
         /// Of sizes that it applies to, on every path: images that fill a call and that do not.
         #[test]
-        fn is_the_definition(images in 1..19usize, height in LEAST_SIDE..13, width in LEAST_SIDE..13, wide in 0..2usize) {
-            let (channels, outputs) = ([32, 64][wide], [64, 32][wide]);
+        fn is_the_definition(images in 1..19usize, height in LEAST_SIDE..13, width in LEAST_SIDE..13, wide in 0..4usize) {
+            let (channels, outputs) = ([32, 64, 24, 56][wide], [64, 32, 32, 32][wide]);
             let g = Geometry { height, width, channels, outputs, kernel: 3, stride: 1, padding: 1 };
             prop_assert!(Winograd::new(g).unwrap().is_some());
             convolution_is_the_definition(images, &g)?;
