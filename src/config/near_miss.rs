@@ -4,10 +4,11 @@ use super::change::keys;
 use crate::suggest::nearest;
 
 /// What other trainers call a key, without its section and with `_` for `-`.
-const OTHER_NAMES: [(&[&str], &str); 22] = [
+const OTHER_NAMES: [(&[&str], &str); 23] = [
     (&["lr", "learningrate", "learn_rate", "rate", "alpha"], "optimizer.learning_rate"),
     (&["eps"], "optimizer.epsilon"),
-    (&["betas", "momentum"], "optimizer.beta1"),
+    (&["betas"], "optimizer.beta1"),
+    (&["wd", "decay", "l2"], "optimizer.weight_decay"),
     (&["optimizer", "optim"], "optimizer.kind"),
     (&["scheduler", "lr_scheduler", "schedule"], "schedule.kind"),
     (&["gamma"], "schedule.factor"),

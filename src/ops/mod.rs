@@ -34,14 +34,18 @@ mod global_average;
 mod global_norm;
 #[cfg(test)]
 pub(crate) mod gradient_check;
+mod in_place;
 mod linear;
 mod matmul;
+mod muon;
+mod newton_schulz;
 mod normalise_relu;
 mod pool;
 mod pooled_buffer;
 #[cfg(test)]
 mod reference;
 mod relu;
+mod sgd;
 pub mod tape;
 
 pub use active_channels::mark_active;
@@ -60,6 +64,8 @@ pub use float::with_elements;
 pub use global_average::{global_average, global_average_gradient};
 pub use global_norm::global_norm;
 pub use linear::linear;
+pub use muon::MuonStep;
 pub use normalise_relu::normalise_and_relu;
 pub use pool::max_pool;
 pub use relu::relu;
+pub use sgd::SgdStep;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use candle_core::DeviceLocation;
 
 use crate::config::{Config, Precision};
-use crate::cuda::{Card, Context, CudaError, check_network};
+use crate::cuda::{Card, Context, CudaError, check_network, check_training};
 use crate::run::limits;
 use crate::simd;
 use crate::system::CardId;
@@ -187,6 +187,7 @@ fn why_no_card(error: &anyhow::Error) -> String {
 fn open_card(config: &Config, ordinal: usize) -> Result<Arc<Context>> {
     let card = Card::find(ordinal)?;
     check_network(&config.model)?;
+    check_training(config)?;
     Ok(Context::open(card, config.train.precision)?)
 }
 

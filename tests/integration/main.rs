@@ -36,6 +36,7 @@ mod other_trainers;
 mod permissions;
 mod plain_lines;
 mod pytorch;
+mod pytorch_training;
 mod pytorch_weights;
 mod read_only;
 mod removal;

@@ -34,7 +34,7 @@ pub fn sample() -> Result<data::Source> {
 }
 
 /// `count` numbers in [-1, 1), as `hashed` of the script.
-fn hashed(count: usize, tensor: usize) -> Vec<f32> {
+pub fn hashed(count: usize, tensor: usize) -> Vec<f32> {
     (0..count)
         .map(|i| {
             let mut x = (i + tensor * 1_000_003 + 1) as u32;
