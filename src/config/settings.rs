@@ -187,13 +187,21 @@ pub struct ScheduleConfig {
     pub patience: u32,
     /// Plateau: a loss improves below `best * (1 - threshold)`.
     pub threshold: f64,
-    /// Plateau and cosine: the schedule does not go below it.
+    /// Plateau: the schedule does not go below it. Cosine, linear and triangular: what it ends at.
     pub min_learning_rate: f64,
-    /// Cosine: steps of linear warm-up.
+    /// Cosine and linear: steps of linear warm-up.
     pub warmup_steps: u64,
+    /// Triangular and one-cycle: the share of the run's steps after which the peak is reached.
+    pub peak_fraction: f64,
+    /// Triangular and one-cycle: the first learning rate is the peak over this.
+    pub div_factor: f64,
+    /// One-cycle: the last learning rate is the first over this.
+    pub final_div_factor: f64,
+    /// One-cycle: how it rises and falls.
+    pub anneal: Anneal,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames, VariantArray)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum ScheduleKind {
@@ -202,6 +210,22 @@ pub enum ScheduleKind {
     Plateau,
     /// Linear warm-up, then half a cosine down to `min_learning_rate` over the steps of the run.
     Cosine,
+    /// Linear warm-up, then linear down to `min_learning_rate` over the steps of the run.
+    Linear,
+    /// Linear up to the peak, then linear down to `min_learning_rate` over the steps of the run.
+    Triangular,
+    /// PyTorch's OneCycleLR over the steps of the run.
+    OneCycle,
+}
+
+/// The way from one learning rate to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Anneal {
+    /// Half a cosine.
+    Cos,
+    Linear,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -380,6 +404,10 @@ impl Default for ScheduleConfig {
             threshold: 1e-4,
             min_learning_rate: 0.0,
             warmup_steps: 0,
+            peak_fraction: 0.3,
+            div_factor: 25.0,
+            final_div_factor: 1e4,
+            anneal: Anneal::Cos,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use strum::VariantNames;
 
 use super::settings::{
-    AttentionKind, BestBy, Config, DataSource, OnDivergence, OptimizerKind, Pool, Precision, ScheduleKind,
+    Anneal, AttentionKind, BestBy, Config, DataSource, OnDivergence, OptimizerKind, Pool, Precision, ScheduleKind,
 };
 
 /// Learning rates that a configuration or a command may set.
@@ -123,6 +123,10 @@ pub(super) const RULES: &[Rule] = &[
     rule("schedule.warmup_steps", "a whole number from 0 to 1000000000000", |c| {
         c.schedule.warmup_steps <= 1_000_000_000_000
     }),
+    rule("schedule.peak_fraction", PROBABILITY, |c| (0.0..=1.0).contains(&c.schedule.peak_fraction)),
+    rule("schedule.div_factor", "a number from 1 to 1e9", |c| (1.0..=1e9).contains(&c.schedule.div_factor)),
+    rule("schedule.final_div_factor", "a number from 1 to 1e9", |c| (1.0..=1e9).contains(&c.schedule.final_div_factor)),
+    choice("schedule.anneal", Anneal::VARIANTS),
     rule("train.epochs", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.epochs)),
     rule("train.batch_size", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.batch_size)),
     rule("train.eval_batch_size", "a whole number from 1 to 10000", |c| {
@@ -181,11 +185,29 @@ const fn of_optimizers(kinds: &'static [&'static str], keys: &'static [&'static 
     Belonging { kind_key: "optimizer.kind", keys, kinds, ignored_by: &[] }
 }
 
+const fn of_schedules(kinds: &'static [&'static str], keys: &'static [&'static str]) -> Belonging {
+    Belonging { kind_key: "schedule.kind", keys, kinds, ignored_by: &[] }
+}
+
 pub(super) const BELONGINGS: &[Belonging] = &[
     of_optimizers(&["adam", "adamw"], &["optimizer.beta1", "optimizer.beta2", "optimizer.epsilon"]),
     of_optimizers(&["sgd", "muon"], &["optimizer.momentum", "optimizer.nesterov", "optimizer.bias_rate_factor"]),
     of_optimizers(&["adamw", "sgd", "muon"], &["optimizer.weight_decay"]),
     of_optimizers(&["muon"], &["optimizer.sgd_learning_rate", "optimizer.sgd_momentum"]),
+    Belonging {
+        ignored_by: &["constant", "cosine"],
+        ..of_schedules(&["plateau"], &["schedule.factor", "schedule.patience"])
+    },
+    Belonging {
+        ignored_by: &["constant"],
+        ..of_schedules(&["plateau", "cosine", "linear", "triangular"], &["schedule.min_learning_rate"])
+    },
+    Belonging {
+        ignored_by: &["constant", "plateau"],
+        ..of_schedules(&["cosine", "linear"], &["schedule.warmup_steps"])
+    },
+    of_schedules(&["triangular", "one-cycle"], &["schedule.peak_fraction", "schedule.div_factor"]),
+    of_schedules(&["one-cycle"], &["schedule.final_div_factor", "schedule.anneal"]),
 ];
 
 /// The keys that `config` has set otherwise than their default, and that its kind of optimizer or schedule has not: each
@@ -298,9 +320,12 @@ mod tests {
         config.schedule.factor = f64::NAN;
         config.schedule.threshold = f64::NAN;
         config.schedule.min_learning_rate = f64::NAN;
+        config.schedule.peak_fraction = f64::NAN;
+        config.schedule.div_factor = f64::NAN;
+        config.schedule.final_div_factor = f64::NAN;
         config.alarms.gradient_spike = f64::NAN;
         config.alarms.throughput_collapse = f64::NAN;
-        assert_eq!(broken(&config).count(), 21);
+        assert_eq!(broken(&config).count(), 24);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use candle_core::{Device, Tensor, Var};
-use taper::config::{OptimizerConfig, OptimizerKind};
+use taper::config::{Anneal, OptimizerConfig, OptimizerKind, ScheduleConfig, ScheduleKind};
 use taper::model::weights::deserialize;
 use taper::optim::Optimizer;
+use taper::schedule::Schedule;
 
 use crate::pytorch::{hashed, values};
 
@@ -69,6 +70,47 @@ fn optimizers_go_where_those_of_pytorch_go() -> Result<()> {
                 values(var)?.iter().zip(&expected).map(|(ours, theirs)| (ours - theirs).abs()).fold(0.0, f64::max);
             println!("{name}: {parameter}: weights differ by {:.1e}", apart / greatest);
             assert!(apart <= tolerance * greatest, "{name}: {parameter}: weights differ by {:.1e}", apart / greatest);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn schedules_have_the_rates_of_pytorch() -> Result<()> {
+    let config = |kind| ScheduleConfig { kind, min_learning_rate: 0.0, ..ScheduleConfig::default() };
+    let one_cycle = || config(ScheduleKind::OneCycle);
+    let linear = ScheduleConfig { min_learning_rate: 0.05, ..config(ScheduleKind::Linear) };
+    let line = ScheduleConfig {
+        peak_fraction: 0.23,
+        anneal: Anneal::Linear,
+        div_factor: 5.0,
+        final_div_factor: 100.0,
+        ..one_cycle()
+    };
+    let triangular = ScheduleConfig {
+        peak_fraction: 0.23,
+        div_factor: 5.0,
+        min_learning_rate: 0.035,
+        ..config(ScheduleKind::Triangular)
+    };
+    for (name, config) in [
+        ("one_cycle", one_cycle()),
+        ("one_cycle_linear", line),
+        ("one_cycle_of_seven", ScheduleConfig { peak_fraction: 0.5, ..one_cycle() }),
+        ("one_cycle_without_a_rise", ScheduleConfig { peak_fraction: 0.0, ..one_cycle() }),
+        ("one_cycle_without_a_fall", ScheduleConfig { peak_fraction: 1.0, ..one_cycle() }),
+        ("linear", linear.clone()),
+        ("linear_with_warm_up", ScheduleConfig { warmup_steps: 5, ..linear }),
+        ("triangular", triangular),
+    ] {
+        let expected = values(&reference()?[&format!("schedule.{name}")])?;
+        let schedule = Schedule::new(&config, 0.5, expected.len() as u64);
+        let state = schedule.start();
+        assert!(schedule.moves_each_step());
+        for (step, expected) in (1..).zip(expected) {
+            let rate = schedule.at(step, &state);
+            // PyTorch adds up those of lines step by step.
+            assert!((rate - expected).abs() <= 1e-14, "{name}, step {step}: {rate}, PyTorch {expected}");
         }
     }
     Ok(())
