@@ -5,7 +5,8 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use divan::Bencher;
 use taper::config::Activation;
 use taper::ops::{
-    self, AdamStep, AfterConvolution, BlockParameters, Epilogue, NonLocal, NormActivation, Projection, SpatialGates,
+    self, AdamStep, AfterConvolution, BlockParameters, Epilogue, MuonStep, NonLocal, NormActivation, Projection,
+    SgdStep, SpatialGates,
 };
 
 const BATCH: usize = 64;
@@ -216,6 +217,21 @@ fn cross_entropy_both_ways(bencher: Bencher) {
 fn adam_of_a_million(bencher: Bencher) {
     let [parameter, gradient, first, second] = [(); 4].map(|()| variable(&[512, 2048]));
     let second = Var::from_tensor(&second.sqr().expect("squares")).expect("a variable");
-    let step = AdamStep { learning_rate: 1e-6, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, step: 10 };
+    let step = AdamStep { learning_rate: 1e-6, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step: 10 };
     bencher.bench(|| step.apply(&parameter, &gradient, &first, &second).expect("a step"));
+}
+
+#[divan::bench]
+fn sgd_of_a_million(bencher: Bencher) {
+    let [parameter, gradient, velocity] = [(); 3].map(|()| variable(&[512, 2048]));
+    let step = SgdStep { learning_rate: 1e-6, momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
+    bencher.bench(|| step.apply(&parameter, &gradient, &velocity).expect("a step"));
+}
+
+/// Outputs and inputs of 3 x 3 filters: those of the study, and of networks for the record.
+#[divan::bench(args = [(32, 3), (64, 32), (128, 64), (256, 256)])]
+fn muon_of_filters(bencher: Bencher, (outputs, inputs): (usize, usize)) {
+    let [parameter, gradient, velocity] = [(); 3].map(|()| variable(&[outputs, inputs, 3, 3]));
+    let step = MuonStep { learning_rate: 1e-6, momentum: 0.6, nesterov: true };
+    bencher.bench(|| step.apply(&parameter, &gradient, &velocity).expect("a step"));
 }

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use super::checksum::{is_unchanged, with_checksum};
 use super::near_miss::meant_key;
 use super::settings::{Config, ModelConfig, NetworkKind};
-use super::validate::{RULES, Rule, broken};
+use super::validate::{RULES, Rule, broken, meaningless};
 use crate::ordinary_file;
 use crate::suggest::nearest;
 
@@ -199,6 +199,11 @@ impl Settings {
             // A default breaks a rule only beside a value that is not allowed itself, which is told.
             if let Some((_, origin, value)) = self.origins.iter().rfind(|(key, ..)| *key == rule.key) {
                 self.problems.push(not_allowed(origin, rule, value));
+            }
+        }
+        for (key, why) in meaningless(&config) {
+            if let Some((_, origin, value)) = self.origins.iter().rfind(|(set, ..)| *set == key) {
+                self.problems.push(format!("{origin}: {key} = {value}: {why}"));
             }
         }
         if !self.problems.is_empty() {
@@ -391,6 +396,31 @@ mod tests {
                 "train.epochs.more=1",
             ],
         ));
+    }
+
+    #[test]
+    fn what_an_optimizer_has_not_is_told() {
+        let beta = complaints("[optimizer]\nkind = \"sgd\"\nbeta1 = 0.8\n", &[]);
+        assert_eq!(
+            beta,
+            "FILE: optimizer.beta1 = 0.8: optimizer.kind = sgd has no such setting; it is of adam and adamw"
+        );
+        let rate = complaints("[train]\nepochs = 1\n", &["optimizer.sgd_learning_rate=1"]);
+        assert_eq!(
+            rate,
+            "--set: optimizer.sgd_learning_rate = 1: optimizer.kind = adam has no such setting; it is of muon"
+        );
+        let unknown = complaints("[train]\nepochs = 1\n", &["optimizer.kind=adamx"]);
+        assert!(unknown.ends_with("must be adam, adamw, sgd or muon; did you mean adam?"), "{unknown}");
+        let still = complaints("[optimizer]\nkind = \"sgd\"\nmomentum = 0\n", &[]);
+        assert!(
+            still.ends_with("momentum = 0: must be a number from 0 (without optimizer.nesterov) to below 1"),
+            "{still}"
+        );
+        // A default means nothing, whoever wrote it down.
+        let written = Config::load(None, &sets(&["optimizer.kind=muon", "optimizer.momentum=0.6"])).unwrap();
+        let file = file(&written.to_toml_with_checksum());
+        assert_eq!(Config::load(Some(file.path()), &[]).unwrap(), written);
     }
 
     #[test]

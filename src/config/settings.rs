@@ -207,18 +207,42 @@ impl ModelConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
     pub kind: OptimizerKind,
+    /// Of all parameters; of Muon, of the filters alone.
     pub learning_rate: f64,
+    /// Adam and AdamW, as the two that follow.
     pub beta1: f64,
     pub beta2: f64,
     pub epsilon: f64,
+    /// SGD and Muon: the share of the velocity that is left after a step.
+    pub momentum: f64,
+    /// SGD and Muon: steps go by the gradient where the momentum leads (Nesterov 1983).
+    pub nesterov: bool,
+    /// AdamW: a weight loses this times the learning rate in a step. SGD, also Muon's: this times the weight is a part of the
+    /// gradient.
+    pub weight_decay: f64,
+    /// SGD, also Muon's: the learning rate of biases and BatchNorm's parameters is this times that of the others. What they
+    /// lose in a step by the weight decay is the same.
+    pub bias_rate_factor: f64,
+    /// Muon: that of all parameters but the filters, which go by SGD. It follows the schedule in proportion.
+    pub sgd_learning_rate: f64,
+    /// Muon: that of all parameters but the filters.
+    pub sgd_momentum: f64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames, VariantArray, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum OptimizerKind {
     /// Kingma and Ba 2015.
     Adam,
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+    #[strum(serialize = "adamw")]
+    #[serde(rename = "adamw")]
+    AdamW,
+    /// Stochastic gradient descent with momentum (Sutskever et al. 2013).
+    Sgd,
+    /// Orthogonalised momentum of the filters (Jordan et al. 2024), SGD of the rest.
+    Muon,
 }
 
 /// How the learning rate changes from `optimizer.learning_rate` on.
@@ -232,13 +256,21 @@ pub struct ScheduleConfig {
     pub patience: u32,
     /// Plateau: a loss improves below `best * (1 - threshold)`.
     pub threshold: f64,
-    /// Plateau and cosine: the schedule does not go below it.
+    /// Plateau: the schedule does not go below it. Cosine, linear and triangular: what it ends at.
     pub min_learning_rate: f64,
-    /// Cosine: steps of linear warm-up.
+    /// Cosine and linear: steps of linear warm-up.
     pub warmup_steps: u64,
+    /// Triangular and one-cycle: the share of the run's steps after which the peak is reached.
+    pub peak_fraction: f64,
+    /// Triangular and one-cycle: the first learning rate is the peak over this.
+    pub div_factor: f64,
+    /// One-cycle: the last learning rate is the first over this.
+    pub final_div_factor: f64,
+    /// One-cycle: how it rises and falls.
+    pub anneal: Anneal,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames, VariantArray)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum ScheduleKind {
@@ -247,6 +279,22 @@ pub enum ScheduleKind {
     Plateau,
     /// Linear warm-up, then half a cosine down to `min_learning_rate` over the steps of the run.
     Cosine,
+    /// Linear warm-up, then linear down to `min_learning_rate` over the steps of the run.
+    Linear,
+    /// Linear up to the peak, then linear down to `min_learning_rate` over the steps of the run.
+    Triangular,
+    /// PyTorch's OneCycleLR over the steps of the run.
+    OneCycle,
+}
+
+/// The way from one learning rate to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Anneal {
+    /// Half a cosine.
+    Cos,
+    Linear,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -409,7 +457,19 @@ impl Default for ModelConfig {
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self { kind: OptimizerKind::Adam, learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+        Self {
+            kind: OptimizerKind::Adam,
+            learning_rate: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            momentum: 0.9,
+            nesterov: true,
+            weight_decay: 0.0,
+            bias_rate_factor: 1.0,
+            sgd_learning_rate: 0.1,
+            sgd_momentum: 0.9,
+        }
     }
 }
 
@@ -422,6 +482,10 @@ impl Default for ScheduleConfig {
             threshold: 1e-4,
             min_learning_rate: 0.0,
             warmup_steps: 0,
+            peak_fraction: 0.3,
+            div_factor: 25.0,
+            final_div_factor: 1e4,
+            anneal: Anneal::Cos,
         }
     }
 }

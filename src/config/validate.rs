@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use strum::VariantNames;
 
 use super::settings::{
-    Activation, AttentionKind, BestBy, Config, CropFill, DataSource, Flip, NetworkKind, OnDivergence, OptimizerKind,
-    Pool, Precision, ScheduleKind,
+    Activation, Anneal, AttentionKind, BestBy, Config, CropFill, DataSource, Flip, NetworkKind, OnDivergence,
+    OptimizerKind, Pool, Precision, ScheduleKind,
 };
 
 /// Learning rates that a configuration or a command may set.
@@ -109,6 +109,20 @@ pub(super) const RULES: &[Rule] = &[
     rule("optimizer.beta1", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.optimizer.beta1)),
     rule("optimizer.beta2", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.optimizer.beta2)),
     rule("optimizer.epsilon", "a number above 0, to 1", |c| c.optimizer.epsilon > 0.0 && c.optimizer.epsilon <= 1.0),
+    rule("optimizer.momentum", "a number from 0 (without optimizer.nesterov) to below 1", |c| {
+        (0.0..1.0).contains(&c.optimizer.momentum) && (c.optimizer.momentum > 0.0 || !c.optimizer.nesterov)
+    }),
+    rule("optimizer.nesterov", SWITCH, |_| true),
+    rule("optimizer.weight_decay", "a number from 0 to 10", |c| (0.0..=10.0).contains(&c.optimizer.weight_decay)),
+    rule("optimizer.bias_rate_factor", "a number from 1e-6 to 1e6", |c| {
+        (1e-6..=1e6).contains(&c.optimizer.bias_rate_factor)
+    }),
+    rule("optimizer.sgd_learning_rate", "a number from 1e-12 to 1e6", |c| {
+        (1e-12..=1e6).contains(&c.optimizer.sgd_learning_rate)
+    }),
+    rule("optimizer.sgd_momentum", "a number from 0 (without optimizer.nesterov) to below 1", |c| {
+        (0.0..1.0).contains(&c.optimizer.sgd_momentum) && (c.optimizer.sgd_momentum > 0.0 || !c.optimizer.nesterov)
+    }),
     choice("schedule.kind", ScheduleKind::VARIANTS),
     rule("schedule.factor", "a number above 0 and below 1", |c| c.schedule.factor > 0.0 && c.schedule.factor < 1.0),
     rule("schedule.patience", "a whole number from 0 to 1000000 (epochs)", |c| c.schedule.patience <= 1_000_000),
@@ -119,6 +133,10 @@ pub(super) const RULES: &[Rule] = &[
     rule("schedule.warmup_steps", "a whole number from 0 to 1000000000000", |c| {
         c.schedule.warmup_steps <= 1_000_000_000_000
     }),
+    rule("schedule.peak_fraction", PROBABILITY, |c| (0.0..=1.0).contains(&c.schedule.peak_fraction)),
+    rule("schedule.div_factor", "a number from 1 to 1e9", |c| (1.0..=1e9).contains(&c.schedule.div_factor)),
+    rule("schedule.final_div_factor", "a number from 1 to 1e9", |c| (1.0..=1e9).contains(&c.schedule.final_div_factor)),
+    choice("schedule.anneal", Anneal::VARIANTS),
     rule("train.epochs", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.epochs)),
     rule("train.batch_size", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.batch_size)),
     rule("train.eval_batch_size", "a whole number from 1 to 10000", |c| {
@@ -163,6 +181,70 @@ pub(super) const RULES: &[Rule] = &[
         c.notify.command.as_ref().is_none_or(|command| !command.trim().is_empty() && !command.contains('\0'))
     }),
 ];
+
+/// Keys that mean something to some kinds of optimizer or schedule alone.
+pub(super) struct Belonging {
+    /// `section.key`, the key of the kind, such as `optimizer.kind`.
+    pub kind_key: &'static str,
+    pub keys: &'static [&'static str],
+    pub kinds: &'static [&'static str],
+    /// Kinds that do without, but for which older versions took the keys all the same.
+    ignored_by: &'static [&'static str],
+}
+
+const fn of_optimizers(kinds: &'static [&'static str], keys: &'static [&'static str]) -> Belonging {
+    Belonging { kind_key: "optimizer.kind", keys, kinds, ignored_by: &[] }
+}
+
+const fn of_schedules(kinds: &'static [&'static str], keys: &'static [&'static str]) -> Belonging {
+    Belonging { kind_key: "schedule.kind", keys, kinds, ignored_by: &[] }
+}
+
+pub(super) const BELONGINGS: &[Belonging] = &[
+    of_optimizers(&["adam", "adamw"], &["optimizer.beta1", "optimizer.beta2", "optimizer.epsilon"]),
+    of_optimizers(&["sgd", "muon"], &["optimizer.momentum", "optimizer.nesterov", "optimizer.bias_rate_factor"]),
+    of_optimizers(&["adamw", "sgd", "muon"], &["optimizer.weight_decay"]),
+    of_optimizers(&["muon"], &["optimizer.sgd_learning_rate", "optimizer.sgd_momentum"]),
+    Belonging {
+        ignored_by: &["constant", "cosine"],
+        ..of_schedules(&["plateau"], &["schedule.factor", "schedule.patience"])
+    },
+    Belonging {
+        ignored_by: &["constant"],
+        ..of_schedules(&["plateau", "cosine", "linear", "triangular"], &["schedule.min_learning_rate"])
+    },
+    Belonging {
+        ignored_by: &["constant", "plateau"],
+        ..of_schedules(&["cosine", "linear"], &["schedule.warmup_steps"])
+    },
+    of_schedules(&["triangular", "one-cycle"], &["schedule.peak_fraction", "schedule.div_factor"]),
+    of_schedules(&["one-cycle"], &["schedule.final_div_factor", "schedule.anneal"]),
+];
+
+/// The keys that `config` has set otherwise than their default, and that its kind of optimizer or schedule has not: each
+/// with what to say of it, for people.
+pub(super) fn meaningless(config: &Config) -> Vec<(&'static str, String)> {
+    let (values, defaults) = (config.values(), Config::default().values());
+    let mut meaningless = vec![];
+    for &Belonging { kind_key, keys, kinds, ignored_by } in BELONGINGS {
+        let kind = values[kind_key].trim_matches('"');
+        if kinds.contains(&kind) || ignored_by.contains(&kind) {
+            continue;
+        }
+        let told = format!("{kind_key} = {kind} has no such setting; it is of {}", listed(kinds));
+        let changed = keys.iter().filter(|&&key| values.get(key) != defaults.get(key));
+        meaningless.extend(changed.map(|&key| (key, told.clone())));
+    }
+    meaningless
+}
+
+/// `adam`, `adam and adamw`, `adam, adamw and sgd`.
+fn listed(words: &[&str]) -> String {
+    match words {
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        words => words.concat(),
+    }
+}
 
 /// The rules that `config` breaks.
 pub(super) fn broken(config: &Config) -> impl Iterator<Item = &'static Rule> {
@@ -216,6 +298,18 @@ mod tests {
     }
 
     #[test]
+    fn what_belongs_to_some_kinds_names_keys_and_kinds_that_there_are() {
+        for Belonging { kind_key, keys, kinds, ignored_by } in BELONGINGS {
+            let rule = |key: &str| RULES.iter().find(|rule| rule.key == key).unwrap_or_else(|| panic!("{key}"));
+            let known = rule(kind_key).choices;
+            keys.iter().for_each(|key| _ = rule(key));
+            for kind in kinds.iter().chain(*ignored_by) {
+                assert!(known.contains(kind), "{kind}");
+            }
+        }
+    }
+
+    #[test]
     fn nan_breaks_the_rule_of_every_float() {
         let mut config = Config::default();
         config.augment.flip_probability = f32::NAN;
@@ -229,12 +323,20 @@ mod tests {
         config.optimizer.beta1 = f64::NAN;
         config.optimizer.beta2 = f64::NAN;
         config.optimizer.epsilon = f64::NAN;
+        config.optimizer.momentum = f64::NAN;
+        config.optimizer.weight_decay = f64::NAN;
+        config.optimizer.bias_rate_factor = f64::NAN;
+        config.optimizer.sgd_learning_rate = f64::NAN;
+        config.optimizer.sgd_momentum = f64::NAN;
         config.schedule.factor = f64::NAN;
         config.schedule.threshold = f64::NAN;
         config.schedule.min_learning_rate = f64::NAN;
+        config.schedule.peak_fraction = f64::NAN;
+        config.schedule.div_factor = f64::NAN;
+        config.schedule.final_div_factor = f64::NAN;
         config.alarms.gradient_spike = f64::NAN;
         config.alarms.throughput_collapse = f64::NAN;
-        assert_eq!(broken(&config).count(), 16);
+        assert_eq!(broken(&config).count(), 24);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod batches;
 #[cfg(test)]
 pub mod built;
 pub mod card;
+mod check_training;
 pub mod context;
 mod error;
 pub mod feed;
@@ -31,6 +32,7 @@ pub mod traffic;
 mod version;
 
 pub use card::Card;
+pub use check_training::check_training;
 pub use context::Context;
 pub use error::CudaError;
 pub use graph::Graph;

@@ -1,16 +1,12 @@
-//! One step of Adam (Kingma and Ba 2015, algorithm 1), in place and in one pass, with PyTorch's order of operations.
+//! One step of Adam (Kingma and Ba 2015, algorithm 1), or of AdamW, whose weight decay is no part of the gradient (Loshchilov
+//! and Hutter 2019, algorithm 2): in place and in one pass, with PyTorch's order of operations.
 
-use std::cell::RefCell;
-
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, Var, bail};
+use candle_core::{Result, Tensor, Var};
 use rayon::prelude::*;
 
 use super::float::with_elements;
+use super::in_place::{TASK_ELEMENTS, with_elements_mut};
 use crate::simd;
-
-/// Elements handled by one task.
-const TASK_ELEMENTS: usize = 1 << 15;
 
 /// The numbers of one step.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +15,8 @@ pub struct AdamStep {
     pub beta1: f64,
     pub beta2: f64,
     pub epsilon: f64,
+    /// Times the learning rate, the share of a parameter that is taken from it; 0 for Adam.
+    pub weight_decay: f64,
     /// Counts from 1.
     pub step: u64,
 }
@@ -31,6 +29,7 @@ impl AdamStep {
         }
         let (step_size, root_correction) = self.corrections();
         let update = Update {
+            kept: self.kept() as f32,
             first_weight: (1.0 - self.beta1) as f32,
             second_decay: self.beta2 as f32,
             second_weight: (1.0 - self.beta2) as f32,
@@ -56,7 +55,13 @@ impl AdamStep {
         second_moment.set(&((second_moment.as_tensor() * self.beta2)? + squares)?)?;
         let (step_size, root_correction) = self.corrections();
         let denominator = ((second_moment.sqrt()? / root_correction)? + self.epsilon)?;
-        parameter.set(&(parameter.as_tensor() - ((first_moment.as_tensor() * step_size)? / denominator)?)?)
+        let kept = (parameter.as_tensor() * self.kept())?;
+        parameter.set(&(kept - ((first_moment.as_tensor() * step_size)? / denominator)?)?)
+    }
+
+    /// The share of a parameter that the decay leaves.
+    fn kept(self) -> f64 {
+        1.0 - self.learning_rate * self.weight_decay
     }
 
     /// The step size lr / (1 - β₁ᵗ), and √(1 - β₂ᵗ).
@@ -66,9 +71,10 @@ impl AdamStep {
     }
 }
 
-/// m += (g - m) (1 - β₁);  v = β₂ v + (1 - β₂) g²;  θ -= step_size m / (√v / root_correction + ε)
+/// m += (g - m) (1 - β₁);  v = β₂ v + (1 - β₂) g²;  θ = kept θ - step_size m / (√v / root_correction + ε)
 #[derive(Clone, Copy)]
 struct Update {
+    kept: f32,
     first_weight: f32,
     second_decay: f32,
     second_weight: f32,
@@ -99,31 +105,10 @@ impl Update {
             let m = first[i] + (g - first[i]) * self.first_weight;
             let v = second[i] * self.second_decay + g * g * self.second_weight;
             (first[i], second[i]) = (m, v);
-            parameter[i] -= self.step_size * m / (v.sqrt() / self.root_correction + self.epsilon);
+            parameter[i] =
+                self.kept * parameter[i] - self.step_size * m / (v.sqrt() / self.root_correction + self.epsilon);
         }
     }
-}
-
-/// Calls `f` with the elements of a contiguous f32 variable on the CPU, to change.
-fn with_elements_mut(variable: &Var, f: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
-    /// candle lends an operation one tensor to change. Operations within operations lend all that one pass needs.
-    struct Lend<F>(RefCell<Option<F>>);
-
-    impl<F: FnOnce(&mut [f32]) -> Result<()>> InplaceOp1 for Lend<F> {
-        fn name(&self) -> &'static str {
-            "adam"
-        }
-
-        fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
-            let dtype = storage.dtype();
-            match (storage, layout.contiguous_offsets(), self.0.take()) {
-                (CpuStorage::F32(values), Some((start, end)), Some(f)) => f(&mut values[start..end]),
-                _ => bail!("Adam takes contiguous f32 tensors, not {dtype:?} {:?}", layout.shape()),
-            }
-        }
-    }
-
-    variable.inplace_op1(&Lend(RefCell::new(Some(f))))
 }
 
 #[cfg(test)]
@@ -152,7 +137,8 @@ mod tests {
             for (step, expected) in (1..).zip(expected) {
                 let t = step as f32;
                 let gradient = Tensor::new(&[0.5 * t, -1.0 / t, 0.0, 1e-6 * t], &Device::Cpu)?;
-                let adam = AdamStep { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, step };
+                let adam =
+                    AdamStep { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step };
                 apply(adam, &parameter, &gradient, &m, &v)?;
                 for (ours, theirs) in parameter.to_vec1::<f32>()?.into_iter().zip(expected) {
                     assert!((ours - theirs).abs() < 1e-6, "step {step}: {ours}, PyTorch {theirs}");

@@ -31,7 +31,7 @@ pub fn global_norm<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<
     Ok(sum.sqrt())
 }
 
-fn sum_of_squares(values: &[f32]) -> Result<f64> {
+pub(super) fn sum_of_squares(values: &[f32]) -> Result<f64> {
     let of_tasks = values.par_chunks(TASK_ELEMENTS).map(|task| {
         simd::vectorized(
             #[inline(always)]

@@ -39,8 +39,11 @@ mod global_max;
 mod global_norm;
 #[cfg(test)]
 pub(crate) mod gradient_check;
+mod in_place;
 mod linear;
 mod matmul;
+mod muon;
+mod newton_schulz;
 mod norm_activation;
 mod normalise_relu;
 mod pool;
@@ -48,6 +51,7 @@ mod pooled_buffer;
 #[cfg(test)]
 mod reference;
 mod relu;
+mod sgd;
 pub mod tape;
 
 pub use activation::composed as activate;
@@ -70,7 +74,9 @@ pub use global_average::{global_average, global_average_gradient};
 pub use global_max::{global_max, global_max_gradient};
 pub use global_norm::global_norm;
 pub use linear::{linear, scaled_linear};
+pub use muon::MuonStep;
 pub use norm_activation::{NormActivation, norm_activation_evaluate, norm_activation_train};
 pub use normalise_relu::normalise_and_relu;
 pub use pool::max_pool;
 pub use relu::relu;
+pub use sgd::SgdStep;

@@ -3,6 +3,9 @@
 //! A new optimizer is a file beside these, a variant here, and a word in the configuration.
 
 mod adam;
+mod adamw;
+mod muon;
+mod sgd;
 
 use std::path::Path;
 
@@ -10,11 +13,17 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor, Var};
 
 use self::adam::Adam;
+use self::adamw::AdamW;
+use self::muon::Muon;
+use self::sgd::Sgd;
 use crate::config::{OptimizerConfig, OptimizerKind};
 use crate::model::weights::{assign, find, serialize};
 
 pub enum Optimizer {
     Adam(Adam),
+    AdamW(AdamW),
+    Sgd(Sgd),
+    Muon(Muon),
 }
 
 impl Optimizer {
@@ -22,6 +31,9 @@ impl Optimizer {
     pub fn new(config: &OptimizerConfig, parameters: &[(String, Var)]) -> candle_core::Result<Self> {
         Ok(match config.kind {
             OptimizerKind::Adam => Self::Adam(Adam::new(config, parameters)?),
+            OptimizerKind::AdamW => Self::AdamW(AdamW::new(config, parameters)?),
+            OptimizerKind::Sgd => Self::Sgd(Sgd::new(config, parameters)?),
+            OptimizerKind::Muon => Self::Muon(Muon::new(config, parameters)?),
         })
     }
 
@@ -29,6 +41,9 @@ impl Optimizer {
     pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64) -> candle_core::Result<()> {
         match self {
             Self::Adam(adam) => adam.step(gradients, learning_rate),
+            Self::AdamW(adamw) => adamw.step(gradients, learning_rate),
+            Self::Sgd(sgd) => sgd.step(gradients, learning_rate),
+            Self::Muon(muon) => muon.step(gradients, learning_rate),
         }
     }
 
@@ -36,6 +51,9 @@ impl Optimizer {
     pub fn state(&self) -> Vec<(String, Var)> {
         match self {
             Self::Adam(adam) => adam.state(),
+            Self::AdamW(adamw) => adamw.state(),
+            Self::Sgd(sgd) => sgd.state(),
+            Self::Muon(muon) => muon.state(),
         }
     }
 
@@ -63,7 +81,8 @@ impl Optimizer {
 /// Bytes that a checkpoint takes for each trained number: its value and the optimizer's state beside it.
 pub fn checkpoint_bytes_per_parameter(kind: OptimizerKind) -> u64 {
     let state_tensors = match kind {
-        OptimizerKind::Adam => adam::STATE_TENSORS,
+        OptimizerKind::Adam | OptimizerKind::AdamW => adam::STATE_TENSORS,
+        OptimizerKind::Sgd | OptimizerKind::Muon => sgd::STATE_TENSORS,
     };
     (1 + state_tensors) * size_of::<f32>() as u64
 }
@@ -71,9 +90,10 @@ pub fn checkpoint_bytes_per_parameter(kind: OptimizerKind) -> u64 {
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
+    use strum::VariantArray;
 
     use super::*;
-    use crate::config::ModelConfig;
+    use crate::config::{AttentionKind, ModelConfig};
     use crate::data::DatasetInfo;
     use crate::model::Network;
     use crate::model::weights::deserialize;
@@ -118,12 +138,54 @@ mod tests {
     #[test]
     fn a_checkpoint_takes_as_many_bytes_as_are_told() -> Result<()> {
         let network = Network::new(&ModelConfig::default(), &DatasetInfo::cifar10(), 1, &Device::Cpu)?;
-        let config = OptimizerConfig::default();
-        let optimizer = Optimizer::new(&config, &network.weights().parameters)?;
-        let told = checkpoint_bytes_per_parameter(config.kind) * network.weights().parameter_count() as u64;
-        let bytes = (optimizer.to_safetensors()?.len() + network.weights().to_safetensors()?.len()) as u64;
-        // Names and running statistics are few.
-        assert!((told..told + told / 500).contains(&bytes), "{bytes}, told {told}");
+        for &kind in OptimizerKind::VARIANTS {
+            let config = OptimizerConfig { kind, ..OptimizerConfig::default() };
+            let optimizer = Optimizer::new(&config, &network.weights().parameters)?;
+            let told = checkpoint_bytes_per_parameter(kind) * network.weights().parameter_count() as u64;
+            let bytes = (optimizer.to_safetensors()?.len() + network.weights().to_safetensors()?.len()) as u64;
+            // Names and running statistics are few.
+            assert!((told..told + told / 500).contains(&bytes), "{kind:?}: {bytes}, told {told}");
+        }
+        Ok(())
+    }
+
+    /// Some steps of every kind of optimizer, on gradients that are no multiples of each other.
+    fn trained(kind: OptimizerKind, steps: std::ops::Range<u64>, saved: Option<&[Vec<u8>; 2]>) -> Result<[Vec<u8>; 2]> {
+        let config =
+            ModelConfig { channels: vec![16, 33], hidden: 5, attention: AttentionKind::Cbam, ..Default::default() };
+        let network = Network::new(&config, &DatasetInfo::cifar10(), 1, &Device::Cpu)?;
+        let config = OptimizerConfig { kind, ..OptimizerConfig::default() };
+        let mut optimizer = Optimizer::new(&config, &network.weights().parameters)?;
+        if let Some([weights, state]) = saved {
+            network.weights().load_bytes(weights, Path::new("weights"))?;
+            optimizer.load(state, Path::new("state"))?;
+        }
+        for step in steps {
+            let gradient = |(number, (_, parameter)): (usize, &(String, Var))| -> candle_core::Result<Tensor> {
+                let phases = Tensor::arange(0f32, parameter.elem_count() as f32, &Device::Cpu)?;
+                let phases = (phases * (0.37 + 0.11 * step as f64 + number as f64))?;
+                (phases.sin()? * 0.01)?.reshape(parameter.shape())
+            };
+            let gradients: Vec<Tensor> =
+                network.weights().parameters.iter().enumerate().map(gradient).collect::<candle_core::Result<_>>()?;
+            optimizer.step(&gradients, 0.01 / step as f64)?;
+        }
+        Ok([network.weights().to_safetensors()?, optimizer.to_safetensors()?])
+    }
+
+    #[test]
+    fn neither_a_break_nor_the_number_of_threads_changes_a_byte() -> Result<()> {
+        for &kind in OptimizerKind::VARIANTS {
+            let on = |threads: usize| -> Result<[Vec<u8>; 2]> {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+                pool.install(|| trained(kind, 1..5, None))
+            };
+            let whole = on(1)?;
+            assert!(on(2)? == whole && on(5)? == whole, "{kind:?}");
+            let first = trained(kind, 1..3, None)?;
+            assert!(trained(kind, 3..5, Some(&first))? == whole, "{kind:?}");
+            assert!(first != whole, "{kind:?}");
+        }
         Ok(())
     }
 }

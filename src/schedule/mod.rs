@@ -4,14 +4,20 @@
 
 mod constant;
 mod cosine;
+mod linear;
+mod one_cycle;
 mod plateau;
+mod triangular;
 mod user_factor;
 
 use serde::{Deserialize, Serialize};
 
 use self::constant::Constant;
 use self::cosine::Cosine;
+use self::linear::Linear;
+use self::one_cycle::OneCycle;
 use self::plateau::{Plateau, PlateauState};
+use self::triangular::Triangular;
 pub use self::user_factor::UserFactor;
 use crate::config::{ScheduleConfig, ScheduleKind};
 
@@ -20,6 +26,9 @@ pub enum Schedule {
     Constant(Constant),
     Plateau(Plateau),
     Cosine(Cosine),
+    Linear(Linear),
+    Triangular(Triangular),
+    OneCycle(OneCycle),
 }
 
 /// What a run's learning rate depends on besides the step; saved with each checkpoint.
@@ -37,6 +46,9 @@ impl Schedule {
             ScheduleKind::Constant => Self::Constant(Constant::new(base)),
             ScheduleKind::Plateau => Self::Plateau(Plateau::new(config, base)),
             ScheduleKind::Cosine => Self::Cosine(Cosine::new(config, base, total_steps)),
+            ScheduleKind::Linear => Self::Linear(Linear::new(config, base, total_steps)),
+            ScheduleKind::Triangular => Self::Triangular(Triangular::new(config, base, total_steps)),
+            ScheduleKind::OneCycle => Self::OneCycle(OneCycle::new(config, base, total_steps)),
         }
     }
 
@@ -46,12 +58,18 @@ impl Schedule {
             Self::Constant(constant) => constant.at(),
             Self::Plateau(plateau) => plateau.at(&state.plateau),
             Self::Cosine(cosine) => cosine.at(step),
+            Self::Linear(linear) => linear.at(step),
+            Self::Triangular(triangular) => triangular.at(step),
+            Self::OneCycle(one_cycle) => one_cycle.at(step),
         }
     }
 
     /// Whether the rate moves from step to step, not only between epochs.
     pub fn moves_each_step(&self) -> bool {
-        matches!(self, Self::Cosine(_))
+        match self {
+            Self::Constant(_) | Self::Plateau(_) => false,
+            Self::Cosine(_) | Self::Linear(_) | Self::Triangular(_) | Self::OneCycle(_) => true,
+        }
     }
 
     /// Takes the mean test loss of an epoch.
@@ -102,17 +120,19 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::*;
 
     fn schedule(kind: ScheduleKind) -> Schedule {
         Schedule::new(&ScheduleConfig { kind, patience: 0, ..ScheduleConfig::default() }, 1e-3, 100)
     }
 
-    const KINDS: [ScheduleKind; 3] = [ScheduleKind::Constant, ScheduleKind::Plateau, ScheduleKind::Cosine];
+    const KINDS: &[ScheduleKind] = ScheduleKind::VARIANTS;
 
     #[test]
     fn a_rate_that_is_set_is_met_to_the_bit_and_the_schedule_goes_on_from_there() {
-        for kind in KINDS {
+        for &kind in KINDS {
             let schedule = schedule(kind);
             for wanted in (1..500).map(|n| 0.7 / f64::from(n)) {
                 let mut state = schedule.start();
@@ -154,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_state_is_read_back_to_the_bit() {
-        for kind in KINDS {
+        for &kind in KINDS {
             let schedule = schedule(kind);
             let mut state = schedule.start();
             schedule.set_learning_rate(9, &mut state, 0.1 + 0.2);

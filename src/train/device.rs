@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context as _, Result, bail};
 use candle_core::DeviceLocation;
 
-use crate::config::{Config, CropFill, Precision};
-use crate::cuda::{Card, Context, CudaError, check_network};
+use crate::config::{Config, Precision};
+use crate::cuda::{Card, Context, CudaError, check_network, check_training};
 use crate::run::limits;
 use crate::simd;
 use crate::system::CardId;
@@ -187,23 +187,8 @@ fn why_no_card(error: &anyhow::Error) -> String {
 fn open_card(config: &Config, ordinal: usize) -> Result<Arc<Context>> {
     let card = Card::find(ordinal)?;
     check_network(&config.model)?;
-    check_kernels(config)?;
+    check_training(config)?;
     Ok(Context::open(card, config.train.precision)?)
-}
-
-/// # Errors
-/// The kernels of cards do not train as the configuration says.
-fn check_kernels(config: &Config) -> Result<()> {
-    let augments = config.augment.enabled;
-    let missing = [
-        (augments && config.augment.crop_fill == CropFill::Reflect, "augment.crop_fill = reflect"),
-        (augments && config.augment.cutout > 0, "augment.cutout"),
-        (config.train.freeze_after_first_epoch, "train.freeze_after_first_epoch"),
-    ];
-    match missing.into_iter().find(|(is_set, _)| *is_set) {
-        Some((_, setting)) => bail!("a GPU does not train with {setting} yet; take --device cpu"),
-        None => Ok(()),
-    }
 }
 
 /// That a device computes in f32 is enough. `device`: what it is, or why it is no card.

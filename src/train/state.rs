@@ -159,6 +159,8 @@ impl TrainState {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::*;
     use crate::config::{ScheduleConfig, ScheduleKind};
 
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_rate_that_is_asked_for_ahead_is_the_one_that_comes() {
-        for kind in [ScheduleKind::Constant, ScheduleKind::Plateau, ScheduleKind::Cosine] {
+        for &kind in ScheduleKind::VARIANTS {
             let config = ScheduleConfig { kind, warmup_steps: 5, ..ScheduleConfig::default() };
             let schedule = Schedule::new(&config, 1e-3, 40);
             let mut state = TrainState::new(&schedule);

@@ -38,6 +38,7 @@ mod permissions;
 mod plain_lines;
 mod pytorch;
 mod pytorch_airbench;
+mod pytorch_training;
 mod pytorch_weights;
 mod read_only;
 mod removal;

@@ -1,0 +1,117 @@
+//! What training consists of beside the network, against numbers from PyTorch (tests/fixtures/pytorch/make_training.py).
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use candle_core::{Device, Tensor, Var};
+use taper::config::{Anneal, OptimizerConfig, OptimizerKind, ScheduleConfig, ScheduleKind};
+use taper::model::weights::deserialize;
+use taper::optim::Optimizer;
+use taper::schedule::Schedule;
+
+use crate::pytorch::{hashed, values};
+
+fn reference() -> Result<BTreeMap<String, Tensor>> {
+    deserialize(include_bytes!("../fixtures/pytorch/training.safetensors"), &Device::Cpu)
+}
+
+/// As `number` of the script.
+fn number(shape: &[usize], tensor: usize) -> Result<Tensor> {
+    Ok(Tensor::from_vec(hashed(shape.iter().product(), tensor), shape, &Device::Cpu)?)
+}
+
+const SHAPES: [(&str, &[usize]); 6] = [
+    ("conv1.weight", &[40, 3, 3, 3]),
+    ("conv1.bias", &[40]),
+    ("conv2.weight", &[6, 40, 3, 3]),
+    ("bn2.weight", &[6]),
+    ("sa2.conv.weight", &[1, 2, 7, 7]),
+    ("fc1.weight", &[7, 11]),
+];
+
+#[test]
+fn optimizers_go_where_those_of_pytorch_go() -> Result<()> {
+    let config = |kind, learning_rate| OptimizerConfig { kind, learning_rate, ..OptimizerConfig::default() };
+    let adam = OptimizerConfig { beta1: 0.8, beta2: 0.95, epsilon: 1e-6, ..config(OptimizerKind::Adam, 0.01) };
+    let sgd = OptimizerConfig { momentum: 0.0, nesterov: false, ..config(OptimizerKind::Sgd, 0.1) };
+    let momentum = OptimizerConfig { momentum: 0.9, weight_decay: 0.05, ..sgd.clone() };
+    let muon = OptimizerConfig {
+        momentum: 0.6,
+        sgd_learning_rate: 0.67,
+        sgd_momentum: 0.85,
+        weight_decay: 0.006,
+        bias_rate_factor: 0.08,
+        ..config(OptimizerKind::Muon, 0.24)
+    };
+    // Some roundings of f32, of the greatest weight: eight steps of a few operations each. Muon's iteration makes up to 41
+    // times as much of a rounding.
+    for (name, config, tolerance) in [
+        ("adam", adam.clone(), 2e-6),
+        ("adamw", OptimizerConfig { kind: OptimizerKind::AdamW, weight_decay: 0.3, ..adam }, 2e-6),
+        ("sgd", sgd, 1e-6),
+        ("momentum", momentum.clone(), 1e-6),
+        ("nesterov", OptimizerConfig { nesterov: true, bias_rate_factor: 64.0, ..momentum }, 1e-6),
+        ("muon", muon, 2e-5),
+    ] {
+        let mut parameters = vec![];
+        for (tensor, (name, shape)) in SHAPES.into_iter().enumerate() {
+            parameters.push((name.to_owned(), Var::from_tensor(&number(shape, tensor)?)?));
+        }
+        let mut optimizer = Optimizer::new(&config, &parameters)?;
+        for step in 1..=8 {
+            let gradient = |(tensor, (_, shape)): (usize, (&str, &[usize]))| number(shape, 100 * step + tensor);
+            let gradients: Vec<Tensor> = SHAPES.into_iter().enumerate().map(gradient).collect::<Result<_>>()?;
+            optimizer.step(&gradients, config.learning_rate / step as f64)?;
+        }
+        for (parameter, var) in &parameters {
+            let expected = values(&reference()?[&format!("{name}.{parameter}")])?;
+            let greatest = expected.iter().fold(0.0, |greatest: f64, value| greatest.max(value.abs()));
+            let apart =
+                values(var)?.iter().zip(&expected).map(|(ours, theirs)| (ours - theirs).abs()).fold(0.0, f64::max);
+            println!("{name}: {parameter}: weights differ by {:.1e}", apart / greatest);
+            assert!(apart <= tolerance * greatest, "{name}: {parameter}: weights differ by {:.1e}", apart / greatest);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn schedules_have_the_rates_of_pytorch() -> Result<()> {
+    let config = |kind| ScheduleConfig { kind, min_learning_rate: 0.0, ..ScheduleConfig::default() };
+    let one_cycle = || config(ScheduleKind::OneCycle);
+    let linear = ScheduleConfig { min_learning_rate: 0.05, ..config(ScheduleKind::Linear) };
+    let line = ScheduleConfig {
+        peak_fraction: 0.23,
+        anneal: Anneal::Linear,
+        div_factor: 5.0,
+        final_div_factor: 100.0,
+        ..one_cycle()
+    };
+    let triangular = ScheduleConfig {
+        peak_fraction: 0.23,
+        div_factor: 5.0,
+        min_learning_rate: 0.035,
+        ..config(ScheduleKind::Triangular)
+    };
+    for (name, config) in [
+        ("one_cycle", one_cycle()),
+        ("one_cycle_linear", line),
+        ("one_cycle_of_seven", ScheduleConfig { peak_fraction: 0.5, ..one_cycle() }),
+        ("one_cycle_without_a_rise", ScheduleConfig { peak_fraction: 0.0, ..one_cycle() }),
+        ("one_cycle_without_a_fall", ScheduleConfig { peak_fraction: 1.0, ..one_cycle() }),
+        ("linear", linear.clone()),
+        ("linear_with_warm_up", ScheduleConfig { warmup_steps: 5, ..linear }),
+        ("triangular", triangular),
+    ] {
+        let expected = values(&reference()?[&format!("schedule.{name}")])?;
+        let schedule = Schedule::new(&config, 0.5, expected.len() as u64);
+        let state = schedule.start();
+        assert!(schedule.moves_each_step());
+        for (step, expected) in (1..).zip(expected) {
+            let rate = schedule.at(step, &state);
+            // PyTorch adds up those of lines step by step.
+            assert!((rate - expected).abs() <= 1e-14, "{name}, step {step}: {rate}, PyTorch {expected}");
+        }
+    }
+    Ok(())
+}
