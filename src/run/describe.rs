@@ -6,7 +6,7 @@ use super::event::{
 use crate::format;
 
 /// Columns of a loss at most.
-const LOSS_WIDTH: usize = 9;
+const LOSS_WIDTH: usize = 8;
 
 /// One event as a line for people, or several.
 #[derive(Clone, Debug, PartialEq)]

@@ -298,6 +298,8 @@ fn figures<'a>(compare: &'a Compare, scores: &[Option<Score>]) -> Vec<Figures<'a
         // A number that is cut is worse than none.
         figures.least = figures.cells.iter().map(|cell| Line::raw(cell.as_str()).width()).max().unwrap_or(0);
     }
+    // Its title has a number, too.
+    figures[1].least = figures[1].least.max(Line::raw(figures[1].title.as_ref()).width());
     for difference in &compare.differences {
         let cells = difference.values.iter().map(|value| value.clone().unwrap_or_else(none)).collect();
         let rank = u8::try_from(figures.len()).unwrap_or(u8::MAX);
