@@ -43,6 +43,9 @@ fn position_len(tiles: usize, channels: usize) -> usize {
 /// Sides from which on its tiles have fewer multiplications than the definition.
 const LEAST_SIDE: usize = 3;
 
+/// Channels from which on a last panel is filled with zeros: of fewer the transforms cost what the products save.
+const LEAST_FILLED: usize = 24;
+
 pub struct Winograd {
     geometry: Geometry,
     /// With the sides of whole tiles, and the channels of whole panels.
@@ -71,7 +74,8 @@ impl Winograd {
         let applies = (kernel, stride, padding) == (3, 1, 1)
             && [height, width].iter().all(|&side| side >= LEAST_SIDE)
             && outputs.is_multiple_of(panel_columns)
-            && 3 * channels.next_multiple_of(panel_columns) <= 4 * channels;
+            && (channels.is_multiple_of(panel_columns)
+                || channels >= LEAST_FILLED && 3 * channels.next_multiple_of(panel_columns) <= 4 * channels);
         let image_tiles = height.div_ceil(STEP) * width.div_ceil(STEP);
         let images_at_once = (TILES_AT_ONCE / image_tiles.max(1)).max(1);
         let tiles = images_at_once * image_tiles;
