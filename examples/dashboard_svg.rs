@@ -58,7 +58,7 @@ fn svg(buffer: &Buffer) -> anyhow::Result<String> {
     let height = f64::from(area.height) * CELL_HEIGHT + 2.0 * MARGIN;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" font-size=\"{FONT_SIZE}\" \
-         font-family=\"DejaVu Sans Mono, Menlo, Consolas, monospace\" xml:space=\"preserve\">\n\
+         font-family=\"DejaVu Sans Mono, Menlo, Consolas, monospace\">\n\
          <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{BACKGROUND}\"/>\n"
     );
     for y in 0..area.height {
@@ -96,6 +96,8 @@ fn write_text(svg: &mut String, buffer: &Buffer, columns: Range<u16>, y: u16) ->
     let (colour, attributes) = style(&buffer[(columns.start, y)]);
     let length = text.chars().count() as f64 * CELL_WIDTH;
     let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    // Browsers collapse others, whatever `xml:space` says.
+    let escaped = escaped.replace(' ', "\u{a0}");
     writeln!(
         svg,
         "<text x=\"{left:.1}\" y=\"{:.1}\" textLength=\"{length:.1}\" fill=\"{colour}\"{attributes}>{escaped}</text>",
