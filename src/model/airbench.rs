@@ -6,11 +6,13 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use super::active_channels::ActiveChannels;
 use super::airbench_shape::{AirbenchShape, FIRST_KERNEL, GroupShape};
 use super::cnn::Mode;
+use super::pool::pooled;
+use super::running_statistics::RunningStatistics;
 use super::weights::{Builder, Weights};
 use super::whitening::whitening_kernel;
 use crate::config::{Activation, ModelConfig, Pool};
 use crate::data::Dataset;
-use crate::ops::{self, AfterConvolution, BatchStatistics, NormActivation};
+use crate::ops::{self, AfterConvolution, NormActivation};
 
 /// Weight of a batch in the running statistics.
 const MOMENTUM: f64 = 0.4;
@@ -61,9 +63,7 @@ pub(super) struct Group {
 struct Norm {
     scale: Var,
     bias: Tensor,
-    running_mean: Var,
-    running_variance: Var,
-    batches_tracked: Var,
+    running: RunningStatistics,
     activation: Activation,
 }
 
@@ -200,16 +200,10 @@ impl Group {
 
 impl Norm {
     fn new(builder: &mut Builder, name: &str, bias: Tensor, activation: Activation) -> Result<Self> {
-        let (channels, device) = (bias.elem_count(), builder.device);
-        let mut buffer = |part: &str, value: Tensor| builder.buffer(format!("{name}.{part}"), &value);
-        Ok(Self {
-            scale: buffer("weight", Tensor::ones(channels, DType::F32, device)?)?,
-            running_mean: buffer("running_mean", Tensor::zeros(channels, DType::F32, device)?)?,
-            running_variance: buffer("running_var", Tensor::ones(channels, DType::F32, device)?)?,
-            batches_tracked: buffer("num_batches_tracked", Tensor::zeros((), DType::I64, device)?)?,
-            bias,
-            activation,
-        })
+        let channels = bias.elem_count();
+        let ones = Tensor::ones(channels, DType::F32, builder.device)?;
+        let scale = builder.buffer(format!("{name}.weight"), &ones)?;
+        Ok(Self { scale, bias, running: RunningStatistics::new(builder, name, channels)?, activation })
     }
 
     /// `x` (N, H, W, C) normalised and activated.
@@ -219,30 +213,17 @@ impl Norm {
         match mode {
             Mode::Train { .. } => {
                 let (y, batch) = ops::norm_activation_train(x, norm)?;
-                self.track(&batch)?;
+                self.running.track(&batch, MOMENTUM)?;
                 Ok(y)
             }
-            Mode::Evaluate => ops::norm_activation_evaluate(x, norm, &self.running_mean, &self.running_variance),
+            Mode::Evaluate => ops::norm_activation_evaluate(x, norm, &self.running.mean, &self.running.variance),
         }
-    }
-
-    fn track(&self, batch: &BatchStatistics) -> Result<()> {
-        let move_towards = |running: &Var, batch: &Tensor| -> Result<()> {
-            running.set(&((running.as_tensor() * (1.0 - MOMENTUM))? + (batch * MOMENTUM)?)?)
-        };
-        move_towards(&self.running_mean, &batch.mean)?;
-        move_towards(&self.running_variance, &batch.variance)?;
-        self.batches_tracked.set(&(self.batches_tracked.as_tensor() + self.batches_tracked.ones_like()?)?)
     }
 }
 
 impl Head {
     fn vectors(&self, features: &Tensor) -> Result<Tensor> {
-        match self.pool {
-            Pool::Flatten => ops::flatten_planes(features),
-            Pool::Average => ops::global_average(features),
-            Pool::Max => ops::global_max(features),
-        }
+        pooled(self.pool, features)
     }
 
     fn logits(&self, vectors: &Tensor) -> Result<Tensor> {
@@ -255,8 +236,7 @@ mod tests {
     use super::*;
     use crate::data::DatasetInfo;
     use crate::data::source::sample;
-    use crate::model::testing::{airbench, airbenches, images};
-    use crate::ops::tape;
+    use crate::model::testing::{airbench, airbenches, assert_tape_is_candle, images};
 
     #[test]
     fn names_are_those_of_airbench94() {
@@ -286,15 +266,8 @@ mod tests {
         for (config, dataset) in airbenches() {
             let network = airbench(&config, &dataset, 0);
             let x = images(1, 3, &dataset);
-            let labels = Tensor::new(&[1u32, 2, 0], &Device::Cpu)?;
-            let loss = || ops::cross_entropy(&network.forward(&x, Mode::Train { seed: 0, step: 1 })?, &labels);
-            let expected = loss()?.backward()?;
-            let (loss, tape) = tape::record(loss)?;
-            let ours = tape.backward(&loss)?;
-            for (name, parameter) in &network.weights().parameters {
-                let of = |gradient: Option<&Tensor>| gradient.expect(name).flatten_all()?.to_vec1::<f32>();
-                assert_eq!(of(ours.get(parameter))?, of(expected.get(parameter))?, "{config:?}: {name}");
-            }
+            let forward = || network.forward(&x, Mode::Train { seed: 0, step: 1 });
+            assert_tape_is_candle(&network.weights().parameters, &config, forward)?;
         }
         Ok(())
     }

@@ -1,12 +1,14 @@
 //! The study's network, with any number of blocks: convolution, batch normalisation, ReLU, attention if any and max-pool;
 //! then a head of two linear layers.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{Device, Result, Tensor};
 
 use super::active_channels::ActiveChannels;
 use super::attention::{self, Attention};
 use super::block::BlockShape;
 use super::cnn_shape::{CnnShape, HeadShape};
+use super::pool::pooled;
+use super::running_statistics::RunningStatistics;
 use super::weights::{Builder, ParameterSpec, Weights};
 use crate::config::{AttentionKind, ModelConfig, Pool};
 use crate::ops;
@@ -94,33 +96,18 @@ pub(super) struct Block {
     pub conv_bias: Tensor,
     pub norm_weight: Tensor,
     pub norm_bias: Tensor,
-    pub running_mean: Var,
-    pub running_variance: Var,
-    pub batches_tracked: Var,
+    pub running: RunningStatistics,
     pub attention: Box<dyn Attention>,
 }
 
 impl Block {
     fn new(builder: &mut Builder, shape: &BlockShape) -> Result<Self> {
         let [conv_weight, conv_bias, norm_weight, norm_bias] = builder.parameters(shape.parameters())?;
-        let (number, outputs, device) = (shape.number, shape.outputs, builder.device);
-        let mut buffer = |name, value: Tensor| builder.buffer(format!("bn{number}.{name}"), &value);
-        let running_mean = buffer("running_mean", Tensor::zeros(outputs, DType::F32, device)?)?;
-        let running_variance = buffer("running_var", Tensor::ones(outputs, DType::F32, device)?)?;
-        let batches_tracked = buffer("num_batches_tracked", Tensor::zeros((), DType::I64, device)?)?;
+        let running = RunningStatistics::new(builder, &format!("bn{}", shape.number), shape.outputs)?;
         let kind = attention::kind_of(shape.attention);
         let parameters = (kind.parameters)(shape).into_iter().map(|spec| builder.parameter(spec));
         let attention = (kind.build)(parameters.collect::<Result<_>>()?);
-        Ok(Self {
-            conv_weight,
-            conv_bias,
-            norm_weight,
-            norm_bias,
-            running_mean,
-            running_variance,
-            batches_tracked,
-            attention,
-        })
+        Ok(Self { conv_weight, conv_bias, norm_weight, norm_bias, running, attention })
     }
 
     pub fn parameters(&self) -> ops::BlockParameters<'_> {
@@ -138,22 +125,13 @@ impl Block {
         match mode {
             Mode::Train { .. } => {
                 let (y, batch) = ops::conv_block_train(x, self.parameters())?;
-                self.track(&batch)?;
+                self.running.track(&batch, MOMENTUM)?;
                 Ok(y)
             }
             Mode::Evaluate => {
-                ops::conv_block_evaluate(x, self.parameters(), &self.running_mean, &self.running_variance)
+                ops::conv_block_evaluate(x, self.parameters(), &self.running.mean, &self.running.variance)
             }
         }
-    }
-
-    fn track(&self, batch: &ops::BatchStatistics) -> Result<()> {
-        let move_towards = |running: &Var, batch: &Tensor| -> Result<()> {
-            running.set(&((running.as_tensor() * (1.0 - MOMENTUM))? + (batch * MOMENTUM)?)?)
-        };
-        move_towards(&self.running_mean, &batch.mean)?;
-        move_towards(&self.running_variance, &batch.variance)?;
-        self.batches_tracked.set(&(self.batches_tracked.as_tensor() + self.batches_tracked.ones_like()?)?)
     }
 }
 
@@ -185,12 +163,7 @@ impl Head {
 
     /// The last feature map (N, H, W, C) to the hidden layer before dropout, (N, hidden).
     pub fn hidden(&self, features: &Tensor) -> Result<Tensor> {
-        let vectors = match self.pool {
-            Pool::Flatten => ops::flatten_planes(features)?,
-            Pool::Average => ops::global_average(features)?,
-            Pool::Max => ops::global_max(features)?,
-        };
-        ops::relu(&self.fc1.forward(&vectors)?)
+        ops::relu(&self.fc1.forward(&pooled(self.pool, features)?)?)
     }
 }
 
@@ -214,11 +187,12 @@ impl Linear {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{DType, Var};
+
     use super::*;
     use crate::data::DatasetInfo;
-    use crate::model::testing::{architectures, cnn, images, with_attention};
+    use crate::model::testing::{architectures, assert_tape_is_candle, cnn, images, with_attention};
     use crate::ops::gradient_check::{assert_gradient, close, normal};
-    use crate::ops::tape;
 
     fn tiny() -> (Cnn, Tensor) {
         let config = ModelConfig { channels: vec![4, 6, 8], hidden: 16, ..ModelConfig::default() };
@@ -292,16 +266,8 @@ mod tests {
         for (config, dataset) in with_attention(false) {
             let cnn = cnn(&config, &dataset, 0);
             let x = images(1, 3, &dataset);
-            let labels = Tensor::new(&[1u32, 2, 0], &Device::Cpu)?;
-            let loss = || ops::cross_entropy(&cnn.forward(&x, Mode::Train { seed: 0, step: 1 })?, &labels);
-            let expected = loss()?.backward()?;
-            let (loss, tape) = tape::record(loss)?;
-            assert!(!tape::is_recording() && !loss.track_op());
-            let ours = tape.backward(&loss)?;
-            for (name, parameter) in &cnn.weights().parameters {
-                let of = |gradient: Option<&Tensor>| gradient.expect(name).flatten_all()?.to_vec1::<f32>();
-                assert_eq!(of(ours.get(parameter))?, of(expected.get(parameter))?, "{config:?}: {name}");
-            }
+            let forward = || cnn.forward(&x, Mode::Train { seed: 0, step: 1 });
+            assert_tape_is_candle(&cnn.weights().parameters, &config, forward)?;
         }
         Ok(())
     }
@@ -352,9 +318,11 @@ mod tests {
                 conv_bias,
                 norm_weight,
                 norm_bias,
-                running_mean: Var::from_tensor(&normal(6, &[3]))?,
-                running_variance: Var::from_tensor(&normal(7, &[3]).sqr()?)?,
-                batches_tracked: Var::zeros((), DType::I64, &Device::Cpu)?,
+                running: RunningStatistics {
+                    mean: Var::from_tensor(&normal(6, &[3]))?,
+                    variance: Var::from_tensor(&normal(7, &[3]).sqr()?)?,
+                    batches_tracked: Var::zeros((), DType::I64, &Device::Cpu)?,
+                },
                 attention: (attention::kind_of(AttentionKind::None).build)(vec![]),
             };
             block.operation(&x, mode)

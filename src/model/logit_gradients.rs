@@ -7,8 +7,8 @@ use candle_core::{DType, Device, Result, Tensor, Var, bail};
 
 use super::airbench::Airbench;
 use super::cnn::{Block, Cnn, Head};
+use super::pool::pooled_gradient;
 use super::trace::ForwardTrace;
-use crate::config::Pool;
 use crate::ops;
 
 /// Gradients of logits, at the output of a layer's block.
@@ -23,39 +23,35 @@ pub struct LogitGradients<'a> {
 }
 
 #[derive(Clone, Copy)]
-enum Differentiated<'a> {
+pub(super) enum Differentiated<'a> {
     Cnn(&'a Cnn),
     Airbench(&'a Airbench),
 }
 
-impl Cnn {
-    pub(super) fn logit_gradients<'a>(
-        &'a self,
-        trace: &'a ForwardTrace,
-        rows: &[(usize, usize)],
-    ) -> Result<LogitGradients<'a>> {
+impl<'a> LogitGradients<'a> {
+    /// As [`super::Network::logit_gradients`].
+    pub(super) fn new(network: Differentiated<'a>, trace: &'a ForwardTrace, rows: &[(usize, usize)]) -> Result<Self> {
         let (images, classes) = checked_rows(trace, rows)?;
-        let hidden = select(&trace.hidden, &images)?;
-        let gradients = self.head.features_gradient(&select(&trace.features, &images)?, &hidden, &classes)?;
+        let features = select(&trace.features, &images)?;
+        let gradients = match network {
+            Differentiated::Cnn(cnn) => {
+                cnn.head.features_gradient(&features, &select(&trace.hidden, &images)?, &classes)?
+            }
+            Differentiated::Airbench(airbench) => airbench.features_gradient(&features, &classes)?,
+        };
         let layer = trace.layers.len() - 1;
-        Ok(LogitGradients { network: Differentiated::Cnn(self), trace, layer, images, gradients })
+        Ok(Self { network, trace, layer, images, gradients })
     }
 }
 
 impl Airbench {
-    pub(super) fn logit_gradients<'a>(
-        &'a self,
-        trace: &'a ForwardTrace,
-        rows: &[(usize, usize)],
-    ) -> Result<LogitGradients<'a>> {
-        let (images, classes) = checked_rows(trace, rows)?;
-        let features = Var::from_tensor(&select(&trace.features, &images)?)?;
+    /// The gradients of a logit of each row by the last feature map, `features` (rows, H, W, C).
+    fn features_gradient(&self, features: &Tensor, classes: &[usize]) -> Result<Tensor> {
+        let features = Var::from_tensor(features)?;
         let logits = self.logits(&self.vectors(&features)?)?;
-        let classes: Vec<u32> = classes.into_iter().map(|class| class as u32).collect();
+        let classes: Vec<u32> = classes.iter().map(|&class| class as u32).collect();
         let classes = Tensor::from_slice(&classes, (classes.len(), 1), logits.device())?;
-        let gradients = gradient(&logits.gather(&classes, 1)?, &features)?;
-        let layer = trace.layers.len() - 1;
-        Ok(LogitGradients { network: Differentiated::Airbench(self), trace, layer, images, gradients })
+        gradient(&logits.gather(&classes, 1)?, &features)
     }
 }
 
@@ -80,16 +76,11 @@ impl Head {
     /// The gradients of a logit of each row by the last feature map, `features` (rows, H, W, C), where `hidden` (rows, hidden)
     /// is the hidden layer.
     pub fn features_gradient(&self, features: &Tensor, hidden: &Tensor, classes: &[usize]) -> Result<Tensor> {
-        let (_, height, width, _) = features.dims4()?;
         let weights = select(&self.fc2.weight.detach(), classes)?;
         // ReLU's gradient at 0 is 0.
         let by_hidden = weights.mul(&hidden.gt(0.0)?.to_dtype(hidden.dtype())?)?;
         let by_vectors = by_hidden.matmul(&self.fc1.weight.detach())?;
-        match self.pool {
-            Pool::Flatten => ops::unflatten_planes(&by_vectors, height, width),
-            Pool::Average => ops::global_average_gradient(&by_vectors, height, width),
-            Pool::Max => ops::global_max_gradient(features, &by_vectors),
-        }
+        pooled_gradient(self.pool, features, &by_vectors)
     }
 }
 
@@ -165,7 +156,7 @@ mod tests {
     use crate::config::{AttentionKind, ModelConfig};
     use crate::data::DatasetInfo;
     use crate::model::Mode;
-    use crate::model::testing::{airbench, airbenches, images, trained, with_attention};
+    use crate::model::testing::{airbench, airbenches, assert_gradient_near, images, trained, with_attention};
 
     fn study(attention: AttentionKind) -> (Cnn, DatasetInfo) {
         let config = ModelConfig { channels: vec![16, 16, 32], hidden: 24, attention, ..ModelConfig::default() };
@@ -186,7 +177,7 @@ mod tests {
         for (config, dataset) in with_attention(false) {
             let cnn = trained(&config, &dataset);
             let trace = cnn.trace(&images(1, 2, &dataset))?;
-            let mut gradients = Some(cnn.logit_gradients(&trace, &rows)?);
+            let mut gradients = Some(LogitGradients::new(Differentiated::Cnn(&cnn), &trace, &rows)?);
             let mut layers = vec![];
             while let Some(of_layer) = gradients {
                 let layer = of_layer.layer();
@@ -197,13 +188,7 @@ mod tests {
                     assert_eq!(its_output, of_image.flatten_all()?.to_vec1::<f32>()?);
                     let logit = logits_from(&cnn, layer, &of_image)?.get(0)?.get(*class)?;
                     let expected = logit.backward()?.remove(&of_image).expect("a gradient");
-                    let expected = expected.flatten_all()?.to_vec1::<f32>()?;
-                    let greatest = expected.iter().fold(0f32, |greatest, value| greatest.max(value.abs()));
-                    let error = ours.iter().zip(&expected).fold(0f32, |error, (a, b)| error.max((a - b).abs()));
-                    assert!(
-                        greatest > 0.0 && error <= 1e-4 * greatest,
-                        "{config:?}, layer {layer}: {error:e} of {greatest:e}"
-                    );
+                    assert_gradient_near(&ours, &expected, &format!("{config:?}, layer {layer}"))?;
                 }
                 layers.push(layer);
                 gradients = of_layer.before(&[0, 1, 2])?;
@@ -220,7 +205,7 @@ mod tests {
             network.forward(&x, Mode::Train { seed: 0, step: 1 })?;
             let trace = network.trace(&x)?;
             let rows = [(1, 2), (0, 1), (1, 0)];
-            let mut gradients = Some(network.logit_gradients(&trace, &rows)?);
+            let mut gradients = Some(LogitGradients::new(Differentiated::Airbench(&network), &trace, &rows)?);
             let mut layers = vec![];
             while let Some(of_layer) = gradients {
                 let layer = of_layer.layer();
@@ -234,10 +219,7 @@ mod tests {
                     }
                     let logit = network.logits(&network.vectors(&x)?)?.get(0)?.get(class)?;
                     let expected = logit.backward()?.remove(&of_image).expect("a gradient");
-                    let expected = expected.flatten_all()?.to_vec1::<f32>()?;
-                    let greatest = expected.iter().fold(0f32, |greatest, value| greatest.max(value.abs()));
-                    let error = ours.iter().zip(&expected).fold(0f32, |error, (a, b)| error.max((a - b).abs()));
-                    assert!(greatest > 0.0 && error <= 1e-4 * greatest, "{config:?}, layer {layer}: {error:e}");
+                    assert_gradient_near(&ours, &expected, &format!("{config:?}, layer {layer}"))?;
                 }
                 layers.push(layer);
                 gradients = of_layer.before(&[0, 1, 2])?;
@@ -252,7 +234,7 @@ mod tests {
         let (cnn, dataset) = study(AttentionKind::Se);
         let trace = cnn.trace(&images(1, 2, &dataset))?;
         let gradients = |at: &LogitGradients| at.map_rows(|_, gradient| gradient.to_vec());
-        let all = cnn.logit_gradients(&trace, &[(0, 1), (1, 2), (1, 3)])?;
+        let all = LogitGradients::new(Differentiated::Cnn(&cnn), &trace, &[(0, 1), (1, 2), (1, 3)])?;
         let some = all.before(&[2, 0])?.expect("a layer before");
         let all = all.before(&[0, 1, 2])?.expect("a layer before");
         let (some, all) = (gradients(&some)?, gradients(&all)?);
@@ -264,10 +246,12 @@ mod tests {
     fn an_unknown_image_class_or_row_is_refused() -> Result<()> {
         let (cnn, dataset) = study(AttentionKind::None);
         let trace = cnn.trace(&images(1, 2, &dataset))?;
-        let refused = |rows: &[(usize, usize)]| cnn.logit_gradients(&trace, rows).err().map(|e| e.to_string());
+        let refused = |rows: &[(usize, usize)]| {
+            LogitGradients::new(Differentiated::Cnn(&cnn), &trace, rows).err().map(|e| e.to_string())
+        };
         assert!(refused(&[(0, 1), (1, 10)]).is_some_and(|error| error.contains("class 10 of 10")));
         assert!(refused(&[(2, 0)]).is_some_and(|error| error.contains("image 2 of 2")));
-        assert!(cnn.logit_gradients(&trace, &[(0, 1)])?.before(&[1]).is_err());
+        assert!(LogitGradients::new(Differentiated::Cnn(&cnn), &trace, &[(0, 1)])?.before(&[1]).is_err());
         Ok(())
     }
 }

@@ -14,7 +14,9 @@ pub mod initial_weights;
 pub mod input;
 mod layer;
 mod logit_gradients;
+mod pool;
 mod pytorch;
+mod running_statistics;
 mod shape;
 mod shape_error;
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub use cnn::{Cnn, Mode};
 pub use cnn_shape::{CnnShape, HeadShape};
 pub use flops::Flops;
 pub use layer::{LayerInfo, UnknownLayer};
+use logit_gradients::Differentiated;
 pub use logit_gradients::LogitGradients;
 pub use shape::NetworkShape;
 pub use shape_error::ShapeError;
@@ -146,10 +149,11 @@ impl Network {
         trace: &'a ForwardTrace,
         rows: &[(usize, usize)],
     ) -> Result<LogitGradients<'a>> {
-        match self {
-            Self::Cnn(cnn) => cnn.logit_gradients(trace, rows),
-            Self::Airbench(airbench) => airbench.logit_gradients(trace, rows),
-        }
+        let network = match self {
+            Self::Cnn(cnn) => Differentiated::Cnn(cnn),
+            Self::Airbench(airbench) => Differentiated::Airbench(airbench),
+        };
+        LogitGradients::new(network, trace, rows)
     }
 }
 

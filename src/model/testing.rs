@@ -1,12 +1,13 @@
 //! Networks and images for tests.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Result, Tensor, Var};
 
 use super::airbench_shape::AirbenchShape;
 use super::{Airbench, Cnn, CnnShape, Mode, Network};
 use crate::config::{Activation, AttentionKind, ModelConfig, Pool};
 use crate::data::DatasetInfo;
 use crate::ops::gradient_check::normal;
+use crate::ops::{self, tape};
 
 /// A data set of so many classes, with square images.
 pub fn dataset(side: usize, channels: usize, classes: usize) -> DatasetInfo {
@@ -98,4 +99,32 @@ pub fn airbenches() -> [(ModelConfig, DatasetInfo); 3] {
 pub fn airbench(config: &ModelConfig, dataset: &DatasetInfo, seed: u64) -> Airbench {
     let shape = AirbenchShape::new(config, dataset).expect("a network that can be");
     Airbench::new(shape, config, seed, &Device::Cpu).expect("a network")
+}
+
+/// That the tape's gradients of the loss of three images are candle's, to the bit.
+pub fn assert_tape_is_candle(
+    parameters: &[(String, Var)],
+    config: &ModelConfig,
+    logits: impl Fn() -> Result<Tensor>,
+) -> Result<()> {
+    let labels = Tensor::new(&[1u32, 2, 0], &Device::Cpu)?;
+    let loss = || ops::cross_entropy(&logits()?, &labels);
+    let expected = loss()?.backward()?;
+    let (loss, tape) = tape::record(loss)?;
+    assert!(!tape::is_recording() && !loss.track_op());
+    let ours = tape.backward(&loss)?;
+    for (name, parameter) in parameters {
+        let of = |gradient: Option<&Tensor>| gradient.expect(name).flatten_all()?.to_vec1::<f32>();
+        assert_eq!(of(ours.get(parameter))?, of(expected.get(parameter))?, "{config:?}: {name}");
+    }
+    Ok(())
+}
+
+/// That one image's gradient is near to what is expected of it, of which some number is not 0.
+pub fn assert_gradient_near(ours: &[f32], expected: &Tensor, what: &str) -> Result<()> {
+    let expected = expected.flatten_all()?.to_vec1::<f32>()?;
+    let greatest = expected.iter().fold(0f32, |greatest, value| greatest.max(value.abs()));
+    let error = ours.iter().zip(&expected).fold(0f32, |error, (a, b)| error.max((a - b).abs()));
+    assert!(greatest > 0.0 && error <= 1e-4 * greatest, "{what}: {error:e} of {greatest:e}");
+    Ok(())
 }

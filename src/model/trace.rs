@@ -87,12 +87,12 @@ impl Block {
 
     /// What follows the convolution's output (N, H, W, C), by a kernel, where there is one.
     fn trace_by_kernel(&self, convolved: &Tensor) -> Result<Option<ops::BlockTrace>> {
-        ops::BlockTrace::new(convolved, self.parameters(), &self.running_mean, &self.running_variance)
+        ops::BlockTrace::new(convolved, self.parameters(), &self.running.mean, &self.running.variance)
     }
 
     /// From the convolution's output (N, H, W, C) to before the pool.
     pub fn attend(&self, convolved: &Tensor) -> Result<Attended> {
-        let (mean, variance) = (self.running_mean.as_tensor(), self.running_variance.as_tensor());
+        let (mean, variance) = (self.running.mean.as_tensor(), self.running.variance.as_tensor());
         self.attention.attend(&ops::normalise_and_relu(convolved, &self.norm_weight, &self.norm_bias, mean, variance)?)
     }
 
@@ -109,6 +109,7 @@ mod tests {
     use super::*;
     use crate::config::{AttentionKind, ModelConfig};
     use crate::data::DatasetInfo;
+    use crate::model::running_statistics::RunningStatistics;
     use crate::model::testing::{cnn, images, trained, with_attention};
     use crate::model::{LayerInfo, Mode};
     use crate::ops::gradient_check::{assert_gradient, close, normal};
@@ -196,9 +197,11 @@ mod tests {
             conv_bias: double(&block.conv_bias)?,
             norm_weight: double(&block.norm_weight)?,
             norm_bias: double(&block.norm_bias)?,
-            running_mean: Var::from_tensor(&double(&block.running_mean)?)?,
-            running_variance: Var::from_tensor(&double(&block.running_variance)?)?,
-            batches_tracked: Var::zeros((), DType::I64, &Device::Cpu)?,
+            running: RunningStatistics {
+                mean: Var::from_tensor(&double(&block.running.mean)?)?,
+                variance: Var::from_tensor(&double(&block.running.variance)?)?,
+                batches_tracked: Var::zeros((), DType::I64, &Device::Cpu)?,
+            },
             attention: block.attention,
         };
         assert_gradient(&normal(2, &[1, 4, 4, 16]), |convolved| block.finish(convolved));

@@ -6,7 +6,7 @@ use candle_core::{Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::activation::{Pointwise, composed, for_activation};
-use super::channel_statistics::total;
+use super::channel_statistics::{add_pixels, total};
 use super::conv::{Convolution, Geometry, conv2d, geometry};
 use super::custom_op::{OnSlices, SliceOp};
 use super::float::has_f32_kernel;
@@ -70,7 +70,16 @@ impl Op {
                     convolved_gradient(number, out)?;
                     simd::vectorized(
                         #[inline(always)]
-                        || sum_pixels(out, outputs),
+                        || {
+                            let mut sums = vec![0.0; outputs];
+                            add_pixels(
+                                out,
+                                [&mut sums],
+                                #[inline(always)]
+                                |value, _| [value],
+                            );
+                            sums
+                        },
                     )
                 },
             )
@@ -82,19 +91,6 @@ impl Op {
         };
         Ok([None, d_weight, Some(d_bias)])
     }
-}
-
-/// The sum of each channel of an image (pixels, channels).
-#[inline(always)]
-fn sum_pixels(image: &[f32], channels: usize) -> Vec<f32> {
-    let mut sums = vec![0.0; channels];
-    for pixel in image.chunks_exact(channels) {
-        let (sums, pixel) = (&mut sums[..channels], &pixel[..channels]);
-        for i in 0..channels {
-            sums[i] += pixel[i];
-        }
-    }
-    sums
 }
 
 impl SliceOp<3> for Op {

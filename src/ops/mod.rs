@@ -45,6 +45,7 @@ mod matmul;
 mod muon;
 mod newton_schulz;
 mod norm_activation;
+mod normalisation;
 mod normalise_relu;
 mod pool;
 mod pooled_buffer;

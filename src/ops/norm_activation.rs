@@ -11,6 +11,7 @@ use super::batch_norm::BatchStatistics;
 use super::channel_statistics::{ChannelStatistics, ImageStatistics, merge, total};
 use super::custom_op::{OnSlices, SliceOp};
 use super::float::has_f32_kernel;
+use super::normalisation::{Normalisation, NormalisationGradient, Statistics};
 use super::tape::apply3;
 use crate::config::Activation;
 use crate::simd;
@@ -79,12 +80,6 @@ fn apply(x: &Tensor, norm: NormActivation, statistics: Statistics) -> Result<Ten
     apply3(&x.contiguous()?, &weight.contiguous()?, &bias.contiguous()?, OnSlices(op))
 }
 
-enum Statistics {
-    /// Measured by the forward pass.
-    OfBatch(Arc<OnceLock<ChannelStatistics>>),
-    Running(ChannelStatistics),
-}
-
 struct Op {
     pixels: usize,
     channels: usize,
@@ -94,31 +89,16 @@ struct Op {
     statistics: Statistics,
 }
 
-/// `(x - mean) · scale + shift` of each channel.
-struct Normalisation<'a> {
-    mean: Vec<f32>,
-    scale: Vec<f32>,
-    shift: &'a [f32],
-}
-
-/// The gradient of the input is `scale · dz + slope · (x - mean) + offset` of each channel, with `dz` that of what is
-/// activated.
-struct GradientTerms {
-    slope: Vec<f32>,
-    offset: Vec<f32>,
-}
-
 impl Op {
     fn image(&self) -> usize {
         self.pixels * self.channels
     }
 
-    fn statistics(&self, x: &[f32]) -> Result<&ChannelStatistics> {
-        let measured = match &self.statistics {
-            Statistics::Running(running) => return Ok(running),
-            Statistics::OfBatch(measured) => measured,
-        };
-        if measured.get().is_none() {
+    /// How `x` is normalised; measures it, where that is due.
+    fn normalisation(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Result<Normalisation> {
+        if let Statistics::OfBatch(measured) = &self.statistics
+            && measured.get().is_none()
+        {
             let of_image = |x: &[f32]| {
                 simd::vectorized(
                     #[inline(always)]
@@ -128,46 +108,7 @@ impl Op {
             let images: Vec<ImageStatistics> = x.par_chunks_exact(self.image()).map(of_image).collect::<Result<_>>()?;
             measured.get_or_init(|| merge(&images, self.pixels, self.channels));
         }
-        Ok(measured.get().expect("measured just now"))
-    }
-
-    fn normalisation<'a>(&self, statistics: &ChannelStatistics, weight: &[f32], bias: &'a [f32]) -> Normalisation<'a> {
-        let deviations = statistics.variance.iter().map(|variance| (variance + self.epsilon).sqrt());
-        Normalisation {
-            mean: statistics.mean.iter().map(|&mean| mean as f32).collect(),
-            scale: weight
-                .iter()
-                .zip(deviations)
-                .map(|(&weight, deviation)| (f64::from(weight) / deviation) as f32)
-                .collect(),
-            shift: bias,
-        }
-    }
-
-    /// What makes the gradient of the input, and the gradients of weight and bias, from the sums of the gradient of what is
-    /// activated, plain, and of its product with the input less its mean.
-    fn terms(
-        &self,
-        statistics: &ChannelStatistics,
-        weight: &[f32],
-        plain: &[f64],
-        with_centred: &[f64],
-    ) -> (GradientTerms, Vec<f32>, Vec<f32>) {
-        // dx = scale · (dz - mean(dz) - x̂ · mean(dz · x̂)) (Ioffe and Szegedy 2015, section 3); running estimates are
-        // constants, and leave dx = scale · dz.
-        let mut terms = GradientTerms { slope: vec![0.0; self.channels], offset: vec![0.0; self.channels] };
-        let mut d_weight = vec![0.0; self.channels];
-        for channel in 0..self.channels {
-            let inverse_deviation = 1.0 / (statistics.variance[channel] + self.epsilon).sqrt();
-            let of_weight = with_centred[channel] * inverse_deviation;
-            d_weight[channel] = of_weight as f32;
-            if let Statistics::OfBatch(_) = self.statistics {
-                let scale = f64::from(weight[channel]) * inverse_deviation;
-                terms.slope[channel] = (-scale * inverse_deviation * of_weight / statistics.count) as f32;
-                terms.offset[channel] = (-scale * plain[channel] / statistics.count) as f32;
-            }
-        }
-        (terms, d_weight, plain.iter().map(|&sum| sum as f32).collect())
+        Ok(Normalisation::new(self.statistics.known(), self.epsilon, weight, bias))
     }
 
     fn output<A: Pointwise>(&self, x: &[f32], normalisation: &Normalisation) -> Result<Vec<f32>> {
@@ -182,8 +123,7 @@ impl Op {
     }
 
     fn gradients<A: Pointwise>(&self, [x, weight, bias]: [&[f32]; 3], dy: &[f32]) -> Result<[Option<Vec<f32>>; 3]> {
-        let statistics = self.statistics(x)?;
-        let normalisation = self.normalisation(statistics, weight, bias);
+        let normalisation = self.normalisation(x, weight, bias)?;
         let images = || x.par_chunks_exact(self.image()).zip(dy.par_chunks_exact(self.image()));
         let of_images: Vec<(Vec<f32>, Vec<f32>)> = images()
             .map(|(x, dy)| {
@@ -195,15 +135,15 @@ impl Op {
             .collect::<Result<_>>()?;
         let plain = total(of_images.iter().map(|(plain, _)| plain.as_slice()), self.channels);
         let with_centred = total(of_images.iter().map(|(_, centred)| centred.as_slice()), self.channels);
-        let (terms, d_weight, d_bias) = self.terms(statistics, weight, &plain, &with_centred);
+        let gradient = self.statistics.gradient(self.epsilon, weight, &plain, &with_centred);
         let mut dx = vec![0.0; x.len()];
         dx.par_chunks_exact_mut(self.image()).zip(images()).try_for_each(|(dx, (x, dy))| {
             simd::vectorized(
                 #[inline(always)]
-                || input_gradient::<A>(x, dy, &normalisation, &terms, dx),
+                || input_gradient::<A>(x, dy, &normalisation, &gradient, dx),
             )
         })?;
-        Ok([Some(dx), Some(d_weight), Some(d_bias)])
+        Ok([Some(dx), Some(gradient.d_weight), Some(gradient.d_bias)])
     }
 }
 
@@ -211,7 +151,7 @@ impl SliceOp<3> for Op {
     const NAME: &'static str = "norm_activation";
 
     fn forward(&self, [x, weight, bias]: [&[f32]; 3]) -> Result<(Vec<f32>, Shape)> {
-        let normalisation = self.normalisation(self.statistics(x)?, weight, bias);
+        let normalisation = self.normalisation(x, weight, bias)?;
         let out = for_activation!(self.activation, A => self.output::<A>(x, &normalisation))?;
         Ok((out, self.shape.clone()))
     }
@@ -260,13 +200,13 @@ fn input_gradient<A: Pointwise>(
     x: &[f32],
     dy: &[f32],
     normalisation: &Normalisation,
-    terms: &GradientTerms,
+    gradient: &NormalisationGradient,
     dx: &mut [f32],
 ) {
     let channels = normalisation.scale.len();
     let (mean, scale) = (&normalisation.mean[..channels], &normalisation.scale[..channels]);
-    let (shift, slope) = (&normalisation.shift[..channels], &terms.slope[..channels]);
-    let offset = &terms.offset[..channels];
+    let (shift, slope) = (&normalisation.shift[..channels], &gradient.slope[..channels]);
+    let offset = &gradient.offset[..channels];
     let pixels = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
     for (dx, (x, dy)) in dx.chunks_exact_mut(channels).zip(pixels) {
         let (dx, x, dy) = (&mut dx[..channels], &x[..channels], &dy[..channels]);

@@ -8,6 +8,7 @@ pub mod explanation;
 pub mod figures;
 pub mod luminance;
 pub mod map;
+pub mod png;
 
 pub use colour_bar::ColourBar;
 pub use drawing::Drawing;

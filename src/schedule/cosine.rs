@@ -3,31 +3,22 @@
 
 use std::f64::consts::FRAC_PI_2;
 
+use super::warm_up::WarmUp;
 use crate::config::ScheduleConfig;
 
 #[derive(Clone, Debug)]
-pub struct Cosine {
-    peak: f64,
-    least: f64,
-    warmup_steps: u64,
-    total_steps: u64,
-}
+pub struct Cosine(WarmUp);
 
 impl Cosine {
     /// From `peak` down, over the `total_steps` of a run.
     pub fn new(config: &ScheduleConfig, peak: f64, total_steps: u64) -> Self {
-        Self { peak, least: config.min_learning_rate, warmup_steps: config.warmup_steps, total_steps }
+        Self(WarmUp::new(config, peak, total_steps))
     }
 
-    /// The rate of `step`, from 1: above zero also at the last. Beyond it the rate stays.
+    /// As [`WarmUp::at`].
     pub fn at(&self, step: u64) -> f64 {
-        let done = step.min(self.total_steps).saturating_sub(1);
-        if done < self.warmup_steps {
-            return self.peak * ((done + 1) as f64 / self.warmup_steps as f64);
-        }
-        let left = (self.total_steps.max(1) - done) as f64 / (self.total_steps.max(1) - self.warmup_steps) as f64;
         // (1 + cos(π (1 - left))) / 2, which would cancel where little is left.
-        self.least + (self.peak - self.least) * (FRAC_PI_2 * left).sin().powi(2)
+        self.0.at(step, |left| (FRAC_PI_2 * left).sin().powi(2))
     }
 }
 

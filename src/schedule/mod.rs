@@ -9,6 +9,7 @@ mod one_cycle;
 mod plateau;
 mod triangular;
 mod user_factor;
+mod warm_up;
 
 use serde::{Deserialize, Serialize};
 

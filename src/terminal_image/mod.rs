@@ -16,7 +16,6 @@ mod painter;
 mod past_tmux;
 mod placed;
 mod placeholders;
-mod png;
 mod protocols;
 mod query;
 mod reserved;

@@ -16,9 +16,9 @@ use ratatui::layout::{Position, Rect};
 
 use super::outer_place::{OuterPlace, redraw};
 use super::placed::Placed;
-use super::png;
 use super::reserved::Reserved;
 use super::tmux;
+use crate::render::png;
 
 /// tmux drops a sequence of a megabyte.
 const MOST_BYTES: usize = 1_000_000;

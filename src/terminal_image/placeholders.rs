@@ -17,7 +17,8 @@ use ratatui::style::Color;
 
 use super::diacritics::diacritic;
 use super::placed::{InRow, Placed};
-use super::{png, tmux};
+use super::tmux;
+use crate::render::png;
 
 const PLACEHOLDER: char = '\u{10eeee}';
 /// Bytes of base64 in a sequence; kitty takes no more.

@@ -48,26 +48,42 @@ pub fn hashed(count: usize, tensor: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The study's network with the script's weights, which take the way of `--init`.
+/// The study's network with the script's weights.
 pub fn network(attention: AttentionKind) -> Result<Network> {
     let mut config = Config::default().model;
     config.attention = attention;
     config.dropout = 0.0;
     let cnn = Network::new(&config, &DatasetInfo::cifar10(), 0, &Device::Cpu)?;
-    let mut tensors = deserialize(&cnn.weights().to_safetensors()?, &Device::Cpu)?;
+    with_scripted_weights(cnn, |name| match name {
+        n if n.ends_with("num_batches_tracked") => Scripted::Kept,
+        n if n.starts_with("bn") && (n.ends_with(".weight") || n.ends_with(".running_var")) => Scripted::Around(1.0),
+        n if n.starts_with("bn") => Scripted::Around(0.0),
+        _ => Scripted::ByFanIn,
+    })
+}
+
+/// What the script does with a tensor.
+pub enum Scripted {
+    Kept,
+    /// Numbers within a quarter of this.
+    Around(f32),
+    /// Numbers within 1 / √(fan in) of 0.
+    ByFanIn,
+}
+
+/// The network with the script's weights, which take the way of `--init`.
+pub fn with_scripted_weights(network: Network, script: impl Fn(&str) -> Scripted) -> Result<Network> {
+    let mut tensors = deserialize(&network.weights().to_safetensors()?, &Device::Cpu)?;
     let fan_in = |name: &str| -> Result<usize> {
-        let weight = format!("{}.weight", name.rsplit_once('.').context("a name without a dot")?.0);
-        Ok(tensors[&weight].elem_count() / tensors[&weight].dim(0)?)
+        let weight = &tensors[&format!("{}.weight", name.rsplit_once('.').context("a name without a dot")?.0)];
+        Ok(weight.elem_count() / weight.dim(0)?)
     };
     let mut scripted = vec![];
     for (number, (name, tensor)) in tensors.iter().enumerate() {
-        if name.ends_with("num_batches_tracked") {
-            continue;
-        }
-        let (base, spread) = match name.as_str() {
-            n if n.starts_with("bn") && (n.ends_with(".weight") || n.ends_with(".running_var")) => (1.0, 0.25),
-            n if n.starts_with("bn") => (0.0, 0.25),
-            n => (0.0, (fan_in(n)? as f64).powf(-0.5) as f32),
+        let (base, spread) = match script(name) {
+            Scripted::Kept => continue,
+            Scripted::Around(base) => (base, 0.25),
+            Scripted::ByFanIn => (0.0, (fan_in(name)? as f64).powf(-0.5) as f32),
         };
         let values: Vec<f32> = hashed(tensor.elem_count(), number).iter().map(|v| base + spread * v).collect();
         scripted.push((name.clone(), Tensor::from_vec(values, tensor.shape(), &Device::Cpu)?));
@@ -76,8 +92,8 @@ pub fn network(attention: AttentionKind) -> Result<Network> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("init.safetensors");
     std::fs::write(&file, serialize(tensors)?)?;
-    cnn.weights().load(&file)?;
-    Ok(cnn)
+    network.weights().load(&file)?;
+    Ok(network)
 }
 
 /// Images (64, 32, 32, 3), as the network takes them, and labels of batch `number`, in file order.

@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use taper::config::ModelConfig;
 use taper::data::DatasetInfo;
-use taper::model::weights::{deserialize, serialize};
+use taper::model::weights::deserialize;
 use taper::model::{Mode, Network};
 use taper::ops::{cross_entropy, tape};
 
-use crate::pytorch::{batch, hashed, norm, sample, values};
+use crate::pytorch::{Scripted, batch, norm, sample, values, with_scripted_weights};
 
 fn reference() -> Result<BTreeMap<String, Tensor>> {
     deserialize(include_bytes!("../fixtures/pytorch/airbench.safetensors"), &Device::Cpu)
@@ -24,31 +24,11 @@ fn fresh() -> Result<Network> {
 
 /// With the script's weights.
 fn network() -> Result<Network> {
-    let network = fresh()?;
-    let mut tensors = deserialize(&network.weights().to_safetensors()?, &Device::Cpu)?;
-    let fan_in = |name: &str| -> Result<usize> {
-        let weight = &tensors[&format!("{}.weight", name.rsplit_once('.').context("a name without a dot")?.0)];
-        Ok(weight.elem_count() / weight.dim(0)?)
-    };
-    let mut scripted = vec![];
-    for (number, (name, tensor)) in tensors.iter().enumerate() {
-        let is_of_norm = name.contains(".norm");
-        if name.ends_with("num_batches_tracked") || (is_of_norm && name.ends_with("weight")) {
-            continue;
-        }
-        let (base, spread) = match is_of_norm {
-            true => (if name.ends_with("running_var") { 1.0 } else { 0.0 }, 0.25),
-            false => (0.0, (fan_in(name)? as f64).powf(-0.5) as f32),
-        };
-        let values: Vec<f32> = hashed(tensor.elem_count(), number).iter().map(|v| base + spread * v).collect();
-        scripted.push((name.clone(), Tensor::from_vec(values, tensor.shape(), &Device::Cpu)?));
-    }
-    tensors.extend(scripted);
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("init.safetensors");
-    std::fs::write(&file, serialize(tensors)?)?;
-    network.weights().load(&file)?;
-    Ok(network)
+    with_scripted_weights(fresh()?, |name| match name {
+        n if n.ends_with("num_batches_tracked") || (n.contains(".norm") && n.ends_with("weight")) => Scripted::Kept,
+        n if n.contains(".norm") => Scripted::Around(if n.ends_with("running_var") { 1.0 } else { 0.0 }),
+        _ => Scripted::ByFanIn,
+    })
 }
 
 /// The difference of the numbers, relative to theirs, in the norm.

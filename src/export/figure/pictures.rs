@@ -2,14 +2,13 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::RgbImage;
 use image::imageops::rotate90;
-use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use maud::{Markup, html};
 
 use super::svg::{Look, Svg, TITLE_SIZE, px, text_width};
 use crate::format;
-use crate::render::ColourBar;
+use crate::render::{ColourBar, png};
 
 pub struct Picture {
     pub image: RgbImage,
@@ -82,11 +81,8 @@ fn colour_bar(bar: &ColourBar, left: f64, top: f64, look: Look) -> Markup {
 
 /// The picture itself, as a PNG in an address.
 pub fn data_uri(image: &RgbImage) -> String {
-    let mut png = vec![];
-    PngEncoder::new_with_quality(&mut png, CompressionType::Best, FilterType::Adaptive)
-        .write_image(image, image.width(), image.height(), ExtendedColorType::Rgb8)
-        .expect("memory takes every picture");
-    format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png))
+    let encoded = png::encode(image).expect("memory takes every picture");
+    format!("data:image/png;base64,{}", BASE64_STANDARD.encode(encoded))
 }
 
 #[cfg(test)]

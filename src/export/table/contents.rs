@@ -37,8 +37,8 @@ fn word(value: impl Serialize) -> Option<String> {
     serde_json::to_value(value).ok()?.as_str().map(str::to_owned)
 }
 
-/// A row for each step whose loss the log has, where it is finite. Where a schedule moves the learning rate at each step, the log has it for the last
-/// step of each line only, and the others of the line are given the same.
+/// A row for each step whose loss the log has, where it is finite. Where a schedule moves the learning rate at each step, the
+/// log has it for the last step of each line only, and the others of the line are given the same.
 fn steps(run: &RecordedRun) -> Table {
     let state = &run.state;
     let points: Vec<_> = state.series(Metric::BatchLoss).points().collect();

@@ -3,17 +3,11 @@
 
 use crate::ops::channel_statistics::add_pixels;
 use crate::ops::float::activated;
+use crate::ops::normalisation::Normalisation;
 use crate::ops::pool::window::{first_maximum, windows};
 
 /// No number of a window was above 0: no gradient passes.
 pub const DEAD: u8 = 4;
-
-/// Batch normalisation as it is applied: `(y - mean) · scale + shift` of each channel.
-pub struct Normalisation {
-    pub mean: Vec<f32>,
-    pub scale: Vec<f32>,
-    pub shift: Vec<f32>,
-}
 
 /// The maxima of one image, (H / 2, W / 2, channels) each.
 pub struct Maxima<'a> {

@@ -24,13 +24,13 @@ use super::channel_statistics::ChannelStatistics;
 use super::conv::{conv2d, geometry};
 use super::custom_op::OnSlices;
 use super::float::has_f32_kernel;
+use super::normalisation::Statistics;
 use super::pool::max_pool;
 use super::relu::relu;
 use super::tape::{apply3, is_differentiable};
 use op::PooledBlock;
 pub use parameters::{BlockParameters, Epilogue};
 use relu_output::ReluBlock;
-use statistics::Statistics;
 pub use trace::BlockTrace;
 
 /// `x` (N, H, W, C) through a block that normalises with the statistics of the batch: (N, H / 2, W / 2, O), if it is pooled.

@@ -6,15 +6,15 @@ use candle_core::{Result, Shape};
 use rayon::prelude::*;
 
 use super::kernel::{
-    ActivatedSums, DEAD, GateGradient, GradientTerms, Maxima, Normalisation, activated_means_only, activated_sums,
-    gradient_sums, normalise_and_pool, normalise_and_pool_only, output_gradient,
+    ActivatedSums, DEAD, GateGradient, GradientTerms, Maxima, activated_means_only, activated_sums, gradient_sums,
+    normalise_and_pool, normalise_and_pool_only, output_gradient,
 };
 use super::parameters::ChannelParameters;
-use super::statistics::Statistics;
 use crate::ops::attention::channel::{GateKind, Gates, ImageGates, ImageGatesGradient, apply};
 use crate::ops::channel_statistics::{ChannelStatistics, total};
 use crate::ops::conv::{Convolution, Geometry};
 use crate::ops::custom_op::SliceOp;
+use crate::ops::normalisation::{Normalisation, Statistics};
 use crate::ops::pooled_buffer::PooledBuffer;
 use crate::ops::tape::is_recording;
 use crate::simd;

@@ -7,10 +7,10 @@ use rayon::prelude::*;
 
 use super::kernel::{activated_gradient_sums, activated_output_gradient, relu, relu_in_place};
 use super::parameters::ChannelParameters;
-use super::statistics::Statistics;
 use crate::ops::channel_statistics::{ChannelStatistics, total};
 use crate::ops::conv::{Convolution, Geometry};
 use crate::ops::custom_op::SliceOp;
+use crate::ops::normalisation::Statistics;
 use crate::ops::pooled_buffer::PooledBuffer;
 use crate::ops::tape::is_recording;
 use crate::simd;

@@ -8,11 +8,11 @@ use rayon::prelude::*;
 
 use super::op::{Kept, PooledBlock};
 use super::parameters::{BlockParameters, ChannelParameters, Epilogue};
-use super::statistics::Statistics;
 use crate::ops::attention::channel::ChannelGates;
 use crate::ops::channel_statistics::ChannelStatistics;
 use crate::ops::conv::Geometry;
 use crate::ops::float::{has_f32_kernel, with_elements};
+use crate::ops::normalisation::Statistics;
 use crate::ops::pooled_buffer::PooledBuffer;
 
 pub struct BlockTrace {

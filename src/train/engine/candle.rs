@@ -20,7 +20,7 @@ use crate::run::step_time::StepTime;
 pub struct CandleEngine {
     device: Device,
     network: Network,
-    frozen: Frozen,
+    from_data: FromData,
     optimizer: Optimizer,
     /// The seed of the dropout.
     seed: u64,
@@ -30,7 +30,7 @@ pub struct CandleEngine {
 
 /// The weights that the network has of the training images.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Frozen {
+enum FromData {
     /// Nothing yet.
     Due,
     /// Made, or loaded.
@@ -61,7 +61,7 @@ impl CandleEngine {
         Ok(Self {
             device: device.clone(),
             network,
-            frozen: Frozen::Due,
+            from_data: FromData::Due,
             optimizer,
             seed,
             freeze_after_first_epoch,
@@ -81,16 +81,16 @@ impl CandleEngine {
 
     /// As [`super::Engine::prepare`].
     pub fn prepare(&mut self, data: &Dataset) -> Result<()> {
-        if self.frozen == Frozen::Due {
+        if self.from_data == FromData::Due {
             self.network.prepare(data)?;
-            self.frozen = Frozen::Known;
+            self.from_data = FromData::Known;
         }
         Ok(())
     }
 
     pub fn load_weights(&mut self, bytes: &[u8], file: &Path) -> Result<()> {
         self.network.weights().load_bytes(bytes, file)?;
-        self.frozen = Frozen::Known;
+        self.from_data = FromData::Known;
         Ok(())
     }
 

@@ -5,9 +5,18 @@ use ratatui::layout::Rect;
 use crate::tui::app::{App, ChosenRow};
 use crate::tui::layout::{Direction, PanelName, scrolled};
 use crate::tui::view::alarms::list_area;
+use crate::tui::view::panel::Panel;
 use crate::tui::view::panels::{self, PANELS, SMALL};
 use crate::tui::view::parts::help_page;
 use crate::tui::view::{configuration, help, selection};
+
+/// How much there is of a panel, and how much of that is in view.
+struct Extent {
+    panel: &'static Panel,
+    across: bool,
+    len: usize,
+    page: usize,
+}
 
 impl App {
     pub(super) fn move_focus(&mut self, by: isize) {
@@ -58,18 +67,13 @@ impl App {
     }
 
     pub(super) fn scroll_panel(&mut self, name: PanelName, direction: Direction) {
-        let Some(areas) = panels::areas(self, self.screen_area()) else { return };
-        let named = PANELS.iter().zip(0..).find(|(panel, _)| panel.name == name);
-        let Some((panel, number)) = named else { return };
-        let Some(scrolling) = &panel.scrolling else { return };
-        let (len, page) = ((scrolling.len)(self), (scrolling.page)(&areas, areas.panel(number)));
+        let Some(Extent { panel, across, len, page }) = self.extent(name) else { return };
         if let (Some(chosen), Some(rows)) = (selection::chosen_row(self, panel), &panel.rows) {
             let next = scrolled(chosen, direction, page, len.saturating_sub(1));
             self.ui.chosen_row = (rows.key)(self, next).map(|key| ChosenRow { panel: name, key });
             self.ui.scrolls.insert(name, self.scroll(name).showing(next, len, page));
             return;
         }
-        let across = scrolling.across;
         let page_step = page.max(1) as isize;
         let by = match direction {
             Direction::Up if !across => -1,
@@ -82,17 +86,21 @@ impl App {
             Direction::Latest => isize::MAX,
             Direction::Up | Direction::Down | Direction::Left | Direction::Right => return,
         };
-        let moved = self.scroll(panel.name).moved(by, len, page);
-        self.ui.scrolls.insert(panel.name, moved);
+        self.scroll_panel_view(name, by);
+    }
+
+    /// None of a panel that is not moved through.
+    fn extent(&self, name: PanelName) -> Option<Extent> {
+        let areas = panels::areas(self, self.screen_area())?;
+        let (panel, number) = PANELS.iter().zip(0..).find(|(panel, _)| panel.name == name)?;
+        let scrolling = panel.scrolling.as_ref()?;
+        let (len, page) = ((scrolling.len)(self), (scrolling.page)(&areas, areas.panel(number)));
+        Some(Extent { panel, across: scrolling.across, len, page })
     }
 
     /// Moves what is in view of a panel by so many lines, whichever row is chosen.
     pub(super) fn scroll_panel_view(&mut self, name: PanelName, by: isize) {
-        let Some(areas) = panels::areas(self, self.screen_area()) else { return };
-        let named = PANELS.iter().zip(0..).find(|(panel, _)| panel.name == name);
-        let Some((panel, number)) = named else { return };
-        let Some(scrolling) = &panel.scrolling else { return };
-        let (len, page) = ((scrolling.len)(self), (scrolling.page)(&areas, areas.panel(number)));
+        let Some(Extent { len, page, .. }) = self.extent(name) else { return };
         self.ui.scrolls.insert(name, self.scroll(name).moved(by, len, page));
     }
 
