@@ -303,6 +303,8 @@ pub struct TrainConfig {
     pub epochs: u64,
     pub batch_size: usize,
     pub eval_batch_size: usize,
+    /// The share of a training target that is spread over all classes evenly (Szegedy et al. 2016, section 7).
+    pub label_smoothing: f64,
     /// Ends the run after this many steps, if the epochs have not ended it before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
@@ -315,6 +317,8 @@ pub struct TrainConfig {
     /// From the second epoch on without dropout, and normalised by the running statistics, which stay as they are: what a
     /// call of `model.eval()` in the loop does, as in the study's script.
     pub freeze_after_first_epoch: bool,
+    /// Epochs in which airbench's first bias is trained, after which it is frozen; 0: all (Jordan 2024, section 3.2).
+    pub whitening_bias_epochs: u64,
 }
 
 /// How a card multiplies matrices; everything else is in f32 anyway.
@@ -496,12 +500,14 @@ impl Default for TrainConfig {
             epochs: 50,
             batch_size: 64,
             eval_batch_size: 256,
+            label_smoothing: 0.0,
             max_steps: None,
             on_divergence: OnDivergence::Pause,
             early_stop: 0,
             best: BestBy::Accuracy,
             precision: Precision::F32,
             freeze_after_first_epoch: false,
+            whitening_bias_epochs: 0,
         }
     }
 }

@@ -142,6 +142,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("train.eval_batch_size", "a whole number from 1 to 10000", |c| {
         (1..=10_000).contains(&c.train.eval_batch_size)
     }),
+    rule("train.label_smoothing", "a number from 0 (none) to below 1", |c| {
+        (0.0..1.0).contains(&c.train.label_smoothing)
+    }),
     rule("train.max_steps", "a whole number from 1 to 1000000000000", |c| {
         c.train.max_steps.is_none_or(|steps| (1..=1_000_000_000_000).contains(&steps))
     }),
@@ -150,6 +153,9 @@ pub(super) const RULES: &[Rule] = &[
     choice("train.best", BestBy::VARIANTS),
     choice("train.precision", Precision::VARIANTS),
     rule("train.freeze_after_first_epoch", SWITCH, |_| true),
+    rule("train.whitening_bias_epochs", "a whole number from 0 (all) to 1000000", |c| {
+        c.train.whitening_bias_epochs <= 1_000_000
+    }),
     rule("checkpoint.every_steps", "a whole number from 0 (at the end of each epoch only) to 1000000000", |c| {
         c.checkpoint.every_steps <= 1_000_000_000
     }),
@@ -182,7 +188,7 @@ pub(super) const RULES: &[Rule] = &[
     }),
 ];
 
-/// Keys that mean something to some kinds of optimizer or schedule alone.
+/// Keys that mean something to some kinds of network, optimizer or schedule alone.
 pub(super) struct Belonging {
     /// `section.key`, the key of the kind, such as `optimizer.kind`.
     pub kind_key: &'static str,
@@ -201,6 +207,12 @@ const fn of_schedules(kinds: &'static [&'static str], keys: &'static [&'static s
 }
 
 pub(super) const BELONGINGS: &[Belonging] = &[
+    Belonging {
+        kind_key: "model.network",
+        keys: &["train.whitening_bias_epochs"],
+        kinds: &["airbench"],
+        ignored_by: &[],
+    },
     of_optimizers(&["adam", "adamw"], &["optimizer.beta1", "optimizer.beta2", "optimizer.epsilon"]),
     of_optimizers(&["sgd", "muon"], &["optimizer.momentum", "optimizer.nesterov", "optimizer.bias_rate_factor"]),
     of_optimizers(&["adamw", "sgd", "muon"], &["optimizer.weight_decay"]),
@@ -221,8 +233,8 @@ pub(super) const BELONGINGS: &[Belonging] = &[
     of_schedules(&["one-cycle"], &["schedule.final_div_factor", "schedule.anneal"]),
 ];
 
-/// The keys that `config` has set otherwise than their default, and that its kind of optimizer or schedule has not: each
-/// with what to say of it, for people.
+/// The keys that `config` has set otherwise than their default, and that its kind of network, optimizer or schedule has not:
+/// each with what to say of it, for people.
 pub(super) fn meaningless(config: &Config) -> Vec<(&'static str, String)> {
     let (values, defaults) = (config.values(), Config::default().values());
     let mut meaningless = vec![];
@@ -327,6 +339,7 @@ mod tests {
         config.optimizer.weight_decay = f64::NAN;
         config.optimizer.bias_rate_factor = f64::NAN;
         config.optimizer.sgd_learning_rate = f64::NAN;
+        config.train.label_smoothing = f64::NAN;
         config.optimizer.sgd_momentum = f64::NAN;
         config.schedule.factor = f64::NAN;
         config.schedule.threshold = f64::NAN;
@@ -336,7 +349,7 @@ mod tests {
         config.schedule.final_div_factor = f64::NAN;
         config.alarms.gradient_spike = f64::NAN;
         config.alarms.throughput_collapse = f64::NAN;
-        assert_eq!(broken(&config).count(), 24);
+        assert_eq!(broken(&config).count(), 25);
     }
 
     #[test]

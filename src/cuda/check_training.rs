@@ -17,6 +17,7 @@ pub fn check_training(config: &Config) -> Result<()> {
     let missing = [
         (augments && config.augment.crop_fill == CropFill::Reflect, "augment.crop_fill = reflect"),
         (augments && config.augment.cutout > 0, "augment.cutout"),
+        (config.train.label_smoothing > 0.0, "train.label_smoothing"),
         (config.train.freeze_after_first_epoch, "train.freeze_after_first_epoch"),
     ];
     match missing.into_iter().find(|(is_set, _)| *is_set) {

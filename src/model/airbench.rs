@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 use super::active_channels::ActiveChannels;
-use super::airbench_shape::{AirbenchShape, FIRST_KERNEL, GroupShape};
+use super::airbench_shape::{AirbenchShape, FIRST_BIAS, FIRST_KERNEL, GroupShape};
 use super::cnn::Mode;
 use super::pool::pooled;
 use super::running_statistics::RunningStatistics;
@@ -33,6 +33,7 @@ pub struct Airbench {
 struct First {
     kernel: Kernel,
     bias: Tensor,
+    bias_is_frozen: bool,
 }
 
 /// That of the first convolution, (O, C, 2, 2).
@@ -48,6 +49,12 @@ impl Kernel {
             Self::Whitening(weight) => weight.detach(),
             Self::Trained(weight) => weight.clone(),
         }
+    }
+}
+
+impl First {
+    fn bias(&self) -> Tensor {
+        if self.bias_is_frozen { self.bias.detach() } else { self.bias.clone() }
     }
 }
 
@@ -83,7 +90,7 @@ impl Airbench {
         } else {
             Kernel::Trained(builder.parameter(shape.first.weight())?)
         };
-        let first = First { kernel, bias: builder.parameter(shape.first.bias())? };
+        let first = First { kernel, bias: builder.parameter(shape.first.bias())?, bias_is_frozen: false };
         let groups = shape.groups.iter().map(|group| Group::new(&mut builder, group, config.activation));
         let groups = groups.collect::<Result<_>>()?;
         let head = Head { pool: config.pool, weight: builder.parameter(shape.head.parameter())? };
@@ -122,6 +129,17 @@ impl Airbench {
         }
     }
 
+    /// Whether the bias of the first convolution has no gradient from now on; behind a frozen kernel, the first layer then has
+    /// no backward pass.
+    pub(super) fn freeze_first_bias(&mut self, is_frozen: bool) {
+        self.first.bias_is_frozen = is_frozen;
+    }
+
+    /// Whether a parameter is frozen.
+    pub(super) fn is_frozen(&self, parameter: &str) -> bool {
+        self.first.bias_is_frozen && parameter == FIRST_BIAS
+    }
+
     pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         self.forward_observed(x, mode, |_, _| Ok(()))
     }
@@ -145,7 +163,7 @@ impl Airbench {
         mode: Mode,
         mut observe: impl FnMut(usize, &Tensor) -> Result<()>,
     ) -> Result<Tensor> {
-        let mut x = ops::conv_activation(x, &self.first.kernel.weight(), &self.first.bias, self.activation)?;
+        let mut x = ops::conv_activation(x, &self.first.kernel.weight(), &self.first.bias(), self.activation)?;
         observe(0, &x)?;
         for (number, group) in self.groups.iter().enumerate() {
             x = group.norm1.forward(&ops::conv_pool(&x, &group.conv1, AfterConvolution::MaxPool)?, mode)?;

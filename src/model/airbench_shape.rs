@@ -10,6 +10,8 @@ use crate::data::DatasetInfo;
 
 /// Side of the first convolution's kernel, which has no padding.
 pub const FIRST_KERNEL: usize = 2;
+/// The name of the first convolution's bias.
+pub const FIRST_BIAS: &str = "whiten.bias";
 /// Side of the other kernels.
 const KERNEL: usize = 3;
 
@@ -115,7 +117,7 @@ impl FirstShape {
     }
 
     pub fn bias(&self) -> ParameterSpec {
-        ParameterSpec::new("whiten.bias".into(), &[self.outputs], Init::Zeros)
+        ParameterSpec::new(FIRST_BIAS.into(), &[self.outputs], Init::Zeros)
     }
 
     fn layer(&self) -> LayerInfo {

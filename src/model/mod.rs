@@ -81,6 +81,22 @@ impl Network {
         }
     }
 
+    /// Whether the bias behind a whitening kernel is frozen from now on; other networks have none.
+    pub fn freeze_whitening_bias(&mut self, is_frozen: bool) {
+        match self {
+            Self::Cnn(_) => {}
+            Self::Airbench(airbench) => airbench.freeze_first_bias(is_frozen),
+        }
+    }
+
+    /// Whether the parameter of that name is frozen.
+    pub fn is_frozen(&self, parameter: &str) -> bool {
+        match self {
+            Self::Cnn(_) => false,
+            Self::Airbench(airbench) => airbench.is_frozen(parameter),
+        }
+    }
+
     pub fn weights(&self) -> &Weights {
         match self {
             Self::Cnn(cnn) => cnn.weights(),

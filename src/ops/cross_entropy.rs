@@ -13,14 +13,29 @@ use super::tape::apply2;
 /// # Errors
 /// A label is none of the classes.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    smoothed_cross_entropy(logits, labels, 0.0)
+}
+
+/// As [`cross_entropy`], against targets of which the share `smoothing` is spread over all classes evenly (Szegedy et al. 2016,
+/// section 7).
+///
+/// # Errors
+/// As [`cross_entropy`].
+pub fn smoothed_cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
     if has_f32_kernel(logits) {
-        let op = CrossEntropy { gradient: Mutex::default() };
+        let op = CrossEntropy { smoothing, gradient: Mutex::default() };
         return apply2(&logits.contiguous()?, &labels.contiguous()?, op);
     }
-    candle_nn::loss::cross_entropy(logits, labels)
+    let of_labels = candle_nn::loss::cross_entropy(logits, labels)?;
+    if smoothing == 0.0 {
+        return Ok(of_labels);
+    }
+    let of_all = candle_nn::ops::log_softmax(logits, 1)?.mean_all()?.neg()?;
+    (of_labels * (1.0 - smoothing))? + (of_all * smoothing)?
 }
 
 struct CrossEntropy {
+    smoothing: f64,
     /// The gradient of the mean loss by the logits, from the forward pass.
     gradient: Mutex<Vec<f32>>,
 }
@@ -46,6 +61,9 @@ impl CustomOp2 for CrossEntropy {
         if labels.len() != samples {
             bail!("{samples} rows of logits, {} labels", labels.len())
         }
+        // What of its target each class has, and what the label has besides.
+        let of_each = self.smoothing / classes as f64;
+        let of_the_label = 1.0 - self.smoothing;
         let mut gradient = Vec::with_capacity(samples * classes);
         let mut sum = 0.0;
         for (logits, &label) in elements::<f32>(logits, logits_layout)?.chunks_exact(classes).zip(labels) {
@@ -54,9 +72,13 @@ impl CustomOp2 for CrossEntropy {
             let greatest = logits.iter().fold(f32::NEG_INFINITY, |greatest, &logit| greatest.max(logit));
             let exponentials = || logits.iter().map(|logit| f64::from(logit - greatest).exp());
             let total: f64 = exponentials().sum();
-            sum += total.ln() - f64::from(of_label - greatest);
+            let of_all = match self.smoothing {
+                0.0 => 0.0,
+                _ => of_each * logits.iter().map(|logit| f64::from(logit - greatest)).sum::<f64>(),
+            };
+            sum += total.ln() - of_the_label * f64::from(of_label - greatest) - of_all;
             gradient.extend(exponentials().enumerate().map(|(class, exponential)| {
-                let target = if class == label as usize { 1.0 } else { 0.0 };
+                let target = of_each + if class == label as usize { of_the_label } else { 0.0 };
                 ((exponential / total - target) / samples as f64) as f32
             }));
         }
@@ -91,7 +113,9 @@ mod tests {
 
     #[test]
     fn the_gradient_on_other_devices_is_finite_differences() {
-        assert_gradient(&normal(1, &[4, 10]), |logits| cross_entropy(logits, &labels()));
+        for smoothing in [0.0, 0.2] {
+            assert_gradient(&normal(1, &[4, 10]), |logits| smoothed_cross_entropy(logits, &labels(), smoothing));
+        }
     }
 
     #[test]
@@ -99,9 +123,11 @@ mod tests {
         let logits = (normal(1, &[4, 10]) * 20.0)?;
         let single = logits.to_dtype(DType::F32)?;
         let logits = single.to_dtype(DType::F64)?;
-        let f = |logits: &Tensor| cross_entropy(logits, &labels());
-        close(&f(&single)?.to_dtype(DType::F64)?, &f(&logits)?, 1e-5);
-        close(&gradient(&single, f).to_dtype(DType::F64)?, &gradient(&logits, f), 1e-7);
+        for smoothing in [0.0, 0.2] {
+            let f = |logits: &Tensor| smoothed_cross_entropy(logits, &labels(), smoothing);
+            close(&f(&single)?.to_dtype(DType::F64)?, &f(&logits)?, 1e-5);
+            close(&gradient(&single, f).to_dtype(DType::F64)?, &gradient(&logits, f), 1e-7);
+        }
         Ok(())
     }
 

@@ -44,11 +44,30 @@ impl Gradients {
     /// # Errors
     /// The loss does not depend on a parameter.
     pub fn in_order_of(&self, parameters: &[(String, Var)]) -> Result<Vec<Tensor>> {
-        let gradient = |(name, parameter): &(String, Var)| match self.get(parameter) {
-            Some(gradient) => Ok(gradient.clone()),
-            None => bail!("the loss does not depend on {name}"),
+        parameters.iter().map(|(name, parameter)| self.of(name, parameter)).collect()
+    }
+
+    /// As [`Gradients::in_order_of`]; None for a parameter that `is_frozen`.
+    ///
+    /// # Errors
+    /// As those.
+    pub fn of_trained(
+        &self,
+        parameters: &[(String, Var)],
+        is_frozen: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Option<Tensor>>> {
+        let gradient = |(name, parameter): &(String, Var)| match is_frozen(name) {
+            true => Ok(None),
+            false => self.of(name, parameter).map(Some),
         };
         parameters.iter().map(gradient).collect()
+    }
+
+    fn of(&self, name: &str, parameter: &Var) -> Result<Tensor> {
+        match self.get(parameter) {
+            Some(gradient) => Ok(gradient.clone()),
+            None => bail!("the loss does not depend on {name}"),
+        }
     }
 }
 
@@ -113,7 +132,8 @@ pub fn note(
     output: &Tensor,
     backward: impl FnOnce(&Node, &Tensor) -> Result<Vec<Option<Tensor>>> + 'static,
 ) -> Result<()> {
-    if !is_recording() {
+    // What no variable went into has no gradient.
+    if !is_recording() || !arguments.iter().any(|argument| is_differentiable(argument)) {
         return Ok(());
     }
     if let Some(argument) = arguments.iter().find(|argument| argument.track_op() && !argument.is_variable()) {

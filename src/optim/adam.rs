@@ -41,17 +41,23 @@ impl Adam {
     }
 
     /// Moves every parameter by its gradient.
-    pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64) -> Result<()> {
+    pub fn step(&mut self, gradients: &[Option<Tensor>], learning_rate: f64) -> Result<()> {
         self.step_with_decay(gradients, learning_rate, 0.0)
     }
 
     /// As [`Adam::step`], and `weight_decay` times the learning rate is taken from every parameter before.
-    pub fn step_with_decay(&mut self, gradients: &[Tensor], learning_rate: f64, weight_decay: f64) -> Result<()> {
+    pub fn step_with_decay(
+        &mut self,
+        gradients: &[Option<Tensor>],
+        learning_rate: f64,
+        weight_decay: f64,
+    ) -> Result<()> {
         let steps = self.steps.to_scalar::<i64>()? + 1;
         self.steps.set(&Tensor::new(steps, &Device::Cpu)?)?;
         let &mut Self { beta1, beta2, epsilon, .. } = self;
         let step = AdamStep { learning_rate, beta1, beta2, epsilon, weight_decay, step: steps as u64 };
         for (parameter, gradient) in self.parameters.iter().zip(gradients) {
+            let Some(gradient) = gradient else { continue };
             step.apply(&parameter.value, gradient, &parameter.first_moment, &parameter.second_moment)?;
         }
         Ok(())

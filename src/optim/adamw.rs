@@ -17,7 +17,7 @@ impl AdamW {
     }
 
     /// Moves every parameter by its gradient.
-    pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64) -> Result<()> {
+    pub fn step(&mut self, gradients: &[Option<Tensor>], learning_rate: f64) -> Result<()> {
         self.adam.step_with_decay(gradients, learning_rate, self.weight_decay)
     }
 

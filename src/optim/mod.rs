@@ -37,8 +37,9 @@ impl Optimizer {
         })
     }
 
-    /// Moves every parameter by its gradient; these are in the order of the parameters.
-    pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64) -> candle_core::Result<()> {
+    /// Moves every parameter by its gradient; these are in the order of the parameters. One that has none, because it is frozen,
+    /// stays, and so does its state.
+    pub fn step(&mut self, gradients: &[Option<Tensor>], learning_rate: f64) -> candle_core::Result<()> {
         match self {
             Self::Adam(adam) => adam.step(gradients, learning_rate),
             Self::AdamW(adamw) => adamw.step(gradients, learning_rate),
@@ -161,12 +162,12 @@ mod tests {
             optimizer.load(state, Path::new("state"))?;
         }
         for step in steps {
-            let gradient = |(number, (_, parameter)): (usize, &(String, Var))| -> candle_core::Result<Tensor> {
+            let gradient = |(number, (_, parameter)): (usize, &(String, Var))| -> candle_core::Result<Option<Tensor>> {
                 let phases = Tensor::arange(0f32, parameter.elem_count() as f32, &Device::Cpu)?;
                 let phases = (phases * (0.37 + 0.11 * step as f64 + number as f64))?;
-                (phases.sin()? * 0.01)?.reshape(parameter.shape())
+                Ok(Some((phases.sin()? * 0.01)?.reshape(parameter.shape())?))
             };
-            let gradients: Vec<Tensor> =
+            let gradients: Vec<Option<Tensor>> =
                 network.weights().parameters.iter().enumerate().map(gradient).collect::<candle_core::Result<_>>()?;
             optimizer.step(&gradients, 0.01 / step as f64)?;
         }

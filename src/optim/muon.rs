@@ -45,13 +45,17 @@ impl Muon {
     }
 
     /// Moves every parameter by its gradient; `learning_rate` is that of the filters.
-    pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64) -> Result<()> {
+    pub fn step(&mut self, gradients: &[Option<Tensor>], learning_rate: f64) -> Result<()> {
         let &mut Self { momentum, nesterov, sgd, sgd_rate_factor, .. } = self;
         let of_filters = MuonStep { learning_rate, momentum, nesterov };
-        self.parameters.iter().zip(gradients).try_for_each(|((group, parameter), gradient)| match group {
-            Group::Filters => of_filters.apply(&parameter.value, gradient, &parameter.velocity),
-            Group::Others => sgd.step(parameter, gradient, learning_rate * sgd_rate_factor),
-        })
+        for ((group, parameter), gradient) in self.parameters.iter().zip(gradients) {
+            let Some(gradient) = gradient else { continue };
+            match group {
+                Group::Filters => of_filters.apply(&parameter.value, gradient, &parameter.velocity)?,
+                Group::Others => sgd.step(parameter, gradient, learning_rate * sgd_rate_factor)?,
+            }
+        }
+        Ok(())
     }
 
     /// `momentum_buffer.NAME` of each parameter, in PyTorch's terms.

@@ -70,9 +70,12 @@ impl Sgd {
     }
 
     /// Moves every parameter by its gradient.
-    pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64) -> Result<()> {
-        let mut of_each = self.parameters.iter().zip(gradients);
-        of_each.try_for_each(|(parameter, gradient)| self.rule.step(parameter, gradient, learning_rate))
+    pub fn step(&mut self, gradients: &[Option<Tensor>], learning_rate: f64) -> Result<()> {
+        for (parameter, gradient) in self.parameters.iter().zip(gradients) {
+            let Some(gradient) = gradient else { continue };
+            self.rule.step(parameter, gradient, learning_rate)?;
+        }
+        Ok(())
     }
 
     /// `momentum_buffer.NAME` of each parameter, in PyTorch's terms.

@@ -6,6 +6,7 @@ use anyhow::Result;
 use candle_core::{Device, Tensor, Var};
 use taper::config::{Anneal, OptimizerConfig, OptimizerKind, ScheduleConfig, ScheduleKind};
 use taper::model::weights::deserialize;
+use taper::ops::{smoothed_cross_entropy, tape};
 use taper::optim::Optimizer;
 use taper::schedule::Schedule;
 
@@ -59,8 +60,9 @@ fn optimizers_go_where_those_of_pytorch_go() -> Result<()> {
         }
         let mut optimizer = Optimizer::new(&config, &parameters)?;
         for step in 1..=8 {
-            let gradient = |(tensor, (_, shape)): (usize, (&str, &[usize]))| number(shape, 100 * step + tensor);
-            let gradients: Vec<Tensor> = SHAPES.into_iter().enumerate().map(gradient).collect::<Result<_>>()?;
+            let gradient =
+                |(tensor, (_, shape)): (usize, (&str, &[usize]))| number(shape, 100 * step + tensor).map(Some);
+            let gradients: Vec<Option<Tensor>> = SHAPES.into_iter().enumerate().map(gradient).collect::<Result<_>>()?;
             optimizer.step(&gradients, config.learning_rate / step as f64)?;
         }
         for (parameter, var) in &parameters {
@@ -70,6 +72,24 @@ fn optimizers_go_where_those_of_pytorch_go() -> Result<()> {
                 values(var)?.iter().zip(&expected).map(|(ours, theirs)| (ours - theirs).abs()).fold(0.0, f64::max);
             println!("{name}: {parameter}: weights differ by {:.1e}", apart / greatest);
             assert!(apart <= tolerance * greatest, "{name}: {parameter}: weights differ by {:.1e}", apart / greatest);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn smoothed_losses_and_their_gradients_are_those_of_pytorch() -> Result<()> {
+    let logits = Var::from_tensor(&(number(&[12, 10], 7)? * 4.0)?)?;
+    let labels = Tensor::from_iter((0..12u32).map(|image| image % 10), &Device::Cpu)?;
+    for smoothing in [0.0, 0.1, 0.2] {
+        let expected = |what: &str| values(&reference()?[&format!("smoothing.{smoothing:.1}.{what}")]);
+        let (loss, tape) = tape::record(|| smoothed_cross_entropy(&logits, &labels, smoothing))?;
+        // Roundings of one f32.
+        let expected_loss = expected("loss")?[0];
+        assert!((f64::from(loss.to_scalar::<f32>()?) - expected_loss).abs() <= 1e-7 * expected_loss, "{smoothing}");
+        let gradient = tape.backward(&loss)?.get(&logits).expect("a gradient").clone();
+        for (ours, theirs) in values(&gradient)?.into_iter().zip(expected("gradient")?) {
+            assert!((ours - theirs).abs() <= 1e-8, "{smoothing}: {ours}, not {theirs}");
         }
     }
     Ok(())

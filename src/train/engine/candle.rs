@@ -8,7 +8,7 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 
 use super::computed::{EvaluatedBatch, TakenStep};
-use crate::config::Config;
+use crate::config::{Config, TrainConfig};
 use crate::data::loader::{Batch, EpochPlan, TrainBatches, train_batches};
 use crate::data::{Dataset, DatasetInfo};
 use crate::metrics::predicted;
@@ -25,6 +25,9 @@ pub struct CandleEngine {
     /// The seed of the dropout.
     seed: u64,
     freeze_after_first_epoch: bool,
+    label_smoothing: f64,
+    /// 0: all.
+    whitening_bias_epochs: u64,
     epoch: Option<Epoch>,
 }
 
@@ -57,7 +60,7 @@ impl CandleEngine {
         let seed = config.run.seed;
         let network = Network::new(&config.model, dataset, seed, device)?;
         let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
-        let freeze_after_first_epoch = config.train.freeze_after_first_epoch;
+        let &TrainConfig { freeze_after_first_epoch, label_smoothing, whitening_bias_epochs, .. } = &config.train;
         Ok(Self {
             device: device.clone(),
             network,
@@ -65,6 +68,8 @@ impl CandleEngine {
             optimizer,
             seed,
             freeze_after_first_epoch,
+            label_smoothing,
+            whitening_bias_epochs,
             epoch: None,
         })
     }
@@ -74,6 +79,8 @@ impl CandleEngine {
         // Its threads end before others start.
         self.leave_epoch();
         self.prepare(data)?;
+        let trained = self.whitening_bias_epochs;
+        self.network.freeze_whitening_bias(trained > 0 && plan.epoch > trained);
         let is_frozen = self.freeze_after_first_epoch && plan.epoch > 1;
         self.epoch = Some(Epoch { batches: train_batches(Arc::clone(data), plan), next_step: first_step, is_frozen });
         Ok(())
@@ -131,22 +138,24 @@ impl CandleEngine {
         learning_rate: f64,
         mode: Mode,
     ) -> candle_core::Result<(Tensor, Moved)> {
-        let weights = self.network.weights();
+        let Self { network, label_smoothing, .. } = self;
+        let label_smoothing = *label_smoothing;
+        let weights = network.weights();
         let started = Instant::now();
         let running_statistics = weights.copy_buffers()?;
         let ((logits, loss), tape) = ops::tape::record(|| {
-            let logits = self.network.forward(x, mode)?;
-            let loss = ops::cross_entropy(&logits, labels)?;
+            let logits = network.forward(x, mode)?;
+            let loss = ops::smoothed_cross_entropy(&logits, labels, label_smoothing)?;
             Ok((logits, loss))
         })?;
 
         let forward_done = Instant::now();
-        let gradients = tape.backward(&loss)?.in_order_of(&weights.parameters)?;
+        let gradients = tape.backward(&loss)?.of_trained(&weights.parameters, |name| network.is_frozen(name))?;
         // Waits for the device.
         let loss = loss.to_scalar::<f32>()?;
 
         let backward_done = Instant::now();
-        let gradient_norm = ops::global_norm(&gradients)? as f32;
+        let gradient_norm = ops::global_norm(gradients.iter().flatten())? as f32;
         if loss.is_finite() && gradient_norm.is_finite() {
             self.optimizer.step(&gradients, learning_rate)?;
         } else {
@@ -203,6 +212,7 @@ mod tests {
     use candle_core::DType;
 
     use super::*;
+    use crate::config::{ModelConfig, OptimizerKind};
     use crate::data::source::sample;
     use crate::train::device;
     use crate::train::engine::Engine;
@@ -302,6 +312,33 @@ mod tests {
         let ordinary = trained(false, 0.5, 1)?;
         assert_eq!((ordinary.0, ordinary.1), (true, true));
         assert_ne!(ordinary.2, trained(false, 0.5, 2)?.2);
+        Ok(())
+    }
+
+    #[test]
+    fn the_whitening_bias_is_trained_in_its_epochs_alone() -> Result<()> {
+        let data = Arc::new(data());
+        let mut config = Config { model: ModelConfig::airbench(), ..config() };
+        (config.model.channels, config.train.whitening_bias_epochs) = (vec![4, 6], 1);
+        for kind in [OptimizerKind::Adam, OptimizerKind::Sgd, OptimizerKind::Muon] {
+            config.optimizer.kind = kind;
+            let mut engine = Engine::new(&config, &data.info, &device::Device::CPU)?;
+            let numbers = |engine: &Engine| -> Result<Vec<Vec<f32>>> {
+                let parameters = &engine.network()?.weights().parameters;
+                let numbers = parameters.iter().map(|(_, parameter)| parameter.flatten_all()?.to_vec1());
+                Ok(numbers.collect::<candle_core::Result<_>>()?)
+            };
+            let moved = |engine: &mut Engine, epoch: u64| -> Result<Vec<bool>> {
+                engine.begin_epoch(&data, EpochPlan { epoch, ..plan(0) }, epoch)?;
+                let before = numbers(engine)?;
+                step(engine)?.expect("a batch");
+                Ok(before.iter().zip(numbers(engine)?).map(|(before, after)| *before != after).collect())
+            };
+            assert!(moved(&mut engine, 1)?.into_iter().all(|moved| moved), "{kind:?}");
+            let second = moved(&mut engine, 2)?;
+            assert!(!second[0] && second[1..].iter().all(|&moved| moved), "{kind:?}: {second:?}");
+            assert!(moved(&mut engine, 1)?.into_iter().all(|moved| moved), "{kind:?}: gone back");
+        }
         Ok(())
     }
 
