@@ -9,6 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::{ArgValueCandidates, Shell};
 
+use crate::config::TestTimeAugmentation;
 use crate::data::Split;
 use crate::data::fetch::FetchFrom;
 use crate::run::dir::DEFAULT_RUNS_DIR;
@@ -527,6 +528,7 @@ pub struct ResumeArgs {
 #[command(after_help = "\
 Examples:
   taper eval baseline
+  taper eval record --test-time-augmentation flip-and-shift
   taper eval runs/baseline/checkpoints/e0012-s009384 --json")]
 pub struct EvalArgs {
     /// A run, whose best checkpoint is taken, or the folder of a checkpoint
@@ -535,6 +537,9 @@ pub struct EvalArgs {
     /// Which images [default: those that the run is judged by]
     #[arg(long, value_enum)]
     pub split: Option<Split>,
+    /// In which views each image is judged
+    #[arg(long, value_enum, value_name = "VIEWS", default_value_t)]
+    pub test_time_augmentation: TestTimeAugmentation,
     /// As a JSON object
     #[arg(long)]
     pub json: bool,

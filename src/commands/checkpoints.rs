@@ -10,6 +10,7 @@ use super::columns::aligned;
 use super::select::named_or_live;
 use super::shell::{say, say_json};
 use crate::cli::CheckpointsArgs;
+use crate::config::TestTimeAugmentation;
 use crate::format;
 use crate::run::checkpoints_on_disk::{CheckpointOnDisk, checkpoints_on_disk};
 use crate::run::dir::{RunDir, RunsDir};
@@ -27,6 +28,9 @@ struct Row {
     step: u64,
     /// Percent, by the images that the run is judged by; None where no epoch ended at its step.
     accuracy: Option<f64>,
+    /// What that was judged with.
+    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
+    test_time_augmentation: TestTimeAugmentation,
     /// Of its files.
     bytes: u64,
     saved_ms: Option<u64>,
@@ -43,8 +47,22 @@ impl Row {
     fn of(run: &RunDir, state: &RunState, found: CheckpointOnDisk) -> Self {
         let CheckpointOnDisk { name, epoch, step, bytes, saved_ms, is_best, is_latest, fault } = found;
         let path = run.checkpoints().join(&name);
-        let accuracy = state.epochs.iter().find(|done| done.step == step).map(|done| done.test_accuracy);
-        Self { name, path, epoch, step, accuracy, bytes, saved_ms, best: is_best, latest: is_latest, fault }
+        let judged = state.epochs.iter().find(|done| done.step == step);
+        let accuracy = judged.map(|done| done.test_accuracy);
+        let test_time_augmentation = judged.map(|done| done.test_time_augmentation).unwrap_or_default();
+        Self {
+            name,
+            path,
+            epoch,
+            step,
+            accuracy,
+            test_time_augmentation,
+            bytes,
+            saved_ms,
+            best: is_best,
+            latest: is_latest,
+            fault,
+        }
     }
 }
 
@@ -76,7 +94,9 @@ fn table(found: &[Row], now_ms: u64) -> Vec<String> {
         column("EPOCH", &|checkpoint| number(&checkpoint.epoch)),
         column("STEP", &|checkpoint| number(&checkpoint.step)),
         column("ACCURACY", &|checkpoint| {
-            checkpoint.accuracy.map_or("-".to_owned(), |accuracy| format!("{accuracy:.2} %"))
+            checkpoint.accuracy.map_or("-".to_owned(), |accuracy| {
+                format!("{accuracy:.2} %{}", checkpoint.test_time_augmentation.mark())
+            })
         }),
         column("SIZE", &|checkpoint| format::bytes(checkpoint.bytes)),
         column("AGE", &|checkpoint| {
@@ -103,6 +123,7 @@ mod tests {
             epoch: 12,
             step,
             accuracy,
+            test_time_augmentation: TestTimeAugmentation::None,
             bytes: 14_100_000,
             saved_ms: Some(1000 * step),
             best,

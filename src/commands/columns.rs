@@ -71,10 +71,9 @@ impl Column {
                 (0, None) => None,
                 (epoch, None) => Some(epoch.to_string()),
             },
-            Self::Best => summary
-                .best_test_accuracy
-                .zip(summary.best_epoch)
-                .map(|(accuracy, epoch)| format!("{accuracy:.2} % (epoch {epoch})")),
+            Self::Best => summary.best_test_accuracy.zip(summary.best_epoch).map(|(accuracy, epoch)| {
+                format!("{accuracy:.2} %{} (epoch {epoch})", summary.best_test_time_augmentation.mark())
+            }),
             Self::Data => run.told.data.clone(),
             Self::Model => run.told.model.clone(),
             Self::LearningRate => summary.learning_rate.map(format::learning_rate),

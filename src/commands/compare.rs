@@ -175,11 +175,17 @@ fn table(report: &Report) -> Vec<String> {
             name.clone(),
             phase,
             score.epochs.map_or_else(none, |epochs| format!("{}/{epochs}", score.epoch)),
-            best.map_or_else(none, |(accuracy, epoch)| format!("{accuracy:.2} % (epoch {epoch})")),
-            score.last_accuracy.map_or_else(none, |accuracy| format!("{accuracy:.2} %")),
+            best.map_or_else(none, |(accuracy, epoch)| {
+                let mark = score.best_test_time_augmentation.mark();
+                format!("{accuracy:.2} %{mark} (epoch {epoch})")
+            }),
+            score
+                .last_accuracy
+                .map_or_else(none, |accuracy| format!("{accuracy:.2} %{}", score.last_test_time_augmentation.mark())),
             format::duration(score.active_secs),
             score.reached.map_or_else(none, |reached| {
-                format!("epoch {}, {}", reached.epoch, format::duration(reached.elapsed_secs))
+                let mark = reached.test_time_augmentation.mark();
+                format!("epoch {}{mark}, {}", reached.epoch, format::duration(reached.elapsed_secs))
             }),
             score.step_millis.map_or_else(none, |millis| format::millis(millis / 1e3)),
             if score.data.is_empty() { none() } else { score.data.clone() },
@@ -243,7 +249,9 @@ mod tests {
             step: 384,
             data: "CIFAR-10, 50,000 + 10,000 images".into(),
             best_accuracy,
+            best_test_time_augmentation: Default::default(),
             best_epoch: best_accuracy.map(|_| 11),
+            last_test_time_augmentation: Default::default(),
             last_accuracy: best_accuracy.map(|accuracy| accuracy - 1.0),
             last_train_loss: Some(0.5),
             active_secs: 723.0,
@@ -261,7 +269,12 @@ mod tests {
             to_accuracy: Some(84.68),
             warning: Some("not the same data, so accuracies do not compare: a (x); b (y)".into()),
             runs: vec![
-                row("baseline", false, Some(85.1), Some(Reached { epoch: 10, elapsed_secs: 600.0 })),
+                row(
+                    "baseline",
+                    false,
+                    Some(85.1),
+                    Some(Reached { epoch: 10, test_time_augmentation: Default::default(), elapsed_secs: 600.0 }),
+                ),
                 row("wide", true, None, None),
             ],
             differences: vec![Difference {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::select::{part, run_and_checkpoint};
 use super::shell::say;
 use crate::cli::EvalArgs;
-use crate::config::Config;
+use crate::config::{Config, TestTimeAugmentation};
 use crate::data::{self, Split};
 use crate::metrics::Confusion;
 use crate::run::dir::{RunDir, RunsDir};
@@ -24,6 +24,8 @@ struct Report {
     step: u64,
     data: String,
     split: Split,
+    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
+    test_time_augmentation: TestTimeAugmentation,
     #[serde(rename = "examples")]
     samples: u64,
     loss: f64,
@@ -41,15 +43,22 @@ struct Report {
 pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
     let (run, checkpoint) = run_and_checkpoint(runs, &args.target)?;
     let config = Config::load(Some(&run.config()), &[])?;
-    let report = evaluate(&run, &checkpoint, &config, args.split)?;
+    let report = evaluate(&run, &checkpoint, &config, args)?;
     if args.json {
         let mut out = io::stdout().lock();
         serde_json::to_writer(&mut out, &report).map_err(io::Error::from).context("stdout")?;
         writeln!(out).context("stdout")?;
     } else {
         say(format!(
-            "{} {}: loss {:.4}, accuracy {:.2} % on {} {} images of {}",
-            report.run, report.checkpoint, report.loss, report.accuracy, report.samples, report.split, report.data
+            "{} {}: loss {:.4}, accuracy {:.2} % on {} {} images of {}{}",
+            report.run,
+            report.checkpoint,
+            report.loss,
+            report.accuracy,
+            report.samples,
+            report.split,
+            report.data,
+            report.test_time_augmentation.suffix()
         ))?;
         if let Some(device) = &report.another_device {
             say(format!("evaluated on {device}"))?;
@@ -61,7 +70,8 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config, split: Option<Split>) -> Result<Report> {
+fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config, args: &EvalArgs) -> Result<Report> {
+    let &EvalArgs { split, test_time_augmentation, .. } = args;
     let source = data::source::open(&config.data, config.run.seed)?;
     if let Some(origin) = &checkpoint.origin {
         origin.check_images(&source, run)?;
@@ -70,7 +80,7 @@ fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config, split: Optio
     let (device, evaluation) = device::begin_anywhere(config, |device| {
         let mut engine = Engine::new(config, &source.train.info, device)?;
         checkpoint.load_weights(&mut engine)?;
-        Evaluation::of(&engine, images, config.train.eval_batch_size)
+        Evaluation::of(&engine, images, config.train.eval_batch_size, test_time_augmentation)
     })?;
     let is_without_card = matches!(device, Device::Cpu(NoCard::NotFound(_)));
     Ok(Report {
@@ -79,6 +89,7 @@ fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config, split: Optio
         step: checkpoint.state.step,
         data: source.name.clone(),
         split,
+        test_time_augmentation,
         samples: evaluation.samples(),
         loss: evaluation.mean_loss(),
         accuracy: evaluation.accuracy(),

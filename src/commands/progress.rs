@@ -111,11 +111,12 @@ impl Progress {
         let best = if done.best { "  best" } else { "" };
         let judged = done.judged_by.abbreviation();
         format!(
-            "{epoch}  train loss {}  train acc {} %  {judged} loss {}  {judged} acc {} %  lr {}  {} s{best}{}",
+            "{epoch}  train loss {}  train acc {} %  {judged} loss {}  {judged} acc {} %{}  lr {}  {} s{best}{}",
             format::decimal(done.train_loss, 4),
             format::decimal(done.train_accuracy, 2),
             format::decimal(done.test_loss, 4),
             format::decimal(done.test_accuracy, 2),
+            done.test_time_augmentation.suffix(),
             format::learning_rate(done.learning_rate),
             format::decimal(done.elapsed_secs, 1),
             self.eta()
@@ -272,6 +273,7 @@ mod tests {
                 train_accuracy: 41.237,
                 test_loss: 1.25,
                 test_accuracy: 52.0,
+                test_time_augmentation: Default::default(),
                 learning_rate: 0.001,
                 elapsed_secs: 31.25,
                 evaluation_secs: 2.0,

@@ -157,10 +157,13 @@ pub fn print_result(runs: &RunsDir, run: &RunDir) -> Result<()> {
     let end = state.end_message.as_deref().unwrap_or("its log has no end");
     say(format!("Run {}: {} at step {}, {end}", run.name(), state.phase, state.step))?;
     if let Some(best) = state.best() {
-        let EpochDone { epoch, judged_by, test_accuracy, test_loss, .. } = best;
+        let EpochDone { epoch, judged_by, test_accuracy, test_time_augmentation, test_loss, .. } = best;
+        let augmentation = test_time_augmentation.suffix();
         let epochs = state.epoch;
         let (accuracy, loss) = (format::decimal(*test_accuracy, 2), format::decimal(*test_loss, 4));
-        say(format!("  best epoch {epoch} of {epochs}: {judged_by} accuracy {accuracy} %, {judged_by} loss {loss}"))?;
+        say(format!(
+            "  best epoch {epoch} of {epochs}: {judged_by} accuracy {accuracy} %, {judged_by} loss {loss}{augmentation}"
+        ))?;
         if let Some(path) = checkpoint_of(run, &state, best.step) {
             say(format!("  checkpoint {}", path.display()))?;
         }

@@ -7,6 +7,7 @@ mod checksum;
 mod load;
 mod near_miss;
 mod settings;
+mod test_time;
 mod validate;
 
 pub use change::{Change, KEPT_ON_RESUME, RESOLVED, Values, changes, keys, values_of};
@@ -17,4 +18,5 @@ pub use settings::{
     DataConfig, DataSource, Flip, ModelConfig, NetworkKind, NotifyConfig, OnDivergence, OptimizerConfig, OptimizerKind,
     Pool, Precision, ProbeConfig, RunConfig, ScheduleConfig, ScheduleKind, TrainConfig,
 };
+pub use test_time::TestTimeAugmentation;
 pub use validate::{LEARNING_RATES, MOST_THREADS, check_learning_rate};

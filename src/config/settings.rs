@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray, VariantNames};
 
+use super::test_time::TestTimeAugmentation;
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -303,6 +305,8 @@ pub struct TrainConfig {
     pub epochs: u64,
     pub batch_size: usize,
     pub eval_batch_size: usize,
+    /// How the images are judged after the last epoch; all other epochs without.
+    pub test_time_augmentation: TestTimeAugmentation,
     /// The share of a training target that is spread over all classes evenly (Szegedy et al. 2016, section 7).
     pub label_smoothing: f64,
     /// Ends the run after this many steps, if the epochs have not ended it before.
@@ -500,6 +504,7 @@ impl Default for TrainConfig {
             epochs: 50,
             batch_size: 64,
             eval_batch_size: 256,
+            test_time_augmentation: TestTimeAugmentation::None,
             label_smoothing: 0.0,
             max_steps: None,
             on_divergence: OnDivergence::Pause,

@@ -9,6 +9,7 @@ use super::settings::{
     Activation, Anneal, AttentionKind, BestBy, Config, CropFill, DataSource, Flip, NetworkKind, OnDivergence,
     OptimizerKind, Pool, Precision, ScheduleKind,
 };
+use super::test_time::TestTimeAugmentation;
 
 /// Learning rates that a configuration or a command may set.
 pub const LEARNING_RATES: RangeInclusive<f64> = 1e-12..=10.0;
@@ -142,6 +143,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("train.eval_batch_size", "a whole number from 1 to 10000", |c| {
         (1..=10_000).contains(&c.train.eval_batch_size)
     }),
+    choice("train.test_time_augmentation", TestTimeAugmentation::VARIANTS),
     rule("train.label_smoothing", "a number from 0 (none) to below 1", |c| {
         (0.0..1.0).contains(&c.train.label_smoothing)
     }),

@@ -10,6 +10,7 @@ pub mod info;
 pub mod loader;
 pub mod source;
 mod split;
+pub mod test_time;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::dir::RunDir;
 use super::event::EpochDone;
 use super::state::{Phase, RunState};
-use crate::config::{Config, Values, values_of};
+use crate::config::{Config, TestTimeAugmentation, Values, values_of};
 use crate::{format, ordinary_file};
 
 /// How a run did.
@@ -20,9 +20,15 @@ pub struct Score {
     pub data: String,
     /// Percent, in the best epoch by `train.best`.
     pub best_accuracy: Option<f64>,
+    /// What that was judged with.
+    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub best_test_time_augmentation: TestTimeAugmentation,
     pub best_epoch: Option<u64>,
     /// Percent, in the last epoch.
     pub last_accuracy: Option<f64>,
+    /// What that was judged with.
+    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub last_test_time_augmentation: TestTimeAugmentation,
     /// In the last epoch.
     pub last_train_loss: Option<f64>,
     /// Time spent on the run, pauses excluded.
@@ -37,6 +43,9 @@ pub struct Score {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Reached {
     pub epoch: u64,
+    /// What that epoch was judged with.
+    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub test_time_augmentation: TestTimeAugmentation,
     /// Training and evaluation of all epochs up to it.
     pub elapsed_secs: f64,
 }
@@ -52,8 +61,10 @@ impl Score {
             step: run.step,
             data: data(run),
             best_accuracy: run.best().map(|epoch| epoch.test_accuracy).filter(|accuracy| accuracy.is_finite()),
+            best_test_time_augmentation: run.best().map(|epoch| epoch.test_time_augmentation).unwrap_or_default(),
             best_epoch: run.best().map(|epoch| epoch.epoch),
             last_accuracy: last.map(|epoch| epoch.test_accuracy).filter(|accuracy| accuracy.is_finite()),
+            last_test_time_augmentation: last.map(|epoch| epoch.test_time_augmentation).unwrap_or_default(),
             last_train_loss: last.map(|epoch| epoch.train_loss).filter(|loss| loss.is_finite()),
             active_secs: run.active_secs(now_ms),
             step_millis: run.step_time().and_then(|time| time.secs_per_step()).map(|secs| 1e3 * secs),
@@ -80,7 +91,8 @@ fn reached(epochs: &[EpochDone], target: f64) -> Option<Reached> {
     const ROUNDING: f64 = 1e-9;
     let index = epochs.iter().position(|epoch| epoch.test_accuracy >= target - ROUNDING)?;
     let elapsed_secs = epochs[..=index].iter().map(|epoch| epoch.elapsed_secs).sum();
-    Some(Reached { epoch: epochs[index].epoch, elapsed_secs })
+    let &EpochDone { epoch, test_time_augmentation, .. } = &epochs[index];
+    Some(Reached { epoch, test_time_augmentation, elapsed_secs })
 }
 
 /// The highest accuracy, in percent with two decimals, that each of the runs has reached. `None`: not all have one.
@@ -167,6 +179,7 @@ mod tests {
                 train_accuracy: 50.0,
                 test_loss: 1.0,
                 test_accuracy,
+                test_time_augmentation: Default::default(),
                 learning_rate: 0.001,
                 elapsed_secs: 10.0,
                 evaluation_secs: 1.0,
@@ -185,8 +198,14 @@ mod tests {
         let target = common_accuracy([&fast, &slow]);
         assert_eq!(target, Some(60.01));
         let score = |run| Score::of(run, target, 30_000);
-        assert_eq!(score(&fast).reached, Some(Reached { epoch: 2, elapsed_secs: 20.0 }));
-        assert_eq!(score(&slow).reached, Some(Reached { epoch: 2, elapsed_secs: 20.0 }));
+        assert_eq!(
+            score(&fast).reached,
+            Some(Reached { epoch: 2, test_time_augmentation: TestTimeAugmentation::None, elapsed_secs: 20.0 })
+        );
+        assert_eq!(
+            score(&slow).reached,
+            Some(Reached { epoch: 2, test_time_augmentation: TestTimeAugmentation::None, elapsed_secs: 20.0 })
+        );
         assert_eq!((score(&slow).best_epoch, score(&slow).last_accuracy), (Some(2), Some(55.0)));
         assert_eq!(common_accuracy([&fast]), Some(84.68));
         assert_eq!(Score::of(&slow, Some(84.68), 0).reached, None);

@@ -72,7 +72,8 @@ pub fn note(record: &Record) -> Option<Note> {
         Event::EpochDone(epoch) => {
             let (severity, best) =
                 if epoch.best { (Severity::Good, ", the best so far") } else { (Severity::Info, "") };
-            let &EpochDone { epoch, judged_by, train_loss, test_loss, test_accuracy, .. } = epoch;
+            let &EpochDone { epoch, judged_by, train_loss, test_loss, test_accuracy, test_time_augmentation, .. } =
+                epoch;
             let mut told = vec![];
             if test_loss.is_finite() {
                 told.push(format!("{judged_by} loss {}", format::loss(test_loss, LOSS_WIDTH)));
@@ -83,7 +84,8 @@ pub fn note(record: &Record) -> Option<Note> {
                 told.push(format!("{judged_by} accuracy {test_accuracy:.2} %"));
             }
             let told = if told.is_empty() { "done".to_owned() } else { told.join(", ") };
-            (severity, format!("epoch {epoch}: {told}{best}"))
+            let augmentation = test_time_augmentation.suffix();
+            (severity, format!("epoch {epoch}: {told}{augmentation}{best}"))
         }
         Event::LearningRateChanged { step, from, to, reason, .. } => {
             let why = match reason {

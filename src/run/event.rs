@@ -12,6 +12,7 @@ use strum::VariantNames;
 use super::step_time::StepTime;
 use super::system_sample::SystemSample;
 use super::untold;
+use crate::config::TestTimeAugmentation;
 use crate::data::{DatasetInfo, Split};
 use crate::metrics::Confusion;
 
@@ -310,6 +311,9 @@ pub struct EpochDone {
     /// Percent.
     #[serde(default = "untold::nan", deserialize_with = "untold::or_nan", skip_serializing_if = "untold::is_nan")]
     pub test_accuracy: f64,
+    /// What loss, accuracy, confusion and mistakes are judged with.
+    #[serde(default, skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub test_time_augmentation: TestTimeAugmentation,
     /// The learning rate of the epoch's last step.
     #[serde(default = "untold::nan", deserialize_with = "untold::or_nan", skip_serializing_if = "untold::is_nan")]
     pub learning_rate: f64,

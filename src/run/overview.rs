@@ -155,6 +155,7 @@ impl Overview {
             learning_rate: Some(0.001),
             best_epoch: Some(2),
             best_test_accuracy: Some(61.256),
+            best_test_time_augmentation: Default::default(),
             active_secs: 723.4,
             last_activity_ms: 1_795_552_323_000,
             ..RunState::default().summary()

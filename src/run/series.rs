@@ -351,6 +351,7 @@ mod tests {
             train_accuracy: 50.0,
             test_loss,
             test_accuracy: 50.0,
+            test_time_augmentation: Default::default(),
             learning_rate: 0.001,
             elapsed_secs: 7.0,
             evaluation_secs: 2.0,

@@ -19,6 +19,7 @@ use super::step_series::StepSeries;
 use super::step_time::{Breakdown, RecentSteps};
 use super::system_history::SystemHistory;
 use super::untold;
+use crate::config::TestTimeAugmentation;
 use crate::data::Split;
 
 /// Lines of the event list that are kept.
@@ -579,6 +580,7 @@ impl RunState {
             learning_rate: self.learning_rate,
             best_epoch: self.best().map(|best| best.epoch),
             best_test_accuracy: self.best().map(|best| best.test_accuracy).filter(|accuracy| accuracy.is_finite()),
+            best_test_time_augmentation: self.best().map(|best| best.test_time_augmentation).unwrap_or_default(),
             images_per_sec: self.images_per_sec(),
             active_secs: self.active_secs(self.last_activity_ms),
             remaining_secs: self.remaining_secs(),
@@ -613,6 +615,9 @@ pub struct Summary {
     pub learning_rate: Option<f64>,
     pub best_epoch: Option<u64>,
     pub best_test_accuracy: Option<f64>,
+    /// What that was judged with.
+    #[serde(default, skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub best_test_time_augmentation: TestTimeAugmentation,
     pub images_per_sec: Option<f64>,
     pub active_secs: f64,
     pub remaining_secs: Option<f64>,
@@ -657,6 +662,7 @@ mod tests {
             train_accuracy: 50.0,
             test_loss: 1.0,
             test_accuracy: 50.0,
+            test_time_augmentation: Default::default(),
             learning_rate: 0.001,
             elapsed_secs: 10.0,
             evaluation_secs: 1.0,

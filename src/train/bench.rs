@@ -9,7 +9,7 @@ use candle_core::Tensor;
 use super::device::Device;
 use super::engine::Engine;
 use super::evaluate::Evaluation;
-use crate::config::Config;
+use crate::config::{Config, TestTimeAugmentation};
 use crate::data::Dataset;
 use crate::data::loader::{EpochPlan, evaluation_batch, train_batches_here};
 use crate::data::source::sample;
@@ -98,7 +98,8 @@ impl Bench {
 
     /// Seconds that each of some batches takes to evaluate; `taken` is called after every one.
     pub fn evaluate(&self, mut taken: impl FnMut()) -> Result<Vec<f64>> {
-        let new = || Evaluation::new(self.test_data.info.classes.len(), self.config.train.eval_batch_size);
+        let classes = self.test_data.info.classes.len();
+        let new = || Evaluation::new(classes, self.config.train.eval_batch_size, TestTimeAugmentation::None);
         let (mut evaluation, mut secs) = (new(), Vec::new());
         // The first is the warm-up.
         for _ in 0..1 + EVALUATION_BATCHES {

@@ -312,7 +312,7 @@ mod tests {
     use super::super::device::Device;
     use super::super::state::Best;
     use super::*;
-    use crate::config::{Config, ScheduleConfig};
+    use crate::config::{Config, ScheduleConfig, TestTimeAugmentation};
     use crate::schedule::Schedule;
 
     fn engine(seed: u64) -> Engine {
@@ -372,7 +372,13 @@ mod tests {
         let folder = folder();
         let best = save(&folder, &at_step(1));
         for step in 2..=5 {
-            let best = Some(Best { epoch: 1, test_accuracy: 50.0, test_loss: None, checkpoint: best.clone() });
+            let best = Some(Best {
+                epoch: 1,
+                test_accuracy: 50.0,
+                test_time_augmentation: TestTimeAugmentation::None,
+                test_loss: None,
+                checkpoint: best.clone(),
+            });
             save(&folder, &TrainState { best, ..at_step(step) });
         }
         let kept = names(&folder.dir.checkpoints()).expect("names");
@@ -428,8 +434,13 @@ mod tests {
     #[test]
     fn no_damaged_byte_is_loaded() {
         let folder = folder();
-        let best =
-            Some(Best { epoch: 1, test_accuracy: 12.5, test_loss: Some(1.5), checkpoint: "e0001-s000007".into() });
+        let best = Some(Best {
+            epoch: 1,
+            test_accuracy: 12.5,
+            test_time_augmentation: TestTimeAugmentation::FlipAndShift,
+            test_loss: Some(1.5),
+            checkpoint: "e0001-s000007".into(),
+        });
         let path = folder.dir.checkpoints().join(save(&folder, &TrainState { best, ..at_step(7) }));
         let whole = Checkpoint::read(&path).expect("whole");
         for file in [STATE, MODEL, OPTIMIZER] {

@@ -11,6 +11,7 @@ impl Trainer {
     pub fn finish_epoch(&mut self, evaluation: &Evaluation) {
         let &TrainState { epoch, step, epoch_so_far, .. } = &self.state;
         let (test_accuracy, test_loss) = (evaluation.accuracy(), evaluation.mean_loss());
+        let test_time_augmentation = evaluation.augmentation();
         let is_best = self.state.is_best(self.config.train.best, test_accuracy, test_loss);
         let done = EpochDone {
             epoch,
@@ -20,6 +21,7 @@ impl Trainer {
             judged_by: self.judged_by,
             test_loss,
             test_accuracy,
+            test_time_augmentation,
             learning_rate: self.schedule.learning_rate(step, &self.state.schedule),
             elapsed_secs: epoch_so_far.train_secs + evaluation.secs(),
             evaluation_secs: evaluation.secs(),
@@ -45,9 +47,10 @@ impl Trainer {
         if is_best {
             let test_loss = Some(test_loss);
             // Only a checkpoint that is there can be gone back to, but the next epochs are compared with the best one.
-            self.state.unsaved_best = Some(EpochScore { epoch, test_accuracy, test_loss });
+            self.state.unsaved_best = Some(EpochScore { epoch, test_accuracy, test_time_augmentation, test_loss });
             state.unsaved_best = None;
-            state.best = Some(Best { epoch, test_accuracy, test_loss, checkpoint: name.clone() });
+            state.best =
+                Some(Best { epoch, test_accuracy, test_time_augmentation, test_loss, checkpoint: name.clone() });
         }
         let saved = self.save_checkpoint_as(&name, state, CheckpointReason::Epoch);
         self.alarm_unless_saved(AlarmKind::Checkpoint, saved);

@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
+use candle_core::{Device, Tensor};
 
-use super::engine::Engine;
+use super::engine::{Engine, EvaluatedBatch};
+use crate::config::TestTimeAugmentation;
 use crate::data::Dataset;
-use crate::data::loader::evaluation_batch;
+use crate::data::loader::{Batch, evaluation_batch};
+use crate::data::test_time::views;
 use crate::metrics::{Confusion, confidences, predicted};
 use crate::model::ActiveChannels;
+use crate::ops;
 use crate::run::event::Prediction;
 use crate::run::probe::MISTAKES;
 
@@ -18,6 +22,7 @@ use crate::run::probe::MISTAKES;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     batch_size: usize,
+    augmentation: TestTimeAugmentation,
     loss_sum: f64,
     secs: f64,
     confusion: Confusion,
@@ -29,9 +34,10 @@ pub struct Evaluation {
 
 impl Evaluation {
     /// Of no image yet.
-    pub fn new(classes: usize, batch_size: usize) -> Self {
+    pub fn new(classes: usize, batch_size: usize, augmentation: TestTimeAugmentation) -> Self {
         Self {
             batch_size,
+            augmentation,
             loss_sum: 0.0,
             secs: 0.0,
             confusion: Confusion::new(classes),
@@ -42,8 +48,13 @@ impl Evaluation {
     }
 
     /// Evaluates all of the dataset.
-    pub fn of(engine: &Engine, dataset: &Dataset, batch_size: usize) -> Result<Self> {
-        let mut evaluation = Self::new(dataset.info.classes.len(), batch_size);
+    pub fn of(
+        engine: &Engine,
+        dataset: &Dataset,
+        batch_size: usize,
+        augmentation: TestTimeAugmentation,
+    ) -> Result<Self> {
+        let mut evaluation = Self::new(dataset.info.classes.len(), batch_size, augmentation);
         while !evaluation.is_complete(dataset) {
             evaluation.add_next_batch(engine, dataset)?;
         }
@@ -59,7 +70,10 @@ impl Evaluation {
         let started = Instant::now();
         let first = self.samples() as usize;
         let batch = evaluation_batch(dataset, first..dataset.len().min(first + self.batch_size));
-        let evaluated = engine.evaluate(&batch, &mut self.active)?;
+        let evaluated = match self.augmentation {
+            TestTimeAugmentation::None => engine.evaluate(&batch, &mut self.active)?,
+            augmentation => evaluate_views(engine, &batch, augmentation, &mut self.active)?,
+        };
         self.loss_sum += f64::from(evaluated.mean_loss) * batch.labels.len() as f64;
         self.judge(first, &evaluated.logits, &batch.labels);
         self.secs += started.elapsed().as_secs_f64();
@@ -87,6 +101,10 @@ impl Evaluation {
             mistakes.sort_by(most_confident_first);
             mistakes.truncate(MISTAKES);
         }
+    }
+
+    pub fn augmentation(&self) -> TestTimeAugmentation {
+        self.augmentation
     }
 
     /// Time that it took.
@@ -133,6 +151,30 @@ impl Evaluation {
     }
 }
 
+/// By the mean of the logits of the views of each image. `active` is of the images as they are.
+fn evaluate_views(
+    engine: &Engine,
+    batch: &Batch,
+    augmentation: TestTimeAugmentation,
+    active: &mut ActiveChannels,
+) -> Result<EvaluatedBatch> {
+    let mut sums: Vec<Vec<f32>> = vec![];
+    for (number, view) in views(augmentation).iter().enumerate() {
+        let evaluated = match number {
+            0 => engine.evaluate(batch, active)?,
+            _ => engine.evaluate(&view.of(batch), &mut ActiveChannels::default())?,
+        };
+        sums.resize_with(evaluated.logits.len(), || vec![0.0; evaluated.logits.first().map_or(0, Vec::len)]);
+        for (sums, logits) in sums.iter_mut().zip(&evaluated.logits) {
+            sums.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += view.weight * logit);
+        }
+    }
+    let logits = Tensor::new(sums.clone(), &Device::Cpu)?;
+    let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &Device::Cpu)?;
+    let mean_loss = ops::cross_entropy(&logits, &labels)?.to_scalar::<f32>()?;
+    Ok(EvaluatedBatch { mean_loss, logits: sums })
+}
+
 /// Of equals the earlier.
 fn most_confident_first(a: &Prediction, b: &Prediction) -> Ordering {
     b.confidence.total_cmp(&a.confidence).then(a.index.cmp(&b.index))
@@ -141,6 +183,9 @@ fn most_confident_first(a: &Prediction, b: &Prediction) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, ModelConfig};
+    use crate::data::source::sample;
+    use crate::train::device as train_device;
 
     /// Class 2 with that logit, the others 0.
     fn logits(two: f32) -> Vec<f32> {
@@ -155,7 +200,7 @@ mod tests {
             (0..40).map(|n| (logits((n % 8) as f32), if n == 7 { 2 } else { 4 })).collect();
         let (logits, labels): (Vec<_>, Vec<_>) = images.into_iter().unzip();
         let judged = |batch_size: usize| {
-            let mut evaluation = Evaluation::new(10, 7);
+            let mut evaluation = Evaluation::new(10, 7, TestTimeAugmentation::None);
             for (number, (logits, labels)) in logits.chunks(batch_size).zip(labels.chunks(batch_size)).enumerate() {
                 evaluation.judge(number * batch_size, logits, labels);
             }
@@ -174,7 +219,7 @@ mod tests {
 
     #[test]
     fn of_each_cell_the_most_confident_others_come_first() {
-        let mut evaluation = Evaluation::new(10, 40);
+        let mut evaluation = Evaluation::new(10, 40, TestTimeAugmentation::None);
         // Fourteen of class 4 and three of class 5, all taken for class 2; the twelve surest are of class 4.
         let images: Vec<(Vec<f32>, u32)> =
             (0..14).map(|n| (logits(20.0 - n as f32), 4)).chain((0..3).map(|n| (logits(1.0 + n as f32), 5))).collect();
@@ -186,8 +231,41 @@ mod tests {
     }
 
     #[test]
+    fn views_are_judged_by_the_mean_of_their_logits() -> Result<()> {
+        let config = Config {
+            model: ModelConfig { channels: vec![4, 6, 8], hidden: 16, ..ModelConfig::default() },
+            ..Config::default()
+        };
+        let test = sample::read()?.1.select(&[3, 70, 220, 499]);
+        let engine = Engine::new(&config, &test.info, &train_device::Device::CPU)?;
+        let batch = evaluation_batch(&test, 0..4);
+        let mut active = ActiveChannels::default();
+        let plain = engine.evaluate(&batch, &mut active)?;
+        let flipped =
+            engine.evaluate(&views(TestTimeAugmentation::Flip)[1].of(&batch), &mut ActiveChannels::default())?;
+        let mut of_views = ActiveChannels::default();
+        let mean = evaluate_views(&engine, &batch, TestTimeAugmentation::Flip, &mut of_views)?;
+        for ((plain, flipped), mean) in plain.logits.iter().zip(&flipped.logits).zip(&mean.logits) {
+            for ((plain, flipped), mean) in plain.iter().zip(flipped).zip(mean) {
+                assert_eq!(*mean, 0.5 * plain + 0.5 * flipped);
+            }
+        }
+        assert_ne!(plain.logits, flipped.logits);
+        assert_eq!(of_views.dead(), active.dead());
+        let of_label = |image: usize| f64::from(confidences(&mean.logits[image])[batch.labels[image] as usize]);
+        let expected = -(0..4).map(|image| of_label(image).ln()).sum::<f64>() / 4.0;
+        assert!((f64::from(mean.mean_loss) - expected).abs() < 1e-6 * expected);
+        let evaluated = |augmentation| Evaluation::of(&engine, &test, 3, augmentation);
+        let with_flips = evaluated(TestTimeAugmentation::Flip)?;
+        assert!((with_flips.mean_loss() - expected).abs() < 1e-6 * expected);
+        assert_eq!(with_flips.augmentation(), TestTimeAugmentation::Flip);
+        assert!(evaluated(TestTimeAugmentation::FlipAndShift)?.mean_loss().is_finite());
+        Ok(())
+    }
+
+    #[test]
     fn a_confidence_of_nan_is_no_mistake() {
-        let mut evaluation = Evaluation::new(10, 7);
+        let mut evaluation = Evaluation::new(10, 7, TestTimeAugmentation::None);
         evaluation.judge(0, &[vec![f32::NAN; 10], logits(f32::INFINITY)], &[3, 3]);
         assert_eq!((evaluation.samples(), evaluation.mistakes()), (2, &[][..]));
     }

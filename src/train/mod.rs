@@ -32,6 +32,7 @@ use self::divergence::Diverged;
 use self::engine::TakenStep;
 use self::evaluate::Evaluation;
 use self::trainer::Trainer;
+use crate::config::{TestTimeAugmentation, TrainConfig};
 use crate::run::event::{Event, Outcome};
 
 /// How an epoch came to its end, or was left.
@@ -90,8 +91,9 @@ impl Trainer {
 
         let (epoch, step) = (self.state.epoch, self.state.step);
         self.recorder.record(Event::EvaluationStarted { epoch, step });
-        let mut evaluation =
-            Evaluation::new(self.evaluation_data.info.classes.len(), self.config.train.eval_batch_size);
+        let TrainConfig { eval_batch_size, test_time_augmentation, .. } = self.config.train;
+        let augmentation = if self.has_steps_left() { TestTimeAugmentation::None } else { test_time_augmentation };
+        let mut evaluation = Evaluation::new(self.evaluation_data.info.classes.len(), eval_batch_size, augmentation);
         while !evaluation.is_complete(&self.evaluation_data) {
             if let Flow::End(outcome) = self.poll_commands(Situation::Running)? {
                 return Ok(EpochEnd::Ended(outcome));

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alarms::Counters;
 use super::recorder::StepResult;
-use crate::config::BestBy;
+use crate::config::{BestBy, TestTimeAugmentation};
 use crate::schedule::{Schedule, ScheduleState};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,8 @@ pub struct EpochScore {
     pub epoch: u64,
     /// Percent.
     pub test_accuracy: f64,
+    #[serde(default, skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub test_time_augmentation: TestTimeAugmentation,
     /// None in older checkpoints.
     pub test_loss: Option<f64>,
 }
@@ -77,6 +79,8 @@ pub struct Best {
     pub epoch: u64,
     /// Percent.
     pub test_accuracy: f64,
+    #[serde(default, skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub test_time_augmentation: TestTimeAugmentation,
     /// Older checkpoints lack it.
     #[serde(default)]
     pub test_loss: Option<f64>,
@@ -135,8 +139,8 @@ impl TrainState {
     /// Of the best epoch so far, whether its checkpoint could be saved or not.
     pub fn best_score(&self) -> Option<EpochScore> {
         let saved = self.best.as_ref().map(|best| {
-            let &Best { epoch, test_accuracy, test_loss, .. } = best;
-            EpochScore { epoch, test_accuracy, test_loss }
+            let &Best { epoch, test_accuracy, test_time_augmentation, test_loss, .. } = best;
+            EpochScore { epoch, test_accuracy, test_time_augmentation, test_loss }
         });
         self.unsaved_best.or(saved)
     }
@@ -200,13 +204,20 @@ mod tests {
 
     #[test]
     fn the_best_epoch_is_that_of_accuracy_or_of_loss() {
-        let best = |test_loss| Best { epoch: 2, test_accuracy: 50.0, test_loss, checkpoint: "x".into() };
+        let test_time_augmentation = TestTimeAugmentation::None;
+        let best = |test_loss| Best {
+            epoch: 2,
+            test_accuracy: 50.0,
+            test_time_augmentation,
+            test_loss,
+            checkpoint: "x".into(),
+        };
         let state = TrainState { epoch: 6, best: Some(best(Some(1.0))), ..start() };
         assert_eq!(state.epochs_since_best(), 3);
         assert!(state.is_best(BestBy::Accuracy, 50.5, 1.5) && !state.is_best(BestBy::Loss, 50.5, 1.5));
         assert!(state.is_best(BestBy::Loss, 49.0, 0.9) && !state.is_best(BestBy::Accuracy, 49.0, 0.9));
         assert!(!state.is_best(BestBy::Accuracy, 50.0, 1.0) && !state.is_best(BestBy::Loss, 50.0, 1.0));
-        let unsaved = EpochScore { epoch: 4, test_accuracy: 51.0, test_loss: Some(0.8) };
+        let unsaved = EpochScore { epoch: 4, test_accuracy: 51.0, test_time_augmentation, test_loss: Some(0.8) };
         let state = TrainState { unsaved_best: Some(unsaved), ..state };
         assert_eq!(state.epochs_since_best(), 1);
         assert!(!state.is_best(BestBy::Accuracy, 50.5, 1.5) && !state.is_best(BestBy::Loss, 50.5, 0.9));

@@ -364,7 +364,12 @@ impl Trainer {
         let what = match (self.config.train.best, best.test_loss) {
             (BestBy::Loss, Some(loss)) => format!("{} loss of {loss:.4}", self.judged_by),
             (BestBy::Loss, None) | (BestBy::Accuracy, _) => {
-                format!("{} accuracy of {:.2} %", self.judged_by, best.test_accuracy)
+                format!(
+                    "{} accuracy of {:.2} %{}",
+                    self.judged_by,
+                    best.test_accuracy,
+                    best.test_time_augmentation.suffix()
+                )
             }
         };
         let (epoch, epochs) = (best.epoch, self.state.epochs_since_best());

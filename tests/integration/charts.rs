@@ -41,6 +41,7 @@ fn epoch(epoch: u64, train_loss: f64) -> Event {
         train_accuracy: 80.0 - 50.0 / epoch as f64,
         test_loss: 0.1 + train_loss,
         test_accuracy: 75.0 - 50.0 / epoch as f64,
+        test_time_augmentation: Default::default(),
         learning_rate: 0.001,
         elapsed_secs: 3.0,
         evaluation_secs: 1.0,

@@ -54,6 +54,7 @@ fn only_the_last_epochs_keep_their_confusion_matrix_and_mistakes() {
             train_accuracy: 1.0,
             test_loss: 1.0,
             test_accuracy: 1.0,
+            test_time_augmentation: Default::default(),
             learning_rate: 1e-3,
             elapsed_secs: 1.0,
             evaluation_secs: 0.1,

@@ -336,6 +336,7 @@ fn evaluated(confusion: Confusion) -> EpochDone {
         train_accuracy: 51.0,
         test_loss: 1.2,
         test_accuracy: 66.6,
+        test_time_augmentation: Default::default(),
         learning_rate: 0.0005,
         elapsed_secs: 13.0,
         evaluation_secs: 0.3,

@@ -549,6 +549,7 @@ fn event() -> impl Strategy<Value = Event> {
                     train_accuracy: r[1],
                     test_loss: r[2],
                     test_accuracy: r[3],
+                    test_time_augmentation: Default::default(),
                     learning_rate: r[4],
                     elapsed_secs: r[5],
                     evaluation_secs: r[6],

@@ -27,6 +27,7 @@ use crate::run::state::RunState;
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::device::Device;
 use crate::train::engine::Engine;
+use crate::train::state::Best;
 
 /// Damaged lines of the log that are listed one by one.
 const LINES: usize = 5;
@@ -272,15 +273,16 @@ fn one_checkpoint(path: &Path, engine: Option<&mut Engine>, all: &[PathBuf]) -> 
     match read {
         Ok(state) => {
             let is_latest = all.first().is_some_and(|latest| latest == path);
+            let accuracy = |best: &Best| format!("{:.2} %{}", best.test_accuracy, best.test_time_augmentation.suffix());
             let best = match state.best {
                 Some(best) if all.iter().any(|path| path.ends_with(&best.checkpoint)) => {
-                    format!(", best {:.2} % in {}", best.test_accuracy, best.checkpoint)
+                    format!(", best {} in {}", accuracy(&best), best.checkpoint)
                 }
                 Some(best) if is_latest => {
-                    format!(", best {:.2} % in {}, which is not there", best.test_accuracy, best.checkpoint)
+                    format!(", best {} in {}, which is not there", accuracy(&best), best.checkpoint)
                 }
                 // Removed when a better one was saved.
-                Some(best) => format!(", best until then {:.2} %", best.test_accuracy),
+                Some(best) => format!(", best until then {}", accuracy(&best)),
                 None => String::new(),
             };
             finding(name, Health::Whole, format!("step {}{best}", state.step))

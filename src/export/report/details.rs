@@ -78,7 +78,7 @@ fn epochs(run: &RecordedRun) -> Markup {
                 tbody {
                     @for epoch in &run.state.epochs {
                         tr.mark[best == Some(epoch.epoch)] {
-                            td { (epoch.epoch) @if best == Some(epoch.epoch) { ", best" } }
+                            td { (epoch.epoch) @if best == Some(epoch.epoch) { ", best" } (epoch.test_time_augmentation.suffix()) }
                             @for column in &columns { td { ((column.written)((column.value)(epoch))) } }
                         }
                     }

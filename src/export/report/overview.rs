@@ -78,12 +78,12 @@ fn facts(run: &RecordedRun, now_ms: u64, zone: &TimeZone) -> [Option<String>; FA
     let text = |of: fn(&RunStarted) -> &String| started.map(of).filter(|text| !text.is_empty()).cloned();
     let count = |of: fn(&RunStarted) -> u64| started.map(of).filter(|&count| count > 0);
     let best = state.best().filter(|best| best.test_accuracy.is_finite()).map(|best| {
-        let EpochDone { test_accuracy, judged_by, epoch, .. } = best;
-        format!("{test_accuracy:.2} % of the {judged_by} images, epoch {epoch}")
+        let EpochDone { test_accuracy, test_time_augmentation, judged_by, epoch, .. } = best;
+        format!("{test_accuracy:.2} % of the {judged_by} images{}, epoch {epoch}", test_time_augmentation.suffix())
     });
     let last = state.epochs.last().map(|last| {
         let parts = [
-            (last.test_accuracy, format!("{:.2} %", last.test_accuracy)),
+            (last.test_accuracy, format!("{:.2} %{}", last.test_accuracy, last.test_time_augmentation.suffix())),
             (last.test_loss, format!("{} loss {:.4}", last.judged_by, last.test_loss)),
             (last.train_loss, format!("train loss {:.4}", last.train_loss)),
         ];

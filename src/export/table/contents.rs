@@ -71,6 +71,7 @@ fn steps(run: &RecordedRun) -> Table {
 fn epochs(run: &RecordedRun) -> Table {
     let epochs = &run.state.epochs;
     let judged_by = run.state.judged_by().to_string();
+    let augmentation = |epoch: &EpochDone| Some(<&str>::from(epoch.test_time_augmentation).to_owned());
     let counts = |of: fn(&EpochDone) -> u64| Values::Counts(epochs.iter().map(of).collect());
     let numbers = |of: fn(&EpochDone) -> f64| Values::Numbers(epochs.iter().map(of).collect());
     Table {
@@ -82,6 +83,7 @@ fn epochs(run: &RecordedRun) -> Table {
             column(&format!("{judged_by}_loss"), numbers(|epoch| epoch.test_loss)),
             column("train_accuracy_percent", numbers(|epoch| epoch.train_accuracy)),
             column(&format!("{judged_by}_accuracy_percent"), numbers(|epoch| epoch.test_accuracy)),
+            column("test_time_augmentation", Values::Texts(epochs.iter().map(augmentation).collect())),
             column("learning_rate", numbers(|epoch| epoch.learning_rate)),
             column("elapsed_secs", numbers(|epoch| epoch.elapsed_secs)),
             column("evaluation_secs", numbers(|epoch| told(epoch.evaluation_secs))),

@@ -149,6 +149,7 @@ mod tests {
             train_accuracy: 50.0,
             test_loss,
             test_accuracy: 50.0,
+            test_time_augmentation: Default::default(),
             learning_rate: 1e-3,
             elapsed_secs: 1.0,
             evaluation_secs: 0.1,

@@ -278,16 +278,26 @@ fn figures<'a>(compare: &'a Compare, scores: &[Option<Score>]) -> Vec<Figures<'a
         Figures::new(
             "best",
             2,
-            of_scores(&|score| Some(format!("{:.2} % ({})", score.best_accuracy?, score.best_epoch?))),
+            of_scores(&|score| {
+                let mark = score.best_test_time_augmentation.mark();
+                Some(format!("{:.2} %{mark} ({})", score.best_accuracy?, score.best_epoch?))
+            }),
         ),
-        Figures::new("last", 6, of_scores(&|score| Some(format!("{:.2} %", score.last_accuracy?)))),
+        Figures::new(
+            "last",
+            6,
+            of_scores(&|score| {
+                Some(format!("{:.2} %{}", score.last_accuracy?, score.last_test_time_augmentation.mark()))
+            }),
+        ),
         Figures::new("time", 4, of_scores(&|score| Some(format::duration(score.active_secs)))),
         Figures::new(
             reached_title,
             3,
             of_scores(&|score| {
                 let reached = score.reached?;
-                Some(format!("epoch {}, {}", reached.epoch, format::duration(reached.elapsed_secs)))
+                let mark = reached.test_time_augmentation.mark();
+                Some(format!("epoch {}{mark}, {}", reached.epoch, format::duration(reached.elapsed_secs)))
             }),
         ),
         Figures::new("step", 5, of_scores(&|score| Some(format::millis(score.step_millis? / 1e3)))),

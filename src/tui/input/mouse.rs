@@ -273,6 +273,7 @@ mod tests {
                 train_accuracy: 50.0,
                 test_loss: 1.0,
                 test_accuracy: 50.0,
+                test_time_augmentation: Default::default(),
                 learning_rate: 0.001,
                 elapsed_secs: 3.0,
                 evaluation_secs: 1.0,

@@ -373,6 +373,7 @@ mod tests {
         let summary = Summary {
             phase: Phase::Training,
             best_test_accuracy: best,
+            best_test_time_augmentation: Default::default(),
             total_steps: Some(1),
             ..RunState::default().summary()
         };

@@ -60,6 +60,11 @@ impl Row {
         self.figures()?.summary.best_test_accuracy
     }
 
+    /// What follows the best accuracy.
+    pub fn best_mark(&self) -> &'static str {
+        self.figures().map_or("", |figures| figures.summary.best_test_time_augmentation.mark())
+    }
+
     /// Whether it is what somebody who types these words looks for.
     pub fn matches(&self, words: &[String], now_ms: u64) -> bool {
         if words.is_empty() {

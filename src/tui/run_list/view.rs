@@ -233,7 +233,7 @@ fn cells(list: &RunList, row: &Row, density: Density) -> Vec<(String, Style)> {
             Some(epochs) => format!("{}/{epochs}", summary.epoch),
             None => String::new(),
         })),
-        row.best().map_or_else(none, |best| (format!("{best:.2} %"), theme.best())),
+        row.best().map_or_else(none, |best| (format!("{best:.2} %{}", row.best_mark()), theme.best())),
         text(figures.map(|figures| device(&figures.device, density))),
         (format::duration(row.age_secs(list.now_ms)), theme.faint()),
         text(figures.map(|figures| figures.data.clone())),

@@ -404,6 +404,7 @@ fn accuracy_line(app: &App, epoch: &EpochDone, confusion: &Confusion) -> Line<'s
         Span::raw(format::count(confusion.samples())),
         Span::styled(format!(" {} images right, ", epoch.judged_by), theme.faint()),
         Span::styled(format!("{} %", format::decimal(epoch.test_accuracy, 2)), theme.strong()),
+        Span::styled(epoch.test_time_augmentation.suffix(), theme.faint()),
     ])
 }
 

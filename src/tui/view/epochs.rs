@@ -58,7 +58,7 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
     let visible = app.scroll(PANEL.name).visible(len, page(areas, area));
     let mut note = Vec::new();
     if let Some(best) = app.run.best() {
-        note.push(Span::styled(format!("best ★ {} %", format::decimal(best.test_accuracy, 2)), theme.best()));
+        note.push(Span::styled(format!("best ★ {}", accuracy(best)), theme.best()));
         note.push(Span::styled(format!(" epoch {}", best.epoch), theme.faint()));
     }
     if let Some(position) = position(&visible, len) {
@@ -85,6 +85,10 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
         62.. => 2,
         _ => 1,
     };
+    // The mark of a test-time augmentation needs a column more.
+    if app.run.epochs.iter().any(|epoch| !epoch.test_time_augmentation.is_none()) {
+        widths[4] += 1;
+    }
     let widths = widths.into_iter().map(Constraint::Length);
     frame.render_widget(Table::new(rows, widths).header(heading).column_spacing(spacing), inner);
 }
@@ -105,7 +109,11 @@ fn done_row(app: &App, epoch: &EpochDone, best: bool, digits: usize, wide: bool)
         right(format::loss(epoch.train_loss, 10)),
         right(percent(epoch.train_accuracy)),
         right(format::loss(epoch.test_loss, 9)),
-        right(percent(epoch.test_accuracy)),
+        right(format!(
+            "{}{}",
+            percent(epoch.test_accuracy),
+            if epoch.test_time_augmentation.is_none() { "" } else { "*" }
+        )),
         right(format::learning_rate(epoch.learning_rate)),
         right(format::secs(epoch.elapsed_secs)),
     ];
@@ -116,6 +124,11 @@ fn done_row(app: &App, epoch: &EpochDone, best: bool, digits: usize, wide: bool)
     }
     let style = if best { theme.best().add_modifier(Modifier::BOLD) } else { Style::new() };
     Row::new(cells).style(style)
+}
+
+/// `94.05 %`, and what it was judged with.
+pub(super) fn accuracy(epoch: &EpochDone) -> String {
+    format!("{} %{}", percent(epoch.test_accuracy), epoch.test_time_augmentation.mark())
 }
 
 fn percent(value: f64) -> String {

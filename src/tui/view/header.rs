@@ -5,6 +5,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+use super::epochs::accuracy;
 use super::parts::row;
 use crate::format;
 use crate::run::event::{Outcome, Severity};
@@ -62,9 +63,7 @@ pub fn render_small(app: &App, area: Rect, frame: &mut Frame) {
     let times = times(app);
     let mut figures = Line::default();
     let parts = [
-        app.run
-            .best()
-            .map(|best| Span::styled(format!("★ {} %", format::decimal(best.test_accuracy, 2)), theme.best())),
+        app.run.best().map(|best| Span::styled(format!("★ {}", accuracy(best)), theme.best())),
         app.run.learning_rate.map(|rate| Span::raw(format!("lr {}", format::learning_rate(rate)))),
         app.run.images_per_sec().map(|speed| Span::raw(format!("{} images/s", format::count(speed.round() as u64)))),
     ];
@@ -228,7 +227,7 @@ fn figures(app: &App) -> Line<'static> {
         figure("", format::count(speed.round() as u64), " images/s", Style::new());
     }
     if let Some(best) = app.run.best() {
-        figure("best ", format!("★ {} %", format::decimal(best.test_accuracy, 2)), "", theme.best());
+        figure("best ", format!("★ {}", accuracy(best)), "", theme.best());
         figure("in epoch ", best.epoch.to_string(), "", Style::new());
     }
     // Else the system's panel says it, and what memory there is.
