@@ -1,6 +1,7 @@
 //! Charts as they are seen: on the dashboard with numbers of every size, and on the whole screen.
 
 use ratatui::crossterm::event::KeyCode;
+use taper::config::TestTimeAugmentation;
 use taper::data::Split;
 use taper::run::event::{EpochDone, Event, LearningRateReason, Record, StepsDone};
 use taper::tui::app::Update;
@@ -108,6 +109,22 @@ fn the_axis_ends_where_the_data_ends() {
     let text = three.text();
     let axis = text.lines().rev().find(|line| line.contains(" 1 ")).unwrap().trim_matches(['│', ' ']);
     assert!(axis.starts_with('0') && axis.ends_with('3'), "{axis}");
+}
+
+#[test]
+fn an_epoch_judged_with_test_time_augmentation_is_marked() {
+    let mut events = run(3, |_, loss| loss, false);
+    for event in &mut events {
+        if let Event::EpochDone(done) = event
+            && done.epoch == 3
+        {
+            done.test_time_augmentation = TestTimeAugmentation::FlipAndShift;
+        }
+    }
+    for (width, height) in [(80, 24), (120, 40)] {
+        let mut screen = screen(events.clone(), width, height, COLOUR);
+        snapshot(&format!("test_time_augmentation_{width}x{height}"), &mut screen);
+    }
 }
 
 #[test]

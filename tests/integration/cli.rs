@@ -1,6 +1,9 @@
 //! The command line: help, bad input, exit codes.
 
-use crate::binary::{Dir, TINY, eventually, text};
+use taper::config::TestTimeAugmentation;
+use taper::run::event::{EpochDone, Event};
+
+use crate::binary::{Dir, TINY, eventually, records, text};
 
 #[test]
 fn help_has_every_command_with_examples_and_exit_codes() {
@@ -212,6 +215,52 @@ fn runs_lie_where_the_option_or_the_environment_says() {
     dir.command(train.into_iter().chain(["a", "--runs-dir", "here"]).chain(TINY)).succeed();
     dir.command(train.into_iter().chain(["b"]).chain(TINY)).env("TAPER_RUNS_DIR", dir.path("there")).succeed();
     assert!(dir.path("here/a/events.jsonl").is_file() && dir.path("there/b/events.jsonl").is_file());
+}
+
+#[test]
+fn the_last_epoch_alone_is_judged_with_test_time_augmentation_and_its_figure_says_so() {
+    let dir = Dir::new();
+    let train = ["train", "--no-tui", "--name", "run", "--epochs", "2", "--set"];
+    let augmentation = "train.test_time_augmentation=flip-and-shift";
+    // A loss that improves, so that the last epoch is the best.
+    let settings = [augmentation, "--set", "train.best=loss", "--set", "probe.every=0"];
+    let printed = dir.command(train.into_iter().chain(settings).chain(TINY)).succeed();
+    let said = " with test-time flips and shifts";
+    let lines = |part: &str| -> Vec<&str> { printed.lines().filter(|line| line.contains(part)).collect() };
+    assert_eq!(lines(said).len(), 2, "{printed}");
+    assert!(lines(said)[0].contains("epoch 2/2") && lines(said)[1].contains("best epoch 2 of 2"), "{printed}");
+
+    let epochs: Vec<EpochDone> = records(&dir.run("run"))
+        .into_iter()
+        .filter_map(|record| match record.event {
+            Event::EpochDone(done) => Some(done),
+            _ => None,
+        })
+        .collect();
+    let augmentations: Vec<_> = epochs.iter().map(|done| done.test_time_augmentation).collect();
+    assert_eq!(augmentations, [TestTimeAugmentation::None, TestTimeAugmentation::FlipAndShift]);
+
+    let evaluated = |rest: &[&str]| -> serde_json::Value {
+        let args = ["eval", "run", "--json"].into_iter().chain(rest.iter().copied());
+        serde_json::from_str(&dir.command(args).succeed()).expect("JSON")
+    };
+    let with = evaluated(&["--test-time-augmentation", "flip-and-shift"]);
+    assert_eq!(with["accuracy"].as_f64(), Some(epochs[1].test_accuracy));
+    assert_eq!(with["loss"].as_f64(), Some(epochs[1].test_loss));
+    assert_eq!(with["test_time_augmentation"], "flip-and-shift");
+    let plain = evaluated(&[]);
+    assert!(plain.get("test_time_augmentation").is_none() && plain["loss"] != with["loss"], "{plain}");
+    let out = dir.command(["eval", "run", "--test-time-augmentation", "flip"]).succeed();
+    assert!(out.lines().next().is_some_and(|line| line.ends_with(" with test-time flips")), "{out}");
+
+    for (command, told) in
+        [(&["runs"][..], " % TTA (epoch 2)"), (&["checkpoints", "run"], " % TTA "), (&["doctor", "run"], said)]
+    {
+        let out = dir.command(command.iter().copied()).succeed();
+        assert!(out.contains(told), "{command:?}: {out}");
+    }
+    let runs: serde_json::Value = serde_json::from_str(&dir.command(["runs", "--json"]).succeed()).expect("JSON");
+    assert_eq!(runs[0]["best_test_time_augmentation"], "flip-and-shift");
 }
 
 #[test]
