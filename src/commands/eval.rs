@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::data::{self, Split};
 use crate::metrics::Confusion;
 use crate::run::dir::{RunDir, RunsDir};
+use crate::run::event::EvaluatedWeights;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::device::{self, Device, NoCard};
 use crate::train::engine::Engine;
@@ -22,6 +23,8 @@ struct Report {
     run: String,
     checkpoint: String,
     step: u64,
+    /// Whether these are the averaged ones.
+    weights: EvaluatedWeights,
     data: String,
     split: Split,
     #[serde(rename = "examples")]
@@ -47,8 +50,9 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
         serde_json::to_writer(&mut out, &report).map_err(io::Error::from).context("stdout")?;
         writeln!(out).context("stdout")?;
     } else {
+        let weights = if report.weights.are_raw() { "" } else { ", by its averaged weights" };
         say(format!(
-            "{} {}: loss {:.4}, accuracy {:.2} % on {} {} images of {}",
+            "{} {}: loss {:.4}, accuracy {:.2} % on {} {} images of {}{weights}",
             report.run, report.checkpoint, report.loss, report.accuracy, report.samples, report.split, report.data
         ))?;
         if let Some(device) = &report.another_device {
@@ -77,6 +81,7 @@ fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config, split: Optio
         run: run.name(),
         checkpoint: checkpoint.name(),
         step: checkpoint.state.step,
+        weights: checkpoint.evaluated_weights(),
         data: source.name.clone(),
         split,
         samples: evaluation.samples(),

@@ -1,7 +1,8 @@
 //! Checkpoints: everything that training needs to go on as if it had never stopped.
 //!
 //! A checkpoint is a folder: `model.safetensors`, `optimizer.safetensors`, and `state.json` with the rest and the SHA-256
-//! of all three. It is written to a temporary folder, synced, and renamed into place, so that a name under
+//! of all. Where a run averages its weights, the model has those that it is evaluated by, and `raw.safetensors` or
+//! `slow.safetensors` the others. It is written to a temporary folder, synced, and renamed into place, so that a name under
 //! `checkpoints/` is a whole checkpoint or not there. No random generator's state is saved: draws are by counter.
 
 use std::collections::BTreeMap;
@@ -12,16 +13,17 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use super::engine::Engine;
+use super::engine::{Engine, WeightsFile};
 use super::origin::Origin;
 use super::state::TrainState;
+use crate::average::Companion;
 use crate::checksum::sha256;
 use crate::durable;
 use crate::model::Network;
 use crate::ordinary_file;
 use crate::run::checkpoints_on_disk::{self, parse_name};
 use crate::run::dir::RunDir;
-use crate::run::event::{CheckpointReason, CheckpointSaved};
+use crate::run::event::{CheckpointReason, CheckpointSaved, EvaluatedWeights};
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -116,9 +118,12 @@ impl Checkpoints {
         reason: CheckpointReason,
     ) -> Result<CheckpointSaved> {
         let started = Instant::now();
-        let files =
-            [(MODEL, engine.network()?.weights().to_safetensors()?), (OPTIMIZER, engine.optimizer_to_safetensors()?)];
-        let sha256 = files.iter().map(|(file, bytes)| ((*file).to_owned(), sha256(bytes))).collect();
+        let mut files = vec![
+            (MODEL.to_owned(), engine.network()?.weights().to_safetensors()?),
+            (OPTIMIZER.to_owned(), engine.optimizer_to_safetensors()?),
+        ];
+        files.extend(engine.companion_to_safetensors()?.map(|(companion, bytes)| (companion.file_name(), bytes)));
+        let sha256 = files.iter().map(|(file, bytes)| (file.clone(), sha256(bytes))).collect();
         let state_file = StateFile {
             version: STATE_VERSION,
             state: state.clone(),
@@ -133,7 +138,7 @@ impl Checkpoints {
         let unfinished = durable::create_folder(&self.folder)
             .and_then(|()| durable::unfinished_folder(&self.folder))
             .with_context(|| format!("cannot write to {}", self.folder.display()))?;
-        for (file, bytes) in files.iter().map(|(file, bytes)| (*file, bytes)).chain([(STATE, &json)]) {
+        for (file, bytes) in files.iter().map(|(file, bytes)| (file.as_str(), bytes)).chain([(STATE, &json)]) {
             let path = unfinished.path().join(file);
             durable::create(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -191,6 +196,8 @@ pub struct Checkpoint {
     /// The bytes whose checksums were compared.
     model: Vec<u8>,
     optimizer: Vec<u8>,
+    /// Of a run that averages its weights.
+    companion: Option<(Companion, Vec<u8>)>,
 }
 
 impl Checkpoint {
@@ -227,7 +234,12 @@ impl Checkpoint {
             Ok(bytes)
         };
         let (model, optimizer) = (read(MODEL)?, read(OPTIMIZER)?);
-        Ok(Self { path: path.to_owned(), state: file.state, origin: file.origin, model, optimizer })
+        let companion = Companion::ALL.iter().find(|companion| file.sha256.contains_key(&companion.file_name()));
+        let companion = match companion {
+            Some(&companion) => Some((companion, read(&companion.file_name())?)),
+            None => None,
+        };
+        Ok(Self { path: path.to_owned(), state: file.state, origin: file.origin, model, optimizer, companion })
     }
 
     pub fn name(&self) -> String {
@@ -238,18 +250,33 @@ impl Checkpoint {
         self.path.join(MODEL)
     }
 
+    /// What its model has.
+    pub fn evaluated_weights(&self) -> EvaluatedWeights {
+        match self.companion {
+            Some((Companion::Raw, _)) => EvaluatedWeights::Averaged,
+            Some((Companion::Slow, _)) | None => EvaluatedWeights::Raw,
+        }
+    }
+
     /// Weights and optimizer.
     pub fn load(&self, engine: &mut Engine) -> Result<()> {
-        self.load_weights(engine)?;
+        match &self.companion {
+            None => self.load_weights(engine)?,
+            Some((companion, bytes)) => engine.load_weights_and(
+                WeightsFile { bytes: &self.model, path: &self.weights_file() },
+                *companion,
+                WeightsFile { bytes, path: &self.path.join(companion.file_name()) },
+            )?,
+        }
         engine.load_optimizer(&self.optimizer, &self.path.join(OPTIMIZER))
     }
 
-    /// The weights alone.
+    /// The weights that are evaluated alone.
     pub fn load_weights(&self, engine: &mut Engine) -> Result<()> {
         engine.load_weights(&self.model, &self.weights_file())
     }
 
-    /// The weights alone, into a network without an engine.
+    /// The weights that are evaluated alone, into a network without an engine.
     pub fn load_network(&self, network: &Network) -> Result<()> {
         network.weights().load_bytes(&self.model, &self.weights_file())
     }

@@ -7,8 +7,10 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 
+use super::WeightsFile;
 use super::computed::{EvaluatedBatch, TakenStep};
-use crate::config::Config;
+use crate::average::{Average, Companion};
+use crate::config::{Config, TrainConfig};
 use crate::data::loader::{Batch, EpochPlan, TrainBatches, train_batches};
 use crate::data::{Dataset, DatasetInfo};
 use crate::metrics::predicted;
@@ -19,12 +21,14 @@ use crate::run::step_time::StepTime;
 
 pub struct CandleEngine {
     device: Device,
+    /// The one that is trained.
     network: Network,
     from_data: FromData,
     optimizer: Optimizer,
+    average: Average,
     /// The seed of the dropout.
     seed: u64,
-    freeze_after_first_epoch: bool,
+    config: TrainConfig,
     epoch: Option<Epoch>,
 }
 
@@ -41,7 +45,19 @@ enum FromData {
 struct Epoch {
     batches: TrainBatches,
     next_step: u64,
+    /// Of the run.
+    total_steps: u64,
     is_frozen: bool,
+}
+
+/// How a step moves the weights.
+#[derive(Clone, Copy)]
+struct OptimizerStep {
+    /// From 1.
+    number: u64,
+    /// Of the run.
+    total_steps: u64,
+    learning_rate: f64,
 }
 
 /// What a step moved the weights by, if it is finite.
@@ -57,14 +73,15 @@ impl CandleEngine {
         let seed = config.run.seed;
         let network = Network::new(&config.model, dataset, seed, device)?;
         let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
-        let freeze_after_first_epoch = config.train.freeze_after_first_epoch;
+        let average = Average::new(config, dataset, device, network.weights())?;
         Ok(Self {
             device: device.clone(),
             network,
             from_data: FromData::Due,
             optimizer,
+            average,
             seed,
-            freeze_after_first_epoch,
+            config: config.train.clone(),
             epoch: None,
         })
     }
@@ -74,8 +91,10 @@ impl CandleEngine {
         // Its threads end before others start.
         self.leave_epoch();
         self.prepare(data)?;
-        let is_frozen = self.freeze_after_first_epoch && plan.epoch > 1;
-        self.epoch = Some(Epoch { batches: train_batches(Arc::clone(data), plan), next_step: first_step, is_frozen });
+        let is_frozen = self.config.freeze_after_first_epoch && plan.epoch > 1;
+        let total_steps = self.config.total_steps(self.config.steps_per_epoch(data.len()));
+        let batches = train_batches(Arc::clone(data), plan);
+        self.epoch = Some(Epoch { batches, next_step: first_step, total_steps, is_frozen });
         Ok(())
     }
 
@@ -83,6 +102,7 @@ impl CandleEngine {
     pub fn prepare(&mut self, data: &Dataset) -> Result<()> {
         if self.from_data == FromData::Due {
             self.network.prepare(data)?;
+            self.average.begin(self.network.weights())?;
             self.from_data = FromData::Known;
         }
         Ok(())
@@ -91,7 +111,27 @@ impl CandleEngine {
     pub fn load_weights(&mut self, bytes: &[u8], file: &Path) -> Result<()> {
         self.network.weights().load_bytes(bytes, file)?;
         self.from_data = FromData::Known;
-        Ok(())
+        Ok(self.average.begin(self.network.weights())?)
+    }
+
+    /// As [`super::Engine::load_weights_and`].
+    pub fn load_weights_and(&mut self, model: WeightsFile, companion: Companion, beside: WeightsFile) -> Result<()> {
+        let (trained, averaged) = match companion {
+            Companion::Raw => (beside, model),
+            Companion::Slow => (model, beside),
+        };
+        self.load_weights(trained.bytes, trained.path)?;
+        self.average.load(companion, averaged.bytes, averaged.path)
+    }
+
+    /// As [`super::Engine::companion_to_safetensors`].
+    pub fn companion_to_safetensors(&self) -> Result<Option<(Companion, Vec<u8>)>> {
+        self.average.companion(self.network.weights())
+    }
+
+    /// As [`super::Engine::weights_are_finite`].
+    pub fn weights_are_finite(&self) -> Result<bool> {
+        Ok(self.network.weights().are_finite()? && self.average.is_finite()?)
     }
 
     pub fn leave_epoch(&mut self) {
@@ -101,18 +141,22 @@ impl CandleEngine {
     /// Takes the next step of the epoch, and none ahead.
     pub fn next_step(&mut self, last: u64, learning_rate: &dyn Fn(u64) -> f64) -> Result<Option<TakenStep>> {
         let started = Instant::now();
-        let Some(Epoch { batches, next_step, is_frozen }) = &mut self.epoch else { return Ok(None) };
+        let Some(Epoch { batches, next_step, total_steps, is_frozen }) = &mut self.epoch else { return Ok(None) };
         let Some(batch) = batches.next() else { return Ok(None) };
         let number = *next_step;
         debug_assert!(number <= last, "step {number} is not allowed before step {last} is dealt with");
         *next_step += 1;
         let (x, labels) = to_tensors(&batch, &self.device)?;
         let data_secs = started.elapsed().as_secs_f64();
+        let total_steps = *total_steps;
         let mode = if *is_frozen { Mode::Evaluate } else { Mode::Train { seed: self.seed, step: number } };
         let device = self.device.clone();
         let learning_rate = learning_rate(number);
         // On a compute thread, so that the many short parallel parts of a step need no hand-over to one.
-        let (logits, moved) = device.with_context(|| self.step_on_device(&x, &labels, learning_rate, mode))?;
+        let (logits, moved) = device.with_context(|| {
+            let optimizer_step = OptimizerStep { number, total_steps, learning_rate };
+            self.step_on_device(&x, &labels, optimizer_step, mode)
+        })?;
         Ok(Some(TakenStep {
             samples: batch.labels.len() as u64,
             loss: moved.loss,
@@ -128,7 +172,7 @@ impl CandleEngine {
         &mut self,
         x: &Tensor,
         labels: &Tensor,
-        learning_rate: f64,
+        OptimizerStep { number, total_steps, learning_rate }: OptimizerStep,
         mode: Mode,
     ) -> candle_core::Result<(Tensor, Moved)> {
         let weights = self.network.weights();
@@ -149,6 +193,7 @@ impl CandleEngine {
         let gradient_norm = ops::global_norm(&gradients)? as f32;
         if loss.is_finite() && gradient_norm.is_finite() {
             self.optimizer.step(&gradients, learning_rate)?;
+            self.average.after_step(number, total_steps, weights)?;
         } else {
             weights.restore_buffers(&running_statistics)?;
         }
@@ -163,7 +208,7 @@ impl CandleEngine {
     }
 
     pub fn evaluate(&self, batch: &Batch, active: &mut ActiveChannels) -> Result<EvaluatedBatch> {
-        let Self { device, network, .. } = self;
+        let (device, network) = (&self.device, self.network());
         let (x, labels) = to_tensors(batch, device)?;
         let (logits, mean_loss) = device.with_context(|| {
             // Detached, so that no graph outlives the batch.
@@ -174,8 +219,9 @@ impl CandleEngine {
         Ok(EvaluatedBatch { mean_loss, logits: logits.to_vec2()? })
     }
 
+    /// The one to evaluate.
     pub fn network(&self) -> &Network {
-        &self.network
+        self.average.network().unwrap_or(&self.network)
     }
 
     pub fn optimizer_to_safetensors(&self) -> Result<Vec<u8>> {
