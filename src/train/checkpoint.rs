@@ -336,20 +336,44 @@ pub fn is_leftover(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::device::Device;
     use super::super::state::Best;
     use super::*;
-    use crate::config::{Config, ScheduleConfig};
+    use crate::config::{AverageConfig, AverageKind, Config, ScheduleConfig};
+    use crate::data::loader::EpochPlan;
+    use crate::data::source::sample;
     use crate::schedule::Schedule;
 
-    fn engine(seed: u64) -> Engine {
-        let mut config = Config::default();
+    fn config(seed: u64, kind: AverageKind) -> Config {
+        let mut config =
+            Config { average: AverageConfig { kind, every: 1, ..Default::default() }, ..Config::default() };
         (config.model.channels, config.model.hidden, config.run.seed) = (vec![2, 3, 4], 5, seed);
-        Engine::new(&config, &crate::data::DatasetInfo::cifar10(), &Device::CPU).expect("an engine")
+        config
+    }
+
+    fn engine(seed: u64) -> Engine {
+        engine_that_averages(seed, AverageKind::None)
+    }
+
+    fn engine_that_averages(seed: u64, kind: AverageKind) -> Engine {
+        Engine::new(&config(seed, kind), &crate::data::DatasetInfo::cifar10(), &Device::CPU).expect("an engine")
+    }
+
+    /// After two steps.
+    fn trained(kind: AverageKind) -> Engine {
+        let mut config = config(1, kind);
+        (config.train.batch_size, config.augment.enabled) = (2, false);
+        let data = Arc::new(sample::read().expect("the sample").0.select(&[0, 1, 2, 3]));
+        let mut engine = engine_that_averages(1, kind);
+        engine.begin_epoch(&data, EpochPlan::of(&config, 1, 0), 1).expect("an epoch");
+        while engine.next_step(u64::MAX, &|_| 0.01).expect("a step").is_some() {}
+        engine
     }
 
     fn origin() -> Origin {
-        let (train, test) = crate::data::source::sample::read().expect("the sample");
+        let (train, test) = sample::read().expect("the sample");
         let source =
             crate::data::Source { train, validation: None, test, name: "x".into(), origin: "y".into(), notice: None };
         Origin::new(&Config::default(), &source)
@@ -392,6 +416,42 @@ mod tests {
         let bytes =
             |engine: &Engine| engine.network().and_then(|network| network.weights().to_safetensors()).expect("bytes");
         assert_eq!(bytes(&loaded), bytes(&engine(7)));
+    }
+
+    #[test]
+    fn averaged_weights_are_read_back_to_the_bit_with_those_beside_them() {
+        for (kind, file, evaluated) in [
+            (AverageKind::Ema, "raw.safetensors", EvaluatedWeights::Averaged),
+            (AverageKind::Lookahead, "slow.safetensors", EvaluatedWeights::Raw),
+        ] {
+            let (folder, engine) = (folder(), trained(kind));
+            let saved =
+                folder.checkpoints.save(&engine, &at_step(2), &origin(), "e0001-s000002", CheckpointReason::Interval);
+            let path = folder.dir.checkpoints().join(saved.expect("saved").name);
+            let checkpoint = Checkpoint::read(&path).expect("whole");
+            assert_eq!(checkpoint.evaluated_weights(), evaluated);
+            let mut loaded = engine_that_averages(9, kind);
+            checkpoint.load(&mut loaded).expect("loads");
+            let model = |engine: &Engine| {
+                engine.network().and_then(|network| network.weights().to_safetensors()).expect("bytes")
+            };
+            let beside = |engine: &Engine| engine.companion_to_safetensors().expect("bytes");
+            assert!(model(&loaded) == model(&engine) && beside(&loaded) == beside(&engine), "{kind:?}");
+            let mut evaluated = engine_that_averages(9, kind);
+            checkpoint.load_weights(&mut evaluated).expect("loads");
+            assert!(model(&evaluated) == model(&engine), "{kind:?}");
+
+            let path = path.join(file);
+            let bytes = fs::read(&path).expect("a file of its own");
+            for damaged in [&bytes[..bytes.len() - 1], &[], &[&bytes[..], b"x"].concat()] {
+                fs::write(&path, damaged).expect("written");
+                let error = format!("{:#}", latest(&folder.dir).err().expect("it is damaged"));
+                assert!(error.contains(file), "{error}");
+            }
+            fs::remove_file(&path).expect("removed");
+            let error = format!("{:#}", latest(&folder.dir).err().expect("it is not whole"));
+            assert!(error.contains(file), "{error}");
+        }
     }
 
     #[test]
@@ -457,9 +517,12 @@ mod tests {
         let folder = folder();
         let best =
             Some(Best { epoch: 1, test_accuracy: 12.5, test_loss: Some(1.5), checkpoint: "e0001-s000007".into() });
-        let path = folder.dir.checkpoints().join(save(&folder, &TrainState { best, ..at_step(7) }));
+        let (state, name) = (TrainState { best, ..at_step(7) }, "e0001-s000007");
+        let engine = trained(AverageKind::Ema);
+        let saved = folder.checkpoints.save(&engine, &state, &origin(), name, CheckpointReason::Interval);
+        let path = folder.dir.checkpoints().join(saved.expect("saved").name);
         let whole = Checkpoint::read(&path).expect("whole");
-        for file in [STATE, MODEL, OPTIMIZER] {
+        for file in [STATE, MODEL, OPTIMIZER, "raw.safetensors"] {
             let bytes = fs::read(path.join(file)).expect(file);
             let refused = |damaged: &[u8], what: &str| {
                 fs::write(path.join(file), damaged).expect("written");

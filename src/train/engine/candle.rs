@@ -246,10 +246,17 @@ fn count_correct(logits: &[Vec<f32>], labels: &[u32]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use anyhow::Context;
     use candle_core::DType;
+    use strum::VariantArray;
 
     use super::*;
+    use crate::config::{AverageConfig, AverageKind};
+    use crate::data::loader::evaluation_batch;
     use crate::data::source::sample;
+    use crate::model::weights::deserialize;
     use crate::train::device;
     use crate::train::engine::Engine;
 
@@ -270,6 +277,10 @@ mod tests {
         Engine::new(&config(), &data.info, &device::Device::CPU)
     }
 
+    fn averaging(kind: AverageKind, every: u64) -> Config {
+        Config { average: AverageConfig { kind, every, ..AverageConfig::default() }, ..config() }
+    }
+
     /// Epoch 2 from a batch on.
     fn plan(first_batch: u64) -> EpochPlan {
         EpochPlan::of(&config(), 2, first_batch as usize)
@@ -283,14 +294,48 @@ mod tests {
         engine.next_step(u64::MAX, &learning_rate)
     }
 
-    fn saved(engine: &Engine) -> Result<[Vec<u8>; 2]> {
-        Ok([engine.network()?.weights().to_safetensors()?, engine.optimizer_to_safetensors()?])
+    /// All that a checkpoint has of it.
+    fn saved(engine: &Engine) -> Result<Saved> {
+        Ok(Saved {
+            model: engine.network()?.weights().to_safetensors()?,
+            optimizer: engine.optimizer_to_safetensors()?,
+            companion: engine.companion_to_safetensors()?,
+        })
+    }
+
+    #[derive(PartialEq)]
+    struct Saved {
+        model: Vec<u8>,
+        optimizer: Vec<u8>,
+        companion: Option<(Companion, Vec<u8>)>,
+    }
+
+    impl Saved {
+        fn load(&self, engine: &mut Engine) -> Result<()> {
+            let file = |bytes| WeightsFile { bytes, path: Path::new("saved") };
+            match &self.companion {
+                None => engine.load_weights(&self.model, Path::new("saved"))?,
+                Some((companion, beside)) => engine.load_weights_and(file(&self.model), *companion, file(beside))?,
+            }
+            engine.load_optimizer(&self.optimizer, Path::new("saved"))
+        }
+
+        /// The floats of model and companion by name.
+        fn floats(&self) -> Result<[BTreeMap<String, Vec<f32>>; 2]> {
+            let floats = |bytes: &[u8]| -> Result<BTreeMap<String, Vec<f32>>> {
+                let tensors = deserialize(bytes, &Device::Cpu)?.into_iter();
+                let floats = tensors.filter(|(_, tensor)| tensor.dtype() == DType::F32);
+                floats.map(|(name, tensor)| Ok((name, tensor.flatten_all()?.to_vec1()?))).collect()
+            };
+            let (_, companion) = self.companion.as_ref().context("a companion")?;
+            Ok([floats(&self.model)?, floats(companion)?])
+        }
     }
 
     #[test]
     fn an_epoch_entered_again_in_the_middle_is_the_same() -> Result<()> {
         let data = Arc::new(data());
-        let through = |stops: &[u64]| -> Result<(Vec<TakenStep>, [Vec<u8>; 2])> {
+        let through = |stops: &[u64]| -> Result<(Vec<TakenStep>, Saved)> {
             let (mut engine, mut taken) = (engine(&data)?, vec![]);
             for (index, &first) in stops.iter().enumerate() {
                 engine.begin_epoch(&data, plan(first), 11 + first)?;
@@ -368,9 +413,16 @@ mod tests {
 
     #[test]
     fn a_batch_that_is_not_finite_leaves_no_trace() -> Result<()> {
+        for &kind in AverageKind::VARIANTS {
+            leaves_no_trace(&averaging(kind, 1))?;
+        }
+        Ok(())
+    }
+
+    fn leaves_no_trace(config: &Config) -> Result<()> {
         let good = Arc::new(data());
-        let steps = |batches: &[(&Arc<Dataset>, u64)]| -> Result<(Vec<bool>, [Vec<u8>; 2])> {
-            let (mut engine, mut finite) = (engine(&good)?, vec![]);
+        let steps = |batches: &[(&Arc<Dataset>, u64)]| -> Result<(Vec<bool>, Saved)> {
+            let (mut engine, mut finite) = (Engine::new(config, &good.info, &device::Device::CPU)?, vec![]);
             for &(data, batch) in batches {
                 engine.begin_epoch(data, plan(batch), 1 + batch)?;
                 finite.push(step(&mut engine)?.expect("a batch").is_finite());
@@ -387,6 +439,116 @@ mod tests {
             let (finite, bytes) = steps(&[(&good, 0), (&bad, 1), (&good, 1)])?;
             assert_eq!(finite, [true, false, true], "{deviation}");
             assert!(bytes == expected, "{deviation}: the batch left a trace");
+        }
+        Ok(())
+    }
+
+    /// Through steps 11 to 15, in a new engine after each of `breaks`.
+    fn through(config: &Config, data: &Arc<Dataset>, breaks: &[u64]) -> Result<Saved> {
+        let new = || Engine::new(config, &data.info, &device::Device::CPU);
+        let mut engine = new()?;
+        engine.begin_epoch(data, plan(0), 11)?;
+        for batch in 0..BATCHES {
+            if breaks.contains(&batch) {
+                let saved = saved(&engine)?;
+                engine = new()?;
+                saved.load(&mut engine)?;
+                engine.prepare(data)?;
+                engine.begin_epoch(data, plan(batch), 11 + batch)?;
+            }
+            step(&mut engine)?.expect("a batch");
+        }
+        saved(&engine)
+    }
+
+    #[test]
+    fn averages_go_on_to_the_byte_wherever_they_were_saved() -> Result<()> {
+        let data = Arc::new(data());
+        let plain = through(&config(), &data, &[])?;
+        for kind in [AverageKind::Ema, AverageKind::Lookahead] {
+            let config = averaging(kind, 2);
+            let whole = through(&config, &data, &[])?;
+            for breaks in [&[1][..], &[2], &[3, 4], &[1, 2, 3, 4]] {
+                assert!(through(&config, &data, breaks)? == whole, "{kind:?}, {breaks:?}");
+            }
+            assert!(whole.model != plain.model, "{kind:?}");
+            assert_eq!(whole.optimizer == plain.optimizer, kind == AverageKind::Ema, "EMA leaves training alone");
+        }
+        let ema = through(&averaging(AverageKind::Ema, 2), &data, &[])?;
+        assert!(ema.companion == Some((Companion::Raw, plain.model)));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_evaluated_is_the_average() -> Result<()> {
+        let data = Arc::new(data());
+        let mut averaged = Engine::new(&averaging(AverageKind::Ema, 2), &data.info, &device::Device::CPU)?;
+        let loss = |engine: &Engine| -> Result<f32> {
+            let batch = evaluation_batch(&data, 0..SAMPLES);
+            Ok(engine.evaluate(&batch, &mut ActiveChannels::default())?.mean_loss)
+        };
+        averaged.begin_epoch(&data, plan(0), 11)?;
+        step(&mut averaged)?.expect("a batch");
+        assert!(saved(&averaged)?.companion.is_none(), "there is none before the second step");
+        for _ in 0..3 {
+            step(&mut averaged)?.expect("a batch");
+        }
+        let saved = saved(&averaged)?;
+        let (_, raw) = saved.companion.as_ref().context("raw weights")?;
+        let [of_model, of_raw] = [&saved.model, raw].map(|bytes| -> Result<f32> {
+            let mut other = engine(&data)?;
+            other.load_weights(bytes, Path::new("saved"))?;
+            loss(&other)
+        });
+        assert_eq!(loss(&averaged)?, of_model?);
+        assert_ne!(loss(&averaged)?, of_raw?);
+        Ok(())
+    }
+
+    #[test]
+    fn lookahead_ends_at_its_slow_weights() -> Result<()> {
+        let data = Arc::new(data());
+        let mut config = averaging(AverageKind::Lookahead, 4);
+        let [fast, slow] = through(&config, &data, &[])?.floats()?;
+        assert!(fast != slow, "three steps after an update");
+        config.train.max_steps = Some(15);
+        let [fast, slow] = through(&config, &data, &[])?.floats()?;
+        assert!(fast == slow, "the last step");
+        Ok(())
+    }
+
+    #[test]
+    fn weights_of_another_kind_of_average_are_refused() -> Result<()> {
+        let data = Arc::new(data());
+        let of_ema = through(&averaging(AverageKind::Ema, 2), &data, &[])?;
+        for kind in [AverageKind::None, AverageKind::Lookahead] {
+            let mut engine = Engine::new(&averaging(kind, 2), &data.info, &device::Device::CPU)?;
+            let error = of_ema.load(&mut engine).expect_err("another kind").to_string();
+            assert_eq!(error, "saved: the run that it is of has another average.kind");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_found_in_either_weights() -> Result<()> {
+        let data = Arc::new(data());
+        for kind in [AverageKind::Ema, AverageKind::Lookahead] {
+            for of_average in [false, true] {
+                let config = averaging(kind, 1);
+                let mut engine = CandleEngine::new(&config, &data.info, &Device::Cpu)?;
+                engine.begin_epoch(&data, plan(0), 11)?;
+                engine.next_step(u64::MAX, &learning_rate)?.expect("a batch");
+                assert!(engine.weights_are_finite()?);
+                let weights = engine.network.weights();
+                let bias = weights.parameters[1].1.clone();
+                let kept = bias.copy()?;
+                bias.set(&bias.affine(f64::INFINITY, 0.0)?)?;
+                if of_average {
+                    engine.average.after_step(12, 250, weights)?;
+                    bias.set(&kept)?;
+                }
+                assert!(!engine.weights_are_finite()?, "{kind:?}, {of_average}");
+            }
         }
         Ok(())
     }
