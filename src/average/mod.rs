@@ -134,3 +134,51 @@ pub fn checkpoint_bytes_per_parameter(kind: AverageKind) -> u64 {
         AverageKind::Ema | AverageKind::Lookahead => size_of::<f32>() as u64,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AverageConfig;
+
+    #[test]
+    fn a_checkpoint_takes_as_many_more_bytes_as_are_told() -> Result<()> {
+        for &kind in AverageKind::VARIANTS {
+            let config =
+                Config { average: AverageConfig { kind, every: 1, ..Default::default() }, ..Config::default() };
+            let network = Network::new(&config.model, &DatasetInfo::cifar10(), 1, &Device::Cpu)?;
+            let mut average = Average::new(&config, &DatasetInfo::cifar10(), &Device::Cpu, network.weights())?;
+            average.after_step(1, 100, network.weights())?;
+            let bytes = average.companion(network.weights())?.map_or(0, |(_, bytes)| bytes.len() as u64);
+            let told = checkpoint_bytes_per_parameter(kind) * network.weights().parameter_count() as u64;
+            // Names and running statistics are few.
+            assert!((told..=told + told / 500).contains(&bytes), "{kind:?}: {bytes}, told {told}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_byte() -> Result<()> {
+        let averaged = |kind, threads: usize| -> Result<(Vec<u8>, Vec<u8>)> {
+            let config =
+                Config { average: AverageConfig { kind, every: 2, ..Default::default() }, ..Config::default() };
+            let network = Network::new(&config.model, &DatasetInfo::cifar10(), 1, &Device::Cpu)?;
+            let other = Network::new(&config.model, &DatasetInfo::cifar10(), 2, &Device::Cpu)?;
+            let mut average = Average::new(&config, &DatasetInfo::cifar10(), &Device::Cpu, network.weights())?;
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+            pool.install(|| -> candle_core::Result<()> {
+                average.after_step(2, 9, network.weights())?;
+                for (var, other) in network.weights().vars().zip(other.weights().vars()) {
+                    var.set(other.as_tensor())?;
+                }
+                (4..=9).try_for_each(|step| average.after_step(step, 9, network.weights()))
+            })?;
+            let evaluated = average.network().unwrap_or(&network).weights().to_safetensors()?;
+            Ok((evaluated, average.companion(network.weights())?.expect("one").1))
+        };
+        for kind in [AverageKind::Ema, AverageKind::Lookahead] {
+            let one = averaged(kind, 1)?;
+            assert!(averaged(kind, 2)? == one && averaged(kind, 5)? == one, "{kind:?}");
+        }
+        Ok(())
+    }
+}

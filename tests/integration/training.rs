@@ -173,8 +173,8 @@ fn averaged_weights_go_on_to_the_byte_and_are_what_is_judged() {
         let started = &runs.events("whole", "run_started")[0];
         assert_eq!(started.get("evaluated_weights").and_then(Value::as_str), evaluated);
         assert_eq!(started["notice"].to_string().contains("the average of its weights"), evaluated.is_some());
-        let last = runs.events("whole", "epoch_done").pop().expect("an epoch");
-        let accuracy = last["test_accuracy"].as_f64().expect("a number");
+        let best = runs.events("whole", "epoch_done").into_iter().rfind(|row| row["best"] == true).expect("an epoch");
+        let accuracy = best["test_accuracy"].as_f64().expect("a number");
         let said = runs.dir.command(["eval", "whole"]).succeed();
         let by = if evaluated.is_some() { ", by its averaged weights" } else { "" };
         assert!(
@@ -182,8 +182,6 @@ fn averaged_weights_go_on_to_the_byte_and_are_what_is_judged() {
             "{said}"
         );
 
-        let refused = runs.dir.command(["resume", "whole", "--no-tui", "--epochs", "7"]).output();
-        assert!(refused.status.success(), "{refused:?}");
         let config = runs.dir.run("whole").config();
         let text = fs::read_to_string(&config).expect("the configuration");
         let (_, text) = text.split_once('\n').expect("its checksum");
@@ -200,23 +198,22 @@ fn averaged_weights_go_on_to_the_byte_and_are_what_is_judged() {
 fn a_setting_that_averages_nothing_is_refused() {
     let runs = Runs::new();
     for (sets, told) in [
-        (&["average.decay=0.9"][..], "average.decay: average.kind = none has no such setting; it is of ema"),
+        (&["average.decay=0.9"][..], "average.decay = 0.9: average.kind = none has no such setting; it is of ema"),
         (&["average.every=2"], "average.kind = none has no such setting; it is of ema and lookahead"),
         (
             &["average.kind=lookahead", "average.decay=0.9"],
             "average.kind = lookahead has no such setting; it is of ema",
         ),
-        (&["average.kind=ema", "average.decay=1"], "average.decay = 1.0: must be a number from 0 to below 1"),
+        (&["average.kind=ema", "average.decay=1"], "average.decay = 1: must be a number from 0 to below 1"),
         (
             &["average.kind=ema", "average.every=0"],
             "average.every = 0: must be a whole number from 1 to 1000000 (steps)",
         ),
-        (&["average.kind=emu"], "average.kind = \"emu\": must be none, ema or lookahead"),
+        (&["average.kind=emu"], "average.kind = \"emu\": must be none, ema or lookahead; did you mean ema?"),
     ] {
         let sets = sets.iter().flat_map(|set| ["--set", set]);
         let error = runs.dir.command(["train", "--no-tui"].into_iter().chain(sets)).fail(2);
-        assert!(error.contains(told) || error.contains("average."), "{error}");
-        eprintln!("{error}");
+        assert!(error.contains(told), "{error}");
     }
 }
 

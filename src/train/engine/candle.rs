@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 
-use super::WeightsFile;
 use super::computed::{EvaluatedBatch, TakenStep};
+use super::weights_file::WeightsFile;
 use crate::average::{Average, Companion};
 use crate::config::{Config, TrainConfig};
 use crate::data::loader::{Batch, EpochPlan, TrainBatches, train_batches};

@@ -7,6 +7,7 @@
 mod candle;
 mod computed;
 mod cuda;
+mod weights_file;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use anyhow::{Result, bail};
 use self::candle::CandleEngine;
 pub use self::computed::{EvaluatedBatch, TakenStep};
 use self::cuda::CudaEngine;
+pub use self::weights_file::WeightsFile;
 use super::device::Device;
 use crate::average::Companion;
 use crate::config::Config;
@@ -30,13 +32,6 @@ use crate::model::{ActiveChannels, Network, NetworkShape};
 pub enum Engine {
     Candle(Box<CandleEngine>),
     Cuda(Box<CudaEngine>),
-}
-
-/// The bytes of a file of weights, and where it lies.
-#[derive(Clone, Copy)]
-pub struct WeightsFile<'a> {
-    pub bytes: &'a [u8],
-    pub path: &'a Path,
 }
 
 impl Engine {
