@@ -12,6 +12,7 @@ use crate::config::{Config, TestTimeAugmentation};
 use crate::data::{self, Split};
 use crate::metrics::Confusion;
 use crate::run::dir::{RunDir, RunsDir};
+use crate::run::event::EvaluatedWeights;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::device::{self, Device, NoCard};
 use crate::train::engine::Engine;
@@ -22,6 +23,8 @@ struct Report {
     run: String,
     checkpoint: String,
     step: u64,
+    /// Whether these are the averaged ones.
+    weights: EvaluatedWeights,
     data: String,
     split: Split,
     #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
@@ -49,8 +52,9 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
         serde_json::to_writer(&mut out, &report).map_err(io::Error::from).context("stdout")?;
         writeln!(out).context("stdout")?;
     } else {
+        let weights = if report.weights.are_raw() { "" } else { ", by its averaged weights" };
         say(format!(
-            "{} {}: loss {:.4}, accuracy {:.2} % on {} {} images of {}{}",
+            "{} {}: loss {:.4}, accuracy {:.2} % on {} {} images of {}{weights}{}",
             report.run,
             report.checkpoint,
             report.loss,
@@ -87,6 +91,7 @@ fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config, args: &EvalA
         run: run.name(),
         checkpoint: checkpoint.name(),
         step: checkpoint.state.step,
+        weights: checkpoint.evaluated_weights(),
         data: source.name.clone(),
         split,
         test_time_augmentation,

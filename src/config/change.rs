@@ -9,7 +9,7 @@ use super::validate::RULES;
 
 /// The keys on which depends what a step of a run is: how many there are in an epoch, which images each is of, and which
 /// weights it moves. Every other key may change between two trainers of a run.
-pub const KEPT_ON_RESUME: [&str; 13] = [
+pub const KEPT_ON_RESUME: [&str; 14] = [
     "run.seed",
     "data.shuffle",
     "data.validation_examples",
@@ -23,6 +23,7 @@ pub const KEPT_ON_RESUME: [&str; 13] = [
     "model.pool",
     "model.init",
     "optimizer.kind",
+    "average.kind",
 ];
 
 /// Each key that is set, `section.key`, with its value as TOML.

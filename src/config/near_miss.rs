@@ -4,11 +4,11 @@ use super::change::keys;
 use crate::suggest::nearest;
 
 /// What other trainers call a key, without its section and with `_` for `-`.
-const OTHER_NAMES: [(&[&str], &str); 25] = [
+const OTHER_NAMES: [(&[&str], &str); 27] = [
     (&["lr", "learningrate", "learn_rate", "rate", "alpha", "max_lr"], "optimizer.learning_rate"),
     (&["eps"], "optimizer.epsilon"),
     (&["betas"], "optimizer.beta1"),
-    (&["wd", "decay", "l2"], "optimizer.weight_decay"),
+    (&["wd", "l2"], "optimizer.weight_decay"),
     (&["optimizer", "optim"], "optimizer.kind"),
     (&["scheduler", "lr_scheduler", "schedule"], "schedule.kind"),
     (&["gamma"], "schedule.factor"),
@@ -16,6 +16,8 @@ const OTHER_NAMES: [(&[&str], &str); 25] = [
     (&["warmup"], "schedule.warmup_steps"),
     (&["pct_start"], "schedule.peak_fraction"),
     (&["anneal_strategy"], "schedule.anneal"),
+    (&["ema", "swa", "averaging"], "average.kind"),
+    (&["ema_decay"], "average.decay"),
     (&["batch", "bs", "batchsize", "mini_batch"], "train.batch_size"),
     (&["epoch", "num_epochs", "n_epochs", "max_epochs"], "train.epochs"),
     (&["steps", "max_step", "num_steps", "iterations", "iters"], "train.max_steps"),

@@ -16,6 +16,7 @@ pub struct Config {
     pub model: ModelConfig,
     pub optimizer: OptimizerConfig,
     pub schedule: ScheduleConfig,
+    pub average: AverageConfig,
     pub train: TrainConfig,
     pub checkpoint: CheckpointConfig,
     pub probe: ProbeConfig,
@@ -299,6 +300,30 @@ pub enum Anneal {
     Linear,
 }
 
+/// An average of the weights over the steps of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AverageConfig {
+    pub kind: AverageKind,
+    /// EMA: what is left of the average after an update.
+    pub decay: f64,
+    /// Steps between two updates.
+    pub every: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames, VariantArray, IntoStaticStr)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum AverageKind {
+    None,
+    /// An exponential moving average (Polyak and Juditsky 1992; Tarvainen and Valpola 2017), which is what is evaluated and saved
+    /// as the model; training goes on from the raw weights.
+    Ema,
+    /// Training goes on from slow weights each time these have moved towards what was trained (Zhang et al. 2019; Jordan 2024,
+    /// section 3.4).
+    Lookahead,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
@@ -495,6 +520,12 @@ impl Default for ScheduleConfig {
             final_div_factor: 1e4,
             anneal: Anneal::Cos,
         }
+    }
+}
+
+impl Default for AverageConfig {
+    fn default() -> Self {
+        Self { kind: AverageKind::None, decay: 0.995, every: 5 }
     }
 }
 

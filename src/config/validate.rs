@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use strum::VariantNames;
 
 use super::settings::{
-    Activation, Anneal, AttentionKind, BestBy, Config, CropFill, DataSource, Flip, NetworkKind, OnDivergence,
-    OptimizerKind, Pool, Precision, ScheduleKind,
+    Activation, Anneal, AttentionKind, AverageKind, BestBy, Config, CropFill, DataSource, Flip, NetworkKind,
+    OnDivergence, OptimizerKind, Pool, Precision, ScheduleKind,
 };
 use super::test_time::TestTimeAugmentation;
 
@@ -138,6 +138,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("schedule.div_factor", "a number from 1 to 1e9", |c| (1.0..=1e9).contains(&c.schedule.div_factor)),
     rule("schedule.final_div_factor", "a number from 1 to 1e9", |c| (1.0..=1e9).contains(&c.schedule.final_div_factor)),
     choice("schedule.anneal", Anneal::VARIANTS),
+    choice("average.kind", AverageKind::VARIANTS),
+    rule("average.decay", "a number from 0 to below 1", |c| (0.0..1.0).contains(&c.average.decay)),
+    rule("average.every", "a whole number from 1 to 1000000 (steps)", |c| (1..=1_000_000).contains(&c.average.every)),
     rule("train.epochs", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.epochs)),
     rule("train.batch_size", "a whole number from 1 to 1000000", |c| (1..=1_000_000).contains(&c.train.batch_size)),
     rule("train.eval_batch_size", "a whole number from 1 to 10000", |c| {
@@ -190,7 +193,7 @@ pub(super) const RULES: &[Rule] = &[
     }),
 ];
 
-/// Keys that mean something to some kinds of network, optimizer or schedule alone.
+/// Keys that mean something to some kinds of network, optimizer, schedule or average alone.
 pub(super) struct Belonging {
     /// `section.key`, the key of the kind, such as `optimizer.kind`.
     pub kind_key: &'static str,
@@ -206,6 +209,10 @@ const fn of_optimizers(kinds: &'static [&'static str], keys: &'static [&'static 
 
 const fn of_schedules(kinds: &'static [&'static str], keys: &'static [&'static str]) -> Belonging {
     Belonging { kind_key: "schedule.kind", keys, kinds, ignored_by: &[] }
+}
+
+const fn of_averages(kinds: &'static [&'static str], keys: &'static [&'static str]) -> Belonging {
+    Belonging { kind_key: "average.kind", keys, kinds, ignored_by: &[] }
 }
 
 pub(super) const BELONGINGS: &[Belonging] = &[
@@ -233,10 +240,12 @@ pub(super) const BELONGINGS: &[Belonging] = &[
     },
     of_schedules(&["triangular", "one-cycle"], &["schedule.peak_fraction", "schedule.div_factor"]),
     of_schedules(&["one-cycle"], &["schedule.final_div_factor", "schedule.anneal"]),
+    of_averages(&["ema"], &["average.decay"]),
+    of_averages(&["ema", "lookahead"], &["average.every"]),
 ];
 
-/// The keys that `config` has set otherwise than their default, and that its kind of network, optimizer or schedule has not:
-/// each with what to say of it, for people.
+/// The keys that `config` has set otherwise than their default, and that its kind of network, optimizer, schedule or average has
+/// not: each with what to say of it, for people.
 pub(super) fn meaningless(config: &Config) -> Vec<(&'static str, String)> {
     let (values, defaults) = (config.values(), Config::default().values());
     let mut meaningless = vec![];
@@ -349,6 +358,7 @@ mod tests {
         config.schedule.peak_fraction = f64::NAN;
         config.schedule.div_factor = f64::NAN;
         config.schedule.final_div_factor = f64::NAN;
+        config.average.decay = f64::NAN;
         config.alarms.gradient_spike = f64::NAN;
         config.alarms.throughput_collapse = f64::NAN;
         assert_eq!(broken(&config).count(), 25);

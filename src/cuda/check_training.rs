@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::config::{Config, CropFill, OptimizerKind};
+use crate::config::{AverageKind, Config, CropFill, OptimizerKind};
 
 /// # Errors
 /// One line that names the setting.
@@ -19,6 +19,8 @@ pub fn check_training(config: &Config) -> Result<()> {
         (augments && config.augment.cutout > 0, "augment.cutout"),
         (config.train.label_smoothing > 0.0, "train.label_smoothing"),
         (config.train.freeze_after_first_epoch, "train.freeze_after_first_epoch"),
+        (config.average.kind == AverageKind::Ema, "average.kind = ema"),
+        (config.average.kind == AverageKind::Lookahead, "average.kind = lookahead"),
     ];
     match missing.into_iter().find(|(is_set, _)| *is_set) {
         Some((_, setting)) => bail!("a GPU does not train with {setting} yet; take --device cpu"),
@@ -46,5 +48,9 @@ mod tests {
         config.train.freeze_after_first_epoch = true;
         let error = check_training(&config).expect_err("no kernel").to_string();
         assert_eq!(error, "a GPU does not train with train.freeze_after_first_epoch yet; take --device cpu");
+        let mut config = Config::default();
+        config.average.kind = AverageKind::Lookahead;
+        let error = check_training(&config).expect_err("no kernel").to_string();
+        assert_eq!(error, "a GPU does not train with average.kind = lookahead yet; take --device cpu");
     }
 }

@@ -39,16 +39,16 @@ impl Weights {
 
     /// Whether every parameter and running estimate is a finite number.
     pub fn are_finite(&self) -> Result<bool> {
-        for (_, var) in self.named().filter(|(_, var)| var.dtype().is_float()) {
-            // Zero times what is no finite number is no number.
-            if var.affine(0.0, 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        are_finite(self.vars())
     }
 
-    fn named(&self) -> impl Iterator<Item = (&str, &Var)> {
+    /// All tensors: parameters, then buffers.
+    pub fn vars(&self) -> impl Iterator<Item = &Var> {
+        self.named().map(|(_, var)| var)
+    }
+
+    /// All tensors with their names, in the order of [`Weights::vars`].
+    pub fn named(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.parameters.iter().chain(&self.buffers).map(|(name, var)| (name.as_str(), var))
     }
 
@@ -71,6 +71,17 @@ impl Weights {
     fn take(&self, bytes: &[u8]) -> anyhow::Result<()> {
         Ok(assign(find(bytes, self.named().map(|(name, var)| (name.to_owned(), var)))?)?)
     }
+}
+
+/// Whether every number of the variables is finite; whole numbers are.
+pub fn are_finite<'a>(variables: impl IntoIterator<Item = &'a Var>) -> Result<bool> {
+    for var in variables.into_iter().filter(|var| var.dtype().is_float()) {
+        // Zero times what is no finite number is no number.
+        if var.affine(0.0, 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The bytes of a file of weights.

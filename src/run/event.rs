@@ -235,6 +235,9 @@ pub struct RunStarted {
     /// Images that the run is judged by.
     #[serde(rename = "test_examples", default, deserialize_with = "untold::or_default")]
     pub test_samples: u64,
+    /// The weights that evaluations and checkpoints' models are of.
+    #[serde(default, skip_serializing_if = "EvaluatedWeights::are_raw")]
+    pub evaluated_weights: EvaluatedWeights,
     #[serde(default, deserialize_with = "untold::or_default")]
     pub epochs: u64,
     #[serde(default, deserialize_with = "untold::or_default")]
@@ -259,6 +262,26 @@ pub struct RunStarted {
     pub start_ticks: Option<u64>,
     /// The step of the checkpoint that was continued from: what the log says of later steps no longer holds.
     pub continued_from: Option<u64>,
+}
+
+/// Which weights of a run are evaluated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvaluatedWeights {
+    /// Those that are trained. Logs do not tell it.
+    #[default]
+    Raw,
+    /// Their average over steps, once it is one of anything.
+    Averaged,
+    /// Of a later version.
+    #[serde(other)]
+    Other,
+}
+
+impl EvaluatedWeights {
+    pub fn are_raw(&self) -> bool {
+        *self == Self::Raw
+    }
 }
 
 /// Every step since the last such event, at most ten events a second.

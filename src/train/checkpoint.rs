@@ -1,7 +1,8 @@
 //! Checkpoints: everything that training needs to go on as if it had never stopped.
 //!
 //! A checkpoint is a folder: `model.safetensors`, `optimizer.safetensors`, and `state.json` with the rest and the SHA-256
-//! of all three. It is written to a temporary folder, synced, and renamed into place, so that a name under
+//! of all. Where a run averages its weights, the model has those that it is evaluated by, and `raw.safetensors` or
+//! `slow.safetensors` the others. It is written to a temporary folder, synced, and renamed into place, so that a name under
 //! `checkpoints/` is a whole checkpoint or not there. No random generator's state is saved: draws are by counter.
 
 use std::collections::BTreeMap;
@@ -12,16 +13,17 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use super::engine::Engine;
+use super::engine::{Engine, WeightsFile};
 use super::origin::Origin;
 use super::state::TrainState;
+use crate::average::Companion;
 use crate::checksum::sha256;
 use crate::durable;
 use crate::model::Network;
 use crate::ordinary_file;
 use crate::run::checkpoints_on_disk::{self, parse_name};
 use crate::run::dir::RunDir;
-use crate::run::event::{CheckpointReason, CheckpointSaved};
+use crate::run::event::{CheckpointReason, CheckpointSaved, EvaluatedWeights};
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -116,9 +118,12 @@ impl Checkpoints {
         reason: CheckpointReason,
     ) -> Result<CheckpointSaved> {
         let started = Instant::now();
-        let files =
-            [(MODEL, engine.network()?.weights().to_safetensors()?), (OPTIMIZER, engine.optimizer_to_safetensors()?)];
-        let sha256 = files.iter().map(|(file, bytes)| ((*file).to_owned(), sha256(bytes))).collect();
+        let mut files = vec![
+            (MODEL.to_owned(), engine.network()?.weights().to_safetensors()?),
+            (OPTIMIZER.to_owned(), engine.optimizer_to_safetensors()?),
+        ];
+        files.extend(engine.companion_to_safetensors()?.map(|(companion, bytes)| (companion.file_name(), bytes)));
+        let sha256 = files.iter().map(|(file, bytes)| (file.clone(), sha256(bytes))).collect();
         let state_file = StateFile {
             version: STATE_VERSION,
             state: state.clone(),
@@ -133,7 +138,7 @@ impl Checkpoints {
         let unfinished = durable::create_folder(&self.folder)
             .and_then(|()| durable::unfinished_folder(&self.folder))
             .with_context(|| format!("cannot write to {}", self.folder.display()))?;
-        for (file, bytes) in files.iter().map(|(file, bytes)| (*file, bytes)).chain([(STATE, &json)]) {
+        for (file, bytes) in files.iter().map(|(file, bytes)| (file.as_str(), bytes)).chain([(STATE, &json)]) {
             let path = unfinished.path().join(file);
             durable::create(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -191,6 +196,8 @@ pub struct Checkpoint {
     /// The bytes whose checksums were compared.
     model: Vec<u8>,
     optimizer: Vec<u8>,
+    /// Of a run that averages its weights.
+    companion: Option<(Companion, Vec<u8>)>,
 }
 
 impl Checkpoint {
@@ -227,7 +234,12 @@ impl Checkpoint {
             Ok(bytes)
         };
         let (model, optimizer) = (read(MODEL)?, read(OPTIMIZER)?);
-        Ok(Self { path: path.to_owned(), state: file.state, origin: file.origin, model, optimizer })
+        let companion = Companion::ALL.iter().find(|companion| file.sha256.contains_key(&companion.file_name()));
+        let companion = match companion {
+            Some(&companion) => Some((companion, read(&companion.file_name())?)),
+            None => None,
+        };
+        Ok(Self { path: path.to_owned(), state: file.state, origin: file.origin, model, optimizer, companion })
     }
 
     pub fn name(&self) -> String {
@@ -238,18 +250,33 @@ impl Checkpoint {
         self.path.join(MODEL)
     }
 
+    /// What its model has.
+    pub fn evaluated_weights(&self) -> EvaluatedWeights {
+        match self.companion {
+            Some((Companion::Raw, _)) => EvaluatedWeights::Averaged,
+            Some((Companion::Slow, _)) | None => EvaluatedWeights::Raw,
+        }
+    }
+
     /// Weights and optimizer.
     pub fn load(&self, engine: &mut Engine) -> Result<()> {
-        self.load_weights(engine)?;
+        match &self.companion {
+            None => self.load_weights(engine)?,
+            Some((companion, bytes)) => engine.load_weights_and(
+                WeightsFile { bytes: &self.model, path: &self.weights_file() },
+                *companion,
+                WeightsFile { bytes, path: &self.path.join(companion.file_name()) },
+            )?,
+        }
         engine.load_optimizer(&self.optimizer, &self.path.join(OPTIMIZER))
     }
 
-    /// The weights alone.
+    /// The weights that are evaluated alone.
     pub fn load_weights(&self, engine: &mut Engine) -> Result<()> {
         engine.load_weights(&self.model, &self.weights_file())
     }
 
-    /// The weights alone, into a network without an engine.
+    /// The weights that are evaluated alone, into a network without an engine.
     pub fn load_network(&self, network: &Network) -> Result<()> {
         network.weights().load_bytes(&self.model, &self.weights_file())
     }
@@ -309,20 +336,44 @@ pub fn is_leftover(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::device::Device;
     use super::super::state::Best;
     use super::*;
-    use crate::config::{Config, ScheduleConfig, TestTimeAugmentation};
+    use crate::config::{AverageConfig, AverageKind, Config, ScheduleConfig, TestTimeAugmentation};
+    use crate::data::loader::EpochPlan;
+    use crate::data::source::sample;
     use crate::schedule::Schedule;
 
-    fn engine(seed: u64) -> Engine {
-        let mut config = Config::default();
+    fn config(seed: u64, kind: AverageKind) -> Config {
+        let mut config =
+            Config { average: AverageConfig { kind, every: 1, ..Default::default() }, ..Config::default() };
         (config.model.channels, config.model.hidden, config.run.seed) = (vec![2, 3, 4], 5, seed);
-        Engine::new(&config, &crate::data::DatasetInfo::cifar10(), &Device::CPU).expect("an engine")
+        config
+    }
+
+    fn engine(seed: u64) -> Engine {
+        engine_that_averages(seed, AverageKind::None)
+    }
+
+    fn engine_that_averages(seed: u64, kind: AverageKind) -> Engine {
+        Engine::new(&config(seed, kind), &crate::data::DatasetInfo::cifar10(), &Device::CPU).expect("an engine")
+    }
+
+    /// After two steps.
+    fn trained(kind: AverageKind) -> Engine {
+        let mut config = config(1, kind);
+        (config.train.batch_size, config.augment.enabled) = (2, false);
+        let data = Arc::new(sample::read().expect("the sample").0.select(&[0, 1, 2, 3]));
+        let mut engine = engine_that_averages(1, kind);
+        engine.begin_epoch(&data, EpochPlan::of(&config, 1, 0), 1).expect("an epoch");
+        while engine.next_step(u64::MAX, &|_| 0.01).expect("a step").is_some() {}
+        engine
     }
 
     fn origin() -> Origin {
-        let (train, test) = crate::data::source::sample::read().expect("the sample");
+        let (train, test) = sample::read().expect("the sample");
         let source =
             crate::data::Source { train, validation: None, test, name: "x".into(), origin: "y".into(), notice: None };
         Origin::new(&Config::default(), &source)
@@ -365,6 +416,42 @@ mod tests {
         let bytes =
             |engine: &Engine| engine.network().and_then(|network| network.weights().to_safetensors()).expect("bytes");
         assert_eq!(bytes(&loaded), bytes(&engine(7)));
+    }
+
+    #[test]
+    fn averaged_weights_are_read_back_to_the_bit_with_those_beside_them() {
+        for (kind, file, evaluated) in [
+            (AverageKind::Ema, "raw.safetensors", EvaluatedWeights::Averaged),
+            (AverageKind::Lookahead, "slow.safetensors", EvaluatedWeights::Raw),
+        ] {
+            let (folder, engine) = (folder(), trained(kind));
+            let saved =
+                folder.checkpoints.save(&engine, &at_step(2), &origin(), "e0001-s000002", CheckpointReason::Interval);
+            let path = folder.dir.checkpoints().join(saved.expect("saved").name);
+            let checkpoint = Checkpoint::read(&path).expect("whole");
+            assert_eq!(checkpoint.evaluated_weights(), evaluated);
+            let mut loaded = engine_that_averages(9, kind);
+            checkpoint.load(&mut loaded).expect("loads");
+            let model = |engine: &Engine| {
+                engine.network().and_then(|network| network.weights().to_safetensors()).expect("bytes")
+            };
+            let beside = |engine: &Engine| engine.companion_to_safetensors().expect("bytes");
+            assert!(model(&loaded) == model(&engine) && beside(&loaded) == beside(&engine), "{kind:?}");
+            let mut evaluated = engine_that_averages(9, kind);
+            checkpoint.load_weights(&mut evaluated).expect("loads");
+            assert!(model(&evaluated) == model(&engine), "{kind:?}");
+
+            let path = path.join(file);
+            let bytes = fs::read(&path).expect("a file of its own");
+            for damaged in [&bytes[..bytes.len() - 1], &[], &[&bytes[..], b"x"].concat()] {
+                fs::write(&path, damaged).expect("written");
+                let error = format!("{:#}", latest(&folder.dir).err().expect("it is damaged"));
+                assert!(error.contains(file), "{error}");
+            }
+            fs::remove_file(&path).expect("removed");
+            let error = format!("{:#}", latest(&folder.dir).err().expect("it is not whole"));
+            assert!(error.contains(file), "{error}");
+        }
     }
 
     #[test]
@@ -441,9 +528,12 @@ mod tests {
             test_loss: Some(1.5),
             checkpoint: "e0001-s000007".into(),
         });
-        let path = folder.dir.checkpoints().join(save(&folder, &TrainState { best, ..at_step(7) }));
+        let (state, name) = (TrainState { best, ..at_step(7) }, "e0001-s000007");
+        let engine = trained(AverageKind::Ema);
+        let saved = folder.checkpoints.save(&engine, &state, &origin(), name, CheckpointReason::Interval);
+        let path = folder.dir.checkpoints().join(saved.expect("saved").name);
         let whole = Checkpoint::read(&path).expect("whole");
-        for file in [STATE, MODEL, OPTIMIZER] {
+        for file in [STATE, MODEL, OPTIMIZER, "raw.safetensors"] {
             let bytes = fs::read(path.join(file)).expect(file);
             let refused = |damaged: &[u8], what: &str| {
                 fs::write(path.join(file), damaged).expect("written");

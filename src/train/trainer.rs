@@ -16,11 +16,14 @@ use super::recorder::{Recorder, Reporter, StepResult};
 use super::resume_point::ResumePoint;
 use super::selftest;
 use super::state::TrainState;
-use crate::config::{BestBy, Change, Config};
+use crate::average;
+use crate::config::{AverageKind, BestBy, Change, Config};
 use crate::data::loader::EpochPlan;
 use crate::data::{self, Dataset, DatasetInfo, Split};
 use crate::optim::checkpoint_bytes_per_parameter;
-use crate::run::event::{AlarmKind, CheckpointReason, Event, FORMAT_VERSION, LearningRateReason, RunStarted};
+use crate::run::event::{
+    AlarmKind, CheckpointReason, EvaluatedWeights, Event, FORMAT_VERSION, LearningRateReason, RunStarted,
+};
 use crate::run::events_index::Indexer;
 use crate::run::held_dir::HeldRunDir;
 use crate::run::log::EventLog;
@@ -31,6 +34,8 @@ use crate::system::Sampler;
 
 /// Between two looks for the run's directory, while nothing is saved.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+const OF_AVERAGE: &str = "the run is judged by the average of its weights (average.kind = ema)";
 
 pub struct Trainer {
     pub dir: HeldRunDir,
@@ -89,7 +94,11 @@ impl Trainer {
         })?;
         let ResumePoint { engine, state, checkpoint, changes, saved_learning_rate, passed_over, notice: of_weights } =
             resume_point;
-        let notice = joined(joined(checked, of_weights), notice);
+        let (evaluated_weights, of_average) = match config.average.kind {
+            AverageKind::Ema => (EvaluatedWeights::Averaged, Some(OF_AVERAGE.to_owned())),
+            AverageKind::None | AverageKind::Lookahead => (EvaluatedWeights::Raw, None),
+        };
+        let notice = joined(joined(joined(checked, of_weights), of_average), notice);
         // An empty log is a new run; a run that was killed before its first checkpoint begins again.
         let is_new = std::fs::metadata(dir.events()).map_or(true, |log| log.len() == 0);
         if is_new {
@@ -109,6 +118,7 @@ impl Trainer {
             train_samples: train_data.len() as u64,
             judged_by,
             test_samples: evaluation_data.len() as u64,
+            evaluated_weights,
             epochs: config.train.epochs,
             batch_size: config.train.batch_size as u64,
             steps_per_epoch,
@@ -312,7 +322,7 @@ impl Trainer {
     /// # Errors
     /// Nothing is saved, and the present state stays.
     pub fn save_checkpoint_as(&mut self, name: &str, state: TrainState, reason: CheckpointReason) -> Result<()> {
-        if !self.engine.network()?.weights().are_finite()? {
+        if !self.engine.weights_are_finite()? {
             let last =
                 self.last_good().map_or("there is none".to_owned(), |(name, _)| format!("the last good one is {name}"));
             bail!("checkpoint {name}: not saved, because the weights are not finite; {last}")
@@ -402,5 +412,6 @@ fn alarms(dir: &HeldRunDir, config: &Config, state: &TrainState, engine: &Engine
 }
 
 fn checkpoint_bytes(config: &Config, engine: &Engine) -> u64 {
-    engine.shape().parameter_count() * checkpoint_bytes_per_parameter(config.optimizer.kind)
+    let of_average = average::checkpoint_bytes_per_parameter(config.average.kind);
+    engine.shape().parameter_count() * (checkpoint_bytes_per_parameter(config.optimizer.kind) + of_average)
 }

@@ -197,6 +197,28 @@ fn told_to_roll_back_it_does_three_times_and_then_waits() {
 }
 
 #[test]
+fn averaged_weights_are_rolled_back_with_the_others() {
+    for (kind, file) in [("ema", "raw.safetensors"), ("lookahead", "slow.safetensors")] {
+        let dir = Dir::new();
+        let average = [&format!("average.kind={kind}"), "average.every=2", "train.on_divergence=rollback"];
+        let average = average.iter().flat_map(|setting| ["--set", *setting]).collect::<Vec<_>>();
+        let trained = train(&dir, "night", &[&average[..], &["--max-steps", "5"]].concat());
+        assert!(trained.status.success(), "{trained:?}");
+        let run = dir.run("night");
+        poison(&run);
+        dir.command(["resume", "night", "--detach"]).succeed();
+        wait_for_pause(&run, 1);
+        assert_eq!(steps_numbered(&records(&run), 6).len(), 4);
+        let beside = |checkpoint: &str| fs::read(run.checkpoints().join(checkpoint).join(file)).expect(file);
+        for checkpoint in ["e0001-s000005-3", "e0001-s000005-4"] {
+            // The one that was gone back to first is not kept.
+            assert!(bytes(&run, checkpoint) == bytes(&run, "e0001-s000005-4"), "{kind}");
+            assert!(beside(checkpoint) == beside("e0001-s000005-4"), "{kind}");
+        }
+    }
+}
+
+#[test]
 fn an_evaluation_that_is_not_finite_leaves_no_row_and_nothing_to_skip() {
     let dir = Dir::new();
     // Of 32 steps, the last makes NaN of the weights.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 29] = [
+const ORDER: [&str; 30] = [
     "random",
     "ordinary_file",
     "held_folder",
@@ -25,6 +25,7 @@ const ORDER: [&str; 29] = [
     "ops",
     "model",
     "optim",
+    "average",
     "schedule",
     "cuda",
     "run",

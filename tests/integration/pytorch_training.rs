@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use candle_core::{Device, Tensor, Var};
-use taper::config::{Anneal, OptimizerConfig, OptimizerKind, ScheduleConfig, ScheduleKind};
-use taper::model::weights::deserialize;
+use taper::average::{Ema, Lookahead};
+use taper::config::{Anneal, AverageConfig, OptimizerConfig, OptimizerKind, ScheduleConfig, ScheduleKind};
+use taper::model::weights::{Weights, deserialize};
 use taper::ops::{smoothed_cross_entropy, tape};
 use taper::optim::Optimizer;
 use taper::schedule::Schedule;
@@ -131,6 +132,64 @@ fn schedules_have_the_rates_of_pytorch() -> Result<()> {
             let rate = schedule.at(step, &state);
             // PyTorch adds up those of lines step by step.
             assert!((rate - expected).abs() <= 1e-14, "{name}, step {step}: {rate}, PyTorch {expected}");
+        }
+    }
+    Ok(())
+}
+
+/// A batch normalisation of 50 channels, as far as `write_average` and `write_lookahead` of the script move it; the others
+/// stay as they are.
+fn normalisation() -> Result<Weights> {
+    let var = |value: f32| Var::from_tensor(&Tensor::full(value, 50, &Device::Cpu)?);
+    Ok(Weights {
+        parameters: vec![("weight".into(), var(1.0)?)],
+        buffers: vec![
+            ("running_mean".into(), var(0.0)?),
+            ("num_batches_tracked".into(), Var::from_tensor(&Tensor::new(0i64, &Device::Cpu)?)?),
+        ],
+    })
+}
+
+fn assert_average(name: &str, ours: &Tensor, tolerance: f64) -> Result<()> {
+    let expected = values(&reference()?[name])?;
+    let apart = values(ours)?.iter().zip(&expected).map(|(ours, theirs)| (ours - theirs).abs()).fold(0.0, f64::max);
+    println!("{name}: differs by {apart:.1e}");
+    assert!(apart <= tolerance, "{name}: differs by {apart:.1e}");
+    Ok(())
+}
+
+#[test]
+fn the_moving_average_is_that_of_pytorch() -> Result<()> {
+    let (raw, average) = (normalisation()?, normalisation()?);
+    let mut ema = Ema::new(&AverageConfig { decay: 0.9, every: 1, ..AverageConfig::default() });
+    for step in 1..=100 {
+        raw.parameters[0].1.set(&number(&[50], step)?)?;
+        raw.buffers[0].1.set(&number(&[50], 1000 + step)?)?;
+        ema.after_step(step as u64, &raw, &average)?;
+        if [1, 3, 100].contains(&step) {
+            // Numbers between -1 and 1.
+            assert_average(&format!("average.{step}.weight"), &average.parameters[0].1, 3e-7)?;
+            assert_average(&format!("average.{step}.running_mean"), &average.buffers[0].1, 3e-7)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn lookahead_is_that_of_airbench94() -> Result<()> {
+    let fast = normalisation()?;
+    let mut lookahead = Lookahead::new(&AverageConfig { every: 5, ..AverageConfig::default() }, &fast)?;
+    for step in 1..=23 {
+        for (var, tensor) in [(&fast.parameters[0].1, step), (&fast.buffers[0].1, 1000 + step)] {
+            var.set(&(var.as_tensor() + number(&[50], tensor)?)?)?;
+        }
+        lookahead.after_step(step as u64, 23, &fast)?;
+        if [5, 19, 20, 23].contains(&step) {
+            // Sums of up to 23 numbers between -1 and 1.
+            assert_average(&format!("lookahead.{step}.weight"), &fast.parameters[0].1, 2e-6)?;
+            assert_average(&format!("lookahead.{step}.running_mean"), &fast.buffers[0].1, 2e-6)?;
+            let slow = deserialize(&lookahead.to_safetensors()?, &Device::Cpu)?;
+            assert_average(&format!("lookahead.{step}.slow_weight"), &slow["weight"], 2e-6)?;
         }
     }
     Ok(())

@@ -145,6 +145,79 @@ fn a_cosine_run_takes_up_its_rate_wherever_it_was_interrupted() {
 }
 
 #[test]
+fn averaged_weights_go_on_to_the_byte_and_are_what_is_judged() {
+    for (kind, file, evaluated) in
+        [("ema", "raw.safetensors", Some("averaged")), ("lookahead", "slow.safetensors", None)]
+    {
+        let runs = Runs::new();
+        let average = format!("average.kind={kind}");
+        let average = ["--set", &average, "--set", "average.every=3", "--epochs", "6"];
+        runs.train("whole", &average);
+        let start = ["train", "--detach", "--device", "cpu", "--name", "parts", "--set", "schedule.patience=0"];
+        let every = ["--set", "checkpoint.every_steps=10"];
+        runs.dir.command(start.into_iter().chain(NETWORK).chain(every).chain(average)).succeed();
+        for how in ["--detach", "--no-tui"] {
+            runs.dir.command(["stop", "parts"]).succeed();
+            wait_for_death(&runs.dir.run("parts"));
+            runs.dir.command(["resume", "parts", how]).succeed();
+        }
+        assert_eq!(runs.losses("whole"), runs.losses("parts"), "{kind}");
+        let (whole, parts) = (latest_checkpoint(&runs.dir.run("whole")), latest_checkpoint(&runs.dir.run("parts")));
+        for file in ["model.safetensors", "optimizer.safetensors", file] {
+            assert!(
+                fs::read(whole.join(file)).expect(file) == fs::read(parts.join(file)).expect(file),
+                "{kind}: {file}"
+            );
+        }
+
+        let started = &runs.events("whole", "run_started")[0];
+        assert_eq!(started.get("evaluated_weights").and_then(Value::as_str), evaluated);
+        assert_eq!(started["notice"].to_string().contains("the average of its weights"), evaluated.is_some());
+        let best = runs.events("whole", "epoch_done").into_iter().rfind(|row| row["best"] == true).expect("an epoch");
+        let accuracy = best["test_accuracy"].as_f64().expect("a number");
+        let said = runs.dir.command(["eval", "whole"]).succeed();
+        let by = if evaluated.is_some() { ", by its averaged weights" } else { "" };
+        assert!(
+            said.contains(&format!("accuracy {accuracy:.2} % on 500 test images of CIFAR-10 sample{by}\n")),
+            "{said}"
+        );
+
+        let config = runs.dir.run("whole").config();
+        let text = fs::read_to_string(&config).expect("the configuration");
+        let (_, text) = text.split_once('\n').expect("its checksum");
+        let none = text.replace(&format!("kind = \"{kind}\"\ndecay = 0.995\nevery = 3"), "kind = \"none\"");
+        assert_ne!(none, text);
+        fs::write(&config, none).expect("written");
+        let refused = runs.dir.command(["resume", "whole", "--no-tui", "--epochs", "8"]).output();
+        let told = format!("trained with average.kind = \"{kind}\", and its configuration has average.kind = \"none\"");
+        assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains(&told), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_setting_that_averages_nothing_is_refused() {
+    let runs = Runs::new();
+    for (sets, told) in [
+        (&["average.decay=0.9"][..], "average.decay = 0.9: average.kind = none has no such setting; it is of ema"),
+        (&["average.every=2"], "average.kind = none has no such setting; it is of ema and lookahead"),
+        (
+            &["average.kind=lookahead", "average.decay=0.9"],
+            "average.kind = lookahead has no such setting; it is of ema",
+        ),
+        (&["average.kind=ema", "average.decay=1"], "average.decay = 1: must be a number from 0 to below 1"),
+        (
+            &["average.kind=ema", "average.every=0"],
+            "average.every = 0: must be a whole number from 1 to 1000000 (steps)",
+        ),
+        (&["average.kind=emu"], "average.kind = \"emu\": must be none, ema or lookahead; did you mean ema?"),
+    ] {
+        let sets = sets.iter().flat_map(|set| ["--set", set]);
+        let error = runs.dir.command(["train", "--no-tui"].into_iter().chain(sets)).fail(2);
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
 fn the_loss_falls_and_the_seed_decides() {
     let runs = Runs::new();
     let plain = ["--set", "augment.enabled=false", "--set", "model.dropout=0", "--epochs", "2"];

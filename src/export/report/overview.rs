@@ -79,7 +79,10 @@ fn facts(run: &RecordedRun, now_ms: u64, zone: &TimeZone) -> [Option<String>; FA
     let count = |of: fn(&RunStarted) -> u64| started.map(of).filter(|&count| count > 0);
     let best = state.best().filter(|best| best.test_accuracy.is_finite()).map(|best| {
         let EpochDone { test_accuracy, test_time_augmentation, judged_by, epoch, .. } = best;
-        format!("{test_accuracy:.2} % of the {judged_by} images{}, epoch {epoch}", test_time_augmentation.suffix())
+        let is_raw = started.is_none_or(|started| started.evaluated_weights.are_raw());
+        let by = if is_raw { "" } else { ", by averaged weights" };
+        let augmentation = test_time_augmentation.suffix();
+        format!("{test_accuracy:.2} % of the {judged_by} images{augmentation}, epoch {epoch}{by}")
     });
     let last = state.epochs.last().map(|last| {
         let parts = [

@@ -8,6 +8,8 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 
 use super::computed::{EvaluatedBatch, TakenStep};
+use super::weights_file::WeightsFile;
+use crate::average::{Average, Companion};
 use crate::config::{Config, TrainConfig};
 use crate::data::loader::{Batch, EpochPlan, TrainBatches, train_batches};
 use crate::data::{Dataset, DatasetInfo};
@@ -19,15 +21,14 @@ use crate::run::step_time::StepTime;
 
 pub struct CandleEngine {
     device: Device,
+    /// The one that is trained.
     network: Network,
     from_data: FromData,
     optimizer: Optimizer,
+    average: Average,
     /// The seed of the dropout.
     seed: u64,
-    freeze_after_first_epoch: bool,
-    label_smoothing: f64,
-    /// 0: all.
-    whitening_bias_epochs: u64,
+    config: TrainConfig,
     epoch: Option<Epoch>,
 }
 
@@ -44,7 +45,19 @@ enum FromData {
 struct Epoch {
     batches: TrainBatches,
     next_step: u64,
+    /// Of the run.
+    total_steps: u64,
     is_frozen: bool,
+}
+
+/// How a step moves the weights.
+#[derive(Clone, Copy)]
+struct OptimizerStep {
+    /// From 1.
+    number: u64,
+    /// Of the run.
+    total_steps: u64,
+    learning_rate: f64,
 }
 
 /// What a step moved the weights by, if it is finite.
@@ -60,16 +73,15 @@ impl CandleEngine {
         let seed = config.run.seed;
         let network = Network::new(&config.model, dataset, seed, device)?;
         let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
-        let &TrainConfig { freeze_after_first_epoch, label_smoothing, whitening_bias_epochs, .. } = &config.train;
+        let average = Average::new(config, dataset, device, network.weights())?;
         Ok(Self {
             device: device.clone(),
             network,
             from_data: FromData::Due,
             optimizer,
+            average,
             seed,
-            freeze_after_first_epoch,
-            label_smoothing,
-            whitening_bias_epochs,
+            config: config.train.clone(),
             epoch: None,
         })
     }
@@ -79,10 +91,12 @@ impl CandleEngine {
         // Its threads end before others start.
         self.leave_epoch();
         self.prepare(data)?;
-        let trained = self.whitening_bias_epochs;
+        let trained = self.config.whitening_bias_epochs;
         self.network.freeze_whitening_bias(trained > 0 && plan.epoch > trained);
-        let is_frozen = self.freeze_after_first_epoch && plan.epoch > 1;
-        self.epoch = Some(Epoch { batches: train_batches(Arc::clone(data), plan), next_step: first_step, is_frozen });
+        let is_frozen = self.config.freeze_after_first_epoch && plan.epoch > 1;
+        let total_steps = self.config.total_steps(self.config.steps_per_epoch(data.len()));
+        let batches = train_batches(Arc::clone(data), plan);
+        self.epoch = Some(Epoch { batches, next_step: first_step, total_steps, is_frozen });
         Ok(())
     }
 
@@ -90,6 +104,7 @@ impl CandleEngine {
     pub fn prepare(&mut self, data: &Dataset) -> Result<()> {
         if self.from_data == FromData::Due {
             self.network.prepare(data)?;
+            self.average.begin(self.network.weights())?;
             self.from_data = FromData::Known;
         }
         Ok(())
@@ -98,7 +113,27 @@ impl CandleEngine {
     pub fn load_weights(&mut self, bytes: &[u8], file: &Path) -> Result<()> {
         self.network.weights().load_bytes(bytes, file)?;
         self.from_data = FromData::Known;
-        Ok(())
+        Ok(self.average.begin(self.network.weights())?)
+    }
+
+    /// As [`super::Engine::load_weights_and`].
+    pub fn load_weights_and(&mut self, model: WeightsFile, companion: Companion, beside: WeightsFile) -> Result<()> {
+        let (trained, averaged) = match companion {
+            Companion::Raw => (beside, model),
+            Companion::Slow => (model, beside),
+        };
+        self.load_weights(trained.bytes, trained.path)?;
+        self.average.load(companion, averaged.bytes, averaged.path)
+    }
+
+    /// As [`super::Engine::companion_to_safetensors`].
+    pub fn companion_to_safetensors(&self) -> Result<Option<(Companion, Vec<u8>)>> {
+        self.average.companion(self.network.weights())
+    }
+
+    /// As [`super::Engine::weights_are_finite`].
+    pub fn weights_are_finite(&self) -> Result<bool> {
+        Ok(self.network.weights().are_finite()? && self.average.is_finite()?)
     }
 
     pub fn leave_epoch(&mut self) {
@@ -108,18 +143,22 @@ impl CandleEngine {
     /// Takes the next step of the epoch, and none ahead.
     pub fn next_step(&mut self, last: u64, learning_rate: &dyn Fn(u64) -> f64) -> Result<Option<TakenStep>> {
         let started = Instant::now();
-        let Some(Epoch { batches, next_step, is_frozen }) = &mut self.epoch else { return Ok(None) };
+        let Some(Epoch { batches, next_step, total_steps, is_frozen }) = &mut self.epoch else { return Ok(None) };
         let Some(batch) = batches.next() else { return Ok(None) };
         let number = *next_step;
         debug_assert!(number <= last, "step {number} is not allowed before step {last} is dealt with");
         *next_step += 1;
         let (x, labels) = to_tensors(&batch, &self.device)?;
         let data_secs = started.elapsed().as_secs_f64();
+        let total_steps = *total_steps;
         let mode = if *is_frozen { Mode::Evaluate } else { Mode::Train { seed: self.seed, step: number } };
         let device = self.device.clone();
         let learning_rate = learning_rate(number);
         // On a compute thread, so that the many short parallel parts of a step need no hand-over to one.
-        let (logits, moved) = device.with_context(|| self.step_on_device(&x, &labels, learning_rate, mode))?;
+        let (logits, moved) = device.with_context(|| {
+            let optimizer_step = OptimizerStep { number, total_steps, learning_rate };
+            self.step_on_device(&x, &labels, optimizer_step, mode)
+        })?;
         Ok(Some(TakenStep {
             samples: batch.labels.len() as u64,
             loss: moved.loss,
@@ -135,17 +174,16 @@ impl CandleEngine {
         &mut self,
         x: &Tensor,
         labels: &Tensor,
-        learning_rate: f64,
+        OptimizerStep { number, total_steps, learning_rate }: OptimizerStep,
         mode: Mode,
     ) -> candle_core::Result<(Tensor, Moved)> {
-        let Self { network, label_smoothing, .. } = self;
-        let label_smoothing = *label_smoothing;
+        let Self { network, config, .. } = self;
         let weights = network.weights();
         let started = Instant::now();
         let running_statistics = weights.copy_buffers()?;
         let ((logits, loss), tape) = ops::tape::record(|| {
             let logits = network.forward(x, mode)?;
-            let loss = ops::smoothed_cross_entropy(&logits, labels, label_smoothing)?;
+            let loss = ops::smoothed_cross_entropy(&logits, labels, config.label_smoothing)?;
             Ok((logits, loss))
         })?;
 
@@ -158,6 +196,7 @@ impl CandleEngine {
         let gradient_norm = ops::global_norm(gradients.iter().flatten())? as f32;
         if loss.is_finite() && gradient_norm.is_finite() {
             self.optimizer.step(&gradients, learning_rate)?;
+            self.average.after_step(number, total_steps, weights)?;
         } else {
             weights.restore_buffers(&running_statistics)?;
         }
@@ -172,7 +211,7 @@ impl CandleEngine {
     }
 
     pub fn evaluate(&self, batch: &Batch, active: &mut ActiveChannels) -> Result<EvaluatedBatch> {
-        let Self { device, network, .. } = self;
+        let (device, network) = (&self.device, self.network());
         let (x, labels) = to_tensors(batch, device)?;
         let (logits, mean_loss) = device.with_context(|| {
             // Detached, so that no graph outlives the batch.
@@ -183,8 +222,9 @@ impl CandleEngine {
         Ok(EvaluatedBatch { mean_loss, logits: logits.to_vec2()? })
     }
 
+    /// The one to evaluate.
     pub fn network(&self) -> &Network {
-        &self.network
+        self.average.network().unwrap_or(&self.network)
     }
 
     pub fn optimizer_to_safetensors(&self) -> Result<Vec<u8>> {
@@ -209,11 +249,17 @@ fn count_correct(logits: &[Vec<f32>], labels: &[u32]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use anyhow::Context;
     use candle_core::DType;
+    use strum::VariantArray;
 
     use super::*;
-    use crate::config::{ModelConfig, OptimizerKind};
+    use crate::config::{AverageConfig, AverageKind, ModelConfig, OptimizerKind};
+    use crate::data::loader::evaluation_batch;
     use crate::data::source::sample;
+    use crate::model::weights::deserialize;
     use crate::train::device;
     use crate::train::engine::Engine;
 
@@ -234,6 +280,10 @@ mod tests {
         Engine::new(&config(), &data.info, &device::Device::CPU)
     }
 
+    fn averaging(kind: AverageKind, every: u64) -> Config {
+        Config { average: AverageConfig { kind, every, ..AverageConfig::default() }, ..config() }
+    }
+
     /// Epoch 2 from a batch on.
     fn plan(first_batch: u64) -> EpochPlan {
         EpochPlan::of(&config(), 2, first_batch as usize)
@@ -247,14 +297,48 @@ mod tests {
         engine.next_step(u64::MAX, &learning_rate)
     }
 
-    fn saved(engine: &Engine) -> Result<[Vec<u8>; 2]> {
-        Ok([engine.network()?.weights().to_safetensors()?, engine.optimizer_to_safetensors()?])
+    /// All that a checkpoint has of it.
+    fn saved(engine: &Engine) -> Result<Saved> {
+        Ok(Saved {
+            model: engine.network()?.weights().to_safetensors()?,
+            optimizer: engine.optimizer_to_safetensors()?,
+            companion: engine.companion_to_safetensors()?,
+        })
+    }
+
+    #[derive(PartialEq)]
+    struct Saved {
+        model: Vec<u8>,
+        optimizer: Vec<u8>,
+        companion: Option<(Companion, Vec<u8>)>,
+    }
+
+    impl Saved {
+        fn load(&self, engine: &mut Engine) -> Result<()> {
+            let file = |bytes| WeightsFile { bytes, path: Path::new("saved") };
+            match &self.companion {
+                None => engine.load_weights(&self.model, Path::new("saved"))?,
+                Some((companion, beside)) => engine.load_weights_and(file(&self.model), *companion, file(beside))?,
+            }
+            engine.load_optimizer(&self.optimizer, Path::new("saved"))
+        }
+
+        /// The floats of model and companion by name.
+        fn floats(&self) -> Result<[BTreeMap<String, Vec<f32>>; 2]> {
+            let floats = |bytes: &[u8]| -> Result<BTreeMap<String, Vec<f32>>> {
+                let tensors = deserialize(bytes, &Device::Cpu)?.into_iter();
+                let floats = tensors.filter(|(_, tensor)| tensor.dtype() == DType::F32);
+                floats.map(|(name, tensor)| Ok((name, tensor.flatten_all()?.to_vec1()?))).collect()
+            };
+            let (_, companion) = self.companion.as_ref().context("a companion")?;
+            Ok([floats(&self.model)?, floats(companion)?])
+        }
     }
 
     #[test]
     fn an_epoch_entered_again_in_the_middle_is_the_same() -> Result<()> {
         let data = Arc::new(data());
-        let through = |stops: &[u64]| -> Result<(Vec<TakenStep>, [Vec<u8>; 2])> {
+        let through = |stops: &[u64]| -> Result<(Vec<TakenStep>, Saved)> {
             let (mut engine, mut taken) = (engine(&data)?, vec![]);
             for (index, &first) in stops.iter().enumerate() {
                 engine.begin_epoch(&data, plan(first), 11 + first)?;
@@ -359,9 +443,16 @@ mod tests {
 
     #[test]
     fn a_batch_that_is_not_finite_leaves_no_trace() -> Result<()> {
+        for &kind in AverageKind::VARIANTS {
+            leaves_no_trace(&averaging(kind, 1))?;
+        }
+        Ok(())
+    }
+
+    fn leaves_no_trace(config: &Config) -> Result<()> {
         let good = Arc::new(data());
-        let steps = |batches: &[(&Arc<Dataset>, u64)]| -> Result<(Vec<bool>, [Vec<u8>; 2])> {
-            let (mut engine, mut finite) = (engine(&good)?, vec![]);
+        let steps = |batches: &[(&Arc<Dataset>, u64)]| -> Result<(Vec<bool>, Saved)> {
+            let (mut engine, mut finite) = (Engine::new(config, &good.info, &device::Device::CPU)?, vec![]);
             for &(data, batch) in batches {
                 engine.begin_epoch(data, plan(batch), 1 + batch)?;
                 finite.push(step(&mut engine)?.expect("a batch").is_finite());
@@ -378,6 +469,116 @@ mod tests {
             let (finite, bytes) = steps(&[(&good, 0), (&bad, 1), (&good, 1)])?;
             assert_eq!(finite, [true, false, true], "{deviation}");
             assert!(bytes == expected, "{deviation}: the batch left a trace");
+        }
+        Ok(())
+    }
+
+    /// Through steps 11 to 15, in a new engine after each of `breaks`.
+    fn through(config: &Config, data: &Arc<Dataset>, breaks: &[u64]) -> Result<Saved> {
+        let new = || Engine::new(config, &data.info, &device::Device::CPU);
+        let mut engine = new()?;
+        engine.begin_epoch(data, plan(0), 11)?;
+        for batch in 0..BATCHES {
+            if breaks.contains(&batch) {
+                let saved = saved(&engine)?;
+                engine = new()?;
+                saved.load(&mut engine)?;
+                engine.prepare(data)?;
+                engine.begin_epoch(data, plan(batch), 11 + batch)?;
+            }
+            step(&mut engine)?.expect("a batch");
+        }
+        saved(&engine)
+    }
+
+    #[test]
+    fn averages_go_on_to_the_byte_wherever_they_were_saved() -> Result<()> {
+        let data = Arc::new(data());
+        let plain = through(&config(), &data, &[])?;
+        for kind in [AverageKind::Ema, AverageKind::Lookahead] {
+            let config = averaging(kind, 2);
+            let whole = through(&config, &data, &[])?;
+            for breaks in [&[1][..], &[2], &[3, 4], &[1, 2, 3, 4]] {
+                assert!(through(&config, &data, breaks)? == whole, "{kind:?}, {breaks:?}");
+            }
+            assert!(whole.model != plain.model, "{kind:?}");
+            assert_eq!(whole.optimizer == plain.optimizer, kind == AverageKind::Ema, "EMA leaves training alone");
+        }
+        let ema = through(&averaging(AverageKind::Ema, 2), &data, &[])?;
+        assert!(ema.companion == Some((Companion::Raw, plain.model)));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_evaluated_is_the_average() -> Result<()> {
+        let data = Arc::new(data());
+        let mut averaged = Engine::new(&averaging(AverageKind::Ema, 2), &data.info, &device::Device::CPU)?;
+        let loss = |engine: &Engine| -> Result<f32> {
+            let batch = evaluation_batch(&data, 0..SAMPLES);
+            Ok(engine.evaluate(&batch, &mut ActiveChannels::default())?.mean_loss)
+        };
+        averaged.begin_epoch(&data, plan(0), 11)?;
+        step(&mut averaged)?.expect("a batch");
+        assert!(saved(&averaged)?.companion.is_none(), "there is none before the second step");
+        for _ in 0..3 {
+            step(&mut averaged)?.expect("a batch");
+        }
+        let saved = saved(&averaged)?;
+        let (_, raw) = saved.companion.as_ref().context("raw weights")?;
+        let [of_model, of_raw] = [&saved.model, raw].map(|bytes| -> Result<f32> {
+            let mut other = engine(&data)?;
+            other.load_weights(bytes, Path::new("saved"))?;
+            loss(&other)
+        });
+        assert_eq!(loss(&averaged)?, of_model?);
+        assert_ne!(loss(&averaged)?, of_raw?);
+        Ok(())
+    }
+
+    #[test]
+    fn lookahead_ends_at_its_slow_weights() -> Result<()> {
+        let data = Arc::new(data());
+        let mut config = averaging(AverageKind::Lookahead, 4);
+        let [fast, slow] = through(&config, &data, &[])?.floats()?;
+        assert!(fast != slow, "three steps after an update");
+        config.train.max_steps = Some(15);
+        let [fast, slow] = through(&config, &data, &[])?.floats()?;
+        assert!(fast == slow, "the last step");
+        Ok(())
+    }
+
+    #[test]
+    fn weights_of_another_kind_of_average_are_refused() -> Result<()> {
+        let data = Arc::new(data());
+        let of_ema = through(&averaging(AverageKind::Ema, 2), &data, &[])?;
+        for kind in [AverageKind::None, AverageKind::Lookahead] {
+            let mut engine = Engine::new(&averaging(kind, 2), &data.info, &device::Device::CPU)?;
+            let error = of_ema.load(&mut engine).expect_err("another kind").to_string();
+            assert_eq!(error, "saved: the run that it is of has another average.kind");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_found_in_either_weights() -> Result<()> {
+        let data = Arc::new(data());
+        for kind in [AverageKind::Ema, AverageKind::Lookahead] {
+            for of_average in [false, true] {
+                let config = averaging(kind, 1);
+                let mut engine = CandleEngine::new(&config, &data.info, &Device::Cpu)?;
+                engine.begin_epoch(&data, plan(0), 11)?;
+                engine.next_step(u64::MAX, &learning_rate)?.expect("a batch");
+                assert!(engine.weights_are_finite()?);
+                let weights = engine.network.weights();
+                let bias = weights.parameters[1].1.clone();
+                let kept = bias.copy()?;
+                bias.set(&bias.affine(f64::INFINITY, 0.0)?)?;
+                if of_average {
+                    engine.average.after_step(12, 250, weights)?;
+                    bias.set(&kept)?;
+                }
+                assert!(!engine.weights_are_finite()?, "{kind:?}, {of_average}");
+            }
         }
         Ok(())
     }

@@ -7,16 +7,19 @@
 mod candle;
 mod computed;
 mod cuda;
+mod weights_file;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use self::candle::CandleEngine;
 pub use self::computed::{EvaluatedBatch, TakenStep};
 use self::cuda::CudaEngine;
+pub use self::weights_file::WeightsFile;
 use super::device::Device;
+use crate::average::Companion;
 use crate::config::Config;
 use crate::data::loader::{Batch, EpochPlan};
 use crate::data::{Dataset, DatasetInfo};
@@ -162,8 +165,8 @@ impl Engine {
         }
     }
 
-    /// The network with the present weights, on [`Device::candle`]: to explain, and to save. Others are loaded by
-    /// [`Engine::load_weights`] alone.
+    /// The network with the present weights, on [`Device::candle`]: to explain, and to save. Where the run averages its weights,
+    /// it has the averaged ones. Others are loaded by [`Engine::load_weights`] and [`Engine::load_weights_and`] alone.
     ///
     /// # Errors
     /// The weights cannot be brought from where the engine has them.
@@ -179,6 +182,32 @@ impl Engine {
         match self {
             Self::Candle(engine) => engine.load_weights(bytes, file),
             Self::Cuda(engine) => engine.load_weights(bytes, file),
+        }
+    }
+
+    /// Takes the weights of a checkpoint whose run averages its weights: those that [`Engine::network`] had, and those that
+    /// [`Engine::companion_to_safetensors`] gave. Or says what is wrong with them; then nothing is known of the weights.
+    pub fn load_weights_and(&mut self, model: WeightsFile, companion: Companion, beside: WeightsFile) -> Result<()> {
+        match self {
+            Self::Candle(engine) => engine.load_weights_and(model, companion, beside),
+            Self::Cuda(_) => bail!("{}: a GPU does not average weights yet; take --device cpu", beside.path.display()),
+        }
+    }
+
+    /// What training needs to go on beside the weights of [`Engine::network`] and the optimizer, if anything, as the bytes of a
+    /// safetensors file.
+    pub fn companion_to_safetensors(&self) -> Result<Option<(Companion, Vec<u8>)>> {
+        match self {
+            Self::Candle(engine) => engine.companion_to_safetensors(),
+            Self::Cuda(_) => Ok(None),
+        }
+    }
+
+    /// Whether every weight and running estimate is finite, averaged or not.
+    pub fn weights_are_finite(&self) -> Result<bool> {
+        match self {
+            Self::Candle(engine) => engine.weights_are_finite(),
+            Self::Cuda(engine) => Ok(engine.network()?.weights().are_finite()?),
         }
     }
 
