@@ -173,7 +173,7 @@ Examples:
   taper train --detach               train, and do not watch
   taper train --no-tui               train in the foreground, with plain lines: Slurm, CI, pipes")]
 pub struct TrainArgs {
-    /// A configuration file; taper config shows every key
+    /// A configuration file, or a preset: fast, record, se, eca, spatial, cbam or non-local; taper config shows every key
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// One value of the configuration, such as train.batch_size=128
@@ -699,7 +699,7 @@ Examples:
   taper bench --device cuda --steps 2000
   taper bench --set model.hidden=1024 --json | jq .images_per_sec")]
 pub struct BenchArgs {
-    /// A configuration file; taper config shows every key
+    /// A configuration file, or a preset: fast, record, se, eca, spatial, cbam or non-local; taper config shows every key
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// One value of the configuration, such as model.hidden=1024

@@ -2,6 +2,7 @@
 //! key, the value, and what is allowed.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -9,6 +10,7 @@ use toml::{Table, Value};
 
 use super::checksum::{is_unchanged, with_checksum};
 use super::near_miss::meant_key;
+use super::preset::{preset, preset_names};
 use super::settings::{Config, ModelConfig, NetworkKind};
 use super::validate::{RULES, Rule, broken, meaningless};
 use crate::ordinary_file;
@@ -88,7 +90,8 @@ impl Config {
     /// The default as a file in which every key is explained.
     pub const DEFAULT_FILE: &str = include_str!("../../config/default.toml");
 
-    /// The default, changed by what `file` says, changed by what the command line says. Every path in the result is
+    /// The default, changed by what `file` says (or the preset of that name, where there is no such file), changed by what the
+    /// command line says. Every path in the result is
     /// absolute. A file with the first line of [`Config::to_toml_with_checksum`] must be as it was written.
     pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Self, ConfigError> {
         let mut settings = Settings::default();
@@ -123,8 +126,21 @@ struct Settings {
 
 impl Settings {
     fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let name = path.display().to_string();
-        let text = read(path).map_err(|error| ConfigError::one(format!("{name}: {error}")))?;
+        let mut name = path.display().to_string();
+        let text = match (read(path), preset(path)) {
+            (Ok(text), _) => text,
+            (Err(error), Some(text)) if error.kind() == ErrorKind::NotFound => {
+                name = format!("preset {name}");
+                text.to_owned()
+            }
+            (Err(error), None) if error.kind() == ErrorKind::NotFound && path.iter().count() == 1 => {
+                return Err(ConfigError::one(format!(
+                    "{name}: {error}; without a file there are the presets {}",
+                    preset_names()
+                )));
+            }
+            (Err(error), _) => return Err(ConfigError::one(format!("{name}: {error}"))),
+        };
         if !is_unchanged(&text) {
             return Err(ConfigError::one(format!(
                 "{name}: it is not what its first line says: it was damaged, or changed by hand; if you changed it, delete \
@@ -272,6 +288,7 @@ fn unknown_section<'a>(origin: &str, section: &str, keys: impl Iterator<Item = &
 
 #[cfg(test)]
 mod tests {
+    use super::super::preset::PRESETS;
     use super::super::{DataSource, ScheduleKind};
     use super::*;
     use crate::config::{AttentionKind, Pool};
@@ -318,6 +335,17 @@ mod tests {
             assert_eq!(given.len(), 1);
             assert_eq!(given["model"].as_table().unwrap().len(), 1);
         }
+    }
+
+    #[test]
+    fn a_preset_is_taken_by_its_name_where_no_file_has_it() {
+        for (name, _) in PRESETS {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/{name}.toml"));
+            assert_eq!(Config::load(Some(Path::new(name)), &[]).unwrap(), Config::load(Some(&file), &[]).unwrap());
+        }
+        let complaint = |name: &str| Config::load(Some(Path::new(name)), &[]).unwrap_err().to_string();
+        assert!(complaint("recrod").ends_with("the presets se, eca, spatial, cbam, non-local, fast and record"));
+        assert!(!complaint("nowhere/record").contains("preset"), "only a bare name is one");
     }
 
     #[test]

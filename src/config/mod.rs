@@ -6,6 +6,7 @@ mod change;
 mod checksum;
 mod load;
 mod near_miss;
+mod preset;
 mod settings;
 mod test_time;
 mod validate;
