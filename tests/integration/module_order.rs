@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 29] = [
+const ORDER: [&str; 31] = [
+    "version",
     "random",
     "ordinary_file",
     "held_folder",
@@ -30,6 +31,7 @@ const ORDER: [&str; 29] = [
     "run",
     "system",
     "export",
+    "reproduce",
     "explain",
     "train",
     "terminal_image",
@@ -39,7 +41,7 @@ const ORDER: [&str; 29] = [
 ];
 
 /// Crates that a module does without.
-const FORBIDDEN: [(&str, &[&str]); 12] = [
+const FORBIDDEN: [(&str, &[&str]); 14] = [
     ("metrics", CANDLE),
     ("render", CANDLE),
     ("config", CANDLE),
@@ -47,6 +49,8 @@ const FORBIDDEN: [(&str, &[&str]); 12] = [
     ("system", CANDLE),
     ("export", CANDLE),
     ("export", TERMINAL),
+    ("reproduce", CANDLE),
+    ("reproduce", TERMINAL),
     ("terminal_image", CANDLE),
     ("tui", CANDLE),
     ("model", TERMINAL),
