@@ -150,14 +150,15 @@ fn commit(run: &RunResult) -> String {
 
 fn row_names(table: &Table, runs: &[&RunResult]) -> String {
     let is_there = |row: &&str| runs.iter().any(|run| run.row == **row && run.is_finished);
-    let names: Vec<&str> = table.rows.iter().map(|row| row.name.as_str()).filter(|row| is_there(&row)).collect();
+    let names: Vec<&str> = table.rows.iter().map(|row| row.name.as_str()).filter(|row| is_there(row)).collect();
     names.join(", ")
 }
 
 /// What data, networks, devices and machines there are, and which runs are of each.
 pub fn common(runs: &[&RunResult]) -> Vec<String> {
     let finished: Vec<&RunResult> = runs.iter().copied().filter(|run| run.is_finished).collect();
-    let values: [(&str, fn(&RunResult) -> String); 3] = [
+    type Value = fn(&RunResult) -> String;
+    let values: [(&str, Value); 3] = [
         ("data", |run| run.data.clone()),
         ("device", |run| run.device.clone()),
         ("machine", |run| run.machine.clone().unwrap_or_else(|| "unknown".to_owned())),
