@@ -61,6 +61,10 @@ pub fn markdown(table: &Table, runs: &[&RunResult], pictures: &[(String, String)
          Minutes are those of training and evaluation, epoch by epoch. A threshold is reached in the first epoch with that \
          accuracy; of several runs the mean over those that reach it.\n",
     );
+    text.push('\n');
+    for line in differences(table) {
+        let _ = writeln!(text, "* {line}");
+    }
     for (shown, file) in pictures {
         let _ = write!(text, "\n![{shown}: {}]({file})\n", row_names(table, runs));
     }
@@ -92,6 +96,30 @@ pub fn markdown(table: &Table, runs: &[&RunResult], pictures: &[(String, String)
     }
     text.push('\n');
     text
+}
+
+/// What each row after the first has otherwise than that one.
+fn differences(table: &Table) -> Vec<String> {
+    /// Keys of a row that are named.
+    const MOST: usize = 12;
+    let Some((first, others)) = table.rows.split_first() else { return vec![] };
+    let lines = others.iter().map(|row| {
+        let differences = row.differences(&first.config);
+        let mut told: Vec<String> = differences
+            .iter()
+            .take(MOST)
+            .map(|change| match &change.to {
+                Some(value) => format!("`{} = {value}`", change.key),
+                None => format!("no `{}`", change.key),
+            })
+            .collect();
+        if differences.len() > MOST {
+            told.push(format!("and {} more", differences.len() - MOST));
+        }
+        let told = if told.is_empty() { "the same configuration".to_owned() } else { told.join(", ") };
+        format!("`{}` is `{}` with {told}", row.name, first.name)
+    });
+    lines.collect()
 }
 
 /// Titles of the columns of rows.

@@ -1,8 +1,11 @@
 //! The figures of a table's runs, each by its log, and those of a row over its seeds.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::table::{PlannedRun, Table};
+use crate::config::Config;
 use crate::run::comparison::{Score, data_warning};
 use crate::run::dir::{OpenError, RunDir, RunsDir};
 use crate::run::event::{Command, Event, Outcome};
@@ -54,6 +57,8 @@ pub struct Reached {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RowResult {
     pub row: String,
+    /// What differs from the default configuration, as TOML; none: it is not set.
+    pub config: BTreeMap<&'static str, Option<String>>,
     pub planned: usize,
     pub finished: usize,
     pub epochs: Option<u64>,
@@ -225,8 +230,10 @@ pub fn rows<'a>(table: &Table, results: impl IntoIterator<Item = &'a RunResult> 
                 minutes: mean(|reached| reached.minutes),
             }
         });
+        let config = row.differences(&Config::default()).into_iter().map(|change| (change.key, change.to)).collect();
         RowResult {
             row: row.name.clone(),
+            config,
             planned: row.seeds.len(),
             finished: finished.len(),
             epochs: finished.iter().map(|run| run.epochs).max(),

@@ -136,13 +136,24 @@ impl Table {
     }
 }
 
+impl Row {
+    /// In what it is not `base`: from the value there to that of the row.
+    pub fn differences(&self, base: &Config) -> Vec<Change> {
+        of_what_is_computed(base, &self.config)
+    }
+}
+
 impl PlannedRun {
     /// In what a run of its name is not what the table asks for: from the table's value to that of the run.
     pub fn differences(&self, found: &Config) -> Vec<Change> {
-        let mut differences = changes(&self.config.values(), &found.values());
-        differences.retain(|change| !OF_THE_MACHINE.contains(&change.key));
-        differences
+        of_what_is_computed(&self.config, found)
     }
+}
+
+fn of_what_is_computed(before: &Config, now: &Config) -> Vec<Change> {
+    let mut differences = changes(&before.values(), &now.values());
+    differences.retain(|change| !OF_THE_MACHINE.contains(&change.key));
+    differences
 }
 
 fn check_row(row: &RowFile) -> Result<(), String> {

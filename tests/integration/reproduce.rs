@@ -81,6 +81,8 @@ fn a_table_is_trained_told_and_published() {
     let doctor = dir.command(["doctor", "data/results/study-plain-s0"]).succeed();
     assert!(!doctor.contains("DAMAGED"), "{doctor}");
     dir.command(["report", "data/results/study-plain-s0"]).succeed();
+    let error = dir.command(["resume", "data/results/study-plain-s0", "--epochs", "9"]).fail(2);
+    assert!(error.contains("was published without its checkpoints, and cannot go on"), "{error}");
     // The published runs stand for the table where the runs themselves are not.
     let again = dir.command(["reproduce", "study.toml", "--results", "--markdown", "--runs-dir", LOGS]).succeed();
     let before = reproduce(&dir, &["--results", "--markdown"]);
