@@ -47,6 +47,9 @@ fn commit_of_checkout() -> Option<String> {
 }
 
 fn git(args: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
+    let mut git = Command::new("git");
+    // A hook sets them, for the repository that it is of.
+    git.env_remove("GIT_DIR").env_remove("GIT_WORK_TREE").arg("--no-optional-locks");
+    let output = git.args(args).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

@@ -4,7 +4,7 @@
 use crate::run::event::{Event, Record, StepsDone};
 
 /// Bytes that lines of steps may take, about: with epochs, samples and all else, 50 epochs fit in 150 kB.
-const STEP_BYTES: usize = 70_000;
+const STEP_BYTES: usize = 60_000;
 /// Steps of a line: of more, as a GPU takes in a tenth of a second, the last are kept.
 const STEPS_OF_A_LINE: usize = 16;
 /// Samples of the machine.

@@ -315,6 +315,6 @@ fn pass_on(active: &Active, signal: Signal) {
         .ok_or_else(|| anyhow!("its process is not known"))
         .and_then(|pid| Ok(kill_process(pid, signal)?));
     if let Err(error) = sent {
-        tracing::debug!("run {}: {error}", active.run.name());
+        tell(format!("run {} cannot be told to end: {error}", active.run.name()));
     }
 }
