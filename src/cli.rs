@@ -17,12 +17,13 @@ use crate::run::metric::Metric;
 use crate::run::spawn::{FOREGROUND_COMMAND, TRAINER_COMMAND};
 use crate::terminal_image::Images;
 use crate::tui::theme::ThemeChoice;
+use crate::version::VERSION;
 
 /// Trains CIFAR-10 classifiers under a live dashboard that you can leave and come back to.
 ///
 /// Without a command: the list of runs in a terminal; where there are none, `taper train`.
 #[derive(Debug, Parser)]
-#[command(name = "taper", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = LONG_EXAMPLES)]
+#[command(name = "taper", version = VERSION, max_term_width = 100, after_help = EXAMPLES, after_long_help = LONG_EXAMPLES)]
 pub struct Cli {
     /// Where the runs lie
     #[arg(long, global = true, env = "TAPER_RUNS_DIR", default_value = DEFAULT_RUNS_DIR, value_name = "DIR")]
@@ -126,6 +127,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Write runs into one page of HTML
     Report(ReportArgs),
+    /// Train all runs of a table, configurations by seeds, and tell what came of them
+    Reproduce(ReproduceArgs),
     /// Measure how fast this machine trains, and where the time goes
     Bench(BenchArgs),
     /// Check whether a GPU computes what it should
@@ -683,6 +686,59 @@ pub struct ReportArgs {
     /// The page; - prints it [default: RUN.html, or report.html of several]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A run is an ordinary one, called TABLE-ROW-sSEED: taper attach watches it meanwhile. What is finished
+is not trained again, what was interrupted goes on, what another trainer has is waited for; a run
+whose configuration is not that of the table is refused. Ctrl-C saves the run that trains and ends
+it; the same command goes on later.
+
+Examples:
+  taper reproduce config/tables/study.toml --data ~/data
+  taper reproduce config/tables/study.toml --dry-run       what would be trained
+  taper reproduce config/tables/study.toml --results       what came of it so far
+  taper reproduce config/tables/study.toml --results --json | jq .rows
+  taper reproduce config/tables/study.toml --device cuda --jobs 4
+  taper reproduce config/tables/study.toml --publish .     logs and tables of the finished runs")]
+pub struct ReproduceArgs {
+    /// The table, such as config/tables/study.toml
+    pub table: PathBuf,
+    /// Where the data lies: data.dir
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// auto, cpu, cuda[:N] or candle-cuda[:N]: run.device
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Compute threads of each run: run.threads [default: the cores, shared by the jobs]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub threads: Option<String>,
+    /// Runs at a time; on a CPU several take longer than one after the other, and their minutes mean little
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// Say what would be trained, and train nothing
+    #[arg(long, short = 'n', conflicts_with_all = ["results", "publish"])]
+    pub dry_run: bool,
+    /// Print the results so far, and train nothing
+    #[arg(long, conflicts_with = "publish")]
+    pub results: bool,
+    /// The results as a JSON object
+    #[arg(long, requires = "results", conflicts_with_all = ["csv", "markdown"])]
+    pub json: bool,
+    /// The results as CSV, one line a run
+    #[arg(long, requires = "results", conflicts_with = "markdown")]
+    pub csv: bool,
+    /// The results as in docs/study.md
+    #[arg(long, requires = "results")]
+    pub markdown: bool,
+    /// Train nothing: write the logs of finished runs, thinned out, to data/results in this checkout of taper, and the table with
+    /// its plots into docs/study.md
+    #[arg(long, value_name = "DIR")]
+    pub publish: Option<PathBuf>,
+    /// The commit of the taper that trained, where the logs do not tell
+    #[arg(long, value_name = "COMMIT", requires = "publish")]
+    pub commit: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -35,9 +35,14 @@ fn attention_of(network: &str) -> String {
 pub(super) fn configuration(file: Option<&Path>, set: &[String], shorthands: &[Shorthand]) -> Result<Config> {
     let mut config = Config::load(file, &overrides(set, shorthands)?)?;
     if config.run.threads == 0 {
-        config.run.threads = compute_threads(std::env::var(THREADS_VARIABLE).ok().as_deref())?;
+        config.run.threads = threads_to_use()?;
     }
     Ok(config)
+}
+
+/// What `run.threads = 0` means here.
+pub(super) fn threads_to_use() -> Result<usize> {
+    compute_threads(std::env::var(THREADS_VARIABLE).ok().as_deref())
 }
 
 /// The number in rayon's variable, where there is one; else one for each core.

@@ -20,6 +20,7 @@ pub mod progress;
 mod remaining;
 mod rename;
 mod report;
+mod reproduce;
 mod resume;
 mod rm;
 mod runs;
@@ -71,6 +72,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Explain(args) => explain::explain(&runs, &args),
         Command::Export(args) => export::export(&runs, &args),
         Command::Report(args) => report::report_runs(&runs, &args),
+        Command::Reproduce(args) => reproduce::reproduce(&runs, &args),
         Command::Bench(args) => bench::bench(&args),
         Command::Selftest(args) => selftest::selftest(&args),
         Command::Data(DataCommand::Fetch { from, dir }) => data::fetch(&dir, &from).map(|()| 0),

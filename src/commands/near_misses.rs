@@ -10,7 +10,7 @@ use crate::config::{KEPT_ON_RESUME, key_called, meant_key};
 use crate::suggest::{misspelt, nearest};
 
 /// What people call commands elsewhere, the commands that are named, and what is said. Left out where there is no such command.
-const COMMANDS: [(&[&str], &[&str], &str); 22] = [
+const COMMANDS: [(&[&str], &[&str], &str); 23] = [
     (&["list", "ls", "ps", "show", "history"], &["runs"], "taper runs lists the runs"),
     (&["delete", "remove", "del", "clean", "prune", "purge"], &["rm"], "taper rm deletes runs"),
     (&["mv", "move", "name"], &["rename"], "taper rename gives a run another name"),
@@ -54,6 +54,11 @@ const COMMANDS: [(&[&str], &[&str], &str); 22] = [
     ),
     (&["completion", "complete", "autocomplete"], &["completions"], "taper completions prints completions for a shell"),
     (&["diff", "versus", "vs"], &["compare"], "taper compare compares runs"),
+    (
+        &["sweep", "repeat", "study", "table", "seeds", "ablation", "experiments"],
+        &["reproduce"],
+        "taper reproduce trains all runs of a table: configurations by seeds",
+    ),
     (
         &["tensorboard", "tb", "csv", "parquet", "plot", "plots", "json"],
         &["export"],

@@ -49,7 +49,17 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
     if watch == Watch::Foreground {
         spawn::restart_with_threads(config.run.threads).context("cannot restart with the threads of the run")?;
     }
-    if let Some(nothing_left) = NothingLeft::of(&outline(&run)?, &config) {
+    let state = outline(&run)?;
+    if state.started.as_ref().is_some_and(|started| started.thinned) {
+        let (run, config) = (run.name(), run.config());
+        let message = format!(
+            "run {run} was published without its checkpoints, and cannot go on; to train it anew: {} --config {}",
+            shell.line("train"),
+            config.display()
+        );
+        return Err(UsageError(message).into());
+    }
+    if let Some(nothing_left) = NothingLeft::of(&state, &config) {
         return Err(UsageError(nothing_left.message(&run.name(), &shell.line_for("resume", &run))).into());
     }
     check_writable(&run)?;

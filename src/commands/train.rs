@@ -84,7 +84,7 @@ pub fn listen() -> Result<Listening> {
 
 /// A run that failed before it was trained must not block the next try, except where the log of a trainer that exited
 /// unexpectedly may tell why.
-fn discard_if_untrained(run: &RunDir, begun: Result<u8>) -> Result<u8> {
+pub fn discard_if_untrained<T>(run: &RunDir, begun: Result<T>) -> Result<T> {
     if let Err(error) = &begun
         && !matches!(error.downcast_ref(), Some(SpawnError::Died { .. }))
     {

@@ -15,6 +15,7 @@ use super::untold;
 use crate::config::TestTimeAugmentation;
 use crate::data::{DatasetInfo, Split};
 use crate::metrics::Confusion;
+use crate::version::Build;
 
 /// Version of the event log, in the first event of each trainer.
 pub const FORMAT_VERSION: u32 = 2;
@@ -206,6 +207,15 @@ pub struct RunStarted {
     /// a text that is empty, a count of 0 and a number that is NaN were not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trainer: Option<String>,
+    /// The taper that trains. Older logs lack it, and those of other programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taper: Option<Build>,
+    /// Its processors, such as `AMD EPYC 9B14, 2 cores`. Older logs lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// The log was thinned out for publication: of its steps and samples some are left, of checkpoints and probes none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub thinned: bool,
     #[serde(default, deserialize_with = "untold::or_default")]
     pub run: String,
     /// Such as `cnn 32-64-128`.

@@ -1,5 +1,7 @@
 //! Processors and memory, and the share of them that this process has. By sysinfo, which reads `/proc` on Linux.
 
+use std::fmt;
+
 use sysinfo::{
     CpuRefreshKind, MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System, get_current_pid,
 };
@@ -21,6 +23,20 @@ pub struct Cpu {
     pub cores: Option<usize>,
     /// As many as can be at work at once.
     pub threads: usize,
+}
+
+/// What the system tells of it, such as `AMD EPYC 9B14, 8 cores, 16 threads`.
+impl fmt::Display for Cpu {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let threads = Some(self.threads).filter(|_| self.cores != Some(self.threads));
+        let parts = [
+            self.model.clone(),
+            self.cores.map(|cores| counted(cores, "core")),
+            threads.map(|threads| counted(threads, "thread")),
+        ];
+        formatter.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
 }
 
 impl Host {
@@ -68,6 +84,15 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_system_does_not_tell_of_a_processor_is_left_out() {
+        let cpu =
+            |model: Option<&str>, cores, threads| Cpu { model: model.map(str::to_owned), cores, threads }.to_string();
+        assert_eq!(cpu(Some("AMD EPYC 9B14"), Some(8), 16), "AMD EPYC 9B14, 8 cores, 16 threads");
+        assert_eq!(cpu(Some("AMD EPYC 9B14"), Some(1), 1), "AMD EPYC 9B14, 1 core");
+        assert_eq!(cpu(None, None, 2), "2 threads");
+    }
 
     #[cfg(target_os = "linux")]
     #[test]

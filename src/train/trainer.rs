@@ -30,7 +30,8 @@ use crate::run::log::EventLog;
 use crate::run::process;
 use crate::run::replay::outline;
 use crate::schedule::Schedule;
-use crate::system::Sampler;
+use crate::system::{Host, Sampler};
+use crate::version::Build;
 
 /// Between two looks for the run's directory, while nothing is saved.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -107,6 +108,9 @@ impl Trainer {
         let started = RunStarted {
             version: FORMAT_VERSION,
             trainer: None,
+            taper: Some(Build::own()),
+            machine: Host::cpu().map(|cpu| cpu.to_string()),
+            thinned: false,
             run: dir.name(),
             model: engine.summary(),
             parameters: engine.shape().parameter_count(),

@@ -27,6 +27,7 @@ fn help_has_every_command_with_examples_and_exit_codes() {
         "rename",
         "rm",
         "completions",
+        "reproduce",
     ] {
         insta::assert_snapshot!(format!("help-{command}"), dir.command([command, "--help"]).succeed());
     }

@@ -42,6 +42,7 @@ mod pytorch_training;
 mod pytorch_weights;
 mod read_only;
 mod removal;
+mod reproduce;
 mod resume_changes;
 mod run_list;
 mod screen;

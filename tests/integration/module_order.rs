@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 30] = [
+const ORDER: [&str; 32] = [
+    "version",
     "random",
     "ordinary_file",
     "held_folder",
@@ -31,6 +32,7 @@ const ORDER: [&str; 30] = [
     "run",
     "system",
     "export",
+    "reproduce",
     "explain",
     "train",
     "terminal_image",
@@ -40,7 +42,7 @@ const ORDER: [&str; 30] = [
 ];
 
 /// Crates that a module does without.
-const FORBIDDEN: [(&str, &[&str]); 12] = [
+const FORBIDDEN: [(&str, &[&str]); 14] = [
     ("metrics", CANDLE),
     ("render", CANDLE),
     ("config", CANDLE),
@@ -48,6 +50,8 @@ const FORBIDDEN: [(&str, &[&str]); 12] = [
     ("system", CANDLE),
     ("export", CANDLE),
     ("export", TERMINAL),
+    ("reproduce", CANDLE),
+    ("reproduce", TERMINAL),
     ("terminal_image", CANDLE),
     ("tui", CANDLE),
     ("model", TERMINAL),

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use crate::format;
 use crate::run::dir::free_bytes;
-use crate::system::{CardDescription, Cards, Cpu, Host};
+use crate::system::{CardDescription, Cards, Host};
 
 const UNKNOWN: &str = "the system does not tell";
 
 /// Subjects, and what is found; the runs lie in `folder`, or will.
 pub fn findings(folder: &Path) -> Vec<(String, String)> {
     let mut findings = vec![
-        ("CPU".to_owned(), Host::cpu().map_or(UNKNOWN.to_owned(), |cpu| describe_cpu(&cpu))),
+        ("CPU".to_owned(), Host::cpu().map_or(UNKNOWN.to_owned(), |cpu| cpu.to_string())),
         ("memory".to_owned(), describe_memory().unwrap_or(UNKNOWN.to_owned())),
         ("disk".to_owned(), describe_disk(folder)),
     ];
@@ -26,20 +26,6 @@ pub fn findings(folder: &Path) -> Vec<(String, String)> {
         Err(error) => findings.push(("GPUs".to_owned(), format!("none: {error}"))),
     }
     findings
-}
-
-fn describe_cpu(cpu: &Cpu) -> String {
-    let threads = Some(cpu.threads);
-    let parts = [
-        cpu.model.clone(),
-        cpu.cores.map(|cores| counted(cores, "core")),
-        threads.filter(|_| cpu.cores != threads).map(|threads| counted(threads, "thread")),
-    ];
-    joined(parts)
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn describe_memory() -> Option<String> {
@@ -77,12 +63,6 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_left_out() {
-        let cpu = |model: Option<&str>, cores, threads| {
-            describe_cpu(&Cpu { model: model.map(str::to_owned), cores, threads })
-        };
-        assert_eq!(cpu(Some("AMD EPYC 9B14"), Some(8), 16), "AMD EPYC 9B14, 8 cores, 16 threads");
-        assert_eq!(cpu(Some("AMD EPYC 9B14"), Some(1), 1), "AMD EPYC 9B14, 1 core");
-        assert_eq!(cpu(None, None, 2), "2 threads");
         assert_eq!(describe_card(&CardDescription::default()), "the driver tells nothing of it");
         let named = CardDescription { name: Some("NVIDIA T4".into()), ..CardDescription::default() };
         assert_eq!(describe_card(&named), "NVIDIA T4");

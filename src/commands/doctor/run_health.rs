@@ -205,7 +205,11 @@ fn log(run: &RunDir) -> Vec<Finding> {
     let missing = state.losses.values().iter().filter(|loss| loss.is_nan()).count();
     // Another program need not know them all.
     let other_trainer = state.other_trainer();
-    if missing > 0 && other_trainer.is_none() {
+    let is_thinned = state.started.as_ref().is_some_and(|started| started.thinned);
+    if missing > 0 && is_thinned {
+        let text = format!("it was thinned out for publication: the losses of {missing} steps were left out");
+        findings.push(finding("log", Health::Whole, text));
+    } else if missing > 0 && other_trainer.is_none() {
         findings.push(finding(
             "log",
             Health::Damaged,
