@@ -65,6 +65,7 @@ pub fn records(seed: u64, best: f64, epochs: u64, has_end: bool) -> Vec<Record> 
             train_accuracy: 50.0,
             test_loss: 1.0,
             test_accuracy,
+            test_time_augmentation: Default::default(),
             learning_rate: 0.001,
             elapsed_secs: 20.0,
             evaluation_secs: 2.0,

@@ -59,7 +59,8 @@ pub fn markdown(table: &Table, runs: &[&RunResult], pictures: &[(String, String)
     text.push_str(
         "\nPercent of the images that a run is judged by; of several runs the mean ± the standard deviation of the sample. \
          Minutes are those of training and evaluation, epoch by epoch. A threshold is reached in the first epoch with that \
-         accuracy; of several runs the mean over those that reach it.\n",
+         accuracy; of several runs the mean over those that reach it. TTA: with test-time flips, or flips and shifts. PFLOP: \
+         10^15 operations of convolutions and matrix products in training, by their definition.\n",
     );
     text.push('\n');
     for line in differences(table) {
@@ -80,9 +81,9 @@ pub fn markdown(table: &Table, runs: &[&RunResult], pictures: &[(String, String)
         vec![
             format!("`{}`", run.run),
             run.seed.to_string(),
-            percent(run.best_accuracy),
+            format!("{}{}", percent(run.best_accuracy), run.best_test_time_augmentation.mark()),
             run.best_epoch.map_or_else(|| NONE.to_owned(), |epoch| epoch.to_string()),
-            percent(run.last_accuracy),
+            format!("{}{}", percent(run.last_accuracy), run.last_test_time_augmentation.mark()),
             format::decimal(run.minutes, 1),
             run.step_millis.map_or_else(|| NONE.to_owned(), |millis| format::decimal(millis, 1)),
             commit(run),
@@ -126,7 +127,7 @@ fn differences(table: &Table) -> Vec<String> {
 pub fn heading(table: &Table) -> Vec<String> {
     let mut cells = ["row", "seeds", "epochs", "best (%)", "last (%)"].map(str::to_owned).to_vec();
     cells.extend(table.thresholds.iter().map(|threshold| format!("to {threshold} %")));
-    cells.extend(["minutes", "step (ms)"].map(str::to_owned));
+    cells.extend(["minutes", "step (ms)", "PFLOP"].map(str::to_owned));
     cells
 }
 
@@ -142,9 +143,16 @@ pub fn row_cells(table: &Table, runs: &[&RunResult]) -> Vec<Vec<String>> {
         }
         let mut cells = vec![row.name.clone(), told];
         cells.push(result.epochs.map_or_else(|| NONE.to_owned(), |epochs| epochs.to_string()));
-        cells.extend([result.best_accuracy, result.last_accuracy].map(|accuracy| estimate(accuracy, 2)));
+        cells.extend(
+            [
+                (result.best_accuracy, result.best_test_time_augmentation),
+                (result.last_accuracy, result.last_test_time_augmentation),
+            ]
+            .map(|(accuracy, augmentation)| format!("{}{}", estimate(accuracy, 2), augmentation.mark())),
+        );
         cells.extend(result.reached.iter().map(|reached| reached_cell(reached, result.finished)));
         cells.extend([result.minutes, result.step_millis].map(|value| estimate(value, 1)));
+        cells.push(result.petaflop.map_or_else(|| NONE.to_owned(), |petaflop| format::decimal(petaflop, 3)));
         cells
     });
     lines.collect()

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::table::{PlannedRun, Table};
-use crate::config::Config;
+use crate::config::{Config, TestTimeAugmentation};
+use crate::model::NetworkShape;
 use crate::run::comparison::{Score, data_warning};
 use crate::run::dir::{OpenError, RunDir, RunsDir};
 use crate::run::event::{Command, Event, Outcome};
@@ -24,15 +25,23 @@ pub struct RunResult {
     pub epochs: u64,
     /// Percent, in the best epoch.
     pub best_accuracy: Option<f64>,
+    /// What that was judged with.
+    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub best_test_time_augmentation: TestTimeAugmentation,
     pub best_epoch: Option<u64>,
     /// Percent, in the last epoch.
     pub last_accuracy: Option<f64>,
+    /// What that was judged with.
+    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub last_test_time_augmentation: TestTimeAugmentation,
     /// In the order of the table's thresholds.
     pub reached: Vec<Option<Reached>>,
     /// Training and evaluation of all epochs: without starts, saving, pauses, and what an interruption took back.
     pub minutes: f64,
     /// The median over the steps that the log has.
     pub step_millis: Option<f64>,
+    /// 10^15 operations of its convolutions and matrix products, forward and backward, over the training images of all epochs.
+    pub petaflop: Option<f64>,
     pub model: String,
     pub parameters: u64,
     /// What it was trained on and judged by.
@@ -63,11 +72,19 @@ pub struct RowResult {
     pub finished: usize,
     pub epochs: Option<u64>,
     pub best_accuracy: Option<Estimate>,
+    /// What one of them was judged with.
+    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub best_test_time_augmentation: TestTimeAugmentation,
     pub last_accuracy: Option<Estimate>,
+    /// What one of them was judged with.
+    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub last_test_time_augmentation: TestTimeAugmentation,
     /// In the order of the table's thresholds.
     pub reached: Vec<RowReached>,
     pub minutes: Option<Estimate>,
     pub step_millis: Option<Estimate>,
+    /// The mean.
+    pub petaflop: Option<f64>,
 }
 
 /// When the runs of a row reached an accuracy: those that did.
@@ -136,7 +153,15 @@ impl RecordedResult {
             Some(Reached { epoch: reached.epoch, minutes: reached.elapsed_secs / 60.0 })
         });
         let reached = reached.collect();
-        let Score { best_accuracy, best_epoch, last_accuracy, data, .. } = score(None);
+        let Score {
+            best_accuracy,
+            best_test_time_augmentation,
+            best_epoch,
+            last_accuracy,
+            last_test_time_augmentation,
+            data,
+            ..
+        } = score(None);
         let started = state.started.as_ref();
         let result = RunResult {
             run: planned.name.clone(),
@@ -145,11 +170,18 @@ impl RecordedResult {
             is_finished: state.phase == Phase::Ended(Outcome::Completed),
             epochs: state.epochs.last().map_or(0, |last| last.epoch),
             best_accuracy,
+            best_test_time_augmentation,
             best_epoch,
             last_accuracy,
+            last_test_time_augmentation,
             reached,
             minutes: state.epochs.iter().map(|epoch| epoch.elapsed_secs).sum::<f64>() / 60.0,
             step_millis: history.median_step_millis(),
+            petaflop: started.and_then(|started| {
+                let shape = NetworkShape::new(&planned.config.model, &started.dataset).ok()?;
+                let images = started.train_samples * state.epochs.last()?.epoch;
+                Some(1e-15 * shape.flops().training as f64 * images as f64)
+            }),
             model: started.map_or_else(String::new, |started| started.model.clone()),
             parameters: started.map_or(0, |started| started.parameters),
             data,
@@ -206,6 +238,11 @@ impl History {
         let times = |count: usize| if count == 1 { "once".to_owned() } else { format!("{count} times") };
         let told = [
             (state.phase != Phase::Ended(Outcome::Completed)).then(|| "not finished".to_owned()),
+            state
+                .started
+                .as_ref()
+                .filter(|started| !started.evaluated_weights.are_raw())
+                .map(|_| "judged by averaged weights".to_owned()),
             (self.starts > 1).then(|| format!("interrupted {} and resumed", times(self.starts - 1))),
             (self.pauses > 0).then(|| format!("paused {}", times(self.pauses))),
             (self.rollbacks > 0).then(|| format!("diverged, rolled back {}", times(self.rollbacks))),
@@ -221,6 +258,9 @@ pub fn rows<'a>(table: &Table, results: impl IntoIterator<Item = &'a RunResult> 
         let finished: Vec<&RunResult> =
             results.clone().into_iter().filter(|result| result.row == row.name && result.is_finished).collect();
         let over = |value: fn(&RunResult) -> Option<f64>| Estimate::of(finished.iter().filter_map(|run| value(run)));
+        let any = |value: fn(&RunResult) -> TestTimeAugmentation| {
+            finished.iter().map(|run| value(run)).find(|augmentation| !augmentation.is_none()).unwrap_or_default()
+        };
         let reached = (0..table.thresholds.len()).map(|index| {
             let reached: Vec<Reached> = finished.iter().filter_map(|run| run.reached[index]).collect();
             let mean = |value: fn(&Reached) -> f64| Estimate::of(reached.iter().map(value)).map(|mean| mean.mean);
@@ -238,10 +278,13 @@ pub fn rows<'a>(table: &Table, results: impl IntoIterator<Item = &'a RunResult> 
             finished: finished.len(),
             epochs: finished.iter().map(|run| run.epochs).max(),
             best_accuracy: over(|run| run.best_accuracy),
+            best_test_time_augmentation: any(|run| run.best_test_time_augmentation),
             last_accuracy: over(|run| run.last_accuracy),
+            last_test_time_augmentation: any(|run| run.last_test_time_augmentation),
             reached: reached.collect(),
             minutes: over(|run| Some(run.minutes)),
             step_millis: over(|run| run.step_millis),
+            petaflop: over(|run| run.petaflop).map(|petaflop| petaflop.mean),
         }
     });
     rows.collect()
