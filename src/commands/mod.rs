@@ -73,7 +73,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Export(args) => export::export(&runs, &args),
         Command::Report(args) => report::report_runs(&runs, &args),
         Command::Bench(args) => bench::bench(&args),
-        Command::LrFind(args) => lr_find::lr_find(&args),
+        Command::LrFind(args) => lr_find::lr_find(&runs, &args),
         Command::Selftest(args) => selftest::selftest(&args),
         Command::Data(DataCommand::Fetch { from, dir }) => data::fetch(&dir, &from).map(|()| 0),
         Command::Data(DataCommand::Inspect { dir }) => {

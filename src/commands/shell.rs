@@ -58,7 +58,7 @@ impl Shell {
 }
 
 /// Quoted as one word of a shell, where it needs to be.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

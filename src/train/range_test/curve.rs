@@ -1,9 +1,9 @@
 //! The loss over the learning rate, and when it has diverged.
 
 /// Of the past, in the smoothed loss.
-const WEIGHT: f64 = 0.9;
+pub const SMOOTHING: f64 = 0.9;
 /// The test ends where the smoothed loss is more than so many times its least, as in fastai and PyTorch Lightning.
-const DIVERGED: f64 = 4.0;
+pub const DIVERGED: f64 = 4.0;
 
 /// A step of the test.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,8 +35,8 @@ impl Curve {
 
     /// Takes the loss, which is finite, of the next step.
     pub fn push(&mut self, learning_rate: f64, loss: f64) {
-        self.average = WEIGHT * self.average + (1.0 - WEIGHT) * loss;
-        self.total = WEIGHT * self.total + (1.0 - WEIGHT);
+        self.average = SMOOTHING * self.average + (1.0 - SMOOTHING) * loss;
+        self.total = SMOOTHING * self.total + (1.0 - SMOOTHING);
         let (step, smoothed_loss) = (self.points.len() as u64 + 1, self.average / self.total);
         self.points.push(Point { step, learning_rate, loss, smoothed_loss });
     }
@@ -45,5 +45,35 @@ impl Curve {
     pub fn has_diverged(&self) -> bool {
         let least = self.points.iter().map(|point| point.smoothed_loss).fold(f64::INFINITY, f64::min);
         self.points.last().is_some_and(|last| last.smoothed_loss > DIVERGED * least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curve(losses: &[f64]) -> Curve {
+        let mut curve = Curve::default();
+        losses.iter().for_each(|&loss| curve.push(1e-3, loss));
+        curve
+    }
+
+    #[test]
+    fn the_average_is_not_pulled_to_zero() {
+        let smoothed: Vec<f64> = curve(&[2.0, 1.0, 4.0]).points().iter().map(|point| point.smoothed_loss).collect();
+        // By weights 1; 0.9, 1; 0.81, 0.9, 1.
+        let expected = [2.0, (0.9 * 2.0 + 1.0) / 1.9, (0.81 * 2.0 + 0.9 * 1.0 + 4.0) / 2.71];
+        for (smoothed, expected) in smoothed.iter().zip(expected) {
+            assert!((smoothed - expected).abs() < 1e-12, "{smoothed}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn it_has_diverged_where_it_is_far_above_its_least() {
+        assert!(!Curve::default().has_diverged());
+        assert!(!curve(&[2.0; 50]).has_diverged());
+        assert!(!curve(&[&[2.0; 50][..], &[7.9; 200]].concat()).has_diverged());
+        assert!(curve(&[&[2.0; 50][..], &[8.1; 200]].concat()).has_diverged());
+        assert!(!curve(&[&[2.0; 50][..], &[8.1]].concat()).has_diverged(), "one step is a spike");
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-pub use self::curve::{Curve, Point};
+pub use self::curve::{Curve, DIVERGED, Point, SMOOTHING};
 pub use self::rates::{BadRange, Rates, usual_range};
 pub use self::suggestion::{Finding, Suggestion};
 use super::device;
