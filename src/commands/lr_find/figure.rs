@@ -8,7 +8,7 @@ use crate::commands::failure::UsageError;
 use crate::durable;
 use crate::export::figure::{Chart, Line, Look, Scale, Stroke, rasterise};
 use crate::format;
-use crate::train::range_test::{Point, SMOOTHING, Suggestion};
+use crate::train::range_test::{Curve, Point, Suggestion};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -49,10 +49,10 @@ impl<'a> FigureFile<'a> {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn write(&self, points: &[Point], suggestion: Option<&Suggestion>) -> Result<&Path> {
+    pub fn write(&self, curve: &Curve, suggestion: Option<&Suggestion>) -> Result<&Path> {
         let path = self.path.display();
         let svg =
-            chart(points, suggestion).draw(Look::Paper).with_context(|| format!("--png {path}: nothing to draw"))?;
+            chart(curve, suggestion).draw(Look::Paper).with_context(|| format!("--png {path}: nothing to draw"))?;
         let bytes = match self.format {
             Format::Svg => svg.to_document().into_bytes(),
             Format::Png => {
@@ -67,14 +67,15 @@ impl<'a> FigureFile<'a> {
 }
 
 /// The loss of each step and the smoothed one; where it diverges, up to a little above what it was before.
-fn chart(points: &[Point], suggestion: Option<&Suggestion>) -> Chart {
+fn chart(curve: &Curve, suggestion: Option<&Suggestion>) -> Chart {
     /// Above the greatest loss before the least.
     const ROOM: f64 = 1.25;
+    let points = curve.points();
     let over_rate = |value: fn(&Point) -> f64| points.iter().map(|point| (point.learning_rate, value(point))).collect();
     let mut lines = vec![
         Line { label: "each step".into(), stroke: Stroke::Faint, points: over_rate(|point| point.loss), colour: 0 },
         Line {
-            label: format!("smoothed, {SMOOTHING}"),
+            label: format!("smoothed, {}", format::compact_round(curve.weight(), 6)),
             points: over_rate(|point| point.smoothed_loss),
             ..Line::default()
         },

@@ -79,7 +79,7 @@ pub fn lr_find(runs: &RunsDir, args: &LrFindArgs) -> Result<u8> {
         report.conclusion().iter().try_for_each(say)?;
     }
     if let Some(figure) = figure.filter(|_| !curve.points().is_empty()) {
-        let path = figure.write(curve.points(), suggestion.as_ref())?;
+        let path = figure.write(&curve, suggestion.as_ref())?;
         if !args.json && !args.csv {
             say(format!("\nwrote {}", path.display()))?;
         }

@@ -140,7 +140,7 @@ impl Report {
             lines.extend([
                 String::new(),
                 format!("suggestion  {rate:<7}  where the smoothed loss falls most steeply"),
-                format!("bolder      {tenth:<7}  a tenth of {minimum}, where it is least"),
+                format!("or          {tenth:<7}  a tenth of {minimum}, where it is least"),
             ]);
         }
         if !self.advice.is_empty() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-pub use self::curve::{Curve, DIVERGED, Point, SMOOTHING};
+pub use self::curve::{Curve, DIVERGED, Point};
 pub use self::rates::{BadRange, Rates, usual_range};
 pub use self::suggestion::{Finding, Suggestion};
 use super::device;
@@ -85,7 +85,7 @@ impl RangeTest {
     /// Those of the device.
     pub fn run(mut self, rates: Rates, mut go_on: impl FnMut(&Curve) -> bool) -> Result<(Curve, End)> {
         let Self { config, engine, train_data, .. } = &mut self;
-        let (mut curve, mut epoch) = (Curve::default(), 1);
+        let (mut curve, mut epoch) = (Curve::of(rates.steps()), 1);
         engine.begin_epoch(train_data, EpochPlan::of(config, epoch, 0), 1)?;
         let mut end = End::Completed;
         for number in 1..=rates.steps() {
