@@ -26,9 +26,11 @@ pub fn logarithmic(low: f64, high: f64, most: usize) -> Vec<f64> {
     let within = |value: &f64| (low * (1.0 - ROUNDING)..=high * (1.0 + ROUNDING)).contains(value);
     let at = |digits: &[f64], every: usize| -> Vec<f64> {
         let decades = (first..=last).filter(|decade| decade.rem_euclid(every as i32) == 0);
-        // A power of ten by its digits is the one that people mean, to the last bit.
-        let unit = |decade: i32| if decade < 0 { 1.0 / 10f64.powi(-decade) } else { 10f64.powi(decade) };
-        decades.flat_map(|decade| digits.iter().map(move |digit| digit * unit(decade))).filter(within).collect()
+        // Divided, so that it is the number that people mean, to the last bit.
+        let value = |digit: f64, decade: i32| {
+            if decade < 0 { digit / 10f64.powi(-decade) } else { digit * 10f64.powi(decade) }
+        };
+        decades.flat_map(|decade| digits.iter().map(move |&digit| value(digit, decade))).filter(within).collect()
     };
     let few_of_each = DIGITS.iter().map(|digits| at(digits, 1));
     let few_decades = (2..).take(600).map(|every| at(&[1.0], every));

@@ -15,6 +15,9 @@ const SLOPE_SHARE: usize = 20;
 /// Standard deviations of the smoothed loss that are no coincidence, from the beginning to the least of many.
 const SIGNIFICANT: f64 = 4.0;
 
+/// What the sums of an average may be off, as a share.
+const ROUNDING: f64 = 1e-9;
+
 /// What a test says of the learning rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Finding {
@@ -61,10 +64,11 @@ impl Finding {
         let judged = &points[skipped..points.len() - SKIPPED_END];
         let losses = || judged.iter().map(|point| point.smoothed_loss);
         let least = index_of_least(losses());
-        let significant = SIGNIFICANT * noise(&points[..=skipped + least], curve.weight(), skipped + 1);
+        let (first, minimum) = (judged[0], judged[least]);
+        let noise = noise(&points[..=skipped + least], curve.weight(), skipped + 1);
+        let significant = (SIGNIFICANT * noise).max(ROUNDING * first.smoothed_loss);
         // With the end that is else left out: that is where it rises.
         let last = points[points.len() - 1].smoothed_loss;
-        let (first, minimum) = (judged[0], judged[least]);
         if first.smoothed_loss - minimum.smoothed_loss <= significant {
             return Self::NoDescent { rises: last - first.smoothed_loss > significant };
         }
