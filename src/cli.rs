@@ -131,6 +131,8 @@ pub enum Command {
     Reproduce(ReproduceArgs),
     /// Measure how fast this machine trains, and where the time goes
     Bench(BenchArgs),
+    /// Find a learning rate: some steps under a rate that grows, and where the loss falls
+    LrFind(LrFindArgs),
     /// Check whether a GPU computes what it should
     Selftest(SelftestArgs),
     /// Get CIFAR-10, and look at it
@@ -779,6 +781,71 @@ pub struct BenchArgs {
     /// As a JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A learning-rate range test (Smith 2017): it trains as taper train with the same options would, from
+the same weights on the same batches, under a rate that grows from step to step in place of the
+schedule's, and ends where the loss diverges. No run is made, and no file but that of --png.
+In a terminal the curve is drawn; else there is a line for each step.
+
+Examples:
+  taper lr-find
+  taper lr-find --config mine.toml --data ~/data
+  taper lr-find --set optimizer.kind=sgd --from 1e-4 --to 10
+  taper lr-find --attention se --png lr-find.png
+  taper lr-find --csv > lr-find.csv
+  taper lr-find --json | jq .suggestion.learning_rate")]
+pub struct LrFindArgs {
+    /// A configuration file; taper config shows every key
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One value of the configuration, such as optimizer.kind=sgd
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Learning rate of the first step [default: 1e-6; SGD: 1e-5, Muon: 1e-4]
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
+    pub from: Option<f64>,
+    /// Learning rate of the last step [default: 1; SGD and Muon: 10]
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
+    pub to: Option<f64>,
+    /// Steps from one to the other
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u64).range(20..=100_000))]
+    pub steps: u64,
+    /// auto, cpu, cuda[:N] or candle-cuda[:N]: run.device
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Images a step: train.batch_size
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub batch_size: Option<String>,
+    /// Where the data lies: data.dir
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// none, se, eca, spatial, cbam or non-local: model.attention
+    #[arg(long, value_name = "KIND", visible_alias = "model")]
+    pub attention: Option<String>,
+    /// Compute threads; 0 takes one for each core: run.threads
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub threads: Option<String>,
+    /// Seed of every random draw: run.seed
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub seed: Option<String>,
+    /// Initial weights with the names of a state_dict, as safetensors or by torch.save: model.init
+    #[arg(long, value_name = "FILE")]
+    pub init: Option<String>,
+    /// Draw the curve into this file, PNG or by its extension SVG
+    #[arg(long, value_name = "FILE")]
+    pub png: Option<PathBuf>,
+    /// As a JSON object, with the curve
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// The curve as CSV, one line a step
+    #[arg(long)]
+    pub csv: bool,
+    /// Colours: auto (by the terminal's background), light, dark or plain (none)
+    #[arg(long, value_name = "THEME", value_enum, default_value_t, env = "TAPER_THEME", hide_possible_values = true)]
+    pub theme: ThemeChoice,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ mod explain;
 mod export;
 pub mod failure;
 mod follow;
+mod lr_find;
 pub mod near_misses;
 pub mod progress;
 mod remaining;
@@ -74,6 +75,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Report(args) => report::report_runs(&runs, &args),
         Command::Reproduce(args) => reproduce::reproduce(&runs, &args),
         Command::Bench(args) => bench::bench(&args),
+        Command::LrFind(args) => lr_find::lr_find(&runs, &args),
         Command::Selftest(args) => selftest::selftest(&args),
         Command::Data(DataCommand::Fetch { from, dir }) => data::fetch(&dir, &from).map(|()| 0),
         Command::Data(DataCommand::Inspect { dir }) => {

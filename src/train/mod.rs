@@ -16,6 +16,7 @@ mod on_divergence;
 pub mod origin;
 mod probe;
 pub mod process;
+pub mod range_test;
 mod recorder;
 mod resume_point;
 pub mod selftest;

@@ -43,13 +43,7 @@ impl ResumePoint {
     ) -> Result<Self> {
         let (latest, passed_over) = checkpoint::latest_whole(dir)?;
         let Some(latest) = latest else {
-            let mut engine = Engine::new(config, dataset, device)?;
-            let mut notice = None;
-            if let Some(file) = &config.model.init {
-                let initial = InitialWeights::read(file)?;
-                engine.load_weights(&initial.bytes, file)?;
-                notice = initial.notice;
-            }
+            let (engine, notice) = initial_engine(config, dataset, device)?;
             let state = TrainState::new(schedule);
             let saved_learning_rate = state.learning_rate;
             return Ok(Self {
@@ -70,6 +64,18 @@ impl ResumePoint {
         let checkpoint = Some(latest.name());
         Ok(Self { engine, state, checkpoint, changes, saved_learning_rate, passed_over, notice: None })
     }
+}
+
+/// An engine with the weights that a run begins with, and what was done to them.
+///
+/// # Errors
+/// The network cannot be built, or `model.init` does not fit it.
+pub fn initial_engine(config: &Config, dataset: &DatasetInfo, device: &Device) -> Result<(Engine, Option<String>)> {
+    let mut engine = Engine::new(config, dataset, device)?;
+    let Some(file) = &config.model.init else { return Ok((engine, None)) };
+    let initial = InitialWeights::read(file)?;
+    engine.load_weights(&initial.bytes, file)?;
+    Ok((engine, initial.notice))
 }
 
 fn changes(latest: &Checkpoint, dir: &RunDir, now: &Origin) -> Result<Vec<Change>> {

@@ -43,6 +43,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::app::{App, Message};
+pub use self::ascii::simplify;
 use self::compare::Comparing;
 pub use self::departure::{Departure, Left, Standing};
 use self::frame_rate::{Frames, Occasion};

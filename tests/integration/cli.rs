@@ -20,6 +20,7 @@ fn help_has_every_command_with_examples_and_exit_codes() {
         "runs",
         "data",
         "bench",
+        "lr-find",
         "selftest",
         "doctor",
         "checkpoints",

@@ -27,6 +27,7 @@ mod json_schema;
 mod kills;
 mod limits;
 mod long_logs;
+mod lr_find;
 mod malformed_files;
 mod module_order;
 mod mount;

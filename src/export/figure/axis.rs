@@ -1,6 +1,7 @@
 //! Where an axis has its ticks, and how they are written.
 
-use crate::ticks::{multiples, round_step};
+use crate::format;
+use crate::ticks::{logarithmic, multiples, round_step};
 
 /// From the first to the last value that an axis shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,6 +63,12 @@ pub fn ticks(range: Range, count: usize, whole: bool) -> Vec<Tick> {
     multiples(step, low, high).map(|value| Tick { value, text: number(value, decimals) }).collect()
 }
 
+/// On a logarithmic scale: `range` is of logarithms to base ten, and so are the places of the ticks; their texts are not.
+pub fn logarithmic_ticks(range: Range, count: usize) -> Vec<Tick> {
+    let values = logarithmic(10f64.powf(range.low), 10f64.powf(range.high), count);
+    values.into_iter().map(|value| Tick { value: value.log10(), text: format::compact_round(value, 7) }).collect()
+}
+
 /// With so many decimals, where that is not long; else with a power of ten.
 fn number(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
@@ -102,6 +109,14 @@ mod tests {
         assert_eq!(texts(0.0, 4e7, 3, false), ["0", "20M", "40M"]);
         assert_eq!(texts(0.0, 3e14, 4, false), ["0", "1e14", "2e14", "3e14"]);
         assert_eq!(texts(0.0, 2.5e-9, 6, false), ["0e0", "5e-10", "1e-9", "1.5e-9", "2e-9", "2.5e-9"]);
+    }
+
+    #[test]
+    fn logarithmic_ticks_lie_at_their_logarithms_and_say_what_they_stand_for() {
+        let ticks = logarithmic_ticks(Range { low: -5.0, high: 1.0 }, 8);
+        let texts: Vec<&str> = ticks.iter().map(|tick| tick.text.as_str()).collect();
+        assert_eq!(texts, ["1e-5", "1e-4", "0.001", "0.01", "0.1", "1", "10"]);
+        assert!((ticks[1].value + 4.0).abs() < 1e-12, "{}", ticks[1].value);
     }
 
     #[test]

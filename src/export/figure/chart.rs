@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::axis::{Range, ticks};
+use super::axis::{Range, logarithmic_ticks, ticks};
 use super::svg::{FONT_SIZE, Look, Svg, TITLE_SIZE, px, text_width};
 
 /// Such as a loss by epoch.
@@ -13,11 +13,30 @@ pub struct Chart {
     pub y_label: String,
     /// Between whole numbers of x, as of epochs, there are no ticks.
     pub whole_x: bool,
+    pub x_scale: Scale,
     /// Behind the lines.
     pub bands: Vec<Band>,
     pub lines: Vec<Line>,
     /// Values above are cut off, and the chart says so: one spike would flatten everything else.
     pub highest_y: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scale {
+    #[default]
+    Linear,
+    /// Of values above zero.
+    Logarithmic,
+}
+
+impl Scale {
+    /// Where a value lies before it is scaled to the room there is.
+    fn place(self, value: f64) -> f64 {
+        match self {
+            Self::Linear => value,
+            Self::Logarithmic => value.log10(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,13 +85,19 @@ struct Frame {
     top: f64,
     width: f64,
     height: f64,
+    x_scale: Scale,
+    /// Of places.
     x: Range,
     y: Range,
 }
 
 impl Frame {
     fn x(&self, value: f64) -> f64 {
-        self.left + self.width * self.x.share(value)
+        self.x_at(self.x_scale.place(value))
+    }
+
+    fn x_at(&self, place: f64) -> f64 {
+        self.left + self.width * self.x.share(place)
     }
 
     fn y(&self, value: f64) -> f64 {
@@ -102,7 +127,8 @@ impl Chart {
 
     /// `None` without a finite value.
     pub fn draw(&self, look: Look) -> Option<Svg> {
-        let (mut x, y) = (Range::of(self.xs())?, Range::of(self.ys())?);
+        let places = self.xs().map(|x| self.x_scale.place(x));
+        let (mut x, y) = (Range::of(places)?, Range::of(self.ys())?);
         if x.low == x.high {
             (x.low, x.high) = (x.low - 0.5, x.high + 0.5);
         }
@@ -113,8 +139,19 @@ impl Chart {
         let left = 28.0 + widest + TICK;
         let (legend, rows) = self.legend(look, WIDTH - 16.0);
         let top = 34.0 + rows as f64 * LINE_HEIGHT;
-        let frame = Frame { left, top, width: WIDTH - left - RIGHT, height: HEIGHT - top - BOTTOM, x, y };
-        let x_ticks = ticks(x, 8, self.whole_x);
+        let frame = Frame {
+            left,
+            top,
+            width: WIDTH - left - RIGHT,
+            height: HEIGHT - top - BOTTOM,
+            x_scale: self.x_scale,
+            x,
+            y,
+        };
+        let x_ticks = match self.x_scale {
+            Scale::Linear => ticks(x, 8, self.whole_x),
+            Scale::Logarithmic => logarithmic_ticks(x, 8),
+        };
         let above = cut.map_or(0, |highest| self.ys().filter(|&value| value > highest).count());
         let middle = (frame.left + frame.right()) / 2.0;
         let y_label = format!("rotate(-90 14 {})", px(frame.top + frame.height / 2.0));
@@ -122,9 +159,9 @@ impl Chart {
             text x=(px(middle)) y="18" text-anchor="middle" font-size=(px(TITLE_SIZE)) fill=(look.ink()) { (self.title) }
             (legend)
             @for tick in &x_ticks {
-                line x1=(px(frame.x(tick.value))) x2=(px(frame.x(tick.value))) y1=(px(frame.bottom()))
+                line x1=(px(frame.x_at(tick.value))) x2=(px(frame.x_at(tick.value))) y1=(px(frame.bottom()))
                     y2=(px(frame.bottom() + TICK)) stroke=(look.ink()) {}
-                text x=(px(frame.x(tick.value))) y=(px(frame.bottom() + TICK + 12.0)) text-anchor="middle"
+                text x=(px(frame.x_at(tick.value))) y=(px(frame.bottom() + TICK + 12.0)) text-anchor="middle"
                     fill=(look.ink()) { (tick.text) }
             }
             @for tick in &y_ticks {
@@ -284,6 +321,17 @@ mod tests {
         assert_eq!((path.matches('M').count(), path.matches('L').count()), (2, 1));
         assert_eq!(document.matches("<circle").count(), 1);
         assert!(document.contains("a &lt; b"));
+    }
+
+    #[test]
+    fn on_a_logarithmic_scale_decades_are_equally_long() {
+        let chart = Chart { x_scale: Scale::Logarithmic, ..chart(&[(1e-4, 2.0), (1e-3, 1.0), (1e-2, 3.0)]) };
+        let document = draw(&chart);
+        let path = document.split("<path d=\"M").nth(1).unwrap().split('"').next().unwrap();
+        let x = |corner: &str| corner.split(' ').next().unwrap().parse::<f64>().unwrap();
+        let [first, second, third]: [f64; 3] = path.split('L').map(x).collect::<Vec<_>>().try_into().unwrap();
+        assert!((second - first - (third - second)).abs() < 0.02, "{path}");
+        assert!(document.contains(">0.001</text>") && document.contains(">1e-4</text>"), "{document}");
     }
 
     #[test]

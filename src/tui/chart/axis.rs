@@ -4,13 +4,33 @@ use std::ops::Range;
 
 use crate::format;
 use crate::run::series::XAxis;
-use crate::ticks::{multiples, round_step};
+use crate::ticks::{logarithmic, multiples, round_step};
 
 /// Columns from one label to the next, at least.
 const SPACING: f64 = 12.0;
 
+/// What lies along the x axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// Of a run.
+    Run(XAxis),
+    /// Logarithms, to base ten, of learning rates.
+    LearningRate,
+}
+
 /// (place, label) in the order in which they are to find room.
-pub fn x_ticks(axis: XAxis, view: &Range<f64>, width: u16) -> Vec<(f64, String)> {
+pub fn x_ticks(axis: Axis, view: &Range<f64>, width: u16) -> Vec<(f64, String)> {
+    match axis {
+        Axis::Run(axis) => run_ticks(axis, view, width),
+        Axis::LearningRate => {
+            let most = usize::from(width) / SPACING as usize + 1;
+            let rates = logarithmic(10f64.powf(view.start), 10f64.powf(view.end), most);
+            rates.into_iter().map(|rate| (rate.log10(), format::compact_round(rate, 7))).collect()
+        }
+    }
+}
+
+fn run_ticks(axis: XAxis, view: &Range<f64>, width: u16) -> Vec<(f64, String)> {
     let span = view.end - view.start;
     let least = span / (f64::from(width) / SPACING).max(1.0);
     let step = match axis {
@@ -83,7 +103,7 @@ mod tests {
     use super::*;
 
     fn labels(axis: XAxis, view: Range<f64>, width: u16) -> Vec<String> {
-        let mut labels: Vec<String> = x_ticks(axis, &view, width).into_iter().map(|(_, label)| label).collect();
+        let mut labels: Vec<String> = run_ticks(axis, &view, width).into_iter().map(|(_, label)| label).collect();
         labels.pop();
         labels
     }
@@ -95,8 +115,16 @@ mod tests {
         assert_eq!(labels(XAxis::Step, 0.0..39_100.0, 60), ["0", "10000", "20000", "30000"]);
         assert_eq!(labels(XAxis::Step, 1e6..3e6, 60), ["1000000", "1500000", "2000000", "2500000", "3000000"]);
         assert_eq!(labels(XAxis::Time, 0.0..5400.0, 60), ["0m", "30m", "1h00m", "1h30m"]);
-        assert_eq!(x_ticks(XAxis::Epoch, &(0.0..14.6), 30).pop(), Some((14.6, "14.6".to_owned())));
+        assert_eq!(run_ticks(XAxis::Epoch, &(0.0..14.6), 30).pop(), Some((14.6, "14.6".to_owned())));
         assert_eq!(labels(XAxis::Time, 3.5..4.6, 60), ["3.5s", "4s", "4.5s"]);
         assert_eq!(labels(XAxis::Time, 50.0..130.0, 60), ["1m00s", "1m30s", "2m00s"]);
+    }
+
+    #[test]
+    fn learning_rates_are_told_by_decades() {
+        let ticks = x_ticks(Axis::LearningRate, &(-6.0..0.0), 73);
+        let (places, labels): (Vec<f64>, Vec<String>) = ticks.into_iter().unzip();
+        assert_eq!(labels, ["1e-6", "1e-5", "1e-4", "0.001", "0.01", "0.1", "1"]);
+        assert!((places[1] + 5.0).abs() < 1e-12 && places[6] == 0.0, "{places:?}");
     }
 }

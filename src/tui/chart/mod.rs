@@ -15,6 +15,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+pub use self::axis::Axis;
 use self::axis::x_ticks;
 pub use self::curve::{Curve, Stroke};
 use self::dots::{DOTS_ACROSS, dot_across};
@@ -23,7 +24,7 @@ pub use self::window::Window;
 use self::y_scale::YScale;
 pub use self::y_scale::{ScaleKind, ordinary_range};
 use crate::format;
-use crate::run::series::{Smoothing, XAxis};
+use crate::run::series::Smoothing;
 
 /// Columns left of the curves, for the scale; the last stays empty.
 pub const SCALE_WIDTH: u16 = 7;
@@ -58,7 +59,7 @@ pub struct Chart<'a> {
     /// The later ones lie over the earlier ones.
     pub curves: &'a [Curve],
     pub marks: &'a [Mark],
-    pub axis: XAxis,
+    pub axis: Axis,
     /// The part that is in view.
     pub x: Range<f64>,
     pub scale: ScaleKind,

@@ -14,7 +14,7 @@ use crate::run::comparison::Score;
 use crate::run::listing::standing;
 use crate::run::metric::Metric;
 use crate::run::series::XAxis;
-use crate::tui::chart::{self, Chart, Curve, ScaleKind, Stroke};
+use crate::tui::chart::{self, Axis, Chart, Curve, ScaleKind, Stroke};
 use crate::tui::key_table;
 use crate::tui::layout::SMALLEST;
 use crate::tui::view::parts::{key_line, row, scrolled_help};
@@ -190,7 +190,7 @@ fn curves_of(compare: &Compare, area: Rect, frame: &mut Frame) {
     let chart = Chart {
         curves: &curves,
         marks: &[],
-        axis: compare.axis,
+        axis: Axis::Run(compare.axis),
         x: view,
         scale: compare.scale,
         cursor: compare.cursor,

@@ -13,7 +13,7 @@ use crate::format;
 use crate::run::metric::Metric;
 use crate::run::series::{Point, Smoothing, XAxis};
 use crate::tui::app::App;
-use crate::tui::chart::{self, Chart, Curve, ScaleKind, Window};
+use crate::tui::chart::{self, Axis, Chart, Curve, ScaleKind, Window};
 use crate::tui::chart_page::ChartKind;
 use crate::tui::layout::Areas;
 
@@ -59,7 +59,7 @@ pub fn render(app: &App, areas: &Areas, frame: &mut Frame) {
     let chart = Chart {
         curves: &curves,
         marks: &marks(app, kind, axis),
-        axis,
+        axis: Axis::Run(axis),
         x: view,
         scale: page.scale,
         cursor: read.as_ref().map(|(at, _)| at.x(axis)),

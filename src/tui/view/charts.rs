@@ -13,7 +13,7 @@ use crate::run::series::{Smoothing, XAxis};
 use crate::run::state::RunState;
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
-use crate::tui::chart::{self, Chart, Curve, Mark, MarkPlace, ScaleKind, Window};
+use crate::tui::chart::{self, Axis, Chart, Curve, Mark, MarkPlace, ScaleKind, Window};
 use crate::tui::chart_page::{ChartKind, ChartPage};
 use crate::tui::layout::{Areas, Density, PanelName, Places, Region, place};
 
@@ -77,7 +77,7 @@ pub fn draw(app: &App, area: Rect, curves: &[Curve], marks: &[Mark], view: std::
     let chart = Chart {
         curves,
         marks,
-        axis: XAxis::Epoch,
+        axis: Axis::Run(XAxis::Epoch),
         x: view,
         scale: ScaleKind::Linear,
         cursor: None,

@@ -1,0 +1,215 @@
+//! What a test found, for people and for programs.
+
+use serde::Serialize;
+
+use crate::commands::columns::aligned;
+use crate::config::{Config, LEARNING_RATES, ScheduleKind};
+use crate::format::{self, learning_rate};
+use crate::train::range_test::{Curve, DIVERGED, End, Finding, Point, Rates, Suggestion};
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    model: String,
+    data: String,
+    device: String,
+    optimizer: &'static str,
+    batch_size: usize,
+    seed: u64,
+    /// That were asked for.
+    from: f64,
+    to: f64,
+    steps: u64,
+    #[serde(flatten)]
+    end: Ended,
+    suggestion: Option<Suggested>,
+    /// What the curve leaves open, and what to do.
+    advice: Vec<String>,
+    /// The steps that were taken.
+    curve: Vec<CurvePoint>,
+    #[serde(skip)]
+    kind: ScheduleKind,
+}
+
+/// Why there are no more steps.
+#[derive(Debug, Serialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
+enum Ended {
+    Completed,
+    Diverged,
+    NotFinite { learning_rate: f64 },
+    Interrupted,
+}
+
+#[derive(Debug, Serialize)]
+struct Suggested {
+    learning_rate: f64,
+    /// Where the smoothed loss falls most steeply: the same with all its digits.
+    steepest: f64,
+    /// Where it is least,
+    minimum: f64,
+    /// and a tenth of that.
+    tenth_of_minimum: f64,
+    command: String,
+}
+
+#[derive(Debug, Serialize)]
+struct CurvePoint {
+    step: u64,
+    learning_rate: f64,
+    loss: f64,
+    smoothed_loss: f64,
+}
+
+impl From<&Point> for CurvePoint {
+    fn from(&Point { step, learning_rate, loss, smoothed_loss }: &Point) -> Self {
+        Self { step, learning_rate, loss, smoothed_loss }
+    }
+}
+
+/// What was tested, in a few words each.
+pub struct Subject {
+    pub model: String,
+    pub data: String,
+    pub device: String,
+}
+
+impl Report {
+    /// `command` gives the one that trains with a rate.
+    pub fn new(
+        Subject { model, data, device }: Subject,
+        config: &Config,
+        rates: Rates,
+        (curve, end): (&Curve, End),
+        finding: Finding,
+        command: impl Fn(f64) -> String,
+    ) -> Self {
+        let suggestion = finding.suggestion().map(|suggestion| Suggested {
+            learning_rate: suggestion.learning_rate(),
+            steepest: suggestion.steepest.learning_rate,
+            minimum: suggestion.minimum.learning_rate,
+            tenth_of_minimum: suggestion.tenth_of_minimum(),
+            command: command(suggestion.learning_rate()),
+        });
+        Self {
+            model,
+            data,
+            device,
+            optimizer: config.optimizer.kind.into(),
+            batch_size: config.train.batch_size,
+            seed: config.run.seed,
+            from: rates.first(),
+            to: rates.last(),
+            steps: rates.steps(),
+            end: match end {
+                End::Completed => Ended::Completed,
+                End::Diverged => Ended::Diverged,
+                End::NotFinite { learning_rate } => Ended::NotFinite { learning_rate },
+                End::Interrupted => Ended::Interrupted,
+            },
+            suggestion,
+            advice: advice(finding, end, rates),
+            curve: curve.points().iter().map(CurvePoint::from).collect(),
+            kind: config.schedule.kind,
+        }
+    }
+
+    pub fn subject(&self) -> String {
+        let Self { model, optimizer, batch_size, data, device, .. } = self;
+        format!("{model}, {optimizer}, batches of {batch_size}, on {data}, {device}")
+    }
+
+    /// A line for each step.
+    pub fn table(&self) -> Vec<String> {
+        let column = |title: &str, text: &dyn Fn(&CurvePoint) -> String| -> Vec<String> {
+            std::iter::once(title.to_owned()).chain(self.curve.iter().map(text)).collect()
+        };
+        aligned(&[
+            column("STEP", &|point| point.step.to_string()),
+            column("LEARNING RATE", &|point| format!("{:.3e}", point.learning_rate)),
+            column("LOSS", &|point| format::decimal(point.loss, 4)),
+            column("SMOOTHED", &|point| format::decimal(point.smoothed_loss, 4)),
+        ])
+    }
+
+    /// How the test ended, and what it suggests.
+    pub fn conclusion(&self) -> Vec<String> {
+        let mut lines = vec![self.ending()];
+        if let Some(suggested) = &self.suggestion {
+            let [rate, tenth] = [suggested.learning_rate, suggested.tenth_of_minimum].map(learning_rate);
+            let minimum = learning_rate(suggested.minimum);
+            lines.extend([
+                String::new(),
+                format!("suggestion  {rate:<7}  where the smoothed loss falls most steeply"),
+                format!("or          {tenth:<7}  a tenth of {minimum}, where it is least"),
+            ]);
+        }
+        if !self.advice.is_empty() {
+            lines.push(String::new());
+            lines.extend(self.advice.iter().cloned());
+        }
+        if let Some(Suggested { command, .. }) = &self.suggestion {
+            lines.extend([String::new(), format!("{}:", meaning(self.kind)), format!("  {command}")]);
+        }
+        lines
+    }
+
+    fn ending(&self) -> String {
+        let taken = self.curve.len();
+        let reached = self.curve.last().map_or(self.from, |point| point.learning_rate);
+        let [from, reached] = [self.from, reached].map(learning_rate);
+        let steps = format!("{taken} of {} steps, {from} to {reached}", self.steps);
+        match self.end {
+            Ended::Completed => format!("{taken} steps, {from} to {reached}."),
+            Ended::Diverged => {
+                format!("{steps}: ended where the smoothed loss was more than {DIVERGED} times its least.")
+            }
+            Ended::NotFinite { learning_rate: rate } => {
+                format!("{steps}: ended at {}, where the loss or its gradient was not finite.", learning_rate(rate))
+            }
+            Ended::Interrupted => format!("{steps}: interrupted."),
+        }
+    }
+}
+
+/// What `optimizer.learning_rate` is to a schedule.
+fn meaning(kind: ScheduleKind) -> &'static str {
+    match kind {
+        ScheduleKind::Constant => "To train with it, at each step",
+        ScheduleKind::Plateau => "To train with it, as the rate that the run starts with",
+        ScheduleKind::Cosine | ScheduleKind::Linear => "To train with it, as the peak that the schedule falls from",
+        ScheduleKind::Triangular | ScheduleKind::OneCycle => "To train with it, as the peak of the schedule",
+    }
+}
+
+/// What the curve leaves open, and what to do about that.
+fn advice(finding: Finding, end: End, rates: Rates) -> Vec<String> {
+    let (lowest, highest) = (*LEARNING_RATES.start(), *LEARNING_RATES.end());
+    let higher = |rate: f64| match 10.0 * rate {
+        _ if rate >= highest => format!("{} is the highest that there is", learning_rate(highest)),
+        more => format!("try --to {}", learning_rate(more.min(highest))),
+    };
+    let lower = format!("try --from {}", learning_rate((rates.first() / 100.0).max(lowest)));
+    match finding {
+        Finding::TooFewSteps => vec!["Too few steps were taken for a suggestion.".to_owned()],
+        Finding::NoDescent { rises } => {
+            let what = "No suggestion: the loss never falls by more than its noise";
+            vec![match end {
+                End::Interrupted => format!("{what} so far."),
+                End::Completed if !rises => format!("{what}; {}, or more --steps.", higher(rates.last())),
+                End::Completed => format!("{what} before it rises; {lower}."),
+                End::Diverged | End::NotFinite { .. } => format!("{what} before it diverges; {lower}."),
+            }]
+        }
+        Finding::Suggested(Suggestion { rises, falls_from_the_start, .. }) => {
+            let mut advice = vec![];
+            if falls_from_the_start {
+                advice.push(format!("The loss falls from the first steps on, and may do so at lower rates; {lower}."));
+            }
+            if !rises && end == End::Completed {
+                let what = "The loss has not risen again, so that its minimum may lie at a higher rate";
+                advice.push(format!("{what}; {}.", higher(rates.last())));
+            }
+            advice
+        }
+    }
+}
