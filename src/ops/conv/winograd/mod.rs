@@ -27,9 +27,10 @@ use transforms::{
 const TILES_AT_ONCE: usize = 32;
 /// Groups of [`TILES_AT_ONCE`] tiles whose products are summed before the sum is stored.
 const GROUPS_AT_ONCE: usize = 4;
-/// Images whose transforms exist at a time for the gradient of the weight, and tiles: large images are taken fewer at once.
-const GRADIENT_IMAGES: usize = 64;
-const GRADIENT_TILES: usize = 4096;
+/// Tiles whose transforms exist at a time for the gradient of the weight: they are read once more while they are in the
+/// third-level cache. There are [`GROUPS_A_THREAD`] groups at least for each thread.
+const GRADIENT_TILES: usize = 256;
+const GROUPS_A_THREAD: usize = 2;
 
 /// Elements between the matrices of consecutive positions, a cache line of the widest vectors: sizes are powers of two, and
 /// without it all positions of a tile would compete for the same few lines of the first-level cache.
@@ -54,12 +55,8 @@ pub struct Winograd {
     image_tiles: usize,
     panel_columns: usize,
     images_at_once: usize,
-    /// Where the row of each tile begins in a panel of transformed images,
+    /// Where the row of each tile begins in a panel of channels.
     panel_starts: Vec<usize>,
-    /// and in the transformed gradient of the output.
-    gradient_starts: Vec<usize>,
-    /// Where that of each output channel begins.
-    output_starts: Vec<usize>,
 }
 
 impl Winograd {
@@ -91,8 +88,6 @@ impl Winograd {
             panel_columns,
             images_at_once,
             panel_starts: (0..tiles).map(|tile| tile * panel_columns).collect(),
-            gradient_starts: (0..tiles).map(|tile| tile * outputs).collect(),
-            output_starts: (0..outputs).collect(),
         }))
     }
 
@@ -144,11 +139,7 @@ impl Winograd {
         let mut products = PooledBuffer::stale(POSITIONS * position_len(tiles, width));
         let panels = weight.chunks_exact(POSITIONS * channels * width).zip(bias.chunks_exact(width));
         for (number, (panel, bias)) in panels.enumerate() {
-            let terms = [
-                Level { count: channels / width, left_step: tiles * width, panel_step: width * width },
-                Level { count: width, left_step: 1, panel_step: width },
-            ];
-            self.multiply(&transformed, &self.panel_starts[..tiles], panel, terms, &mut products)?;
+            self.multiply(&transformed, tiles, panel, channels, &mut products)?;
             simd::dispatch(Output {
                 products: &products,
                 matrices: self.products(tiles),
@@ -175,9 +166,9 @@ impl Winograd {
         let mut dx = vec![0.0; if wants_x { x.len() } else { 0 }];
         let mut positions = PooledBuffer::zeros(POSITIONS * outputs * channels);
         let group = self.images_at_once;
-        let images = GRADIENT_IMAGES.min(GRADIENT_TILES / self.image_tiles).max(1);
-        let chunk = images.next_multiple_of(group) * self.geometry.image();
         let group_tiles = self.panel_starts.len();
+        let groups = (GRADIENT_TILES / group_tiles).max(GROUPS_A_THREAD * rayon::current_num_threads());
+        let chunk = groups * group * self.geometry.image();
         for (number, x) in x.chunks(chunk).enumerate() {
             let start = number * chunk;
             let tiles = x.len() / self.geometry.image() * self.image_tiles;
@@ -254,12 +245,8 @@ impl Winograd {
         let width = self.panel_columns;
         let mut products = PooledBuffer::stale(POSITIONS * position_len(tiles, width));
         let mut padded = PooledBuffer::zeros(dx.len() / self.geometry.image() * self.frame.padded_len());
-        let terms = [
-            Level { count: 1, left_step: 0, panel_step: 0 },
-            Level { count: outputs, left_step: 1, panel_step: width },
-        ];
         for (number, panel) in flipped.chunks_exact(POSITIONS * outputs * width).enumerate() {
-            self.multiply(transformed_dy, &self.gradient_starts[..tiles], panel, terms, &mut products)?;
+            self.multiply(transformed_dy, tiles, panel, outputs, &mut products)?;
             simd::dispatch(AddInputGradient {
                 products: &products,
                 matrices: self.products(tiles),
@@ -272,16 +259,21 @@ impl Winograd {
         Ok(())
     }
 
-    /// The product of each position's matrix with its part of a panel of the weight.
+    /// The product of each position's panels of `depths` channels with its part of a panel of the weight.
     fn multiply(
         &self,
         left: &[f32],
-        starts: &[usize],
+        tiles: usize,
         panel: &[f32],
-        terms: [Level; 2],
+        depths: usize,
         products: &mut [f32],
     ) -> candle_core::Result<()> {
         let width = self.panel_columns;
+        let starts = &self.panel_starts[..tiles];
+        let terms = [
+            Level { count: depths / width, left_step: tiles * width, panel_step: width * width },
+            Level { count: width, left_step: 1, panel_step: width },
+        ];
         let positions = left.chunks_exact(left.len() / POSITIONS).zip(panel.chunks_exact(panel.len() / POSITIONS));
         for ((left, panels), out) in positions.zip(products.chunks_exact_mut(position_len(starts.len(), width))) {
             Product {
@@ -311,6 +303,9 @@ impl Winograd {
         let Geometry { channels, outputs, .. } = self.frame;
         let width = self.panel_columns;
         let group_tiles = self.panel_starts.len();
+        let starts_of = |tiles: usize| -> Vec<usize> {
+            (0..outputs).map(|output| output / width * tiles * width + output % width).collect()
+        };
         let (x_group, dy_group) =
             (POSITIONS * position_len(group_tiles, channels), POSITIONS * position_len(group_tiles, outputs));
         positions.par_chunks_exact_mut(outputs * channels).enumerate().try_for_each(|(position, sums)| {
@@ -325,12 +320,12 @@ impl Winograd {
                     }
                     Product {
                         left: &dy[first * dy_group + position * position_len(tiles, outputs)..],
-                        starts: &self.output_starts,
+                        starts: &starts_of(tiles),
                         panels: &x[first * x_group + position * position_len(tiles, channels)..],
                         panel_len: tiles * width,
                         terms: [
                             Level { count: groups, left_step: dy_group, panel_step: x_group },
-                            Level { count: tiles, left_step: outputs, panel_step: width },
+                            Level { count: tiles, left_step: width, panel_step: width },
                         ],
                         initial: Initial::Out,
                         out: &mut *sums,
@@ -351,46 +346,36 @@ impl Winograd {
             padded,
             tiling: self.padded_tiling(),
             transformed,
-            matrices: Matrices {
-                tiles,
-                position: position_len(tiles, channels),
-                panel: tiles * width,
-                tile: width,
-                panel_channels: width,
-                panels: channels / width,
-            },
+            matrices: self.panels(tiles, channels),
         })
     }
 
-    /// Matrices (tiles, O).
+    /// Panels of channels, each a matrix (tiles, panel columns).
     fn transform_gradient(&self, dy: &[f32], tiles: usize, transformed: &mut [f32]) -> candle_core::Result<()> {
         let outputs = self.geometry.outputs;
         simd::dispatch(TransformGradient {
             gradient: dy,
             tiling: self.tiling(outputs),
             transformed,
-            matrices: Matrices {
-                tiles,
-                position: position_len(tiles, outputs),
-                panel: 0,
-                tile: outputs,
-                panel_channels: outputs,
-                panels: 1,
-            },
+            matrices: self.panels(tiles, outputs),
         })
+    }
+
+    fn panels(&self, tiles: usize, channels: usize) -> Matrices {
+        let width = self.panel_columns;
+        Matrices {
+            tiles,
+            position: position_len(tiles, channels),
+            panel: tiles * width,
+            tile: width,
+            panel_channels: width,
+            panels: channels / width,
+        }
     }
 
     /// The products of a panel, (positions, tiles, panel columns).
     fn products(&self, tiles: usize) -> Matrices {
-        let width = self.panel_columns;
-        Matrices {
-            tiles,
-            position: position_len(tiles, width),
-            panel: 0,
-            tile: width,
-            panel_channels: width,
-            panels: 1,
-        }
+        self.panels(tiles, self.panel_columns)
     }
 
     /// Of images without a border, whose last tiles may reach beyond them.
