@@ -22,6 +22,7 @@ mod active_channels;
 mod adam;
 mod attention;
 mod batch_norm;
+mod bf16;
 mod channel_statistics;
 mod channels;
 mod concat;

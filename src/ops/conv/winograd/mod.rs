@@ -6,18 +6,24 @@
 //! Where a side is no multiple of four the last tiles reach beyond it, over zeros, and what they give there is left out.
 //! What is linear in each of y, g and d gives both gradients from the same three transforms, transposed:
 //! dg = Gᵀ [(A dy Aᵀ) ⊙ (Bᵀ d B)] G and dd = B [(A dy Aᵀ) ⊙ (G g Gᵀ)] Bᵀ.
+//!
+//! In bf16 what is transformed is rounded before it is multiplied; all else is f32.
 
+mod rounded;
 mod transforms;
 
 use std::borrow::Cow;
 
+use pulp::bytemuck::cast_slice;
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
 use super::gradients::Gradients;
+use crate::ops::bf16::{Bf16, PairProduct};
 use crate::ops::matmul::{Initial, Level, Product, panel_columns};
 use crate::ops::pooled_buffer::{PooledBuffer, pieces};
 use crate::simd;
+use rounded::{Rounded, pair_depths};
 use transforms::{
     AddInputGradient, KernelGradient, Matrices, Output, POSITIONS, STEP, Tiling, TransformGradient, TransformInput,
     TransformKernel,
@@ -48,6 +54,8 @@ const LEAST_SIDE: usize = 3;
 const LEAST_FILLED: usize = 24;
 
 pub struct Winograd {
+    /// Where products are of bf16.
+    bf16: Option<Bf16>,
     geometry: Geometry,
     /// With the sides of whole tiles, and the channels of whole panels.
     frame: Geometry,
@@ -65,7 +73,7 @@ impl Winograd {
     ///
     /// # Errors
     /// The SIMD path that the environment asks for is not available on this CPU.
-    pub fn new(geometry: Geometry) -> candle_core::Result<Option<Self>> {
+    pub fn new(geometry: Geometry, bf16: Option<Bf16>) -> candle_core::Result<Option<Self>> {
         let Geometry { height, width, channels, outputs, kernel, stride, padding } = geometry;
         let panel_columns = panel_columns()?;
         let applies = (kernel, stride, padding) == (3, 1, 1)
@@ -77,6 +85,7 @@ impl Winograd {
         let images_at_once = (TILES_AT_ONCE / image_tiles.max(1)).max(1);
         let tiles = images_at_once * image_tiles;
         Ok(applies.then(|| Self {
+            bf16,
             geometry,
             frame: Geometry {
                 height: height.next_multiple_of(STEP),
@@ -120,11 +129,23 @@ impl Winograd {
         [column_step, depth_step]: [usize; 2],
     ) -> candle_core::Result<PooledBuffer> {
         let width = self.panel_columns;
-        let mut panels = PooledBuffer::stale(columns * POSITIONS * depths);
-        panels.par_chunks_exact_mut(POSITIONS * depths * width).enumerate().try_for_each(|(number, panel)| {
+        let mut panels = PooledBuffer::stale(columns * self.words(POSITIONS * depths));
+        let transform = |number: usize, panel: &mut [f32]| {
             let kernels = &weight[number * width * column_step..];
             simd::dispatch(TransformKernel { kernels, column_step, depth_step, columns: width, depths, panel })
-        })?;
+        };
+        let numbered = panels.par_chunks_exact_mut(self.words(POSITIONS * depths) * width).enumerate();
+        match self.bf16 {
+            None => numbered.try_for_each(|(number, panel)| transform(number, panel))?,
+            Some(bf16) => numbered.try_for_each_init(
+                || PooledBuffer::stale(POSITIONS * depths * width),
+                |transformed, (number, panel)| {
+                    transform(number, transformed)?;
+                    pair_depths(bf16, transformed, panel);
+                    Ok::<(), candle_core::Error>(())
+                },
+            )?,
+        }
         Ok(panels)
     }
 
@@ -134,10 +155,13 @@ impl Winograd {
         let Geometry { channels, outputs, .. } = self.frame;
         let width = self.panel_columns;
         let tiles = y.len() / self.geometry.out_image() * self.image_tiles;
-        let mut transformed = PooledBuffer::stale(POSITIONS * position_len(tiles, channels));
-        self.transform_input(padded, tiles, &mut transformed)?;
+        let mut transformed = PooledBuffer::stale(POSITIONS * position_len(tiles, self.words(channels)));
+        match self.bf16 {
+            None => self.transform_input(padded, tiles, &mut transformed)?,
+            Some(bf16) => self.round_input(bf16, padded, tiles, Rounded { of_tiles: None, of_channels: Some(&mut transformed) })?,
+        }
         let mut products = PooledBuffer::stale(POSITIONS * position_len(tiles, width));
-        let panels = weight.chunks_exact(POSITIONS * channels * width).zip(bias.chunks_exact(width));
+        let panels = weight.chunks_exact(POSITIONS * self.words(channels) * width).zip(bias.chunks_exact(width));
         for (number, (panel, bias)) in panels.enumerate() {
             self.multiply(&transformed, tiles, panel, channels, &mut products)?;
             simd::dispatch(Output {
@@ -172,15 +196,16 @@ impl Winograd {
         for (number, x) in x.chunks(chunk).enumerate() {
             let start = number * chunk;
             let tiles = x.len() / self.geometry.image() * self.image_tiles;
-            let gaps = tiles.div_ceil(group_tiles) * POSITIONS * POSITION_GAP;
-            let mut transformed_x = PooledBuffer::stale(POSITIONS * tiles * channels + gaps);
-            let mut transformed_dy = PooledBuffer::stale(POSITIONS * tiles * outputs + gaps);
+            let (x_group, dy_group) = (self.group_len(group_tiles, channels), self.group_len(group_tiles, outputs));
+            let (whole, rest) = (tiles / group_tiles, tiles % group_tiles);
+            let mut transformed_x = PooledBuffer::stale(whole * x_group + self.group_len(rest, channels));
+            let mut transformed_dy = PooledBuffer::stale(whole * dy_group + self.group_len(rest, outputs));
             let dx = if wants_x { &mut dx[start..start + x.len()] } else { &mut [] };
             let dx_len = if wants_x { group * self.geometry.image() } else { 0 };
             let groups = x
                 .par_chunks(group * self.geometry.image())
-                .zip(transformed_x.par_chunks_mut(POSITIONS * position_len(group_tiles, channels)))
-                .zip(transformed_dy.par_chunks_mut(POSITIONS * position_len(group_tiles, outputs)))
+                .zip(transformed_x.par_chunks_mut(x_group))
+                .zip(transformed_dy.par_chunks_mut(dy_group))
                 .zip(pieces(dx, dx_len, tiles.div_ceil(group_tiles)));
             let first_image = start / self.geometry.image();
             groups.enumerate().try_for_each_init(
@@ -188,20 +213,34 @@ impl Winograd {
                 |padded, (number, (((x, transformed_x), transformed_dy), dx))| {
                     let tiles = x.len() / self.geometry.image() * self.image_tiles;
                     self.geometry.pad(&self.frame, x, padded);
-                    self.transform_input(padded, tiles, transformed_x)?;
+                    match self.bf16 {
+                        None => self.transform_input(padded, tiles, transformed_x)?,
+                        Some(bf16) => self.round_input(bf16, padded, tiles, Rounded { of_tiles: Some(transformed_x), of_channels: None })?,
+                    }
                     let mut dy = PooledBuffer::stale(x.len() / self.geometry.image() * self.geometry.out_image());
                     for (position, dy) in dy.chunks_exact_mut(self.geometry.out_image()).enumerate() {
                         output_gradient(first_image + number * group + position, dy)?;
                     }
-                    self.transform_gradient(&dy, tiles, transformed_dy)?;
+                    let Some(bf16) = self.bf16 else {
+                        self.transform_gradient(&dy, tiles, transformed_dy)?;
+                        drop(dy);
+                        return match &flipped {
+                            Some(flipped) => self.input_gradient(transformed_dy, flipped, tiles, dx),
+                            None => Ok(()),
+                        };
+                    };
+                    let Some(flipped) = &flipped else {
+                        let rounded = Rounded { of_tiles: Some(transformed_dy), of_channels: None };
+                        return self.round_gradient(bf16, &dy, tiles, rounded);
+                    };
+                    let mut of_channels = PooledBuffer::stale(POSITIONS * position_len(tiles, self.words(outputs)));
+                    let rounded = Rounded { of_tiles: Some(transformed_dy), of_channels: Some(&mut of_channels) };
+                    self.round_gradient(bf16, &dy, tiles, rounded)?;
                     drop(dy);
-                    match &flipped {
-                        Some(flipped) => self.input_gradient(transformed_dy, flipped, tiles, dx),
-                        None => Ok(()),
-                    }
+                    self.input_gradient(&of_channels, flipped, tiles, dx)
                 },
             )?;
-            self.add_weight_gradient(&transformed_x, &transformed_dy, &mut positions)?;
+            self.add_weight_gradient(tiles, &transformed_x, &transformed_dy, &mut positions)?;
         }
         let mut dw = vec![0.0; outputs * channels * 9];
         dw.par_chunks_exact_mut(channels * 9).enumerate().try_for_each(|(output, gradient)| {
@@ -245,7 +284,7 @@ impl Winograd {
         let width = self.panel_columns;
         let mut products = PooledBuffer::stale(POSITIONS * position_len(tiles, width));
         let mut padded = PooledBuffer::zeros(dx.len() / self.geometry.image() * self.frame.padded_len());
-        for (number, panel) in flipped.chunks_exact(POSITIONS * outputs * width).enumerate() {
+        for (number, panel) in flipped.chunks_exact(POSITIONS * self.words(outputs) * width).enumerate() {
             self.multiply(transformed_dy, tiles, panel, outputs, &mut products)?;
             simd::dispatch(AddInputGradient {
                 products: &products,
@@ -268,6 +307,10 @@ impl Winograd {
         depths: usize,
         products: &mut [f32],
     ) -> candle_core::Result<()> {
+        if let Some(bf16) = self.bf16 {
+            self.multiply_rounded(bf16, left, tiles, panel, depths, products);
+            return Ok(());
+        }
         let width = self.panel_columns;
         let starts = &self.panel_starts[..tiles];
         let terms = [
@@ -296,6 +339,7 @@ impl Winograd {
     /// sums go over all tiles in order.
     fn add_weight_gradient(
         &self,
+        tiles: usize,
         transformed_x: &[f32],
         transformed_dy: &[f32],
         positions: &mut [f32],
@@ -303,40 +347,65 @@ impl Winograd {
         let Geometry { channels, outputs, .. } = self.frame;
         let width = self.panel_columns;
         let group_tiles = self.panel_starts.len();
-        let starts_of = |tiles: usize| -> Vec<usize> {
-            (0..outputs).map(|output| output / width * tiles * width + output % width).collect()
-        };
-        let (x_group, dy_group) =
-            (POSITIONS * position_len(group_tiles, channels), POSITIONS * position_len(group_tiles, outputs));
+        let (x_group, dy_group) = (self.group_len(group_tiles, channels), self.group_len(group_tiles, outputs));
+        let (whole, rest) = (tiles / group_tiles, tiles % group_tiles);
+        let of_whole = (0..whole).step_by(GROUPS_AT_ONCE);
+        // The last group of all may have fewer tiles.
+        let blocks = of_whole.map(|first| (first, GROUPS_AT_ONCE.min(whole - first), group_tiles));
+        let blocks: Vec<_> = blocks.chain((rest > 0).then_some((whole, 1, rest))).collect();
         positions.par_chunks_exact_mut(outputs * channels).enumerate().try_for_each(|(position, sums)| {
-            let blocks = transformed_x.chunks(GROUPS_AT_ONCE * x_group);
-            for (x, dy) in blocks.zip(transformed_dy.chunks(GROUPS_AT_ONCE * dy_group)) {
-                let whole = x.len() / x_group;
-                let rest = ((x.len() - whole * x_group) / POSITIONS).saturating_sub(POSITION_GAP) / channels;
-                // The last group of all may have fewer tiles.
-                for (first, groups, tiles) in [(0, whole, group_tiles), (whole, 1, rest)] {
-                    if groups * tiles == 0 {
-                        continue;
-                    }
-                    Product {
-                        left: &dy[first * dy_group + position * position_len(tiles, outputs)..],
-                        starts: &starts_of(tiles),
-                        panels: &x[first * x_group + position * position_len(tiles, channels)..],
-                        panel_len: tiles * width,
-                        terms: [
-                            Level { count: groups, left_step: dy_group, panel_step: x_group },
-                            Level { count: tiles, left_step: width, panel_step: width },
-                        ],
+            for &(first, groups, tiles) in &blocks {
+                let words = self.words(tiles);
+                let left = &transformed_dy[first * dy_group + position * position_len(words, outputs)..];
+                let panels = &transformed_x[first * x_group + position * position_len(words, channels)..];
+                let panel_len = words * width;
+                let starts = (0..outputs).map(|output| output / width * panel_len + output % width);
+                let starts: Vec<usize> = starts.collect();
+                let terms = [
+                    Level { count: groups, left_step: dy_group, panel_step: x_group },
+                    Level { count: words, left_step: width, panel_step: width },
+                ];
+                let out = &mut *sums;
+                match self.bf16 {
+                    None => Product {
+                        left,
+                        starts: &starts,
+                        panels,
+                        panel_len,
+                        terms,
                         initial: Initial::Out,
-                        out: &mut *sums,
+                        out,
                         out_step: channels,
                         columns: channels,
                     }
-                    .compute()?;
+                    .compute()?,
+                    Some(bf16) => {
+                        for channel in (0..channels).step_by(width) {
+                            bf16.multiply(PairProduct {
+                                left: cast_slice(left),
+                                starts: &starts,
+                                panel: cast_slice(&panels[channel / width * panel_len..]),
+                                terms,
+                                adds: true,
+                                out: &mut out[channel..],
+                                out_step: channels,
+                            });
+                        }
+                    }
                 }
             }
             Ok(())
         })
+    }
+
+    /// Words that hold so many consecutive terms of a sum.
+    fn words(&self, terms: usize) -> usize {
+        if self.bf16.is_some() { terms.div_ceil(2) } else { terms }
+    }
+
+    /// Words of the transforms of a group of tiles, as the gradient of the weight takes them.
+    fn group_len(&self, tiles: usize, channels: usize) -> usize {
+        if tiles == 0 { 0 } else { POSITIONS * position_len(self.words(tiles), channels) }
     }
 
     /// Panels of channels, each a matrix (tiles, panel columns).
@@ -364,6 +433,7 @@ impl Winograd {
     fn panels(&self, tiles: usize, channels: usize) -> Matrices {
         let width = self.panel_columns;
         Matrices {
+            first_tile: 0,
             tiles,
             position: position_len(tiles, channels),
             panel: tiles * width,
