@@ -5,6 +5,8 @@
 //! order, so a result depends neither on the number of threads nor on the tiling.
 
 use super::matmul::Level;
+use crate::config::Precision;
+use crate::simd::{self, SimdPath, SimdPathError};
 
 /// Columns of a panel: two vectors.
 pub const COLUMNS: usize = 2 * LANES;
@@ -14,6 +16,17 @@ const LANES: usize = 16;
 #[cfg(target_arch = "x86_64")]
 const TILE_ROWS: usize = 14;
 
+/// Why there are no products of bf16.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoBf16 {
+    #[error("bf16 needs AVX512-BF16, which this CPU does not have")]
+    Cpu,
+    #[error("bf16 needs {variable}=avx512, not {0}", variable = simd::VARIABLE)]
+    Path(SimdPath),
+    #[error(transparent)]
+    NoPath(#[from] SimdPathError),
+}
+
 /// Stands for a CPU that has the instructions.
 #[derive(Clone, Copy, Debug)]
 pub struct Bf16(Proof);
@@ -22,6 +35,12 @@ pub struct Bf16(Proof);
 type Proof = ();
 #[cfg(not(target_arch = "x86_64"))]
 type Proof = std::convert::Infallible;
+
+/// # Errors
+/// Products of `precision` are not for this CPU, or not for the path that the environment asks for.
+pub fn check_precision(precision: Precision) -> Result<(), NoBf16> {
+    Bf16::of(precision).map(|_| ())
+}
 
 /// `out[m][n] = initial + Σ left[starts[m] + left_offset] · panel[panel_offset + n]` over all terms, each a pair of products, for
 /// the [`COLUMNS`] of a panel.
@@ -48,9 +67,21 @@ pub struct Blocks<'a> {
 }
 
 impl Bf16 {
-    /// None where the CPU has not what it takes.
+    /// Where products of `precision` are of bf16.
+    ///
+    /// # Errors
+    /// They cannot be: the CPU, or the path that the environment asks for, does not have it.
+    pub fn of(precision: Precision) -> Result<Option<Self>, NoBf16> {
+        match (precision, simd::chosen()?) {
+            (Precision::F32, _) => Ok(None),
+            (Precision::Bf16, SimdPath::Avx512) => Self::of_this_cpu().ok_or(NoBf16::Cpu).map(Some),
+            (Precision::Bf16, path) if path.is_best() => Err(NoBf16::Cpu),
+            (Precision::Bf16, path) => Err(NoBf16::Path(path)),
+        }
+    }
+
     #[cfg(target_arch = "x86_64")]
-    pub fn of_this_cpu() -> Option<Self> {
+    fn of_this_cpu() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512bf16")
             && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw");
@@ -58,7 +89,7 @@ impl Bf16 {
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    pub fn of_this_cpu() -> Option<Self> {
+    fn of_this_cpu() -> Option<Self> {
         None
     }
 
@@ -249,5 +280,124 @@ mod x86 {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ops::reference::{Sum, real};
+
+    /// To the nearest, ties to even.
+    fn rounded(value: f32) -> u32 {
+        let bits = value.to_bits();
+        (bits + 0x7fff + (bits >> 16 & 1)) >> 16
+    }
+
+    fn pair(first: f32, second: f32) -> u32 {
+        rounded(first) | rounded(second) << 16
+    }
+
+    fn halves(pair: u32) -> [f32; 2] {
+        [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
+    }
+
+    #[test]
+    fn rows_and_columns_are_rounded_and_paired() {
+        // Elsewhere there is nothing to test, as in what follows.
+        let Some(bf16) = Bf16::of_this_cpu() else { return };
+        let (rows, step, count) = (5, 5 * COLUMNS + 16, 3);
+        let mut numbers = real(1, count * step);
+        // Ties, to an even number above and below.
+        (numbers[0], numbers[1]) = (f32::from_bits(0x3f80_8000), f32::from_bits(0x3f81_8000));
+        let blocks = Blocks { numbers: &numbers, rows, step };
+        let mut pairs = vec![0; count * 100];
+        bf16.pair_rows(blocks, &mut pairs, 100);
+        let mut columns = vec![0; count * 200];
+        bf16.pair_columns(blocks, &mut columns, 200, 40);
+        for matrix in 0..count {
+            let at = |row: usize, column: usize| {
+                if row < rows { numbers[matrix * step + row * COLUMNS + column] } else { 0.0 }
+            };
+            for row in 0..rows {
+                for column in 0..COLUMNS {
+                    let expected = pair(at(row / 2 * 2, column), at(row / 2 * 2 + 1, column));
+                    assert_eq!(pairs[matrix * 100 + row / 2 * COLUMNS + column], expected, "rows, {row} {column}");
+                    let expected = pair(at(row, column / 2 * 2), at(row, column / 2 * 2 + 1));
+                    assert_eq!(columns[matrix * 200 + row * 40 + column / 2], expected, "columns, {row} {column}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(crate::testing::property(128))]
+        #[test]
+        fn a_product_is_the_definition(
+            (rows, row_step) in (1..30usize, 0..9usize),
+            [outer, inner] in [1..5usize, 1..40],
+            [outer_step, inner_step] in [0..50usize, 0..5],
+            adds in any::<bool>(),
+        ) {
+            let Some(bf16) = Bf16::of_this_cpu() else { return Ok(()) };
+            let words = |seed, len: usize| -> Vec<u32> {
+                real(seed, 2 * len).chunks_exact(2).map(|two| pair(two[0], two[1])).collect()
+            };
+            let starts: Vec<usize> = (0..rows).map(|row| row * row_step).collect();
+            let left = words(1, rows * row_step + outer * outer_step + inner * inner_step + 1);
+            let panel = words(2, outer * inner * COLUMNS);
+            let out_step = COLUMNS + 3;
+            let before = real(3, rows * out_step);
+            let mut out = before.clone();
+            bf16.multiply(PairProduct {
+                left: &left,
+                starts: &starts,
+                panel: &panel,
+                terms: [
+                    Level { count: outer, left_step: outer_step, panel_step: inner * COLUMNS },
+                    Level { count: inner, left_step: inner_step, panel_step: COLUMNS },
+                ],
+                adds,
+                out: &mut out,
+                out_step,
+            });
+            for (row, &start) in starts.iter().enumerate() {
+                for column in 0..out_step {
+                    let position = row * out_step + column;
+                    if column >= COLUMNS {
+                        prop_assert_eq!(out[position], before[position], "beyond the columns");
+                        continue;
+                    }
+                    let mut sum = Sum::of(if adds { before[position] } else { 0.0 });
+                    for (i, j) in (0..outer).flat_map(|i| (0..inner).map(move |j| (i, j))) {
+                        let left = halves(left[start + i * outer_step + j * inner_step]);
+                        let right = halves(panel[(i * inner + j) * COLUMNS + column]);
+                        left.into_iter().zip(right).for_each(|(left, right)| sum.add_product(left, right));
+                    }
+                    let (bound, error) = (sum.bound(), (f64::from(out[position]) - sum.value).abs());
+                    prop_assert!(error <= bound, "row {row}, column {column}: {error:.1e}, more than {bound:.1e}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a term lies outside of the panel")]
+    fn a_term_outside_is_refused() {
+        let Some(bf16) = Bf16::of_this_cpu() else { panic!("a term lies outside of the panel") };
+        let terms =
+            [Level { count: 1, left_step: 0, panel_step: 0 }, Level { count: 6, left_step: 1, panel_step: COLUMNS }];
+        let (left, panel, mut out) = ([0; 10], [0; 6 * COLUMNS - 1], [0.0; COLUMNS]);
+        bf16.multiply(PairProduct {
+            left: &left,
+            starts: &[0],
+            panel: &panel,
+            terms,
+            adds: false,
+            out: &mut out,
+            out_step: COLUMNS,
+        });
     }
 }

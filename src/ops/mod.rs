@@ -63,6 +63,7 @@ pub use attention::channel::ChannelGates;
 pub use attention::non_local::{NonLocal, NonLocallyAttended, Projection, non_local_attention_and_pool};
 pub use attention::spatial::{SpatialGates, SpatiallyAttended, spatial_attention_and_pool};
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
+pub use bf16::{NoBf16, check_precision};
 pub use channels::{channel_sums, weighted_channels};
 pub use conv::{conv2d, conv2d_input_gradient};
 pub use conv_activation::conv_activation;

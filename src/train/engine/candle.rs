@@ -58,7 +58,11 @@ struct Moved {
 impl CandleEngine {
     pub fn new(config: &Config, dataset: &DatasetInfo, device: &Device) -> Result<Self> {
         let seed = config.run.seed;
-        let network = Network::new(&config.model, dataset, seed, device)?;
+        let mut network = Network::new(&config.model, dataset, seed, device)?;
+        // A CPU without bf16 takes no step in it, but may judge what was trained so.
+        if ops::check_precision(config.train.precision).is_ok() {
+            network.set_precision(config.train.precision);
+        }
         let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
         let &TrainConfig { freeze_after_first_epoch, label_smoothing, whitening_bias_epochs, .. } = &config.train;
         Ok(Self {
