@@ -4,16 +4,19 @@
     cargo build --release
     venv/bin/python benches/compare_pytorch.py
     venv/bin/python benches/compare_pytorch.py --epoch --data data      # an epoch of each, too: many minutes
+    venv/bin/python benches/compare_pytorch.py --only airbench          # the cases with that in their names
     venv/bin/python benches/compare_pytorch.py --quick                  # a trial of this script: numbers mean little
 
 Leave the machine alone meanwhile: beside a compiler that kept a core busy, PyTorch's steps on two threads took about ten
 times as long, taper's up to two and a half times. Such numbers are unfair; the script measures what others take, and
 warns.
 
-Both train the study's network and recipe on the CPU with the same number of compute threads. They take turns: in every
-round each measures some steps, after a few to warm up, as PyTorch in its default layout (NCHW), as PyTorch in
-channels_last, and as `taper bench`. A round counts with the median of its steps; the table has the median of the
-rounds, and in brackets the lowest and the highest round.
+Both train the same network with Adam (PyTorch's fused one) on the CPU with the same number of compute threads: the
+study's, wider ones of the family, and that of airbench94. They take turns: in every round each measures some steps, after a
+few to warm up, as PyTorch in its default layout (NCHW) and in channels_last, each in f32 and by autocast to bf16; as
+torch.compile of whichever of the four was fastest in the first round, unless --no-compile; and as `taper bench`. A step of
+a large batch counts for several. A round counts with the median of its steps; the table has the median of the rounds, and
+in brackets the lowest and the highest round. taper's ratio is to PyTorch's best.
 
 Where the work differs, PyTorch has less of it. Its steps and evaluations take one batch that lies ready; taper's steps
 are fed by its loader, which augments on threads of its own, and its evaluations normalise their pictures. To train
@@ -35,7 +38,7 @@ import tempfile
 import time
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from multiprocessing import get_context
 from pathlib import Path
@@ -47,7 +50,6 @@ try:
     import torch.nn.functional as F
     import torchvision
     from PIL import Image
-    from torch import nn
     from torch.utils.data import DataLoader, Dataset
     from torchvision import transforms
 except ImportError as error:
@@ -56,16 +58,17 @@ except ImportError as error:
         "  python3 -m venv venv && venv/bin/pip install torch==2.9.1 torchvision==0.24.1 numpy"
     )
 
+from pytorch_networks import Airbench, Cnn
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SAMPLE = REPOSITORY / "data" / "sample" / "train.bin"
 SE_CONFIG = REPOSITORY / "config" / "se.toml"
 
-NCHW, CHANNELS_LAST, TAPER = COLUMNS = ("PyTorch NCHW", "PyTorch channels_last", "taper")
-LAYOUTS = {NCHW: torch.contiguous_format, CHANNELS_LAST: torch.channels_last}
-
-BATCH = 64
+COMPILED, TAPER = "PyTorch compiled", "taper"
+STUDY_BATCH = 64
 EVALUATION_BATCHES = (64, 256)  # pictures in a batch; taper's default is 256
-WARM_UP = 5  # as `taper bench`
+WARM_UP = 5  # as `taper bench`; of steps of STUDY_BATCH pictures
+FEWEST_STEPS = 3
 EVALUATIONS = 10  # as `taper bench`
 OTHER_LOAD_LIMIT = 0.1  # busy cores
 AUGMENTED_PICTURES = 512
@@ -87,61 +90,86 @@ class CannotCompare(Exception):
     """Says what to do about it."""
 
 
-# The study's network and step
+# What is trained, and how PyTorch computes it
 
 
-class SqueezeExcitation(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        squeezed = channels // 16
-        self.fc = nn.Sequential(
-            nn.Linear(channels, squeezed, bias=False),
-            nn.ReLU(),
-            nn.Linear(squeezed, channels, bias=False),
-            nn.Sigmoid(),
-        )
+@dataclass(frozen=True)
+class Case:
+    """What is trained in every round."""
 
-    def forward(self, x):
-        gates = self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
-        return x * gates[:, :, None, None]
+    title: str
+    threads: int
+    batch: int = STUDY_BATCH
+    channels: tuple[int, ...] = (32, 64, 128)
+    attention: bool = False
+    is_airbench: bool = False
+
+    @property
+    def name(self):
+        return f"{self.title} (ms)"
+
+    def network(self):
+        return Airbench(self.channels) if self.is_airbench else Cnn(self.channels, self.attention)
+
+    def taper_options(self):
+        config = ["--config", str(SE_CONFIG)] if self.attention else []
+        network = ["--set=model.network=airbench"] if self.is_airbench else []
+        channels = f"--set=model.channels=[{','.join(map(str, self.channels))}]"
+        return [*config, *network, channels, "--batch-size", str(self.batch), "--threads", str(self.threads)]
+
+    def steps(self, of_study):
+        """As many as take about as long as so many of the study's, but for the network."""
+        return max(FEWEST_STEPS, of_study * STUDY_BATCH // self.batch)
 
 
-class Cnn(nn.Module):
-    def __init__(self, attention):
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32)
-        self.conv2, self.bn2 = nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64)
-        self.conv3, self.bn3 = nn.Conv2d(64, 128, 3, padding=1), nn.BatchNorm2d(128)
-        self.ca1, self.ca2, self.ca3 = (
-            SqueezeExcitation(channels) if attention else nn.Identity() for channels in (32, 64, 128)
-        )
-        self.fc1, self.fc2 = nn.Linear(128 * 4 * 4, 512), nn.Linear(512, 10)
-        self.dropout = nn.Dropout(0.5)
+@dataclass(frozen=True)
+class Way:
+    """How PyTorch computes."""
 
-    def forward(self, x):
-        x = F.max_pool2d(self.ca1(F.relu(self.bn1(self.conv1(x)))), 2)
-        x = F.max_pool2d(self.ca2(F.relu(self.bn2(self.conv2(x)))), 2)
-        x = F.max_pool2d(self.ca3(F.relu(self.bn3(self.conv3(x)))), 2)
-        return self.fc2(self.dropout(F.relu(self.fc1(x.flatten(1)))))
+    precision: str
+    layout_name: str
+    is_compiled: bool = False
+
+    @property
+    def name(self):
+        return COMPILED if self.is_compiled else f"PyTorch {self.precision} {self.layout_name}"
+
+    @property
+    def layout(self):
+        return {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}[self.layout_name]
+
+    def computing(self):
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16")
+
+
+EAGER = [Way(precision, layout) for precision in ("f32", "bf16") for layout in ("NCHW", "channels_last")]
+NCHW = EAGER[0].name
+COLUMNS = [*(way.name for way in EAGER), COMPILED, TAPER]
 
 
 class Trainer:
-    """A fresh network with its optimizer, in one memory layout."""
+    """A fresh network with its optimizer."""
 
-    def __init__(self, attention, layout):
+    def __init__(self, network, way):
         torch.manual_seed(0)
-        self.net = Cnn(attention).to(memory_format=layout)
-        self.adam = torch.optim.Adam(self.net.parameters(), lr=LEARNING_RATE)
+        self.way = way
+        self.net = network().to(memory_format=way.layout)
+        self.forward = torch.compile(self.net, dynamic=False) if way.is_compiled else self.net
+        self.adam = torch.optim.Adam(self.net.parameters(), lr=LEARNING_RATE, fused=True)
+
+    def logits(self, x):
+        with self.way.computing():
+            return self.forward(x).float()
 
     def train(self, x, y):
-        loss = F.cross_entropy(self.net(x), y)
+        loss = F.cross_entropy(self.logits(x), y)
         self.adam.zero_grad()
         loss.backward()
         self.adam.step()
         return loss.item()
 
     def evaluate(self, x, y):
-        logits = self.net(x)
+        logits = self.logits(x)
         return F.cross_entropy(logits, y).item(), (logits.argmax(1) == y).sum().item()
 
 
@@ -154,24 +182,25 @@ def random_batch(size, layout):
     return x, torch.randint(10, (size,), generator=generator)
 
 
-def median_secs(work, times):
+def median_secs(work, times, warm_up=WARM_UP):
     secs = []
-    for _ in range(WARM_UP + times):
+    for _ in range(warm_up + times):
         started = time.perf_counter()
         work()
         secs.append(time.perf_counter() - started)
-    return median(secs[WARM_UP:])
+    return median(secs[warm_up:])
 
 
-def torch_step_ms(trainer, layout, steps):
-    x, y = random_batch(BATCH, layout)
+def torch_step_ms(trainer, case, steps):
+    x, y = random_batch(case.batch, trainer.way.layout)
     trainer.net.train()
-    return 1e3 * median_secs(lambda: trainer.train(x, y), steps)
+    warm_up = max(1, WARM_UP * STUDY_BATCH // case.batch)
+    return 1e3 * median_secs(lambda: trainer.train(x, y), case.steps(steps), warm_up)
 
 
-def torch_evaluation_speed(trainer, layout, batch):
+def torch_evaluation_speed(trainer, batch):
     """Pictures a second."""
-    x, y = random_batch(batch, layout)
+    x, y = random_batch(batch, trainer.way.layout)
     trainer.net.eval()
     with torch.inference_mode():
         return batch / median_secs(lambda: trainer.evaluate(x, y), EVALUATIONS)
@@ -249,10 +278,10 @@ def secs_of_all(loader, work, share):
 
 def torch_epoch(folder, threads, workers, share):
     torch.set_num_threads(threads)
-    trainer = Trainer(attention=False, layout=torch.contiguous_format)
+    trainer = Trainer(Cnn, EAGER[0])
     train_files, test_files = sorted(folder.glob("data_batch_*.bin")), [folder / "test_batch.bin"]
-    train = DataLoader(Cifar(train_files, TRAIN_TRANSFORM), batch_size=BATCH, shuffle=True, num_workers=workers)
-    test = DataLoader(Cifar(test_files, TEST_TRANSFORM), batch_size=BATCH, shuffle=False, num_workers=workers)
+    train = DataLoader(Cifar(train_files, TRAIN_TRANSFORM), batch_size=STUDY_BATCH, shuffle=True, num_workers=workers)
+    test = DataLoader(Cifar(test_files, TEST_TRANSFORM), batch_size=STUDY_BATCH, shuffle=False, num_workers=workers)
     trainer.net.train()
     train_secs = secs_of_all(train, trainer.train, share)
     trainer.net.eval()
@@ -332,11 +361,10 @@ class Taper:
     def version(self):
         return self.run("--version").strip()
 
-    def bench(self, attention, threads, steps):
-        config = ["--config", str(SE_CONFIG)] if attention else []
+    def bench(self, case, steps):
         sets = [f"--set={key_value}" for key_value in self.sets]
-        options = ["--device", "cpu", "--threads", str(threads), "--steps", str(steps)]
-        return json.loads(self.run("bench", "--json", *options, *config, *sets))
+        options = ["--device", "cpu", "--steps", str(case.steps(steps))]
+        return json.loads(self.run("bench", "--json", *options, *case.taper_options(), *sets))
 
     def epoch(self, folder, threads):
         settings = [f"data.dir={folder}", "data.source=cifar10", f"run.threads={threads}"]
@@ -356,20 +384,12 @@ class Taper:
 # The comparison
 
 
-@dataclass(frozen=True)
-class Case:
-    """What is trained in every round."""
-
-    title: str
-    attention: bool
-    threads: int
-
-
 @dataclass
 class Measured:
     """For each measurement and column, a number of every round."""
 
     numbers: dict = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    compiled: dict[str, Trainer] = field(default_factory=dict)
     taper_reports: list = field(default_factory=list)
     torch_epochs: list[TorchEpoch] = field(default_factory=list)
     taper_epoch: TaperEpoch | None = None
@@ -382,9 +402,8 @@ class Measured:
         return self.numbers[title][column]
 
 
-PLAIN = "training step, plain (ms)"
-SE = "training step, SE (ms)"
-ONE_THREAD = "training step, plain, 1 thread (ms)"
+PLAIN = "study, plain"
+ONE_THREAD = "study, plain, 1 thread"
 AUGMENTATION = "augmentation, one core (µs a picture)"
 
 
@@ -392,27 +411,52 @@ def evaluation(batch):
     return f"evaluation, batch {batch} (pictures/s)"
 
 
-def cases(threads):
-    found = [Case(PLAIN, False, threads), Case(SE, True, threads)]
-    return found if threads == 1 else [*found, Case(ONE_THREAD, False, 1)]
+def all_cases(threads):
+    yield Case(PLAIN, threads)
+    yield Case("study, SE", threads, attention=True)
+    if threads > 1:
+        yield Case(ONE_THREAD, 1)
+    for channels, batch in [((32, 64, 128), 512), *(((64, 128, 256), n) for n in (64, 128)), ((128, 256, 512), 64)]:
+        yield Case(f"{'-'.join(map(str, channels))}, batch {batch}", threads, batch, channels)
+    for batch in (500, 1000):
+        yield Case(f"airbench 64-256-256, batch {batch}", threads, batch, (64, 256, 256), is_airbench=True)
+
+
+def cases(args):
+    return [case for case in all_cases(args.threads) if args.only in case.title]
 
 
 def measure_round(taper, args, measured):
-    for case in cases(args.threads):
+    for case in cases(args):
         torch.set_num_threads(case.threads)
-        for column, layout in LAYOUTS.items():
-            trainer = Trainer(case.attention, layout)
-            measured.add(case.title, column, torch_step_ms(trainer, layout, args.steps))
+        for way in EAGER:
+            trainer = Trainer(case.network, way)
+            measured.add(case.name, way.name, torch_step_ms(trainer, case, args.steps))
             if case.title == PLAIN:
                 for batch in EVALUATION_BATCHES:
-                    measured.add(evaluation(batch), column, torch_evaluation_speed(trainer, layout, batch))
-        report = taper.bench(case.attention, case.threads, args.steps)
+                    measured.add(evaluation(batch), way.name, torch_evaluation_speed(trainer, batch))
+        if args.compile:
+            measure_compiled(case, args, measured)
+        report = taper.bench(case, args.steps)
         measured.taper_reports.append(report)
-        measured.add(case.title, TAPER, report["step_ms"])
+        measured.add(case.name, TAPER, report["step_ms"])
         if case.title == PLAIN:
             measured.add(evaluation(report["eval_batch_size"]), TAPER, report["eval_images_per_sec"])
             measured.add(AUGMENTATION, TAPER, report["loading_us_per_image"])
-    measured.add(AUGMENTATION, NCHW, torchvision_augmentation_us())
+            measured.add(AUGMENTATION, NCHW, torchvision_augmentation_us())
+
+
+def measure_compiled(case, args, measured):
+    """Compiled once: that takes half a minute."""
+    if case.name not in measured.compiled:
+        fastest = min(EAGER, key=lambda way: measured.of(case.name, way.name)[0])
+        say(f"compiling {case.title}, {fastest.precision} {fastest.layout_name}")
+        measured.compiled[case.name] = Trainer(case.network, replace(fastest, is_compiled=True))
+    try:
+        step_ms = torch_step_ms(measured.compiled[case.name], case, args.steps)
+    except torch._dynamo.exc.TorchDynamoException as error:
+        raise CannotCompare(f"torch.compile: {str(error).strip().splitlines()[0]}\nInstall g++, or use --no-compile.") from error
+    measured.add(case.name, COMPILED, step_ms)
 
 
 def measure(taper, args):
@@ -467,15 +511,14 @@ def cell(numbers):
     return f"{plain_number(median(numbers))} ({plain_number(min(numbers))}–{plain_number(max(numbers))})"
 
 
-def ratio(numerator, denominator):
-    return f"{median(numerator) / median(denominator):.2f}" if numerator and denominator else "-"
-
-
-def row(title, columns, notes=None):
-    """`columns` has the numbers; a note goes behind its cell."""
+def row(title, columns, notes=None, best=min):
+    """`columns` has the numbers; a note goes behind its cell. `best` chooses among PyTorch's."""
     cells = [" ".join([cell(columns.get(column)), *(notes or {}).get(column, [])]) for column in COLUMNS]
-    ratios = [ratio(columns.get(TAPER), columns.get(layout)) for layout in LAYOUTS]
-    return line([title, *cells, *ratios])
+    of_torch = {column: median(columns[column]) for column in COLUMNS[:-1] if columns.get(column)}
+    if not (of_torch and columns.get(TAPER)):
+        return line([title, *cells, "-", "-"])
+    name = best(of_torch, key=of_torch.get)
+    return line([title, *cells, name.removeprefix("PyTorch "), f"{median(columns[TAPER]) / of_torch[name]:.2f}"])
 
 
 def line(cells):
@@ -485,21 +528,19 @@ def line(cells):
 def evaluation_row(measured):
     """PyTorch by the batch size that suits it better."""
     columns, notes = {TAPER: measured.of(evaluation(256), TAPER)}, {}
-    for layout in LAYOUTS:
-        better = max(EVALUATION_BATCHES, key=lambda batch: median(measured.of(evaluation(batch), layout)))
-        columns[layout] = measured.of(evaluation(better), layout)
-        notes[layout] = [f"at {better}"]
-    return row("evaluation, the better of batch 64 and 256 (pictures/s)", columns, notes)
+    for way in EAGER:
+        better = max(EVALUATION_BATCHES, key=lambda batch: median(measured.of(evaluation(batch), way.name)))
+        columns[way.name] = measured.of(evaluation(better), way.name)
+        notes[way.name] = [f"at {better}"]
+    return row("evaluation, the better of batch 64 and 256 (pictures/s)", columns, notes, best=max)
 
 
 def thread_row(measured, threads):
     """What one thread takes, as a multiple of what all take: round by round."""
-    of_one, of_all = measured.numbers[ONE_THREAD], measured.numbers[PLAIN]
-    columns = {
-        column: [one / all_ for one, all_ in zip(of_one[column], of_all[column], strict=True)] for column in COLUMNS
-    }
-    cells = [f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" for ratios in columns.values()]
-    return line([f"training step, plain, 1 thread over {threads}", *cells, "-", "-"])
+    of_one, of_all = (measured.numbers[f"{title} (ms)"] for title in (ONE_THREAD, PLAIN))
+    columns = [[one / all_ for one, all_ in zip(of_one[c], of_all[c], strict=True)] for c in COLUMNS]
+    cells = (f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" if ratios else "-" for ratios in columns)
+    return line([f"{ONE_THREAD} over {threads}", *cells, "-", "-"])
 
 
 def epoch_rows(measured, share):
@@ -527,17 +568,18 @@ def epoch_lines(measured):
 
 
 def table(measured, args):
-    header = ["", *COLUMNS, *(f"ratio to {layout.removeprefix('PyTorch ')}" for layout in LAYOUTS)]
+    header = ["", *COLUMNS, "PyTorch's best", "ratio to it"]
     yield line(header)
     yield "|---|" + "---:|" * (len(header) - 1)
-    for title in [PLAIN, SE]:
-        yield row(title, measured.numbers[title])
-    if args.threads > 1:
-        yield row(ONE_THREAD, measured.numbers[ONE_THREAD])
-        yield thread_row(measured, args.threads)
-    yield row(evaluation(256), measured.numbers[evaluation(256)])
-    yield evaluation_row(measured)
-    yield row(AUGMENTATION, measured.numbers[AUGMENTATION], {NCHW: ["torchvision"]})
+    titles = [case.title for case in cases(args)]
+    for case in cases(args):
+        yield row(case.name, measured.numbers[case.name])
+    if PLAIN in titles:
+        if ONE_THREAD in titles:
+            yield thread_row(measured, args.threads)
+        yield row(evaluation(256), measured.numbers[evaluation(256)], best=max)
+        yield evaluation_row(measured)
+        yield row(AUGMENTATION, measured.numbers[AUGMENTATION], {NCHW: ["torchvision"]})
     if args.epoch:
         yield from epoch_rows(measured, args.epoch_share)
 
@@ -567,11 +609,11 @@ def conditions_line(found):
     sets = "".join(f" --set {key_value}" for key_value in found["taper_set"])
     load = "" if found["other_load"] is None else f"; other processes took {found['other_load']:.2f} cores meanwhile"
     return (
-        f"{found['machine']}, {found['cores']} cores; {found['threads']} threads, batch {BATCH}; "
+        f"{found['machine']}, {found['cores']} cores; {found['threads']} threads, the study's batch {STUDY_BATCH}; "
         f"torch {found['torch']}, torchvision {found['torchvision']}, Python {found['python']}; "
         f"{found['taper']} ({found['taper_simd']}{commit_part}){sets}; {found['date']}{load}. "
         f"Medians of {found['rounds']} interleaved rounds of {found['steps']} steps (lowest–highest round); "
-        "ratios are taper / PyTorch: below 1 is less time, above 1 more pictures a second."
+        "ratios are taper / PyTorch's best: below 1 is less time, above 1 more pictures a second."
     )
 
 
@@ -632,6 +674,8 @@ def arguments():
     parser.add_argument("--threads", type=positive, default=2, metavar="N", help="compute threads of both (2)")
     parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="rounds (5)")
     parser.add_argument("--steps", type=positive, default=20, metavar="N", help="measured steps in each (20)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases with this in their titles")
+    parser.add_argument("--no-compile", dest="compile", action="store_false", help="without torch.compile")
     parser.add_argument("--quick", action="store_true", help="two rounds of three steps, whatever else is said")
     parser.add_argument("--epoch", action="store_true", help="an epoch of each as well; needs the full CIFAR-10")
     parser.add_argument(
@@ -645,6 +689,9 @@ def arguments():
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")
     args = parser.parse_args()
+    if not cases(args):
+        titles = "; ".join(case.title for case in all_cases(args.threads))
+        parser.error(f"--only {args.only}: no case has this in its title: {titles}")
     if args.quick:
         args.rounds, args.steps = 2, 3
     return args

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use divan::Bencher;
-use taper::config::Activation;
+use taper::config::{Activation, Precision};
 use taper::ops::{
     self, AdamStep, AfterConvolution, BlockParameters, Epilogue, MuonStep, NonLocal, NormActivation, Projection,
     SgdStep, SpatialGates,
@@ -56,7 +56,14 @@ impl Block {
 
     fn parameters(&self) -> BlockParameters<'_> {
         let [bias, norm_weight, norm_bias] = &self.of_channels;
-        BlockParameters { weight: &self.weight, bias, norm_weight, norm_bias, epilogue: Epilogue::Pool }
+        BlockParameters {
+            weight: &self.weight,
+            bias,
+            norm_weight,
+            norm_bias,
+            epilogue: Epilogue::Pool,
+            precision: Precision::F32,
+        }
     }
 
     fn train(&self) -> Result<Tensor> {
@@ -97,7 +104,7 @@ fn convolution_alone_forward(bencher: Bencher, sizes: (usize, usize, usize)) {
 /// A convolution of airbench's network, without the pool.
 fn conv_pool((side, inputs, outputs): (usize, usize, usize)) -> impl Fn() -> Result<Tensor> + Sync {
     let [x, weight] = [variable(&[BATCH, side, side, inputs]), variable(&[outputs, inputs, 3, 3])];
-    move || ops::conv_pool(&x, &weight, AfterConvolution::Nothing)
+    move || ops::conv_pool(&x, &weight, AfterConvolution::Nothing, Precision::F32)
 }
 
 #[divan::bench(args = AIRBENCH)]

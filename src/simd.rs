@@ -43,6 +43,11 @@ impl SimdPath {
         }
     }
 
+    /// Whether this machine has no wider one.
+    pub fn is_best(self) -> bool {
+        self == Self::best()
+    }
+
     /// The widest path of this machine.
     fn best() -> Self {
         Self::ALL.into_iter().rev().find(|path| path.is_available()).expect("portable is always available")

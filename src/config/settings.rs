@@ -350,13 +350,13 @@ pub struct TrainConfig {
     pub whitening_bias_epochs: u64,
 }
 
-/// How a card multiplies matrices; everything else is in f32 anyway.
+/// How matrices are multiplied; everything else is in f32 anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Precision {
     F32,
-    /// bfloat16 on tensor cores, with sums in f32. The CPU has it not.
+    /// bfloat16, with sums in f32: on tensor cores, or by AVX512-BF16.
     Bf16,
 }
 

@@ -10,7 +10,7 @@ use super::pool::pooled;
 use super::running_statistics::RunningStatistics;
 use super::weights::{Builder, Weights};
 use super::whitening::whitening_kernel;
-use crate::config::{Activation, ModelConfig, Pool};
+use crate::config::{Activation, ModelConfig, Pool, Precision};
 use crate::data::Dataset;
 use crate::ops::{self, AfterConvolution, NormActivation};
 
@@ -26,6 +26,8 @@ pub struct Airbench {
     pub(super) groups: Vec<Group>,
     head: Head,
     activation: Activation,
+    /// Of the products of the groups' convolutions.
+    precision: Precision,
     shape: AirbenchShape,
     weights: Weights,
 }
@@ -94,8 +96,12 @@ impl Airbench {
         let groups = shape.groups.iter().map(|group| Group::new(&mut builder, group, config.activation));
         let groups = groups.collect::<Result<_>>()?;
         let head = Head { pool: config.pool, weight: builder.parameter(shape.head.parameter())? };
-        let (activation, shape, weights) = (config.activation, shape, builder.weights);
-        Ok(Self { first, groups, head, activation, shape, weights })
+        let (activation, precision, weights) = (config.activation, Precision::F32, builder.weights);
+        Ok(Self { first, groups, head, activation, precision, shape, weights })
+    }
+
+    pub(super) fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     pub(super) fn shape(&self) -> &AirbenchShape {
@@ -166,9 +172,13 @@ impl Airbench {
         let mut x = ops::conv_activation(x, &self.first.kernel.weight(), &self.first.bias(), self.activation)?;
         observe(0, &x)?;
         for (number, group) in self.groups.iter().enumerate() {
-            x = group.norm1.forward(&ops::conv_pool(&x, &group.conv1, AfterConvolution::MaxPool)?, mode)?;
+            x = group
+                .norm1
+                .forward(&ops::conv_pool(&x, &group.conv1, AfterConvolution::MaxPool, self.precision)?, mode)?;
             observe(2 * number + 1, &x)?;
-            x = group.norm2.forward(&ops::conv_pool(&x, &group.conv2, AfterConvolution::Nothing)?, mode)?;
+            x = group
+                .norm2
+                .forward(&ops::conv_pool(&x, &group.conv2, AfterConvolution::Nothing, self.precision)?, mode)?;
             observe(2 * number + 2, &x)?;
         }
         self.head.logits(&self.head.vectors(&x)?)

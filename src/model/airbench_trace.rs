@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::airbench::Airbench;
 use super::trace::{ForwardTrace, LayerTrace};
+use crate::config::Precision;
 use crate::ops::{AfterConvolution, conv_pool};
 
 impl Airbench {
@@ -13,7 +14,7 @@ impl Airbench {
         for layer in 0..self.shape().layers().len() {
             let convolved = match layer {
                 0 => self.convolve_first(&features)?,
-                layer => conv_pool(&features, &self.kernel(layer), AfterConvolution::Nothing)?,
+                layer => conv_pool(&features, &self.kernel(layer), AfterConvolution::Nothing, Precision::F32)?,
             };
             let convolved = convolved.detach();
             features = self.finish(layer, &convolved)?.detach();

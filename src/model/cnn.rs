@@ -10,7 +10,7 @@ use super::cnn_shape::{CnnShape, HeadShape};
 use super::pool::pooled;
 use super::running_statistics::RunningStatistics;
 use super::weights::{Builder, ParameterSpec, Weights};
-use crate::config::{AttentionKind, ModelConfig, Pool};
+use crate::config::{AttentionKind, ModelConfig, Pool, Precision};
 use crate::ops;
 use crate::random::{Purpose, stream};
 
@@ -41,6 +41,10 @@ impl Cnn {
         let blocks = shape.blocks.iter().map(|block| Block::new(&mut builder, block)).collect::<Result<_>>()?;
         let head = Head::new(&mut builder, &shape.head, config.dropout)?;
         Ok(Self { blocks, head, attention: config.attention, shape, weights: builder.weights })
+    }
+
+    pub(super) fn set_precision(&mut self, precision: Precision) {
+        self.blocks.iter_mut().for_each(|block| block.precision = precision);
     }
 
     pub(super) fn shape(&self) -> &CnnShape {
@@ -98,6 +102,7 @@ pub(super) struct Block {
     pub norm_bias: Tensor,
     pub running: RunningStatistics,
     pub attention: Box<dyn Attention>,
+    pub precision: Precision,
 }
 
 impl Block {
@@ -107,7 +112,7 @@ impl Block {
         let kind = attention::kind_of(shape.attention);
         let parameters = (kind.parameters)(shape).into_iter().map(|spec| builder.parameter(spec));
         let attention = (kind.build)(parameters.collect::<Result<_>>()?);
-        Ok(Self { conv_weight, conv_bias, norm_weight, norm_bias, running, attention })
+        Ok(Self { conv_weight, conv_bias, norm_weight, norm_bias, running, attention, precision: Precision::F32 })
     }
 
     pub fn parameters(&self) -> ops::BlockParameters<'_> {
@@ -117,6 +122,7 @@ impl Block {
             norm_weight: &self.norm_weight,
             norm_bias: &self.norm_bias,
             epilogue: self.attention.epilogue(),
+            precision: self.precision,
         }
     }
 

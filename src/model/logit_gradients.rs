@@ -153,7 +153,7 @@ fn select(from: &Tensor, positions: &[usize]) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AttentionKind, ModelConfig};
+    use crate::config::{AttentionKind, ModelConfig, Precision};
     use crate::data::DatasetInfo;
     use crate::model::Mode;
     use crate::model::testing::{airbench, airbenches, assert_gradient_near, images, trained, with_attention};
@@ -214,7 +214,7 @@ mod tests {
                     let of_image = Var::from_tensor(&trace.output(layer).narrow(0, image, 1)?)?;
                     let mut x = network.finish(layer, &of_image)?;
                     for layer in layer + 1..network.shape().layers().len() {
-                        x = ops::conv_pool(&x, &network.kernel(layer), ops::AfterConvolution::Nothing)?;
+                        x = ops::conv_pool(&x, &network.kernel(layer), ops::AfterConvolution::Nothing, Precision::F32)?;
                         x = network.finish(layer, &x)?;
                     }
                     let logit = network.logits(&network.vectors(&x)?)?.get(0)?.get(class)?;

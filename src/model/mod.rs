@@ -40,7 +40,7 @@ pub use shape::NetworkShape;
 pub use shape_error::ShapeError;
 pub use trace::ForwardTrace;
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Precision};
 use crate::data::{Dataset, DatasetInfo};
 use weights::Weights;
 
@@ -61,6 +61,15 @@ impl Network {
             NetworkShape::Cnn(shape) => Self::Cnn(Cnn::new(shape, config, seed, device)?),
             NetworkShape::Airbench(shape) => Self::Airbench(Airbench::new(shape, config, seed, device)?),
         })
+    }
+
+    /// How the convolutions multiply that [`Network::forward`] and [`Network::evaluate`] compute; f32 until it is set. What
+    /// explains is in f32.
+    pub fn set_precision(&mut self, precision: Precision) {
+        match self {
+            Self::Cnn(cnn) => cnn.set_precision(precision),
+            Self::Airbench(airbench) => airbench.set_precision(precision),
+        }
     }
 
     pub fn shape(&self) -> NetworkShape {

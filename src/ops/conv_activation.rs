@@ -12,7 +12,7 @@ use super::custom_op::{OnSlices, SliceOp};
 use super::float::has_f32_kernel;
 use super::pooled_buffer::PooledBuffer;
 use super::tape::{apply3, is_differentiable};
-use crate::config::Activation;
+use crate::config::{Activation, Precision};
 use crate::simd;
 
 /// `x` (N, H, W, C), which counts as a constant, with `weight` (O, C, K, K) and `bias` (O), activated:
@@ -39,7 +39,7 @@ struct Op {
 impl Op {
     fn output<A: Pointwise>(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Result<Vec<f32>> {
         let mut y = vec![0.0; x.len() / self.geometry.image() * self.geometry.out_image()];
-        Convolution::new(self.geometry)?.forward_batch(x, weight, bias, &mut y, |y| {
+        Convolution::new(self.geometry, Precision::F32)?.forward_batch(x, weight, bias, &mut y, |y| {
             simd::vectorized(
                 #[inline(always)]
                 || y.iter_mut().for_each(|y| *y = A::value(*y)),
@@ -51,7 +51,7 @@ impl Op {
     fn gradients<A: Pointwise>(&self, [x, weight, bias]: [&[f32]; 3], dy: &[f32]) -> Result<[Option<Vec<f32>>; 3]> {
         let Geometry { outputs, .. } = self.geometry;
         let (image, out_image) = (self.geometry.image(), self.geometry.out_image());
-        let convolution = Convolution::new(self.geometry)?;
+        let convolution = Convolution::new(self.geometry, Precision::F32)?;
         let packed = convolution.pack_weight(weight)?;
         // Without padding an image is as it is when padded.
         let convolved_gradient = |number: usize, out: &mut [f32]| -> Result<()> {

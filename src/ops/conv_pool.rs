@@ -13,6 +13,7 @@ use super::pool::max_pool;
 use super::pool::window::{pool, unpool};
 use super::pooled_buffer::PooledBuffer;
 use super::tape::{apply2, is_differentiable};
+use crate::config::Precision;
 use crate::simd;
 
 /// What follows a convolution.
@@ -27,7 +28,7 @@ pub enum AfterConvolution {
 ///
 /// # Errors
 /// The sizes do not fit.
-pub fn conv_pool(x: &Tensor, weight: &Tensor, after: AfterConvolution) -> Result<Tensor> {
+pub fn conv_pool(x: &Tensor, weight: &Tensor, after: AfterConvolution, precision: Precision) -> Result<Tensor> {
     let padding = weight.dim(2)? / 2;
     let geometry = geometry(x, weight, 1, padding)?;
     let Geometry { height, width, outputs, .. } = geometry;
@@ -44,15 +45,16 @@ pub fn conv_pool(x: &Tensor, weight: &Tensor, after: AfterConvolution) -> Result
     let wants_x = is_differentiable(x);
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     match after {
-        AfterConvolution::Nothing => apply2(&x, &weight, OnSlices(Plain { geometry, wants_x })),
+        AfterConvolution::Nothing => apply2(&x, &weight, OnSlices(Plain { geometry, precision, wants_x })),
         AfterConvolution::MaxPool => {
-            apply2(&x, &weight, OnSlices(Pooled { geometry, wants_x, positions: Mutex::default() }))
+            apply2(&x, &weight, OnSlices(Pooled { geometry, precision, wants_x, positions: Mutex::default() }))
         }
     }
 }
 
 struct Plain {
     geometry: Geometry,
+    precision: Precision,
     /// Whether the gradient of the input is needed.
     wants_x: bool,
 }
@@ -65,22 +67,24 @@ impl SliceOp<2> for Plain {
         let images = x.len() / geometry.image();
         let mut y = vec![0.0; images * geometry.out_image()];
         let zeros = vec![0.0; geometry.outputs];
-        Convolution::new(geometry)?.forward_batch(x, weight, &zeros, &mut y, |_| Ok(()))?;
+        Convolution::new(geometry, self.precision)?.forward_batch(x, weight, &zeros, &mut y, |_| Ok(()))?;
         Ok((y, Shape::from((images, geometry.out_height(), geometry.out_width(), geometry.outputs))))
     }
 
     fn backward(&self, [x, weight]: [&[f32]; 2], dy: &[f32]) -> Result<[Option<Vec<f32>>; 2]> {
         let image = self.geometry.out_image();
-        let gradients = Convolution::new(self.geometry)?.gradients(x, weight, self.wants_x, |number, out| {
-            out.copy_from_slice(&dy[number * image..][..image]);
-            Ok(())
-        })?;
+        let gradients =
+            Convolution::new(self.geometry, self.precision)?.gradients(x, weight, self.wants_x, |number, out| {
+                out.copy_from_slice(&dy[number * image..][..image]);
+                Ok(())
+            })?;
         Ok([gradients.x, Some(gradients.weight)])
     }
 }
 
 struct Pooled {
     geometry: Geometry,
+    precision: Precision,
     /// Whether the gradient of the input is needed.
     wants_x: bool,
     /// The position of each maximum in its window, from the forward pass.
@@ -99,7 +103,7 @@ impl Pooled {
 
     /// The maxima and their positions.
     fn maxima(&self, x: &[f32], weight: &[f32]) -> Result<(Vec<f32>, Vec<u8>)> {
-        let convolution = Convolution::new(self.geometry)?;
+        let convolution = Convolution::new(self.geometry, self.precision)?;
         let (weight, zeros) = (convolution.pack_weight(weight)?, vec![0.0; self.geometry.outputs]);
         let at_once = convolution.images_at_once();
         let (image, out_image, pooled_image) = (self.geometry.image(), self.geometry.out_image(), self.pooled_image());
@@ -143,16 +147,17 @@ impl SliceOp<2> for Pooled {
         let positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
         let pooled_image = self.pooled_image();
         let has_unpooled = self.geometry.height % 2 + self.geometry.width % 2 > 0;
-        let gradients = Convolution::new(self.geometry)?.gradients(x, weight, self.wants_x, |number, out| {
-            let maxima = number * pooled_image..(number + 1) * pooled_image;
-            if has_unpooled {
-                out.fill(0.0);
-            }
-            simd::vectorized(
-                #[inline(always)]
-                || unpool(&dy[maxima.clone()], &positions[maxima], self.size(), out),
-            )
-        })?;
+        let gradients =
+            Convolution::new(self.geometry, self.precision)?.gradients(x, weight, self.wants_x, |number, out| {
+                let maxima = number * pooled_image..(number + 1) * pooled_image;
+                if has_unpooled {
+                    out.fill(0.0);
+                }
+                simd::vectorized(
+                    #[inline(always)]
+                    || unpool(&dy[maxima.clone()], &positions[maxima], self.size(), out),
+                )
+            })?;
         Ok([gradients.x, Some(gradients.weight)])
     }
 }
@@ -162,6 +167,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ops::check_precision;
     use crate::ops::gradient_check::{assert_gradient, normal};
     use crate::ops::reference::{Arguments, bits_on_threads, equals_f64, real, tensor, whole, with_gradients};
 
@@ -185,7 +191,7 @@ mod tests {
         ) {
             let exact = arguments([n, h, w, c], outputs, 2 * half + 1);
             for after in BOTH {
-                equals_f64(Arguments { exact: &exact, ..Arguments::default() }, |a| conv_pool(&a[0], &a[1], after))?;
+                equals_f64(Arguments { exact: &exact, ..Arguments::default() }, |a| conv_pool(&a[0], &a[1], after, Precision::F32))?;
             }
         }
     }
@@ -194,8 +200,8 @@ mod tests {
     fn the_gradients_on_other_devices_are_finite_differences() {
         let (x, weight) = (normal(1, &[2, 5, 4, 3]), normal(2, &[4, 3, 3, 3]));
         for after in BOTH {
-            assert_gradient(&x, |x| conv_pool(x, &weight, after));
-            assert_gradient(&weight, |weight| conv_pool(&x, weight, after));
+            assert_gradient(&x, |x| conv_pool(x, &weight, after, Precision::F32));
+            assert_gradient(&weight, |weight| conv_pool(&x, weight, after, Precision::F32));
         }
     }
 
@@ -205,7 +211,7 @@ mod tests {
         let x = tensor(vec![-1.0, -1.0, 7.0, -2.0, -1.0, 7.0], &[1, 2, 3, 1]);
         let weight = tensor(vec![1.0], &[1, 1, 1, 1]);
         let (y, gradients) = with_gradients(&[x], &tensor(vec![3.0], &[1, 1, 1, 1]), |x| {
-            conv_pool(&x[0], &weight, AfterConvolution::MaxPool)
+            conv_pool(&x[0], &weight, AfterConvolution::MaxPool, Precision::F32)
         })?;
         assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, [-1.0]);
         assert_eq!(gradients[0].flatten_all()?.to_vec1::<f32>()?, [3.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
@@ -215,18 +221,20 @@ mod tests {
     #[test]
     fn a_nan_is_seen_and_images_without_a_window_are_refused() -> Result<()> {
         let [x, weight] = arguments([1, 4, 4, 2], 3, 3);
-        let y = conv_pool(&(x * f64::NAN)?, &weight, AfterConvolution::MaxPool)?;
+        let y = conv_pool(&(x * f64::NAN)?, &weight, AfterConvolution::MaxPool, Precision::F32)?;
         assert!(y.flatten_all()?.to_vec1::<f32>()?.iter().all(|value| value.is_nan()));
         let [x, weight] = arguments([1, 1, 4, 2], 3, 3);
-        assert!(conv_pool(&x, &weight, AfterConvolution::MaxPool).is_err());
-        assert_eq!(conv_pool(&x, &weight, AfterConvolution::Nothing)?.dims(), [1, 1, 4, 3]);
+        assert!(conv_pool(&x, &weight, AfterConvolution::MaxPool, Precision::F32).is_err());
+        assert_eq!(conv_pool(&x, &weight, AfterConvolution::Nothing, Precision::F32)?.dims(), [1, 1, 4, 3]);
         Ok(())
     }
 
     #[test]
     fn no_bit_depends_on_the_number_of_threads() -> Result<()> {
-        // By either algorithm.
-        for (side, channels, outputs) in [(7, 5, 20), (8, 32, 32), (9, 32, 32)] {
+        // By either algorithm, and in bf16 where there is.
+        let precisions = [Precision::F32, Precision::Bf16].into_iter().filter(|&p| check_precision(p).is_ok());
+        let cases = precisions.flat_map(|p| [(7, 5, 20, p), (8, 32, 32, p), (9, 32, 32, p)]);
+        for (side, channels, outputs, precision) in cases {
             let shape = [21, side, side, channels];
             let arguments = [
                 tensor(real(1, shape.iter().product()), &shape),
@@ -234,9 +242,10 @@ mod tests {
             ];
             let half = side / 2;
             let gradient = tensor(real(6, 21 * half * half * outputs), &[21, half, half, outputs]);
-            let f = |a: &[Tensor]| conv_pool(&a[0], &a[1], AfterConvolution::MaxPool);
+            let f = |a: &[Tensor]| conv_pool(&a[0], &a[1], AfterConvolution::MaxPool, precision);
             let bits = |threads| bits_on_threads(threads, &arguments, &gradient, f);
-            assert_eq!(bits(1)?, bits(3)?);
+            let of_one = bits(1)?;
+            assert!(of_one == bits(2)? && of_one == bits(5)?, "{side} {precision:?}");
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ mod adam;
 mod attention;
 mod average;
 mod batch_norm;
+mod bf16;
 mod channel_statistics;
 mod channels;
 mod concat;
@@ -64,6 +65,7 @@ pub use attention::non_local::{NonLocal, NonLocallyAttended, Projection, non_loc
 pub use attention::spatial::{SpatialGates, SpatiallyAttended, spatial_attention_and_pool};
 pub use average::{average_in, look_ahead};
 pub use batch_norm::{BatchStatistics, batch_norm_evaluate, batch_norm_train};
+pub use bf16::{NoBf16, check_precision};
 pub use channels::{channel_sums, weighted_channels};
 pub use conv::{conv2d, conv2d_input_gradient};
 pub use conv_activation::conv_activation;

@@ -6,6 +6,7 @@ use proptest::test_runner::TestCaseError;
 use rand::Rng;
 
 use super::conv::{Geometry, Winograd, conv2d, conv2d_input_gradient};
+use crate::config::Precision;
 use crate::random::{Purpose, stream};
 
 pub const EPSILON: f64 = f32::EPSILON as f64;
@@ -152,7 +153,7 @@ pub fn convolution_is_the_definition(images: usize, g: &Geometry) -> std::result
         results.push(("dx alone", conv2d_input_gradient(&dy, &arguments[1], g.padding)?, &dx));
     }
     for (what, ours, expected) in results {
-        match Winograd::new(*g)? {
+        match Winograd::new(*g, Precision::F32)? {
             Some(_) => nearly_equals_sums(what, &ours, expected, WINOGRAD_EPSILONS)?,
             None => equals_sums(what, &ours, expected)?,
         }

@@ -10,6 +10,7 @@ use candle_core::DeviceLocation;
 
 use crate::config::{Config, Precision};
 use crate::cuda::{Card, Context, CudaError, check_network, check_training};
+use crate::ops;
 use crate::run::limits;
 use crate::simd;
 use crate::system::CardId;
@@ -103,14 +104,14 @@ pub fn open(config: &Config) -> Result<Device> {
     prepare_cpu()?;
     match wanted {
         Wanted::Cpu => {
-            check_precision(config, "device cpu")?;
+            check_precision_of_cpu(config, "device cpu")?;
             Ok(Device::CPU)
         }
         Wanted::Auto => match open_card(config, 0) {
             Ok(context) => Ok(Device::Cuda(context)),
             Err(error) => {
                 let why = why_no_card(&error);
-                check_precision(config, &why)?;
+                check_precision_of_cpu(config, &why)?;
                 Ok(Device::Cpu(NoCard::NotFound(why)))
             }
         },
@@ -119,7 +120,9 @@ pub fn open(config: &Config) -> Result<Device> {
             Ok(Device::Cuda(context))
         }
         Wanted::CandleCuda(ordinal) => {
-            check_precision(config, &config.run.device)?;
+            if config.train.precision == Precision::Bf16 {
+                bail!("{}: train.precision = bf16 is of the devices cpu and cuda alone", config.run.device)
+            }
             candle_cuda(ordinal)
         }
     }
@@ -139,7 +142,7 @@ pub fn begin_on<T>(config: &Config, begin: impl Fn(&Device) -> Result<T>) -> Res
     match Wanted::parse(&config.run.device)? {
         Wanted::Auto => {
             let why = why_no_card(&error);
-            check_precision(config, &why)?;
+            check_precision_of_cpu(config, &why)?;
             begin_on_cpu(why, begin)
         }
         Wanted::Cuda(ordinal) => Err(error.context(format!("device cuda:{ordinal}"))),
@@ -191,12 +194,9 @@ fn open_card(config: &Config, ordinal: usize) -> Result<Arc<Context>> {
     Ok(Context::open(card, config.train.precision)?)
 }
 
-/// That a device computes in f32 is enough. `device`: what it is, or why it is no card.
-fn check_precision(config: &Config, device: &str) -> Result<()> {
-    match config.train.precision {
-        Precision::F32 => Ok(()),
-        Precision::Bf16 => bail!("{device}: train.precision = bf16 is of GPUs alone (device cuda)"),
-    }
+/// That the CPU computes in the configured precision. `device`: that it is asked for, or why it is not a card.
+fn check_precision_of_cpu(config: &Config, device: &str) -> Result<()> {
+    ops::check_precision(config.train.precision).with_context(|| format!("{device}: train.precision"))
 }
 
 /// # Errors

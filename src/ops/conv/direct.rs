@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::geometry::Geometry;
 use super::gradients::Gradients;
 use super::winograd::Winograd;
+use crate::config::Precision;
 use crate::ops::matmul::{Initial, Level, Product, panel_columns};
 use crate::ops::pooled_buffer::{PooledBuffer, pieces};
 
@@ -28,14 +29,14 @@ pub struct Convolution {
     tap_starts: Vec<usize>,
     /// Where the window of each input pixel begins in the spread gradient.
     gradient_starts: Vec<usize>,
-    /// What computes in its stead, where it applies.
+    /// What computes in its stead, where it applies, and alone may do so in bf16.
     winograd: Option<Winograd>,
 }
 
 impl Convolution {
     /// # Errors
-    /// The SIMD path that the environment asks for is not available on this CPU.
-    pub fn new(geometry: Geometry) -> candle_core::Result<Self> {
+    /// The CPU does not have the SIMD path that the environment asks for, or the precision.
+    pub fn new(geometry: Geometry, precision: Precision) -> candle_core::Result<Self> {
         let Geometry { height, width, channels, outputs, kernel, stride, padding } = geometry;
         assert!(padding < kernel && kernel <= height.min(width) + 2 * padding && stride > 0, "{geometry:?}");
         let grid = |rows: usize, columns: usize, row_step: usize, column_step: usize| {
@@ -49,7 +50,7 @@ impl Convolution {
             window_starts: grid(geometry.out_height(), geometry.out_width(), stride * padded_row, stride * channels),
             tap_starts: grid(kernel, kernel * channels, padded_row, 1),
             gradient_starts: grid(height, width, (width + kernel - 1) * outputs, outputs),
-            winograd: Winograd::new(geometry)?,
+            winograd: Winograd::new(geometry, precision)?,
         })
     }
 

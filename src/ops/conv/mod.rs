@@ -12,6 +12,7 @@ use candle_core::{Result, Shape, Tensor, bail};
 use super::custom_op::{OnSlices, SliceOp};
 use super::float::{has_f32_kernel, sum_rows, with_elements};
 use super::tape::{apply3, is_differentiable};
+use crate::config::Precision;
 pub(super) use direct::Convolution;
 pub(super) use geometry::Geometry;
 #[cfg(test)]
@@ -96,16 +97,17 @@ impl SliceOp<3> for Conv2d {
         let geometry = self.geometry;
         let images = x.len() / geometry.image();
         let mut y = vec![0.0; images * geometry.out_image()];
-        Convolution::new(geometry)?.forward_batch(x, weight, bias, &mut y, |_| Ok(()))?;
+        Convolution::new(geometry, Precision::F32)?.forward_batch(x, weight, bias, &mut y, |_| Ok(()))?;
         Ok((y, Shape::from((images, geometry.out_height(), geometry.out_width(), geometry.outputs))))
     }
 
     fn backward(&self, [x, weight, _bias]: [&[f32]; 3], dy: &[f32]) -> Result<[Option<Vec<f32>>; 3]> {
         let geometry = self.geometry;
-        let gradients = Convolution::new(geometry)?.gradients(x, weight, self.wants_x, |image, out| {
-            out.copy_from_slice(&dy[image * geometry.out_image()..][..geometry.out_image()]);
-            Ok(())
-        })?;
+        let gradients =
+            Convolution::new(geometry, Precision::F32)?.gradients(x, weight, self.wants_x, |image, out| {
+                out.copy_from_slice(&dy[image * geometry.out_image()..][..geometry.out_image()]);
+                Ok(())
+            })?;
         Ok([gradients.x, Some(gradients.weight), Some(sum_rows(dy, geometry.outputs))])
     }
 }

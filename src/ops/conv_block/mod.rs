@@ -88,11 +88,13 @@ fn apply(x: &Tensor, parameters: BlockParameters, statistics: Statistics) -> Res
     let (x, weight, wants_x) = (x.contiguous()?, weight.contiguous()?, is_differentiable(x));
     let channel_parameters = parameters.channels()?;
     if matches!(parameters.epilogue, Epilogue::Relu) {
-        let block = ReluBlock { geometry, statistics, wants_x, kept: Mutex::default() };
+        let precision = parameters.precision;
+        let block = ReluBlock { geometry, precision, statistics, wants_x, kept: Mutex::default() };
         return apply3(&x, &weight, &channel_parameters, OnSlices(block));
     }
     let gates = parameters.gates().as_ref().map(ChannelGates::kind);
-    let block = PooledBlock { geometry, gates, statistics, wants_x, kept: Mutex::default() };
+    let precision = parameters.precision;
+    let block = PooledBlock { geometry, precision, gates, statistics, wants_x, kept: Mutex::default() };
     apply3(&x, &weight, &channel_parameters, OnSlices(block))
 }
 
@@ -103,6 +105,7 @@ mod tests {
     use proptest::test_runner::TestCaseError;
 
     use super::*;
+    use crate::config::Precision;
     use crate::ops::reference::{Arguments, bits_on_threads, equals_f64, real, tensor, whole, with_gradients};
 
     pub(super) fn parameters(arguments: &[Tensor]) -> BlockParameters<'_> {
@@ -112,7 +115,7 @@ mod tests {
             [kernel] => Epilogue::GateAndPool(ChannelGates::Efficient { kernel }),
             _ => Epilogue::Pool,
         };
-        BlockParameters { weight, bias, norm_weight, norm_bias, epilogue }
+        BlockParameters { weight, bias, norm_weight, norm_bias, epilogue, precision: Precision::F32 }
     }
 
     /// The arguments of a block whose convolution is exact, so that ties are.

@@ -10,6 +10,7 @@ use super::kernel::{
     normalise_and_pool, normalise_and_pool_only, output_gradient,
 };
 use super::parameters::ChannelParameters;
+use crate::config::Precision;
 use crate::ops::attention::channel::{GateKind, Gates, ImageGates, ImageGatesGradient, apply};
 use crate::ops::channel_statistics::{ChannelStatistics, total};
 use crate::ops::conv::{Convolution, Geometry};
@@ -22,6 +23,7 @@ use crate::simd;
 /// A block that ends with its pool.
 pub struct PooledBlock {
     pub geometry: Geometry,
+    pub precision: Precision,
     pub gates: Option<GateKind>,
     pub statistics: Statistics,
     /// Whether the gradient of the input is needed.
@@ -70,7 +72,7 @@ impl PooledBlock {
         weight: &[f32],
         parameters: &ChannelParameters,
     ) -> Result<(Vec<f32>, (PooledBuffer, Kept))> {
-        let (y, normalisation) = self.statistics.convolve(self.geometry, x, weight, parameters)?;
+        let (y, normalisation) = self.statistics.convolve(self.geometry, self.precision, x, weight, parameters)?;
         let (out, kept) = self.pool_and_keep(&y, &normalisation, parameters.gates)?;
         Ok((out, (y, kept)))
     }
@@ -117,7 +119,7 @@ impl PooledBlock {
         parameters: &ChannelParameters,
     ) -> Result<Vec<f32>> {
         let normalisation = running.normalisation(parameters);
-        let convolution = Convolution::new(self.geometry)?;
+        let convolution = Convolution::new(self.geometry, self.precision)?;
         let weight = convolution.pack_weight(weight)?;
         let at_once = convolution.images_at_once();
         let (image, out_image) = (self.geometry.image(), self.geometry.out_image());
@@ -214,11 +216,12 @@ impl PooledBlock {
             let gradients = sums.iter().filter_map(|sums| sums.gates.as_ref());
             d_parameters.extend(gates.weight_gradients(kept.gates.iter().map(|kept| &kept.image).zip(gradients)));
         }
-        let gradients = Convolution::new(self.geometry)?.gradients(x, weight, self.wants_x, |number, dy| {
-            let gradient = &gradient[number * pooled_image..][..pooled_image];
-            let gates = sums[number].gates.as_ref();
-            self.output_gradient(y, kept, number, gradient, &terms, &normalisation, gates, dy)
-        })?;
+        let gradients =
+            Convolution::new(self.geometry, self.precision)?.gradients(x, weight, self.wants_x, |number, dy| {
+                let gradient = &gradient[number * pooled_image..][..pooled_image];
+                let gates = sums[number].gates.as_ref();
+                self.output_gradient(y, kept, number, gradient, &terms, &normalisation, gates, dy)
+            })?;
         Ok([gradients.x, Some(gradients.weight), Some(d_parameters)])
     }
 

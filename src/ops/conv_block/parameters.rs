@@ -2,6 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
+use crate::config::Precision;
 use crate::ops::attention::channel::{ChannelGates, GateKind, Gates};
 use crate::ops::concat::concat;
 
@@ -15,6 +16,8 @@ pub struct BlockParameters<'a> {
     pub norm_weight: &'a Tensor,
     pub norm_bias: &'a Tensor,
     pub epilogue: Epilogue<'a>,
+    /// Of the convolution's products.
+    pub precision: Precision,
 }
 
 impl<'a> BlockParameters<'a> {

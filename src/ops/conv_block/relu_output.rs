@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::kernel::{activated_gradient_sums, activated_output_gradient, relu, relu_in_place};
 use super::parameters::ChannelParameters;
+use crate::config::Precision;
 use crate::ops::channel_statistics::{ChannelStatistics, total};
 use crate::ops::conv::{Convolution, Geometry};
 use crate::ops::custom_op::SliceOp;
@@ -17,6 +18,7 @@ use crate::simd;
 
 pub struct ReluBlock {
     pub geometry: Geometry,
+    pub precision: Precision,
     pub statistics: Statistics,
     /// Whether the gradient of the input is needed.
     pub wants_x: bool,
@@ -31,7 +33,7 @@ impl ReluBlock {
         weight: &[f32],
         parameters: &ChannelParameters,
     ) -> Result<(Vec<f32>, PooledBuffer)> {
-        let (y, normalisation) = self.statistics.convolve(self.geometry, x, weight, parameters)?;
+        let (y, normalisation) = self.statistics.convolve(self.geometry, self.precision, x, weight, parameters)?;
         let image = self.geometry.out_image();
         let mut out = vec![0.0; y.len()];
         out.par_chunks_exact_mut(image).zip(y.par_chunks_exact(image)).try_for_each(|(out, y)| {
@@ -53,7 +55,7 @@ impl ReluBlock {
     ) -> Result<Vec<f32>> {
         let normalisation = running.normalisation(parameters);
         let mut out = vec![0.0; x.len() / self.geometry.image() * self.geometry.out_image()];
-        Convolution::new(self.geometry)?.forward_batch(x, weight, parameters.bias, &mut out, |y| {
+        Convolution::new(self.geometry, self.precision)?.forward_batch(x, weight, parameters.bias, &mut out, |y| {
             simd::vectorized(
                 #[inline(always)]
                 || relu_in_place(y, &normalisation),
@@ -86,13 +88,14 @@ impl ReluBlock {
         let plain = total(of_images.iter().map(|(plain, _)| plain.as_slice()), self.geometry.outputs);
         let with_centred = total(of_images.iter().map(|(_, centred)| centred.as_slice()), self.geometry.outputs);
         let (terms, d_parameters) = self.statistics.gradients(parameters, &normalisation, &plain, &with_centred);
-        let gradients = Convolution::new(self.geometry)?.gradients(x, weight, self.wants_x, |number, dy| {
-            let (y, gradient) = (&y[number * image..][..image], &gradient[number * image..][..image]);
-            simd::vectorized(
-                #[inline(always)]
-                || activated_output_gradient(y, &terms, &normalisation, gradient, dy),
-            )
-        })?;
+        let gradients =
+            Convolution::new(self.geometry, self.precision)?.gradients(x, weight, self.wants_x, |number, dy| {
+                let (y, gradient) = (&y[number * image..][..image], &gradient[number * image..][..image]);
+                simd::vectorized(
+                    #[inline(always)]
+                    || activated_output_gradient(y, &terms, &normalisation, gradient, dy),
+                )
+            })?;
         Ok([gradients.x, Some(gradients.weight), Some(d_parameters)])
     }
 }

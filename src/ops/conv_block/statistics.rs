@@ -4,6 +4,7 @@ use candle_core::Result;
 
 use super::kernel::GradientTerms;
 use super::parameters::ChannelParameters;
+use crate::config::Precision;
 use crate::ops::batch_norm::EPSILON;
 use crate::ops::channel_statistics::{ChannelStatistics, ImageStatistics, merge};
 use crate::ops::conv::{Convolution, Geometry};
@@ -22,6 +23,7 @@ impl Statistics {
     pub fn convolve(
         &self,
         geometry: Geometry,
+        precision: Precision,
         x: &[f32],
         weight: &[f32],
         parameters: &ChannelParameters,
@@ -29,7 +31,7 @@ impl Statistics {
         let channels = geometry.outputs;
         let measures = matches!(self, Self::OfBatch(_));
         let mut y = PooledBuffer::stale(x.len() / geometry.image() * geometry.out_image());
-        let images = Convolution::new(geometry)?.forward_batch(x, weight, parameters.bias, &mut y, |y| {
+        let images = Convolution::new(geometry, precision)?.forward_batch(x, weight, parameters.bias, &mut y, |y| {
             if measures {
                 simd::vectorized(
                     #[inline(always)]

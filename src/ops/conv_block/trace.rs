@@ -51,6 +51,7 @@ impl BlockTrace {
         let geometry = Geometry { height, width, channels, outputs, kernel, stride: 1, padding: kernel / 2 };
         let block = PooledBlock {
             geometry,
+            precision: parameters.precision,
             gates: gates.as_ref().map(ChannelGates::kind),
             statistics: Statistics::Running(ChannelStatistics::running(mean, variance)?),
             wants_x: false,

@@ -71,7 +71,11 @@ struct Moved {
 impl CandleEngine {
     pub fn new(config: &Config, dataset: &DatasetInfo, device: &Device) -> Result<Self> {
         let seed = config.run.seed;
-        let network = Network::new(&config.model, dataset, seed, device)?;
+        let mut network = Network::new(&config.model, dataset, seed, device)?;
+        // A CPU without bf16 takes no step in it, but may judge what was trained so.
+        if ops::check_precision(config.train.precision).is_ok() {
+            network.set_precision(config.train.precision);
+        }
         let optimizer = Optimizer::new(&config.optimizer, &network.weights().parameters)?;
         let average = Average::new(config, dataset, device, network.weights())?;
         Ok(Self {

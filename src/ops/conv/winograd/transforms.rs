@@ -72,6 +72,8 @@ impl Place {
 /// the channels of a panel are consecutive.
 #[derive(Clone, Copy)]
 pub struct Matrices {
+    /// The tile of the first row.
+    pub first_tile: usize,
     pub tiles: usize,
     pub position: usize,
     pub panel: usize,
@@ -85,7 +87,7 @@ impl Matrices {
     #[inline(always)]
     fn for_vectors<S: Simd>(&self, tiling: &Tiling, mut f: impl FnMut(Place, usize, usize)) {
         for tile in 0..self.tiles {
-            let place = tiling.place(tile);
+            let place = tiling.place(self.first_tile + tile);
             for panel in 0..self.panels {
                 for channel in (0..self.panel_channels).step_by(S::F32_LANES) {
                     f(place, panel * self.panel_channels + channel, tile * self.tile + panel * self.panel + channel);
