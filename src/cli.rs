@@ -692,10 +692,10 @@ pub struct ReportArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A run is an ordinary one, called TABLE-ROW-sSEED: taper attach watches it meanwhile. What is finished
-is not trained again, what was interrupted goes on, what another trainer has is waited for; a run
-whose configuration is not that of the table is refused. Ctrl-C saves the run that trains and ends
-it; the same command goes on later.
+A run is an ordinary one, called TABLE-ROW-sSEED: taper attach watches it meanwhile. What is
+finished is not trained again, what was interrupted goes on, what another trainer has is waited for;
+a run whose configuration is not that of the table is refused. Ctrl-C saves the run that trains and
+ends it; the same command goes on later.
 
 Examples:
   taper reproduce config/tables/study.toml --data ~/data

@@ -7,7 +7,9 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
 
-use crate::config::{Change, Config, ConfigError, Override, changes};
+use crate::config::{Change, Config, ConfigError, DataSource, Override, changes};
+use crate::data::DatasetInfo;
+use crate::model::{NetworkShape, ShapeError};
 use crate::ordinary_file;
 
 /// Keys that say where and on what a run computes, not what: they may differ between machines.
@@ -53,6 +55,8 @@ pub enum TableError {
     Whole { path: String, fault: String },
     #[error("{}", .fault.problems().iter().map(|problem| format!("{path}: row {row}: {problem}")).collect::<Vec<_>>().join("\n"))]
     Row { path: String, row: String, fault: ConfigError },
+    #[error("{path}: row {row}: {fault}")]
+    Network { path: String, row: String, fault: ShapeError },
 }
 
 #[derive(Deserialize)]
@@ -114,7 +118,13 @@ impl Table {
             let mut sets = Override::parse_all(&sets).map_err(of_row)?;
             sets.extend(overrides.iter().cloned());
             let config = Config::load(row.config.map(|config| folder.join(config)).as_deref(), &sets);
-            rows.push(Row { config: config.map_err(of_row)?, name: row.name, seeds: row.seeds });
+            let config = config.map_err(of_row)?;
+            check_network(&config).map_err(|fault| TableError::Network {
+                path: shown.clone(),
+                row: row.name.clone(),
+                fault,
+            })?;
+            rows.push(Row { config, name: row.name, seeds: row.seeds });
         }
         let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         if !is_plain(&name) {
@@ -169,6 +179,16 @@ fn check_row(row: &RowFile) -> Result<(), String> {
         return Err(format!("row {name}: seed {twice} is there twice"));
     }
     Ok(())
+}
+
+/// Before anything is trained, where the images are known to be CIFAR-10's; else when the row is.
+fn check_network(config: &Config) -> Result<(), ShapeError> {
+    match config.data.source {
+        DataSource::Cifar10 | DataSource::Sample => {
+            NetworkShape::new(&config.model, &DatasetInfo::cifar10()).map(|_| ())
+        }
+        DataSource::Auto | DataSource::Idx => Ok(()),
+    }
 }
 
 fn is_plain(name: &str) -> bool {

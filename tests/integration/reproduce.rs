@@ -36,11 +36,11 @@ fn last_weights(run: &RunDir) -> Vec<u8> {
 #[test]
 fn a_table_is_trained_told_and_published() {
     let dir = Dir::new();
-    let rows = "[[row]]\nname = \"plain\"\nseeds = [0, 1]\n[[row]]\nname = \"se\"\nset = [\"model.attention=se\"]\nseeds = [3]\n";
+    let rows = "[[row]]\nname = \"plain\"\nseeds = [0, 1]\n[[row]]\nname = \"eca\"\nset = [\"model.attention=eca\"]\nseeds = [3]\n";
     write_table(&dir, "study", rows);
     let plan = reproduce(&dir, &["--dry-run"]);
     assert!(
-        plan.contains("study-se-s3     to be trained") && plan.ends_with("3 of 3 runs are to be trained\n"),
+        plan.contains("study-eca-s3    to be trained") && plan.ends_with("3 of 3 runs are to be trained\n"),
         "{plan}"
     );
     assert!(!dir.runs().path().exists());
@@ -50,9 +50,9 @@ fn a_table_is_trained_told_and_published() {
         assert!(said.contains(told), "{told}: {said}");
     }
     let config = |run: &str| Config::load(Some(&dir.run(run).config()), &[]).unwrap();
-    assert_eq!((config("study-plain-s1").run.seed, config("study-se-s3").run.seed), (1, 3));
+    assert_eq!((config("study-plain-s1").run.seed, config("study-eca-s3").run.seed), (1, 3));
     let logs =
-        || ["study-plain-s0", "study-plain-s1", "study-se-s3"].map(|run| fs::read(dir.run(run).events()).unwrap());
+        || ["study-plain-s0", "study-plain-s1", "study-eca-s3"].map(|run| fs::read(dir.run(run).events()).unwrap());
     let before = logs();
     assert!(reproduce(&dir, &[]).contains("3 runs, 3 of them finished"));
     assert_eq!(logs(), before, "nothing is trained twice");
@@ -72,8 +72,8 @@ fn a_table_is_trained_told_and_published() {
     fs::create_dir(dir.path("docs")).unwrap();
     fs::write(dir.path(PAGE), "<!-- results: study -->\n<!-- end -->\n").unwrap();
     let said = reproduce(&dir, &["--publish", "."]);
-    assert!(said.contains("published run study-se-s3\n") && said.contains("docs/study.md"), "{said}");
-    assert!(fs::read_to_string(dir.path(PAGE)).unwrap().contains("| `study-se-s3` | 3 | "));
+    assert!(said.contains("published run study-eca-s3\n") && said.contains("docs/study.md"), "{said}");
+    assert!(fs::read_to_string(dir.path(PAGE)).unwrap().contains("| `study-eca-s3` | 3 | "));
     let listed = dir.command(["runs", "--runs-dir", LOGS]).succeed();
     assert!(listed.contains("study-plain-s0") && listed.contains("completed"), "{listed}");
     let attached = dir.command(["attach", "data/results/study-plain-s0", "--no-tui"]).succeed();
@@ -137,6 +137,9 @@ fn a_run_that_is_not_the_tables_is_refused_before_anything_is_trained() {
         "run study-plain-s1 is not that of row plain in study.toml: it has train.epochs = 2, and the table asks for 1";
     assert!(error.contains(expected), "{error}");
     assert!(!dir.run("study-plain-s0").path().exists());
+    write_table(&dir, "study", "[[row]]\nname = \"se\"\nset = [\"model.attention=se\"]\nseeds = [0]\n");
+    let error = dir.command(["reproduce", "study.toml"]).fail(2);
+    assert!(error.contains("study.toml: row se: model.attention = se needs at least 16 channels"), "{error}");
     let error = dir.command(["reproduce", "far.toml"]).fail(2);
     assert!(error.contains("far.toml: No such file or directory"), "{error}");
 }
