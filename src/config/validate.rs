@@ -361,7 +361,7 @@ mod tests {
         config.average.decay = f64::NAN;
         config.alarms.gradient_spike = f64::NAN;
         config.alarms.throughput_collapse = f64::NAN;
-        assert_eq!(broken(&config).count(), 25);
+        assert_eq!(broken(&config).count(), 26);
     }
 
     #[test]
