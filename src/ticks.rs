@@ -18,7 +18,7 @@ pub fn multiples(step: f64, low: f64, high: f64) -> impl Iterator<Item = f64> {
     (first..=last).map(move |multiple| multiple as f64 * step)
 }
 
-/// Round numbers from `low`, which is above zero, to `high`, both included, on a logarithmic scale: so many at most, or two.
+/// Round numbers from `low`, which is above zero, to `high`, both included, on a logarithmic scale: so many at most, of two or more.
 pub fn logarithmic(low: f64, high: f64, most: usize) -> Vec<f64> {
     const ROUNDING: f64 = 1e-9;
     const DIGITS: [&[f64]; 4] = [&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], &[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]];
@@ -35,11 +35,11 @@ pub fn logarithmic(low: f64, high: f64, most: usize) -> Vec<f64> {
     let few_of_each = DIGITS.iter().map(|digits| at(digits, 1));
     let few_decades = (2..).take(600).map(|every| at(&[1.0], every));
     let fitting = few_of_each.chain(few_decades).find(|ticks| ticks.len() <= most.max(2)).unwrap_or_default();
-    if fitting.len() >= 2 || high <= low {
+    if fitting.len() >= 2 || high <= low || high > 10.0 * low {
         return fitting;
     }
-    // Within a digit they might as well be even.
-    multiples(round_step((high - low) / most.max(2) as f64), low, high).collect()
+    // Within a decade they might as well be even.
+    multiples(round_step((high - low) / (most.max(2) - 1) as f64), low, high).collect()
 }
 
 #[cfg(test)]
@@ -67,7 +67,9 @@ mod tests {
         assert_eq!(logarithmic(1e-6, 1.0, 4), [1e-6, 1e-4, 0.01, 1.0]);
         assert_eq!(logarithmic(1e-3, 0.5, 9), [1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]);
         assert_eq!(logarithmic(1e-3, 0.5, 6), [1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3]);
-        assert_eq!(logarithmic(0.011, 0.019, 5), [0.012, 0.014, 0.016, 0.018]);
+        let within_a_digit: Vec<String> =
+            logarithmic(0.011, 0.019, 5).iter().map(|tick| format!("{tick:.4}")).collect();
+        assert_eq!(within_a_digit, ["0.0120", "0.0140", "0.0160", "0.0180"]);
         for (low, high) in [(1e-12, 10.0), (2e-5, 3e-5), (1e-300, 1e300), (1.0, 1.0)] {
             for most in 2..20 {
                 let ticks = logarithmic(low, high, most);

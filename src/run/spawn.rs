@@ -79,7 +79,10 @@ enum FirstLine {
 /// again unless it has it already. Call it before anything that must not be done twice.
 pub fn restart_with_threads(threads: usize) -> io::Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(std::env::args_os().skip(1));
+    let mut args = std::env::args_os();
+    // As it was called: so it tells command lines to copy.
+    args.next().into_iter().for_each(|program| drop(command.arg0(program)));
+    command.args(args);
     execute_with_threads(command, threads)
 }
 

@@ -161,10 +161,10 @@ impl Report {
         match self.end {
             Ended::Completed => format!("{taken} steps, {from} to {reached}."),
             Ended::Diverged => {
-                format!("{steps}: ended where the smoothed loss was more than {DIVERGED} times its least.")
+                format!("{steps}: the smoothed loss rose above {DIVERGED} times its least.")
             }
             Ended::NotFinite { learning_rate: rate } => {
-                format!("{steps}: ended at {}, where the loss or its gradient was not finite.", learning_rate(rate))
+                format!("{steps}: at {} loss or gradient was not finite.", learning_rate(rate))
             }
             Ended::Interrupted => format!("{steps}: interrupted."),
         }
@@ -196,8 +196,10 @@ fn advice(finding: Finding, end: End, rates: Rates) -> Vec<String> {
             vec![match end {
                 End::Interrupted => format!("{what} so far."),
                 End::Completed if !rises => format!("{what}; {}, or more --steps.", higher(rates.last())),
-                End::Completed => format!("{what} before it rises; {lower}."),
-                End::Diverged | End::NotFinite { .. } => format!("{what} before it diverges; {lower}."),
+                End::Completed => format!("{what} before it rises; {lower}, or more --steps."),
+                End::Diverged | End::NotFinite { .. } => {
+                    format!("{what} before it diverges; {lower}, or more --steps.")
+                }
             }]
         }
         Finding::Suggested(Suggestion { rises, falls_from_the_start, .. }) => {

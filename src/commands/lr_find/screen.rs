@@ -16,7 +16,7 @@ use crate::tui::theme::Theme;
 /// Rows of the curve, and those of the screen that are left for what is said beside it.
 const MOST_ROWS: u16 = 24;
 const LEAST_ROWS: u16 = 8;
-const ROWS_BESIDE: u16 = 11;
+const ROWS_BESIDE: u16 = 14;
 const MOST_COLUMNS: u16 = 160;
 
 /// The legend, then the curve over the learning rate, with the suggestion marked. Nothing without two points.
