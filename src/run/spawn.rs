@@ -81,7 +81,9 @@ pub fn restart_with_threads(threads: usize) -> io::Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
     let mut args = std::env::args_os();
     // As it was called: so it tells command lines to copy.
-    args.next().into_iter().for_each(|program| drop(command.arg0(program)));
+    if let Some(program) = args.next() {
+        command.arg0(program);
+    }
     command.args(args);
     execute_with_threads(command, threads)
 }
