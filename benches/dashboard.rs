@@ -187,6 +187,7 @@ fn records(steps_per_line: u64) -> impl Iterator<Item = Record> {
                 train_accuracy: 70.0,
                 test_loss: f64::from(loss(first_step)),
                 test_accuracy: 70.0 + (epoch % 10) as f64,
+                test_time_augmentation: Default::default(),
                 learning_rate: 1e-3,
                 elapsed_secs: 25.0,
                 evaluation_secs: 1.0,
