@@ -330,6 +330,7 @@ mod tests {
                     batches_tracked: Var::zeros((), DType::I64, &Device::Cpu)?,
                 },
                 attention: (attention::kind_of(AttentionKind::None).build)(vec![]),
+                precision: Precision::F32,
             };
             block.operation(&x, mode)
         };

@@ -203,6 +203,7 @@ mod tests {
                 batches_tracked: Var::zeros((), DType::I64, &Device::Cpu)?,
             },
             attention: block.attention,
+            precision: block.precision,
         };
         assert_gradient(&normal(2, &[1, 4, 4, 16]), |convolved| block.finish(convolved));
         Ok(())

@@ -288,6 +288,7 @@ mod tests {
                 norm_weight: &one,
                 norm_bias: &zero,
                 epilogue: Epilogue::Pool,
+                precision: Precision::F32,
             };
             conv_block_evaluate(&x[0], parameters, &zero, &of_one(1.0))
         };

@@ -216,7 +216,7 @@ mod tests {
     use candle_core::DType;
 
     use super::*;
-    use crate::config::{ModelConfig, OptimizerKind};
+    use crate::config::{ModelConfig, OptimizerKind, Precision};
     use crate::data::source::sample;
     use crate::train::device;
     use crate::train::engine::Engine;
@@ -391,5 +391,31 @@ mod tests {
         let logits = [vec![0.0, 2.0, 2.0], vec![1.0, 1.0, 0.0], vec![-1.0, -2.0, -0.5]];
         assert_eq!(count_correct(&logits, &[1, 0, 2]), 3);
         assert_eq!(count_correct(&logits, &[2, 1, 0]), 0);
+    }
+
+    #[test]
+    fn bf16_trains_nearly_as_f32() -> Result<()> {
+        // Elsewhere `device::open` refuses it.
+        if ops::check_precision(Precision::Bf16).is_err() {
+            return Ok(());
+        }
+        let data = Arc::new(data());
+        let losses = |precision: Precision| -> Result<Vec<f32>> {
+            let mut config = config();
+            (config.model.channels, config.train.precision) = (vec![32, 32, 64], precision);
+            let mut engine = Engine::new(&config, &data.info, &device::Device::CPU)?;
+            engine.begin_epoch(&data, plan(0), 1)?;
+            let mut losses = vec![];
+            while let Some(taken) = step(&mut engine)? {
+                losses.push(taken.loss);
+            }
+            Ok(losses)
+        };
+        let (exact, rounded) = (losses(Precision::F32)?, losses(Precision::Bf16)?);
+        assert_eq!(exact.len(), BATCHES as usize);
+        let differences = exact.iter().zip(&rounded).map(|(exact, rounded)| (exact - rounded).abs() / exact);
+        let greatest = differences.fold(0f32, f32::max);
+        assert!((1e-6..0.02).contains(&greatest), "{exact:?}, in bf16 {rounded:?}");
+        Ok(())
     }
 }
