@@ -144,8 +144,7 @@ mod x86 {
     };
     use core::mem::transmute;
 
-    use super::{Blocks, COLUMNS, LANES, PairProduct, TILE_ROWS};
-    use crate::ops::matmul::Level;
+    use super::{Blocks, COLUMNS, LANES, Level, PairProduct, TILE_ROWS};
 
     /// The halves of two vectors of sixteen in turn.
     const INTERLEAVED: [u16; COLUMNS] = {

@@ -24,10 +24,10 @@ use crate::ops::bf16::{Bf16, PairProduct};
 use crate::ops::matmul::{Initial, Level, Product, panel_columns};
 use crate::ops::pooled_buffer::{PooledBuffer, pieces};
 use crate::simd;
-use rounded::{Rounded, pair_depths};
+use rounded::{Rounded, multiply_rounded, pair_depths, round};
 use transforms::{
     AddInputGradient, KernelGradient, Matrices, Output, POSITIONS, STEP, Tiling, TransformGradient, TransformInput,
-    TransformKernel,
+    TransformKernel, position_len,
 };
 
 /// Tiles that share one reading of the kernel, and stay in the second-level cache once transformed.
@@ -38,15 +38,6 @@ const GROUPS_AT_ONCE: usize = 4;
 /// third-level cache. There are [`GROUPS_A_THREAD`] groups at least for each thread.
 const GRADIENT_TILES: usize = 256;
 const GROUPS_A_THREAD: usize = 2;
-
-/// Elements between the matrices of consecutive positions, a cache line of the widest vectors: sizes are powers of two, and
-/// without it all positions of a tile would compete for the same few lines of the first-level cache.
-const POSITION_GAP: usize = 16;
-
-/// Elements of a position's matrix of `tiles` and `channels`, and of the gap behind it.
-fn position_len(tiles: usize, channels: usize) -> usize {
-    tiles * channels + POSITION_GAP
-}
 
 /// Sides from which on its tiles have fewer multiplications than the definition.
 const LEAST_SIDE: usize = 3;
@@ -314,7 +305,7 @@ impl Winograd {
         products: &mut [f32],
     ) -> candle_core::Result<()> {
         if let Some(bf16) = self.bf16 {
-            self.multiply_rounded(bf16, left, tiles, panel, depths, products);
+            multiply_rounded(bf16, left, tiles, panel, depths, products);
             return Ok(());
         }
         let width = self.panel_columns;
@@ -447,6 +438,37 @@ impl Winograd {
             panel_channels: width,
             panels: channels / width,
         }
+    }
+
+    /// Bᵀ d B, rounded.
+    fn round_input(&self, bf16: Bf16, padded: &[f32], tiles: usize, rounded: Rounded) -> candle_core::Result<()> {
+        let tiling = self.padded_tiling();
+        round(
+            bf16,
+            self.frame.channels,
+            tiles,
+            rounded,
+            |rows| self.products(rows),
+            |channel, matrices, transformed| {
+                simd::dispatch(TransformInput { padded: &padded[channel..], tiling, transformed, matrices })
+            },
+        )
+    }
+
+    /// A dy Aᵀ, rounded.
+    fn round_gradient(&self, bf16: Bf16, dy: &[f32], tiles: usize, rounded: Rounded) -> candle_core::Result<()> {
+        let outputs = self.geometry.outputs;
+        let tiling = self.tiling(outputs);
+        round(
+            bf16,
+            outputs,
+            tiles,
+            rounded,
+            |rows| self.products(rows),
+            |channel, matrices, transformed| {
+                simd::dispatch(TransformGradient { gradient: &dy[channel..], tiling, transformed, matrices })
+            },
+        )
     }
 
     /// The products of a panel, (positions, tiles, panel columns).

@@ -3,12 +3,10 @@
 
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
 
-use super::transforms::{Matrices, POSITIONS, TransformGradient, TransformInput};
-use super::{Winograd, position_len};
+use super::transforms::{Matrices, POSITIONS, position_len};
 use crate::ops::bf16::{Bf16, Blocks, COLUMNS, PairProduct};
 use crate::ops::matmul::Level;
 use crate::ops::pooled_buffer::PooledBuffer;
-use crate::simd;
 
 /// Tiles that are transformed and rounded at once, while they are in the first-level cache. Even, for pairs.
 const ROUNDED_AT_ONCE: usize = 4;
@@ -29,88 +27,48 @@ pub fn pair_depths(bf16: Bf16, panel: &[f32], pairs: &mut [f32]) {
     bf16.pair_rows(blocks, cast_slice_mut(pairs), step);
 }
 
-impl Winograd {
-    /// Bᵀ d B, rounded.
-    pub(super) fn round_input(
-        &self,
-        bf16: Bf16,
-        padded: &[f32],
-        tiles: usize,
-        rounded: Rounded,
-    ) -> candle_core::Result<()> {
-        let tiling = self.padded_tiling();
-        self.round(bf16, self.frame.channels, tiles, rounded, |channel, matrices, transformed| {
-            simd::dispatch(TransformInput { padded: &padded[channel..], tiling, transformed, matrices })
-        })
-    }
-
-    /// A dy Aᵀ, rounded.
-    pub(super) fn round_gradient(
-        &self,
-        bf16: Bf16,
-        dy: &[f32],
-        tiles: usize,
-        rounded: Rounded,
-    ) -> candle_core::Result<()> {
-        let outputs = self.geometry.outputs;
-        let tiling = self.tiling(outputs);
-        self.round(bf16, outputs, tiles, rounded, |channel, matrices, transformed| {
-            simd::dispatch(TransformGradient { gradient: &dy[channel..], tiling, transformed, matrices })
-        })
-    }
-
-    /// `transform` writes a panel of channels, from the given one on, of some tiles.
-    fn round(
-        &self,
-        bf16: Bf16,
-        channels: usize,
-        tiles: usize,
-        rounded: Rounded,
-        transform: impl Fn(usize, Matrices, &mut [f32]) -> candle_core::Result<()>,
-    ) -> candle_core::Result<()> {
-        let Rounded { mut of_tiles, mut of_channels } = rounded;
-        let (tile_pairs, channel_pairs) = (tiles.div_ceil(2), channels / 2);
-        let mut transformed = PooledBuffer::stale(POSITIONS * position_len(ROUNDED_AT_ONCE, COLUMNS));
-        for channel in (0..channels).step_by(COLUMNS) {
-            for first_tile in (0..tiles).step_by(ROUNDED_AT_ONCE) {
-                let rows = ROUNDED_AT_ONCE.min(tiles - first_tile);
-                let matrices = Matrices { first_tile, ..self.products(rows) };
-                transform(channel, matrices, &mut transformed)?;
-                let numbers = &transformed[..POSITIONS * matrices.position];
-                let blocks = Blocks { numbers, rows, step: matrices.position };
-                if let Some(of_tiles) = &mut of_tiles {
-                    let first = channel * tile_pairs + first_tile / 2 * COLUMNS;
-                    bf16.pair_rows(blocks, cast_slice_mut(&mut of_tiles[first..]), position_len(tile_pairs, channels));
-                }
-                if let Some(of_channels) = &mut of_channels {
-                    let (first, step) = (first_tile * channel_pairs + channel / 2, position_len(tiles, channel_pairs));
-                    bf16.pair_columns(blocks, cast_slice_mut(&mut of_channels[first..]), step, channel_pairs);
-                }
+/// Rounds the transforms of so many tiles and channels. `products`: where the matrices of some tiles lie. `transform` writes a
+/// panel of channels, from the given one on, of some tiles.
+pub fn round(
+    bf16: Bf16,
+    channels: usize,
+    tiles: usize,
+    rounded: Rounded,
+    products: impl Fn(usize) -> Matrices,
+    transform: impl Fn(usize, Matrices, &mut [f32]) -> candle_core::Result<()>,
+) -> candle_core::Result<()> {
+    let Rounded { mut of_tiles, mut of_channels } = rounded;
+    let (tile_pairs, channel_pairs) = (tiles.div_ceil(2), channels / 2);
+    let mut transformed = PooledBuffer::stale(POSITIONS * position_len(ROUNDED_AT_ONCE, COLUMNS));
+    for channel in (0..channels).step_by(COLUMNS) {
+        for first_tile in (0..tiles).step_by(ROUNDED_AT_ONCE) {
+            let rows = ROUNDED_AT_ONCE.min(tiles - first_tile);
+            let matrices = Matrices { first_tile, ..products(rows) };
+            transform(channel, matrices, &mut transformed)?;
+            let numbers = &transformed[..POSITIONS * matrices.position];
+            let blocks = Blocks { numbers, rows, step: matrices.position };
+            if let Some(of_tiles) = &mut of_tiles {
+                let first = channel * tile_pairs + first_tile / 2 * COLUMNS;
+                bf16.pair_rows(blocks, cast_slice_mut(&mut of_tiles[first..]), position_len(tile_pairs, channels));
+            }
+            if let Some(of_channels) = &mut of_channels {
+                let (first, step) = (first_tile * channel_pairs + channel / 2, position_len(tiles, channel_pairs));
+                bf16.pair_columns(blocks, cast_slice_mut(&mut of_channels[first..]), step, channel_pairs);
             }
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// The product of each position's (tiles, pairs of `depths` channels) with its part of a panel of the weight.
-    pub(super) fn multiply_rounded(
-        &self,
-        bf16: Bf16,
-        left: &[f32],
-        tiles: usize,
-        panel: &[f32],
-        depths: usize,
-        products: &mut [f32],
-    ) {
-        let pairs = depths / 2;
-        let starts: Vec<usize> = (0..tiles).map(|tile| tile * pairs).collect();
-        let terms = [
-            Level { count: 1, left_step: 0, panel_step: 0 },
-            Level { count: pairs, left_step: 1, panel_step: COLUMNS },
-        ];
-        let positions = left.chunks_exact(left.len() / POSITIONS).zip(panel.chunks_exact(panel.len() / POSITIONS));
-        for ((left, panel), out) in positions.zip(products.chunks_exact_mut(position_len(tiles, COLUMNS))) {
-            let (left, panel) = (cast_slice(left), cast_slice(panel));
-            bf16.multiply(PairProduct { left, starts: &starts, panel, terms, adds: false, out, out_step: COLUMNS });
-        }
+/// The product of each position's (tiles, pairs of `depths` channels) with its part of a panel of the weight.
+pub fn multiply_rounded(bf16: Bf16, left: &[f32], tiles: usize, panel: &[f32], depths: usize, products: &mut [f32]) {
+    let pairs = depths / 2;
+    let starts: Vec<usize> = (0..tiles).map(|tile| tile * pairs).collect();
+    let terms =
+        [Level { count: 1, left_step: 0, panel_step: 0 }, Level { count: pairs, left_step: 1, panel_step: COLUMNS }];
+    let positions = left.chunks_exact(left.len() / POSITIONS).zip(panel.chunks_exact(panel.len() / POSITIONS));
+    for ((left, panel), out) in positions.zip(products.chunks_exact_mut(position_len(tiles, COLUMNS))) {
+        let (left, panel) = (cast_slice(left), cast_slice(panel));
+        bf16.multiply(PairProduct { left, starts: &starts, panel, terms, adds: false, out, out_step: COLUMNS });
     }
 }

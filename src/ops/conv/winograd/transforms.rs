@@ -15,6 +15,15 @@ pub const POSITIONS: usize = SIDE * SIDE;
 /// Pixels of a side of a tile of the output.
 pub const STEP: usize = 4;
 
+/// Elements between the matrices of consecutive positions, a cache line of the widest vectors: sizes are powers of two, and
+/// without it all positions of a tile would compete for the same few lines of the first-level cache.
+const POSITION_GAP: usize = 16;
+
+/// Elements of a position's matrix of `tiles` and `channels`, and of the gap behind it.
+pub fn position_len(tiles: usize, channels: usize) -> usize {
+    tiles * channels + POSITION_GAP
+}
+
 /// With the usual points, 1 and 2, the rounding error is twice as great. All that follows from these is exact but the
 /// reciprocals.
 const A: f32 = 0.75;
