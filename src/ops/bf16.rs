@@ -144,7 +144,8 @@ mod x86 {
     };
     use core::mem::transmute;
 
-    use super::{Blocks, COLUMNS, LANES, Level, PairProduct, TILE_ROWS};
+    use crate::ops::bf16::{Blocks, COLUMNS, LANES, PairProduct, TILE_ROWS};
+    use crate::ops::matmul::Level;
 
     /// The halves of two vectors of sixteen in turn.
     const INTERLEAVED: [u16; COLUMNS] = {
