@@ -1,5 +1,6 @@
 //! The views of a batch that test-time augmentation evaluates.
 
+use super::augment::reflected;
 use super::loader::Batch;
 use crate::config::TestTimeAugmentation;
 
@@ -9,11 +10,11 @@ pub struct View {
     /// Its share of the logits.
     pub weight: f32,
     /// In pixels, down and to the right: 0, 1 or -1. What comes into the image is the image, mirrored at its outermost pixels.
-    shift: isize,
+    shift: i32,
     is_flipped: bool,
 }
 
-const fn view(weight: f32, shift: isize, is_flipped: bool) -> View {
+const fn view(weight: f32, shift: i32, is_flipped: bool) -> View {
     View { weight, shift, is_flipped }
 }
 
@@ -40,7 +41,7 @@ impl View {
     /// The view of each image.
     pub fn of(self, batch: &Batch) -> Batch {
         let size = batch.size;
-        let from = |position: usize, side: usize| mirrored(position as isize - self.shift, side);
+        let from = |position: usize, side: usize| reflected(position, -self.shift, side);
         let mut images = Vec::with_capacity(batch.images.len());
         for image in batch.images.chunks_exact(size.bytes()) {
             for row in 0..size.height {
@@ -53,13 +54,6 @@ impl View {
         }
         Batch { size, images, labels: batch.labels.clone() }
     }
-}
-
-/// The pixel that lies at a position of a side, at most one beyond its end.
-fn mirrored(position: isize, side: usize) -> usize {
-    let last = side as isize - 1;
-    let inside = if position > last { 2 * last - position } else { position.abs() };
-    inside.clamp(0, last) as usize
 }
 
 #[cfg(test)]

@@ -41,33 +41,21 @@ impl Gradients {
 
     /// Those of the named parameters of a network, in their order.
     ///
-    /// # Errors
-    /// The loss does not depend on a parameter.
-    pub fn in_order_of(&self, parameters: &[(String, Var)]) -> Result<Vec<Tensor>> {
-        parameters.iter().map(|(name, parameter)| self.of(name, parameter)).collect()
-    }
-
-    /// As [`Gradients::in_order_of`]; None for a parameter that `is_frozen`.
+    /// None for a parameter that `is_frozen`.
     ///
     /// # Errors
-    /// As those.
-    pub fn of_trained(
+    /// The loss does not depend on another.
+    pub fn in_order_of(
         &self,
         parameters: &[(String, Var)],
         is_frozen: impl Fn(&str) -> bool,
     ) -> Result<Vec<Option<Tensor>>> {
-        let gradient = |(name, parameter): &(String, Var)| match is_frozen(name) {
-            true => Ok(None),
-            false => self.of(name, parameter).map(Some),
+        let gradient = |(name, parameter): &(String, Var)| match self.get(parameter) {
+            _ if is_frozen(name) => Ok(None),
+            Some(gradient) => Ok(Some(gradient.clone())),
+            None => bail!("the loss does not depend on {name}"),
         };
         parameters.iter().map(gradient).collect()
-    }
-
-    fn of(&self, name: &str, parameter: &Var) -> Result<Tensor> {
-        match self.get(parameter) {
-            Some(gradient) => Ok(gradient.clone()),
-            None => bail!("the loss does not depend on {name}"),
-        }
     }
 }
 

@@ -14,7 +14,6 @@ use crate::data::loader::{Batch, evaluation_batch};
 use crate::data::test_time::views;
 use crate::metrics::{Confusion, confidences, predicted};
 use crate::model::ActiveChannels;
-use crate::ops;
 use crate::run::event::Prediction;
 use crate::run::probe::MISTAKES;
 
@@ -169,10 +168,8 @@ fn evaluate_views(
             sums.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += view.weight * logit);
         }
     }
-    let logits = Tensor::new(sums.clone(), &Device::Cpu)?;
     let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &Device::Cpu)?;
-    let mean_loss = ops::cross_entropy(&logits, &labels)?.to_scalar::<f32>()?;
-    Ok(EvaluatedBatch { mean_loss, logits: sums })
+    Ok(EvaluatedBatch::of(&Tensor::new(sums, &Device::Cpu)?, &labels)?)
 }
 
 /// Of equals the earlier.

@@ -192,7 +192,7 @@ fn check_losses_of_twenty_adam_steps(attention: AttentionKind) -> Result<()> {
         let (x, labels) = batch(&train, step)?;
         let mode = Mode::Train { seed: 0, step: step as u64 };
         let (loss, tape) = tape::record(|| cross_entropy(&cnn.forward(&x, mode)?, &labels))?;
-        let gradients = tape.backward(&loss)?.of_trained(&cnn.weights().parameters, |_| false)?;
+        let gradients = tape.backward(&loss)?.in_order_of(&cnn.weights().parameters, |_| false)?;
         adam.step(&gradients, config.learning_rate)?;
         let relative = (f64::from(loss.to_scalar::<f32>()?) - expected).abs() / expected;
         println!("{attention:?}: step {}: the losses differ by {relative:.1e}", step + 1);

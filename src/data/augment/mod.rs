@@ -272,9 +272,9 @@ fn reflect(size: ImageSize, src: &[u8], dst: &mut [u8], augmentation: &Augmentat
     }
 }
 
-/// Where a row or column of a crop comes from, of `length`.
+/// Where a row or column of a crop comes from, of `length`, as mirrors at the outermost ones show it.
 #[inline(always)]
-fn reflected(to: usize, shift: i32, length: usize) -> usize {
+pub fn reflected(to: usize, shift: i32, length: usize) -> usize {
     let period = (2 * length as i64 - 2).max(1);
     let position = (to as i64 + i64::from(shift)).rem_euclid(period);
     position.min(period - position) as usize

@@ -192,7 +192,7 @@ impl CandleEngine {
         })?;
 
         let forward_done = Instant::now();
-        let gradients = tape.backward(&loss)?.of_trained(&weights.parameters, |name| network.is_frozen(name))?;
+        let gradients = tape.backward(&loss)?.in_order_of(&weights.parameters, |name| network.is_frozen(name))?;
         // Waits for the device.
         let loss = loss.to_scalar::<f32>()?;
 
@@ -217,13 +217,9 @@ impl CandleEngine {
     pub fn evaluate(&self, batch: &Batch, active: &mut ActiveChannels) -> Result<EvaluatedBatch> {
         let (device, network) = (&self.device, self.network());
         let (x, labels) = to_tensors(batch, device)?;
-        let (logits, mean_loss) = device.with_context(|| {
-            // Detached, so that no graph outlives the batch.
-            let logits = network.evaluate(&x, active)?.detach();
-            let mean_loss = ops::cross_entropy(&logits, &labels)?.to_scalar::<f32>()?;
-            candle_core::Result::Ok((logits, mean_loss))
-        })?;
-        Ok(EvaluatedBatch { mean_loss, logits: logits.to_vec2()? })
+        // Detached, so that no graph outlives the batch.
+        let evaluated = device.with_context(|| EvaluatedBatch::of(&network.evaluate(&x, active)?.detach(), &labels))?;
+        Ok(evaluated)
     }
 
     /// The one to evaluate.

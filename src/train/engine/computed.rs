@@ -1,5 +1,8 @@
 //! What an engine computed, in host memory.
 
+use candle_core::{Result, Tensor};
+
+use crate::ops;
 use crate::run::step_time::StepTime;
 
 /// Of one training step. The weights moved if loss and gradient norm are finite.
@@ -31,4 +34,15 @@ pub struct EvaluatedBatch {
     pub mean_loss: f32,
     /// For each image one for each class.
     pub logits: Vec<Vec<f32>>,
+}
+
+impl EvaluatedBatch {
+    /// Of logits (N, classes) and labels (N) on one device.
+    ///
+    /// # Errors
+    /// A label is none of the classes, or those of the device.
+    pub fn of(logits: &Tensor, labels: &Tensor) -> Result<Self> {
+        let mean_loss = ops::cross_entropy(logits, labels)?.to_scalar::<f32>()?;
+        Ok(Self { mean_loss, logits: logits.to_vec2()? })
+    }
 }

@@ -20,7 +20,6 @@ use crate::cuda::{Context, CudaError, Graph};
 use crate::data::loader::{Batch, EpochPlan, TrainBatches, train_batches};
 use crate::data::{Dataset, DatasetInfo};
 use crate::model::{ActiveChannels, Network};
-use crate::ops;
 use crate::optim::Optimizer;
 use crate::run::step_time::StepTime;
 
@@ -300,8 +299,7 @@ impl CudaEngine {
         }
         let of_batch = Tensor::from_slice(&logits, (batch.labels.len(), classes), &Device::Cpu)?;
         let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &Device::Cpu)?;
-        let mean_loss = ops::cross_entropy(&of_batch, &labels)?.to_scalar::<f32>()?;
-        Ok(EvaluatedBatch { mean_loss, logits: of_batch.to_vec2()? })
+        Ok(EvaluatedBatch::of(&of_batch, &labels)?)
     }
 
     /// What the network is, whatever its weights are by now.
