@@ -196,6 +196,21 @@ pub struct TrainArgs {
     /// Learning rate of the first step: optimizer.learning_rate
     #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
     pub lr: Option<String>,
+    #[command(flatten)]
+    pub beginning: BeginningArgs,
+    /// End after this many steps: train.max_steps
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub max_steps: Option<String>,
+    #[command(flatten)]
+    pub watching: Watching,
+}
+
+/// An option that is a shorthand of `--set`: its name with dashes, its key, and the value that it was given.
+pub type Shorthand<'a> = (&'static str, &'static str, &'a Option<String>);
+
+/// What a run begins with, where the command line says it.
+#[derive(Debug, Default, Args)]
+pub struct BeginningArgs {
     /// Images a step: train.batch_size
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub batch_size: Option<String>,
@@ -214,11 +229,20 @@ pub struct TrainArgs {
     /// Initial weights with the names of a state_dict, as safetensors or by torch.save: model.init
     #[arg(long, value_name = "FILE")]
     pub init: Option<String>,
-    /// End after this many steps: train.max_steps
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub max_steps: Option<String>,
-    #[command(flatten)]
-    pub watching: Watching,
+}
+
+impl BeginningArgs {
+    /// Each of them.
+    pub fn shorthands(&self) -> [Shorthand<'_>; 6] {
+        [
+            ("--batch-size", "train.batch_size", &self.batch_size),
+            ("--data", "data.dir", &self.data),
+            ("--attention", "model.attention", &self.attention),
+            ("--threads", "run.threads", &self.threads),
+            ("--seed", "run.seed", &self.seed),
+            ("--init", "model.init", &self.init),
+        ]
+    }
 }
 
 /// What the shell does while the run trains.
@@ -798,7 +822,7 @@ Examples:
   taper lr-find --csv > lr-find.csv
   taper lr-find --json | jq .suggestion.learning_rate")]
 pub struct LrFindArgs {
-    /// A configuration file; taper config shows every key
+    /// A configuration file, or a preset: fast, record, se, eca, spatial, cbam or non-local; taper config shows every key
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// One value of the configuration, such as optimizer.kind=sgd
@@ -816,24 +840,8 @@ pub struct LrFindArgs {
     /// auto, cpu, cuda[:N] or candle-cuda[:N]: run.device
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// Images a step: train.batch_size
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub batch_size: Option<String>,
-    /// Where the data lies: data.dir
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<String>,
-    /// none, se, eca, spatial, cbam or non-local: model.attention
-    #[arg(long, value_name = "KIND", visible_alias = "model")]
-    pub attention: Option<String>,
-    /// Compute threads; 0 takes one for each core: run.threads
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub threads: Option<String>,
-    /// Seed of every random draw: run.seed
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub seed: Option<String>,
-    /// Initial weights with the names of a state_dict, as safetensors or by torch.save: model.init
-    #[arg(long, value_name = "FILE")]
-    pub init: Option<String>,
+    #[command(flatten)]
+    pub beginning: BeginningArgs,
     /// Draw the curve into this file, PNG or by its extension SVG
     #[arg(long, value_name = "FILE")]
     pub png: Option<PathBuf>,
@@ -846,6 +854,13 @@ pub struct LrFindArgs {
     /// Colours: auto (by the terminal's background), light, dark or plain (none)
     #[arg(long, value_name = "THEME", value_enum, default_value_t, env = "TAPER_THEME", hide_possible_values = true)]
     pub theme: ThemeChoice,
+}
+
+impl LrFindArgs {
+    /// Each option that is a shorthand of a key, with the key.
+    pub fn shorthands(&self) -> Vec<Shorthand<'_>> {
+        [&[("--device", "run.device", &self.device)][..], &self.beginning.shorthands()].concat()
+    }
 }
 
 #[derive(Debug, Args)]

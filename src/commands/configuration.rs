@@ -5,11 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::failure::UsageError;
+use crate::cli::Shorthand;
 use crate::config::{Config, MOST_THREADS, Override};
 use crate::run::spawn::THREADS_VARIABLE;
-
-/// An option that is a shorthand of `--set`: its name with dashes, its key, and the value that it was given.
-pub(super) type Shorthand<'a> = (&'static str, &'a str, &'a Option<String>);
 
 /// What the command line says of the configuration: `--set`, and its shorthands over it.
 pub(super) fn overrides(set: &[String], shorthands: &[Shorthand]) -> Result<Vec<Override>> {

@@ -22,18 +22,13 @@ use crate::run::spawn::{self, Handshake, SpawnError};
 use crate::train::process::{self, ExitReason};
 
 pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
-    let options = [
+    let own = [
         ("--device", "run.device", &args.device),
         ("--epochs", "train.epochs", &args.epochs),
         ("--lr", "optimizer.learning_rate", &args.lr),
-        ("--batch-size", "train.batch_size", &args.batch_size),
-        ("--data", "data.dir", &args.data),
-        ("--attention", "model.attention", &args.attention),
-        ("--threads", "run.threads", &args.threads),
-        ("--seed", "run.seed", &args.seed),
-        ("--init", "model.init", &args.init),
         ("--max-steps", "train.max_steps", &args.max_steps),
     ];
+    let options = [&own[..], &args.beginning.shorthands()].concat();
     let config = configuration(args.config.as_deref(), &args.set, &options)?;
     let watch = Watch::of(&args.watching);
     let name = args.name.as_deref();

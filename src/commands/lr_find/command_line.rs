@@ -17,16 +17,7 @@ pub fn train_command(shell: &Shell, args: &LrFindArgs, config: &Config, learning
         key == "optimizer.learning_rate" || replaced.iter().any(|(replaced, _)| *replaced == key)
     };
     args.set.iter().filter(|set| !is_replaced(set)).for_each(|set| option("--set", set));
-    let shorthands = [
-        ("--device", &args.device),
-        ("--batch-size", &args.batch_size),
-        ("--data", &args.data),
-        ("--attention", &args.attention),
-        ("--threads", &args.threads),
-        ("--seed", &args.seed),
-        ("--init", &args.init),
-    ];
-    for (name, value) in shorthands {
+    for (name, _, value) in args.shorthands() {
         if let Some(value) = value {
             option(name, value);
         }

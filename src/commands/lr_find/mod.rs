@@ -15,7 +15,7 @@ use ratatui::layout::Size;
 
 use self::figure::FigureFile;
 use self::interruption::Interruption;
-use self::report::{Report, Subject};
+use self::report::Report;
 use super::configuration::configuration;
 use super::failure::UsageError;
 use super::shell::{Shell, say, say_json};
@@ -33,16 +33,7 @@ use crate::train::range_test::{Curve, Finding, Point, RangeTest, Rates, Suggesti
 use crate::tui::theme::{Theme, ThemeChoice};
 
 pub fn lr_find(runs: &RunsDir, args: &LrFindArgs) -> Result<u8> {
-    let options = [
-        ("--device", "run.device", &args.device),
-        ("--batch-size", "train.batch_size", &args.batch_size),
-        ("--data", "data.dir", &args.data),
-        ("--attention", "model.attention", &args.attention),
-        ("--threads", "run.threads", &args.threads),
-        ("--seed", "run.seed", &args.seed),
-        ("--init", "model.init", &args.init),
-    ];
-    let config = configuration(args.config.as_deref(), &args.set, &options)?;
+    let config = configuration(args.config.as_deref(), &args.set, &args.shorthands())?;
     let rates = Rates::new(args.from, args.to, usual_range(config.optimizer.kind), args.steps)
         .map_err(|bad| UsageError(bad.to_string()))?;
     let figure = args.png.as_deref().map(FigureFile::at).transpose()?;
@@ -52,7 +43,7 @@ pub fn lr_find(runs: &RunsDir, args: &LrFindArgs) -> Result<u8> {
 
     let test = RangeTest::open(config.clone())?;
     test.notices.iter().for_each(|notice| eprintln!("{notice}"));
-    let subject = Subject { model: test.model.clone(), data: test.data.clone(), device: test.device.clone() };
+    let subject = test.subject.clone();
     interruption.begin();
     let bar = progress(rates.steps())?;
     let measured = test.run(rates, |curve| {

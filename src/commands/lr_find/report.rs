@@ -5,13 +5,12 @@ use serde::Serialize;
 use crate::commands::columns::aligned;
 use crate::config::{Config, LEARNING_RATES, ScheduleKind};
 use crate::format::{self, learning_rate};
-use crate::train::range_test::{Curve, DIVERGED, End, Finding, Point, Rates, Suggestion};
+use crate::train::range_test::{Curve, DIVERGED, End, Finding, Point, Rates, Subject, Suggestion};
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    model: String,
-    data: String,
-    device: String,
+    #[serde(flatten)]
+    subject: Subject,
     optimizer: &'static str,
     batch_size: usize,
     seed: u64,
@@ -20,24 +19,14 @@ pub struct Report {
     to: f64,
     steps: u64,
     #[serde(flatten)]
-    end: Ended,
+    end: End,
     suggestion: Option<Suggested>,
     /// What the curve leaves open, and what to do.
     advice: Vec<String>,
     /// The steps that were taken.
-    curve: Vec<CurvePoint>,
+    curve: Vec<Point>,
     #[serde(skip)]
     kind: ScheduleKind,
-}
-
-/// Why there are no more steps.
-#[derive(Debug, Serialize)]
-#[serde(tag = "end", rename_all = "snake_case")]
-enum Ended {
-    Completed,
-    Diverged,
-    NotFinite { learning_rate: f64 },
-    Interrupted,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,31 +41,10 @@ struct Suggested {
     command: String,
 }
 
-#[derive(Debug, Serialize)]
-struct CurvePoint {
-    step: u64,
-    learning_rate: f64,
-    loss: f64,
-    smoothed_loss: f64,
-}
-
-impl From<&Point> for CurvePoint {
-    fn from(&Point { step, learning_rate, loss, smoothed_loss }: &Point) -> Self {
-        Self { step, learning_rate, loss, smoothed_loss }
-    }
-}
-
-/// What was tested, in a few words each.
-pub struct Subject {
-    pub model: String,
-    pub data: String,
-    pub device: String,
-}
-
 impl Report {
     /// `command` gives the one that trains with a rate.
     pub fn new(
-        Subject { model, data, device }: Subject,
+        subject: Subject,
         config: &Config,
         rates: Rates,
         (curve, end): (&Curve, End),
@@ -91,36 +59,29 @@ impl Report {
             command: command(suggestion.learning_rate()),
         });
         Self {
-            model,
-            data,
-            device,
+            subject,
             optimizer: config.optimizer.kind.into(),
             batch_size: config.train.batch_size,
             seed: config.run.seed,
             from: rates.first(),
             to: rates.last(),
             steps: rates.steps(),
-            end: match end {
-                End::Completed => Ended::Completed,
-                End::Diverged => Ended::Diverged,
-                End::NotFinite { learning_rate } => Ended::NotFinite { learning_rate },
-                End::Interrupted => Ended::Interrupted,
-            },
+            end,
             suggestion,
             advice: advice(finding, end, rates),
-            curve: curve.points().iter().map(CurvePoint::from).collect(),
+            curve: curve.points().to_vec(),
             kind: config.schedule.kind,
         }
     }
 
     pub fn subject(&self) -> String {
-        let Self { model, optimizer, batch_size, data, device, .. } = self;
+        let Self { subject: Subject { model, data, device }, optimizer, batch_size, .. } = self;
         format!("{model}, {optimizer}, batches of {batch_size}, on {data}, {device}")
     }
 
     /// A line for each step.
     pub fn table(&self) -> Vec<String> {
-        let column = |title: &str, text: &dyn Fn(&CurvePoint) -> String| -> Vec<String> {
+        let column = |title: &str, text: &dyn Fn(&Point) -> String| -> Vec<String> {
             std::iter::once(title.to_owned()).chain(self.curve.iter().map(text)).collect()
         };
         aligned(&[
@@ -159,14 +120,14 @@ impl Report {
         let [from, reached] = [self.from, reached].map(learning_rate);
         let steps = format!("{taken} of {} steps, {from} to {reached}", self.steps);
         match self.end {
-            Ended::Completed => format!("{taken} steps, {from} to {reached}."),
-            Ended::Diverged => {
+            End::Completed => format!("{taken} steps, {from} to {reached}."),
+            End::Diverged => {
                 format!("{steps}: the smoothed loss rose above {DIVERGED} times its least.")
             }
-            Ended::NotFinite { learning_rate: rate } => {
+            End::NotFinite { learning_rate: rate } => {
                 format!("{steps}: at {} loss or gradient was not finite.", learning_rate(rate))
             }
-            Ended::Interrupted => format!("{steps}: interrupted."),
+            End::Interrupted => format!("{steps}: interrupted."),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The loss over the learning rate, and when it has diverged.
 
+use serde::Serialize;
+
 /// The smoothed loss is an average over the last steps, about this part of all: so it lags by as many decades whatever their
 /// number, and weighs the past by 0.98, as fastai and PyTorch Lightning do, in a test of 200.
 const AVERAGED_SHARE: f64 = 0.25;
@@ -7,7 +9,7 @@ const AVERAGED_SHARE: f64 = 0.25;
 pub const DIVERGED: f64 = 4.0;
 
 /// A step of the test.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Point {
     /// From 1.
     pub step: u64,

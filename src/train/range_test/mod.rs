@@ -8,6 +8,7 @@ mod suggestion;
 use std::sync::Arc;
 
 use anyhow::Result;
+use serde::Serialize;
 
 pub use self::curve::{Curve, DIVERGED, Point};
 pub use self::rates::{BadRange, Rates, usual_range};
@@ -21,7 +22,8 @@ use crate::data::loader::EpochPlan;
 use crate::data::{self, Dataset};
 
 /// How a test came to its end.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
 pub enum End {
     /// It took the last rate.
     Completed,
@@ -33,15 +35,20 @@ pub enum End {
     Interrupted,
 }
 
+/// What is trained, on what and where, in a few words each.
+#[derive(Clone, Debug, Serialize)]
+pub struct Subject {
+    pub model: String,
+    pub data: String,
+    pub device: String,
+}
+
 /// A test that is ready for its first step.
 pub struct RangeTest {
     config: Config,
     engine: Engine,
     train_data: Arc<Dataset>,
-    /// What is trained, on what and where, in a few words each.
-    pub model: String,
-    pub data: String,
-    pub device: String,
+    pub subject: Subject,
     /// What the user should know.
     pub notices: Vec<String>,
 }
@@ -64,9 +71,7 @@ impl RangeTest {
                 .map_err(|error| Engine::with_fitting_batch_size(error, &config, &train_data, device))
         })?;
         Ok(Self {
-            model: engine.summary(),
-            data,
-            device: device.describe(),
+            subject: Subject { model: engine.summary(), data, device: device.describe() },
             notices: [of_data, checked, of_weights].into_iter().flatten().collect(),
             config,
             engine,
