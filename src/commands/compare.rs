@@ -170,18 +170,19 @@ fn table(report: &Report) -> Vec<String> {
     let mut scores = vec![headings.map(str::to_owned).to_vec()];
     scores.extend(report.runs.iter().map(|Row { name, live, score, .. }| {
         let phase = if !live && score.phase.is_active() { "dead".to_owned() } else { score.phase.to_string() };
-        let best = score.best_accuracy.zip(score.best_epoch);
+        let accuracies = score.accuracies;
+        let best = accuracies.best.zip(accuracies.best_epoch);
         vec![
             name.clone(),
             phase,
             score.epochs.map_or_else(none, |epochs| format!("{}/{epochs}", score.epoch)),
             best.map_or_else(none, |(accuracy, epoch)| {
-                let mark = score.best_test_time_augmentation.mark();
+                let mark = accuracies.best_augmentation.mark();
                 format!("{accuracy:.2} %{mark} (epoch {epoch})")
             }),
-            score
-                .last_accuracy
-                .map_or_else(none, |accuracy| format!("{accuracy:.2} %{}", score.last_test_time_augmentation.mark())),
+            accuracies
+                .last
+                .map_or_else(none, |accuracy| format!("{accuracy:.2} %{}", accuracies.last_augmentation.mark())),
             format::duration(score.active_secs),
             score.reached.map_or_else(none, |reached| {
                 let mark = reached.test_time_augmentation.mark();
@@ -237,7 +238,7 @@ fn write_points(out: &mut csv::Writer<impl Write>, run: &str, points: impl Itera
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::comparison::Reached;
+    use crate::run::comparison::{Accuracies, Reached};
     use crate::run::event::Outcome;
     use crate::run::state::Phase;
 
@@ -248,11 +249,12 @@ mod tests {
             epochs: Some(50),
             step: 384,
             data: "CIFAR-10, 50,000 + 10,000 images".into(),
-            best_accuracy,
-            best_test_time_augmentation: Default::default(),
-            best_epoch: best_accuracy.map(|_| 11),
-            last_test_time_augmentation: Default::default(),
-            last_accuracy: best_accuracy.map(|accuracy| accuracy - 1.0),
+            accuracies: Accuracies {
+                best: best_accuracy,
+                best_epoch: best_accuracy.map(|_| 11),
+                last: best_accuracy.map(|accuracy| accuracy - 1.0),
+                ..Accuracies::default()
+            },
             last_train_loss: Some(0.5),
             active_secs: 723.0,
             step_millis: Some(12.34),

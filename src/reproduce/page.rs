@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::results::{Estimate, RowReached, RunResult, rows};
 use super::table::Table;
+use crate::config::TestTimeAugmentation;
 use crate::format;
 
 const END: &str = "<!-- end -->";
@@ -81,9 +82,9 @@ pub fn markdown(table: &Table, runs: &[&RunResult], pictures: &[(String, String)
         vec![
             format!("`{}`", run.run),
             run.seed.to_string(),
-            format!("{}{}", percent(run.best_accuracy), run.best_test_time_augmentation.mark()),
-            run.best_epoch.map_or_else(|| NONE.to_owned(), |epoch| epoch.to_string()),
-            format!("{}{}", percent(run.last_accuracy), run.last_test_time_augmentation.mark()),
+            accuracy(run.accuracies.best, run.accuracies.best_augmentation),
+            run.accuracies.best_epoch.map_or_else(|| NONE.to_owned(), |epoch| epoch.to_string()),
+            accuracy(run.accuracies.last, run.accuracies.last_augmentation),
             format::decimal(run.minutes, 1),
             run.step_millis.map_or_else(|| NONE.to_owned(), |millis| format::decimal(millis, 1)),
             commit(run),
@@ -162,7 +163,8 @@ fn reached_cell(reached: &RowReached, runs: usize) -> String {
     let (Some(epoch), Some(minutes)) = (reached.epoch, reached.minutes) else { return NONE.to_owned() };
     let few = if reached.runs < runs { format!(", {} of {runs}", reached.runs) } else { String::new() };
     let decimals = usize::from(epoch.fract() != 0.0);
-    format!("epoch {}, {} min{few}", format::decimal(epoch, decimals), format::decimal(minutes, 1))
+    let mark = reached.test_time_augmentation.mark();
+    format!("epoch {}{mark}, {} min{few}", format::decimal(epoch, decimals), format::decimal(minutes, 1))
 }
 
 /// Such as `83.81 ± 0.12`.
@@ -176,8 +178,10 @@ fn estimate(value: Option<Estimate>, decimals: usize) -> String {
     }
 }
 
-fn percent(accuracy: Option<f64>) -> String {
-    accuracy.map_or_else(|| NONE.to_owned(), |accuracy| format::decimal(accuracy, 2))
+/// In percent, and what it was judged with.
+pub fn accuracy(percent: Option<f64>, augmentation: TestTimeAugmentation) -> String {
+    let percent = percent.map_or_else(|| NONE.to_owned(), |percent| format::decimal(percent, 2));
+    format!("{percent}{}", augmentation.mark())
 }
 
 fn commit(run: &RunResult) -> String {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::table::{PlannedRun, Table};
 use crate::config::{Config, TestTimeAugmentation};
 use crate::model::NetworkShape;
-use crate::run::comparison::{Score, data_warning};
+use crate::run::comparison::{self, Accuracies, data_warning};
 use crate::run::dir::{OpenError, RunDir, RunsDir};
 use crate::run::event::{Command, Event, Outcome};
 use crate::run::log::FollowError;
@@ -23,17 +23,8 @@ pub struct RunResult {
     pub is_finished: bool,
     /// Epochs trained.
     pub epochs: u64,
-    /// Percent, in the best epoch.
-    pub best_accuracy: Option<f64>,
-    /// What that was judged with.
-    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
-    pub best_test_time_augmentation: TestTimeAugmentation,
-    pub best_epoch: Option<u64>,
-    /// Percent, in the last epoch.
-    pub last_accuracy: Option<f64>,
-    /// What that was judged with.
-    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
-    pub last_test_time_augmentation: TestTimeAugmentation,
+    #[serde(flatten)]
+    pub accuracies: Accuracies,
     /// In the order of the table's thresholds.
     pub reached: Vec<Option<Reached>>,
     /// Training and evaluation of all epochs: without starts, saving, pauses, and what an interruption took back.
@@ -58,6 +49,9 @@ pub struct RunResult {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Reached {
     pub epoch: u64,
+    /// What that epoch was judged with.
+    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub test_time_augmentation: TestTimeAugmentation,
     /// Training and evaluation of all epochs up to it.
     pub minutes: f64,
 }
@@ -91,6 +85,9 @@ pub struct RowResult {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct RowReached {
     pub runs: usize,
+    /// What the epoch of one of them was judged with.
+    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub test_time_augmentation: TestTimeAugmentation,
     /// The mean, as of the minutes.
     pub epoch: Option<f64>,
     pub minutes: Option<f64>,
@@ -147,21 +144,12 @@ impl RecordedResult {
     pub fn read(planned: &PlannedRun, dir: &RunDir, thresholds: &[f64]) -> Result<Self, FollowError> {
         let mut history = History::default();
         let state = replay_each(dir, |record| history.look(&record.event))?;
-        let score = |target| Score::of(&state, target, state.last_activity_ms);
         let reached = thresholds.iter().map(|&threshold| {
-            let reached = score(Some(threshold)).reached?;
-            Some(Reached { epoch: reached.epoch, minutes: reached.elapsed_secs / 60.0 })
+            let comparison::Reached { epoch, test_time_augmentation, elapsed_secs } =
+                comparison::reached(&state.epochs, threshold)?;
+            Some(Reached { epoch, test_time_augmentation, minutes: elapsed_secs / 60.0 })
         });
         let reached = reached.collect();
-        let Score {
-            best_accuracy,
-            best_test_time_augmentation,
-            best_epoch,
-            last_accuracy,
-            last_test_time_augmentation,
-            data,
-            ..
-        } = score(None);
         let started = state.started.as_ref();
         let result = RunResult {
             run: planned.name.clone(),
@@ -169,11 +157,7 @@ impl RecordedResult {
             seed: planned.config.run.seed,
             is_finished: state.phase == Phase::Ended(Outcome::Completed),
             epochs: state.epochs.last().map_or(0, |last| last.epoch),
-            best_accuracy,
-            best_test_time_augmentation,
-            best_epoch,
-            last_accuracy,
-            last_test_time_augmentation,
+            accuracies: Accuracies::of(&state),
             reached,
             minutes: state.epochs.iter().map(|epoch| epoch.elapsed_secs).sum::<f64>() / 60.0,
             step_millis: history.median_step_millis(),
@@ -184,7 +168,7 @@ impl RecordedResult {
             }),
             model: started.map_or_else(String::new, |started| started.model.clone()),
             parameters: started.map_or(0, |started| started.parameters),
-            data,
+            data: comparison::data(&state),
             device: started.map_or_else(String::new, |started| started.device.clone()),
             machine: started.and_then(|started| started.machine.clone()),
             commit: started.and_then(|started| started.taper.clone()).and_then(|build| build.commit),
@@ -258,14 +242,13 @@ pub fn rows<'a>(table: &Table, results: impl IntoIterator<Item = &'a RunResult> 
         let finished: Vec<&RunResult> =
             results.clone().into_iter().filter(|result| result.row == row.name && result.is_finished).collect();
         let over = |value: fn(&RunResult) -> Option<f64>| Estimate::of(finished.iter().filter_map(|run| value(run)));
-        let any = |value: fn(&RunResult) -> TestTimeAugmentation| {
-            finished.iter().map(|run| value(run)).find(|augmentation| !augmentation.is_none()).unwrap_or_default()
-        };
+        let of_runs = |value: fn(&RunResult) -> TestTimeAugmentation| any(finished.iter().map(|run| value(run)));
         let reached = (0..table.thresholds.len()).map(|index| {
             let reached: Vec<Reached> = finished.iter().filter_map(|run| run.reached[index]).collect();
             let mean = |value: fn(&Reached) -> f64| Estimate::of(reached.iter().map(value)).map(|mean| mean.mean);
             RowReached {
                 runs: reached.len(),
+                test_time_augmentation: any(reached.iter().map(|reached| reached.test_time_augmentation)),
                 epoch: mean(|reached| reached.epoch as f64),
                 minutes: mean(|reached| reached.minutes),
             }
@@ -277,10 +260,10 @@ pub fn rows<'a>(table: &Table, results: impl IntoIterator<Item = &'a RunResult> 
             planned: row.seeds.len(),
             finished: finished.len(),
             epochs: finished.iter().map(|run| run.epochs).max(),
-            best_accuracy: over(|run| run.best_accuracy),
-            best_test_time_augmentation: any(|run| run.best_test_time_augmentation),
-            last_accuracy: over(|run| run.last_accuracy),
-            last_test_time_augmentation: any(|run| run.last_test_time_augmentation),
+            best_accuracy: over(|run| run.accuracies.best),
+            best_test_time_augmentation: of_runs(|run| run.accuracies.best_augmentation),
+            last_accuracy: over(|run| run.accuracies.last),
+            last_test_time_augmentation: of_runs(|run| run.accuracies.last_augmentation),
             reached: reached.collect(),
             minutes: over(|run| Some(run.minutes)),
             step_millis: over(|run| run.step_millis),
@@ -288,6 +271,11 @@ pub fn rows<'a>(table: &Table, results: impl IntoIterator<Item = &'a RunResult> 
         }
     });
     rows.collect()
+}
+
+/// The first of some that is one.
+fn any(mut augmentations: impl Iterator<Item = TestTimeAugmentation>) -> TestTimeAugmentation {
+    augmentations.find(|augmentation| !augmentation.is_none()).unwrap_or_default()
 }
 
 /// What there is to say where the runs were not trained on and judged by the same images.
@@ -309,7 +297,15 @@ mod tests {
         assert_eq!((plain.planned, plain.finished, plain.epochs), (2, 2, Some(3)));
         let best = plain.best_accuracy.unwrap();
         assert!((best.mean - 61.0).abs() < 1e-9 && (best.deviation.unwrap() - 2f64.sqrt()).abs() < 1e-9, "{best:?}");
-        assert_eq!(plain.reached, [RowReached { runs: 1, epoch: Some(3.0), minutes: Some(1.0) }]);
+        assert_eq!(
+            plain.reached,
+            [RowReached {
+                runs: 1,
+                test_time_augmentation: TestTimeAugmentation::None,
+                epoch: Some(3.0),
+                minutes: Some(1.0)
+            }]
+        );
         assert!((plain.minutes.unwrap().mean - 1.0).abs() < 1e-9);
         assert_eq!(plain.step_millis.unwrap().mean, 10.0);
         let se = &rows[1];

@@ -18,17 +18,8 @@ pub struct Score {
     pub step: u64,
     /// What it was trained on and judged by; runs in which it differs cannot be compared by their accuracies.
     pub data: String,
-    /// Percent, in the best epoch by `train.best`.
-    pub best_accuracy: Option<f64>,
-    /// What that was judged with.
-    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
-    pub best_test_time_augmentation: TestTimeAugmentation,
-    pub best_epoch: Option<u64>,
-    /// Percent, in the last epoch.
-    pub last_accuracy: Option<f64>,
-    /// What that was judged with.
-    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
-    pub last_test_time_augmentation: TestTimeAugmentation,
+    #[serde(flatten)]
+    pub accuracies: Accuracies,
     /// In the last epoch.
     pub last_train_loss: Option<f64>,
     /// Time spent on the run, pauses excluded.
@@ -37,6 +28,24 @@ pub struct Score {
     pub step_millis: Option<f64>,
     /// When it reached the accuracy that was asked for.
     pub reached: Option<Reached>,
+}
+
+/// How good a run is at its best, and in the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Accuracies {
+    /// Percent, in the best epoch by `train.best`.
+    #[serde(rename = "best_accuracy")]
+    pub best: Option<f64>,
+    /// What that was judged with.
+    #[serde(rename = "best_test_time_augmentation", skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub best_augmentation: TestTimeAugmentation,
+    pub best_epoch: Option<u64>,
+    /// Percent, in the last epoch.
+    #[serde(rename = "last_accuracy")]
+    pub last: Option<f64>,
+    /// What that was judged with.
+    #[serde(rename = "last_test_time_augmentation", skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub last_augmentation: TestTimeAugmentation,
 }
 
 /// The first epoch with an accuracy.
@@ -60,11 +69,7 @@ impl Score {
             epochs: run.started.as_ref().map(|started| started.epochs),
             step: run.step,
             data: data(run),
-            best_accuracy: run.best().map(|epoch| epoch.test_accuracy).filter(|accuracy| accuracy.is_finite()),
-            best_test_time_augmentation: run.best().map(|epoch| epoch.test_time_augmentation).unwrap_or_default(),
-            best_epoch: run.best().map(|epoch| epoch.epoch),
-            last_accuracy: last.map(|epoch| epoch.test_accuracy).filter(|accuracy| accuracy.is_finite()),
-            last_test_time_augmentation: last.map(|epoch| epoch.test_time_augmentation).unwrap_or_default(),
+            accuracies: Accuracies::of(run),
             last_train_loss: last.map(|epoch| epoch.train_loss).filter(|loss| loss.is_finite()),
             active_secs: run.active_secs(now_ms),
             step_millis: run.step_time().and_then(|time| time.secs_per_step()).map(|secs| 1e3 * secs),
@@ -73,8 +78,22 @@ impl Score {
     }
 }
 
+impl Accuracies {
+    pub fn of(run: &RunState) -> Self {
+        let accuracy = |epoch: &EpochDone| Some(epoch.test_accuracy).filter(|accuracy| accuracy.is_finite());
+        let (best, last) = (run.best(), run.epochs.last());
+        Self {
+            best: best.and_then(accuracy),
+            best_augmentation: best.map(|epoch| epoch.test_time_augmentation).unwrap_or_default(),
+            best_epoch: best.map(|epoch| epoch.epoch),
+            last: last.and_then(accuracy),
+            last_augmentation: last.map(|epoch| epoch.test_time_augmentation).unwrap_or_default(),
+        }
+    }
+}
+
 /// Such as `CIFAR-10 sample, 2,000 + 500 images`; empty before the run has begun, and where its trainer does not tell.
-fn data(run: &RunState) -> String {
+pub fn data(run: &RunState) -> String {
     run.started.as_ref().map_or_else(String::new, |started| {
         let (train, judged) = (format::count(started.train_samples), format::count(started.test_samples));
         let held_out = if started.judged_by.is_test() { "" } else { ", judged by images held out" };
@@ -86,7 +105,8 @@ fn data(run: &RunState) -> String {
     })
 }
 
-fn reached(epochs: &[EpochDone], target: f64) -> Option<Reached> {
+/// The first of the epochs with an accuracy of `target` percent.
+pub fn reached(epochs: &[EpochDone], target: f64) -> Option<Reached> {
     /// What accuracies in a log differ by where they are the same.
     const ROUNDING: f64 = 1e-9;
     let index = epochs.iter().position(|epoch| epoch.test_accuracy >= target - ROUNDING)?;
@@ -206,7 +226,7 @@ mod tests {
             score(&slow).reached,
             Some(Reached { epoch: 2, test_time_augmentation: TestTimeAugmentation::None, elapsed_secs: 20.0 })
         );
-        assert_eq!((score(&slow).best_epoch, score(&slow).last_accuracy), (Some(2), Some(55.0)));
+        assert_eq!((score(&slow).accuracies.best_epoch, score(&slow).accuracies.last), (Some(2), Some(55.0)));
         assert_eq!(common_accuracy([&fast]), Some(84.68));
         assert_eq!(Score::of(&slow, Some(84.68), 0).reached, None);
         assert_eq!(common_accuracy([&fast, &run(&[])]), None);

@@ -49,6 +49,11 @@ pub fn is_scheduled(reason: CheckpointReason) -> bool {
     matches!(reason, CheckpointReason::Interval | CheckpointReason::Epoch)
 }
 
+/// That of an epoch by the images that it is judged by, and what it was judged with: `94.05 % TTA`.
+pub fn accuracy(done: &EpochDone) -> String {
+    format!("{} %{}", format::decimal(done.test_accuracy, 2), done.test_time_augmentation.mark())
+}
+
 /// `None` for what happens too often, or is shown otherwise.
 pub fn note(record: &Record) -> Option<Note> {
     let (severity, text) = match &record.event {

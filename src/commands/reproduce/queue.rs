@@ -222,7 +222,6 @@ impl<'a> Queue<'a> {
     fn epoch(&self, active: &Active, done: &EpochDone) -> String {
         let state = &active.state;
         let epochs = state.started.as_ref().map_or(0, |started| started.epochs);
-        let best = state.best().map_or(f64::NAN, |best| best.test_accuracy);
         let this = state.remaining_secs();
         let left = this.map(|secs| {
             let run = format!("  {} left", format::duration(secs));
@@ -232,10 +231,10 @@ impl<'a> Queue<'a> {
             }
         });
         format!(
-            "epoch {}/{epochs}  {judged} acc {} %  best {} %  {} s{}",
+            "epoch {}/{epochs}  {judged} acc {}  best {}  {} s{}",
             done.epoch,
-            format::decimal(done.test_accuracy, 2),
-            format::decimal(best, 2),
+            words::accuracy(done),
+            best_accuracy(state),
             format::decimal(done.elapsed_secs, 1),
             left.unwrap_or_default(),
             judged = done.judged_by.abbreviation(),
@@ -260,15 +259,14 @@ impl<'a> Queue<'a> {
     fn end(&mut self, active: &Active, outcome: Outcome, ended: &mut Ended) {
         let state = &active.state;
         let secs: f64 = state.epochs.iter().map(|epoch| epoch.elapsed_secs).sum();
-        let best = state.best().map_or(f64::NAN, |best| best.test_accuracy);
         self.say_of(
             active,
             state.last_activity_ms,
             &format!(
-                "{} at step {}, best {} %, {} of training and evaluation",
+                "{} at step {}, best {}, {} of training and evaluation",
                 words::outcome(outcome),
                 state.step,
-                format::decimal(best, 2),
+                best_accuracy(state),
                 format::duration(secs)
             ),
         );
@@ -317,4 +315,8 @@ fn pass_on(active: &Active, signal: Signal) {
     if let Err(error) = sent {
         tell(format!("run {} cannot be told to end: {error}", active.run.name()));
     }
+}
+
+fn best_accuracy(state: &RunState) -> String {
+    state.best().map_or_else(|| format!("{} %", format::decimal(f64::NAN, 2)), words::accuracy)
 }

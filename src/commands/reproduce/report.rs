@@ -66,8 +66,8 @@ fn text(table: &Table, results: &[&RunResult]) -> Vec<String> {
         vec![
             run.run.clone(),
             run.epochs.to_string(),
-            known(run.best_accuracy, 2),
-            known(run.last_accuracy, 2),
+            page::accuracy(run.accuracies.best, run.accuracies.best_augmentation),
+            page::accuracy(run.accuracies.last, run.accuracies.last_augmentation),
             known(Some(run.minutes), 1),
             known(run.step_millis, 1),
             run.commit.clone().unwrap_or_else(|| "unknown".to_owned()),
@@ -98,8 +98,10 @@ fn write_csv(table: &Table, results: &[&RunResult], out: impl Write) -> io::Resu
         "finished",
         "epochs",
         "best_accuracy",
+        "best_test_time_augmentation",
         "best_epoch",
         "last_accuracy",
+        "last_test_time_augmentation",
         "minutes",
         "step_millis",
         "model",
@@ -113,15 +115,18 @@ fn write_csv(table: &Table, results: &[&RunResult], out: impl Write) -> io::Resu
     writer.write_record(fixed.map(str::to_owned).into_iter().chain(thresholds)).map_err(io_error)?;
     for run in results {
         let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:?}"));
+        let accuracies = run.accuracies;
         let mut cells = vec![
             run.run.clone(),
             run.row.clone(),
             run.seed.to_string(),
             run.is_finished.to_string(),
             run.epochs.to_string(),
-            number(run.best_accuracy),
-            run.best_epoch.map_or_else(String::new, |epoch| epoch.to_string()),
-            number(run.last_accuracy),
+            number(accuracies.best),
+            <&str>::from(accuracies.best_augmentation).to_owned(),
+            accuracies.best_epoch.map_or_else(String::new, |epoch| epoch.to_string()),
+            number(accuracies.last),
+            <&str>::from(accuracies.last_augmentation).to_owned(),
             number(Some(run.minutes)),
             number(run.step_millis),
             run.model.clone(),

@@ -279,15 +279,16 @@ fn figures<'a>(compare: &'a Compare, scores: &[Option<Score>]) -> Vec<Figures<'a
             "best",
             2,
             of_scores(&|score| {
-                let mark = score.best_test_time_augmentation.mark();
-                Some(format!("{:.2} %{mark} ({})", score.best_accuracy?, score.best_epoch?))
+                let accuracies = score.accuracies;
+                let mark = accuracies.best_augmentation.mark();
+                Some(format!("{:.2} %{mark} ({})", accuracies.best?, accuracies.best_epoch?))
             }),
         ),
         Figures::new(
             "last",
             6,
             of_scores(&|score| {
-                Some(format!("{:.2} %{}", score.last_accuracy?, score.last_test_time_augmentation.mark()))
+                Some(format!("{:.2} %{}", score.accuracies.last?, score.accuracies.last_augmentation.mark()))
             }),
         ),
         Figures::new("time", 4, of_scores(&|score| Some(format::duration(score.active_secs)))),

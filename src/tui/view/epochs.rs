@@ -9,6 +9,7 @@ use ratatui::widgets::{Cell, Row, Table};
 use super::panel::{Panel, Rows, Scrolling, panel};
 use super::parts::{position, under_headings};
 use crate::format;
+use crate::run::describe::accuracy;
 use crate::run::event::EpochDone;
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
@@ -124,11 +125,6 @@ fn done_row(app: &App, epoch: &EpochDone, best: bool, digits: usize, wide: bool)
     }
     let style = if best { theme.best().add_modifier(Modifier::BOLD) } else { Style::new() };
     Row::new(cells).style(style)
-}
-
-/// `94.05 %`, and what it was judged with.
-pub(super) fn accuracy(epoch: &EpochDone) -> String {
-    format!("{} %{}", percent(epoch.test_accuracy), epoch.test_time_augmentation.mark())
 }
 
 fn percent(value: f64) -> String {

@@ -5,9 +5,9 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::epochs::accuracy;
 use super::parts::row;
 use crate::format;
+use crate::run::describe::accuracy;
 use crate::run::event::{Outcome, Severity};
 use crate::run::lock::Liveness;
 use crate::run::state::Phase;
