@@ -221,7 +221,6 @@ impl Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Split;
     use crate::run::event::{AlarmKind, CheckpointReason, CheckpointSaved, LearningRateReason, Outcome};
 
     fn started() -> Event {
@@ -266,20 +265,15 @@ mod tests {
             steps(1, 101, vec![1.0; 149]),
             Event::EvaluationStarted { epoch: 1, step: 250 },
             Event::EpochDone(EpochDone {
-                judged_by: Split::Test,
                 epoch: 1,
                 step: 250,
                 train_loss: 1.5,
                 train_accuracy: 41.237,
                 test_loss: 1.25,
                 test_accuracy: 52.0,
-                test_time_augmentation: Default::default(),
-                learning_rate: 0.001,
                 elapsed_secs: 31.25,
                 evaluation_secs: 2.0,
-                best: true,
-                confusion: None,
-                mistakes: vec![],
+                ..EpochDone::example()
             }),
             Event::LearningRateChanged {
                 epoch: 1,

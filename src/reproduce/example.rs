@@ -1,7 +1,6 @@
 //! A table with runs, for tests.
 
 use crate::config::Config;
-use crate::data::Split;
 use crate::metrics::Confusion;
 use crate::reproduce::table::Table;
 use crate::run::dir::RunsDir;
@@ -58,20 +57,14 @@ pub fn records(seed: u64, best: f64, epochs: u64, has_end: bool) -> Vec<Record> 
         let test_accuracy = best - 10.0 * (EPOCHS.max(epochs) - epoch) as f64;
         let mistake = Prediction { index: 7, true_class: 1, predicted_class: 2, confidence: 0.99 };
         let done = EpochDone {
-            judged_by: Split::Test,
             epoch,
             step,
-            train_loss: 1.0,
-            train_accuracy: 50.0,
-            test_loss: 1.0,
             test_accuracy,
-            test_time_augmentation: Default::default(),
-            learning_rate: 0.001,
             elapsed_secs: 20.0,
             evaluation_secs: 2.0,
-            best: true,
             confusion: Some(Confusion::new(10)),
             mistakes: vec![mistake; 12],
+            ..EpochDone::example()
         };
         tell(2.0, Event::EpochDone(done));
         let saved = CheckpointSaved {

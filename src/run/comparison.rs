@@ -192,20 +192,11 @@ mod tests {
         state.apply(&Record { time_ms: 0, event: started });
         for (&test_accuracy, epoch) in accuracies.iter().zip(1..) {
             let done = EpochDone {
-                judged_by: crate::data::Split::Test,
                 epoch,
                 step: 32 * epoch,
-                train_loss: 1.0,
-                train_accuracy: 50.0,
-                test_loss: 1.0,
                 test_accuracy,
-                test_time_augmentation: Default::default(),
-                learning_rate: 0.001,
-                elapsed_secs: 10.0,
-                evaluation_secs: 1.0,
                 best: accuracies[..epoch as usize].iter().all(|earlier| *earlier <= test_accuracy),
-                confusion: None,
-                mistakes: vec![],
+                ..EpochDone::example()
             };
             state.apply(&Record { time_ms: 10_000 * epoch, event: Event::EpochDone(done) });
         }

@@ -554,6 +554,29 @@ pub enum Command {
 }
 
 #[cfg(test)]
+impl EpochDone {
+    /// The first, of a run that tells neither confusion nor mistakes.
+    pub fn example() -> Self {
+        Self {
+            epoch: 1,
+            step: 32,
+            train_loss: 1.0,
+            train_accuracy: 50.0,
+            judged_by: Split::Test,
+            test_loss: 1.0,
+            test_accuracy: 50.0,
+            test_time_augmentation: TestTimeAugmentation::None,
+            learning_rate: 0.001,
+            elapsed_secs: 10.0,
+            evaluation_secs: 1.0,
+            best: true,
+            confusion: None,
+            mistakes: vec![],
+        }
+    }
+}
+
+#[cfg(test)]
 impl RunStarted {
     /// Of a run of 50 epochs of 32 steps.
     pub fn example() -> Self {

@@ -344,20 +344,12 @@ mod tests {
 
     fn epoch(epoch: u64, test_loss: f64) -> Event {
         Event::EpochDone(EpochDone {
-            judged_by: crate::data::Split::Test,
             epoch,
             step: 10 * epoch,
-            train_loss: 1.0,
-            train_accuracy: 50.0,
             test_loss,
-            test_accuracy: 50.0,
-            test_time_augmentation: Default::default(),
-            learning_rate: 0.001,
             elapsed_secs: 7.0,
             evaluation_secs: 2.0,
-            best: true,
-            confusion: None,
-            mistakes: vec![],
+            ..EpochDone::example()
         })
     }
 

@@ -654,22 +654,7 @@ mod tests {
     }
 
     fn epoch(epoch: u64) -> Event {
-        Event::EpochDone(EpochDone {
-            judged_by: Split::Test,
-            epoch,
-            step: 10 * epoch,
-            train_loss: 1.0,
-            train_accuracy: 50.0,
-            test_loss: 1.0,
-            test_accuracy: 50.0,
-            test_time_augmentation: Default::default(),
-            learning_rate: 0.001,
-            elapsed_secs: 10.0,
-            evaluation_secs: 1.0,
-            best: true,
-            confusion: None,
-            mistakes: vec![],
-        })
+        Event::EpochDone(EpochDone { epoch, step: 10 * epoch, ..EpochDone::example() })
     }
 
     fn checkpoint(step: u64) -> Event {

@@ -142,20 +142,14 @@ mod tests {
 
     fn epoch(number: u64, train_loss: f64, test_loss: f64) -> EpochDone {
         EpochDone {
-            judged_by: crate::data::Split::Test,
             epoch: number,
             step: 10 * number,
             train_loss,
-            train_accuracy: 50.0,
             test_loss,
-            test_accuracy: 50.0,
-            test_time_augmentation: Default::default(),
-            learning_rate: 1e-3,
             elapsed_secs: 1.0,
             evaluation_secs: 0.1,
             best: false,
-            confusion: None,
-            mistakes: vec![],
+            ..EpochDone::example()
         }
     }
 

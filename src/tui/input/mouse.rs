@@ -195,7 +195,6 @@ mod tests {
     use ratatui::layout::Size;
 
     use super::*;
-    use crate::data::Split;
     use crate::metrics::Confusion;
     use crate::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
     use crate::run::trainer_log::{Level, LogLine, TrainerLog};
@@ -266,20 +265,12 @@ mod tests {
         let mut app = app();
         let done = (1..=30).map(|epoch| {
             let event = Event::EpochDone(EpochDone {
-                judged_by: Split::Test,
                 epoch,
                 step: 100 * epoch,
-                train_loss: 1.0,
-                train_accuracy: 50.0,
-                test_loss: 1.0,
-                test_accuracy: 50.0,
-                test_time_augmentation: Default::default(),
-                learning_rate: 0.001,
                 elapsed_secs: 3.0,
-                evaluation_secs: 1.0,
                 best: false,
                 confusion: Some(Confusion::new(2)),
-                mistakes: vec![],
+                ..EpochDone::example()
             });
             Record { time_ms: 2000 + epoch, event }
         });
