@@ -96,6 +96,7 @@ fn augmented_batch(bencher: Bencher) {
         batch_size: BATCH,
         shuffle: true,
         augment: AugmentConfig::default(),
+        image_scale: 1.0,
         first_batch: 0,
     };
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| train_batches(Arc::clone(&dataset), plan.clone()).next());

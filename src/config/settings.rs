@@ -348,6 +348,10 @@ pub struct TrainConfig {
     pub freeze_after_first_epoch: bool,
     /// Epochs in which airbench's first bias is trained, after which it is frozen; 0: all (Jordan 2024, section 3.2).
     pub whitening_bias_epochs: u64,
+    /// Epochs that train on smaller images, which grow from one to the next (progressive resizing; Howard 2018); 0: none.
+    pub progressive_epochs: u64,
+    /// Of the images' sides, in the first epoch of those.
+    pub progressive_scale: f64,
 }
 
 /// How matrices are multiplied; everything else is in f32 anyway.
@@ -439,6 +443,16 @@ impl TrainConfig {
     pub fn total_steps(&self, steps_per_epoch: u64) -> u64 {
         let all_epochs = self.epochs.saturating_mul(steps_per_epoch);
         self.max_steps.map_or(all_epochs, |max_steps| all_epochs.min(max_steps))
+    }
+
+    /// What the sides of training images are multiplied by in an epoch, from 1: grows by equal parts to 1 after the last of the
+    /// progressive ones.
+    pub fn image_scale(&self, epoch: u64) -> f64 {
+        if epoch > self.progressive_epochs {
+            return 1.0;
+        }
+        let done = (epoch - 1) as f64 / self.progressive_epochs as f64;
+        self.progressive_scale + (1.0 - self.progressive_scale) * done
     }
 }
 
@@ -544,6 +558,8 @@ impl Default for TrainConfig {
             precision: Precision::F32,
             freeze_after_first_epoch: false,
             whitening_bias_epochs: 0,
+            progressive_epochs: 0,
+            progressive_scale: 0.75,
         }
     }
 }

@@ -161,6 +161,10 @@ pub(super) const RULES: &[Rule] = &[
     rule("train.whitening_bias_epochs", "a whole number from 0 (all) to 1000000", |c| {
         c.train.whitening_bias_epochs <= 1_000_000
     }),
+    rule("train.progressive_epochs", "a whole number from 0 (none) to 1000000", |c| {
+        c.train.progressive_epochs <= 1_000_000
+    }),
+    rule("train.progressive_scale", "a number from 0.1 to 1", |c| (0.1..=1.0).contains(&c.train.progressive_scale)),
     rule("checkpoint.every_steps", "a whole number from 0 (at the end of each epoch only) to 1000000000", |c| {
         c.checkpoint.every_steps <= 1_000_000_000
     }),
@@ -351,6 +355,7 @@ mod tests {
         config.optimizer.bias_rate_factor = f64::NAN;
         config.optimizer.sgd_learning_rate = f64::NAN;
         config.train.label_smoothing = f64::NAN;
+        config.train.progressive_scale = f64::NAN;
         config.optimizer.sgd_momentum = f64::NAN;
         config.schedule.factor = f64::NAN;
         config.schedule.threshold = f64::NAN;
@@ -361,7 +366,7 @@ mod tests {
         config.average.decay = f64::NAN;
         config.alarms.gradient_spike = f64::NAN;
         config.alarms.throughput_collapse = f64::NAN;
-        assert_eq!(broken(&config).count(), 26);
+        assert_eq!(broken(&config).count(), 27);
     }
 
     #[test]

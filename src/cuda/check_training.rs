@@ -19,6 +19,7 @@ pub fn check_training(config: &Config) -> Result<()> {
         (augments && config.augment.cutout > 0, "augment.cutout"),
         (config.train.label_smoothing > 0.0, "train.label_smoothing"),
         (config.train.freeze_after_first_epoch, "train.freeze_after_first_epoch"),
+        (config.train.progressive_epochs > 0, "train.progressive_epochs"),
         (config.average.kind == AverageKind::Ema, "average.kind = ema"),
         (config.average.kind == AverageKind::Lookahead, "average.kind = lookahead"),
     ];

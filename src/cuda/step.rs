@@ -236,7 +236,15 @@ mod tests {
         let there = TrainData::new(&context, data, BATCH).expect("the data on the GPU");
         let TrainData::OnCard(on_card) = &there else { panic!("there is room for the data") };
         let progress = Progress::new(&context, data.len(), 1).expect("buffers");
-        let plan = EpochPlan { seed: 3, epoch: 2, batch_size: BATCH, shuffle: true, augment, first_batch: 1 };
+        let plan = EpochPlan {
+            seed: 3,
+            epoch: 2,
+            batch_size: BATCH,
+            shuffle: true,
+            augment,
+            image_scale: 1.0,
+            first_batch: 1,
+        };
         on_card.draws.upload(0, &draws(data, &plan)).expect("draws");
         for (number, batch) in (0..).zip(train_batches_here(Arc::clone(data), plan)) {
             progress.position.upload(0, &[Position { number: 1, batch: number, stopped: 0 }]).expect("a position");

@@ -37,6 +37,13 @@ impl DatasetInfo {
     pub fn size(&self) -> ImageSize {
         ImageSize { channels: self.channels, height: self.height, width: self.width }
     }
+
+    /// The same of smaller images: see [`ImageSize::scaled`].
+    #[must_use]
+    pub fn scaled(&self, scale: f64) -> Self {
+        let ImageSize { height, width, .. } = self.size().scaled(scale);
+        Self { height, width, ..self.clone() }
+    }
 }
 
 /// An image of u8 has planes, one for each channel, each row by row.
@@ -47,7 +54,24 @@ pub struct ImageSize {
     pub width: usize,
 }
 
+/// What the sides of smaller images are multiples of, so that pools can halve them.
+const SIDE_MULTIPLE: usize = 4;
+
 impl ImageSize {
+    /// With sides of that share (1 at most), or a little shorter: multiples of four, unless a side is shorter than that.
+    #[must_use]
+    pub fn scaled(self, scale: f64) -> Self {
+        if scale >= 1.0 {
+            return self;
+        }
+        let scaled = |side: usize| {
+            // A share that is short of a whole pixel by rounding alone is that pixel.
+            let pixels = (scale * side as f64 + 1e-3) as usize;
+            (pixels / SIDE_MULTIPLE * SIDE_MULTIPLE).clamp(SIDE_MULTIPLE.min(side), side)
+        };
+        Self { height: scaled(self.height), width: scaled(self.width), ..self }
+    }
+
     /// Bytes of an image: one for each pixel of each channel.
     pub fn bytes(self) -> usize {
         self.channels * self.plane()
@@ -56,5 +80,25 @@ impl ImageSize {
     /// Pixels of one channel.
     pub fn plane(self) -> usize {
         self.height * self.width
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smaller_sides_are_multiples_of_four() {
+        let sides = |height, width, scale| {
+            let ImageSize { height, width, .. } = ImageSize { channels: 3, height, width }.scaled(scale);
+            [height, width]
+        };
+        assert_eq!(sides(32, 32, 0.75), [24, 24]);
+        assert_eq!(sides(32, 32, 0.75 + 0.25 / 4.0), [24, 24]);
+        assert_eq!(sides(32, 32, 0.75 + 2.0 * 0.25 / 4.0), [28, 28]);
+        assert_eq!(sides(32, 32, 0.1 + 0.2 + 0.575), [28, 28]);
+        assert_eq!(sides(30, 45, 1.0), [30, 45]);
+        assert_eq!(sides(30, 45, 0.9), [24, 40]);
+        assert_eq!(sides(3, 8, 0.25), [3, 4]);
     }
 }

@@ -14,6 +14,7 @@ use rand::seq::SliceRandom;
 use super::Dataset;
 use super::augment::{Augmentation, Scratch};
 use super::info::{DatasetInfo, ImageSize};
+use super::resize::Resize;
 use crate::config::{AugmentConfig, Config};
 use crate::random::{Purpose, stream};
 
@@ -88,6 +89,8 @@ pub struct EpochPlan {
     /// False keeps the order of the dataset.
     pub shuffle: bool,
     pub augment: AugmentConfig,
+    /// Of the images' sides, after they are augmented; 1: they keep their size. See [`ImageSize::scaled`].
+    pub image_scale: f64,
     /// From 0: those before it are not made.
     pub first_batch: usize,
 }
@@ -101,6 +104,7 @@ impl EpochPlan {
             batch_size: config.train.batch_size,
             shuffle: config.data.shuffle,
             augment: config.augment.clone(),
+            image_scale: config.train.image_scale(epoch),
             first_batch,
         }
     }
@@ -176,14 +180,21 @@ impl Epoch {
         let start = number * self.plan.batch_size;
         let indices = &self.order[start..self.order.len().min(start + self.plan.batch_size)];
         let size = self.dataset.info.size();
-        let mut batch = Batch::with_capacity(size, indices.len());
+        let smaller = size.scaled(self.plan.image_scale);
+        let mut resize = (smaller != size).then(|| Resize::new(size, smaller));
+        let mut batch = Batch::with_capacity(smaller, indices.len());
         let (mut augmented, mut scratch) = (vec![0; size.bytes()], Scratch::default());
+        let mut resized = vec![0; smaller.bytes()];
         for &index in indices {
             let mut image = self.dataset.image(index);
             if self.plan.augment.enabled {
                 let drawn = Augmentation::draw(&self.plan.augment, size, self.plan.seed, self.plan.epoch, index as u64);
                 drawn.apply(size, &self.blank, image, &mut augmented, &mut scratch);
                 image = &augmented;
+            }
+            if let Some(resize) = &mut resize {
+                resize.apply(image, &mut resized);
+                image = &resized;
             }
             batch.push(self.dataset.labels[index], image, &self.normalisation);
         }
@@ -273,7 +284,8 @@ mod tests {
     }
 
     fn plan(batch_size: usize) -> EpochPlan {
-        EpochPlan { seed: 5, epoch: 1, batch_size, shuffle: true, augment: AugmentConfig::default(), first_batch: 0 }
+        let augment = AugmentConfig::default();
+        EpochPlan { seed: 5, epoch: 1, batch_size, shuffle: true, augment, image_scale: 1.0, first_batch: 0 }
     }
 
     fn plain(batch_size: usize) -> EpochPlan {
@@ -332,6 +344,21 @@ mod tests {
     fn without_shuffling_the_order_is_that_of_the_dataset() {
         let batches = train_batches(dataset(20), EpochPlan { shuffle: false, ..plain(7) });
         assert_eq!(indices(batches), (0..20).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn smaller_images_are_those_of_the_same_batch() {
+        let smaller = EpochPlan { image_scale: 0.75, ..plain(7) };
+        let batches: Vec<Batch> = train_batches(dataset(20), smaller).collect();
+        let expected: Vec<Batch> = train_batches(dataset(20), plain(7)).collect();
+        for (batch, expected) in batches.iter().zip(&expected) {
+            assert_eq!(batch.labels, expected.labels);
+            assert_eq!(batch.size, ImageSize { channels: 3, height: 24, width: 24 });
+            assert_eq!(batch.images.len(), batch.labels.len() * 3 * 24 * 24);
+            // Each is of one colour.
+            let colours = batch.images.chunks(3 * 24 * 24).zip(expected.images.chunks(IMAGE_BYTES));
+            assert!(colours.into_iter().all(|(smaller, image)| smaller[..3] == image[..3]));
+        }
     }
 
     #[test]

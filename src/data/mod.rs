@@ -8,6 +8,7 @@ pub mod fetch;
 pub mod fingerprint;
 pub mod info;
 pub mod loader;
+mod resize;
 pub mod source;
 mod split;
 pub mod test_time;

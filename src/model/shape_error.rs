@@ -1,7 +1,7 @@
 //! Why a network cannot be built as it is configured.
 
 /// A network that cannot be built as the configuration and the images are.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ShapeError {
     #[error(
         "model.channels = {channels:?}: each block halves the sides of its images, and of {width} x {height} pixels, so at \
@@ -18,6 +18,13 @@ pub enum ShapeError {
     TooManyPositions { attention: &'static str, most: usize, width: usize, height: usize },
     #[error("{key} = {value}: the network {network} (model.network) does not have that; leave it out")]
     NotOfNetwork { key: &'static str, value: String, network: &'static str },
+    #[error(
+        "train.progressive_epochs = {epochs}: with model.pool = flatten the network has weights for images of one size; take \
+         model.pool = average or max"
+    )]
+    OneSize { epochs: u64 },
+    #[error("train.progressive_scale = {scale}: the first epoch has images of {width} x {height} pixels: {fault}")]
+    TooSmall { scale: f64, width: usize, height: usize, fault: Box<ShapeError> },
 }
 
 /// # Errors

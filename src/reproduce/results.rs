@@ -162,9 +162,13 @@ impl RecordedResult {
             minutes: state.epochs.iter().map(|epoch| epoch.elapsed_secs).sum::<f64>() / 60.0,
             step_millis: history.median_step_millis(),
             petaflop: started.and_then(|started| {
-                let shape = NetworkShape::new(&planned.config.model, &started.dataset).ok()?;
-                let images = started.train_samples * state.epochs.last()?.epoch;
-                Some(1e-15 * shape.flops().training as f64 * images as f64)
+                let Config { model, train, .. } = &planned.config;
+                let flop_of_image = |epoch| {
+                    let shape = NetworkShape::new(model, &started.dataset.scaled(train.image_scale(epoch))).ok()?;
+                    Some(shape.flops().training as f64)
+                };
+                let flop = (1..=state.epochs.last()?.epoch).map(flop_of_image).sum::<Option<f64>>()?;
+                Some(1e-15 * flop * started.train_samples as f64)
             }),
             model: started.map_or_else(String::new, |started| started.model.clone()),
             parameters: started.map_or(0, |started| started.parameters),

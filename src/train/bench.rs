@@ -39,7 +39,9 @@ pub struct Bench {
 
 impl Bench {
     /// The configured network, and as many of the sample's images as fill whole batches: some come twice.
-    pub fn new(config: Config, device: Device) -> Result<Self> {
+    pub fn new(mut config: Config, device: Device) -> Result<Self> {
+        // A step is one of full size.
+        config.train.progressive_epochs = 0;
         let (train_data, test_data) = sample::read()?;
         let train_data = Arc::new(in_whole_batches(&train_data, config.train.batch_size));
         let engine = Engine::new(&config, &train_data.info, &device)

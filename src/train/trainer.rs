@@ -17,7 +17,8 @@ use super::resume_point::ResumePoint;
 use super::selftest;
 use super::state::TrainState;
 use crate::average;
-use crate::config::{AverageKind, BestBy, Change, Config};
+use crate::config::{AverageKind, BestBy, Change, Config, TrainConfig};
+use crate::data::info::ImageSize;
 use crate::data::loader::EpochPlan;
 use crate::data::{self, Dataset, DatasetInfo, Split};
 use crate::optim::checkpoint_bytes_per_parameter;
@@ -100,6 +101,7 @@ impl Trainer {
             AverageKind::None | AverageKind::Lookahead => (EvaluatedWeights::Raw, None),
         };
         let notice = joined(joined(joined(checked, of_weights), of_average), notice);
+        let notice = joined(progressive_notice(&config.train, &train_info), notice);
         // An empty log is a new run; a run that was killed before its first checkpoint begins again.
         let is_new = std::fs::metadata(dir.events()).map_or(true, |log| log.len() == 0);
         if is_new {
@@ -389,6 +391,18 @@ impl Trainer {
         let (epoch, epochs) = (best.epoch, self.state.epochs_since_best());
         Some(format!("stopped early: epoch {epoch} had the best {what}, {epochs} epochs ago (train.early_stop)"))
     }
+}
+
+/// That training is of smaller images at first.
+fn progressive_notice(train: &TrainConfig, dataset: &DatasetInfo) -> Option<String> {
+    let first = dataset.size().scaled(train.image_scale(1));
+    (first != dataset.size()).then(|| {
+        let (epochs, ImageSize { width, height, .. }) = (train.progressive_epochs, first);
+        let until = if epochs == 1 { "in epoch 1".to_owned() } else { format!("in epochs 1 to {epochs}") };
+        format!(
+            "{until} training is of smaller images, of {width} x {height} pixels at first (train.progressive_epochs)"
+        )
+    })
 }
 
 fn joined(one: Option<String>, other: Option<String>) -> Option<String> {

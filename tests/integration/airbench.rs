@@ -66,6 +66,29 @@ fn a_run_goes_on_to_the_byte_on_any_threads_and_is_explained() {
 }
 
 #[test]
+fn images_that_grow_go_on_to_the_byte() {
+    let dir = Dir::new();
+    // Four steps an epoch: 16 x 16 pixels, 24 x 24, then 32 x 32.
+    let progressive = ["--set", "train.progressive_epochs=2", "--set", "train.progressive_scale=0.5"];
+    let train = |name, steps| {
+        dir.command(train(name, &[&progressive[..], &["--max-steps", steps]].concat())).succeed();
+    };
+    train("whole", "12");
+    train("parts", "3");
+    for steps in ["4", "6", "12"] {
+        dir.command(["resume", "parts", "--no-tui", "--max-steps", steps]).succeed();
+    }
+    assert_same_end(&dir.run("parts"), &dir.run("whole"));
+    let notice = records(&dir.run("whole")).into_iter().find_map(|record| match record.event {
+        Event::RunStarted(started) => started.notice,
+        _ => None,
+    });
+    let told = "in epochs 1 to 2 training is of smaller images, of 16 x 16 pixels at first (train.progressive_epochs)";
+    assert!(notice.as_ref().is_some_and(|notice| notice.contains(told)), "{notice:?}");
+    dir.command(["eval", "whole"]).succeed();
+}
+
+#[test]
 fn the_frozen_kernel_is_that_of_the_initial_weights_where_there_are_some() -> Result<()> {
     let dir = Dir::new();
     dir.command(train("first", &["--max-steps", "1"])).succeed();
@@ -90,6 +113,11 @@ fn what_a_network_does_not_have_is_a_line_before_training() {
         (&["model.whitening=true"], "model.whitening = true: the network cnn"),
         (&["model.network=resnet"], "model.network = \"resnet\": must be cnn or airbench"),
         (&["model.hidden=0"], "model.hidden = 0: must be a whole number from 1 to 65536"),
+        (&["train.progressive_epochs=2"], "train.progressive_epochs = 2: with model.pool = flatten"),
+        (
+            &["train.progressive_epochs=2", "train.progressive_scale=0.1", "model.pool=max"],
+            "train.progressive_scale = 0.1: the first epoch has images of 4 x 4 pixels: model.channels",
+        ),
     ] {
         let sets = settings.iter().flat_map(|set| ["--set", set]);
         let error = dir.command(["train", "--no-tui", "--set", "data.source=sample"].into_iter().chain(sets)).fail(2);

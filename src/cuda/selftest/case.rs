@@ -109,6 +109,7 @@ impl Case {
             batch_size: self.batch_size,
             shuffle: true,
             augment: AugmentConfig::default(),
+            image_scale: 1.0,
             first_batch: 0,
         };
         on_card.draws.upload(0, &draws(&dataset, &plan))?;

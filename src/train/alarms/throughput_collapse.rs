@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use super::super::recorder::StepResult;
-use super::detector::{Detector, Settings};
+use super::detector::{Detector, EpochResult, Settings};
 use super::hysteresis::{Hysteresis, Level};
+use crate::config::TrainConfig;
 use crate::run::log::Room;
 
 pub fn detector(settings: &Settings) -> Option<Box<dyn Detector>> {
-    let share = settings.config.alarms.throughput_collapse;
-    (share > 0.0).then(|| Box::new(ThroughputCollapse::new(share)) as _)
+    let (share, train) = (settings.config.alarms.throughput_collapse, settings.config.train.clone());
+    (share > 0.0).then(|| Box::new(ThroughputCollapse::new(share, train)) as _)
 }
 
 /// Training time that one speed is taken over: shorter lulls are no collapse.
@@ -20,6 +21,7 @@ const FEW: usize = 3;
 
 struct ThroughputCollapse {
     share: f64,
+    train: TrainConfig,
     samples: u64,
     secs: f64,
     /// Images a second.
@@ -29,8 +31,8 @@ struct ThroughputCollapse {
 
 impl ThroughputCollapse {
     /// Less than this share of the usual speed is alarming.
-    fn new(share: f64) -> Self {
-        Self { share, samples: 0, secs: 0.0, usual: VecDeque::new(), hysteresis: Hysteresis::default() }
+    fn new(share: f64, train: TrainConfig) -> Self {
+        Self { share, train, samples: 0, secs: 0.0, usual: VecDeque::new(), hysteresis: Hysteresis::default() }
     }
 
     fn observe(&mut self, samples: u64, secs: f64) -> Option<String> {
@@ -62,6 +64,13 @@ impl ThroughputCollapse {
         })
     }
 
+    /// The next one may have larger images, of which fewer a second are usual.
+    fn epoch_is_over(&mut self, epoch: u64) {
+        if self.train.image_scale(epoch) != self.train.image_scale(epoch + 1) {
+            *self = Self::new(self.share, self.train.clone());
+        }
+    }
+
     fn median(&self) -> Option<f64> {
         let mut speeds: Vec<f64> = self.usual.iter().copied().collect();
         let middle = speeds.len() / 2;
@@ -72,6 +81,11 @@ impl ThroughputCollapse {
 impl Detector for ThroughputCollapse {
     fn after_step(&mut self, step: &StepResult, _room: Room) -> Option<String> {
         self.observe(step.samples, step.train_secs)
+    }
+
+    fn after_epoch(&mut self, epoch: &EpochResult) -> Option<String> {
+        self.epoch_is_over(epoch.done.epoch);
+        None
     }
 }
 
@@ -86,7 +100,7 @@ mod tests {
 
     #[test]
     fn it_is_told_once_until_training_is_fast_again() {
-        let mut detector = ThroughputCollapse::new(0.4);
+        let mut detector = ThroughputCollapse::new(0.4, TrainConfig::default());
         assert!(train(&mut detector, 0.02).is_empty());
         let told = train(&mut detector, 0.1);
         assert!(told.len() == 1 && told[0].starts_with("640 images/s, 20 % of the 3200"), "{told:?}");
@@ -96,8 +110,19 @@ mod tests {
     }
 
     #[test]
+    fn epochs_with_larger_images_have_their_own_speed() {
+        let progressive = TrainConfig { progressive_epochs: 2, progressive_scale: 0.25, ..TrainConfig::default() };
+        let mut detector = ThroughputCollapse::new(0.4, progressive);
+        for (epoch, secs) in [(1, 0.01), (2, 0.03), (3, 0.08), (4, 0.08)] {
+            assert!(train(&mut detector, secs).is_empty(), "epoch {epoch}");
+            detector.epoch_is_over(epoch);
+        }
+        assert_eq!(train(&mut detector, 0.3).len(), 1);
+    }
+
+    #[test]
     fn a_lull_or_a_slow_beginning_is_no_collapse() {
-        let mut detector = ThroughputCollapse::new(0.4);
+        let mut detector = ThroughputCollapse::new(0.4, TrainConfig::default());
         assert!(train(&mut detector, 0.1).is_empty());
         assert!(train(&mut detector, 0.02).is_empty());
         assert_eq!(detector.observe(64, 5.0), None);

@@ -14,7 +14,7 @@ use crate::config::{Config, TrainConfig};
 use crate::data::loader::{Batch, EpochPlan, TrainBatches, train_batches};
 use crate::data::{Dataset, DatasetInfo};
 use crate::metrics::predicted;
-use crate::model::{ActiveChannels, Mode, Network, input};
+use crate::model::{ActiveChannels, Mode, Network, NetworkShape, input};
 use crate::ops;
 use crate::optim::Optimizer;
 use crate::run::step_time::StepTime;
@@ -71,6 +71,7 @@ struct Moved {
 impl CandleEngine {
     pub fn new(config: &Config, dataset: &DatasetInfo, device: &Device) -> Result<Self> {
         let seed = config.run.seed;
+        NetworkShape::check_progressive(config, dataset)?;
         let mut network = Network::new(&config.model, dataset, seed, device)?;
         // A CPU without bf16 takes no step in it, but may judge what was trained so.
         if ops::check_precision(config.train.precision).is_ok() {

@@ -59,8 +59,9 @@ impl RangeTest {
     /// # Errors
     /// Those that keep a run from beginning.
     pub fn open(mut config: Config) -> Result<Self> {
-        // Where its data is small, it takes several epochs for what stands for the first one of the run.
-        config.train.freeze_after_first_epoch = false;
+        // Where its data is small, it takes several epochs for what stands for the first one of the run; and a loss must not move
+        // with the size of the images.
+        (config.train.freeze_after_first_epoch, config.train.progressive_epochs) = (false, 0);
         let source = data::source::open(&config.data, config.run.seed)?;
         let (data, of_data) = (source.name.clone(), source.notice.clone());
         let train_data = Arc::new(source.into_parts().0);
