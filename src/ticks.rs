@@ -1,5 +1,7 @@
 //! Where an axis has its ticks: at multiples of a round number, or on a logarithmic scale at round numbers.
 
+use crate::format;
+
 /// 1, 2 or 5 times a power of ten, the least that is not below `least`, which is above zero.
 pub fn round_step(least: f64) -> f64 {
     let unit = 10f64.powf(least.log10().floor());
@@ -19,7 +21,7 @@ pub fn multiples(step: f64, low: f64, high: f64) -> impl Iterator<Item = f64> {
 }
 
 /// Round numbers from `low`, which is above zero, to `high`, both included, on a logarithmic scale: so many at most, of two or more.
-pub fn logarithmic(low: f64, high: f64, most: usize) -> Vec<f64> {
+fn logarithmic(low: f64, high: f64, most: usize) -> Vec<f64> {
     const ROUNDING: f64 = 1e-9;
     const DIGITS: [&[f64]; 4] = [&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], &[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]];
     let (first, last) = (low.log10().floor() as i32, high.log10().floor() as i32);
@@ -42,6 +44,15 @@ pub fn logarithmic(low: f64, high: f64, most: usize) -> Vec<f64> {
     multiples(round_step((high - low) / (most.max(2) - 1) as f64), low, high).collect()
 }
 
+/// (place, text) of a logarithmic scale: `low` and `high` are logarithms to base ten, and so are the places. Values of which a text
+/// has too little room to tell one from the next have one tick.
+pub fn logarithmic_texts(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
+    let values = logarithmic(10f64.powf(low), 10f64.powf(high), most);
+    let mut texts: Vec<_> = values.into_iter().map(|value| (value.log10(), format::compact_round(value, 7))).collect();
+    texts.dedup_by(|(_, next), (_, text)| next == text);
+    texts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +70,16 @@ mod tests {
         assert_eq!(multiples(0.5, -1.0, 1.0).collect::<Vec<_>>(), [-1.0, -0.5, 0.0, 0.5, 1.0]);
         assert_eq!(multiples(0.1, 0.1, 0.3).count(), 3);
         assert_eq!(multiples(2.0, 0.5, 1.5).count(), 0);
+    }
+
+    #[test]
+    fn no_two_ticks_of_a_logarithmic_scale_have_one_text() {
+        let texts = |low: f64, high: f64| -> Vec<String> {
+            logarithmic_texts(low.log10(), high.log10(), 6).into_iter().map(|(_, text)| text).collect()
+        };
+        assert_eq!(texts(0.011, 0.019), ["0.012", "0.014", "0.016", "0.018"]);
+        assert_eq!(texts(1.000_01e-5, 1.000_05e-5), ["1e-5"]);
+        assert_eq!(logarithmic_texts(-2.0, 0.0, 4), [(-2.0, "0.01".into()), (-1.0, "0.1".into()), (0.0, "1".into())]);
     }
 
     #[test]

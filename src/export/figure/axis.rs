@@ -1,7 +1,6 @@
 //! Where an axis has its ticks, and how they are written.
 
-use crate::format;
-use crate::ticks::{logarithmic, multiples, round_step};
+use crate::ticks::{logarithmic_texts, multiples, round_step};
 
 /// From the first to the last value that an axis shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,8 +64,7 @@ pub fn ticks(range: Range, count: usize, whole: bool) -> Vec<Tick> {
 
 /// On a logarithmic scale: `range` is of logarithms to base ten, and so are the places of the ticks; their texts are not.
 pub fn logarithmic_ticks(range: Range, count: usize) -> Vec<Tick> {
-    let values = logarithmic(10f64.powf(range.low), 10f64.powf(range.high), count);
-    values.into_iter().map(|value| Tick { value: value.log10(), text: format::compact_round(value, 7) }).collect()
+    logarithmic_texts(range.low, range.high, count).into_iter().map(|(value, text)| Tick { value, text }).collect()
 }
 
 /// With so many decimals, where that is not long; else with a power of ten.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::format;
 use crate::run::series::XAxis;
-use crate::ticks::{logarithmic, multiples, round_step};
+use crate::ticks::{logarithmic_texts, multiples, round_step};
 
 /// Columns from one label to the next, at least.
 const SPACING: f64 = 12.0;
@@ -22,11 +22,7 @@ pub enum Axis {
 pub fn x_ticks(axis: Axis, view: &Range<f64>, width: u16) -> Vec<(f64, String)> {
     match axis {
         Axis::Run(axis) => run_ticks(axis, view, width),
-        Axis::LearningRate => {
-            let most = usize::from(width) / SPACING as usize + 1;
-            let rates = logarithmic(10f64.powf(view.start), 10f64.powf(view.end), most);
-            rates.into_iter().map(|rate| (rate.log10(), format::compact_round(rate, 7))).collect()
-        }
+        Axis::LearningRate => logarithmic_texts(view.start, view.end, usize::from(width) / SPACING as usize + 1),
     }
 }
 
