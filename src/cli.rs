@@ -724,6 +724,7 @@ ends it; the same command goes on later.
 Examples:
   taper reproduce config/tables/study.toml --data ~/data
   taper reproduce config/tables/study.toml --dry-run       what would be trained
+  taper reproduce config/tables/study.toml --row plain --row se
   taper reproduce config/tables/study.toml --results       what came of it so far
   taper reproduce config/tables/study.toml --results --json | jq .rows
   taper reproduce config/tables/study.toml --device cuda --jobs 4
@@ -731,6 +732,9 @@ Examples:
 pub struct ReproduceArgs {
     /// The table, such as config/tables/study.toml
     pub table: PathBuf,
+    /// This row alone, in the order of the table; may be given several times
+    #[arg(long = "row", value_name = "ROW", conflicts_with = "publish")]
+    pub rows: Vec<String>,
     /// Where the data lies: data.dir
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,

@@ -133,6 +133,22 @@ impl Table {
         Ok(Self { name, path: path.to_owned(), thresholds: file.thresholds, rows })
     }
 
+    /// Leaves out all other rows; with no names, none.
+    ///
+    /// # Errors
+    /// There is none of a name.
+    pub fn keep_rows(&mut self, names: &[String]) -> Result<(), TableError> {
+        if let Some(name) = names.iter().find(|&name| !self.rows.iter().any(|row| row.name == *name)) {
+            let known = self.rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>().join(", ");
+            let fault = format!("there is no row {name}; its rows are {known}");
+            return Err(TableError::Whole { path: self.path.display().to_string(), fault });
+        }
+        if !names.is_empty() {
+            self.rows.retain(|row| names.contains(&row.name));
+        }
+        Ok(())
+    }
+
     /// Seed by seed of each row.
     pub fn runs(&self) -> Vec<PlannedRun> {
         let planned = self.rows.iter().flat_map(|row| row.seeds.iter().map(|&seed| self.planned(row, seed)));
@@ -185,7 +201,8 @@ fn check_row(row: &RowFile) -> Result<(), String> {
 fn check_network(config: &Config) -> Result<(), ShapeError> {
     match config.data.source {
         DataSource::Cifar10 | DataSource::Sample => {
-            NetworkShape::new(&config.model, &DatasetInfo::cifar10()).map(|_| ())
+            NetworkShape::new(&config.model, &DatasetInfo::cifar10())?;
+            NetworkShape::check_progressive(config, &DatasetInfo::cifar10())
         }
         DataSource::Auto | DataSource::Idx => Ok(()),
     }
@@ -221,6 +238,18 @@ mod tests {
         assert_eq!(told, [("study-plain-s0", 0, 2), ("study-plain-s7", 7, 2), ("study-se-s1", 1, 3)]);
         assert_ne!(runs[0].config.model.attention, runs[2].config.model.attention);
         assert_eq!((table.name.as_str(), table.thresholds), ("study", vec![84.68]));
+    }
+
+    #[test]
+    fn rows_may_be_left_out() {
+        let text = "[[row]]\nname = \"a\"\nseeds = [0]\n[[row]]\nname = \"b\"\nseeds = [0]\n[[row]]\nname = \"c\"\nseeds = [0]\n";
+        let mut table = load(text).unwrap();
+        let error = table.keep_rows(&["a".into(), "d".into()]).unwrap_err().to_string();
+        assert!(error.ends_with("study.toml: there is no row d; its rows are a, b, c"), "{error}");
+        table.keep_rows(&[]).unwrap();
+        assert_eq!(table.rows.len(), 3);
+        table.keep_rows(&["c".into(), "a".into()]).unwrap();
+        assert_eq!(table.rows.iter().map(|row| &row.name[..]).collect::<Vec<_>>(), ["a", "c"]);
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub fn reproduce(runs: &RunsDir, args: &ReproduceArgs) -> Result<u8> {
         ("--threads", "run.threads", &args.threads),
     ];
     let overrides = overrides(&[], &shorthands)?;
-    let table = Table::load(&args.table, &overrides).map_err(|error| UsageError(error.to_string()))?;
+    let mut table = Table::load(&args.table, &overrides).map_err(|error| UsageError(error.to_string()))?;
+    table.keep_rows(&args.rows).map_err(|error| UsageError(error.to_string()))?;
     if args.results {
         let format = match (args.json, args.csv, args.markdown) {
             (true, ..) => Format::Json,
