@@ -12,6 +12,8 @@ use crate::exactness::wait_for_death;
 const NETWORK: [&str; 6] =
     ["--set", "data.source=sample", "--set", "model.channels=[4,4,8]", "--set", "model.hidden=16"];
 
+const OFTEN_SAVED: [&str; 2] = ["--set", "checkpoint.every_steps=10"];
+
 /// Runs of a tiny network.
 struct Runs {
     dir: Dir,
@@ -26,9 +28,29 @@ impl Runs {
     fn train(&self, name: &str, further: &[&str]) {
         let mut args = vec!["train", "--no-tui", "--device", "cpu", "--name", name];
         args.extend(NETWORK);
-        args.extend(["--set", "schedule.patience=0", "--set", "checkpoint.every_steps=10"]);
+        args.extend(OFTEN_SAVED);
         args.extend(further);
         self.dir.command(args).succeed();
+    }
+
+    /// The same, stopped and resumed twice on its way.
+    fn train_in_parts(&self, name: &str, further: &[&str]) {
+        let start = ["train", "--detach", "--device", "cpu", "--name", name];
+        self.dir.command([&start, &NETWORK[..], &OFTEN_SAVED, further].concat()).succeed();
+        for how in ["--detach", "--no-tui"] {
+            self.dir.command(["stop", name]).succeed();
+            wait_for_death(&self.dir.run(name));
+            self.dir.command(["resume", name, how]).succeed();
+        }
+    }
+
+    /// Both ended with the same losses and in the same bytes.
+    fn assert_same(&self, one: &str, other: &str, files: &[&str]) {
+        assert_eq!(self.losses(one), self.losses(other));
+        let [one, other] = [one, other].map(|name| latest_checkpoint(&self.dir.run(name)));
+        for file in files {
+            assert!(fs::read(one.join(file)).expect(file) == fs::read(other.join(file)).expect(file), "{file}");
+        }
     }
 
     fn events(&self, name: &str, kind: &str) -> Vec<Value> {
@@ -59,9 +81,10 @@ fn latest_checkpoint(run: &RunDir) -> PathBuf {
 #[test]
 fn an_interrupted_run_ends_in_the_same_bytes_as_an_uninterrupted_one() {
     let runs = Runs::new();
-    runs.train("whole", &["--epochs", "3"]);
+    let falling = ["--epochs", "3", "--set", "schedule.patience=0"];
+    runs.train("whole", &falling);
     // Within an epoch, at the end of one before its evaluation counts for anything else, and within the next.
-    runs.train("parts", &["--epochs", "3", "--max-steps", "23"]);
+    runs.train("parts", &[&falling[..], &["--max-steps", "23"]].concat());
     for steps in ["32", "41", "96"] {
         runs.dir.command(["resume", "parts", "--no-tui", "--max-steps", steps]).succeed();
     }
@@ -92,6 +115,7 @@ fn without_a_better_epoch_the_run_ends_early_wherever_it_was_interrupted() {
     let further =
         ["--epochs", "60", "--set", "train.early_stop=2", "--set", "train.best=loss", "--set", "probe.every=0"];
     let further = [&further[..], &["--set", "optimizer.learning_rate=1", "--set", "train.on_divergence=stop"]].concat();
+    let further = [&further[..], &["--set", "schedule.patience=0"]].concat();
     runs.train("whole", &further);
     runs.train("parts", &[&further[..], &["--max-steps", "40"]].concat());
     for steps in ["64", "1000000"] {
@@ -121,18 +145,8 @@ fn a_cosine_run_takes_up_its_rate_wherever_it_was_interrupted() {
     let runs = Runs::new();
     let cosine = ["--set", "schedule.kind=cosine", "--set", "schedule.warmup_steps=8", "--epochs", "6"];
     runs.train("whole", &cosine);
-    let start = ["train", "--detach", "--device", "cpu", "--name", "parts", "--set", "schedule.patience=0"];
-    let every = ["--set", "checkpoint.every_steps=10"];
-    runs.dir.command(start.into_iter().chain(NETWORK).chain(every).chain(cosine)).succeed();
-    for how in ["--detach", "--no-tui"] {
-        runs.dir.command(["stop", "parts"]).succeed();
-        wait_for_death(&runs.dir.run("parts"));
-        runs.dir.command(["resume", "parts", how]).succeed();
-    }
-    assert_eq!(runs.losses("whole"), runs.losses("parts"));
-    let (whole, parts) = (latest_checkpoint(&runs.dir.run("whole")), latest_checkpoint(&runs.dir.run("parts")));
-    let weights = |checkpoint: &PathBuf| fs::read(checkpoint.join("model.safetensors")).expect("weights");
-    assert!(weights(&whole) == weights(&parts));
+    runs.train_in_parts("parts", &cosine);
+    runs.assert_same("whole", "parts", &["model.safetensors"]);
     let rates: Vec<f64> = learning_rates(&runs, "whole").into_iter().map(|rate| rate.expect("a rate")).collect();
     let last = 1e-3 * (std::f64::consts::FRAC_PI_2 / 184.0).sin().powi(2);
     assert!((rates.last().expect("steps") - last).abs() < 1e-12 * last, "{rates:?}");
@@ -145,6 +159,26 @@ fn a_cosine_run_takes_up_its_rate_wherever_it_was_interrupted() {
 }
 
 #[test]
+fn every_optimizer_and_schedule_goes_on_to_the_byte() {
+    for (optimizer, schedule) in [("adamw", "one-cycle"), ("sgd", "triangular"), ("muon", "linear")] {
+        let runs = Runs::new();
+        let settings = [
+            format!("optimizer.kind={optimizer}"),
+            "optimizer.learning_rate=0.01".to_owned(),
+            "optimizer.weight_decay=0.001".to_owned(),
+            format!("schedule.kind={schedule}"),
+        ];
+        let sets = settings.iter().flat_map(|setting| ["--set", setting.as_str()]);
+        let further: Vec<&str> = sets.chain(["--epochs", "6", "--set", "probe.every=0"]).collect();
+        runs.train("whole", &further);
+        runs.train_in_parts("parts", &further);
+        runs.assert_same("whole", "parts", &["model.safetensors", "optimizer.safetensors"]);
+        let rates: Vec<f64> = learning_rates(&runs, "whole").into_iter().map(|rate| rate.expect("a rate")).collect();
+        assert!(rates.windows(2).all(|rates| rates[0] != rates[1]), "{schedule}: {rates:?}");
+    }
+}
+
+#[test]
 fn averaged_weights_go_on_to_the_byte_and_are_what_is_judged() {
     for (kind, file, evaluated) in
         [("ema", "raw.safetensors", Some("averaged")), ("lookahead", "slow.safetensors", None)]
@@ -153,22 +187,8 @@ fn averaged_weights_go_on_to_the_byte_and_are_what_is_judged() {
         let average = format!("average.kind={kind}");
         let average = ["--set", &average, "--set", "average.every=3", "--epochs", "6"];
         runs.train("whole", &average);
-        let start = ["train", "--detach", "--device", "cpu", "--name", "parts", "--set", "schedule.patience=0"];
-        let every = ["--set", "checkpoint.every_steps=10"];
-        runs.dir.command(start.into_iter().chain(NETWORK).chain(every).chain(average)).succeed();
-        for how in ["--detach", "--no-tui"] {
-            runs.dir.command(["stop", "parts"]).succeed();
-            wait_for_death(&runs.dir.run("parts"));
-            runs.dir.command(["resume", "parts", how]).succeed();
-        }
-        assert_eq!(runs.losses("whole"), runs.losses("parts"), "{kind}");
-        let (whole, parts) = (latest_checkpoint(&runs.dir.run("whole")), latest_checkpoint(&runs.dir.run("parts")));
-        for file in ["model.safetensors", "optimizer.safetensors", file] {
-            assert!(
-                fs::read(whole.join(file)).expect(file) == fs::read(parts.join(file)).expect(file),
-                "{kind}: {file}"
-            );
-        }
+        runs.train_in_parts("parts", &average);
+        runs.assert_same("whole", "parts", &["model.safetensors", "optimizer.safetensors", file]);
 
         let started = &runs.events("whole", "run_started")[0];
         assert_eq!(started.get("evaluated_weights").and_then(Value::as_str), evaluated);
