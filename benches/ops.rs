@@ -141,13 +141,13 @@ fn norm_activation_backward(bencher: Bencher, sizes: (usize, usize, usize)) {
 #[divan::bench(args = LINEAR)]
 fn linear_forward(bencher: Bencher, (inputs, outputs): (usize, usize)) {
     let [x, weight, bias] = [variable(&[BATCH, inputs]), variable(&[outputs, inputs]), variable(&[outputs])];
-    forward(bencher, || ops::linear(&x, &weight, &bias));
+    forward(bencher, || ops::linear(&x, &weight, &bias, Precision::F32));
 }
 
 #[divan::bench(args = LINEAR)]
 fn linear_backward(bencher: Bencher, (inputs, outputs): (usize, usize)) {
     let [x, weight, bias] = [variable(&[BATCH, inputs]), variable(&[outputs, inputs]), variable(&[outputs])];
-    backward(bencher, || ops::linear(&x, &weight, &bias));
+    backward(bencher, || ops::linear(&x, &weight, &bias, Precision::F32));
 }
 
 /// What follows a block that attends to channels and positions.

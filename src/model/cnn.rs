@@ -45,6 +45,7 @@ impl Cnn {
 
     pub(super) fn set_precision(&mut self, precision: Precision) {
         self.blocks.iter_mut().for_each(|block| block.precision = precision);
+        self.head.precision = precision;
     }
 
     pub(super) fn shape(&self) -> &CnnShape {
@@ -147,29 +148,31 @@ pub(super) struct Head {
     pub fc1: Linear,
     pub fc2: Linear,
     dropout: f32,
+    precision: Precision,
 }
 
 impl Head {
     fn new(builder: &mut Builder, shape: &HeadShape, dropout: f32) -> Result<Self> {
         let fc1 = Linear::new(builder, shape.first())?;
-        Ok(Self { pool: shape.pool, fc1, fc2: Linear::new(builder, shape.second())?, dropout })
+        let fc2 = Linear::new(builder, shape.second())?;
+        Ok(Self { pool: shape.pool, fc1, fc2, dropout, precision: Precision::F32 })
     }
 
     /// The last feature map (N, H, W, C) to logits (N, classes).
     fn forward(&self, features: &Tensor, mode: Mode) -> Result<Tensor> {
-        let hidden = self.hidden(features)?;
+        let hidden = self.hidden(features, self.precision)?;
         let hidden = match mode {
             Mode::Train { seed, step } => {
                 ops::dropout(&hidden, self.dropout, &mut stream(seed, Purpose::Dropout, 0, step))?
             }
             Mode::Evaluate => hidden,
         };
-        self.fc2.forward(&hidden)
+        self.fc2.forward(&hidden, self.precision)
     }
 
     /// The last feature map (N, H, W, C) to the hidden layer before dropout, (N, hidden).
-    pub fn hidden(&self, features: &Tensor) -> Result<Tensor> {
-        ops::relu(&self.fc1.forward(&pooled(self.pool, features)?)?)
+    pub fn hidden(&self, features: &Tensor, precision: Precision) -> Result<Tensor> {
+        ops::relu(&self.fc1.forward(&pooled(self.pool, features)?, precision)?)
     }
 }
 
@@ -186,8 +189,8 @@ impl Linear {
     }
 
     /// (N, inputs) to (N, outputs).
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::linear(x, &self.weight, &self.bias)
+    pub fn forward(&self, x: &Tensor, precision: Precision) -> Result<Tensor> {
+        ops::linear(x, &self.weight, &self.bias, precision)
     }
 }
 
@@ -286,9 +289,10 @@ mod tests {
                 weight: normal(seed, &[outputs, inputs]),
                 bias: normal(seed + 1, &[outputs]),
             };
-            let head = Head { pool, fc1: linear(2, inputs, hidden), fc2: linear(4, hidden, classes), dropout: 0.0 };
+            let (fc1, fc2) = (linear(2, inputs, hidden), linear(4, hidden, classes));
+            let head = Head { pool, fc1, fc2, dropout: 0.0, precision: Precision::F32 };
             assert_gradient(&features, |features| head.forward(features, Mode::Evaluate));
-            let hidden = head.hidden(&features).expect("the hidden layer");
+            let hidden = head.hidden(&features, Precision::F32).expect("the hidden layer");
             let ours = head.features_gradient(&features, &hidden, &[2, 0]).expect("a gradient");
             let features = Var::from_tensor(&features).expect("a variable");
             let logits = head.forward(&features, Mode::Evaluate).expect("logits");
@@ -303,7 +307,7 @@ mod tests {
     fn the_gradients_of_the_linear_layer_are_finite_differences() {
         let (x, weight, bias) = (normal(1, &[3, 5]), normal(2, &[4, 5]), normal(3, &[4]));
         let forward = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
-            Linear { weight: weight.clone(), bias: bias.clone() }.forward(x)
+            Linear { weight: weight.clone(), bias: bias.clone() }.forward(x, Precision::F32)
         };
         assert_gradient(&x, |x| forward(x, &weight, &bias));
         assert_gradient(&weight, |weight| forward(&x, weight, &bias));

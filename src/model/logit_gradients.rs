@@ -168,7 +168,7 @@ mod tests {
         let (through, after) = cnn.blocks[layer..].split_first().expect("every layer has its block");
         let x = through.finish(output)?;
         let x = after.iter().try_fold(x, |x, block| block.finish(&block.convolve(&x)?))?;
-        cnn.head.fc2.forward(&cnn.head.hidden(&x)?)
+        cnn.head.fc2.forward(&cnn.head.hidden(&x, Precision::F32)?, Precision::F32)
     }
 
     #[test]

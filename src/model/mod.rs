@@ -63,8 +63,8 @@ impl Network {
         })
     }
 
-    /// How the convolutions multiply that [`Network::forward`] and [`Network::evaluate`] compute; f32 until it is set. What
-    /// explains is in f32.
+    /// How the convolutions and the hidden layer multiply that [`Network::forward`] and [`Network::evaluate`] compute; f32 until
+    /// it is set. What explains is in f32.
     pub fn set_precision(&mut self, precision: Precision) {
         match self {
             Self::Cnn(cnn) => cnn.set_precision(precision),

@@ -7,6 +7,7 @@ use candle_core::{Result, Tensor};
 
 use super::attention::{Attended, AttentionWeights};
 use super::cnn::{Block, Cnn};
+use crate::config::Precision;
 use crate::ops;
 
 /// What a network makes of images on the way to its logits. No gradient passes through it; [`super::LogitGradients`] gives
@@ -56,8 +57,8 @@ impl Cnn {
             layers.push(layer);
             features = output;
         }
-        let hidden = self.head.hidden(&features)?.detach();
-        let logits = self.head.fc2.forward(&hidden)?.detach();
+        let hidden = self.head.hidden(&features, Precision::F32)?.detach();
+        let logits = self.head.fc2.forward(&hidden, Precision::F32)?.detach();
         Ok(ForwardTrace { layers, features, hidden, logits })
     }
 }

@@ -58,11 +58,14 @@ pub struct PairProduct<'a> {
     pub out_step: usize,
 }
 
-/// Matrices of `rows` x [`COLUMNS`], and how far each is from the one before it.
+/// Matrices of `rows` x [`COLUMNS`], as many as there are in a slice.
 #[derive(Clone, Copy)]
 pub struct Blocks<'a> {
     pub numbers: &'a [f32],
     pub rows: usize,
+    /// How far each row is from the one before it.
+    pub row_step: usize,
+    /// How far each matrix is from the one before it.
     pub step: usize,
 }
 
@@ -234,9 +237,10 @@ mod x86 {
     }
 
     fn check(blocks: Blocks, out: &[u32], matrix: usize, out_step: usize) -> usize {
-        let Blocks { numbers, rows, step } = blocks;
-        assert!(rows * COLUMNS <= step && matrix <= out_step, "matrices overlap");
-        let count = (numbers.len() + step - rows * COLUMNS) / step;
+        let Blocks { numbers, rows, row_step, step } = blocks;
+        assert!(matrix <= out_step, "matrices overlap");
+        let after_first = rows.checked_sub(1).and_then(|row| numbers.len().checked_sub(row * row_step + COLUMNS));
+        let count = after_first.map_or(0, |numbers| numbers / step + 1);
         assert!(count == 0 || (count - 1) * out_step + matrix <= out.len(), "a matrix lies outside of the output");
         count
     }
@@ -249,12 +253,12 @@ mod x86 {
             let order = _mm512_loadu_si512(INTERLEAVED.as_ptr().cast());
             for matrix in 0..count {
                 for row in (0..blocks.rows).step_by(2) {
-                    let first = blocks.numbers.as_ptr().add(matrix * blocks.step + row * COLUMNS);
+                    let first = blocks.numbers.as_ptr().add(matrix * blocks.step + row * blocks.row_step);
                     let out = out.as_mut_ptr().add(matrix * out_step + row / 2 * COLUMNS);
                     for at in [0, LANES] {
                         let upper = first.add(at);
                         let lower = if row + 1 < blocks.rows {
-                            _mm512_loadu_ps(upper.add(COLUMNS))
+                            _mm512_loadu_ps(upper.add(blocks.row_step))
                         } else {
                             _mm512_setzero_ps()
                         };
@@ -273,7 +277,7 @@ mod x86 {
             for row in 0..blocks.rows {
                 // SAFETY: all of every matrix is within its slice, by the check.
                 unsafe {
-                    let numbers = blocks.numbers.as_ptr().add(matrix * blocks.step + row * COLUMNS);
+                    let numbers = blocks.numbers.as_ptr().add(matrix * blocks.step + row * blocks.row_step);
                     let pairs = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(numbers.add(LANES)), _mm512_loadu_ps(numbers));
                     let out = out.as_mut_ptr().add(matrix * out_step + row * row_step);
                     _mm512_storeu_si512(out.cast(), transmute::<__m512bh, __m512i>(pairs));
@@ -312,7 +316,7 @@ mod tests {
         let mut numbers = real(1, count * step);
         // Ties, to an even number above and below.
         (numbers[0], numbers[1]) = (f32::from_bits(0x3f80_8000), f32::from_bits(0x3f81_8000));
-        let blocks = Blocks { numbers: &numbers, rows, step };
+        let blocks = Blocks { numbers: &numbers, rows, row_step: COLUMNS, step };
         let mut pairs = vec![0; count * 100];
         bf16.pair_rows(blocks, &mut pairs, 100);
         let mut columns = vec![0; count * 200];

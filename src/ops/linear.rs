@@ -3,25 +3,32 @@
 //! The operand that is packed is always the smaller one, or one panel of the weight at a time: the weight itself, megabytes
 //! of it, is read once.
 
-use candle_core::{Result, Shape, Tensor, bail};
+use candle_core::{Error, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use super::bf16::Bf16;
 use super::custom_op::{OnSlices, SliceOp};
 use super::float::{has_f32_kernel, sum_rows};
 use super::matmul::{Initial, Level, Product, panel_columns};
 use super::pooled_buffer::PooledBuffer;
+use super::rounded_linear::RoundedLinear;
 use super::tape::{apply2, apply3, is_differentiable};
+use crate::config::Precision;
 
 /// Outputs that one task takes.
 const TASK_OUTPUTS: usize = 32;
 
-/// `x` (N, I) with `weight` (O, I) and `bias` (O): (N, O).
+/// `x` (N, I) with `weight` (O, I) and `bias` (O): (N, O). Products of bf16 where that is the `precision` and inputs and outputs
+/// are multiples of 32.
 ///
 /// # Errors
-/// The sizes do not fit.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+/// The sizes do not fit, or the CPU has no bf16.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, precision: Precision) -> Result<Tensor> {
     if has_f32_kernel(x) {
-        let linear = Linear::new(x, weight, is_differentiable(weight) || is_differentiable(bias))?;
+        let mut linear = Linear::new(x, weight, is_differentiable(weight) || is_differentiable(bias))?;
+        let Linear { samples, inputs, outputs, .. } = linear;
+        let bf16 = Bf16::of(precision).map_err(Error::wrap)?;
+        linear.rounded = bf16.and_then(|bf16| RoundedLinear::new(bf16, samples, inputs, outputs));
         return apply3(&x.contiguous()?, &weight.contiguous()?, &bias.contiguous()?, OnSlices(linear));
     }
     x.matmul(&weight.t()?)?.broadcast_add(bias)
@@ -67,6 +74,8 @@ struct Linear {
     outputs: usize,
     /// Whether the gradients of weight and bias are needed.
     wants_parameters: bool,
+    /// Where the products are of bf16.
+    rounded: Option<RoundedLinear>,
 }
 
 impl SliceOp<3> for Linear {
@@ -94,11 +103,14 @@ impl Linear {
         if inputs != weight_inputs {
             bail!("a linear layer of {:?} with a weight of {:?}", x.shape(), weight.shape())
         }
-        Ok(Self { samples, inputs, outputs, wants_parameters })
+        Ok(Self { samples, inputs, outputs, wants_parameters, rounded: None })
     }
 
     /// Panels of samples: the weight's rows are the left operand, and the product is y transposed.
     fn output(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Result<Vec<f32>> {
+        if let Some(rounded) = self.rounded {
+            return Ok(rounded.output(x, weight, bias));
+        }
         let &Self { samples, inputs, outputs, .. } = self;
         let width = panel_columns()?;
         let mut panels = PooledBuffer::zeros(samples.div_ceil(width) * inputs * width);
@@ -138,6 +150,9 @@ impl Linear {
 
     /// (N, I), a panel of inputs at a time.
     fn input_gradient(&self, weight: &[f32], dy: &[f32]) -> Result<Vec<f32>> {
+        if let Some(rounded) = self.rounded {
+            return Ok(rounded.input_gradient(weight, dy));
+        }
         let &Self { samples, inputs, outputs, .. } = self;
         let width = panel_columns()?;
         let starts: Vec<usize> = (0..samples).map(|sample| sample * outputs).collect();
@@ -173,6 +188,9 @@ impl Linear {
 
     /// (O, I)
     fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Result<Vec<f32>> {
+        if let Some(rounded) = self.rounded {
+            return Ok(rounded.weight_gradient(x, dy));
+        }
         let &Self { samples, inputs, outputs, .. } = self;
         let width = panel_columns()?;
         let mut panels = PooledBuffer::zeros(inputs.div_ceil(width) * samples * width);
@@ -218,11 +236,19 @@ mod tests {
     use proptest::test_runner::TestCaseError;
 
     use super::*;
+    use crate::ops::check_precision;
     use crate::ops::gradient_check::{assert_gradient, normal};
     use crate::ops::reference::{Arguments, Sum, equals_f64, equals_sums, real, tensor, with_gradients};
 
-    fn is_the_definition(n: usize, i: usize, o: usize) -> std::result::Result<(), TestCaseError> {
-        let (x, weight, bias, dy) = (real(1, n * i), real(2, o * i), real(3, o), real(4, n * o));
+    /// In bf16: for operands that it holds exactly.
+    fn is_the_definition(n: usize, i: usize, o: usize, precision: Precision) -> std::result::Result<(), TestCaseError> {
+        let operand = |seed, len| match precision {
+            Precision::F32 => real(seed, len),
+            Precision::Bf16 => {
+                real(seed, len).into_iter().map(|number| f32::from_bits(number.to_bits() & 0xffff_0000)).collect()
+            }
+        };
+        let (x, weight, bias, dy) = (operand(1, n * i), operand(2, o * i), real(3, o), operand(4, n * o));
         let mut y: Vec<Sum> = (0..n * o).map(|position| Sum::of(bias[position % o])).collect();
         let (mut dx, mut dw) = (vec![Sum::default(); n * i], vec![Sum::default(); o * i]);
         let mut db = vec![Sum::default(); o];
@@ -237,7 +263,7 @@ mod tests {
             }
         }
         let arguments = [tensor(x, &[n, i]), tensor(weight, &[o, i]), tensor(bias, &[o])];
-        let f = |arguments: &[Tensor]| linear(&arguments[0], &arguments[1], &arguments[2]);
+        let f = |arguments: &[Tensor]| linear(&arguments[0], &arguments[1], &arguments[2], precision);
         let (ours, gradients) = with_gradients(&arguments, &tensor(dy, &[n, o]), f)?;
         equals_sums("output", &ours, &y)?;
         for ((what, ours), expected) in ["dx", "dw", "db"].into_iter().zip(&gradients).zip([&dx, &dw, &db]) {
@@ -250,19 +276,43 @@ mod tests {
         #![proptest_config(crate::testing::property(64))]
         #[test]
         fn output_and_gradients_are_the_definition(n in 1..70usize, i in 1..80usize, o in 1..70usize) {
-            is_the_definition(n, i, o)?;
+            is_the_definition(n, i, o, Precision::F32)?;
+        }
+
+        #[test]
+        fn products_of_bf16_are_the_definition(n in 1..70usize, i in 1..6usize, o in 1..4usize) {
+            // Elsewhere there is nothing to test.
+            if check_precision(Precision::Bf16).is_ok() {
+                is_the_definition(n, 32 * i, 32 * o, Precision::Bf16)?;
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_that_fill_no_panels_are_multiplied_in_f32() {
+        if check_precision(Precision::Bf16).is_err() {
+            return;
+        }
+        for (i, o) in [(33, 32), (32, 10), (16, 16)] {
+            let (x, weight, bias) =
+                (tensor(real(1, 3 * i), &[3, i]), tensor(real(2, o * i), &[o, i]), tensor(real(3, o), &[o]));
+            let [f32, bf16] = [Precision::F32, Precision::Bf16].map(|precision| {
+                linear(&x, &weight, &bias, precision).and_then(|y| y.to_vec2::<f32>()).expect("an output")
+            });
+            assert_eq!(f32, bf16);
         }
     }
 
     /// The output is 3.5e-5 of itself away: rounding, measured against terms that nearly cancel.
     #[test]
     fn an_output_that_nearly_cancels() {
-        is_the_definition(1, 36, 1).expect("within the rounding of its terms");
+        is_the_definition(1, 36, 1, Precision::F32).expect("within the rounding of its terms");
     }
 
     #[test]
     fn the_gradients_on_other_devices_are_finite_differences() {
         let (x, weight, bias) = (normal(1, &[3, 5]), normal(2, &[4, 5]), normal(3, &[4]));
+        let linear = |x: &Tensor, weight: &Tensor, bias: &Tensor| linear(x, weight, bias, Precision::F32);
         assert_gradient(&x, |x| linear(x, &weight, &bias));
         assert_gradient(&weight, |weight| linear(&x, weight, &bias));
         assert_gradient(&bias, |bias| linear(&x, &weight, bias));
@@ -284,6 +334,6 @@ mod tests {
     #[test]
     fn sizes_that_do_not_fit_are_refused() {
         let (x, weight, bias) = (tensor(real(1, 6), &[2, 3]), tensor(real(1, 8), &[2, 4]), tensor(real(1, 2), &[2]));
-        assert!(linear(&x, &weight, &bias).is_err() && scaled_linear(&x, &weight, 1.0).is_err());
+        assert!(linear(&x, &weight, &bias, Precision::F32).is_err() && scaled_linear(&x, &weight, 1.0).is_err());
     }
 }

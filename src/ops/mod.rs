@@ -54,6 +54,7 @@ mod pooled_buffer;
 #[cfg(test)]
 mod reference;
 mod relu;
+mod rounded_linear;
 mod sgd;
 pub mod tape;
 

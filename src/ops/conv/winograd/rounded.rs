@@ -22,7 +22,7 @@ pub struct Rounded<'a> {
 /// Rounds a panel of the transformed kernel, (positions, depths, panel columns) with an even number of depths, to
 /// (positions, pairs of depths, panel columns).
 pub fn pair_depths(bf16: Bf16, panel: &[f32], pairs: &mut [f32]) {
-    let blocks = Blocks { numbers: panel, rows: panel.len() / COLUMNS, step: panel.len() };
+    let blocks = Blocks { numbers: panel, rows: panel.len() / COLUMNS, row_step: COLUMNS, step: panel.len() };
     let step = pairs.len();
     bf16.pair_rows(blocks, cast_slice_mut(pairs), step);
 }
@@ -46,7 +46,7 @@ pub fn round(
             let matrices = Matrices { first_tile, ..products(rows) };
             transform(channel, matrices, &mut transformed)?;
             let numbers = &transformed[..POSITIONS * matrices.position];
-            let blocks = Blocks { numbers, rows, step: matrices.position };
+            let blocks = Blocks { numbers, rows, row_step: COLUMNS, step: matrices.position };
             if let Some(of_tiles) = &mut of_tiles {
                 let first = channel * tile_pairs + first_tile / 2 * COLUMNS;
                 bf16.pair_rows(blocks, cast_slice_mut(&mut of_tiles[first..]), position_len(tile_pairs, channels));

@@ -1,0 +1,166 @@
+//! The products of a fully connected layer, of numbers that are rounded to bf16. Each sum is over pairs: of inputs, of outputs, or
+//! of samples. A pair of words lies in a slice of f32: only its bits move.
+
+use pulp::bytemuck::{cast_slice, cast_slice_mut};
+use rayon::prelude::*;
+
+use super::bf16::{Bf16, Blocks, COLUMNS, PairProduct};
+use super::matmul::Level;
+use super::pooled_buffer::PooledBuffer;
+
+/// Outputs that one task takes: a block of columns, where they are that.
+const TASK_OUTPUTS: usize = COLUMNS;
+/// Panels of the weight that one task rounds at a time: so many numbers of a row lie beside each other in memory.
+const TASK_PANELS: usize = 4;
+
+/// A layer of so many inputs and outputs, for a batch.
+#[derive(Clone, Copy)]
+pub struct RoundedLinear {
+    bf16: Bf16,
+    samples: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl RoundedLinear {
+    /// None where inputs and outputs do not fill whole panels.
+    pub fn new(bf16: Bf16, samples: usize, inputs: usize, outputs: usize) -> Option<Self> {
+        let fills = |columns: usize| columns > 0 && columns.is_multiple_of(COLUMNS);
+        (fills(inputs) && fills(outputs)).then_some(Self { bf16, samples, inputs, outputs })
+    }
+
+    /// `x` (N, I) with `weight` (O, I) and `bias` (O): (N, O). Panels of samples, as in f32.
+    pub fn output(self, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+        let Self { bf16, samples, inputs, outputs } = self;
+        let pairs = inputs / 2;
+        let columns = samples.next_multiple_of(COLUMNS);
+        let rounded_x = self.input_pairs(x);
+        let mut panels = PooledBuffer::zeros(columns * pairs);
+        panels.par_chunks_exact_mut(COLUMNS * pairs).zip(rounded_x.par_chunks(COLUMNS * pairs)).for_each(
+            |(panel, x)| {
+                for (column, x) in x.chunks_exact(pairs).enumerate() {
+                    for (row, &pair) in panel.chunks_exact_mut(COLUMNS).zip(x) {
+                        row[column] = pair;
+                    }
+                }
+            },
+        );
+        let mut transposed = PooledBuffer::stale(outputs * columns);
+        transposed.par_chunks_mut(TASK_OUTPUTS * columns).zip(weight.par_chunks(TASK_OUTPUTS * inputs)).for_each_init(
+            || PooledBuffer::stale(TASK_OUTPUTS * pairs),
+            |rounded, (out, weight)| {
+                let rounded = &mut rounded[..weight.len() / 2];
+                pair_all_columns(bf16, weight, rounded);
+                let starts: Vec<usize> = (0..rounded.len()).step_by(pairs).collect();
+                for (panel, first) in panels.chunks_exact(COLUMNS * pairs).zip((0..).step_by(COLUMNS)) {
+                    bf16.multiply(PairProduct {
+                        left: cast_slice(rounded),
+                        starts: &starts,
+                        panel: cast_slice(panel),
+                        terms: one_level(pairs, 1),
+                        adds: false,
+                        out: &mut out[first..],
+                        out_step: columns,
+                    });
+                }
+            },
+        );
+        let mut y = vec![0.0; samples * outputs];
+        for (sample, y) in y.chunks_exact_mut(outputs).enumerate() {
+            for ((output, y), bias) in y.iter_mut().enumerate().zip(bias) {
+                *y = transposed[output * columns + sample] + bias;
+            }
+        }
+        y
+    }
+
+    /// From `weight` (O, I) and `dy` (N, O): (N, I), some panels of inputs at a time.
+    pub fn input_gradient(self, weight: &[f32], dy: &[f32]) -> Vec<f32> {
+        let Self { bf16, samples, inputs, outputs } = self;
+        let pairs = outputs / 2;
+        let mut rounded_dy = PooledBuffer::stale(dy.len() / 2);
+        pair_all_columns(bf16, dy, &mut rounded_dy);
+        let starts: Vec<usize> = (0..samples).map(|sample| sample * pairs).collect();
+        let mut panels = PooledBuffer::stale(inputs * samples);
+        panels.par_chunks_mut(TASK_PANELS * COLUMNS * samples).enumerate().for_each_init(
+            || PooledBuffer::stale(TASK_PANELS * COLUMNS * pairs),
+            |rounded, (task, out)| {
+                let columns = out.len() / samples;
+                let first = task * TASK_PANELS * COLUMNS;
+                let numbers = &weight[first..first + (outputs - 1) * inputs + columns];
+                let blocks = Blocks { numbers, rows: outputs, row_step: inputs, step: COLUMNS };
+                let rounded = &mut rounded[..columns * pairs];
+                bf16.pair_rows(blocks, cast_slice_mut(rounded), COLUMNS * pairs);
+                for (panel, out) in rounded.chunks_exact(COLUMNS * pairs).zip(out.chunks_exact_mut(COLUMNS * samples)) {
+                    bf16.multiply(PairProduct {
+                        left: cast_slice(&rounded_dy),
+                        starts: &starts,
+                        panel: cast_slice(panel),
+                        terms: one_level(pairs, 1),
+                        adds: false,
+                        out,
+                        out_step: COLUMNS,
+                    });
+                }
+            },
+        );
+        let mut dx = vec![0.0; samples * inputs];
+        dx.par_chunks_exact_mut(inputs).enumerate().for_each(|(sample, dx)| {
+            for (dx, panel) in dx.chunks_exact_mut(COLUMNS).zip(panels.chunks_exact(samples * COLUMNS)) {
+                dx.copy_from_slice(&panel[sample * COLUMNS..][..COLUMNS]);
+            }
+        });
+        dx
+    }
+
+    /// From `x` (N, I) and `dy` (N, O): (O, I).
+    pub fn weight_gradient(self, x: &[f32], dy: &[f32]) -> Vec<f32> {
+        let Self { bf16, samples, inputs, outputs } = self;
+        let pairs = samples.div_ceil(2);
+        let of_samples = |matrix: &[f32], columns: usize| {
+            let mut panels = PooledBuffer::stale(columns * pairs);
+            let blocks = Blocks { numbers: matrix, rows: samples, row_step: columns, step: COLUMNS };
+            bf16.pair_rows(blocks, cast_slice_mut(&mut panels), COLUMNS * pairs);
+            panels
+        };
+        let (of_x, of_dy) = rayon::join(|| of_samples(x, inputs), || of_samples(dy, outputs));
+        let starts: Vec<usize> = (0..COLUMNS).collect();
+        let mut dw = vec![0.0; outputs * inputs];
+        dw.par_chunks_exact_mut(COLUMNS * inputs).zip(of_dy.par_chunks_exact(COLUMNS * pairs)).for_each(|(dw, dy)| {
+            for (x, first) in of_x.chunks_exact(COLUMNS * pairs).zip((0..).step_by(COLUMNS)) {
+                bf16.multiply(PairProduct {
+                    left: cast_slice(dy),
+                    starts: &starts,
+                    panel: cast_slice(x),
+                    terms: one_level(pairs, COLUMNS),
+                    adds: false,
+                    out: &mut dw[first..],
+                    out_step: inputs,
+                });
+            }
+        });
+        dw
+    }
+
+    /// (N, pairs of inputs)
+    fn input_pairs(self, x: &[f32]) -> PooledBuffer {
+        let mut rounded = PooledBuffer::stale(x.len() / 2);
+        let chunk = TASK_OUTPUTS * self.inputs;
+        rounded
+            .par_chunks_mut(chunk / 2)
+            .zip(x.par_chunks(chunk))
+            .for_each(|(rounded, x)| pair_all_columns(self.bf16, x, rounded));
+        rounded
+    }
+}
+
+/// Rounds and pairs each two numbers that follow each other; a whole number of panels' rows.
+fn pair_all_columns(bf16: Bf16, numbers: &[f32], pairs: &mut [f32]) {
+    let blocks = Blocks { numbers, rows: numbers.len() / COLUMNS, row_step: COLUMNS, step: numbers.len() };
+    let len = pairs.len();
+    bf16.pair_columns(blocks, cast_slice_mut(pairs), len, COLUMNS / 2);
+}
+
+fn one_level(count: usize, left_step: usize) -> [Level; 2] {
+    [Level { count: 1, left_step: 0, panel_step: 0 }, Level { count, left_step, panel_step: COLUMNS }]
+}
