@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use thiserror::Error;
 
-use super::results::{Estimate, RowReached, RunResult, rows};
+use super::results::{Estimate, RowReached, RunResult, equal_minutes, rows};
 use super::table::Table;
 use crate::config::TestTimeAugmentation;
 use crate::format;
@@ -51,7 +51,7 @@ pub fn markdown(table: &Table, runs: &[&RunResult], pictures: &[(String, String)
         text.push_str("No run of this table is published yet.\n\n");
         return text;
     }
-    let mut lines = vec![heading(table)];
+    let mut lines = vec![heading(table, runs)];
     lines.push(vec!["---".to_owned(), "---".to_owned()]);
     let numbers = lines[0].len() - 2;
     lines[1].extend(std::iter::repeat_n("---:".to_owned(), numbers));
@@ -59,7 +59,8 @@ pub fn markdown(table: &Table, runs: &[&RunResult], pictures: &[(String, String)
     push_lines(&mut text, lines);
     text.push_str(
         "\nPercent of the images that a run is judged by; of several runs the mean ± the standard deviation of the sample. \
-         Minutes are those of training and evaluation, epoch by epoch. A threshold is reached in the first epoch with that \
+         Minutes are those of training and evaluation, epoch by epoch. Rows are compared at equal epochs, and in the time that \
+         the quickest of them takes. A threshold is reached in the first epoch with that \
          accuracy; of several runs the mean over those that reach it. TTA: with test-time flips, or flips and shifts. PFLOP: \
          10^15 operations of convolutions and matrix products in training, by their definition.\n",
     );
@@ -125,8 +126,10 @@ fn differences(table: &Table) -> Vec<String> {
 }
 
 /// Titles of the columns of rows.
-pub fn heading(table: &Table) -> Vec<String> {
+pub fn heading(table: &Table, runs: &[&RunResult]) -> Vec<String> {
     let mut cells = ["row", "seeds", "epochs", "best (%)", "last (%)"].map(str::to_owned).to_vec();
+    let minutes = equal_minutes(table, runs.iter().copied());
+    cells.push(minutes.map_or_else(|| "best at equal time (%)".to_owned(), |minutes| format!("best in {minutes:.1} min (%)")));
     cells.extend(table.thresholds.iter().map(|threshold| format!("to {threshold} %")));
     cells.extend(["minutes", "step (ms)", "PFLOP"].map(str::to_owned));
     cells
@@ -148,6 +151,7 @@ pub fn row_cells(table: &Table, runs: &[&RunResult]) -> Vec<Vec<String>> {
             [
                 (result.best_accuracy, result.best_test_time_augmentation),
                 (result.last_accuracy, result.last_test_time_augmentation),
+                (result.equal_time_accuracy, result.equal_time_test_time_augmentation),
             ]
             .map(|(accuracy, augmentation)| format!("{}{}", estimate(accuracy, 2), augmentation.mark())),
         );

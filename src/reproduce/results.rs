@@ -9,7 +9,7 @@ use crate::config::{Config, TestTimeAugmentation};
 use crate::model::NetworkShape;
 use crate::run::comparison::{self, Accuracies, data_warning};
 use crate::run::dir::{OpenError, RunDir, RunsDir};
-use crate::run::event::{Command, Event, Outcome};
+use crate::run::event::{Command, EpochDone, Event, Outcome};
 use crate::run::log::FollowError;
 use crate::run::replay::replay_each;
 use crate::run::state::{Phase, RunState};
@@ -43,6 +43,18 @@ pub struct RunResult {
     pub commit: Option<String>,
     /// What a reader should know, such as that it was interrupted.
     pub remarks: Vec<String>,
+    #[serde(skip)]
+    pub curve: Vec<Point>,
+}
+
+/// An epoch of a run, when it was over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Training and evaluation of all epochs up to it.
+    pub minutes: f64,
+    /// Percent.
+    pub accuracy: f64,
+    pub test_time_augmentation: TestTimeAugmentation,
 }
 
 /// The first epoch with an accuracy.
@@ -73,6 +85,11 @@ pub struct RowResult {
     /// What one of them was judged with.
     #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
     pub last_test_time_augmentation: TestTimeAugmentation,
+    /// The highest in the time that the quickest row takes: see [`equal_minutes`].
+    pub equal_time_accuracy: Option<Estimate>,
+    /// What one of them was judged with.
+    #[serde(skip_serializing_if = "TestTimeAugmentation::is_none")]
+    pub equal_time_test_time_augmentation: TestTimeAugmentation,
     /// In the order of the table's thresholds.
     pub reached: Vec<RowReached>,
     pub minutes: Option<Estimate>,
@@ -177,8 +194,30 @@ impl RecordedResult {
             machine: started.and_then(|started| started.machine.clone()),
             commit: started.and_then(|started| started.taper.clone()).and_then(|build| build.commit),
             remarks: history.remarks(&state),
+            curve: curve(&state),
         };
         Ok(Self { result, state })
+    }
+}
+
+fn curve(state: &RunState) -> Vec<Point> {
+    let mut minutes = 0.0;
+    let points = state.epochs.iter().map(|epoch| {
+        minutes += epoch.elapsed_secs / 60.0;
+        let &EpochDone { test_accuracy: accuracy, test_time_augmentation, .. } = epoch;
+        Point { minutes, accuracy, test_time_augmentation }
+    });
+    points.collect()
+}
+
+impl RunResult {
+    /// The highest accuracy that it has reached by then.
+    pub fn best_within(&self, minutes: f64) -> Option<Point> {
+        /// What sums of the same seconds differ by.
+        const ROUNDING: f64 = 1e-6;
+        let is_within = |point: &&Point| point.minutes <= minutes + ROUNDING && point.accuracy.is_finite();
+        let points = self.curve.iter().filter(is_within);
+        points.copied().max_by(|a, b| a.accuracy.total_cmp(&b.accuracy))
     }
 }
 
@@ -240,8 +279,22 @@ impl History {
     }
 }
 
+/// The time in which rows are compared: the minutes of the longest finished run of the row that takes the least on average.
+pub fn equal_minutes<'a>(
+    table: &Table,
+    results: impl IntoIterator<Item = &'a RunResult> + Clone,
+) -> Option<f64> {
+    let of_rows = table.rows.iter().filter_map(|row| {
+        let finished = results.clone().into_iter().filter(|result| result.row == row.name && result.is_finished);
+        let minutes: Vec<f64> = finished.map(|run| run.minutes).collect();
+        Some((Estimate::of(minutes.iter().copied())?.mean, minutes.into_iter().fold(0.0, f64::max)))
+    });
+    of_rows.min_by(|(mean, _), (other, _)| mean.total_cmp(other)).map(|(_, longest)| longest)
+}
+
 /// Row by row.
 pub fn rows<'a>(table: &Table, results: impl IntoIterator<Item = &'a RunResult> + Clone) -> Vec<RowResult> {
+    let equal_minutes = equal_minutes(table, results.clone());
     let rows = table.rows.iter().map(|row| {
         let finished: Vec<&RunResult> =
             results.clone().into_iter().filter(|result| result.row == row.name && result.is_finished).collect();
@@ -257,6 +310,8 @@ pub fn rows<'a>(table: &Table, results: impl IntoIterator<Item = &'a RunResult> 
                 minutes: mean(|reached| reached.minutes),
             }
         });
+        let at_equal_time: Vec<Point> =
+            equal_minutes.map_or_else(Vec::new, |minutes| finished.iter().filter_map(|run| run.best_within(minutes)).collect());
         let config = row.differences(&Config::default()).into_iter().map(|change| (change.key, change.to)).collect();
         RowResult {
             row: row.name.clone(),
@@ -268,6 +323,8 @@ pub fn rows<'a>(table: &Table, results: impl IntoIterator<Item = &'a RunResult> 
             best_test_time_augmentation: of_runs(|run| run.accuracies.best_augmentation),
             last_accuracy: over(|run| run.accuracies.last),
             last_test_time_augmentation: of_runs(|run| run.accuracies.last_augmentation),
+            equal_time_accuracy: Estimate::of(at_equal_time.iter().map(|point| point.accuracy)),
+            equal_time_test_time_augmentation: any(at_equal_time.iter().map(|point| point.test_time_augmentation)),
             reached: reached.collect(),
             minutes: over(|run| Some(run.minutes)),
             step_millis: over(|run| run.step_millis),
@@ -314,6 +371,24 @@ mod tests {
         assert_eq!(plain.step_millis.unwrap().mean, 10.0);
         let se = &rows[1];
         assert_eq!((se.planned, se.finished, se.best_accuracy, se.reached[0].runs), (1, 0, None, 0));
+    }
+
+    #[test]
+    fn rows_are_compared_in_the_time_of_the_quickest() {
+        let (_folder, table, runs) = study();
+        let mut results: Vec<RunResult> = read(&table, &runs).unwrap().into_iter().map(|read| read.result).collect();
+        assert_eq!(results[0].curve.len(), 3);
+        // Of the other row, at the same accuracies, each epoch takes twice as long.
+        let mut slower = RunResult { row: "se".to_owned(), minutes: 2.0, ..results[0].clone() };
+        slower.curve.iter_mut().for_each(|point| point.minutes *= 2.0);
+        let first = slower.curve[0].accuracy;
+        results.push(slower);
+        let minutes = equal_minutes(&table, &results).unwrap();
+        assert!((minutes - 1.0).abs() < 1e-9, "{minutes}");
+        let rows = rows(&table, &results);
+        assert_eq!(rows[0].equal_time_accuracy, rows[0].best_accuracy);
+        assert_eq!(rows[1].equal_time_accuracy.unwrap().mean, first);
+        assert_eq!(results[0].best_within(0.1), None);
     }
 
     #[test]

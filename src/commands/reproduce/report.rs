@@ -10,7 +10,7 @@ use crate::commands::shell::{say, say_json};
 use crate::export::table::io_error;
 use crate::format;
 use crate::reproduce::page;
-use crate::reproduce::results::{self, RowResult, RunResult, data_differs, rows};
+use crate::reproduce::results::{self, RowResult, RunResult, data_differs, equal_minutes, rows};
 use crate::reproduce::table::Table;
 use crate::run::dir::RunsDir;
 
@@ -26,6 +26,8 @@ pub enum Format {
 struct Report<'a> {
     table: &'a str,
     thresholds: &'a [f64],
+    /// The time that the rows' `equal_time_accuracy` is of.
+    equal_minutes: Option<f64>,
     rows: Vec<RowResult>,
     runs: Vec<&'a RunResult>,
 }
@@ -40,7 +42,8 @@ pub fn print(table: &Table, runs: &RunsDir, format: Format) -> Result<()> {
         }
         Format::Json => {
             let rows = rows(table, results.iter().copied());
-            say_json(&Report { table: &table.name, thresholds: &table.thresholds, rows, runs: results })
+            let equal_minutes = equal_minutes(table, results.iter().copied());
+            say_json(&Report { table: &table.name, thresholds: &table.thresholds, equal_minutes, rows, runs: results })
         }
         Format::Csv => write_csv(table, &results, io::stdout().lock()).context("stdout"),
         Format::Markdown => say(page::markdown(table, &results, &[]).trim()),
@@ -48,7 +51,7 @@ pub fn print(table: &Table, runs: &RunsDir, format: Format) -> Result<()> {
 }
 
 fn text(table: &Table, results: &[&RunResult]) -> Vec<String> {
-    let mut lines = vec![page::heading(table).into_iter().map(|title| title.to_uppercase()).collect::<Vec<_>>()];
+    let mut lines = vec![page::heading(table, results).into_iter().map(|title| title.to_uppercase()).collect::<Vec<_>>()];
     lines.extend(page::row_cells(table, results));
     let columns: Vec<Vec<String>> =
         (0..lines[0].len()).map(|column| lines.iter().map(|cells| cells[column].clone()).collect()).collect();
