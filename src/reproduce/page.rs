@@ -129,7 +129,9 @@ fn differences(table: &Table) -> Vec<String> {
 pub fn heading(table: &Table, runs: &[&RunResult]) -> Vec<String> {
     let mut cells = ["row", "seeds", "epochs", "best (%)", "last (%)"].map(str::to_owned).to_vec();
     let minutes = equal_minutes(table, runs.iter().copied());
-    cells.push(minutes.map_or_else(|| "best at equal time (%)".to_owned(), |minutes| format!("best in {minutes:.1} min (%)")));
+    cells.push(
+        minutes.map_or_else(|| "best at equal time (%)".to_owned(), |minutes| format!("best in {minutes:.1} min (%)")),
+    );
     cells.extend(table.thresholds.iter().map(|threshold| format!("to {threshold} %")));
     cells.extend(["minutes", "step (ms)", "PFLOP"].map(str::to_owned));
     cells

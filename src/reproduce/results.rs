@@ -280,10 +280,7 @@ impl History {
 }
 
 /// The time in which rows are compared: the minutes of the longest finished run of the row that takes the least on average.
-pub fn equal_minutes<'a>(
-    table: &Table,
-    results: impl IntoIterator<Item = &'a RunResult> + Clone,
-) -> Option<f64> {
+pub fn equal_minutes<'a>(table: &Table, results: impl IntoIterator<Item = &'a RunResult> + Clone) -> Option<f64> {
     let of_rows = table.rows.iter().filter_map(|row| {
         let finished = results.clone().into_iter().filter(|result| result.row == row.name && result.is_finished);
         let minutes: Vec<f64> = finished.map(|run| run.minutes).collect();
@@ -310,8 +307,8 @@ pub fn rows<'a>(table: &Table, results: impl IntoIterator<Item = &'a RunResult> 
                 minutes: mean(|reached| reached.minutes),
             }
         });
-        let at_equal_time: Vec<Point> =
-            equal_minutes.map_or_else(Vec::new, |minutes| finished.iter().filter_map(|run| run.best_within(minutes)).collect());
+        let at_equal_time: Vec<Point> = equal_minutes
+            .map_or_else(Vec::new, |minutes| finished.iter().filter_map(|run| run.best_within(minutes)).collect());
         let config = row.differences(&Config::default()).into_iter().map(|change| (change.key, change.to)).collect();
         RowResult {
             row: row.name.clone(),

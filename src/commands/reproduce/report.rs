@@ -51,7 +51,8 @@ pub fn print(table: &Table, runs: &RunsDir, format: Format) -> Result<()> {
 }
 
 fn text(table: &Table, results: &[&RunResult]) -> Vec<String> {
-    let mut lines = vec![page::heading(table, results).into_iter().map(|title| title.to_uppercase()).collect::<Vec<_>>()];
+    let mut lines =
+        vec![page::heading(table, results).into_iter().map(|title| title.to_uppercase()).collect::<Vec<_>>()];
     lines.extend(page::row_cells(table, results));
     let columns: Vec<Vec<String>> =
         (0..lines[0].len()).map(|column| lines.iter().map(|cells| cells[column].clone()).collect()).collect();
