@@ -292,6 +292,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ops::matmul::one_level;
     use crate::ops::reference::{Sum, real};
 
     /// To the nearest, ties to even.
@@ -391,8 +392,7 @@ mod tests {
     #[should_panic(expected = "a term lies outside of the panel")]
     fn a_term_outside_is_refused() {
         let Some(bf16) = Bf16::of_this_cpu() else { panic!("a term lies outside of the panel") };
-        let terms =
-            [Level { count: 1, left_step: 0, panel_step: 0 }, Level { count: 6, left_step: 1, panel_step: COLUMNS }];
+        let terms = one_level(6, 1, COLUMNS);
         let (left, panel, mut out) = ([0; 10], [0; 6 * COLUMNS - 1], [0.0; COLUMNS]);
         bf16.multiply(PairProduct {
             left: &left,

@@ -6,10 +6,10 @@
 use candle_core::{Error, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::bf16::Bf16;
+use super::bf16::{Bf16, COLUMNS};
 use super::custom_op::{OnSlices, SliceOp};
 use super::float::{has_f32_kernel, sum_rows};
-use super::matmul::{Initial, Level, Product, panel_columns};
+use super::matmul::{Initial, Product, one_level, pack_rows, panel_columns};
 use super::pooled_buffer::PooledBuffer;
 use super::rounded_linear::RoundedLinear;
 use super::tape::{apply2, apply3, is_differentiable};
@@ -106,21 +106,28 @@ impl Linear {
         Ok(Self { samples, inputs, outputs, wants_parameters, rounded: None })
     }
 
-    /// Panels of samples: the weight's rows are the left operand, and the product is y transposed.
     fn output(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Result<Vec<f32>> {
-        if let Some(rounded) = self.rounded {
-            return Ok(rounded.output(x, weight, bias));
+        let &Self { samples, outputs, .. } = self;
+        let (columns, transposed) = match self.rounded {
+            Some(rounded) => (rounded.columns(), rounded.transposed_output(x, weight)),
+            None => (samples, self.transposed_output(x, weight)?),
+        };
+        let mut y = vec![0.0; samples * outputs];
+        for (sample, y) in y.chunks_exact_mut(outputs).enumerate() {
+            for (output, y) in y.iter_mut().enumerate() {
+                *y = transposed[output * columns + sample] + bias[output];
+            }
         }
+        Ok(y)
+    }
+
+    /// (O, N), without bias. Panels of samples: the weight's rows are the left operand.
+    fn transposed_output(&self, x: &[f32], weight: &[f32]) -> Result<PooledBuffer> {
         let &Self { samples, inputs, outputs, .. } = self;
         let width = panel_columns()?;
         let mut panels = PooledBuffer::zeros(samples.div_ceil(width) * inputs * width);
-        panels.par_chunks_exact_mut(inputs * width).zip(x.par_chunks(width * inputs)).for_each(|(panel, x)| {
-            for (column, x) in x.chunks_exact(inputs).enumerate() {
-                for (row, &x) in panel.chunks_exact_mut(width).zip(x) {
-                    row[column] = x;
-                }
-            }
-        });
+        let packed = panels.par_chunks_exact_mut(inputs * width).zip(x.par_chunks(width * inputs));
+        packed.for_each(|(panel, x)| pack_rows(x, inputs, width, panel));
         let mut transposed = PooledBuffer::stale(outputs * samples);
         transposed.par_chunks_mut(TASK_OUTPUTS * samples).zip(weight.par_chunks(TASK_OUTPUTS * inputs)).try_for_each(
             |(out, weight)| {
@@ -139,20 +146,27 @@ impl Linear {
                 .compute()
             },
         )?;
-        let mut y = vec![0.0; samples * outputs];
-        for (sample, y) in y.chunks_exact_mut(outputs).enumerate() {
-            for (output, y) in y.iter_mut().enumerate() {
-                *y = transposed[output * samples + sample] + bias[output];
-            }
-        }
-        Ok(y)
+        Ok(transposed)
     }
 
-    /// (N, I), a panel of inputs at a time.
+    /// (N, I)
     fn input_gradient(&self, weight: &[f32], dy: &[f32]) -> Result<Vec<f32>> {
-        if let Some(rounded) = self.rounded {
-            return Ok(rounded.input_gradient(weight, dy));
-        }
+        let &Self { samples, inputs, .. } = self;
+        let (width, panels) = match self.rounded {
+            Some(rounded) => (COLUMNS, rounded.input_gradient(weight, dy)),
+            None => (panel_columns()?, self.input_gradient_panels(weight, dy)?),
+        };
+        let mut dx = vec![0.0; samples * inputs];
+        dx.par_chunks_exact_mut(inputs).enumerate().for_each(|(sample, dx)| {
+            for (dx, panel) in dx.chunks_mut(width).zip(panels.chunks_exact(samples * width)) {
+                dx.copy_from_slice(&panel[sample * width..][..dx.len()]);
+            }
+        });
+        Ok(dx)
+    }
+
+    /// Panels of inputs, each (N, panel columns).
+    fn input_gradient_panels(&self, weight: &[f32], dy: &[f32]) -> Result<PooledBuffer> {
         let &Self { samples, inputs, outputs, .. } = self;
         let width = panel_columns()?;
         let starts: Vec<usize> = (0..samples).map(|sample| sample * outputs).collect();
@@ -177,13 +191,7 @@ impl Linear {
                 .compute()
             },
         )?;
-        let mut dx = vec![0.0; samples * inputs];
-        dx.par_chunks_exact_mut(inputs).enumerate().for_each(|(sample, dx)| {
-            for (dx, panel) in dx.chunks_mut(width).zip(panels.chunks_exact(samples * width)) {
-                dx.copy_from_slice(&panel[sample * width..][..dx.len()]);
-            }
-        });
-        Ok(dx)
+        Ok(panels)
     }
 
     /// (O, I)
@@ -217,10 +225,6 @@ impl Linear {
         })?;
         Ok(dw)
     }
-}
-
-fn one_level(count: usize, left_step: usize, panel_step: usize) -> [Level; 2] {
-    [Level { count: 1, left_step: 0, panel_step: 0 }, Level { count, left_step, panel_step }]
 }
 
 /// Copies columns of a matrix, rows of `row_len`, to a panel of `width` columns.

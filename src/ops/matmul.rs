@@ -38,6 +38,20 @@ pub struct Level {
     pub panel_step: usize,
 }
 
+/// The loops of a sum whose terms all lie equally far from each other.
+pub fn one_level(count: usize, left_step: usize, panel_step: usize) -> [Level; 2] {
+    [Level { count: 1, left_step: 0, panel_step: 0 }, Level { count, left_step, panel_step }]
+}
+
+/// Copies the rows of a matrix, each of `row_len`, to the columns of a panel, which has `width`.
+pub fn pack_rows(matrix: &[f32], row_len: usize, width: usize, panel: &mut [f32]) {
+    for (column, row) in matrix.chunks_exact(row_len).enumerate() {
+        for (packed, &number) in panel.chunks_exact_mut(width).zip(row) {
+            packed[column] = number;
+        }
+    }
+}
+
 /// What the sums begin with.
 #[derive(Clone, Copy, Debug)]
 pub enum Initial<'a> {

@@ -9,7 +9,7 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::global_norm::sum_of_squares;
-use super::matmul::{Initial, Level, Product, panel_columns};
+use super::matmul::{Initial, Product, one_level, panel_columns};
 use super::pooled_buffer::PooledBuffer;
 
 /// Of X, (X Xᵀ) X and (X Xᵀ)² X.
@@ -83,10 +83,7 @@ fn multiply(
             starts: &starts,
             panels,
             panel_len: terms * width,
-            terms: [
-                Level { count: 1, left_step: 0, panel_step: 0 },
-                Level { count: terms, left_step: 1, panel_step: width },
-            ],
+            terms: one_level(terms, 1, width),
             initial,
             out,
             out_step: columns,

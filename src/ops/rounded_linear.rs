@@ -5,7 +5,7 @@ use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
 use super::bf16::{Bf16, Blocks, COLUMNS, PairProduct};
-use super::matmul::Level;
+use super::matmul::{one_level, pack_rows};
 use super::pooled_buffer::PooledBuffer;
 
 /// Outputs that one task takes: a block of columns, where they are that.
@@ -29,20 +29,22 @@ impl RoundedLinear {
         (fills(inputs) && fills(outputs)).then_some(Self { bf16, samples, inputs, outputs })
     }
 
-    /// `x` (N, I) with `weight` (O, I) and `bias` (O): (N, O). Panels of samples, as in f32.
-    pub fn output(self, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
-        let Self { bf16, samples, inputs, outputs } = self;
-        let pairs = inputs / 2;
-        let columns = samples.next_multiple_of(COLUMNS);
-        let rounded_x = self.input_pairs(x);
+    /// Samples, filled up to whole panels.
+    pub fn columns(self) -> usize {
+        self.samples.next_multiple_of(COLUMNS)
+    }
+
+    /// `x` (N, I) with `weight` (O, I): (O, columns), without bias. Panels of samples, as in f32.
+    pub fn transposed_output(self, x: &[f32], weight: &[f32]) -> PooledBuffer {
+        let Self { bf16, inputs, outputs, .. } = self;
+        let (pairs, columns) = (inputs / 2, self.columns());
         let mut panels = PooledBuffer::zeros(columns * pairs);
-        panels.par_chunks_exact_mut(COLUMNS * pairs).zip(rounded_x.par_chunks(COLUMNS * pairs)).for_each(
-            |(panel, x)| {
-                for (column, x) in x.chunks_exact(pairs).enumerate() {
-                    for (row, &pair) in panel.chunks_exact_mut(COLUMNS).zip(x) {
-                        row[column] = pair;
-                    }
-                }
+        panels.par_chunks_exact_mut(COLUMNS * pairs).zip(x.par_chunks(COLUMNS * inputs)).for_each_init(
+            || PooledBuffer::stale(COLUMNS * pairs),
+            |rounded, (panel, x)| {
+                let rounded = &mut rounded[..x.len() / 2];
+                pair_all_columns(bf16, x, rounded);
+                pack_rows(rounded, pairs, COLUMNS, panel);
             },
         );
         let mut transposed = PooledBuffer::stale(outputs * columns);
@@ -57,7 +59,7 @@ impl RoundedLinear {
                         left: cast_slice(rounded),
                         starts: &starts,
                         panel: cast_slice(panel),
-                        terms: one_level(pairs, 1),
+                        terms: one_level(pairs, 1, COLUMNS),
                         adds: false,
                         out: &mut out[first..],
                         out_step: columns,
@@ -65,17 +67,11 @@ impl RoundedLinear {
                 }
             },
         );
-        let mut y = vec![0.0; samples * outputs];
-        for (sample, y) in y.chunks_exact_mut(outputs).enumerate() {
-            for ((output, y), bias) in y.iter_mut().enumerate().zip(bias) {
-                *y = transposed[output * columns + sample] + bias;
-            }
-        }
-        y
+        transposed
     }
 
-    /// From `weight` (O, I) and `dy` (N, O): (N, I), some panels of inputs at a time.
-    pub fn input_gradient(self, weight: &[f32], dy: &[f32]) -> Vec<f32> {
+    /// From `weight` (O, I) and `dy` (N, O): panels of inputs, each (N, [`COLUMNS`]), some at a time.
+    pub fn input_gradient(self, weight: &[f32], dy: &[f32]) -> PooledBuffer {
         let Self { bf16, samples, inputs, outputs } = self;
         let pairs = outputs / 2;
         let mut rounded_dy = PooledBuffer::stale(dy.len() / 2);
@@ -96,7 +92,7 @@ impl RoundedLinear {
                         left: cast_slice(&rounded_dy),
                         starts: &starts,
                         panel: cast_slice(panel),
-                        terms: one_level(pairs, 1),
+                        terms: one_level(pairs, 1, COLUMNS),
                         adds: false,
                         out,
                         out_step: COLUMNS,
@@ -104,13 +100,7 @@ impl RoundedLinear {
                 }
             },
         );
-        let mut dx = vec![0.0; samples * inputs];
-        dx.par_chunks_exact_mut(inputs).enumerate().for_each(|(sample, dx)| {
-            for (dx, panel) in dx.chunks_exact_mut(COLUMNS).zip(panels.chunks_exact(samples * COLUMNS)) {
-                dx.copy_from_slice(&panel[sample * COLUMNS..][..COLUMNS]);
-            }
-        });
-        dx
+        panels
     }
 
     /// From `x` (N, I) and `dy` (N, O): (O, I).
@@ -132,7 +122,7 @@ impl RoundedLinear {
                     left: cast_slice(dy),
                     starts: &starts,
                     panel: cast_slice(x),
-                    terms: one_level(pairs, COLUMNS),
+                    terms: one_level(pairs, COLUMNS, COLUMNS),
                     adds: false,
                     out: &mut dw[first..],
                     out_step: inputs,
@@ -141,17 +131,6 @@ impl RoundedLinear {
         });
         dw
     }
-
-    /// (N, pairs of inputs)
-    fn input_pairs(self, x: &[f32]) -> PooledBuffer {
-        let mut rounded = PooledBuffer::stale(x.len() / 2);
-        let chunk = TASK_OUTPUTS * self.inputs;
-        rounded
-            .par_chunks_mut(chunk / 2)
-            .zip(x.par_chunks(chunk))
-            .for_each(|(rounded, x)| pair_all_columns(self.bf16, x, rounded));
-        rounded
-    }
 }
 
 /// Rounds and pairs each two numbers that follow each other; a whole number of panels' rows.
@@ -159,8 +138,4 @@ fn pair_all_columns(bf16: Bf16, numbers: &[f32], pairs: &mut [f32]) {
     let blocks = Blocks { numbers, rows: numbers.len() / COLUMNS, row_step: COLUMNS, step: numbers.len() };
     let len = pairs.len();
     bf16.pair_columns(blocks, cast_slice_mut(pairs), len, COLUMNS / 2);
-}
-
-fn one_level(count: usize, left_step: usize) -> [Level; 2] {
-    [Level { count: 1, left_step: 0, panel_step: 0 }, Level { count, left_step, panel_step: COLUMNS }]
 }

@@ -2,7 +2,7 @@
 
 use candle_core::Result;
 
-use crate::ops::matmul::{Initial, Level, Product, panel_columns};
+use crate::ops::matmul::{Initial, Product, one_level, panel_columns};
 use crate::ops::pooled_buffer::PooledBuffer;
 use crate::simd;
 
@@ -131,10 +131,7 @@ fn multiply(
         starts: &starts,
         panels: &panels,
         panel_len: inner * width,
-        terms: [
-            Level { count: 1, left_step: 0, panel_step: 0 },
-            Level { count: inner, left_step: left.column, panel_step: width },
-        ],
+        terms: one_level(inner, left.column, width),
         initial: Initial::Zero,
         out,
         out_step,

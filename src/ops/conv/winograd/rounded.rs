@@ -5,7 +5,7 @@ use pulp::bytemuck::{cast_slice, cast_slice_mut};
 
 use super::transforms::{Matrices, POSITIONS, position_len};
 use crate::ops::bf16::{Bf16, Blocks, COLUMNS, PairProduct};
-use crate::ops::matmul::Level;
+use crate::ops::matmul::one_level;
 use crate::ops::pooled_buffer::PooledBuffer;
 
 /// Tiles that are transformed and rounded at once, while they are in the first-level cache. Even, for pairs.
@@ -64,8 +64,7 @@ pub fn round(
 pub fn multiply_rounded(bf16: Bf16, left: &[f32], tiles: usize, panel: &[f32], depths: usize, products: &mut [f32]) {
     let pairs = depths / 2;
     let starts: Vec<usize> = (0..tiles).map(|tile| tile * pairs).collect();
-    let terms =
-        [Level { count: 1, left_step: 0, panel_step: 0 }, Level { count: pairs, left_step: 1, panel_step: COLUMNS }];
+    let terms = one_level(pairs, 1, COLUMNS);
     let positions = left.chunks_exact(left.len() / POSITIONS).zip(panel.chunks_exact(panel.len() / POSITIONS));
     for ((left, panel), out) in positions.zip(products.chunks_exact_mut(position_len(tiles, COLUMNS))) {
         let (left, panel) = (cast_slice(left), cast_slice(panel));
