@@ -1,10 +1,9 @@
 //! The plots of a table: rows over each other, each the mean of its runs, before the range that they lie in.
 
-use super::results::RecordedResult;
+use super::results::{Point, RecordedResult};
 use super::table::Table;
 use crate::export::figure::{Band, Chart, Line, Look, Stroke, Svg};
 use crate::run::metric::Metric;
-use crate::run::state::RunState;
 
 /// Points of a learning rate that moves at each step.
 const RATE_POINTS: usize = 200;
@@ -37,9 +36,8 @@ fn stroke_of(row: usize) -> Stroke {
     if row < COLOURS { Stroke::Solid } else { Stroke::Dashed }
 }
 
-fn finished<'a>(results: &'a [RecordedResult], row: &str) -> Vec<&'a RunState> {
-    let of_row = results.iter().filter(|run| run.result.row == row && run.result.is_finished);
-    of_row.map(|run| &run.state).collect()
+fn finished<'a>(results: &'a [RecordedResult], row: &str) -> Vec<&'a RecordedResult> {
+    results.iter().filter(|run| run.result.row == row && run.result.is_finished).collect()
 }
 
 fn accuracy(table: &Table, results: &[RecordedResult], over: Over) -> Chart {
@@ -51,11 +49,10 @@ fn accuracy(table: &Table, results: &[RecordedResult], over: Over) -> Chart {
     };
     for (number, row) in table.rows.iter().enumerate() {
         let runs = finished(results, &row.name);
-        let curves: Vec<Vec<(f64, f64)>> = runs.iter().map(|run| curve(run, over)).collect();
-        let epochs = curves.iter().map(Vec::len).min().unwrap_or(0);
+        let epochs = runs.iter().map(|run| run.result.curve.len()).min().unwrap_or(0);
         let (mut line, mut band) = (vec![], vec![]);
         for epoch in 0..epochs {
-            let points: Vec<(f64, f64)> = curves.iter().map(|curve| curve[epoch]).collect();
+            let points: Vec<(f64, f64)> = runs.iter().map(|run| place(run.result.curve[epoch], over)).collect();
             let mean = |value: fn(&(f64, f64)) -> f64| points.iter().map(value).sum::<f64>() / points.len() as f64;
             let (x, y) = (mean(|point| point.0), mean(|point| point.1));
             let accuracies = || points.iter().map(|point| point.1);
@@ -71,22 +68,15 @@ fn accuracy(table: &Table, results: &[RecordedResult], over: Over) -> Chart {
     chart
 }
 
-/// A point for each epoch.
-fn curve(run: &RunState, over: Over) -> Vec<(f64, f64)> {
-    let mut secs = 0.0;
-    let points = run.epochs.iter().map(|epoch| {
-        secs += epoch.elapsed_secs;
-        let x = if over == Over::Epochs { epoch.epoch as f64 } else { secs / 60.0 };
-        (x, epoch.test_accuracy)
-    });
-    points.collect()
+fn place(Point { epoch, minutes, accuracy, .. }: Point, over: Over) -> (f64, f64) {
+    (if over == Over::Epochs { epoch as f64 } else { minutes }, accuracy)
 }
 
 /// Of the first finished run of each row: a plateau rule moves that of each run at another time.
 fn learning_rate(table: &Table, results: &[RecordedResult]) -> Chart {
     let mut chart = Chart { x_label: "Epoch".into(), y_label: "Learning rate".into(), ..Chart::default() };
     for (number, row) in table.rows.iter().enumerate() {
-        let Some(run) = finished(results, &row.name).first().copied() else { continue };
+        let Some(RecordedResult { state: run, .. }) = finished(results, &row.name).first() else { continue };
         let series = run.series(Metric::LearningRate);
         let stride = series.len().div_ceil(RATE_POINTS).max(1);
         let mut points: Vec<(f64, f64)> =

@@ -50,6 +50,7 @@ pub struct RunResult {
 /// An epoch of a run, when it was over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
+    pub epoch: u64,
     /// Training and evaluation of all epochs up to it.
     pub minutes: f64,
     /// Percent.
@@ -167,6 +168,7 @@ impl RecordedResult {
             Some(Reached { epoch, test_time_augmentation, minutes: elapsed_secs / 60.0 })
         });
         let reached = reached.collect();
+        let curve = curve(&state);
         let started = state.started.as_ref();
         let result = RunResult {
             run: planned.name.clone(),
@@ -176,7 +178,7 @@ impl RecordedResult {
             epochs: state.epochs.last().map_or(0, |last| last.epoch),
             accuracies: Accuracies::of(&state),
             reached,
-            minutes: state.epochs.iter().map(|epoch| epoch.elapsed_secs).sum::<f64>() / 60.0,
+            minutes: curve.last().map_or(0.0, |last| last.minutes),
             step_millis: history.median_step_millis(),
             petaflop: started.and_then(|started| {
                 let Config { model, train, .. } = &planned.config;
@@ -194,18 +196,18 @@ impl RecordedResult {
             machine: started.and_then(|started| started.machine.clone()),
             commit: started.and_then(|started| started.taper.clone()).and_then(|build| build.commit),
             remarks: history.remarks(&state),
-            curve: curve(&state),
+            curve,
         };
         Ok(Self { result, state })
     }
 }
 
 fn curve(state: &RunState) -> Vec<Point> {
-    let mut minutes = 0.0;
-    let points = state.epochs.iter().map(|epoch| {
-        minutes += epoch.elapsed_secs / 60.0;
-        let &EpochDone { test_accuracy: accuracy, test_time_augmentation, .. } = epoch;
-        Point { minutes, accuracy, test_time_augmentation }
+    let mut secs = 0.0;
+    let points = state.epochs.iter().map(|done| {
+        secs += done.elapsed_secs;
+        let &EpochDone { epoch, test_accuracy: accuracy, test_time_augmentation, .. } = done;
+        Point { epoch, minutes: secs / 60.0, accuracy, test_time_augmentation }
     });
     points.collect()
 }
@@ -213,10 +215,7 @@ fn curve(state: &RunState) -> Vec<Point> {
 impl RunResult {
     /// The highest accuracy that it has reached by then.
     pub fn best_within(&self, minutes: f64) -> Option<Point> {
-        /// What sums of the same seconds differ by.
-        const ROUNDING: f64 = 1e-6;
-        let is_within = |point: &&Point| point.minutes <= minutes + ROUNDING && point.accuracy.is_finite();
-        let points = self.curve.iter().filter(is_within);
+        let points = self.curve.iter().filter(|point| point.minutes <= minutes && point.accuracy.is_finite());
         points.copied().max_by(|a, b| a.accuracy.total_cmp(&b.accuracy))
     }
 }
@@ -376,7 +375,7 @@ mod tests {
         let mut results: Vec<RunResult> = read(&table, &runs).unwrap().into_iter().map(|read| read.result).collect();
         assert_eq!(results[0].curve.len(), 3);
         // Of the other row, at the same accuracies, each epoch takes twice as long.
-        let mut slower = RunResult { row: "se".to_owned(), minutes: 2.0, ..results[0].clone() };
+        let mut slower = RunResult { row: "se".to_owned(), minutes: 2.0 * results[0].minutes, ..results[0].clone() };
         slower.curve.iter_mut().for_each(|point| point.minutes *= 2.0);
         let first = slower.curve[0].accuracy;
         results.push(slower);
