@@ -82,7 +82,7 @@ impl Trainer {
         let origin = Origin::new(&config, &source);
         let (judged_by, train_info) = (source.judged_by(), source.train.info.clone());
         let (data, data_origin, notice) =
-            (source.name.clone(), source.origin.clone(), joined(notice, source.notice.clone()));
+            (source.name.clone(), source.origin.clone(), joined([notice, source.notice.clone()]));
         let (train_data, evaluation_data) = source.into_parts();
         let train_data = Arc::new(train_data);
         let (device, (checked, resume_point)) = device::begin_on(&config, |device| {
@@ -100,8 +100,8 @@ impl Trainer {
             AverageKind::Ema => (EvaluatedWeights::Averaged, Some(OF_AVERAGE.to_owned())),
             AverageKind::None | AverageKind::Lookahead => (EvaluatedWeights::Raw, None),
         };
-        let notice = joined(joined(joined(checked, of_weights), of_average), notice);
-        let notice = joined(progressive_notice(&config.train, &train_info), notice);
+        let of_images = progressive_notice(&config.train, &train_info);
+        let notice = joined([of_images, checked, of_weights, of_average, notice]);
         // An empty log is a new run; a run that was killed before its first checkpoint begins again.
         let is_new = std::fs::metadata(dir.events()).map_or(true, |log| log.len() == 0);
         if is_new {
@@ -405,9 +405,9 @@ fn progressive_notice(train: &TrainConfig, dataset: &DatasetInfo) -> Option<Stri
     })
 }
 
-fn joined(one: Option<String>, other: Option<String>) -> Option<String> {
-    let both: Vec<String> = one.into_iter().chain(other).collect();
-    (!both.is_empty()).then(|| both.join("; "))
+fn joined<const N: usize>(notices: [Option<String>; N]) -> Option<String> {
+    let there: Vec<String> = notices.into_iter().flatten().collect();
+    (!there.is_empty()).then(|| there.join("; "))
 }
 
 /// The configured alarms, as they stand in `state`.
