@@ -12,9 +12,9 @@ use crate::simd::{self, SimdPath, SimdPathError};
 pub const COLUMNS: usize = 2 * LANES;
 /// Sums in a vector.
 const LANES: usize = 16;
-/// The most rows of a tile: with thirty-two registers 28 hold sums.
+/// The most rows of a tile, as in f32.
 #[cfg(target_arch = "x86_64")]
-const TILE_ROWS: usize = 14;
+const TILE_ROWS: usize = 8;
 
 /// Why there are no products of bf16.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -172,7 +172,7 @@ mod x86 {
                 }
             };
         }
-        tiles_of!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+        tiles_of!(1 2 3 4 5 6 7 8);
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
@@ -203,7 +203,7 @@ mod x86 {
                     for _ in 0..inner.count {
                         debug_assert!(rows.iter().all(|&row| starts[row] + at < left.len()));
                         debug_assert!(panel_at + COLUMNS <= panel.len());
-                        accumulate(&mut sums, lefts.map(|left| *left.add(at)), panel.as_ptr().add(panel_at));
+                        accumulate(&mut sums, &lefts, at, panel.as_ptr().add(panel_at));
                         at += inner.left_step;
                         panel_at += inner.panel_step;
                     }
@@ -217,22 +217,28 @@ mod x86 {
         }
     }
 
-    /// Adds the products of a pair of each row to its sums.
+    /// Adds the products of the pair of each row at `at` to its sums. A word is read where it is taken: an array of them would be
+    /// gathered in registers first.
     ///
     /// # Safety
-    /// There are [`COLUMNS`] words at `panel`.
+    /// There are [`COLUMNS`] words at `panel`, and a word of each row at `at`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn accumulate<const M: usize>(sums: &mut [[__m512; 2]; M], left: [u32; M], panel: *const u32) {
+    unsafe fn accumulate<const M: usize>(
+        sums: &mut [[__m512; 2]; M],
+        lefts: &[*const u32; M],
+        at: usize,
+        panel: *const u32,
+    ) {
         // SAFETY: as this function's; a vector is any bits.
-        let columns: [__m512bh; 2] = unsafe {
-            [panel, panel.add(LANES)].map(|panel| transmute::<__m512i, __m512bh>(_mm512_loadu_si512(panel.cast())))
-        };
-        for (sums, left) in sums.iter_mut().zip(left) {
-            // SAFETY: a vector is any bits.
-            let left = unsafe { transmute::<__m512i, __m512bh>(_mm512_set1_epi32(left as i32)) };
-            sums[0] = _mm512_dpbf16_ps(sums[0], left, columns[0]);
-            sums[1] = _mm512_dpbf16_ps(sums[1], left, columns[1]);
+        unsafe {
+            let columns: [__m512bh; 2] =
+                [panel, panel.add(LANES)].map(|panel| transmute::<__m512i, __m512bh>(_mm512_loadu_si512(panel.cast())));
+            for (sums, left) in sums.iter_mut().zip(lefts) {
+                let left = transmute::<__m512i, __m512bh>(_mm512_set1_epi32(*left.add(at) as i32));
+                sums[0] = _mm512_dpbf16_ps(sums[0], left, columns[0]);
+                sums[1] = _mm512_dpbf16_ps(sums[1], left, columns[1]);
+            }
         }
     }
 

@@ -15,8 +15,9 @@ use crate::simd;
 const TILE_VECTORS: usize = 2;
 /// The most rows of a tile: with sixteen registers twelve hold sums, three the operands.
 const TILE_ROWS: usize = 6;
-/// The most rows of a tile with thirty-two registers: 28 hold sums.
-const TILE_ROWS_OF_32_REGISTERS: usize = 14;
+/// The most rows of a tile with thirty-two registers. More would fit, but not the pointers to them in the sixteen others: with
+/// eleven or fourteen rows it was a tenth to a fifth slower, with six or ten as quick or little less.
+const TILE_ROWS_OF_32_REGISTERS: usize = 8;
 
 /// The columns of a panel on the chosen path, in f32.
 pub fn panel_columns() -> candle_core::Result<usize> {
@@ -142,7 +143,7 @@ impl WithSimd for PanelProduct<'_> {
             };
         }
         if S::REGISTER_COUNT >= 32 {
-            tiles_up_to!(TILE_ROWS_OF_32_REGISTERS: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+            tiles_up_to!(TILE_ROWS_OF_32_REGISTERS: 1 2 3 4 5 6 7 8)
         } else {
             tiles_up_to!(TILE_ROWS: 1 2 3 4 5 6)
         }
