@@ -14,6 +14,7 @@
 //! * Intent and fact differ: a key sets "pausing", only the event sets "paused".
 //! * [`train`] and [`explain`] know no terminal; [`tui`] knows no candle.
 
+pub mod allocator;
 pub mod average;
 pub mod cache_folder;
 pub mod checksum;

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context as _, Result, bail};
 use candle_core::DeviceLocation;
 
+use crate::allocator;
 use crate::config::{Config, Precision};
 use crate::cuda::{Card, Context, CudaError, check_network, check_training};
 use crate::ops;
@@ -204,6 +205,7 @@ fn check_precision_of_cpu(config: &Config, device: &str) -> Result<()> {
 pub fn prepare_cpu() -> Result<()> {
     simd::chosen()?;
     limits::check_memory().context("cannot compute")?;
+    allocator::keep_freed_memory();
     start_threads()
 }
 
