@@ -4,6 +4,7 @@ use super::RecordedRun;
 use super::figure::{Band, Chart, Line, Stroke};
 use crate::run::metric::Metric;
 use crate::run::series::{Smoothing, XAxis};
+use crate::run::state::RunState;
 
 /// Points of a curve, at most: what a figure has room for.
 const COLUMNS: usize = 400;
@@ -101,24 +102,41 @@ pub fn learning_rate(runs: &[&RecordedRun]) -> Chart {
         ..Chart::default()
     };
     for (number, run) in runs.iter().enumerate() {
-        let series = run.state.series(Metric::LearningRate);
-        let stride = series.len().div_ceil(COLUMNS).max(1);
-        let mut points: Vec<(f64, f64)> =
-            series.points().step_by(stride).map(|point| (point.epoch, point.value)).collect();
-        // The last one holds up to where the run is.
-        let end = run.state.series(Metric::BatchLoss).extent(XAxis::Epoch);
-        if let (Some((_, end)), Some(rate)) = (end, run.state.learning_rate) {
-            points.push((end, rate));
-        }
+        let points = rate_points(&run.state, COLUMNS);
         let label = if runs.len() == 1 { String::new() } else { run.name() };
         chart.lines.push(Line { label, colour: number, stroke: Stroke::Steps, points });
     }
     chart
 }
 
+/// The learning rate over epochs, up to where the run is. One that moves has about `most` of its steps; of any other each
+/// change is where it was made, however few steps the log has.
+pub fn rate_points(run: &RunState, most: usize) -> Vec<(f64, f64)> {
+    let steps_per_epoch = run.started.as_ref().map_or(0, |started| started.steps_per_epoch);
+    let mut points: Vec<(f64, f64)> = match run.first_learning_rate {
+        Some(first) if !run.learning_rate_moves() && steps_per_epoch > 0 => {
+            let changes = run.learning_rate_changes.iter();
+            let changes = changes.map(|change| (change.step as f64 / steps_per_epoch as f64, change.to));
+            [(0.0, first)].into_iter().chain(changes).collect()
+        }
+        _ => {
+            let series = run.series(Metric::LearningRate);
+            let stride = series.len().div_ceil(most).max(1);
+            series.points().step_by(stride).map(|point| (point.epoch, point.value)).collect()
+        }
+    };
+    // The last one holds up to where the run is.
+    let end = run.series(Metric::BatchLoss).extent(XAxis::Epoch);
+    if let (Some((_, end)), Some(rate)) = (end, run.learning_rate) {
+        points.push((end, rate));
+    }
+    points
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::event::{Event, LearningRateReason, Record, RunStarted, StepsDone};
 
     #[test]
     fn only_a_spike_is_cut_off() {
@@ -127,5 +145,32 @@ mod tests {
         let spike = robust_top([tame, vec![1e8, f64::NAN]].concat()).unwrap();
         assert!((2.0..4.0).contains(&spike), "{spike}");
         assert_eq!(robust_top(vec![]), None);
+    }
+
+    #[test]
+    fn a_change_of_the_rate_is_where_it_was_made_in_a_log_of_few_steps() {
+        let started = RunStarted { steps_per_epoch: 10, learning_rate: 0.4, ..RunStarted::example() };
+        let steps = |first_step| {
+            Event::StepsDone(StepsDone {
+                epoch: first_step / 10 + 1,
+                first_step,
+                losses: vec![1.0],
+                gradient_norms: vec![1.0],
+                correct: 1,
+                samples: 1,
+                train_secs: 1.0,
+                split_us: None,
+                learning_rate: None,
+            })
+        };
+        let change =
+            Event::LearningRateChanged { epoch: 2, step: 20, from: 0.4, to: 0.2, reason: LearningRateReason::Plateau };
+        let mut state = RunState::default();
+        for (number, event) in
+            [Event::RunStarted(Box::new(started)), steps(1), change, steps(25)].into_iter().enumerate()
+        {
+            state.apply(&Record { time_ms: number as u64, event });
+        }
+        assert_eq!(rate_points(&state, COLUMNS), [(0.0, 0.4), (2.0, 0.2), (2.5, 0.2)]);
     }
 }

@@ -1,7 +1,7 @@
 //! What people take along of a run: tables, event files for TensorBoard, plots, and a report in one page. All of it is made from
 //! the run's directory, live or finished.
 
-mod curves;
+pub mod curves;
 pub mod figure;
 pub mod folder;
 pub mod plots;

@@ -2,8 +2,8 @@
 
 use super::results::{Point, RecordedResult};
 use super::table::Table;
+use crate::export::curves::rate_points;
 use crate::export::figure::{Band, Chart, Line, Look, Stroke, Svg};
-use crate::run::metric::Metric;
 
 /// Points of a learning rate that moves at each step.
 const RATE_POINTS: usize = 200;
@@ -77,11 +77,7 @@ fn learning_rate(table: &Table, results: &[RecordedResult]) -> Chart {
     let mut chart = Chart { x_label: "Epoch".into(), y_label: "Learning rate".into(), ..Chart::default() };
     for (number, row) in table.rows.iter().enumerate() {
         let Some(RecordedResult { state: run, .. }) = finished(results, &row.name).first() else { continue };
-        let series = run.series(Metric::LearningRate);
-        let stride = series.len().div_ceil(RATE_POINTS).max(1);
-        let mut points: Vec<(f64, f64)> =
-            series.points().step_by(stride).map(|point| (point.epoch, point.value)).collect();
-        points.extend(series.last().map(|last| (last.epoch, last.value)));
+        let points = rate_points(run, RATE_POINTS);
         let stroke = if run.learning_rate_moves() { stroke_of(number) } else { Stroke::Steps };
         chart.lines.push(Line { label: row.name.clone(), colour: number, stroke, points });
     }
