@@ -39,23 +39,22 @@ mod tests {
         after_name.split_whitespace().nth(7).unwrap().parse().unwrap()
     }
 
-    /// The least of some attempts: other tests may take what was freed.
-    fn faults_of_allocating_again() -> u64 {
-        let attempt = || {
+    /// Of some attempts: other tests may take what was freed, or leave as much.
+    fn faults_of_allocating_again() -> impl Iterator<Item = u64> {
+        (0..10).map(|_| {
             drop(vec![1u8; 100_000_000]);
             let before = page_faults();
             drop(vec![1u8; 100_000_000]);
             page_faults() - before
-        };
-        (0..10).map(|_| attempt()).min().unwrap()
+        })
     }
 
     #[test]
     fn what_is_freed_is_kept_where_that_is_asked_for() {
         set_purge_delay(0);
         // 48 huge pages, if they are huge.
-        assert!(faults_of_allocating_again() >= 40);
+        assert!(faults_of_allocating_again().any(|faults| faults >= 40));
         keep_freed_memory();
-        assert!(faults_of_allocating_again() < 10);
+        assert!(faults_of_allocating_again().any(|faults| faults < 10));
     }
 }
