@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 32] = [
+const ORDER: [&str; 33] = [
+    "allocator",
     "version",
     "random",
     "ordinary_file",
