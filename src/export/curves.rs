@@ -1,7 +1,7 @@
 //! The charts of one run, or of several over each other.
 
 use super::RecordedRun;
-use super::figure::{Band, Chart, Line, Stroke};
+use super::figure::{Band, Chart, Interpolation, Line, Stroke};
 use crate::run::metric::Metric;
 use crate::run::series::{Smoothing, XAxis};
 use crate::run::state::RunState;
@@ -41,7 +41,7 @@ fn by_step(runs: &[&RecordedRun], metric: Metric, title: &str, y_label: &str) ->
             chart.bands.push(Band { label: "each step, least to greatest".into(), colour: 0, points });
         } else if runs.len() == 1 {
             let points = series.points().map(|point| (point.step as f64, point.value)).collect();
-            chart.lines.push(Line { label: "each step".into(), stroke: Stroke::Faint, points, colour: 0 });
+            chart.lines.push(Line { label: "each step".into(), stroke: Stroke::Faint, points, ..Line::default() });
         }
         let label = if runs.len() == 1 { format!("smoothed, {}", SMOOTHING.weight()) } else { run.name() };
         let points = series.smoothed(XAxis::Step, first..last, COLUMNS, SMOOTHING);
@@ -87,7 +87,7 @@ fn by_epoch(runs: &[&RecordedRun], title: &str, y_label: &str, (train, test): (M
         for (((metric, label), colour), stroke) in [train, test].into_iter().zip(labels).zip(colours).zip(strokes) {
             let points: Vec<_> = run.state.series(metric).points().map(|point| (point.epoch, point.value)).collect();
             values.extend(points.iter().map(|point| point.1));
-            chart.lines.push(Line { label, colour, stroke, points });
+            chart.lines.push(Line { label, colour, stroke, points, ..Line::default() });
         }
     }
     chart.highest_y = robust_top(values);
@@ -104,7 +104,7 @@ pub fn learning_rate(runs: &[&RecordedRun]) -> Chart {
     for (number, run) in runs.iter().enumerate() {
         let points = rate_points(&run.state, COLUMNS);
         let label = if runs.len() == 1 { String::new() } else { run.name() };
-        chart.lines.push(Line { label, colour: number, stroke: Stroke::Steps, points });
+        chart.lines.push(Line { label, colour: number, interpolation: Interpolation::Hold, points, ..Line::default() });
     }
     chart
 }

@@ -3,7 +3,7 @@
 use super::results::{Point, RecordedResult};
 use super::table::Table;
 use crate::export::curves::rate_points;
-use crate::export::figure::{Band, Chart, Line, Look, Stroke, Svg};
+use crate::export::figure::{Band, Chart, Interpolation, Line, Look, Stroke, Svg};
 
 /// Points of a learning rate that moves at each step.
 const RATE_POINTS: usize = 200;
@@ -63,7 +63,7 @@ fn accuracy(table: &Table, results: &[RecordedResult], over: Over) -> Chart {
             chart.bands.push(Band { label: String::new(), colour: number, points: band });
         }
         let label = if line.is_empty() { String::new() } else { row.name.clone() };
-        chart.lines.push(Line { label, colour: number, stroke: stroke_of(number), points: line });
+        chart.lines.push(Line { label, colour: number, stroke: stroke_of(number), points: line, ..Line::default() });
     }
     chart
 }
@@ -78,8 +78,9 @@ fn learning_rate(table: &Table, results: &[RecordedResult]) -> Chart {
     for (number, row) in table.rows.iter().enumerate() {
         let Some(RecordedResult { state: run, .. }) = finished(results, &row.name).first() else { continue };
         let points = rate_points(run, RATE_POINTS);
-        let stroke = if run.learning_rate_moves() { stroke_of(number) } else { Stroke::Steps };
-        chart.lines.push(Line { label: row.name.clone(), colour: number, stroke, points });
+        let interpolation = if run.learning_rate_moves() { Interpolation::Linear } else { Interpolation::Hold };
+        let (label, stroke) = (row.name.clone(), stroke_of(number));
+        chart.lines.push(Line { label, colour: number, stroke, interpolation, points });
     }
     chart
 }

@@ -73,7 +73,12 @@ fn chart(curve: &Curve, suggestion: Option<&Suggestion>) -> Chart {
     let points = curve.points();
     let over_rate = |value: fn(&Point) -> f64| points.iter().map(|point| (point.learning_rate, value(point))).collect();
     let mut lines = vec![
-        Line { label: "each step".into(), stroke: Stroke::Faint, points: over_rate(|point| point.loss), colour: 0 },
+        Line {
+            label: "each step".into(),
+            stroke: Stroke::Faint,
+            points: over_rate(|point| point.loss),
+            ..Line::default()
+        },
         Line {
             label: format!("smoothed, {}", format::compact_round(curve.weight(), 6)),
             points: over_rate(|point| point.smoothed_loss),
@@ -91,6 +96,7 @@ fn chart(curve: &Curve, suggestion: Option<&Suggestion>) -> Chart {
             colour: 1,
             stroke: Stroke::Dashed,
             points: vec![(rate, low), (rate, high)],
+            ..Line::default()
         });
     }
     Chart {

@@ -46,8 +46,15 @@ pub enum Stroke {
     Dashed,
     /// Behind a smoothed one.
     Faint,
-    /// Its values hold until the next one.
-    Steps,
+}
+
+/// What a line is between its points.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Interpolation {
+    #[default]
+    Linear,
+    /// A value holds until the next one.
+    Hold,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -56,6 +63,7 @@ pub struct Line {
     /// Which of the colours.
     pub colour: usize,
     pub stroke: Stroke,
+    pub interpolation: Interpolation,
     /// x and y; a y that is not finite is a gap.
     pub points: Vec<(f64, f64)>,
 }
@@ -236,21 +244,21 @@ impl Chart {
 fn width(stroke: Stroke) -> &'static str {
     match stroke {
         Stroke::Faint => "0.7",
-        Stroke::Solid | Stroke::Dashed | Stroke::Steps => "1.6",
+        Stroke::Solid | Stroke::Dashed => "1.6",
     }
 }
 
 fn opacity(stroke: Stroke) -> &'static str {
     match stroke {
         Stroke::Faint => "0.5",
-        Stroke::Solid | Stroke::Dashed | Stroke::Steps => "1",
+        Stroke::Solid | Stroke::Dashed => "1",
     }
 }
 
 fn dashes(stroke: Stroke) -> &'static str {
     match stroke {
         Stroke::Dashed => "5 3",
-        Stroke::Solid | Stroke::Faint | Stroke::Steps => "none",
+        Stroke::Solid | Stroke::Faint => "none",
     }
 }
 
@@ -263,10 +271,10 @@ fn line_path(line: &Line, frame: &Frame) -> String {
             continue;
         }
         let (x, y) = (px(frame.x(x)), px(frame.y(y)));
-        match (is_open, line.stroke) {
+        match (is_open, line.interpolation) {
             (false, _) => path.push_str(&format!("M{x} {y}")),
-            (true, Stroke::Steps) => path.push_str(&format!("H{x}V{y}")),
-            (true, _) => path.push_str(&format!("L{x} {y}")),
+            (true, Interpolation::Hold) => path.push_str(&format!("H{x}V{y}")),
+            (true, Interpolation::Linear) => path.push_str(&format!("L{x} {y}")),
         }
         is_open = true;
     }

@@ -8,7 +8,7 @@ mod pictures;
 mod png;
 mod svg;
 
-pub use self::chart::{Band, Chart, Line, Scale, Stroke};
+pub use self::chart::{Band, Chart, Interpolation, Line, Scale, Stroke};
 pub use self::colour_bar::with_colour_bar;
 pub use self::confusion_matrix::confusion_matrix;
 pub use self::pictures::{Picture, data_uri, pictures};
