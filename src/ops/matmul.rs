@@ -220,11 +220,7 @@ fn accumulate<S: Simd, const M: usize>(
     assert!(last_start + last(|level| level.left_step) < left.len(), "a term lies outside of the left operand");
     let panel_end = last(|level| level.panel_step) + TILE_VECTORS * S::F32_LANES;
     assert!(panel_end <= panel.len(), "a term lies outside of the panel");
-    // A loop: `map` would be a call for each tile.
-    let mut rows = [left.as_ptr(); M];
-    for (row, start) in rows.iter_mut().zip(starts) {
-        *row = left[start..].as_ptr();
-    }
+    let rows = starts.map(|start| left[start..].as_ptr());
     for i in 0..outer.count {
         let (mut left_offset, mut panel_offset) = (i * outer.left_step, i * outer.panel_step);
         for _ in 0..inner.count {
