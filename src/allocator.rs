@@ -15,8 +15,8 @@ const PURGE_DELAY: mi_option_t = 15;
 /// Not at all.
 const NEVER: c_long = -1;
 
-/// From now on freed memory is never given back to the system: for a process that trains, whose steps are all alike. Otherwise
-/// it is after a second, and steps may take longer.
+/// From now on freed memory is never given back to the system: for a process that computes, whose steps are all alike. By default
+/// it is given back after a second, and a step may last longer.
 pub fn keep_freed_memory() {
     set_purge_delay(NEVER);
 }

@@ -1,5 +1,5 @@
-//! Scratch memory that is used again. A step needs tens of megabytes for as long as it lasts; given back to the system and
-//! asked for anew, every page of it would be zeroed by the kernel once a step.
+//! Scratch memory that is used again. A step needs tens of megabytes for as long as it lasts; asked for anew, all of it would be
+//! zeroed once a step before it is written.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
