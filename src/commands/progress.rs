@@ -241,12 +241,9 @@ mod tests {
             epoch,
             first_step,
             losses,
-            gradient_norms: vec![],
-            correct: 1,
             samples,
             train_secs: samples as f64 / 1000.0,
-            split_us: None,
-            learning_rate: None,
+            ..StepsDone::example()
         })
     }
 

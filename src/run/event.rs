@@ -577,6 +577,24 @@ impl EpochDone {
 }
 
 #[cfg(test)]
+impl StepsDone {
+    /// The first step of a run.
+    pub fn example() -> Self {
+        Self {
+            epoch: 1,
+            first_step: 1,
+            losses: vec![1.0],
+            gradient_norms: vec![],
+            correct: 1,
+            samples: 64,
+            train_secs: 1.0,
+            split_us: None,
+            learning_rate: None,
+        }
+    }
+}
+
+#[cfg(test)]
 impl RunStarted {
     /// Of a run of 50 epochs of 32 steps.
     pub fn example() -> Self {

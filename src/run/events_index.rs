@@ -163,8 +163,7 @@ mod tests {
             correct: line % 100,
             samples: 128,
             train_secs: 0.1,
-            split_us: None,
-            learning_rate: None,
+            ..StepsDone::example()
         })
     }
 

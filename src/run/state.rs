@@ -645,11 +645,9 @@ mod tests {
             first_step,
             losses: losses.to_vec(),
             gradient_norms: losses.to_vec(),
-            correct: 1,
             samples: losses.len() as u64,
             train_secs: losses.len() as f64,
-            split_us: None,
-            learning_rate: None,
+            ..StepsDone::example()
         })
     }
 

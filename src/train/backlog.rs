@@ -136,15 +136,12 @@ mod tests {
 
     fn steps(first_step: u64) -> Record {
         let event = Event::StepsDone(StepsDone {
-            epoch: 1,
             first_step,
             losses: vec![1.0; 10],
-            gradient_norms: vec![],
             correct: 0,
             samples: 640,
             train_secs: 0.1,
-            split_us: None,
-            learning_rate: None,
+            ..StepsDone::example()
         });
         Record { time_ms: first_step, event }
     }

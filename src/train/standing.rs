@@ -62,17 +62,8 @@ mod tests {
     #[test]
     fn a_log_that_lost_its_beginning_tells_the_same_run() {
         let started = Box::new(RunStarted { continued_from: None, ..RunStarted::example() });
-        let steps = Event::StepsDone(StepsDone {
-            epoch: 1,
-            first_step: 1,
-            losses: vec![1.0; 5],
-            gradient_norms: vec![],
-            correct: 1,
-            samples: 10,
-            train_secs: 0.1,
-            split_us: None,
-            learning_rate: None,
-        });
+        let steps =
+            Event::StepsDone(StepsDone { losses: vec![1.0; 5], samples: 10, train_secs: 0.1, ..StepsDone::example() });
         let (epoch, step) = (1, 5);
         let change =
             Event::LearningRateChanged { epoch, step, from: 0.001, to: 0.5, reason: LearningRateReason::Command };

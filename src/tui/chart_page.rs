@@ -200,17 +200,7 @@ mod tests {
     fn add_steps(state: &mut RunState, count: u64) {
         let before = state.losses.len() as u64;
         for step in before + 1..=before + count {
-            let steps = StepsDone {
-                epoch: step.div_ceil(10),
-                first_step: step,
-                losses: vec![1.0],
-                gradient_norms: vec![],
-                correct: 1,
-                samples: 64,
-                train_secs: 1.0,
-                split_us: None,
-                learning_rate: None,
-            };
+            let steps = StepsDone { epoch: step.div_ceil(10), first_step: step, ..StepsDone::example() };
             state.apply(&Record { time_ms: 1000 + 1000 * step, event: Event::StepsDone(steps) });
         }
     }

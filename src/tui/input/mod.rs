@@ -193,15 +193,12 @@ mod tests {
 
     fn steps(first_step: u64, count: u64) -> Event {
         Event::StepsDone(StepsDone {
-            epoch: 1,
             first_step,
             losses: vec![2.0; count as usize],
-            gradient_norms: vec![],
             correct: 10,
             samples: 64 * count,
             train_secs: 0.5,
-            split_us: None,
-            learning_rate: None,
+            ..StepsDone::example()
         })
     }
 

@@ -207,17 +207,7 @@ mod tests {
     fn app() -> App {
         let mut app = App::new("night", Size::new(80, 24), Theme::Plain, TimeZone::UTC);
         let started = RunStarted { steps_per_epoch: 100, notice: None, ..RunStarted::example() };
-        let steps = StepsDone {
-            epoch: 10,
-            first_step: 1,
-            losses: vec![2.0; 1000],
-            gradient_norms: vec![],
-            correct: 1,
-            samples: 64,
-            train_secs: 1.0,
-            split_us: None,
-            learning_rate: None,
-        };
+        let steps = StepsDone { epoch: 10, losses: vec![2.0; 1000], ..StepsDone::example() };
         let events = [Event::RunStarted(Box::new(started)), Event::StepsDone(steps)];
         app.update(Update::Records(events.map(|event| Record { time_ms: 1000, event }).into()));
         app
