@@ -112,11 +112,9 @@ pub fn learning_rate(runs: &[&RecordedRun]) -> Chart {
 /// The learning rate over epochs, up to where the run is. One that moves has about `most` of its steps; of any other each
 /// change is where it was made, however few steps the log has.
 pub fn rate_points(run: &RunState, most: usize) -> Vec<(f64, f64)> {
-    let steps_per_epoch = run.started.as_ref().map_or(0, |started| started.steps_per_epoch);
     let mut points: Vec<(f64, f64)> = match run.first_learning_rate {
-        Some(first) if !run.learning_rate_moves() && steps_per_epoch > 0 => {
-            let changes = run.learning_rate_changes.iter();
-            let changes = changes.map(|change| (change.step as f64 / steps_per_epoch as f64, change.to));
+        Some(first) if !run.learning_rate_moves() => {
+            let changes = run.learning_rate_changes.iter().map(|change| (run.in_epochs(change.step), change.to));
             [(0.0, first)].into_iter().chain(changes).collect()
         }
         _ => {
@@ -150,19 +148,8 @@ mod tests {
     #[test]
     fn a_change_of_the_rate_is_where_it_was_made_in_a_log_of_few_steps() {
         let started = RunStarted { steps_per_epoch: 10, learning_rate: 0.4, ..RunStarted::example() };
-        let steps = |first_step| {
-            Event::StepsDone(StepsDone {
-                epoch: first_step / 10 + 1,
-                first_step,
-                losses: vec![1.0],
-                gradient_norms: vec![1.0],
-                correct: 1,
-                samples: 1,
-                train_secs: 1.0,
-                split_us: None,
-                learning_rate: None,
-            })
-        };
+        let steps =
+            |first_step| Event::StepsDone(StepsDone { epoch: first_step / 10 + 1, first_step, ..StepsDone::example() });
         let change =
             Event::LearningRateChanged { epoch: 2, step: 20, from: 0.4, to: 0.2, reason: LearningRateReason::Plateau };
         let mut state = RunState::default();

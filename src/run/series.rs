@@ -114,7 +114,8 @@ impl RunState {
         Series { values, clock, steps_per_epoch: self.steps_per_epoch() }
     }
 
-    fn in_epochs(&self, step: u64) -> f64 {
+    /// How many epochs so many steps are.
+    pub fn in_epochs(&self, step: u64) -> f64 {
         step as f64 / self.steps_per_epoch()
     }
 
@@ -330,12 +331,10 @@ mod tests {
                 epoch: (5 * line as u64 + 1).div_ceil(10),
                 first_step: 5 * line as u64 + 1,
                 losses: losses.to_vec(),
-                gradient_norms: vec![],
-                correct: 1,
                 samples: 64 * losses.len() as u64,
                 train_secs: 0.5 * losses.len() as f64,
-                split_us: None,
                 learning_rate: Some(1.0 / done as f64),
+                ..StepsDone::example()
             };
             tell(1000 + 500 * done, Event::StepsDone(steps));
         }
