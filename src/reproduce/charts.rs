@@ -7,7 +7,7 @@ use crate::export::figure::{Band, Chart, Interpolation, Line, Look, Stroke, Svg}
 
 /// Points of a learning rate that moves at each step.
 const RATE_POINTS: usize = 200;
-/// Series before colours come again; from then on lines are dashed.
+/// Series before colours come again: lines are dashed then, and dotted after that.
 const COLOURS: usize = 7;
 
 /// What the points of a curve lie over.
@@ -33,7 +33,11 @@ pub fn charts(table: &Table, results: &[RecordedResult]) -> Vec<(&'static str, S
 }
 
 fn stroke_of(row: usize) -> Stroke {
-    if row < COLOURS { Stroke::Solid } else { Stroke::Dashed }
+    match row / COLOURS {
+        0 => Stroke::Solid,
+        1 => Stroke::Dashed,
+        _ => Stroke::Dotted,
+    }
 }
 
 fn finished<'a>(results: &'a [RecordedResult], row: &str) -> Vec<&'a RecordedResult> {

@@ -44,6 +44,7 @@ pub enum Stroke {
     #[default]
     Solid,
     Dashed,
+    Dotted,
     /// Behind a smoothed one.
     Faint,
 }
@@ -244,20 +245,21 @@ impl Chart {
 fn width(stroke: Stroke) -> &'static str {
     match stroke {
         Stroke::Faint => "0.7",
-        Stroke::Solid | Stroke::Dashed => "1.6",
+        Stroke::Solid | Stroke::Dashed | Stroke::Dotted => "1.6",
     }
 }
 
 fn opacity(stroke: Stroke) -> &'static str {
     match stroke {
         Stroke::Faint => "0.5",
-        Stroke::Solid | Stroke::Dashed => "1",
+        Stroke::Solid | Stroke::Dashed | Stroke::Dotted => "1",
     }
 }
 
 fn dashes(stroke: Stroke) -> &'static str {
     match stroke {
         Stroke::Dashed => "5 3",
+        Stroke::Dotted => "1.6 2.4",
         Stroke::Solid | Stroke::Faint => "none",
     }
 }
