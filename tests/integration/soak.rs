@@ -41,7 +41,7 @@ impl Usage {
 /// What a trainer may come to take. It keeps what it frees, and the threads that make the batches of an epoch are new in each:
 /// mimalloc has every thread look for room in another of its chunks of 32 MiB first, so that all of them are used in time. A
 /// leak of a batch a step would be 768 MiB in a thousand steps.
-const TRAINER_MORE_KB: u64 = 160 << 10;
+pub const TRAINER_MORE_KB: u64 = 160 << 10;
 /// As for a dashboard, besides its curves, which grow by eight bytes a step, in steps of twice as much.
 const DASHBOARD_MORE_KB: u64 = 8 << 10;
 
