@@ -21,7 +21,7 @@ use taper::run::socket::{MAX_CONNECTIONS, MAX_LINE_BYTES, Reply, Request, SendEr
 
 use crate::binary::{Dir, TINY, eventually, records, wait_for_end_of, wait_for_steps};
 use crate::exactness::trainer_pid;
-use crate::soak::TRAINER_MORE_KB;
+use crate::soak::{TRAINER_MORE_KB, Usage};
 
 const PAUSE: &[u8] = b"{\"version\":1,\"command\":{\"name\":\"pause\"}}\n";
 
@@ -382,19 +382,16 @@ fn a_thousand_bad_clients_stop_nothing() {
     let dir = Dir::new();
     let run = dir.start("far");
     let address = TrainerAddress::read(&run).unwrap();
-    let resident_pages = || -> u64 {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", address.process.pid)).unwrap();
-        statm.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
+    let trainer = trainer_pid(&run);
     wait_for_steps(&run, 50);
-    let before = resident_pages();
+    let before = Usage::of(trainer);
     let crowd = crowd(&address.socket);
     assert!(crowd.len() > MAX_CONNECTIONS, "{}", crowd.len());
     wait_for_steps(&run, 50);
     assert!(dir.command(["checkpoint", "far"]).succeed().contains("saved checkpoint "));
     wait_for_steps(&run, 50);
-    let grown = resident_pages().saturating_sub(before) * rustix::param::page_size() as u64;
-    assert!(grown < (64 << 20) + (TRAINER_MORE_KB << 10), "{} MiB", grown >> 20);
+    let grown_kb = Usage::of(trainer).resident_kb.saturating_sub(before.resident_kb);
+    assert!(grown_kb < (64 << 10) + TRAINER_MORE_KB, "{} MiB", grown_kb >> 10);
     drop(crowd);
     assert!(dir.command(["stop", "far"]).succeed().contains("stopped at step "));
 }

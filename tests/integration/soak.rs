@@ -8,22 +8,22 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::Pid;
-use taper::run::control_file::TrainerAddress;
 use taper::run::event::Event;
 use taper::run::lock::{Liveness, liveness};
 
 use crate::binary::{Dir, Terminal, eventually, records, steps};
+use crate::exactness::trainer_pid;
 use crate::follow::fold;
 
 /// What of a process could grow.
 #[derive(Clone, Copy, Debug)]
-struct Usage {
-    resident_kb: u64,
+pub struct Usage {
+    pub resident_kb: u64,
     open_files: usize,
 }
 
 impl Usage {
-    fn of(pid: Pid) -> Self {
+    pub fn of(pid: Pid) -> Self {
         let process = format!("/proc/{}", pid.as_raw_nonzero());
         let status = fs::read_to_string(format!("{process}/status")).unwrap();
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -73,8 +73,7 @@ fn a_long_run_grows_by_its_log_alone() {
     let mut random = ChaCha8Rng::seed_from_u64(goal);
     let dir = Dir::new();
     let run = dir.start("far");
-    let trainer =
-        Pid::from_raw(TrainerAddress::read(&run).expect("a live trainer").process.pid as i32).expect("a process");
+    let trainer = trainer_pid(&run);
     let dashboard = dir.terminal(["attach", "far"]);
     dashboard.wait_for("● training");
     let mut visitor = None;
