@@ -34,7 +34,13 @@ fn apply(bencher: Bencher, augmentations: &[Augmentation]) {
     let mut augmented = vec![0; size.bytes()];
     bencher.bench_local(|| {
         if let Some((augmentation, index)) = work.next() {
-            black_box(augmentation).apply(size, &BLANK, images.image(index), &mut augmented, &mut scratch);
+            black_box(augmentation).apply(
+                size,
+                &BLANK,
+                &images.image(index).expect("the sample"),
+                &mut augmented,
+                &mut scratch,
+            );
         }
         black_box(augmented[0])
     });

@@ -15,10 +15,10 @@ pub use change::{Change, KEPT_ON_RESUME, RESOLVED, Values, changes, keys, values
 pub use load::{ConfigError, Override};
 pub use near_miss::{key_called, meant_key};
 pub use settings::{
-    Activation, AlarmsConfig, Anneal, AttentionKind, AugmentConfig, AverageConfig, AverageKind, BestBy,
+    Activation, AlarmsConfig, Anneal, AttentionKind, AugmentConfig, AverageConfig, AverageKind, Background, BestBy,
     CheckpointConfig, Config, CropFill, DataConfig, DataSource, Flip, ModelConfig, NetworkKind, NotifyConfig,
-    OnDivergence, OptimizerConfig, OptimizerKind, Pool, Precision, ProbeConfig, RunConfig, ScheduleConfig,
-    ScheduleKind, TrainConfig,
+    OnDivergence, OnUnreadable, OptimizerConfig, OptimizerKind, Pool, Precision, ProbeConfig, ResizeRule, RunConfig,
+    ScheduleConfig, ScheduleKind, TrainConfig,
 };
 pub use test_time::TestTimeAugmentation;
 pub use validate::{LEARNING_RATES, MOST_THREADS, check_learning_rate};

@@ -38,12 +38,31 @@ pub struct RunConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// The folder searched for CIFAR-10.
+    /// The folder searched for data, or a folder of images.
     pub dir: PathBuf,
     pub source: DataSource,
     pub shuffle: bool,
     /// Training images held out to judge the run by, instead of the test set; 0 judges by the test set, as the study.
     pub validation_examples: usize,
+    /// Folders of images without test images: the share of each class that becomes those.
+    pub test_share: f64,
+    /// Folders of images, as all keys that follow: sides that the images are made to have, in pixels; None: by their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub side: Option<usize>,
+    /// 1: grey, 3: colour; None: grey if all images are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
+    pub resize: ResizeRule,
+    /// What is seen through transparent pixels.
+    pub background: Background,
+    pub on_unreadable: OnUnreadable,
+    /// Whether decoded images are kept, in the user's cache; else they are decoded whenever they are needed.
+    pub cache: bool,
+    /// Of each channel, in [0, 1]; None: as the training images have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<Vec<f32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub std: Option<Vec<f32>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
@@ -56,8 +75,40 @@ pub enum DataSource {
     Cifar10,
     /// MNIST's format, `train-images-idx3-ubyte` and so on.
     Idx,
+    /// Image files, in a folder for each class.
+    Folder,
     /// The 2 000 + 500 images in the binary.
     Sample,
+}
+
+/// How images of any size become square ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum ResizeRule {
+    /// All of the image is seen, and its sides become equal.
+    Squash,
+    /// Objects keep their shape, and the ends of the longer side are cut.
+    CentreCrop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, VariantNames)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Background {
+    White,
+    Black,
+}
+
+/// What is done about image files that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum OnUnreadable {
+    /// Nothing is trained.
+    Error,
+    /// The others are trained on.
+    Skip,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -464,7 +515,21 @@ impl Default for RunConfig {
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { dir: "data".into(), source: DataSource::Auto, shuffle: true, validation_examples: 0 }
+        Self {
+            dir: "data".into(),
+            source: DataSource::Auto,
+            shuffle: true,
+            validation_examples: 0,
+            test_share: 0.2,
+            side: None,
+            channels: None,
+            resize: ResizeRule::Squash,
+            background: Background::White,
+            on_unreadable: OnUnreadable::Error,
+            cache: true,
+            mean: None,
+            std: None,
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use strum::VariantNames;
 
 use super::settings::{
-    Activation, Anneal, AttentionKind, AverageKind, BestBy, Config, CropFill, DataSource, Flip, NetworkKind,
-    OnDivergence, OptimizerKind, Pool, Precision, ScheduleKind,
+    Activation, Anneal, AttentionKind, AverageKind, Background, BestBy, Config, CropFill, DataSource, Flip,
+    NetworkKind, OnDivergence, OnUnreadable, OptimizerKind, Pool, Precision, ResizeRule, ScheduleKind,
 };
 use super::test_time::TestTimeAugmentation;
 
@@ -75,6 +75,23 @@ pub(super) const RULES: &[Rule] = &[
     rule("data.shuffle", SWITCH, |_| true),
     rule("data.validation_examples", "a whole number from 0 to 1000000000", |c| {
         c.data.validation_examples <= 1_000_000_000
+    }),
+    rule("data.test_share", "a number above 0 and below 1", |c| c.data.test_share > 0.0 && c.data.test_share < 1.0),
+    rule("data.side", "a whole number from 28 to 512 (pixels)", |c| {
+        c.data.side.is_none_or(|side| (28..=512).contains(&side))
+    }),
+    rule("data.channels", "1 (grey) or 3 (colour)", |c| {
+        c.data.channels.is_none_or(|channels| matches!(channels, 1 | 3))
+    }),
+    choice("data.resize", ResizeRule::VARIANTS),
+    choice("data.background", Background::VARIANTS),
+    choice("data.on_unreadable", OnUnreadable::VARIANTS),
+    rule("data.cache", SWITCH, |_| true),
+    rule("data.mean", "a number from 0 to 1 for each channel, such as [0.5, 0.5, 0.5]", |c| {
+        c.data.mean.as_ref().is_none_or(|mean| is_of_channels(mean) && mean.iter().all(|x| (0.0..=1.0).contains(x)))
+    }),
+    rule("data.std", "a number above 0, to 1, for each channel, such as [0.25, 0.25, 0.25]", |c| {
+        c.data.std.as_ref().is_none_or(|std| is_of_channels(std) && std.iter().all(|&x| x > 0.0 && x <= 1.0))
     }),
     rule("augment.enabled", SWITCH, |_| true),
     rule("augment.crop_padding", "a whole number from 0 to 32 (pixels)", |c| c.augment.crop_padding <= 32),
@@ -196,6 +213,10 @@ pub(super) const RULES: &[Rule] = &[
         c.notify.command.as_ref().is_none_or(|command| !command.trim().is_empty() && !command.contains('\0'))
     }),
 ];
+
+fn is_of_channels(numbers: &[f32]) -> bool {
+    matches!(numbers.len(), 1 | 3)
+}
 
 /// Keys that mean something to some kinds of network, optimizer, schedule or average alone.
 pub(super) struct Belonging {

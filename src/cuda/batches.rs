@@ -112,14 +112,35 @@ pub struct CardDataset {
     pub scratch: Buffer<u8>,
 }
 
+/// Bytes of images that are gathered before they are copied to the card.
+const COPIED_AT_ONCE: usize = 64 << 20;
+
+/// All images of a data set, one after the other.
+fn on_card(context: &Arc<Context>, dataset: &Dataset) -> Result<Buffer<u8>, CudaError> {
+    if let Some(images) = dataset.in_memory() {
+        return Buffer::from_slice(context, images);
+    }
+    let image_bytes = dataset.info.size().bytes();
+    let images = Buffer::new(context, dataset.len() * image_bytes)?;
+    let at_once = (COPIED_AT_ONCE / image_bytes).max(1);
+    for first in (0..dataset.len()).step_by(at_once) {
+        let mut copied = Vec::with_capacity(at_once * image_bytes);
+        for index in first..dataset.len().min(first + at_once) {
+            copied.extend_from_slice(&dataset.image(index)?);
+        }
+        images.upload(first * image_bytes, &copied)?;
+    }
+    Ok(images)
+}
+
 impl CardDataset {
     /// # Errors
-    /// There is no room for it.
+    /// There is no room for it, or an image cannot be read any more.
     pub fn new(context: &Arc<Context>, dataset: &Dataset, batch_size: usize) -> Result<Self, CudaError> {
         let tables = normalisation_tables(&dataset.info).concat();
         Ok(Self {
             size: dataset.info.size(),
-            images: Buffer::from_slice(context, dataset.all_images())?,
+            images: on_card(context, dataset)?,
             normalised: Buffer::from_slice(context, &tables)?,
             draws: Buffer::new(context, dataset.len())?,
             scratch: Buffer::new(context, batch_size * dataset.info.size().bytes())?,

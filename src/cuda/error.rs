@@ -26,6 +26,8 @@ pub enum CudaError {
     OutOfMemory { bytes: usize, free: usize, total: usize },
     #[error("{memory}; {advice}")]
     BatchTooLarge { memory: Box<Self>, advice: String },
+    #[error(transparent)]
+    Image(#[from] crate::data::folder::ImageError),
     #[error("{call} failed: {reason}")]
     Failed { call: &'static str, reason: String },
 }

@@ -247,6 +247,7 @@ mod tests {
         };
         on_card.draws.upload(0, &draws(data, &plan)).expect("draws");
         for (number, batch) in (0..).zip(train_batches_here(Arc::clone(data), plan)) {
+            let batch = batch.expect("images");
             progress.position.upload(0, &[Position { number: 1, batch: number, stopped: 0 }]).expect("a position");
             progress.queue_batch(&network, &there, batch.labels.len() as u32).expect("a launch");
             let (mut x, mut labels) = (vec![0.0; batch.images.len()], vec![0; batch.labels.len()]);

@@ -20,7 +20,7 @@ pub struct DataFingerprint {
     #[serde(default)]
     pub validation_samples: u64,
     pub test_samples: u64,
-    /// SHA-256 of labels and images of the training, validation and test part, in hexadecimal.
+    /// SHA-256 of labels and images of the training, validation and test part, in hexadecimal; of a folder of the images' own.
     pub sha256: String,
 }
 
@@ -45,7 +45,7 @@ fn add(hash: &mut Sha256, part: &Dataset) {
     hash.update((part.len() as u64).to_le_bytes());
     let labels: Vec<u8> = part.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
     hash.update(labels);
-    hash.update(part.all_images());
+    part.images.add_to(hash);
 }
 
 impl PartialEq for DataFingerprint {

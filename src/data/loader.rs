@@ -13,6 +13,7 @@ use rand::seq::SliceRandom;
 
 use super::Dataset;
 use super::augment::{Augmentation, Scratch};
+use super::folder::ImageError;
 use super::info::{DatasetInfo, ImageSize};
 use super::resize::Resize;
 use crate::config::{AugmentConfig, Config};
@@ -137,22 +138,25 @@ fn train_batches_on(threads: usize, dataset: Arc<Dataset>, plan: EpochPlan) -> T
 }
 
 /// The same batches, each made by the caller's thread when it is asked for.
-pub fn train_batches_here(dataset: Arc<Dataset>, plan: EpochPlan) -> impl Iterator<Item = Batch> {
+pub fn train_batches_here(dataset: Arc<Dataset>, plan: EpochPlan) -> impl Iterator<Item = Result<Batch, ImageError>> {
     let epoch = Epoch::new(dataset, plan);
     (epoch.plan.first_batch..epoch.batches()).map(move |number| epoch.batch(number))
 }
 
 /// Batches `range` of the dataset, in its order and as they are, but normalised.
 ///
+/// # Errors
+/// See [`Dataset::image`].
+///
 /// # Panics
 /// `range` reaches beyond the dataset.
-pub fn evaluation_batch(dataset: &Dataset, range: Range<usize>) -> Batch {
+pub fn evaluation_batch(dataset: &Dataset, range: Range<usize>) -> Result<Batch, ImageError> {
     let normalisation = Normalisation::new(&dataset.info);
     let mut batch = Batch::with_capacity(dataset.info.size(), range.len());
     for index in range {
-        batch.push(dataset.labels[index], dataset.image(index), &normalisation);
+        batch.push(dataset.labels[index], &dataset.image(index)?, &normalisation);
     }
-    batch
+    Ok(batch)
 }
 
 struct Epoch {
@@ -176,7 +180,7 @@ impl Epoch {
         self.order.len().div_ceil(self.plan.batch_size)
     }
 
-    fn batch(&self, number: usize) -> Batch {
+    fn batch(&self, number: usize) -> Result<Batch, ImageError> {
         let start = number * self.plan.batch_size;
         let indices = &self.order[start..self.order.len().min(start + self.plan.batch_size)];
         let size = self.dataset.info.size();
@@ -186,7 +190,8 @@ impl Epoch {
         let (mut augmented, mut scratch) = (vec![0; size.bytes()], Scratch::default());
         let mut resized = vec![0; smaller.bytes()];
         for &index in indices {
-            let mut image = self.dataset.image(index);
+            let stored = self.dataset.image(index)?;
+            let mut image = &stored[..];
             if self.plan.augment.enabled {
                 let drawn = Augmentation::draw(&self.plan.augment, size, self.plan.seed, self.plan.epoch, index as u64);
                 drawn.apply(size, &self.blank, image, &mut augmented, &mut scratch);
@@ -198,13 +203,13 @@ impl Epoch {
             }
             batch.push(self.dataset.labels[index], image, &self.normalisation);
         }
-        batch
+        Ok(batch)
     }
 }
 
 /// Makes every n-th batch.
 struct Worker {
-    batches: Receiver<Batch>,
+    batches: Receiver<Result<Batch, ImageError>>,
     thread: JoinHandle<()>,
 }
 
@@ -234,9 +239,9 @@ pub struct TrainBatches {
 }
 
 impl Iterator for TrainBatches {
-    type Item = Batch;
+    type Item = Result<Batch, ImageError>;
 
-    fn next(&mut self) -> Option<Batch> {
+    fn next(&mut self) -> Option<Result<Batch, ImageError>> {
         if self.next >= self.epoch.batches() {
             return None;
         }
@@ -292,15 +297,22 @@ mod tests {
         EpochPlan { augment: AugmentConfig { enabled: false, ..AugmentConfig::default() }, ..plan(batch_size) }
     }
 
-    fn indices(batches: impl Iterator<Item = Batch>) -> Vec<u8> {
+    fn made(batches: impl Iterator<Item = Result<Batch, ImageError>>) -> Vec<Batch> {
+        batches.map(Result::unwrap).collect()
+    }
+
+    fn indices(batches: impl Iterator<Item = Result<Batch, ImageError>>) -> Vec<u8> {
         let normalisation = Normalisation::new(&DatasetInfo::cifar10());
         let byte = |&x: &f32| normalisation.0[0].iter().position(|&y| y == x).unwrap() as u8;
-        batches.flat_map(|batch| batch.images.chunks(IMAGE_BYTES).map(|p| byte(&p[0])).collect::<Vec<_>>()).collect()
+        made(batches)
+            .iter()
+            .flat_map(|batch| batch.images.chunks(IMAGE_BYTES).map(|p| byte(&p[0])).collect::<Vec<_>>())
+            .collect()
     }
 
     #[test]
     fn bytes_are_scaled_to_one_and_normalised_by_channel() {
-        let batch = evaluation_batch(&dataset(200), 51..53);
+        let batch = evaluation_batch(&dataset(200), 51..53).unwrap();
         assert_eq!(batch.labels, [1, 2]);
         assert_eq!(batch.images.len(), 2 * IMAGE_BYTES);
         assert_eq!(batch.images[0], (51.0 / 255.0 - 0.4914) / 0.2023);
@@ -314,7 +326,7 @@ mod tests {
         let image: Vec<u8> = (0..IMAGE_BYTES).map(|at| (at / PLANE * 100 + at % 97) as u8).collect();
         dataset.push(0, &image);
         let normalisation = Normalisation::new(&dataset.info);
-        let batch = evaluation_batch(&dataset, 0..1);
+        let batch = evaluation_batch(&dataset, 0..1).unwrap();
         for (at, &normalised) in batch.images.iter().enumerate() {
             let (pixel, channel) = (at / 3, at % 3);
             assert_eq!(normalised, normalisation.0[channel][usize::from(image[channel * PLANE + pixel])]);
@@ -328,7 +340,7 @@ mod tests {
         let info = DatasetInfo { name: "grey".into(), channels: 1, height: 5, width: 7, classes, mean, std };
         let mut dataset = Dataset::new(Arc::new(info));
         dataset.push(0, &(0..35).map(|at| at * 7).collect::<Vec<u8>>());
-        let batch = evaluation_batch(&dataset, 0..1);
+        let batch = evaluation_batch(&dataset, 0..1).unwrap();
         let expected: Vec<f32> = (0..35).map(|at| ((at * 7) as f32 / 255.0 - 0.25) / 0.5).collect();
         assert_eq!(batch.images, expected);
     }
@@ -337,7 +349,7 @@ mod tests {
     fn the_last_batch_is_kept_though_smaller() {
         let batches = train_batches(dataset(50), plain(16));
         assert_eq!(batches.len(), 4);
-        assert_eq!(batches.map(|batch| batch.labels.len()).collect::<Vec<_>>(), [16, 16, 16, 2]);
+        assert_eq!(made(batches).iter().map(|batch| batch.labels.len()).collect::<Vec<_>>(), [16, 16, 16, 2]);
     }
 
     #[test]
@@ -349,8 +361,8 @@ mod tests {
     #[test]
     fn smaller_images_are_those_of_the_same_batch() {
         let smaller = EpochPlan { image_scale: 0.75, ..plain(7) };
-        let batches: Vec<Batch> = train_batches(dataset(20), smaller).collect();
-        let expected: Vec<Batch> = train_batches(dataset(20), plain(7)).collect();
+        let batches = made(train_batches(dataset(20), smaller));
+        let expected = made(train_batches(dataset(20), plain(7)));
         for (batch, expected) in batches.iter().zip(&expected) {
             assert_eq!(batch.labels, expected.labels);
             assert_eq!(batch.size, ImageSize { channels: 3, height: 24, width: 24 });
@@ -363,7 +375,7 @@ mod tests {
 
     #[test]
     fn each_epoch_and_each_seed_has_its_own_order_and_augmentation() {
-        let first = |plan| train_batches(dataset(40), plan).next().unwrap();
+        let first = |plan| train_batches(dataset(40), plan).next().unwrap().unwrap();
         for plan in [plain(8), EpochPlan { shuffle: false, ..plan(8) }] {
             assert_ne!(first(plan.clone()), first(EpochPlan { epoch: 2, ..plan.clone() }));
             assert_ne!(first(plan.clone()), first(EpochPlan { seed: 6, ..plan.clone() }));
@@ -375,22 +387,22 @@ mod tests {
     fn dropping_it_ends_its_threads() {
         let dataset = dataset(250);
         let mut batches = train_batches_on(3, Arc::clone(&dataset), plan(2));
-        batches.next().unwrap();
+        batches.next().unwrap().unwrap();
         drop(batches);
         assert_eq!(Arc::strong_count(&dataset), 1);
     }
 
     #[test]
     fn a_dead_worker_loses_no_batch() {
-        let expected: Vec<_> = train_batches_on(1, dataset(40), plan(8)).collect();
+        let expected = made(train_batches_on(1, dataset(40), plan(8)));
         let mut batches = train_batches_on(2, dataset(40), plan(8));
         let (_, closed) = sync_channel(1);
         batches.workers[1].batches = closed;
-        assert!(batches.collect::<Vec<_>>() == expected);
+        assert!(made(batches) == expected);
         // None could be started.
         let mut batches = train_batches_on(2, dataset(40), plan(8));
         batches.workers.clear();
-        assert!(batches.collect::<Vec<_>>() == expected);
+        assert!(made(batches) == expected);
     }
 
     #[test]
@@ -415,11 +427,10 @@ mod tests {
         fn the_bytes_do_not_depend_on_threads_nor_on_where_the_epoch_is_entered(
             samples in 1..60usize, batch_size in 1..20usize, first_batch in 0..10usize
         ) {
-            let whole: Vec<_> = train_batches_on(1, dataset(samples), plan(batch_size)).collect();
-            let threads: Vec<_> = train_batches_on(3, dataset(samples), plan(batch_size)).collect();
+            let whole = made(train_batches_on(1, dataset(samples), plan(batch_size)));
+            let threads = made(train_batches_on(3, dataset(samples), plan(batch_size)));
             prop_assert!(whole == threads);
-            let tail: Vec<_> =
-                train_batches_on(2, dataset(samples), EpochPlan { first_batch, ..plan(batch_size) }).collect();
+            let tail = made(train_batches_on(2, dataset(samples), EpochPlan { first_batch, ..plan(batch_size) }));
             prop_assert!(whole[first_batch.min(whole.len())..] == tail);
         }
     }

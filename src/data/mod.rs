@@ -6,26 +6,42 @@
 pub mod augment;
 pub mod fetch;
 pub mod fingerprint;
+pub mod folder;
+pub mod image_file;
+mod images;
 pub mod info;
 pub mod loader;
+mod progress;
 mod resize;
 pub mod source;
 mod split;
 pub mod test_time;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use self::folder::{Folder, ImageError};
+use self::images::Images;
 pub use self::info::DatasetInfo;
 pub use self::split::Split;
 
 /// Labelled images, as u8, in file order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Dataset {
     pub info: Arc<DatasetInfo>,
-    /// Planes, `info.size().bytes()` for each image.
-    images: Vec<u8>,
+    images: Images,
     /// One for each image, a number of `info.classes`.
     pub labels: Vec<u16>,
+}
+
+#[cfg(test)]
+impl PartialEq for Dataset {
+    fn eq(&self, other: &Self) -> bool {
+        let image = |dataset: &Self, index| dataset.image(index).expect("an image").into_owned();
+        self.info == other.info
+            && self.labels == other.labels
+            && (0..self.len()).all(|index| image(self, index) == image(other, index))
+    }
 }
 
 /// Mean and standard deviation of each channel, in [0, 1].
@@ -38,13 +54,19 @@ pub struct ChannelStatistics {
 impl Dataset {
     /// Without images.
     pub fn new(info: Arc<DatasetInfo>) -> Self {
-        Self { info, images: vec![], labels: vec![] }
+        Self { info, images: Images::Here(vec![]), labels: vec![] }
     }
 
     /// Images (N, C, H, W) and labels (N).
     pub fn from_parts(info: Arc<DatasetInfo>, images: Vec<u8>, labels: Vec<u16>) -> Self {
         debug_assert_eq!(images.len(), labels.len() * info.size().bytes());
-        Self { info, images, labels }
+        Self { info, images: Images::Here(images), labels }
+    }
+
+    /// The images of those numbers in a folder, and their labels.
+    pub fn of_folder(info: Arc<DatasetInfo>, folder: Arc<Folder>, numbers: Vec<usize>, labels: Vec<u16>) -> Self {
+        debug_assert_eq!(numbers.len(), labels.len());
+        Self { info, images: Images::Folder { folder, numbers }, labels }
     }
 
     pub fn len(&self) -> usize {
@@ -56,37 +78,47 @@ impl Dataset {
     }
 
     /// The planes of image `index`.
-    pub fn image(&self, index: usize) -> &[u8] {
-        let bytes = self.info.size().bytes();
-        &self.images[index * bytes..][..bytes]
+    ///
+    /// # Errors
+    /// It is one of a folder that has changed since it was opened.
+    pub fn image(&self, index: usize) -> Result<Cow<'_, [u8]>, ImageError> {
+        self.images.get(index, self.info.size().bytes())
     }
 
-    /// The planes of all images, one after the other.
-    pub fn all_images(&self) -> &[u8] {
-        &self.images
+    /// The planes of all images, one after the other, unless they are those of a folder.
+    pub fn in_memory(&self) -> Option<&[u8]> {
+        match &self.images {
+            Images::Here(images) => Some(images),
+            Images::Folder { .. } => None,
+        }
     }
 
     /// Adds an image at the end.
+    ///
+    /// # Panics
+    /// The data set is that of a folder.
     pub fn push(&mut self, label: u16, image: &[u8]) {
         debug_assert_eq!(image.len(), self.info.size().bytes());
         self.labels.push(label);
-        self.images.extend_from_slice(image);
+        self.images.push(image);
     }
 
     /// Adds the images of `other`, of the same data set, at the end.
+    ///
+    /// # Panics
+    /// One of them is that of a folder.
     pub fn append(&mut self, other: &Self) {
         self.labels.extend_from_slice(&other.labels);
-        self.images.extend_from_slice(&other.images);
+        self.images.append(&other.images);
     }
 
     /// The images at `indices`, in that order.
     pub fn select(&self, indices: &[usize]) -> Self {
-        let mut chosen = Self::new(Arc::clone(&self.info));
-        chosen.images.reserve_exact(indices.len() * self.info.size().bytes());
-        for &index in indices {
-            chosen.push(self.labels[index], self.image(index));
+        Self {
+            info: Arc::clone(&self.info),
+            images: self.images.select(indices, self.info.size().bytes()),
+            labels: indices.iter().map(|&index| self.labels[index]).collect(),
         }
-        chosen
     }
 
     /// Images of each class.
@@ -100,20 +132,18 @@ impl Dataset {
 
     /// Over all pixels, with the population's standard deviation, as published for CIFAR-10; NaN without images.
     pub fn channel_statistics(&self) -> ChannelStatistics {
-        let size = self.info.size();
-        let mut sums = vec![0u64; size.channels];
-        let mut squares = vec![0u64; size.channels];
-        for image in self.images.chunks_exact(size.bytes()) {
-            for (channel, plane) in image.chunks_exact(size.plane()).enumerate() {
-                sums[channel] += plane.iter().map(|&x| u64::from(x)).sum::<u64>();
-                squares[channel] += plane.iter().map(|&x| u64::from(x) * u64::from(x)).sum::<u64>();
-            }
-        }
-        let pixels = (self.len() * size.plane()) as f64;
-        let mean: Vec<f64> = sums.into_iter().map(|sum| sum as f64 / pixels / 255.0).collect();
-        let square = squares.into_iter().map(|sum| sum as f64 / pixels / (255.0 * 255.0));
+        self.images.channel_statistics(self.info.size())
+    }
+}
+
+impl ChannelStatistics {
+    /// Of the sums over all `pixels` of a channel, of its bytes and of their squares.
+    pub fn of_sums(sums: &[u64], squares: &[u64], pixels: usize) -> Self {
+        let pixels = pixels as f64;
+        let mean: Vec<f64> = sums.iter().map(|&sum| sum as f64 / pixels / 255.0).collect();
+        let square = squares.iter().map(|&sum| sum as f64 / pixels / (255.0 * 255.0));
         let std = square.zip(&mean).map(|(square, mean)| (square - mean * mean).max(0.0).sqrt()).collect();
-        ChannelStatistics { mean, std }
+        Self { mean, std }
     }
 }
 

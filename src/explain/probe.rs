@@ -1,6 +1,6 @@
 //! What the network makes of a few images at one step of its training, to be saved with the run.
 
-use candle_core::{Device, Result, bail};
+use candle_core::{Device, Error, Result, bail};
 
 use super::explanation::{ChannelScope, Scope};
 use crate::data::loader::evaluation_batch;
@@ -39,9 +39,12 @@ pub fn probe(
     let info: &DatasetInfo = &dataset.info;
     let indices = [chosen.pinned, chosen.mistakes].concat();
     let images = dataset.select(&indices);
-    let batch = evaluation_batch(&images, 0..images.len());
+    let batch = evaluation_batch(&images, 0..images.len()).map_err(Error::wrap)?;
     let x = input::images(&batch, device)?;
-    let planes = |image| Planes { width: info.width, height: info.height, bytes: images.image(image).to_vec() };
+    let planes = |image| {
+        let bytes = images.image(image).map_err(Error::wrap)?.into_owned();
+        Ok(Planes { width: info.width, height: info.height, bytes })
+    };
     let true_class = |image: usize| usize::from(images.labels[image]);
     let layers = network.layers().len();
     let mut channels = vec![ChannelScope { first: MAPS, most_active: 0 }; layers];
@@ -54,7 +57,8 @@ pub fn probe(
             cam_classes(layer + 1 == layers, reason, logits, true_class(image))
         },
     };
-    let explanations = Explanation::compute(network, &x, (0..images.len()).map(planes).collect(), &scope)?;
+    let planes = (0..images.len()).map(planes).collect::<Result<_>>()?;
+    let explanations = Explanation::compute(network, &x, planes, &scope)?;
     let mut probed = Vec::with_capacity(images.len());
     for (image, (explanation, &index)) in explanations.into_iter().zip(&indices).enumerate() {
         if !explanation.logits.iter().all(|logit| logit.is_finite()) {
@@ -128,13 +132,13 @@ mod tests {
         assert_eq!(network.weights().to_safetensors().expect("bytes"), before);
         assert_eq!((probe.epoch, probe.step, probe.images.len(), probe.mistakes.len()), (3, 96, 2, 1));
 
-        let batch = evaluation_batch(&test, 499..500);
+        let batch = evaluation_batch(&test, 499..500)?;
         let x = input::images(&batch, &Device::Cpu)?;
         let expected = network.forward(&x, Mode::Evaluate)?.to_vec2::<f32>()?.concat();
         let last = &probe.images[1];
         assert_eq!((last.index, last.true_class), (499, batch.labels[0] as usize));
         let explanation = &last.explanation;
-        assert_eq!(explanation.image.bytes, test.image(499));
+        assert_eq!(explanation.image.bytes, *test.image(499)?);
         assert!(explanation.logits.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5));
         let trace = network.trace(&x)?;
         for (number, layer) in explanation.layers.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The kernel that whitens: its filters are the directions in which patches of the training images vary, each scaled to a
 //! variance of 1, and their negatives (Jordan 2024, section 3.2; Page 2018).
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Error, Result, Tensor};
 use rayon::prelude::*;
 
 use crate::data::Dataset;
@@ -14,14 +14,14 @@ const EPSILON: f64 = 5e-4;
 /// (2 · C · side², C, side, side), from the images as they are when normalised. No bit depends on the number of threads.
 ///
 /// # Errors
-/// candle's.
+/// candle's, or an image cannot be read any more.
 ///
 /// # Panics
 /// There are no images, or they are smaller than a patch.
 pub fn whitening_kernel(data: &Dataset, side: usize) -> Result<Tensor> {
     let size = data.info.size();
     let numbers = size.channels * side * side;
-    let (values, vectors) = eigenvectors(&second_moments(data, side), numbers);
+    let (values, vectors) = eigenvectors(&second_moments(data, side)?, numbers);
     let scaled = vectors.chunks_exact(numbers).zip(values).flat_map(|(vector, value)| {
         let scale = 1.0 / (value.max(0.0) + EPSILON).sqrt();
         vector.iter().map(move |number| (number * scale) as f32)
@@ -33,7 +33,7 @@ pub fn whitening_kernel(data: &Dataset, side: usize) -> Result<Tensor> {
 
 /// The mean of the product of each two numbers of a normalised patch, a symmetric matrix; numbers are in the order channel,
 /// row, column. What is summed are whole numbers, so that the order does not matter.
-fn second_moments(data: &Dataset, side: usize) -> Vec<f64> {
+fn second_moments(data: &Dataset, side: usize) -> Result<Vec<f64>> {
     let size = data.info.size();
     let images = data.len().min(IMAGES);
     let (rows, columns) = (size.height + 1 - side, size.width + 1 - side);
@@ -48,8 +48,8 @@ fn second_moments(data: &Dataset, side: usize) -> Vec<f64> {
     let zeros = || vec![0u64; numbers + numbers * numbers];
     let sums = (0..images)
         .into_par_iter()
-        .fold(zeros, |mut sums, image| {
-            let image = data.image(image);
+        .try_fold(zeros, |mut sums, image| {
+            let image = data.image(image).map_err(Error::wrap)?;
             for row in 0..rows {
                 let of_row = |start: usize| &image[start + row * size.width..][..columns];
                 for (a, &(_, start)) in positions.iter().enumerate() {
@@ -61,25 +61,25 @@ fn second_moments(data: &Dataset, side: usize) -> Vec<f64> {
                     }
                 }
             }
-            sums
+            Ok::<_, Error>(sums)
         })
-        .reduce(zeros, |mut a, b| {
+        .try_reduce(zeros, |mut a, b| {
             a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-            a
-        });
+            Ok(a)
+        })?;
     let (sums, products) = sums.split_at(numbers);
     let patches = (images * rows * columns) as f64;
     let mean = |number: usize| f64::from(data.info.mean[positions[number].0]);
     let deviation = |number: usize| f64::from(data.info.std[positions[number].0]);
     let of_bytes = |number: usize| sums[number] as f64 / patches / 255.0;
-    (0..numbers * numbers)
+    Ok((0..numbers * numbers)
         .map(|position| {
             let (a, b) = (position / numbers, position % numbers);
             let product = products[a.max(b) * numbers + a.min(b)] as f64 / patches / (255.0 * 255.0);
             let about_means = product - mean(a) * of_bytes(b) - mean(b) * of_bytes(a) + mean(a) * mean(b);
             about_means / (deviation(a) * deviation(b))
         })
-        .collect()
+        .collect())
 }
 
 /// The eigenvalues of a symmetric matrix, rising, and its eigenvectors, one after another, by Jacobi's rotations (Golub and
@@ -171,7 +171,7 @@ mod tests {
         let filters: Vec<Vec<f64>> = kernel.flatten_from(1)?.to_dtype(candle_core::DType::F64)?.to_vec2()?;
         assert!(filters[..12].iter().zip(&filters[12..]).all(|(a, b)| a.iter().zip(b).all(|(a, b)| *a == -b)));
         // F S Fᵀ is the unit matrix, but for what is added to the variances.
-        let moments = second_moments(&train, 2);
+        let moments = second_moments(&train, 2).unwrap();
         let product = |x: &[f64], y: &[f64]| -> f64 { (0..144).map(|at| x[at / 12] * moments[at] * y[at % 12]).sum() };
         for i in 0..12 {
             for j in 0..i {

@@ -133,7 +133,7 @@ impl Bench {
 
     /// Seconds that each of some single images takes to classify, on the device already; on a card its way there is counted.
     pub fn classify_one(&self) -> Result<Vec<f64>> {
-        let batch = evaluation_batch(&self.test_data, 0..1);
+        let batch = evaluation_batch(&self.test_data, 0..1)?;
         if let Device::Cuda(_) = self.device {
             return classify_often(|| self.engine.evaluate(&batch, &mut ActiveChannels::default()).map(drop));
         }

@@ -68,7 +68,7 @@ impl Evaluation {
     pub fn add_next_batch(&mut self, engine: &Engine, dataset: &Dataset) -> Result<()> {
         let started = Instant::now();
         let first = self.samples() as usize;
-        let batch = evaluation_batch(dataset, first..dataset.len().min(first + self.batch_size));
+        let batch = evaluation_batch(dataset, first..dataset.len().min(first + self.batch_size))?;
         let evaluated = match self.augmentation {
             TestTimeAugmentation::None => engine.evaluate(&batch, &mut self.active)?,
             augmentation => evaluate_views(engine, &batch, augmentation, &mut self.active)?,
@@ -235,7 +235,7 @@ mod tests {
         };
         let test = sample::read()?.1.select(&[3, 70, 220, 499]);
         let engine = Engine::new(&config, &test.info, &train_device::Device::CPU)?;
-        let batch = evaluation_batch(&test, 0..4);
+        let batch = evaluation_batch(&test, 0..4)?;
         let mut active = ActiveChannels::default();
         let plain = engine.evaluate(&batch, &mut active)?;
         let flipped =

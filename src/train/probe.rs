@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::trainer::Trainer;
+use crate::data::folder::ImageError;
 use crate::durable;
 use crate::explain::probe::{Chosen, probe};
 use crate::render::Planes;
@@ -30,7 +31,7 @@ impl Trainer {
         let mut probe = device
             .with_context(|| probe(network, &self.evaluation_data, chosen, device, epoch, step))
             .context("probe")?;
-        probe.other_mistakes = self.pictured(others);
+        probe.other_mistakes = self.pictured(others)?;
         let bytes = probe.to_bytes().context("probe")?;
         let file = format!("{name}.safetensors");
         self.follow_dir()?;
@@ -50,13 +51,13 @@ impl Trainer {
     }
 
     /// With their images, as many as there is room for.
-    fn pictured(&self, mistakes: &[Prediction]) -> Vec<OtherMistake> {
+    fn pictured(&self, mistakes: &[Prediction]) -> Result<Vec<OtherMistake>, ImageError> {
         let info = &self.evaluation_data.info;
         let most = OTHER_MISTAKES.min(OTHER_MISTAKES_BYTES / info.size().bytes().max(1));
-        let picture = |index: u64| self.evaluation_data.image(index as usize).to_vec();
-        let pictured = mistakes.iter().take(most).map(|mistake| OtherMistake {
-            result: mistake.clone(),
-            image: Planes { width: info.width, height: info.height, bytes: picture(mistake.index) },
+        let pictured = mistakes.iter().take(most).map(|mistake| {
+            let bytes = self.evaluation_data.image(mistake.index as usize)?.into_owned();
+            let image = Planes { width: info.width, height: info.height, bytes };
+            Ok(OtherMistake { result: mistake.clone(), image })
         });
         pictured.collect()
     }

@@ -1,27 +1,15 @@
-//! An image file as the network takes images: of the data set's size and channels, whatever it was.
+//! An image file as the network takes images: made what the images of its data set are.
 
 use std::fs;
-use std::io::Cursor;
 use std::path::Path;
 
-use image::codecs::gif::GifDecoder;
-use image::codecs::png::PngDecoder;
-use image::codecs::webp::WebPDecoder;
-use image::imageops::{FilterType, resize};
-use image::metadata::Orientation;
-use image::{
-    AnimationDecoder, DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb,
-    RgbImage,
-};
-
 use crate::commands::failure::UsageError;
+use crate::config::{DataConfig, ResizeRule};
 use crate::data::DatasetInfo;
+use crate::data::folder::fit::{Fit, Fitted, Form};
+use crate::data::image_file::FORMATS;
 use crate::ordinary_file;
 use crate::render::Planes;
-
-/// What a decoder may take: an image of 10 000 x 10 000 pixels, and more.
-const MAX_BYTES: u64 = 1 << 30;
-const FORMATS: &str = "PNG, JPEG, GIF, BMP, WebP or TIFF";
 
 pub struct ImageFile {
     pub planes: Planes,
@@ -31,7 +19,7 @@ pub struct ImageFile {
 
 /// # Errors
 /// Names the file, what is wrong with it, and what to do.
-pub fn read(path: &Path, dataset: &DatasetInfo) -> Result<ImageFile, UsageError> {
+pub fn read(path: &Path, dataset: &DatasetInfo, config: &DataConfig) -> Result<ImageFile, UsageError> {
     let name = path.display();
     let wrong = |what: String| UsageError(format!("--image {name}: {what}"));
     let about = fs::metadata(path)
@@ -41,189 +29,50 @@ pub fn read(path: &Path, dataset: &DatasetInfo) -> Result<ImageFile, UsageError>
         return Err(wrong("the file is empty; give an image file".into()));
     }
     let bytes = ordinary_file::read(path).map_err(|error| wrong(error.to_string()))?;
-    decode(&bytes, dataset).map_err(wrong)
+    decode(&bytes, dataset, config).map_err(wrong)
 }
 
-fn decode(bytes: &[u8], dataset: &DatasetInfo) -> Result<ImageFile, String> {
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-    let format = reader.format().ok_or_else(|| format!("it is no image that taper reads: {FORMATS}"))?;
-    let mut decoder = reader.into_decoder().map_err(|error| complaint(&error))?;
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let (width, height) = decoder.dimensions();
-    // Not every decoder keeps to the limit, and a file of a hundred bytes may tell of any size.
-    if decoder.total_bytes() > MAX_BYTES {
-        return Err(too_large(&format!("{width} x {height} pixels")));
-    }
-    if is_cut(bytes, format) {
-        return Err(complaint_of("the end of the JPEG data is missing"));
-    }
-    let colours = decoder.original_color_type();
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| complaint(&error))?;
-
-    let mut done = vec![format!("{width} x {height} {}", format_name(format))];
-    if is_animated(bytes, format) {
-        done.push("its first frame".into());
-    }
-    if is_cmyk(bytes, format) || matches!(colours, ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16) {
-        done.push("CMYK turned into RGB".into());
-    }
-    if orientation != Orientation::NoTransforms {
-        image.apply_orientation(orientation);
-        done.push("turned as its EXIF says".into());
-    }
-    let (mut image, transparent) = opaque(image);
-    if transparent == Transparency::Some {
-        done.push("laid on white".into());
-    }
-    let (width, height) = (dataset.width as u32, dataset.height as u32);
-    if image.dimensions() != (width, height) {
-        let keeps_shape = image.width() * height == width * image.height();
-        let stretched = match (keeps_shape, width == height) {
-            (true, _) => "",
-            (false, true) => " (stretched to a square)",
-            (false, false) => " (stretched)",
-        };
-        done.push(format!("resized to {width} x {height}{stretched}"));
-        image = resize(&image, width, height, FilterType::Triangle);
-    }
-    let bytes = if dataset.channels == 1 {
+fn decode(bytes: &[u8], dataset: &DatasetInfo, config: &DataConfig) -> Result<ImageFile, String> {
+    let form = Form { size: dataset.size(), rule: config.resize, background: config.background };
+    let fitted = Fit::new(form).decode(bytes).map_err(|error| error.to_string())?;
+    let Fitted { planes, about, resized_from, was_colour } = fitted;
+    let mut done = about.description();
+    if was_colour && dataset.channels == 1 {
         done.push("made grey".into());
-        DynamicImage::from(image).into_luma8().into_raw()
-    } else {
-        (0..3).flat_map(|channel| image.pixels().map(move |pixel| pixel.0[channel])).collect()
-    };
+    }
+    if let Some((from_width, from_height)) = resized_from {
+        let (width, height) = form.sides();
+        let keeps_shape = from_width * height == width * from_height;
+        let shape = match (keeps_shape, config.resize, width == height) {
+            (true, ..) => "",
+            (false, ResizeRule::CentreCrop, _) => " (the ends of the longer side cut)",
+            (false, ResizeRule::Squash, true) => " (stretched to a square)",
+            (false, ResizeRule::Squash, false) => " (stretched)",
+        };
+        done.push(format!("resized to {width} x {height}{shape}"));
+    }
     done.push("normalised as the test images".into());
-    let planes = Planes { width: dataset.width, height: dataset.height, bytes };
+    let planes = Planes { width: dataset.width, height: dataset.height, bytes: planes };
     Ok(ImageFile { planes, description: done.join(", ") })
-}
-
-/// On one line.
-fn complaint(error: &ImageError) -> String {
-    let text = error.to_string().replace('\n', " ");
-    match error {
-        ImageError::Limits(_) => too_large(&text),
-        ImageError::Unsupported(_) => format!("{text}; save it as {FORMATS}"),
-        _ => complaint_of(&text),
-    }
-}
-
-fn complaint_of(fault: &str) -> String {
-    format!("it cannot be read, is it whole? {fault}")
-}
-
-fn too_large(what: &str) -> String {
-    format!("{what}: it needs more than {} MiB; make it smaller", MAX_BYTES >> 20)
-}
-
-fn format_name(format: ImageFormat) -> String {
-    match format {
-        ImageFormat::WebP => "WebP".into(),
-        format => format!("{format:?}").to_uppercase(),
-    }
-}
-
-/// Whether there is more than the first image. One that cannot be told is taken for still: it was read, after all.
-fn is_animated(bytes: &[u8], format: ImageFormat) -> bool {
-    let cursor = Cursor::new(bytes);
-    match format {
-        ImageFormat::Gif => GifDecoder::new(cursor).is_ok_and(|gif| gif.into_frames().take(2).count() > 1),
-        ImageFormat::Png => PngDecoder::new(cursor).is_ok_and(|png| png.is_apng().unwrap_or(false)),
-        ImageFormat::WebP => WebPDecoder::new(cursor).is_ok_and(|webp| webp.has_animation()),
-        _ => false,
-    }
-}
-
-/// Whether a JPEG's start-of-frame segment tells of four components. The decoder gives RGB, and does not say so.
-fn is_cmyk(bytes: &[u8], format: ImageFormat) -> bool {
-    let mut segments = jpeg_segments(bytes, format);
-    segments.find(|(marker, _)| matches!(marker, 0xC0..=0xC3)).is_some_and(|(_, segment)| segment.get(5) == Some(&4))
-}
-
-/// Whether a JPEG has no end-of-image marker after the start of its data, where no other byte can look like one. The
-/// decoder shows what is missing as grey.
-fn is_cut(bytes: &[u8], format: ImageFormat) -> bool {
-    const START_OF_SCAN: u8 = 0xDA;
-    const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
-    let scan = jpeg_segments(bytes, format).find(|&(marker, _)| marker == START_OF_SCAN);
-    format == ImageFormat::Jpeg && !scan.is_some_and(|(_, rest)| rest.windows(2).any(|pair| pair == END_OF_IMAGE))
-}
-
-/// The marker of each segment of a JPEG up to its data, and the bytes from the segment's contents on.
-fn jpeg_segments(bytes: &[u8], format: ImageFormat) -> impl Iterator<Item = (u8, &[u8])> {
-    let mut rest = match format {
-        ImageFormat::Jpeg => bytes.get(2..).unwrap_or_default(),
-        _ => &[],
-    };
-    std::iter::from_fn(move || {
-        // A marker may have any number of 0xFF before it.
-        while let [0xFF, 0xFF, ..] = rest {
-            rest = &rest[1..];
-        }
-        let [0xFF, marker, high, low, contents @ ..] = rest else { return None };
-        let length = usize::from(*high) << 8 | usize::from(*low);
-        rest = rest.get(2 + length..).unwrap_or_default();
-        Some((*marker, contents))
-    })
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Transparency {
-    None,
-    Some,
-}
-
-/// What is transparent shows white.
-fn opaque(image: DynamicImage) -> (RgbImage, Transparency) {
-    if !image.color().has_alpha() {
-        return (image.into_rgb8(), Transparency::None);
-    }
-    let image = image.into_rgba8();
-    let mut transparency = Transparency::None;
-    let mut on_white = RgbImage::new(image.width(), image.height());
-    for (onto, pixel) in on_white.pixels_mut().zip(image.pixels()) {
-        let [colours @ .., alpha] = pixel.0.map(u16::from);
-        *onto = Rgb(colours.map(|colour| ((colour * alpha + 255 * (255 - alpha) + 127) / 255) as u8));
-        if alpha < 255 {
-            transparency = Transparency::Some;
-        }
-    }
-    (on_white, transparency)
 }
 
 #[cfg(test)]
 mod tests {
-    use image::{Frame, Rgba, RgbaImage};
+    use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
     use super::*;
+    use crate::data::image_file::format_name;
+    use crate::data::image_file::testing::{encoded, vast_gif};
 
     const PLANE: usize = 32 * 32;
 
     fn decoded(bytes: &[u8]) -> ImageFile {
-        decode(bytes, &DatasetInfo::cifar10()).unwrap()
-    }
-
-    fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
-        let mut bytes = Cursor::new(vec![]);
-        image.write_to(&mut bytes, format).unwrap();
-        bytes.into_inner()
+        decode(bytes, &DatasetInfo::cifar10(), &DataConfig::default()).unwrap()
     }
 
     /// Red on the left, blue on the right.
     fn halves(width: u32, height: u32) -> DynamicImage {
         RgbImage::from_fn(width, height, |x, _| if x < width / 2 { Rgb([255, 0, 0]) } else { Rgb([0, 0, 255]) }).into()
-    }
-
-    /// Less than fifty bytes that tell of an image of 17 GB.
-    fn vast_gif() -> Vec<u8> {
-        let side = u16::MAX.to_le_bytes();
-        let mut bytes = b"GIF89a".to_vec();
-        bytes.extend([side, side].concat());
-        bytes.extend([0x80, 0, 0, 0, 0, 0, 255, 255, 255]);
-        bytes.extend([&[0x2c, 0, 0, 0, 0], [side, side].concat().as_slice(), &[0, 2, 2, 0x4c, 1, 0, 0x3b]].concat());
-        bytes
     }
 
     #[test]
@@ -250,11 +99,11 @@ mod tests {
     #[test]
     fn a_file_is_made_alike_to_the_images_of_the_data_set() {
         let dataset = DatasetInfo { channels: 1, height: 20, width: 28, ..DatasetInfo::cifar10() };
-        let read = decode(&encoded(&halves(56, 10), ImageFormat::Png), &dataset).unwrap();
+        let read = decode(&encoded(&halves(56, 10), ImageFormat::Png), &dataset, &DataConfig::default()).unwrap();
         assert_eq!((read.planes.width, read.planes.height, read.planes.bytes.len()), (28, 20, 560));
         // Red is brighter than blue.
         assert!(read.planes.bytes[0] > read.planes.bytes[27] && read.planes.channels() == 1);
-        assert!(read.description.contains("resized to 28 x 20 (stretched), made grey, "), "{}", read.description);
+        assert!(read.description.contains("made grey, resized to 28 x 20 (stretched), "), "{}", read.description);
     }
 
     #[test]
@@ -272,33 +121,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_transparent_shows_white() {
-        let glass = RgbaImage::from_pixel(32, 32, Rgba([200, 100, 0, 0]));
-        let read = decoded(&encoded(&glass.into(), ImageFormat::Png));
-        assert!(read.planes.bytes.iter().all(|&value| value == 255) && read.description.contains("laid on white"));
-    }
-
-    #[test]
-    fn of_an_animation_the_first_frame_is_taken() {
-        let frame = |colour| Frame::new(RgbaImage::from_pixel(32, 32, Rgba(colour)));
-        let mut bytes = vec![];
-        let mut encoder = image::codecs::gif::GifEncoder::new(&mut bytes);
-        encoder.encode_frames([frame([255, 0, 0, 255]), frame([0, 255, 0, 255])]).unwrap();
-        drop(encoder);
-        let read = decoded(&bytes);
-        assert_eq!((read.planes.bytes[0], read.planes.bytes[PLANE]), (255, 0));
-        assert!(read.description.contains("32 x 32 GIF, its first frame"), "{}", read.description);
-    }
-
-    #[test]
-    fn four_components_are_cmyk() {
-        let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/explain/cmyk.jpg")).unwrap();
-        let read = decoded(&bytes);
-        assert!(read.description.contains("JPEG, CMYK turned into RGB, resized"), "{}", read.description);
-        // Orange: cyan 0, magenta 128, yellow 255.
-        let [red, green, blue] = [0, 1, 2].map(|channel| read.planes.bytes[channel * PLANE]);
-        assert!(red > 245 && green.abs_diff(127) < 10 && blue < 10, "{red} {green} {blue}");
-        assert!(!is_cmyk(&encoded(&halves(8, 8), ImageFormat::Jpeg), ImageFormat::Jpeg));
+    fn the_shape_is_kept_where_the_run_keeps_it() {
+        let config = DataConfig { resize: ResizeRule::CentreCrop, ..DataConfig::default() };
+        let read = decode(&encoded(&halves(96, 32), ImageFormat::Png), &DatasetInfo::cifar10(), &config).unwrap();
+        // Of the middle third, the left half.
+        assert_eq!((read.planes.bytes[15], read.planes.bytes[16]), (255, 0));
+        assert!(
+            read.description.contains("resized to 32 x 32 (the ends of the longer side cut)"),
+            "{}",
+            read.description
+        );
     }
 
     #[test]
@@ -324,7 +156,8 @@ mod tests {
             (file("other.qoi", b"qoif\0\0\0\x01\0\0\0\x01\x03\0aaaaaaaaaaaaaaaa"), "save it as PNG, JPEG"),
         ];
         for (path, complaint) in cases {
-            let error = read(&path, &DatasetInfo::cifar10()).err().expect("no image").to_string();
+            let error =
+                read(&path, &DatasetInfo::cifar10(), &DataConfig::default()).err().expect("no image").to_string();
             assert!(
                 error.starts_with(&format!("--image {}: ", path.display())) && error.contains(complaint),
                 "{error}"

@@ -116,7 +116,8 @@ impl Input {
         let image = &args.image;
         if image.is_empty() || !image.bytes().all(|byte| byte.is_ascii_digit()) {
             let dataset = replay::dataset(run)?;
-            let image_file::ImageFile { planes, description } = image_file::read(Path::new(image), &dataset)?;
+            let image_file::ImageFile { planes, description } =
+                image_file::read(Path::new(image), &dataset, &config.data)?;
             let file_name = Path::new(image).file_stem().unwrap_or_default().to_string_lossy().into_owned();
             return Ok(Self {
                 dataset,
@@ -138,7 +139,7 @@ impl Input {
         })?;
         let DatasetInfo { width, height, .. } = *images.info;
         Ok(Self {
-            planes: Planes { width, height, bytes: images.image(number).to_vec() },
+            planes: Planes { width, height, bytes: images.image(number)?.into_owned() },
             label: Some(images.labels[number].into()),
             description: format!("{split} image {number} of {count}, {}", source.name),
             file_name: format!("{split}{number}"),
@@ -158,7 +159,7 @@ fn compute(
 ) -> Result<Explanation> {
     let mut one = Dataset::new(Arc::new(input.dataset.clone()));
     one.push(0, &input.planes.bytes);
-    let x = network_input::images(&evaluation_batch(&one, 0..1), &Device::Cpu)?;
+    let x = network_input::images(&evaluation_batch(&one, 0..1)?, &Device::Cpu)?;
     let mut channels = vec![ChannelScope::default(); network.layers().len()];
     channels[layer] = ChannelScope { first: usize::MAX, most_active };
     let method = match view {

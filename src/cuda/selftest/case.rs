@@ -126,7 +126,7 @@ impl Case {
         written.extend(context.record(|| card.evaluate(self.images).map(|_| ()))?);
         // The next batch, as the host makes it.
         let mut feed = Feed::new(context, self.batch_size, self.size.bytes())?;
-        feed.queue(BATCH as usize + 1, &evaluation_batch(&dataset, 0..self.images as usize))?;
+        feed.queue(BATCH as usize + 1, &evaluation_batch(&dataset, 0..self.images as usize)?)?;
         let fed = TrainData::Fed(feed);
         written.extend(context.record(|| progress.queue_batch(&card, &fed, self.images))?);
         Ok(written)

@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(expected.len(), cases.len() * IMAGE_BYTES);
         for (case, expected) in cases.iter().zip(expected.chunks_exact(IMAGE_BYTES)) {
             for path in paths() {
-                let augmented = augmented(path, &case.augmentation(), SIZE, train.image(case.index));
+                let augmented = augmented(path, &case.augmentation(), SIZE, &train.image(case.index).unwrap());
                 let different = augmented.iter().zip(expected).filter(|(ours, theirs)| ours != theirs).count();
                 assert_eq!(different, 0, "of {IMAGE_BYTES} bytes in {case:?} by {path}");
             }
@@ -538,7 +538,8 @@ mod tests {
         let (bytes, plane) = (size.bytes(), size.plane());
         let flat =
             move |[r, g, b]: [u8; 3]| [vec![r; plane], vec![g; plane], vec![b; plane]].concat()[..bytes].to_vec();
-        let photograph = move |index| photographs.image(index).iter().copied().cycle().take(bytes).collect::<Vec<u8>>();
+        let photograph =
+            move |index| photographs.image(index).unwrap().iter().copied().cycle().take(bytes).collect::<Vec<u8>>();
         prop_oneof![
             (0..2000usize).prop_map(photograph),
             prop::collection::vec(any::<u8>(), bytes),
@@ -724,7 +725,8 @@ mod tests {
         let (train, _) = sample::read().unwrap();
         for index in 0..20 {
             let augmentation = Augmentation::draw(&config, SIZE, 0, 1, index as u64);
-            assert!(augmented(SimdPath::Portable, &augmentation, SIZE, train.image(index)) == train.image(index));
+            let image = train.image(index).unwrap();
+            assert!(augmented(SimdPath::Portable, &augmentation, SIZE, &image) == *image);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use super::progress::Progress;
+use crate::data::progress::Progress;
 
 /// Attempts in a row that bring nothing, once something has come.
 const FRUITLESS_ATTEMPTS: u32 = 5;
@@ -39,7 +39,7 @@ pub fn agent() -> ureq::Agent {
 /// See [`Failure`]. What has come is kept in `part`.
 pub fn download(agent: &ureq::Agent, url: &str, part: &Path) -> Result<(), Failure> {
     let mut file = OpenOptions::new().create(true).append(true).open(part).map_err(Failure::Write)?;
-    let mut progress = Progress::start();
+    let mut progress = Progress::of_download();
     let mut fruitless = 0;
     let mut anything_came = false;
     loop {

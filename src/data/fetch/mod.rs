@@ -5,7 +5,6 @@
 
 mod download;
 pub mod npm;
-mod progress;
 mod staging;
 
 use std::fs;

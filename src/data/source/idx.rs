@@ -254,7 +254,7 @@ mod tests {
             (&info.classes[..], &source.train.labels[..]),
             (&["0", "1", "2"].map(String::from)[..], &[1, 0][..])
         );
-        assert_eq!(source.train.image(0), [0, 3, 6, 9, 12, 15, 1, 4, 7, 10, 13, 16, 2, 5, 8, 11, 14, 17]);
+        assert_eq!(*source.train.image(0).unwrap(), [0, 3, 6, 9, 12, 15, 1, 4, 7, 10, 13, 16, 2, 5, 8, 11, 14, 17]);
         assert_eq!((source.test.len(), source.test.labels[0], &source.test.info), (1, 2, info));
         // The red values are 0, 3 .. 33: their mean is 16.5, their variance 9 * (144 - 1) / 12.
         let (mean, std) = (16.5 / 255.0, (9.0 * 143.0 / 12.0f64).sqrt() / 255.0);
@@ -276,7 +276,7 @@ mod tests {
         let source = open(dir.path()).unwrap().expect("it is there");
         assert_eq!(source.train.info.channels, 1);
         assert_eq!(source.train.info.classes, ["cat", "dog", "emu"]);
-        assert_eq!(source.train.image(1), [6, 7, 8, 9, 10, 11]);
+        assert_eq!(*source.train.image(1).unwrap(), [6, 7, 8, 9, 10, 11]);
     }
 
     #[test]

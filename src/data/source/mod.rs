@@ -1,10 +1,9 @@
 //! Where data comes from: one file a format, and a line of [`FORMATS`].
 
 pub mod cifar;
+pub mod folder;
 pub mod idx;
 pub mod sample;
-
-use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use rand::seq::SliceRandom;
@@ -20,16 +19,35 @@ struct Format {
     key: &'static str,
     /// For people.
     name: &'static str,
-    /// Reads what lies in a folder; None if there is nothing of this format.
-    open: fn(&Path) -> Result<Option<Source>>,
+    /// Reads what lies in its folder; None if there is nothing of this format.
+    open: fn(&DataConfig) -> Result<Option<Source>>,
     /// What to put there, or how to get it.
     advice: fn() -> String,
 }
 
 /// In the order in which `auto` looks for them.
-const FORMATS: [Format; 2] = [
-    Format { source: DataSource::Cifar10, key: "cifar10", name: "CIFAR-10", open: cifar::open, advice: cifar::advice },
-    Format { source: DataSource::Idx, key: "idx", name: "IDX files", open: idx::open, advice: idx::advice },
+const FORMATS: [Format; 3] = [
+    Format {
+        source: DataSource::Cifar10,
+        key: "cifar10",
+        name: "CIFAR-10",
+        open: |config| cifar::open(&config.dir),
+        advice: cifar::advice,
+    },
+    Format {
+        source: DataSource::Idx,
+        key: "idx",
+        name: "IDX files",
+        open: |config| idx::open(&config.dir),
+        advice: idx::advice,
+    },
+    Format {
+        source: DataSource::Folder,
+        key: "folder",
+        name: "folders of images",
+        open: folder::open,
+        advice: folder::advice,
+    },
 ];
 
 /// Finds and reads the data that `config` asks for.
@@ -51,7 +69,7 @@ pub fn open(config: &DataConfig, seed: u64) -> Result<Source> {
 fn find(config: &DataConfig) -> Result<Option<Source>> {
     let is_wanted = |format: &&Format| config.source == DataSource::Auto || config.source == format.source;
     for format in FORMATS.iter().filter(is_wanted) {
-        if let Some(found) = (format.open)(&config.dir)? {
+        if let Some(found) = (format.open)(config)? {
             return Ok(Some(found));
         }
         if config.source == format.source {
@@ -88,6 +106,7 @@ fn hold_out(source: &mut Source, samples: usize, seed: u64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Dataset;
 
     fn config(dir: &std::path::Path, source: DataSource) -> DataConfig {
         DataConfig { dir: dir.into(), source, ..DataConfig::default() }
@@ -144,9 +163,10 @@ mod tests {
         assert_ne!(Some(&held_out), split(2).validation.as_ref());
         assert_eq!(first.test, whole.test);
 
-        let mut all: Vec<&[u8]> = (0..1700).map(|i| first.train.image(i)).collect();
-        all.extend((0..300).map(|i| held_out.image(i)));
-        let mut expected: Vec<&[u8]> = (0..2000).map(|i| whole.train.image(i)).collect();
+        let image = |part: &Dataset, index| part.image(index).unwrap().into_owned();
+        let mut all: Vec<Vec<u8>> = (0..1700).map(|i| image(&first.train, i)).collect();
+        all.extend((0..300).map(|i| image(&held_out, i)));
+        let mut expected: Vec<Vec<u8>> = (0..2000).map(|i| image(&whole.train, i)).collect();
         all.sort_unstable();
         expected.sort_unstable();
         assert!(all == expected);

@@ -149,7 +149,7 @@ impl CandleEngine {
     pub fn next_step(&mut self, last: u64, learning_rate: &dyn Fn(u64) -> f64) -> Result<Option<TakenStep>> {
         let started = Instant::now();
         let Some(Epoch { batches, next_step, total_steps, is_frozen }) = &mut self.epoch else { return Ok(None) };
-        let Some(batch) = batches.next() else { return Ok(None) };
+        let Some(batch) = batches.next().transpose()? else { return Ok(None) };
         let number = *next_step;
         debug_assert!(number <= last, "step {number} is not allowed before step {last} is dealt with");
         *next_step += 1;
@@ -466,7 +466,8 @@ mod tests {
         for deviation in [f32::NAN, 0.0, 1e-38] {
             let info = DatasetInfo { std: vec![deviation; 3], ..DatasetInfo::clone(&good.info) };
             let labels = good.labels.clone();
-            let bad = Arc::new(Dataset::from_parts(Arc::new(info), good.all_images().to_vec(), labels));
+            let bad =
+                Arc::new(Dataset::from_parts(Arc::new(info), good.in_memory().expect("the sample").to_vec(), labels));
             let (finite, bytes) = steps(&[(&good, 0), (&bad, 1), (&good, 1)])?;
             assert_eq!(finite, [true, false, true], "{deviation}");
             assert!(bytes == expected, "{deviation}: the batch left a trace");
@@ -515,7 +516,7 @@ mod tests {
         let data = Arc::new(data());
         let mut averaged = Engine::new(&averaging(AverageKind::Ema, 2), &data.info, &device::Device::CPU)?;
         let loss = |engine: &Engine| -> Result<f32> {
-            let batch = evaluation_batch(&data, 0..SAMPLES);
+            let batch = evaluation_batch(&data, 0..SAMPLES).expect("images");
             Ok(engine.evaluate(&batch, &mut ActiveChannels::default())?.mean_loss)
         };
         averaged.begin_epoch(&data, plan(0), 11)?;

@@ -222,7 +222,7 @@ impl CudaEngine {
         let mut data_secs = 0.0;
         if let (Some(fed), Some((_, TrainData::Fed(feed)))) = (&mut epoch.fed, &mut self.data) {
             let asked = Instant::now();
-            let made = fed.next().context("the host has no more batches")?;
+            let made = fed.next().context("the host has no more batches")??;
             data_secs = asked.elapsed().as_secs_f64();
             feed.queue(batch, &made)?;
         }
@@ -572,7 +572,7 @@ mod tests {
             let of_engine = all - free();
             drop(engine);
             let of_batches = SLOTS as usize * 2 * CIFAR.bytes() * size_of::<f32>() + 100_000;
-            assert!(of_batches < data.all_images().len(), "the images would fit");
+            assert!(of_batches < data.in_memory().expect("the sample").len(), "the images would fit");
             let taken = Buffer::<u8>::new(context, all - of_engine - of_batches).expect("room");
             assert!(trained(&whole) == on_card);
             drop(taken);
@@ -592,7 +592,7 @@ mod tests {
             close(&format!("{model:?} norm {step}"), norms[0], norms[1], of_norm);
             assert_eq!((card.samples, card.learning_rate), (cpu.samples, cpu.learning_rate));
         }
-        let batch = evaluation_batch(data, 0..data.len());
+        let batch = evaluation_batch(data, 0..data.len()).expect("images");
         let mut active = [ActiveChannels::default(), ActiveChannels::default()];
         let on_card = card.evaluate(&batch, &mut active[0]).expect("logits");
         let on_cpu = cpu.evaluate(&batch, &mut active[1]).expect("logits");

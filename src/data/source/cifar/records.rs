@@ -66,9 +66,14 @@ pub fn sha256_of(dataset: &Dataset, images: Range<usize>) -> String {
     let mut hash = Sha256::new();
     for index in images {
         hash.update([dataset.labels[index] as u8]);
-        hash.update(dataset.image(index));
+        hash.update(image(dataset, index));
     }
     format!("{:x}", hash.finalize())
+}
+
+fn image(dataset: &Dataset, index: usize) -> &[u8] {
+    let images = dataset.in_memory().expect("batches are read into memory");
+    &images[index * IMAGE_BYTES..][..IMAGE_BYTES]
 }
 
 /// `dataset` as a file of the binary layout.
@@ -76,7 +81,7 @@ pub fn to_records(dataset: &Dataset) -> Vec<u8> {
     let mut records = Vec::with_capacity(dataset.len() * RECORD_BYTES);
     for (index, &label) in dataset.labels.iter().enumerate() {
         records.push(label as u8);
-        records.extend_from_slice(dataset.image(index));
+        records.extend_from_slice(image(dataset, index));
     }
     records
 }
