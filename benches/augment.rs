@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use taper::config::{AugmentConfig, CropFill};
+use taper::config::{AugmentConfig, CropFill, Sampler};
 use taper::data::Dataset;
 use taper::data::augment::Scratch;
 use taper::data::augment::{Augmentation, Jitter};
@@ -101,6 +101,7 @@ fn augmented_batch(bencher: Bencher) {
         epoch: 1,
         batch_size: BATCH,
         shuffle: true,
+        sampler: Sampler::Uniform,
         augment: AugmentConfig::default(),
         image_scale: 1.0,
         first_batch: 0,

@@ -229,11 +229,14 @@ pub struct BeginningArgs {
     /// Initial weights with the names of a state_dict, as safetensors or by torch.save: model.init
     #[arg(long, value_name = "FILE")]
     pub init: Option<String>,
+    /// Decode images whenever they are needed, and keep none: data.cache = false
+    #[arg(long, num_args = 0, default_missing_value = "false")]
+    pub no_cache: Option<String>,
 }
 
 impl BeginningArgs {
     /// Each of them.
-    pub fn shorthands(&self) -> [Shorthand<'_>; 6] {
+    pub fn shorthands(&self) -> [Shorthand<'_>; 7] {
         [
             ("--batch-size", "train.batch_size", &self.batch_size),
             ("--data", "data.dir", &self.data),
@@ -241,6 +244,7 @@ impl BeginningArgs {
             ("--threads", "run.threads", &self.threads),
             ("--seed", "run.seed", &self.seed),
             ("--init", "model.init", &self.init),
+            ("--no-cache", "data.cache", &self.no_cache),
         ]
     }
 }
@@ -930,10 +934,31 @@ Examples:
         dir: PathBuf,
     },
     /// Say what a run would train on
+    #[command(after_help = "\
+Of a folder of images it tells classes and counts, sizes and formats, equal images, and those that cannot
+be read, and shows some. It fails where a run would not begin.
+
+Examples:
+  taper data inspect
+  taper data inspect ~/flowers
+  taper data inspect ~/flowers --set data.side=128")]
     Inspect {
-        /// The data folder
-        #[arg(long, value_name = "DIR", default_value = "data")]
+        /// The data folder, or a folder of images
+        #[arg(value_name = "DIR", default_value = "data")]
         dir: PathBuf,
+        /// One value of the configuration, such as data.side=128
+        #[arg(long, value_name = "SECTION.KEY=VALUE")]
+        set: Vec<String>,
+        /// How images are drawn: auto, kitty, iterm, sixel, blocks (characters) or off
+        #[arg(
+            long,
+            value_name = "HOW",
+            value_enum,
+            default_value_t,
+            env = "TAPER_IMAGES",
+            hide_possible_values = true
+        )]
+        images: Images,
     },
 }
 

@@ -16,6 +16,8 @@ pub enum Purpose {
     Augment = 4,
     Dropout = 5,
     AlternatingFlip = 6,
+    RandomResizedCrop = 7,
+    BalancedSampler = 8,
 }
 
 /// The stream of random numbers for one thing: an image of an epoch, the mask of a step, a parameter.

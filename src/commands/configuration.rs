@@ -31,7 +31,17 @@ fn attention_of(network: &str) -> String {
 /// The configuration of a file under what the command line says. The number of threads is resolved, so that the run records
 /// how it was computed.
 pub(super) fn configuration(file: Option<&Path>, set: &[String], shorthands: &[Shorthand]) -> Result<Config> {
-    let mut config = Config::load(file, &overrides(set, shorthands)?)?;
+    configuration_over(&[], file, set, shorthands)
+}
+
+/// The same, over other defaults.
+pub(super) fn configuration_over(
+    defaults: &[Override],
+    file: Option<&Path>,
+    set: &[String],
+    shorthands: &[Shorthand],
+) -> Result<Config> {
+    let mut config = Config::load_over(defaults, file, &overrides(set, shorthands)?)?;
     if config.run.threads == 0 {
         config.run.threads = threads_to_use()?;
     }

@@ -17,6 +17,8 @@ pub mod failure;
 mod follow;
 mod lr_find;
 pub mod near_misses;
+mod own_images;
+mod print_figures;
 pub mod progress;
 mod remaining;
 mod rename;
@@ -36,7 +38,7 @@ use anyhow::Result;
 
 use self::failure::UsageError;
 use crate::cli::{Cli, Command, DashboardArgs, DataCommand, TrainArgs};
-use crate::config::DataConfig;
+use crate::config::{Config, DataConfig, Override};
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::Command as Order;
 use crate::tui::Place;
@@ -78,8 +80,9 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::LrFind(args) => lr_find::lr_find(&runs, &args),
         Command::Selftest(args) => selftest::selftest(&args),
         Command::Data(DataCommand::Fetch { from, dir }) => data::fetch(&dir, &from).map(|()| 0),
-        Command::Data(DataCommand::Inspect { dir }) => {
-            data::inspect(&DataConfig { dir, ..DataConfig::default() }).map(|()| 0)
+        Command::Data(DataCommand::Inspect { dir, set, images }) => {
+            let config = Config::load(None, &Override::parse_all(&set)?)?;
+            data::inspect(&DataConfig { dir, ..config.data }, images).map(|()| 0)
         }
         Command::Doctor(args) => doctor::doctor(&runs, &args),
         Command::Completions { shell } => completions::print(shell),

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, anyhow};
 use jiff::tz::TimeZone;
 
-use super::configuration::configuration;
+use super::own_images::{self, configuration_for_data};
 use super::remaining::resume_line;
-use super::shell::Shell;
+use super::shell::{Shell, say};
 use super::watch::{self, Watch};
 use crate::cli::TrainArgs;
 use crate::commands::failure;
@@ -29,13 +29,17 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
         ("--max-steps", "train.max_steps", &args.max_steps),
     ];
     let options = [&own[..], &args.beginning.shorthands()].concat();
-    let config = configuration(args.config.as_deref(), &args.set, &options)?;
+    let config = configuration_for_data(args.config.as_deref(), &args.set, &options)?;
     let watch = Watch::of(&args.watching);
     let name = args.name.as_deref();
     if watch == Watch::Foreground {
         watch::explain_plain_lines(&args.watching)?;
         spawn::restart_as_trainer(runs, name, &config).context("cannot restart with the threads of the run")?;
         return new_in_foreground(runs, name, config);
+    }
+    // Here is the terminal that shows how far it is, and whom an image concerns that cannot be read.
+    if let Some(found) = own_images::decode(&config)? {
+        say(found)?;
     }
     let listening = listen()?;
     let run = create(runs, name, &config)?;

@@ -9,11 +9,13 @@ use super::validate::RULES;
 
 /// The keys on which depends what a step of a run is: how many there are in an epoch, which images each is of, and which
 /// weights it moves. Every other key may change between two trainers of a run.
-pub const KEPT_ON_RESUME: [&str; 14] = [
+pub const KEPT_ON_RESUME: [&str; 16] = [
     "run.seed",
     "data.shuffle",
     "data.validation_examples",
     "train.batch_size",
+    "train.sampler",
+    "train.class_weights",
     "model.network",
     "model.channels",
     "model.activation",

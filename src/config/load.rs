@@ -94,7 +94,15 @@ impl Config {
     /// command line says. Every path in the result is
     /// absolute. A file with the first line of [`Config::to_toml_with_checksum`] must be as it was written.
     pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Self, ConfigError> {
+        Self::load_over(&[], file, overrides)
+    }
+
+    /// The same, over other defaults.
+    pub fn load_over(defaults: &[Override], file: Option<&Path>, overrides: &[Override]) -> Result<Self, ConfigError> {
         let mut settings = Settings::default();
+        for given in defaults {
+            settings.read_option(given);
+        }
         if let Some(path) = file {
             settings.read_file(path)?;
         }

@@ -16,9 +16,9 @@ pub use load::{ConfigError, Override};
 pub use near_miss::{key_called, meant_key};
 pub use settings::{
     Activation, AlarmsConfig, Anneal, AttentionKind, AugmentConfig, AverageConfig, AverageKind, Background, BestBy,
-    CheckpointConfig, Config, CropFill, DataConfig, DataSource, Flip, ModelConfig, NetworkKind, NotifyConfig,
-    OnDivergence, OnUnreadable, OptimizerConfig, OptimizerKind, Pool, Precision, ProbeConfig, ResizeRule, RunConfig,
-    ScheduleConfig, ScheduleKind, TrainConfig,
+    CheckpointConfig, ClassWeights, Config, CropFill, DataConfig, DataSource, Flip, ModelConfig, NetworkKind,
+    NotifyConfig, OnDivergence, OnUnreadable, OptimizerConfig, OptimizerKind, Pool, Precision, ProbeConfig, ResizeRule,
+    RunConfig, Sampler, ScheduleConfig, ScheduleKind, TrainConfig,
 };
 pub use test_time::TestTimeAugmentation;
 pub use validate::{LEARNING_RATES, MOST_THREADS, check_learning_rate};

@@ -90,6 +90,8 @@ pub enum ResizeRule {
     Squash,
     /// Objects keep their shape, and the ends of the longer side are cut.
     CentreCrop,
+    /// Training images are random parts of an image (torchvision's RandomResizedCrop), others as with `centre-crop`.
+    RandomResizedCrop,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, VariantNames)]
@@ -115,6 +117,8 @@ pub enum OnUnreadable {
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {
     pub enabled: bool,
+    /// `data.resize = "random-resized-crop"`: the share of an image's area that a part has at least.
+    pub least_area: f64,
     /// Padding on each side before the random crop, in pixels.
     pub crop_padding: u32,
     pub crop_fill: CropFill,
@@ -383,6 +387,10 @@ pub struct TrainConfig {
     pub eval_batch_size: usize,
     /// How the images are judged after the last epoch; all other epochs without.
     pub test_time_augmentation: TestTimeAugmentation,
+    /// How often an epoch shows an image.
+    pub sampler: Sampler,
+    /// How much an image counts in the loss of a training batch.
+    pub class_weights: ClassWeights,
     /// The share of a training target that is spread over all classes evenly (Szegedy et al. 2016, section 7).
     pub label_smoothing: f64,
     /// Ends the run after this many steps, if the epochs have not ended it before.
@@ -403,6 +411,27 @@ pub struct TrainConfig {
     pub progressive_epochs: u64,
     /// Of the images' sides, in the first epoch of those.
     pub progressive_scale: f64,
+}
+
+/// How often an epoch shows an image. It has as many either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Sampler {
+    /// Each once.
+    Uniform,
+    /// Each class alike: images of small ones several times, of large ones not in every epoch.
+    Balanced,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum ClassWeights {
+    /// All images alike.
+    None,
+    /// An image as much as there are few of its class: the number of images over that of classes and over that of its class.
+    Balanced,
 }
 
 /// How matrices are multiplied; everything else is in f32 anyway.
@@ -537,6 +566,7 @@ impl Default for AugmentConfig {
     fn default() -> Self {
         Self {
             enabled: true,
+            least_area: 0.35,
             crop_padding: 4,
             crop_fill: CropFill::Zero,
             flip_probability: 0.5,
@@ -615,6 +645,8 @@ impl Default for TrainConfig {
             batch_size: 64,
             eval_batch_size: 256,
             test_time_augmentation: TestTimeAugmentation::None,
+            sampler: Sampler::Uniform,
+            class_weights: ClassWeights::None,
             label_smoothing: 0.0,
             max_steps: None,
             on_divergence: OnDivergence::Pause,

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use strum::VariantNames;
 
 use super::settings::{
-    Activation, Anneal, AttentionKind, AverageKind, Background, BestBy, Config, CropFill, DataSource, Flip,
-    NetworkKind, OnDivergence, OnUnreadable, OptimizerKind, Pool, Precision, ResizeRule, ScheduleKind,
+    Activation, Anneal, AttentionKind, AverageKind, Background, BestBy, ClassWeights, Config, CropFill, DataSource,
+    Flip, NetworkKind, OnDivergence, OnUnreadable, OptimizerKind, Pool, Precision, ResizeRule, Sampler, ScheduleKind,
 };
 use super::test_time::TestTimeAugmentation;
 
@@ -94,6 +94,7 @@ pub(super) const RULES: &[Rule] = &[
         c.data.std.as_ref().is_none_or(|std| is_of_channels(std) && std.iter().all(|&x| x > 0.0 && x <= 1.0))
     }),
     rule("augment.enabled", SWITCH, |_| true),
+    rule("augment.least_area", "a number above 0, to 1", |c| c.augment.least_area > 0.0 && c.augment.least_area <= 1.0),
     rule("augment.crop_padding", "a whole number from 0 to 32 (pixels)", |c| c.augment.crop_padding <= 32),
     choice("augment.crop_fill", CropFill::VARIANTS),
     rule("augment.flip_probability", PROBABILITY, |c| (0.0..=1.0).contains(&c.augment.flip_probability)),
@@ -164,6 +165,8 @@ pub(super) const RULES: &[Rule] = &[
         (1..=10_000).contains(&c.train.eval_batch_size)
     }),
     choice("train.test_time_augmentation", TestTimeAugmentation::VARIANTS),
+    choice("train.sampler", Sampler::VARIANTS),
+    choice("train.class_weights", ClassWeights::VARIANTS),
     rule("train.label_smoothing", "a number from 0 (none) to below 1", |c| {
         (0.0..1.0).contains(&c.train.label_smoothing)
     }),

@@ -13,6 +13,7 @@ use crate::data::Dataset;
 use crate::data::augment::{Augmentation, Jitter, Rotation};
 use crate::data::info::ImageSize;
 use crate::data::loader::{EpochPlan, normalisation_tables};
+use crate::data::sampler::Place;
 
 /// As `Draw` in `kernels/batch.cuh`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -34,12 +35,12 @@ pub struct Draw {
 unsafe impl Plain for Draw {}
 
 impl Draw {
-    fn new(plan: &EpochPlan, dataset: &Dataset, index: usize, size: ImageSize) -> Self {
+    fn new(plan: &EpochPlan, dataset: &Dataset, Place { image: index, draw }: Place, size: ImageSize) -> Self {
         let of_image = Self { index: index as u32, label: dataset.labels[index].into(), ..Self::default() };
         if !plan.augment.enabled {
             return of_image;
         }
-        let drawn = Augmentation::draw(&plan.augment, size, plan.seed, plan.epoch, index as u64);
+        let drawn = Augmentation::draw(&plan.augment, size, plan.seed, plan.epoch, draw);
         let (kinds, amounts): (Vec<u8>, Vec<f32>) = drawn.jitter.iter().map(jitter).unzip();
         let rotation = Rotation::new(size, drawn.angle_degrees);
         Self {
@@ -75,9 +76,9 @@ fn jitter(jitter: &Option<Jitter>) -> (u8, f32) {
 
 /// What is drawn for the images of the batches that remain of an epoch, in their order.
 pub fn draws(dataset: &Dataset, plan: &EpochPlan) -> Vec<Draw> {
-    let (order, size) = (plan.order(dataset.len()), dataset.info.size());
+    let (order, size) = (plan.order(dataset), dataset.info.size());
     let first = (plan.first_batch * plan.batch_size).min(order.len());
-    order[first..].par_iter().map(|&index| Draw::new(plan, dataset, index, size)).collect()
+    order[first..].par_iter().map(|&place| Draw::new(plan, dataset, place, size)).collect()
 }
 
 /// Where training batches come from.
@@ -89,12 +90,14 @@ pub enum TrainData {
 }
 
 impl TrainData {
-    /// The data set on the card if it has room, else room for batches.
+    /// The data set on the card if it has room and is trained on whole images, else room for batches.
     pub fn new(context: &Arc<Context>, dataset: &Arc<Dataset>, batch_size: usize) -> Result<Self, CudaError> {
+        let feed = || Feed::new(context, batch_size, dataset.info.size().bytes()).map(Self::Fed);
+        if dataset.draws_parts() {
+            return feed();
+        }
         match CardDataset::new(context, dataset, batch_size) {
-            Err(CudaError::OutOfMemory { .. }) => {
-                Ok(Self::Fed(Feed::new(context, batch_size, dataset.info.size().bytes())?))
-            }
+            Err(CudaError::OutOfMemory { .. }) => feed(),
             there => there.map(Self::OnCard),
         }
     }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::config::{AverageKind, Config, CropFill, OptimizerKind};
+use crate::config::{AverageKind, ClassWeights, Config, CropFill, OptimizerKind};
 
 /// # Errors
 /// One line that names the setting.
@@ -18,6 +18,7 @@ pub fn check_training(config: &Config) -> Result<()> {
         (augments && config.augment.crop_fill == CropFill::Reflect, "augment.crop_fill = reflect"),
         (augments && config.augment.cutout > 0, "augment.cutout"),
         (config.train.label_smoothing > 0.0, "train.label_smoothing"),
+        (config.train.class_weights != ClassWeights::None, "train.class_weights"),
         (config.train.freeze_after_first_epoch, "train.freeze_after_first_epoch"),
         (config.train.progressive_epochs > 0, "train.progressive_epochs"),
         (config.average.kind == AverageKind::Ema, "average.kind = ema"),

@@ -214,7 +214,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AugmentConfig, ModelConfig, Precision};
+    use crate::config::{AugmentConfig, ModelConfig, Precision, Sampler};
     use crate::cuda::batches::draws;
     use crate::cuda::card::Card;
     use crate::cuda::network::Dropout;
@@ -241,6 +241,7 @@ mod tests {
             epoch: 2,
             batch_size: BATCH,
             shuffle: true,
+            sampler: Sampler::Uniform,
             augment,
             image_scale: 1.0,
             first_batch: 1,

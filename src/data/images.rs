@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::ChannelStatistics;
+use super::augment::random_resized_crop::Rectangle;
 use super::folder::{Folder, ImageError, index};
 use super::info::ImageSize;
 
@@ -28,6 +29,20 @@ impl Images {
         match self {
             Self::Here(images) => Ok(Cow::Borrowed(&images[index * bytes..][..bytes])),
             Self::Folder { folder, numbers } => folder.image(numbers[index]),
+        }
+    }
+
+    /// A part of image `index`, as large as the whole; `draw` is given its width and height. All of it, if it is kept no larger
+    /// than the network takes it.
+    pub fn part(
+        &self,
+        index: usize,
+        bytes: usize,
+        draw: impl FnOnce([u32; 2]) -> Rectangle,
+    ) -> Result<Cow<'_, [u8]>, ImageError> {
+        match self {
+            Self::Here(_) => self.get(index, bytes),
+            Self::Folder { folder, numbers } => folder.part(numbers[index], draw),
         }
     }
 
@@ -73,7 +88,7 @@ impl Images {
             }
             Self::Folder { folder, numbers } => {
                 let entries = numbers.iter().map(|&number| &folder.entries()[number]);
-                index::statistics(entries, size.channels, size.plane())
+                index::statistics(entries, size.channels)
             }
         }
     }

@@ -9,15 +9,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use rand::seq::SliceRandom;
-
 use super::Dataset;
+use super::augment::random_resized_crop::Rectangle;
 use super::augment::{Augmentation, Scratch};
 use super::folder::ImageError;
 use super::info::{DatasetInfo, ImageSize};
 use super::resize::Resize;
-use crate::config::{AugmentConfig, Config};
-use crate::random::{Purpose, stream};
+use super::sampler::{Place, places};
+use crate::config::{AugmentConfig, Config, Sampler};
 
 /// Batches that each thread may be ahead of the training loop.
 const BATCHES_AHEAD: usize = 4;
@@ -89,6 +88,7 @@ pub struct EpochPlan {
     pub batch_size: usize,
     /// False keeps the order of the dataset.
     pub shuffle: bool,
+    pub sampler: Sampler,
     pub augment: AugmentConfig,
     /// Of the images' sides, after they are augmented; 1: they keep their size. See [`ImageSize::scaled`].
     pub image_scale: f64,
@@ -104,19 +104,16 @@ impl EpochPlan {
             epoch,
             batch_size: config.train.batch_size,
             shuffle: config.data.shuffle,
+            sampler: config.train.sampler,
             augment: config.augment.clone(),
             image_scale: config.train.image_scale(epoch),
             first_batch,
         }
     }
 
-    /// The images of the epoch in their order, numbers of a dataset of `len`.
-    pub fn order(&self, len: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..len).collect();
-        if self.shuffle {
-            order.shuffle(&mut stream(self.seed, Purpose::Shuffle, self.epoch, 0));
-        }
-        order
+    /// The images of the epoch in their order.
+    pub fn order(&self, dataset: &Dataset) -> Vec<Place> {
+        places(dataset, self.sampler, self.shuffle, self.seed, self.epoch)
     }
 }
 
@@ -165,13 +162,12 @@ struct Epoch {
     normalisation: Normalisation,
     /// The mean colour.
     blank: Vec<u8>,
-    /// Indices into the dataset.
-    order: Vec<usize>,
+    order: Vec<Place>,
 }
 
 impl Epoch {
     fn new(dataset: Arc<Dataset>, plan: EpochPlan) -> Self {
-        let order = plan.order(dataset.len());
+        let order = plan.order(&dataset);
         let blank = dataset.info.mean.iter().map(|mean| (mean * 255.0).round() as u8).collect();
         Self { normalisation: Normalisation::new(&dataset.info), blank, dataset, plan, order }
     }
@@ -182,18 +178,24 @@ impl Epoch {
 
     fn batch(&self, number: usize) -> Result<Batch, ImageError> {
         let start = number * self.plan.batch_size;
-        let indices = &self.order[start..self.order.len().min(start + self.plan.batch_size)];
+        let places = &self.order[start..self.order.len().min(start + self.plan.batch_size)];
         let size = self.dataset.info.size();
         let smaller = size.scaled(self.plan.image_scale);
         let mut resize = (smaller != size).then(|| Resize::new(size, smaller));
-        let mut batch = Batch::with_capacity(smaller, indices.len());
+        let mut batch = Batch::with_capacity(smaller, places.len());
         let (mut augmented, mut scratch) = (vec![0; size.bytes()], Scratch::default());
         let mut resized = vec![0; smaller.bytes()];
-        for &index in indices {
-            let stored = self.dataset.image(index)?;
+        for &Place { image: index, draw: drawn_by } in places {
+            let EpochPlan { augment, seed, epoch, .. } = &self.plan;
+            let stored = if augment.enabled {
+                let draw = |sides| Rectangle::draw(sides, augment.least_area, *seed, *epoch, drawn_by);
+                self.dataset.part(index, draw)?
+            } else {
+                self.dataset.image(index)?
+            };
             let mut image = &stored[..];
             if self.plan.augment.enabled {
-                let drawn = Augmentation::draw(&self.plan.augment, size, self.plan.seed, self.plan.epoch, index as u64);
+                let drawn = Augmentation::draw(augment, size, *seed, *epoch, drawn_by);
                 drawn.apply(size, &self.blank, image, &mut augmented, &mut scratch);
                 image = &augmented;
             }
@@ -290,7 +292,16 @@ mod tests {
 
     fn plan(batch_size: usize) -> EpochPlan {
         let augment = AugmentConfig::default();
-        EpochPlan { seed: 5, epoch: 1, batch_size, shuffle: true, augment, image_scale: 1.0, first_batch: 0 }
+        EpochPlan {
+            seed: 5,
+            epoch: 1,
+            batch_size,
+            shuffle: true,
+            sampler: Sampler::Uniform,
+            augment,
+            image_scale: 1.0,
+            first_batch: 0,
+        }
     }
 
     fn plain(batch_size: usize) -> EpochPlan {

@@ -13,6 +13,7 @@ pub mod info;
 pub mod loader;
 mod progress;
 mod resize;
+pub mod sampler;
 pub mod source;
 mod split;
 pub mod test_time;
@@ -20,6 +21,7 @@ pub mod test_time;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use self::augment::random_resized_crop::Rectangle;
 use self::folder::{Folder, ImageError};
 use self::images::Images;
 pub use self::info::DatasetInfo;
@@ -83,6 +85,23 @@ impl Dataset {
     /// It is one of a folder that has changed since it was opened.
     pub fn image(&self, index: usize) -> Result<Cow<'_, [u8]>, ImageError> {
         self.images.get(index, self.info.size().bytes())
+    }
+
+    /// A part of image `index`, as large as the whole; `draw` is given width and height of the whole. All of it, unless the images
+    /// of a folder are kept larger than the network takes them.
+    ///
+    /// # Errors
+    /// As [`Self::image`].
+    pub fn part(&self, index: usize, draw: impl FnOnce([u32; 2]) -> Rectangle) -> Result<Cow<'_, [u8]>, ImageError> {
+        self.images.part(index, self.info.size().bytes(), draw)
+    }
+
+    /// Whether training is on parts of the images, which the host draws.
+    pub fn draws_parts(&self) -> bool {
+        match &self.images {
+            Images::Here(_) => false,
+            Images::Folder { folder, .. } => folder.draws_parts(),
+        }
     }
 
     /// The planes of all images, one after the other, unless they are those of a folder.

@@ -1,6 +1,6 @@
 //! Softmax and cross-entropy in one.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
@@ -13,29 +13,48 @@ use super::tape::apply2;
 /// # Errors
 /// A label is none of the classes.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    smoothed_cross_entropy(logits, labels, 0.0)
+    CrossEntropyLoss::default().of(logits, labels)
 }
 
-/// As [`cross_entropy`], against targets of which the share `smoothing` is spread over all classes evenly (Szegedy et al. 2016,
-/// section 7).
-///
-/// # Errors
-/// As [`cross_entropy`].
-pub fn smoothed_cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
-    if has_f32_kernel(logits) {
-        let op = CrossEntropy { smoothing, gradient: Mutex::default() };
-        return apply2(&logits.contiguous()?, &labels.contiguous()?, op);
+/// What PyTorch's `CrossEntropyLoss` is of a batch.
+#[derive(Clone, Debug, Default)]
+pub struct CrossEntropyLoss {
+    /// The share of a target that is spread over all classes evenly (Szegedy et al. 2016, section 7).
+    pub smoothing: f64,
+    /// What each class counts; None: all the same. The mean is over the weights of the labels.
+    pub class_weights: Option<Arc<[f64]>>,
+}
+
+impl CrossEntropyLoss {
+    /// Of `logits` (N, classes) against `labels` (N), u32.
+    ///
+    /// # Errors
+    /// A label is none of the classes, or there is not a weight for each class.
+    pub fn of(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        if has_f32_kernel(logits) {
+            let op = CrossEntropy { loss: self.clone(), gradient: Mutex::default() };
+            return apply2(&logits.contiguous()?, &labels.contiguous()?, op);
+        }
+        let log_probabilities = candle_nn::ops::log_softmax(logits, 1)?;
+        let Some(weights) = &self.class_weights else {
+            let of_labels = candle_nn::loss::nll(&log_probabilities, labels)?;
+            if self.smoothing == 0.0 {
+                return Ok(of_labels);
+            }
+            let of_all = log_probabilities.mean_all()?.neg()?;
+            return (of_labels * (1.0 - self.smoothing))? + (of_all * self.smoothing)?;
+        };
+        let weights = Tensor::new(&weights[..], logits.device())?.to_dtype(logits.dtype())?;
+        let weighted = log_probabilities.broadcast_mul(&weights)?.neg()?;
+        let of_labels = weighted.gather(&labels.unsqueeze(1)?, 1)?.sum_all()?;
+        let of_all = (weighted.sum_all()? / weights.dims1()? as f64)?;
+        let sum = ((of_labels * (1.0 - self.smoothing))? + (of_all * self.smoothing)?)?;
+        sum / weights.gather(labels, 0)?.sum_all()?
     }
-    let of_labels = candle_nn::loss::cross_entropy(logits, labels)?;
-    if smoothing == 0.0 {
-        return Ok(of_labels);
-    }
-    let of_all = candle_nn::ops::log_softmax(logits, 1)?.mean_all()?.neg()?;
-    (of_labels * (1.0 - smoothing))? + (of_all * smoothing)?
 }
 
 struct CrossEntropy {
-    smoothing: f64,
+    loss: CrossEntropyLoss,
     /// The gradient of the mean loss by the logits, from the forward pass.
     gradient: Mutex<Vec<f32>>,
 }
@@ -61,29 +80,50 @@ impl CustomOp2 for CrossEntropy {
         if labels.len() != samples {
             bail!("{samples} rows of logits, {} labels", labels.len())
         }
+        let CrossEntropyLoss { smoothing, class_weights } = &self.loss;
+        let weights = class_weights.as_deref();
+        if let Some(weights) = weights
+            && weights.len() != classes
+        {
+            bail!("{} weights for {classes} classes", weights.len())
+        }
+        let weight = |class: usize| weights.map_or(1.0, |weights| weights[class]);
         // What of its target each class has, and what the label has besides.
-        let of_each = self.smoothing / classes as f64;
-        let of_the_label = 1.0 - self.smoothing;
+        let of_each = smoothing / classes as f64;
+        let of_the_label = 1.0 - smoothing;
+        let mut total_weight = 0.0;
+        for &label in labels {
+            if label as usize >= classes {
+                bail!("label {label} of {classes} classes")
+            }
+            total_weight += weight(label as usize);
+        }
+        let all_weights: f64 = (0..classes).map(weight).sum();
         let mut gradient = Vec::with_capacity(samples * classes);
         let mut sum = 0.0;
         for (logits, &label) in elements::<f32>(logits, logits_layout)?.chunks_exact(classes).zip(labels) {
-            let Some(&of_label) = logits.get(label as usize) else { bail!("label {label} of {classes} classes") };
+            let label = label as usize;
             // The greatest is subtracted, so that no exponential overflows (a NaN stays one).
             let greatest = logits.iter().fold(f32::NEG_INFINITY, |greatest, &logit| greatest.max(logit));
             let exponentials = || logits.iter().map(|logit| f64::from(logit - greatest).exp());
             let total: f64 = exponentials().sum();
-            let of_all = match self.smoothing {
-                0.0 => 0.0,
-                _ => of_each * logits.iter().map(|logit| f64::from(logit - greatest)).sum::<f64>(),
+            let of_all = if *smoothing == 0.0 {
+                0.0
+            } else {
+                let terms = logits.iter().enumerate().map(|(class, logit)| weight(class) * f64::from(logit - greatest));
+                of_each * terms.sum::<f64>()
             };
-            sum += total.ln() - of_the_label * f64::from(of_label - greatest) - of_all;
+            let of_label = of_the_label * weight(label);
+            // Of a target without weights that is 1.
+            let whole = if weights.is_some() { of_label + of_each * all_weights } else { 1.0 };
+            sum += whole * total.ln() - of_label * f64::from(logits[label] - greatest) - of_all;
             gradient.extend(exponentials().enumerate().map(|(class, exponential)| {
-                let target = of_each + if class == label as usize { of_the_label } else { 0.0 };
-                ((exponential / total - target) / samples as f64) as f32
+                let target = of_each * weight(class) + if class == label { of_label } else { 0.0 };
+                ((whole * exponential / total - target) / total_weight) as f32
             }));
         }
         *self.gradient.lock().unwrap_or_else(PoisonError::into_inner) = gradient;
-        Ok((CpuStorage::F32(vec![(sum / samples as f64) as f32]), Shape::from(())))
+        Ok((CpuStorage::F32(vec![(sum / total_weight) as f32]), Shape::from(())))
     }
 
     fn bwd(
@@ -111,10 +151,19 @@ mod tests {
         Tensor::new(&[3u32, 0, 9, 3], &Device::Cpu).expect("labels")
     }
 
+    /// With and without smoothing and weights.
+    fn losses() -> [CrossEntropyLoss; 4] {
+        let weights: Arc<[f64]> = (0..10).map(|class| 0.25 * (1 + class % 4) as f64).collect();
+        [(0.0, false), (0.2, false), (0.0, true), (0.2, true)].map(|(smoothing, has_weights)| CrossEntropyLoss {
+            smoothing,
+            class_weights: has_weights.then(|| Arc::clone(&weights)),
+        })
+    }
+
     #[test]
     fn the_gradient_on_other_devices_is_finite_differences() {
-        for smoothing in [0.0, 0.2] {
-            assert_gradient(&normal(1, &[4, 10]), |logits| smoothed_cross_entropy(logits, &labels(), smoothing));
+        for loss in losses() {
+            assert_gradient(&normal(1, &[4, 10]), |logits| loss.of(logits, &labels()));
         }
     }
 
@@ -123,8 +172,8 @@ mod tests {
         let logits = (normal(1, &[4, 10]) * 20.0)?;
         let single = logits.to_dtype(DType::F32)?;
         let logits = single.to_dtype(DType::F64)?;
-        for smoothing in [0.0, 0.2] {
-            let f = |logits: &Tensor| smoothed_cross_entropy(logits, &labels(), smoothing);
+        for loss in losses() {
+            let f = |logits: &Tensor| loss.of(logits, &labels());
             close(&f(&single)?.to_dtype(DType::F64)?, &f(&logits)?, 1e-5);
             close(&gradient(&single, f).to_dtype(DType::F64)?, &gradient(&logits, f), 1e-7);
         }

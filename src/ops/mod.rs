@@ -72,7 +72,7 @@ pub use conv::{conv2d, conv2d_input_gradient};
 pub use conv_activation::conv_activation;
 pub use conv_block::{BlockParameters, BlockTrace, Epilogue, conv_block_evaluate, conv_block_train};
 pub use conv_pool::{AfterConvolution, conv_pool};
-pub use cross_entropy::{cross_entropy, smoothed_cross_entropy};
+pub use cross_entropy::{CrossEntropyLoss, cross_entropy};
 pub use dropout::{DropoutRule, dropout};
 pub use flatten::{flatten_planes, unflatten_planes};
 pub use float::with_elements;

@@ -33,19 +33,24 @@ pub fn read(path: &Path, dataset: &DatasetInfo, config: &DataConfig) -> Result<I
 }
 
 fn decode(bytes: &[u8], dataset: &DatasetInfo, config: &DataConfig) -> Result<ImageFile, String> {
-    let form = Form { size: dataset.size(), rule: config.resize, background: config.background };
+    let rule = match config.resize {
+        ResizeRule::Squash => ResizeRule::Squash,
+        // Parts are for training.
+        ResizeRule::CentreCrop | ResizeRule::RandomResizedCrop => ResizeRule::CentreCrop,
+    };
+    let form = Form { size: dataset.size(), rule, background: config.background };
     let fitted = Fit::new(form).decode(bytes).map_err(|error| error.to_string())?;
-    let Fitted { planes, about, resized_from, was_colour } = fitted;
+    let Fitted { planes, about, from: (from_width, from_height), was_colour, .. } = fitted;
     let mut done = about.description();
     if was_colour && dataset.channels == 1 {
         done.push("made grey".into());
     }
-    if let Some((from_width, from_height)) = resized_from {
-        let (width, height) = form.sides();
+    let (width, height) = form.sides();
+    if (from_width, from_height) != (width, height) {
         let keeps_shape = from_width * height == width * from_height;
         let shape = match (keeps_shape, config.resize, width == height) {
             (true, ..) => "",
-            (false, ResizeRule::CentreCrop, _) => " (the ends of the longer side cut)",
+            (false, ResizeRule::CentreCrop | ResizeRule::RandomResizedCrop, _) => " (the ends of the longer side cut)",
             (false, ResizeRule::Squash, true) => " (stretched to a square)",
             (false, ResizeRule::Squash, false) => " (stretched)",
         };

@@ -6,7 +6,7 @@ use anyhow::Result;
 use candle_core::{Device, Var};
 use rand::{Rng, RngCore};
 
-use crate::config::{AttentionKind, AugmentConfig, ModelConfig, OptimizerConfig, Pool};
+use crate::config::{AttentionKind, AugmentConfig, ModelConfig, OptimizerConfig, Pool, Sampler};
 use crate::cuda::batches::{CardDataset, TrainData, draws};
 use crate::cuda::context::Context;
 use crate::cuda::feed::Feed;
@@ -108,6 +108,7 @@ impl Case {
             epoch: 1,
             batch_size: self.batch_size,
             shuffle: true,
+            sampler: Sampler::Uniform,
             augment: AugmentConfig::default(),
             image_scale: 1.0,
             first_batch: 0,

@@ -7,6 +7,7 @@
 
 mod canvas;
 mod colour;
+pub mod random_resized_crop;
 #[cfg(test)]
 mod reference;
 

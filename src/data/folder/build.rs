@@ -40,7 +40,7 @@ pub fn build(
             .map_init(
                 || Fit::new(form),
                 |fit, listed| {
-                    let known = earlier.as_ref().and_then(|earlier| earlier.find(listed, form.size.bytes()));
+                    let known = earlier.as_ref().and_then(|earlier| earlier.find(listed));
                     known.unwrap_or_else(|| make(root, listed, fit, form))
                 },
             )
@@ -70,9 +70,9 @@ fn make(root: &Path, listed: &Listed, fit: &mut Fit, form: Form) -> (Entry, Vec<
     let read = ordinary_file::read(&root.join(&listed.path)).map_err(|error| error.to_string());
     match read.and_then(|bytes| fit.decode(&bytes).map_err(|error| error.to_string())) {
         Err(unreadable) => (Entry { unreadable, ..entry }, vec![]),
-        Ok(Fitted { planes, about, .. }) => {
+        Ok(Fitted { planes, about, sides: (kept_width, kept_height), .. }) => {
             let of_planes = |term: fn(u64) -> u64| -> Vec<u64> {
-                let planes = planes.chunks_exact(form.size.plane());
+                let planes = planes.chunks_exact(planes.len() / form.size.channels);
                 planes.map(|plane| plane.iter().map(|&byte| term(u64::from(byte))).sum()).collect()
             };
             let entry = Entry {
@@ -84,6 +84,8 @@ fn make(root: &Path, listed: &Listed, fit: &mut Fit, form: Form) -> (Entry, Vec<
                 sha256: digest(&planes),
                 sums: of_planes(|byte| byte),
                 squares: of_planes(|byte| byte * byte),
+                kept_width,
+                kept_height,
                 ..entry
             };
             (entry, planes)
@@ -104,11 +106,11 @@ impl<'a> Earlier<'a> {
     }
 
     /// The image of a file that has not changed since; None also where the cache is damaged.
-    fn find(&self, listed: &Listed, image_bytes: usize) -> Option<(Entry, Vec<u8>)> {
+    fn find(&self, listed: &Listed) -> Option<(Entry, Vec<u8>)> {
         let entry = *self.entries.get(listed.path.as_os_str().as_encoded_bytes())?;
         if !entry.is_of(listed) || !entry.is_readable() {
             return None;
         }
-        Some((entry.clone(), self.cache.image(entry, image_bytes)?.to_vec()))
+        Some((entry.clone(), self.cache.image(entry)?.to_vec()))
     }
 }

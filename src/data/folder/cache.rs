@@ -57,8 +57,9 @@ impl Cache {
         self.map.len() as u64
     }
 
-    /// The planes of an image of `bytes` bytes; None: the file is damaged there.
-    pub fn image(&self, entry: &Entry, bytes: usize) -> Option<&[u8]> {
+    /// The planes of an image; None: the file is damaged there.
+    pub fn image(&self, entry: &Entry) -> Option<&[u8]> {
+        let bytes = entry.plane().checked_mul(entry.sums.len())?;
         let start = usize::try_from(entry.offset).ok()?;
         let image = self.map.get(start..start.checked_add(bytes)?)?;
         (crc32c::crc32c(image) == entry.crc32c).then_some(image)

@@ -4,6 +4,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::config::{Background, ResizeRule};
+use crate::data::augment::random_resized_crop::Rectangle;
 use crate::data::image_file::{About, ImageFile, Pixels, Unreadable};
 use crate::data::info::ImageSize;
 
@@ -27,9 +28,11 @@ impl Form {
 /// An image of that form.
 pub struct Fitted {
     pub planes: Vec<u8>,
+    /// Width and height of the planes: as the form says, or more where parts are to be drawn of them.
+    pub sides: (u32, u32),
     pub about: About,
-    /// Width and height that it had, if it was resized.
-    pub resized_from: Option<(u32, u32)>,
+    /// Width and height that it had, upright.
+    pub from: (u32, u32),
     pub was_colour: bool,
 }
 
@@ -50,33 +53,74 @@ impl Fit {
         let ImageFile { pixels, about } = ImageFile::decode(bytes, self.form.background)?;
         let was_colour = matches!(pixels, Pixels::Colour(_));
         let from = pixels.dimensions();
-        let planes = self.planes(&pixels.with_channels(self.form.size.channels));
-        Ok(Fitted { planes, about, resized_from: (from != self.form.sides()).then_some(from), was_colour })
+        let sides = self.form.kept_sides(from);
+        let planes = self.planes(&pixels.with_channels(self.form.size.channels), sides);
+        Ok(Fitted { planes, sides, about, from, was_colour })
     }
 
-    fn planes(&mut self, image: &Pixels) -> Vec<u8> {
+    fn planes(&mut self, image: &Pixels, sides: (u32, u32)) -> Vec<u8> {
         let (bytes, kind) = match image {
             Pixels::Grey(image) => (image.as_raw(), PixelType::U8),
             Pixels::Colour(image) => (image.as_raw(), PixelType::U8x3),
         };
-        let (width, height) = self.form.sides();
-        let mut planes = vec![0; self.form.size.bytes()];
-        if image.dimensions() == (width, height) {
+        let (width, height) = sides;
+        let mut planes = vec![0; self.form.size.channels * width as usize * height as usize];
+        if image.dimensions() == sides {
             to_planes(bytes, &mut planes);
             return planes;
         }
         let (from_width, from_height) = image.dimensions();
-        let source = ImageRef::new(from_width, from_height, bytes, kind).expect("an image is as large as it says");
+        let source = ImageRef::new(from_width, from_height, bytes, kind).expect(FITS);
         let mut resized = Image::new(width, height, kind);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
         let options = match self.form.rule {
-            ResizeRule::Squash => options,
-            ResizeRule::CentreCrop => options.fit_into_destination(Some((0.5, 0.5))),
+            ResizeRule::Squash => bilinear(),
+            // Of the whole image, where that is kept.
+            ResizeRule::CentreCrop | ResizeRule::RandomResizedCrop => bilinear().fit_into_destination(None),
         };
-        self.resizer.resize(&source, &mut resized, &options).expect("both are of one kind of pixel");
+        self.resizer.resize(&source, &mut resized, &options).expect(ONE_KIND);
         to_planes(resized.buffer(), &mut planes);
         planes
     }
+}
+
+/// Images that are kept for parts of them have this times the side that the network takes, at most.
+const KEPT_SCALE: u32 = 2;
+
+const FITS: &str = "an image is as large as it says";
+const ONE_KIND: &str = "both are of one kind of pixel";
+
+impl Form {
+    /// Width and height of the planes of an image of that size.
+    fn kept_sides(&self, from: (u32, u32)) -> (u32, u32) {
+        let (width, height) = self.sides();
+        if self.rule != ResizeRule::RandomResizedCrop {
+            return (width, height);
+        }
+        let shorter = from.0.min(from.1);
+        let kept = (KEPT_SCALE * width.max(height)).min(shorter);
+        let scaled = |side: u32| (f64::from(side) * f64::from(kept) / f64::from(shorter)).round() as u32;
+        (scaled(from.0), scaled(from.1))
+    }
+}
+
+fn bilinear() -> ResizeOptions {
+    ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+}
+
+/// A part of an image, of which there are planes of that width and height, in another size.
+pub fn resized_part(planes: &[u8], [width, height]: [u32; 2], part: Rectangle, to: ImageSize) -> Vec<u8> {
+    let side = |side: usize| u32::try_from(side).expect("sides are of configured sizes");
+    let Rectangle { left, top, width: part_width, height: part_height } = part;
+    let options = bilinear().crop(left.into(), top.into(), part_width.into(), part_height.into());
+    let mut resizer = Resizer::new();
+    let mut resized = vec![0; to.bytes()];
+    let plane = width as usize * height as usize;
+    for (plane, resized) in planes.chunks_exact(plane).zip(resized.chunks_exact_mut(to.plane())) {
+        let plane = ImageRef::new(width, height, plane, PixelType::U8).expect(FITS);
+        let mut resized = Image::from_slice_u8(side(to.width), side(to.height), resized, PixelType::U8).expect(FITS);
+        resizer.resize(&plane, &mut resized, &options).expect(ONE_KIND);
+    }
+    resized
 }
 
 /// From pixels with their channels beside each other, 1 or 3, to planes.
@@ -126,14 +170,14 @@ mod tests {
         let expected: Vec<u8> = [[0, 1, 2, 3].repeat(4), vec![0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3]].concat();
         assert_eq!(read.planes[..32], expected);
         assert_eq!(read.planes[32..], (100..116).collect::<Vec<u8>>());
-        assert_eq!((read.resized_from, read.was_colour), (None, true));
+        assert_eq!((read.from, read.sides, read.was_colour), ((4, 4), (4, 4), true));
     }
 
     #[test]
     fn all_of_an_image_is_squashed_or_its_middle_is_cut_out() {
         let squashed = fitted(thirds(96, 32), form(3, 32, ResizeRule::Squash));
         assert_eq!((squashed.planes[0], squashed.planes[2 * 1024 + 31]), (255, 255));
-        assert_eq!(squashed.resized_from, Some((96, 32)));
+        assert_eq!(squashed.from, (96, 32));
         let cut = fitted(thirds(96, 32), form(3, 32, ResizeRule::CentreCrop));
         let (green, others) = (&cut.planes[1024..2048], [&cut.planes[..1024], &cut.planes[2048..]].concat());
         assert!(green.iter().all(|&byte| byte == 255) && others.iter().all(|&byte| byte == 0));
@@ -145,5 +189,18 @@ mod tests {
         assert_eq!((&grey.planes[..], grey.was_colour), (&[9; 12][..], false));
         let colour = fitted(RgbImage::from_pixel(2, 2, Rgb([9; 3])), form(1, 2, ResizeRule::Squash));
         assert_eq!((&colour.planes[..], colour.was_colour), (&[9; 4][..], true));
+    }
+
+    #[test]
+    fn an_image_of_which_parts_are_drawn_is_kept_whole_and_larger() {
+        let form = form(3, 32, ResizeRule::RandomResizedCrop);
+        for (from, kept) in [((300, 200), (96, 64)), ((200, 300), (64, 96)), ((60, 40), (60, 40)), ((90, 64), (90, 64))]
+        {
+            let read = fitted(thirds(from.0, from.1), form);
+            assert_eq!((read.sides, read.planes.len() as u32), (kept, 3 * kept.0 * kept.1));
+            let part = Rectangle { left: 0, top: 0, width: kept.0 / 3 - 2, height: kept.1 };
+            let red = resized_part(&read.planes, read.sides.into(), part, form.size);
+            assert!(red[..1024].iter().all(|&byte| byte > 250) && red[1024..].iter().all(|&byte| byte < 5), "{from:?}");
+        }
     }
 }

@@ -40,7 +40,7 @@ pub struct Entry {
     /// What was done to it, such as `its first frame`.
     #[prost(string, repeated, tag = "8")]
     pub changes: Vec<String>,
-    /// Of its planes in the cache.
+    /// Of its planes, where the cache has them.
     #[prost(uint64, tag = "9")]
     pub offset: u64,
     #[prost(fixed32, tag = "10")]
@@ -52,6 +52,11 @@ pub struct Entry {
     pub sums: Vec<u64>,
     #[prost(uint64, repeated, tag = "13")]
     pub squares: Vec<u64>,
+    /// In pixels, of the planes: as long as they are kept larger than the network takes them, each has its own.
+    #[prost(uint32, tag = "14")]
+    pub kept_width: u32,
+    #[prost(uint32, tag = "15")]
+    pub kept_height: u32,
 }
 
 impl Entry {
@@ -63,23 +68,24 @@ impl Entry {
         self.unreadable.is_empty()
     }
 
+    /// Pixels of each plane.
+    pub fn plane(&self) -> usize {
+        self.kept_width as usize * self.kept_height as usize
+    }
+
     /// Whether the file is still the one that was read, by what the file system tells.
     pub fn is_of(&self, listed: &Listed) -> bool {
         self.path() == listed.path && (self.file_bytes, self.modified_ns) == (listed.file_bytes, listed.modified_ns)
     }
 }
 
-/// Over all pixels of those images, of `plane` pixels each: see [`crate::data::Dataset::channel_statistics`].
-pub fn statistics<'a>(
-    entries: impl Iterator<Item = &'a Entry> + Clone,
-    channels: usize,
-    plane: usize,
-) -> ChannelStatistics {
-    let count = entries.clone().count();
+/// Over all pixels of the planes of those images: see [`crate::data::Dataset::channel_statistics`].
+pub fn statistics<'a>(entries: impl Iterator<Item = &'a Entry> + Clone, channels: usize) -> ChannelStatistics {
+    let pixels = entries.clone().map(Entry::plane).sum();
     let total = |of: fn(&Entry) -> &Vec<u64>| -> Vec<u64> {
         (0..channels)
             .map(|channel| entries.clone().map(|entry| of(entry).get(channel).copied().unwrap_or(0)).sum())
             .collect()
     };
-    ChannelStatistics::of_sums(&total(|entry| &entry.sums), &total(|entry| &entry.squares), count * plane)
+    ChannelStatistics::of_sums(&total(|entry| &entry.sums), &total(|entry| &entry.squares), pixels)
 }

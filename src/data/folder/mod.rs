@@ -15,10 +15,12 @@ use thiserror::Error;
 
 use self::build::build;
 use self::cache::Cache;
-use self::fit::{Fit, Form};
+use self::fit::{Fit, Fitted, Form, resized_part};
 use self::index::Entry;
 use self::scan::Scan;
 use crate::checksum::sha256;
+use crate::config::ResizeRule;
+use crate::data::augment::random_resized_crop::Rectangle;
 use crate::ordinary_file;
 
 /// Digits of a cache's name: enough for no two to have the same.
@@ -104,27 +106,71 @@ impl Folder {
         }
     }
 
-    /// The planes of image `number` of the scan, a readable one.
+    /// The planes of image `number` of the scan, a readable one, as the network takes it.
     ///
     /// # Errors
     /// The cache is damaged, or the file is not what it was.
     pub fn image(&self, number: usize) -> Result<Cow<'_, [u8]>, ImageError> {
+        let kept = self.kept(number)?;
+        Ok(if self.is_as_kept(kept.sides) { kept.planes } else { self.part_of(&kept, middle(kept.sides)) })
+    }
+
+    /// A part of it, which is drawn by its width and height; all of it, if it is kept as the network takes it.
+    ///
+    /// # Errors
+    /// As [`Self::image`].
+    pub fn part(&self, number: usize, draw: impl FnOnce([u32; 2]) -> Rectangle) -> Result<Cow<'_, [u8]>, ImageError> {
+        let kept = self.kept(number)?;
+        Ok(match self.form.rule {
+            ResizeRule::Squash | ResizeRule::CentreCrop => kept.planes,
+            ResizeRule::RandomResizedCrop => self.part_of(&kept, draw(kept.sides)),
+        })
+    }
+
+    /// Whether training is on parts of the images.
+    pub fn draws_parts(&self) -> bool {
+        self.form.rule == ResizeRule::RandomResizedCrop
+    }
+
+    fn is_as_kept(&self, sides: [u32; 2]) -> bool {
+        let (width, height) = self.form.sides();
+        sides == [width, height]
+    }
+
+    fn part_of(&self, kept: &Kept, part: Rectangle) -> Cow<'static, [u8]> {
+        Cow::Owned(resized_part(&kept.planes, kept.sides, part, self.form.size))
+    }
+
+    fn kept(&self, number: usize) -> Result<Kept<'_>, ImageError> {
         match &self.store {
             Store::Cache(cache) => {
-                let image = cache.image(&cache.index().entries[number], self.form.size.bytes());
-                image.map(Cow::Borrowed).ok_or_else(|| ImageError::Damaged(cache.path().into()))
+                let entry = &cache.index().entries[number];
+                let planes = cache.image(entry).ok_or_else(|| ImageError::Damaged(cache.path().into()))?;
+                Ok(Kept { planes: Cow::Borrowed(planes), sides: [entry.kept_width, entry.kept_height] })
             }
             Store::Files(entries) => {
                 let path = self.root.join(entries[number].path());
                 let read = ordinary_file::read(&path).map_err(|error| error.to_string());
                 let decoded =
                     read.and_then(|bytes| Fit::new(self.form).decode(&bytes).map_err(|error| error.to_string()));
-                decoded
-                    .map(|fitted| Cow::Owned(fitted.planes))
-                    .map_err(|reason| ImageError::Unreadable { path, reason })
+                let Fitted { planes, sides, .. } = decoded.map_err(|reason| ImageError::Unreadable { path, reason })?;
+                Ok(Kept { planes: Cow::Owned(planes), sides: sides.into() })
             }
         }
     }
+}
+
+/// An image as it is kept.
+struct Kept<'a> {
+    planes: Cow<'a, [u8]>,
+    /// Width and height.
+    sides: [u32; 2],
+}
+
+/// The square about the middle of an image.
+fn middle([width, height]: [u32; 2]) -> Rectangle {
+    let side = width.min(height);
+    Rectangle { left: (width - side) / 2, top: (height - side) / 2, width: side, height: side }
 }
 
 fn cached(
@@ -335,6 +381,30 @@ mod tests {
         assert!(
             error.contains("b/3.png: No such file") && error.ends_with("it could be read when training began"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn parts_are_drawn_of_what_is_kept_and_the_middle_is_looked_at() {
+        let fixture = Fixture::new();
+        // Black, with a white stripe on the left.
+        let striped = RgbImage::from_fn(24, 8, |x, _| Rgb([if x < 8 { 255 } else { 0 }; 3]));
+        fs::write(fixture.root.path().join("a/0.png"), encoded(&striped.into(), ImageFormat::Png)).unwrap();
+        let scan = Scan::of(fixture.root.path()).unwrap().unwrap();
+        let form = Form { rule: ResizeRule::RandomResizedCrop, ..FORM };
+        for caching in [Caching::In(fixture.caches.path().into()), Caching::Off] {
+            let folder = Folder::open(fixture.root.path(), &scan, form, caching, |_| {}).unwrap();
+            assert_eq!(*folder.image(0).unwrap(), [0; 48]);
+            let left = |[width, height]: [u32; 2]| {
+                assert_eq!([width, height], [24, 8]);
+                Rectangle { left: 0, top: 0, width: 7, height: 8 }
+            };
+            assert_eq!(*folder.part(0, left).unwrap(), [255; 48]);
+        }
+        let (squashed, _) = fixture.cached();
+        assert_eq!(
+            squashed.part(3, |_| unreachable!("it is kept as it is taken")).unwrap(),
+            squashed.image(3).unwrap()
         );
     }
 }

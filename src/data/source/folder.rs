@@ -10,13 +10,13 @@ use sha2::{Digest, Sha256};
 use crate::cache_folder::cache_folder;
 use crate::config::{DataConfig, OnUnreadable};
 use crate::data::folder::fit::Form;
-use crate::data::folder::index::{Entry, statistics};
+use crate::data::folder::index::statistics;
 use crate::data::folder::scan::{Layout, Listed, Scan, shown};
 use crate::data::folder::{Caching, Folder};
 use crate::data::image_file::{FORMATS, header};
 use crate::data::info::ImageSize;
 use crate::data::progress::Progress;
-use crate::data::{Dataset, DatasetInfo, Source, Split};
+use crate::data::{ChannelStatistics, Dataset, DatasetInfo, Source, Split};
 use crate::{format, ordinary_file};
 
 /// Headers that are read to find a size for all images.
@@ -33,70 +33,200 @@ const NAMED: usize = 3;
 /// Images that cannot be read, unless they are to be skipped; fewer than two classes; a class without training images; a cache that
 /// cannot be written.
 pub fn open(config: &DataConfig) -> Result<Option<Source>> {
-    let caching = match (config.cache, cache_folder()) {
-        (true, Some(folder)) => Caching::In(folder.join("images")),
-        (true, None) => bail!(
-            "there is no folder for decoded images: set XDG_CACHE_HOME or HOME, or decode them whenever they are needed: --no-cache"
-        ),
-        (false, _) => Caching::Off,
-    };
-    open_with(config, caching)
+    Opened::open(config)?.map(|opened| opened.into_source(config)).transpose()
 }
 
-fn open_with(config: &DataConfig, caching: Caching) -> Result<Option<Source>> {
-    let root = &config.dir;
-    if !root.is_dir() {
+/// Whether there are folders of images.
+///
+/// # Errors
+/// The folder cannot be looked into.
+pub fn is_in(dir: &Path) -> Result<bool> {
+    Ok(dir.is_dir() && Scan::of(dir)?.is_some())
+}
+
+/// The form that the images in the folder get; None if there are none.
+///
+/// # Errors
+/// The folder cannot be looked into.
+pub fn form_of(config: &DataConfig) -> Result<Option<Form>> {
+    if !config.dir.is_dir() {
         return Ok(None);
     }
-    let Some(scan) = Scan::of(root)? else { return Ok(None) };
-    let form = form(config, &scan)?;
-    let mut progress = Progress::of_images(scan.images.len());
-    let folder = Arc::new(Folder::open(root, &scan, form, caching, |done| progress.set(done as u64))?);
-    drop(progress);
-    let mut notices: Vec<String> = check_unreadable(root, &scan, &folder, config.on_unreadable)?.into_iter().collect();
+    Ok(Scan::of(&config.dir)?.map(|scan| form(config, &scan)))
+}
 
-    let splits = Splits::new(config, &scan, &folder);
-    splits.check(&scan, root, config.test_share)?;
-    let channels = form.size.channels;
-    let train = splits.numbers(Split::Train);
-    let measured = statistics(train.iter().map(|&number| &folder.entries()[number]), channels, form.size.plane());
-    let single = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect::<Vec<f32>>();
-    let given = |key: &str, given: &Option<Vec<f32>>, measured: Vec<f64>| match given {
-        Some(given) => {
-            ensure!(given.len() == channels, "data.{key}: {} numbers, but images of {channels} channels", given.len());
-            Ok(given.clone())
+/// A folder of images, whatever is wrong with it.
+pub struct Opened {
+    pub scan: Scan,
+    pub form: Form,
+    pub folder: Arc<Folder>,
+    splits: Splits,
+}
+
+impl Opened {
+    /// None: it holds no folders of images.
+    ///
+    /// # Errors
+    /// It cannot be looked into, or a cache cannot be written.
+    pub fn open(config: &DataConfig) -> Result<Option<Self>> {
+        let caching = match (config.cache, cache_folder()) {
+            (true, Some(folder)) => Caching::In(folder.join("images")),
+            (true, None) => bail!(
+                "there is no folder for decoded images: set XDG_CACHE_HOME or HOME, or decode them whenever they are needed: \
+                 --no-cache"
+            ),
+            (false, _) => Caching::Off,
+        };
+        Self::with(config, caching)
+    }
+
+    fn with(config: &DataConfig, caching: Caching) -> Result<Option<Self>> {
+        let root = &config.dir;
+        if !root.is_dir() {
+            return Ok(None);
         }
-        None => Ok(single(measured)),
-    };
-    // A channel that never changes says nothing: it is not to be divided by zero.
-    let std = measured.std.into_iter().map(|std| if std > 0.0 { std } else { 1.0 }).collect();
-    let name = root.canonicalize().unwrap_or_else(|_| root.clone());
-    let name = name.file_name().map_or_else(|| "images".into(), shown);
-    let info = Arc::new(DatasetInfo {
-        name: name.clone(),
-        channels,
-        height: form.size.height,
-        width: form.size.width,
-        classes: scan.classes.clone(),
-        mean: given("mean", &config.mean, measured.mean)?,
-        std: given("std", &config.std, std)?,
-    });
-    notices.extend(splits.notices(&scan, &folder));
-    notices.extend(left_out_notice(&scan));
-    let part = |split| {
-        let numbers = splits.numbers(split);
-        let labels = numbers.iter().map(|&number| scan.images[number].class).collect();
-        Dataset::of_folder(Arc::clone(&info), Arc::clone(&folder), numbers, labels)
-    };
-    let validation = part(Split::Validation);
-    Ok(Some(Source {
-        train: part(Split::Train),
-        validation: (!validation.is_empty()).then_some(validation),
-        test: part(Split::Test),
-        name,
-        origin: root.display().to_string(),
-        notice: (!notices.is_empty()).then(|| notices.join("; ")),
-    }))
+        let Some(scan) = Scan::of(root)? else { return Ok(None) };
+        let form = form(config, &scan);
+        let mut progress = Progress::of_images(scan.images.len());
+        let folder = Arc::new(Folder::open(root, &scan, form, caching, |done| progress.set(done as u64))?);
+        drop(progress);
+        let splits = Splits::new(config, &scan, &folder);
+        Ok(Some(Self { scan, form, folder, splits }))
+    }
+
+    /// # Errors
+    /// As [`open`].
+    pub fn into_source(self, config: &DataConfig) -> Result<Source> {
+        let root = &config.dir;
+        let mut notices: Vec<String> = self.check_unreadable(root, config.on_unreadable)?.into_iter().collect();
+        self.splits.check(&self.scan, root, config.test_share)?;
+        let info = Arc::new(self.info(config)?);
+        notices.extend(self.splits.notices(&self.scan));
+        notices.extend(self.in_both_notice());
+        notices.extend(left_out_notice(&self.scan));
+        let part = |split| {
+            let numbers = self.splits.numbers(split);
+            let labels = numbers.iter().map(|&number| self.scan.images[number].class).collect();
+            Dataset::of_folder(Arc::clone(&info), Arc::clone(&self.folder), numbers, labels)
+        };
+        let validation = part(Split::Validation);
+        Ok(Source {
+            train: part(Split::Train),
+            validation: (!validation.is_empty()).then_some(validation),
+            test: part(Split::Test),
+            name: info.name.clone(),
+            origin: root.display().to_string(),
+            notice: (!notices.is_empty()).then(|| notices.join("; ")),
+        })
+    }
+
+    fn info(&self, config: &DataConfig) -> Result<DatasetInfo> {
+        let size = self.form.size;
+        let measured = self.statistics();
+        let given = |key: &str, given: &Option<Vec<f32>>, measured: Vec<f64>| match given {
+            Some(given) => {
+                let (numbers, channels) = (given.len(), size.channels);
+                ensure!(numbers == channels, "data.{key}: {numbers} numbers, but the images have {channels} channels");
+                Ok(given.clone())
+            }
+            None => Ok(measured.into_iter().map(|value| value as f32).collect()),
+        };
+        // A channel that never changes says nothing: it is not to be divided by zero.
+        let std = measured.std.into_iter().map(|std| if std > 0.0 { std } else { 1.0 }).collect();
+        let root = config.dir.canonicalize().unwrap_or_else(|_| config.dir.clone());
+        Ok(DatasetInfo {
+            name: root.file_name().map_or_else(|| "images".into(), shown),
+            channels: size.channels,
+            height: size.height,
+            width: size.width,
+            classes: self.scan.classes.clone(),
+            mean: given("mean", &config.mean, measured.mean)?,
+            std: given("std", &config.std, std)?,
+        })
+    }
+
+    /// Of the training images, as they are decoded.
+    pub fn statistics(&self) -> ChannelStatistics {
+        let train = self.splits.numbers(Split::Train);
+        let entries = train.iter().map(|&number| &self.folder.entries()[number]);
+        statistics(entries, self.form.size.channels)
+    }
+
+    /// Readable images of each class.
+    pub fn class_counts(&self, split: Split) -> Vec<usize> {
+        let mut counts = vec![0; self.scan.classes.len()];
+        for number in self.splits.numbers(split) {
+            counts[usize::from(self.scan.images[number].class)] += 1;
+        }
+        counts
+    }
+
+    /// Numbers of readable images of a split, in their order.
+    pub fn numbers(&self, split: Split) -> Vec<usize> {
+        self.splits.numbers(split)
+    }
+
+    /// Each file that should be an image and is none, with the reason.
+    pub fn unreadable(&self) -> Vec<(&Path, String)> {
+        let decoded = self.folder.entries().iter().filter(|entry| !entry.is_readable());
+        let decoded = decoded.map(|entry| (entry.path(), entry.unreadable.clone()));
+        let others = self.scan.left_out.iter().filter(|left_out| left_out.reason.is_fault());
+        decoded.chain(others.map(|left_out| (&*left_out.path, left_out.reason.to_string()))).collect()
+    }
+
+    /// # Errors
+    /// Images cannot be read, and are not to be skipped.
+    fn check_unreadable(&self, root: &Path, on_unreadable: OnUnreadable) -> Result<Option<String>> {
+        let unreadable = self.unreadable();
+        if unreadable.is_empty() {
+            return Ok(None);
+        }
+        let named =
+            unreadable.iter().take(NAMED).map(|(path, reason)| format!("{} ({reason})", shown(path.as_os_str())));
+        let named = named.collect::<Vec<_>>().join(", ");
+        let more = match unreadable.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            others => format!(" and {} more", format::count(others as u64)),
+        };
+        let faults = self.scan.left_out.iter().filter(|left_out| left_out.reason.is_fault()).count();
+        let count = |images: usize| format::count(images as u64);
+        let (count, of) = (count(unreadable.len()), count(self.scan.images.len() + faults));
+        let told = format!("{count} of {of} images cannot be read: {named}{more}");
+        let root = root.display();
+        match on_unreadable {
+            OnUnreadable::Error => bail!(
+                "{root}: {told}; `taper data inspect {root}` names them all; mend or remove them, or train without them: \
+                 --set data.on_unreadable=skip"
+            ),
+            OnUnreadable::Skip => Ok(Some(format!("{told}; left out (data.on_unreadable)"))),
+        }
+    }
+
+    /// Groups of images that are equal in every pixel as they are decoded, by their numbers; those of more than one first.
+    pub fn equal(&self) -> Vec<Vec<usize>> {
+        let mut groups: HashMap<&[u8], Vec<usize>> = HashMap::new();
+        for (number, entry) in self.folder.entries().iter().enumerate().filter(|(_, entry)| entry.is_readable()) {
+            groups.entry(&entry.sha256).or_default().push(number);
+        }
+        let mut equal: Vec<Vec<usize>> = groups.into_values().filter(|group| group.len() > 1).collect();
+        equal.sort_unstable();
+        equal
+    }
+
+    fn in_both_notice(&self) -> Option<String> {
+        let split = |&number: &usize| self.splits.of[number];
+        let mut both = vec![];
+        for group in self.equal() {
+            let trained = group.iter().find(|&number| split(number) == Some(Split::Train));
+            let judged = group.iter().filter(|&number| split(number) != Some(Split::Train));
+            both.extend(trained.into_iter().flat_map(|&trained| judged.clone().map(move |&judged| (trained, judged))));
+        }
+        let &(trained, judged) = both.first()?;
+        let name = |number: usize| shown(self.folder.entries()[number].path().as_os_str());
+        let are = if both.len() == 1 { "test image is" } else { "test images are" };
+        let count = format::count(both.len() as u64);
+        Some(format!("{count} {are} among the training images too, such as {} = {}", name(judged), name(trained)))
+    }
 }
 
 pub fn advice() -> String {
@@ -104,7 +234,7 @@ pub fn advice() -> String {
 }
 
 /// Size and channels of all images, as configured, else by what the images are.
-fn form(config: &DataConfig, scan: &Scan) -> Result<Form> {
+fn form(config: &DataConfig, scan: &Scan) -> Form {
     let root = &config.dir;
     let side = config.side.unwrap_or_else(|| own_side(root, scan));
     let channels = match config.channels {
@@ -113,7 +243,7 @@ fn form(config: &DataConfig, scan: &Scan) -> Result<Form> {
         None => 3,
     };
     let size = ImageSize { channels, height: side, width: side };
-    Ok(Form { size, rule: config.resize, background: config.background })
+    Form { size, rule: config.resize, background: config.background }
 }
 
 /// The side of the images if they are alike, small and square, else [`DEFAULT_SIDE`].
@@ -133,39 +263,6 @@ fn are_grey(root: &Path, scan: &Scan) -> bool {
 fn head(root: &Path, image: &Listed) -> Option<(u32, u32, bool)> {
     let bytes = ordinary_file::read(&root.join(&image.path)).ok()?;
     header(&bytes).ok()
-}
-
-/// # Errors
-/// Images cannot be read, and are not to be skipped.
-fn check_unreadable(root: &Path, scan: &Scan, folder: &Folder, on_unreadable: OnUnreadable) -> Result<Option<String>> {
-    let unreadable = unreadable(scan, folder);
-    if unreadable.is_empty() {
-        return Ok(None);
-    }
-    let named: Vec<String> =
-        unreadable.iter().take(NAMED).map(|(path, reason)| format!("{} ({reason})", shown(path.as_os_str()))).collect();
-    let (count, of) = (format::count(unreadable.len() as u64), format::count(scan.images.len() as u64));
-    let named = match unreadable.len() - named.len() {
-        0 => named.join(", "),
-        others => format!("{} and {} more", named.join(", "), format::count(others as u64)),
-    };
-    let told = format!("{count} of {of} images cannot be read: {named}");
-    let root = root.display();
-    match on_unreadable {
-        OnUnreadable::Error => bail!(
-            "{root}: {told}; `taper data inspect {root}` names them all; mend or remove them, or train without them: \
-             --set data.on_unreadable=skip"
-        ),
-        OnUnreadable::Skip => Ok(Some(format!("{told}; left out (data.on_unreadable)"))),
-    }
-}
-
-/// Each file that should be an image and is none, with the reason.
-pub fn unreadable<'a>(scan: &'a Scan, folder: &'a Folder) -> Vec<(&'a Path, String)> {
-    let decoded = folder.entries().iter().filter(|entry| !entry.is_readable());
-    let decoded = decoded.map(|entry| (entry.path(), entry.unreadable.clone()));
-    let others = scan.left_out.iter().filter(|left_out| left_out.reason.is_fault());
-    decoded.chain(others.map(|left_out| (&*left_out.path, left_out.reason.to_string()))).collect()
 }
 
 /// Which image is for what.
@@ -227,7 +324,7 @@ impl Splits {
         Ok(())
     }
 
-    fn notices(&self, scan: &Scan, folder: &Folder) -> Vec<String> {
+    fn notices(&self, scan: &Scan) -> Vec<String> {
         let mut notices = vec![];
         if self.drawn {
             let count = |split| format::count(self.numbers(split).len() as u64);
@@ -242,27 +339,7 @@ impl Splits {
                 notices.push(format!("no {split} images of {}", listed(&missing)));
             }
         }
-        notices.extend(self.in_both(folder));
         notices
-    }
-
-    /// Training images that are also among the others, by their pixels.
-    fn in_both(&self, folder: &Folder) -> Option<String> {
-        let entries = folder.entries();
-        let trained: HashMap<&[u8], &Entry> = self
-            .numbers(Split::Train)
-            .into_iter()
-            .map(|number| (&entries[number].sha256[..], &entries[number]))
-            .collect();
-        let judged = [Split::Validation, Split::Test].into_iter().flat_map(|split| self.numbers(split));
-        let both: Vec<(&Entry, &Entry)> = judged
-            .filter_map(|number| trained.get(&entries[number].sha256[..]).map(|&trained| (trained, &entries[number])))
-            .collect();
-        let (first, second) = both.first()?;
-        let name = |entry: &Entry| shown(entry.path().as_os_str());
-        let count = format::count(both.len() as u64);
-        let are = if both.len() == 1 { "image is" } else { "images are" };
-        Some(format!("{count} test {are} among the training images too, such as {} = {}", name(second), name(first)))
     }
 }
 
@@ -283,8 +360,8 @@ fn nested(root: &Path, scan: &Scan, class: &str) -> Option<PathBuf> {
 /// Names, as many as fit into a line.
 fn listed(names: &[&str]) -> String {
     match names {
-        [all @ ..] if all.len() <= NAMED + 1 => all.join(", "),
-        [..] => format!("{} and {} more classes", names[..NAMED].join(", "), names.len() - NAMED),
+        all if all.len() <= NAMED + 1 => all.join(", "),
+        _ => format!("{} and {} more classes", names[..NAMED].join(", "), names.len() - NAMED),
     }
 }
 
@@ -307,6 +384,10 @@ mod tests {
 
     use super::*;
     use crate::data::image_file::testing::encoded;
+
+    fn open_with(config: &DataConfig, caching: Caching) -> Result<Option<Source>> {
+        Opened::with(config, caching)?.map(|opened| opened.into_source(config)).transpose()
+    }
 
     /// A folder that goes with it.
     struct Images(tempfile::TempDir);
@@ -409,7 +490,7 @@ mod tests {
         let few = open(0.2);
         // 20 are expected, with a standard deviation of 4.
         assert!(few.test.class_counts().iter().all(|count| (8..=32).contains(count)), "{:?}", few.test.class_counts());
-        assert!(few.notice.unwrap().starts_with("no test folder: "));
+        assert!(few.notice.as_ref().unwrap().starts_with("no test folder: "));
         let of = |source: &Source| {
             (0..source.test.len()).map(|i| source.test.image(i).unwrap().into_owned()).collect::<Vec<_>>()
         };
@@ -452,7 +533,7 @@ mod tests {
         let info = images.open(&config).unwrap().train.info;
         assert_eq!((&info.mean[..], &info.std[..]), (&[0.5; 3][..], &[0.25; 3][..]));
         let error = images.open(&DataConfig { channels: Some(1), ..config }).unwrap_err().to_string();
-        assert_eq!(error, "data.mean: 3 numbers, but images of 1 channels");
+        assert_eq!(error, "data.mean: 3 numbers, but the images have 1 channels");
     }
 
     #[test]

@@ -67,6 +67,14 @@ pub fn open(dir: &Path) -> Result<Option<Source>> {
     }))
 }
 
+/// Whether there are training images in IDX, of whatever kind.
+///
+/// # Errors
+/// The folder cannot be looked into.
+pub fn is_in(dir: &Path) -> Result<bool> {
+    Ok(find(dir, TRAIN_IMAGES)?.is_some())
+}
+
 pub fn advice() -> String {
     format!("put {TRAIN_IMAGES}, {TRAIN_LABELS} and the same with t10k there, as they are or as .gz")
 }

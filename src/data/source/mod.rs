@@ -5,10 +5,13 @@ pub mod folder;
 pub mod idx;
 pub mod sample;
 
+use std::path::Path;
+
 use anyhow::{Result, bail, ensure};
 use rand::seq::SliceRandom;
 
 use super::Source;
+use super::folder::fit::Form;
 use crate::config::{DataConfig, DataSource};
 use crate::random::{Purpose, stream};
 
@@ -21,6 +24,8 @@ struct Format {
     name: &'static str,
     /// Reads what lies in its folder; None if there is nothing of this format.
     open: fn(&DataConfig) -> Result<Option<Source>>,
+    /// Whether `open` finds something in a folder, damaged or not.
+    is_in: fn(&Path) -> Result<bool>,
     /// What to put there, or how to get it.
     advice: fn() -> String,
 }
@@ -32,6 +37,7 @@ const FORMATS: [Format; 3] = [
         key: "cifar10",
         name: "CIFAR-10",
         open: |config| cifar::open(&config.dir),
+        is_in: cifar::is_in,
         advice: cifar::advice,
     },
     Format {
@@ -39,6 +45,7 @@ const FORMATS: [Format; 3] = [
         key: "idx",
         name: "IDX files",
         open: |config| idx::open(&config.dir),
+        is_in: idx::is_in,
         advice: idx::advice,
     },
     Format {
@@ -46,6 +53,7 @@ const FORMATS: [Format; 3] = [
         key: "folder",
         name: "folders of images",
         open: folder::open,
+        is_in: folder::is_in,
         advice: folder::advice,
     },
 ];
@@ -78,6 +86,35 @@ fn find(config: &DataConfig) -> Result<Option<Source>> {
         }
     }
     Ok(None)
+}
+
+/// Whether there is data in the folder that `config` names, of any format.
+///
+/// # Errors
+/// The folder cannot be looked into.
+pub fn is_there(config: &DataConfig) -> Result<bool> {
+    FORMATS.iter().try_fold(false, |found, format| Ok(found || (format.is_in)(&config.dir)?))
+}
+
+/// Of each format, how to get data of it.
+pub fn advice() -> String {
+    FORMATS.iter().map(|format| format!("{}: {}", format.name, (format.advice)())).collect::<Vec<_>>().join("; ")
+}
+
+/// The size and channels of all images, if `config` finds folders of images.
+///
+/// # Errors
+/// The folder cannot be looked into.
+pub fn form_of_folder(config: &DataConfig) -> Result<Option<Form>> {
+    let mut before = FORMATS.iter().take_while(|format| format.source != DataSource::Folder);
+    let is_of_folder = match config.source {
+        DataSource::Folder => true,
+        DataSource::Auto => {
+            before.try_fold(true, |none, format| Ok::<_, anyhow::Error>(none && !(format.is_in)(&config.dir)?))?
+        }
+        DataSource::Cifar10 | DataSource::Idx | DataSource::Sample => false,
+    };
+    if is_of_folder { folder::form_of(config) } else { Ok(None) }
 }
 
 /// Holds `samples` images out that are drawn from the training set; both parts keep the file order.

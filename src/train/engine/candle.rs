@@ -10,12 +10,12 @@ use candle_core::{Device, Tensor};
 use super::computed::{EvaluatedBatch, TakenStep};
 use super::weights_file::WeightsFile;
 use crate::average::{Average, Companion};
-use crate::config::{Config, TrainConfig};
+use crate::config::{ClassWeights, Config, TrainConfig};
 use crate::data::loader::{Batch, EpochPlan, TrainBatches, train_batches};
 use crate::data::{Dataset, DatasetInfo};
 use crate::metrics::predicted;
 use crate::model::{ActiveChannels, Mode, Network, NetworkShape, input};
-use crate::ops;
+use crate::ops::{self, CrossEntropyLoss};
 use crate::optim::Optimizer;
 use crate::run::step_time::StepTime;
 
@@ -29,7 +29,16 @@ pub struct CandleEngine {
     /// The seed of the dropout.
     seed: u64,
     config: TrainConfig,
+    loss: CrossEntropyLoss,
     epoch: Option<Epoch>,
+}
+
+/// What an image of each class counts, so that each class counts as much: N / (classes * images of the class), as in scikit-learn.
+/// A class without images counts nothing.
+fn balanced(class_counts: &[usize]) -> Arc<[f64]> {
+    let (images, classes) = (class_counts.iter().sum::<usize>() as f64, class_counts.len() as f64);
+    let weight = |&count: &usize| if count > 0 { images / (classes * count as f64) } else { 0.0 };
+    class_counts.iter().map(weight).collect()
 }
 
 /// The weights that the network has of the training images.
@@ -87,6 +96,7 @@ impl CandleEngine {
             average,
             seed,
             config: config.train.clone(),
+            loss: CrossEntropyLoss { smoothing: config.train.label_smoothing, class_weights: None },
             epoch: None,
         })
     }
@@ -100,6 +110,10 @@ impl CandleEngine {
         self.network.freeze_whitening_bias(trained > 0 && plan.epoch > trained);
         let is_frozen = self.config.freeze_after_first_epoch && plan.epoch > 1;
         let total_steps = self.config.total_steps(self.config.steps_per_epoch(data.len()));
+        self.loss.class_weights = match self.config.class_weights {
+            ClassWeights::None => None,
+            ClassWeights::Balanced => Some(balanced(&data.class_counts())),
+        };
         let batches = train_batches(Arc::clone(data), plan);
         self.epoch = Some(Epoch { batches, next_step: first_step, total_steps, is_frozen });
         Ok(())
@@ -182,13 +196,13 @@ impl CandleEngine {
         OptimizerStep { number, total_steps, learning_rate }: OptimizerStep,
         mode: Mode,
     ) -> candle_core::Result<(Tensor, Moved)> {
-        let Self { network, config, .. } = self;
+        let Self { network, loss, .. } = self;
         let weights = network.weights();
         let started = Instant::now();
         let running_statistics = weights.copy_buffers()?;
         let ((logits, loss), tape) = ops::tape::record(|| {
             let logits = network.forward(x, mode)?;
-            let loss = ops::smoothed_cross_entropy(&logits, labels, config.label_smoothing)?;
+            let loss = loss.of(&logits, labels)?;
             Ok((logits, loss))
         })?;
 

@@ -109,6 +109,14 @@ pub fn open(dir: &Path) -> anyhow::Result<Option<Source>> {
     Ok(Some(Source { train, validation: None, test, name: "CIFAR-10".into(), origin, notice }))
 }
 
+/// Whether there is CIFAR-10, of whatever kind.
+///
+/// # Errors
+/// The folder cannot be looked into.
+pub fn is_in(dir: &Path) -> anyhow::Result<bool> {
+    Ok(find(dir).with_context(|| format!("looking for CIFAR-10 under {}", dir.display()))?.is_some())
+}
+
 pub fn advice() -> String {
     format!("`taper data fetch` gets it, or copy one of {} there", LAYOUT_NAMES.join(", "))
 }

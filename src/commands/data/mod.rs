@@ -1,16 +1,23 @@
 //! `taper data fetch` and `taper data inspect`.
 
+mod inspect_folder;
+
 use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::print_figures::print;
 use super::shell::say;
 use crate::config::{DataConfig, DataSource};
-use crate::data::Dataset;
 use crate::data::fetch::{self, FetchFrom, Fetched};
 use crate::data::source;
 use crate::data::source::cifar::{self, BATCHES, Edition, Found, ReadError};
+use crate::data::source::folder::Opened;
+use crate::data::{ChannelStatistics, Dataset};
+use crate::render::figures::Content;
+use crate::render::{Drawing, Figure};
+use crate::terminal_image::Images;
 
 /// Brings CIFAR-10 into the data folder `dir`, and prints where it lies.
 ///
@@ -29,8 +36,24 @@ pub fn fetch(dir: &Path, from: &FetchFrom) -> Result<()> {
 ///
 /// # Errors
 /// There is none although `config` insists on it, or a file is damaged or not the published one.
-pub fn inspect(config: &DataConfig) -> Result<()> {
+pub fn inspect(config: &DataConfig, images: Images) -> Result<()> {
+    if source::form_of_folder(config)?.is_some()
+        && let Some(opened) = Opened::open(config)?
+    {
+        return inspect_images(config, opened, images);
+    }
     inspect_to(&mut io::stdout().lock(), config, &Edition::cifar10())
+}
+
+fn inspect_images(config: &DataConfig, opened: Opened, images: Images) -> Result<()> {
+    say(format_args!("data folder    {}", config.dir.display()))?;
+    inspect_folder::inspect(&mut io::stdout().lock(), config, &opened)?;
+    if let Some((sheet, classes)) = inspect_folder::contact_sheet(&opened)? {
+        let caption = format!("training images, a row for each class: {}", classes.join(", "));
+        say("")?;
+        print(&[Figure { content: Content::Image, caption, drawing: Drawing::Image }], &sheet, images)?;
+    }
+    inspect_folder::judge(config, opened)
 }
 
 fn inspect_to(out: &mut impl Write, config: &DataConfig, edition: &Edition) -> Result<()> {
@@ -121,11 +144,14 @@ fn write_statistics(out: &mut impl Write, train: &Dataset, test: &Dataset) -> Re
     if train.is_empty() {
         return Ok(());
     }
-    let statistics = train.channel_statistics();
-    let names: &[&str] = if train.info.channels == 1 { &["grey"] } else { &["red", "green", "blue"] };
+    write_channels(out, &train.channel_statistics())
+}
+
+fn write_channels(out: &mut impl Write, statistics: &ChannelStatistics) -> Result<()> {
+    let names: &[&str] = if statistics.mean.len() == 1 { &["grey"] } else { &["red", "green", "blue"] };
     let row = |cells: Vec<String>| cells.into_iter().map(|cell| format!(" {cell:>10}")).collect::<String>();
     writeln!(out, "\n{:<14}{}", "train channel", row(names.iter().map(ToString::to_string).collect()))?;
-    for (name, values) in [("mean", statistics.mean), ("std", statistics.std)] {
+    for (name, values) in [("mean", &statistics.mean), ("std", &statistics.std)] {
         writeln!(out, "{name:<14}{}", row(values.iter().map(|value| format!("{value:.8}")).collect()))?;
     }
     Ok(())
