@@ -121,6 +121,8 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Evaluate a checkpoint, class by class
     Eval(EvalArgs),
+    /// Say what a run's network takes images for
+    Predict(PredictArgs),
     /// Look inside the network: feature maps, Grad-CAM, attention
     Explain(ExplainArgs),
     /// Take a run along: tables, TensorBoard's event files, plots
@@ -562,7 +564,8 @@ pub struct ResumeArgs {
 Examples:
   taper eval baseline
   taper eval record --test-time-augmentation flip-and-shift
-  taper eval runs/baseline/checkpoints/e0012-s009384 --json")]
+  taper eval runs/baseline/checkpoints/e0012-s009384 --json
+  taper eval baseline --csv > classes.csv")]
 pub struct EvalArgs {
     /// A run, whose best checkpoint is taken, or the folder of a checkpoint
     #[arg(value_name = "RUN|CHECKPOINT", add = ArgValueCandidates::new(run_names::all))]
@@ -574,8 +577,45 @@ pub struct EvalArgs {
     #[arg(long, value_enum, value_name = "VIEWS", default_value_t)]
     pub test_time_augmentation: TestTimeAugmentation,
     /// As a JSON object
-    #[arg(long)]
+    #[arg(long, conflicts_with = "csv")]
     pub json: bool,
+    /// The scores of each class as CSV
+    #[arg(long)]
+    pub csv: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Size, normalisation and class names are the run's. An image that cannot be read has a line with the error,
+the others go on, and the exit code is 1.
+
+Examples:
+  taper predict flowers rose.jpg
+  taper predict flowers ~/new --top 5 --csv > new.csv
+  find ~/new -name '*.jpg' -print0 | taper predict flowers - --null --json
+  taper predict flowers ~/new --explain why             why it takes them for that: Grad-CAM, in why/")]
+pub struct PredictArgs {
+    /// A run, whose best checkpoint is taken, or the folder of a checkpoint
+    #[arg(value_name = "RUN|CHECKPOINT", add = ArgValueCandidates::new(run_names::all))]
+    pub target: String,
+    /// Image files, folders of them, or - for a list of those on stdin, one a line
+    #[arg(value_name = "FILE|DIR|-", required = true)]
+    pub images: Vec<OsString>,
+    /// So many classes of each image, the most likely first
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..))]
+    pub top: u16,
+    /// As JSON, an object a line
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// As CSV
+    #[arg(long)]
+    pub csv: bool,
+    /// The list on stdin has a null byte after each name, as find -print0 writes it
+    #[arg(long, short = '0')]
+    pub null: bool,
+    /// Write Grad-CAM of each image for its class, as PNG in this folder
+    #[arg(long, value_name = "DIR")]
+    pub explain: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ use super::shell::say;
 use crate::cli::EvalArgs;
 use crate::config::{Config, TestTimeAugmentation};
 use crate::data::{self, Split};
+use crate::format;
 use crate::metrics::Confusion;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::EvaluatedWeights;
@@ -32,8 +33,17 @@ struct Report {
     #[serde(rename = "examples")]
     samples: u64,
     loss: f64,
-    /// Percent.
+    /// Percent, as all that follows.
     accuracy: f64,
+    /// Where there are more than [`FEW_CLASSES`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top5_accuracy: Option<f64>,
+    /// The unweighted mean over the classes.
+    macro_f1: Option<f64>,
+    /// See [`crate::metrics::Calibration`].
+    expected_calibration_error: Option<f64>,
+    /// In the order of `classes`.
+    by_class: Vec<ClassScores>,
     /// The names of the classes, in the order of rows and columns of `confusion`.
     classes: Vec<String>,
     /// Images by true class, and in each row by predicted class.
@@ -41,6 +51,19 @@ struct Report {
     /// Where that was not the run's own.
     #[serde(skip)]
     another_device: Option<String>,
+}
+
+/// With no more, the five most likely say little.
+const FEW_CLASSES: usize = 10;
+
+/// Of one class, in percent; None where it has no images, or none was taken for it.
+#[derive(Debug, Serialize)]
+struct ClassScores {
+    class: String,
+    images: u64,
+    precision: Option<f64>,
+    recall: Option<f64>,
+    f1: Option<f64>,
 }
 
 pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
@@ -51,6 +74,8 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
         let mut out = io::stdout().lock();
         serde_json::to_writer(&mut out, &report).map_err(io::Error::from).context("stdout")?;
         writeln!(out).context("stdout")?;
+    } else if args.csv {
+        write_csv(&mut io::stdout().lock(), &report.by_class).context("stdout")?;
     } else {
         let weights = if report.weights.are_raw() { "" } else { ", by its averaged weights" };
         say(format!(
@@ -67,7 +92,8 @@ pub fn eval(runs: &RunsDir, args: &EvalArgs) -> Result<u8> {
         if let Some(device) = &report.another_device {
             say(format!("evaluated on {device}"))?;
         }
-        for line in class_lines(&report.confusion, &report.classes) {
+        say(scores_line(&report))?;
+        for line in class_lines(&report) {
             say(line)?;
         }
     }
@@ -98,22 +124,64 @@ fn evaluate(run: &RunDir, checkpoint: &Checkpoint, config: &Config, args: &EvalA
         samples: evaluation.samples(),
         loss: evaluation.mean_loss(),
         accuracy: evaluation.accuracy(),
+        top5_accuracy: (images.info.classes.len() > FEW_CLASSES).then(|| evaluation.top_accuracy()),
+        macro_f1: evaluation.confusion().mean_of(Confusion::f1_of),
+        expected_calibration_error: evaluation.calibration().expected_error(),
+        by_class: class_scores(evaluation.confusion(), &images.info.classes),
         confusion: evaluation.confusion().clone(),
         classes: images.info.classes.clone(),
         another_device: (is_without_card && config.run.device != "auto").then(|| device.describe()),
     })
 }
 
-/// A line for each class that there are images of.
-fn class_lines(confusion: &Confusion, classes: &[String]) -> Vec<String> {
+fn class_scores(confusion: &Confusion, classes: &[String]) -> Vec<ClassScores> {
+    let scores = |(number, class): (usize, &String)| ClassScores {
+        class: class.clone(),
+        images: confusion.samples_of(number),
+        precision: confusion.precision_of(number),
+        recall: confusion.recall_of(number),
+        f1: confusion.f1_of(number),
+    };
+    classes.iter().enumerate().map(scores).collect()
+}
+
+fn write_csv(out: &mut impl Write, by_class: &[ClassScores]) -> io::Result<()> {
+    let mut rows = csv::Writer::from_writer(out);
+    for scores in by_class {
+        rows.serialize(scores)?;
+    }
+    rows.flush()
+}
+
+/// What there is to say of all classes together, beside the accuracy.
+fn scores_line(report: &Report) -> String {
+    let percent = |name: &str, value: Option<f64>| value.map(|value| format!("{name} {value:.2} %"));
+    let scores = [
+        percent("top 5", report.top5_accuracy),
+        percent("macro F1", report.macro_f1),
+        percent("expected calibration error", report.expected_calibration_error),
+    ];
+    format!("  {}", scores.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+/// A table of the classes that there are images of.
+fn class_lines(Report { confusion, classes, by_class, .. }: &Report) -> Vec<String> {
     let width = classes.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(10);
-    let mut lines = vec![];
-    for (class, name) in classes.iter().enumerate() {
-        let Some(accuracy) = confusion.accuracy_of(class) else { continue };
+    let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
+    let mut lines =
+        vec![format!("  {:<width$} {:>9} {:>7} {:>7} {:>8}", "class", "precision", "recall", "F1", "images")];
+    for (class, scores) in by_class.iter().enumerate().filter(|(_, scores)| scores.images > 0) {
         let taken_for = confusion
             .most_often_taken_for(class)
-            .map_or(String::new(), |(other, count)| format!(", most often taken for {} ({count})", classes[other]));
-        lines.push(format!("  {name:<width$} {accuracy:>6.2} % of {}{taken_for}", confusion.samples_of(class)));
+            .map_or(String::new(), |(other, count)| format!("  most often taken for {} ({count})", classes[other]));
+        lines.push(format!(
+            "  {:<width$} {:>9} {:>7} {:>7} {:>8}{taken_for}",
+            scores.class,
+            number(scores.precision),
+            number(scores.recall),
+            number(scores.f1),
+            format::count(scores.images)
+        ));
     }
     lines
 }
@@ -122,15 +190,59 @@ fn class_lines(confusion: &Confusion, classes: &[String]) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn report(confusion: Confusion) -> Report {
+        let classes = crate::data::DatasetInfo::cifar10().classes;
+        Report {
+            run: "run".into(),
+            checkpoint: "e0001-s000002".into(),
+            step: 2,
+            weights: EvaluatedWeights::Raw,
+            data: "CIFAR-10".into(),
+            split: Split::Test,
+            test_time_augmentation: TestTimeAugmentation::None,
+            samples: confusion.samples(),
+            loss: 1.0,
+            accuracy: 50.0,
+            top5_accuracy: None,
+            macro_f1: confusion.mean_of(Confusion::f1_of),
+            expected_calibration_error: Some(3.14159),
+            by_class: class_scores(&confusion, &classes),
+            classes,
+            confusion,
+            another_device: None,
+        }
+    }
+
+    fn of(images: &[(usize, usize)]) -> Report {
+        let mut confusion = Confusion::new(10);
+        images.iter().for_each(|&(truth, predicted)| confusion.add(truth, predicted));
+        report(confusion)
+    }
+
     #[test]
     fn a_line_for_each_class_says_what_it_is_taken_for() {
-        let mut confusion = Confusion::new(10);
-        for (truth, predicted) in [(3, 3), (3, 5), (3, 5), (9, 9)] {
-            confusion.add(truth, predicted);
-        }
+        let report = of(&[(3, 3), (3, 5), (3, 5), (9, 9)]);
         assert_eq!(
-            class_lines(&confusion, &crate::data::DatasetInfo::cifar10().classes),
-            ["  cat         33.33 % of 3, most often taken for dog (2)", "  truck      100.00 % of 1"]
+            class_lines(&report),
+            [
+                "  class      precision  recall      F1   images",
+                "  cat           100.00   33.33   50.00        3  most often taken for dog (2)",
+                "  truck         100.00  100.00  100.00        1",
+            ]
         );
+        assert_eq!(scores_line(&report), "  macro F1 50.00 %, expected calibration error 3.14 %");
+    }
+
+    #[test]
+    fn csv_has_every_class() {
+        let mut out = vec![];
+        write_csv(&mut out, &of(&[(0, 0), (0, 9)]).by_class).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[..3],
+            ["class,images,precision,recall,f1", "airplane,2,100.0,50.0,66.66666666666667", "automobile,0,,,"]
+        );
+        assert_eq!(lines.len(), 11);
     }
 }

@@ -18,6 +18,7 @@ mod follow;
 mod lr_find;
 pub mod near_misses;
 mod own_images;
+mod predict;
 mod print_figures;
 pub mod progress;
 mod remaining;
@@ -72,6 +73,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::SetLr(args) => steer::set_learning_rate(&runs, &args),
         Command::Resume(args) => resume::resume(&runs, &args),
         Command::Eval(args) => eval::eval(&runs, &args),
+        Command::Predict(args) => predict::predict(&runs, &args),
         Command::Explain(args) => explain::explain(&runs, &args),
         Command::Export(args) => export::export(&runs, &args),
         Command::Report(args) => report::report_runs(&runs, &args),

@@ -1,7 +1,9 @@
 //! What a network's logits say, and how often they are right.
 
+mod calibration;
 pub mod confusion;
 
+pub use calibration::Calibration;
 pub use confusion::Confusion;
 
 /// Softmax of the logits: the confidence in each class.
@@ -17,6 +19,13 @@ pub fn predicted(logits: &[f32]) -> usize {
     (1..logits.len()).fold(0, |best, class| if logits[class] > logits[best] { class } else { best })
 }
 
+/// Whether a class is among the `most` of the greatest logits, of equals the first.
+pub fn is_among_top(logits: &[f32], class: usize, most: usize) -> bool {
+    let is_before =
+        |&(other, logit): &(usize, &f32)| *logit > logits[class] || (*logit == logits[class] && other < class);
+    logits.iter().enumerate().filter(is_before).count() < most
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,6 +37,17 @@ mod tests {
             assert!((confidences.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{confidences:?}");
         }
         assert!((confidences(&[0.0, 3f32.ln()])[1] - 0.75).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_class_is_among_the_top_by_its_rank() {
+        let logits = [3.0, 1.0, 3.0, 2.0];
+        let ranks = [1, 4, 2, 3];
+        for (class, rank) in ranks.into_iter().enumerate() {
+            for most in 1..=4 {
+                assert_eq!(is_among_top(&logits, class, most), rank <= most, "{class} of {most}");
+            }
+        }
     }
 
     #[test]

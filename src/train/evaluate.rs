@@ -12,10 +12,13 @@ use crate::config::TestTimeAugmentation;
 use crate::data::Dataset;
 use crate::data::loader::{Batch, evaluation_batch};
 use crate::data::test_time::views;
-use crate::metrics::{Confusion, confidences, predicted};
+use crate::metrics::{Calibration, Confusion, confidences, is_among_top, predicted};
 use crate::model::ActiveChannels;
 use crate::run::event::Prediction;
 use crate::run::probe::MISTAKES;
+
+/// Classes that [`Evaluation::top_accuracy`] takes for right.
+pub const TOP: usize = 5;
 
 /// The evaluation of a dataset, batch by batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +28,9 @@ pub struct Evaluation {
     loss_sum: f64,
     secs: f64,
     confusion: Confusion,
+    calibration: Calibration,
+    /// Images whose class was among the [`TOP`] most likely.
+    among_top: u64,
     mistakes: Vec<Prediction>,
     /// By true and predicted class, the most confident first, at most [`MISTAKES`] of each.
     mistakes_by_cell: BTreeMap<(u64, u64), Vec<Prediction>>,
@@ -40,6 +46,8 @@ impl Evaluation {
             loss_sum: 0.0,
             secs: 0.0,
             confusion: Confusion::new(classes),
+            calibration: Calibration::default(),
+            among_top: 0,
             mistakes: vec![],
             mistakes_by_cell: BTreeMap::new(),
             active: ActiveChannels::default(),
@@ -84,10 +92,12 @@ impl Evaluation {
         for (index, (logits, &label)) in (first..).zip(logits.iter().zip(labels)) {
             let (true_class, predicted_class) = (label as usize, predicted(logits));
             self.confusion.add(true_class, predicted_class);
+            self.among_top += u64::from(is_among_top(logits, true_class, TOP));
+            let confidence = confidences(logits)[predicted_class];
+            self.calibration.add(confidence, predicted_class == true_class);
             if predicted_class == true_class {
                 continue;
             }
-            let confidence = confidences(logits)[predicted_class];
             // That of a network whose weights are not finite is no number.
             if confidence.is_finite() {
                 let (true_class, predicted_class) = (true_class as u64, predicted_class as u64);
@@ -119,6 +129,15 @@ impl Evaluation {
     /// Percent.
     pub fn accuracy(&self) -> f64 {
         100.0 * self.confusion.correct() as f64 / self.samples() as f64
+    }
+
+    /// Percent of the images whose class is among the [`TOP`] most likely.
+    pub fn top_accuracy(&self) -> f64 {
+        100.0 * self.among_top as f64 / self.samples() as f64
+    }
+
+    pub fn calibration(&self) -> &Calibration {
+        &self.calibration
     }
 
     /// The channels of each block, from 0, that were active for none of the images.

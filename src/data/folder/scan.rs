@@ -164,6 +164,34 @@ impl Scan {
     }
 }
 
+/// The images in a folder and the folders in it, by their paths; and what should be one and is none.
+pub fn images_in(folder: &Path) -> impl Iterator<Item = Result<PathBuf, LeftOut>> + use<> {
+    let walk = WalkDir::new(folder).follow_links(true).min_depth(1).sort_by_file_name();
+    let entries = walk.into_iter().filter_entry(|entry| !is_litter(entry.file_name()));
+    let folder = folder.to_owned();
+    entries.filter_map(move |entry| {
+        let entry = match entry {
+            Ok(entry) => entry,
+            // Its images have been met already.
+            Err(error) if error.loop_ancestor().is_some() => return None,
+            Err(error) => {
+                let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                let path = error.path().unwrap_or(&folder).to_owned();
+                return Some(Err(LeftOut { path, reason: Reason::Denied(reason) }));
+            }
+        };
+        if entry.file_type().is_dir() {
+            return None;
+        }
+        let path = entry.into_path();
+        match kind(&path) {
+            Kind::Image => Some(Ok(path)),
+            Kind::OtherImage => Some(Err(LeftOut { path, reason: Reason::OtherFormat })),
+            Kind::Other => None,
+        }
+    })
+}
+
 /// An image, and the name of its class's folder.
 struct Image {
     listed: Listed,
