@@ -707,7 +707,9 @@ Examples:
   taper export baseline --json - | jq '.epochs[-1]'       all tables, as one object
   taper export baseline --parquet tables
   taper export baseline --tensorboard logs; tensorboard --logdir logs
-  taper export baseline --plots figures                   PNG of 300 dpi, and SVG")]
+  taper export baseline --plots figures                   PNG of 300 dpi, and SVG
+  taper export baseline --onnx baseline.onnx
+  taper export baseline --torch net; python net/model.py cat.jpg")]
 pub struct ExportArgs {
     /// The run's name or path
     pub run: String,
@@ -726,6 +728,12 @@ pub struct ExportArgs {
     /// Curves, confusion matrix, feature maps, heat maps and Grad-CAM as PNG and SVG
     #[arg(long, value_name = "DIR")]
     pub plots: Option<PathBuf>,
+    /// The network of the best checkpoint as an ONNX model, from images in [0, 1] to logits
+    #[arg(long, value_name = "FILE")]
+    pub onnx: Option<PathBuf>,
+    /// The same network as a PyTorch module: python DIR/model.py image.jpg
+    #[arg(long, value_name = "DIR")]
+    pub torch: Option<PathBuf>,
 }
 
 /// Where tables go.

@@ -6,24 +6,32 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::select::run_and_checkpoint;
 use super::shell::say;
 use crate::cli::{ExportArgs, ExportTarget};
 use crate::commands::failure::UsageError;
-use crate::config::Values;
+use crate::config::{Config, Values};
+use crate::data::DatasetInfo;
+use crate::durable;
 use crate::export::table::{Table, tables, write_csv, write_json, write_parquet};
-use crate::export::{ExportFolder, RecordedRun, plots, tensorboard};
+use crate::export::{ExportFolder, RecordedRun, onnx, plots, tensorboard, torch};
+use crate::ordinary_file;
 use crate::run::dir::RunsDir;
 use crate::run::event::RunStarted;
+use crate::run::replay;
 use crate::run::state::Summary;
+use crate::train::checkpoint::Checkpoint;
 
 pub fn export(runs: &RunsDir, args: &ExportArgs) -> Result<u8> {
-    let ExportArgs { csv, json, parquet, tensorboard, plots, .. } = args;
+    let ExportArgs { csv, json, parquet, tensorboard, plots, onnx, torch, .. } = args;
     let to_stdout = [csv, json].iter().filter(|target| matches!(target, Some(ExportTarget::Stdout))).count();
     if to_stdout > 1 {
         return Err(UsageError("--csv - and --json -: only one can be written to stdout".to_owned()).into());
     }
-    if csv.is_none() && json.is_none() && parquet.is_none() && tensorboard.is_none() && plots.is_none() {
-        let formats = "name at least one of --csv DIR, --json DIR, --parquet DIR, --tensorboard DIR and --plots DIR";
+    let others = [parquet, tensorboard, plots, onnx, torch];
+    if csv.is_none() && json.is_none() && others.iter().all(|path| path.is_none()) {
+        let formats = "name at least one of --csv DIR, --json DIR, --parquet DIR, --tensorboard DIR, --plots DIR, --onnx FILE and \
+                       --torch DIR";
         return Err(UsageError(format!("export {}: {formats}", args.run)).into());
     }
     let run = RecordedRun::read(&runs.open(&args.run)?)?;
@@ -70,6 +78,19 @@ pub fn export(runs: &RunsDir, args: &ExportArgs) -> Result<u8> {
     if let Some(folder) = plots {
         plots::write_plots(&run, folders.at(folder)?)?;
     }
+    let network = match (onnx, torch) {
+        (None, None) => None,
+        _ => Some(TrainedNetwork::of(runs, &args.run)?),
+    };
+    if let (Some(network), Some(folder)) = (&network, torch) {
+        network.write_torch(folders.at(folder)?)?;
+    }
+    if let (Some(network), Some(path)) = (&network, onnx) {
+        network.write_onnx(path)?;
+        if to_stdout == 0 {
+            say(format!("wrote {}", path.display()))?;
+        }
+    }
     for folder in folders.open {
         let shown = folder.path().display().to_string();
         let written = folder.finish()?;
@@ -98,6 +119,51 @@ impl Folders<'_> {
             }
         };
         Ok(&mut self.open[index])
+    }
+}
+
+/// The network of a run's best checkpoint.
+struct TrainedNetwork {
+    run: String,
+    checkpoint: Checkpoint,
+    config: Config,
+    dataset: DatasetInfo,
+}
+
+impl TrainedNetwork {
+    fn of(runs: &RunsDir, name: &str) -> Result<Self> {
+        let (run, checkpoint) = run_and_checkpoint(runs, name)?;
+        let config = Config::load(Some(&run.config()), &[])?;
+        Ok(Self { run: run.name(), checkpoint, config, dataset: replay::dataset(&run)? })
+    }
+
+    fn write_torch(&self, folder: &mut ExportFolder) -> Result<()> {
+        let Self { run, checkpoint, config, dataset } = self;
+        let facts = torch::facts(run, &checkpoint.name(), &config.model, &config.data, dataset);
+        let (code_name, code) = torch::CODE;
+        let files =
+            [(code_name, code.as_bytes()), (torch::FACTS, facts.as_bytes()), (torch::WEIGHTS, checkpoint.weights())];
+        for (name, bytes) in files {
+            folder.add(name, |out| Ok::<_, anyhow::Error>(out.write_all(bytes)?))?;
+        }
+        Ok(())
+    }
+
+    /// A model of taper's that is there is replaced.
+    fn write_onnx(&self, path: &Path) -> Result<()> {
+        let shown = path.display();
+        match ordinary_file::read(path) {
+            Ok(bytes) if !onnx::is_of_taper(&bytes) => {
+                let wrong =
+                    format!("--onnx {shown}: it is no model of taper's, and is not overwritten; choose another name");
+                return Err(UsageError(wrong).into());
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("--onnx {shown}")),
+        }
+        let model = onnx::to_onnx(&self.config.model, &self.dataset, self.checkpoint.weights())?;
+        durable::replace(path, &model).with_context(|| format!("--onnx: cannot write {shown}"))
     }
 }
 

@@ -73,6 +73,7 @@ pub enum DataSource {
     Auto,
     /// The full CIFAR-10; not finding it is an error.
     Cifar10,
+    Cifar100,
     /// MNIST's format, `train-images-idx3-ubyte` and so on.
     Idx,
     /// Image files, in a folder for each class.

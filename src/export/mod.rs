@@ -4,12 +4,14 @@
 pub mod curves;
 pub mod figure;
 pub mod folder;
+pub mod onnx;
 pub mod plots;
 mod probe_figures;
 pub mod recorded_run;
 pub mod report;
 pub mod table;
 pub mod tensorboard;
+pub mod torch;
 
 pub use folder::{ExportFolder, FolderError};
 pub use recorded_run::RecordedRun;

@@ -204,7 +204,7 @@ fn check_network(config: &Config) -> Result<(), ShapeError> {
             NetworkShape::new(&config.model, &DatasetInfo::cifar10())?;
             NetworkShape::check_progressive(config, &DatasetInfo::cifar10())
         }
-        DataSource::Auto | DataSource::Idx | DataSource::Folder => Ok(()),
+        DataSource::Auto | DataSource::Cifar100 | DataSource::Idx | DataSource::Folder => Ok(()),
     }
 }
 

@@ -276,6 +276,11 @@ impl Checkpoint {
         engine.load_weights(&self.model, &self.weights_file())
     }
 
+    /// The weights that are evaluated, as the bytes of a safetensors file.
+    pub fn weights(&self) -> &[u8] {
+        &self.model
+    }
+
     /// The weights that are evaluated alone, into a network without an engine.
     pub fn load_network(&self, network: &Network) -> Result<()> {
         network.weights().load_bytes(&self.model, &self.weights_file())

@@ -60,7 +60,7 @@ fn inspect_to(out: &mut impl Write, config: &DataConfig, edition: &Edition) -> R
     let dir = config.dir.display();
     let found = cifar::find_all(&config.dir).with_context(|| format!("looking for CIFAR-10 under {dir}"))?;
     let in_use = match config.source {
-        DataSource::Sample | DataSource::Idx | DataSource::Folder => None,
+        DataSource::Sample | DataSource::Cifar100 | DataSource::Idx | DataSource::Folder => None,
         DataSource::Auto | DataSource::Cifar10 => found.first(),
     };
     writeln!(out, "data folder    {dir}")?;

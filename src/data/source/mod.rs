@@ -1,6 +1,7 @@
 //! Where data comes from: one file a format, and a line of [`FORMATS`].
 
 pub mod cifar;
+pub mod cifar100;
 pub mod folder;
 pub mod idx;
 pub mod sample;
@@ -31,7 +32,15 @@ struct Format {
 }
 
 /// In the order in which `auto` looks for them.
-const FORMATS: [Format; 3] = [
+const FORMATS: [Format; 4] = [
+    Format {
+        source: DataSource::Cifar100,
+        key: "cifar100",
+        name: "CIFAR-100",
+        open: |config| cifar100::open(&config.dir),
+        is_in: cifar100::is_in,
+        advice: cifar100::advice,
+    },
     Format {
         source: DataSource::Cifar10,
         key: "cifar10",
@@ -112,7 +121,7 @@ pub fn form_of_folder(config: &DataConfig) -> Result<Option<Form>> {
         DataSource::Auto => {
             before.try_fold(true, |none, format| Ok::<_, anyhow::Error>(none && !(format.is_in)(&config.dir)?))?
         }
-        DataSource::Cifar10 | DataSource::Idx | DataSource::Sample => false,
+        DataSource::Cifar10 | DataSource::Cifar100 | DataSource::Idx | DataSource::Sample => false,
     };
     if is_of_folder { folder::form_of(config) } else { Ok(None) }
 }

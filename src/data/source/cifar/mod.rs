@@ -18,7 +18,9 @@ use anyhow::Context;
 use self::archive::{MAX_BATCH_BYTES, check_size};
 pub(in crate::data) use self::archive::{first_member, read_tar_gz};
 pub use self::error::ReadError;
+pub(super) use self::pickle::parse_batch_of;
 use self::records::sha256_of;
+pub(super) use self::records::{CIFAR100, parse_records_of};
 pub(in crate::data) use self::records::{CLASS_COUNT, check_label};
 pub use self::records::{IMAGE_BYTES, PLANE, RECORD_BYTES, info, parse_records, sha256, to_records};
 use crate::data::{Dataset, Source};
@@ -231,7 +233,7 @@ impl Found {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, ReadError> {
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, ReadError> {
     let file = path.display().to_string();
     let read = || {
         let mut bytes = vec![];

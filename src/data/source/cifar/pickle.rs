@@ -8,17 +8,22 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::error::ReadError;
-use super::records::{IMAGE_BYTES, check_label, info};
+use super::records::{CIFAR10, IMAGE_BYTES, Set};
 use crate::data::Dataset;
 
-/// Reads a batch of `images` images; `file` is for the error.
+/// Reads a batch of `images` images of CIFAR-10; `file` is for the error.
 ///
 /// # Errors
 /// Anything that the original batches do not hold, with the byte where it stands.
 pub fn parse_batch(file: &str, bytes: &[u8], images: usize) -> Result<Dataset, ReadError> {
+    parse_batch_of(&CIFAR10, file, bytes, images)
+}
+
+/// The same of either set.
+pub fn parse_batch_of(set: &Set, file: &str, bytes: &[u8], images: usize) -> Result<Dataset, ReadError> {
     Machine { bytes, at: 0, nodes: vec![], stack: vec![], marks: vec![], memo: HashMap::new() }
         .run()
-        .and_then(|(nodes, root)| Batch { bytes, nodes: &nodes, root }.dataset(images))
+        .and_then(|(nodes, root)| Batch { set, bytes, nodes: &nodes, root }.dataset(images))
         .map_err(|Fault { offset, problem }| ReadError::Damaged { file: file.into(), offset: offset as u64, problem })
 }
 
@@ -94,7 +99,7 @@ impl Machine<'_> {
     /// The values made, and which of them the pickle stands for.
     fn run(mut self) -> Result<(Vec<Node>, Index), Fault> {
         if !self.bytes.starts_with(b"\x80\x02") {
-            return fault(0, "this is not a pickle of protocol 2, as CIFAR-10's batches are");
+            return fault(0, "this is not a pickle of protocol 2, as CIFAR's batches are");
         }
         self.at = 2;
         loop {
@@ -183,7 +188,7 @@ impl Machine<'_> {
                 b'R' => self.reduce(start)?,
                 b'b' => self.build(start)?,
                 other => {
-                    return fault(start, format!("instruction {other:#04x} does not occur in a CIFAR-10 batch"));
+                    return fault(start, format!("instruction {other:#04x} does not occur in a CIFAR batch"));
                 }
             }
         }
@@ -215,7 +220,7 @@ impl Machine<'_> {
             ("numpy", "dtype") => Ok(Name::DType),
             _ => {
                 let name = format!("{module}.{attribute}");
-                fault(start, format!("it calls for {name:?}, which no CIFAR-10 batch does: nothing was executed"))
+                fault(start, format!("it calls for {name:?}, which no CIFAR batch does: nothing was executed"))
             }
         }
     }
@@ -317,7 +322,7 @@ impl Machine<'_> {
             (Name::Reconstruct, Some(Value::Name(Name::NdArray))) => Value::EmptyArray,
             (Name::DType, Some(Value::Bytes(text))) if &self.bytes[text.clone()] == b"u1" => Value::U8Type,
             (Name::DType, _) => return fault(start, "the array's elements are not of type u8"),
-            _ => return fault(start, "a call that does not occur in a CIFAR-10 batch: nothing was executed"),
+            _ => return fault(start, "a call that does not occur in a CIFAR batch: nothing was executed"),
         };
         self.push(start, made);
         Ok(())
@@ -355,6 +360,7 @@ impl Machine<'_> {
 
 /// What the pickle stands for, to be read as a batch.
 struct Batch<'a> {
+    set: &'a Set,
     bytes: &'a [u8],
     nodes: &'a [Node],
     root: Index,
@@ -364,23 +370,23 @@ impl Batch<'_> {
     fn dataset(&self, images: usize) -> Result<Dataset, Fault> {
         let labels = self.labels(images)?;
         let images = self.images(images)?;
-        Ok(Dataset::from_parts(info(), images, labels))
+        Ok(Dataset::from_parts((self.set.info)(), images, labels))
     }
 
     fn entry(&self, key: &str) -> Result<&Node, Fault> {
         let Value::Dict(dict) = &self.nodes[self.root].value else {
-            return fault(0, "the pickle holds no dictionary: this is not a CIFAR-10 batch");
+            return fault(0, format!("the pickle holds no dictionary: this is not a {} batch", self.set.name));
         };
         let is_key =
             |node: &Node| matches!(&node.value, Value::Bytes(text) if self.bytes[text.clone()] == *key.as_bytes());
         match dict.iter().rev().find(|&&(name, _)| is_key(&self.nodes[name])) {
             Some(&(_, value)) => Ok(&self.nodes[value]),
-            None => fault(0, format!("the pickle holds no {key:?}: this is not a CIFAR-10 batch")),
+            None => fault(0, format!("the pickle holds no {key:?}: this is not a {} batch", self.set.name)),
         }
     }
 
     fn labels(&self, images: usize) -> Result<Vec<u16>, Fault> {
-        let node = self.entry("labels")?;
+        let node = self.entry(self.set.pickled_labels)?;
         let Value::List(items) = &node.value else {
             return fault(node.offset, "the labels are no list");
         };
@@ -390,7 +396,7 @@ impl Batch<'_> {
         let label = |&item: &Index| {
             let node = &self.nodes[item];
             match node.value {
-                Value::Int(label) => check_label(label).or_else(|problem| fault(node.offset, problem)),
+                Value::Int(label) => self.set.check_label(label).or_else(|problem| fault(node.offset, problem)),
                 _ => fault(node.offset, "a label that is no number"),
             }
         };
