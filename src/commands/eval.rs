@@ -55,6 +55,11 @@ struct Report {
 
 /// With no more, the five most likely say little.
 const FEW_CLASSES: usize = 10;
+/// Of no more, every one has a line.
+const LISTED_CLASSES: usize = 50;
+/// Of more, so many have one, and so many pairs are named.
+const WORST: usize = 20;
+const WORST_PAIRS: usize = 10;
 
 /// Of one class, in percent; None where it has no images, or none was taken for it.
 #[derive(Debug, Serialize)]
@@ -164,13 +169,21 @@ fn scores_line(report: &Report) -> String {
     format!("  {}", scores.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
-/// A table of the classes that there are images of.
+/// A table of the classes that there are images of; of many those that do worst, and what is confused most.
 fn class_lines(Report { confusion, classes, by_class, .. }: &Report) -> Vec<String> {
-    let width = classes.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(10);
+    let mut known: Vec<usize> = (0..by_class.len()).filter(|&class| by_class[class].images > 0).collect();
+    let is_cut = known.len() > LISTED_CLASSES;
+    if is_cut {
+        let f1 = |class: &usize| by_class[*class].f1.unwrap_or(0.0);
+        known.sort_by(|a, b| f1(a).total_cmp(&f1(b)));
+        known.truncate(WORST);
+    }
+    let width = known.iter().map(|&class| classes[class].chars().count()).max().unwrap_or(0).max(10);
     let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
     let mut lines =
         vec![format!("  {:<width$} {:>9} {:>7} {:>7} {:>8}", "class", "precision", "recall", "F1", "images")];
-    for (class, scores) in by_class.iter().enumerate().filter(|(_, scores)| scores.images > 0) {
+    for class in known {
+        let scores = &by_class[class];
         let taken_for = confusion
             .most_often_taken_for(class)
             .map_or(String::new(), |(other, count)| format!("  most often taken for {} ({count})", classes[other]));
@@ -182,6 +195,17 @@ fn class_lines(Report { confusion, classes, by_class, .. }: &Report) -> Vec<Stri
             number(scores.f1),
             format::count(scores.images)
         ));
+    }
+    if is_cut {
+        lines.push(format!("  the {WORST} of the least F1 of {} classes; all: --csv", classes.len()));
+        let pairs = confusion.worst_pairs();
+        let pair = |&(truth, predicted, count): &(usize, usize, u64)| {
+            format!("{} for {} ({})", classes[truth], classes[predicted], format::count(count))
+        };
+        let worst: Vec<String> = pairs.iter().take(WORST_PAIRS).map(pair).collect();
+        if !worst.is_empty() {
+            lines.push(format!("  most often taken for another: {}", worst.join(", ")));
+        }
     }
     lines
 }
@@ -205,8 +229,8 @@ mod tests {
             accuracy: 50.0,
             top5_accuracy: None,
             macro_f1: confusion.mean_of(Confusion::f1_of),
-            expected_calibration_error: Some(3.14159),
-            by_class: class_scores(&confusion, &classes),
+            expected_calibration_error: Some(3.125),
+            by_class: class_scores(&confusion, &classes[..confusion.classes().min(10)]),
             classes,
             confusion,
             another_device: None,
@@ -230,7 +254,24 @@ mod tests {
                 "  truck         100.00  100.00  100.00        1",
             ]
         );
-        assert_eq!(scores_line(&report), "  macro F1 50.00 %, expected calibration error 3.14 %");
+        assert_eq!(scores_line(&report), "  macro F1 50.00 %, expected calibration error 3.12 %");
+    }
+
+    #[test]
+    fn of_many_classes_the_worst_are_told() {
+        let mut confusion = Confusion::new(1000);
+        for class in 0..1000 {
+            (0..3).for_each(|_| confusion.add(class, class));
+        }
+        (0..4).for_each(|_| confusion.add(700, 20));
+        confusion.add(3, 4);
+        let classes: Vec<String> = (0..1000).map(|class| format!("c{class}")).collect();
+        let report = Report { by_class: class_scores(&confusion, &classes), classes, ..report(confusion) };
+        let lines = class_lines(&report);
+        assert_eq!(lines.len(), 1 + WORST + 2);
+        assert!(lines[1].starts_with("  c700 ") && lines[1].ends_with("most often taken for c20 (4)"), "{}", lines[1]);
+        assert_eq!(lines[1 + WORST], "  the 20 of the least F1 of 1000 classes; all: --csv");
+        assert_eq!(lines[2 + WORST], "  most often taken for another: c700 for c20 (4), c3 for c4 (1)");
     }
 
     #[test]

@@ -36,13 +36,11 @@ pub struct Dataset {
     pub labels: Vec<u16>,
 }
 
-#[cfg(test)]
 impl PartialEq for Dataset {
+    /// By the images' bytes; one that cannot be read is equal to none.
     fn eq(&self, other: &Self) -> bool {
-        let image = |dataset: &Self, index| dataset.image(index).expect("an image").into_owned();
-        self.info == other.info
-            && self.labels == other.labels
-            && (0..self.len()).all(|index| image(self, index) == image(other, index))
+        let is_equal = |index| matches!((self.image(index), other.image(index)), (Ok(one), Ok(other)) if one == other);
+        self.info == other.info && self.labels == other.labels && (0..self.len()).all(is_equal)
     }
 }
 

@@ -31,9 +31,9 @@ const REFERENCES: [(AttentionKind, &[u8]); 4] = [
 fn explained(attention: AttentionKind, reference: &BTreeMap<String, Tensor>, method: Method) -> Result<Explanation> {
     let number = values(&reference["picture"])?[0] as usize;
     let test = sample()?.test;
-    let batch = evaluation_batch(&test, number..number + 1);
+    let batch = evaluation_batch(&test, number..number + 1)?;
     let x = Tensor::from_vec(batch.images, (1, 32, 32, 3), &Device::Cpu)?;
-    let image = Planes { width: 32, height: 32, bytes: test.image(number).to_vec() };
+    let image = Planes { width: 32, height: 32, bytes: test.image(number)?.into_owned() };
     let network = network(attention)?;
     let channels = vec![ChannelScope { first: usize::MAX, most_active: 3 }; network.layers().len()];
     let scope = Scope { channels, method, classes: |_, _, _: &[f32]| (0..10).collect() };

@@ -98,7 +98,7 @@ pub fn with_scripted_weights(network: Network, script: impl Fn(&str) -> Scripted
 
 /// Images (64, 32, 32, 3), as the network takes them, and labels of batch `number`, in file order.
 pub fn batch(dataset: &Dataset, number: usize) -> Result<(Tensor, Tensor)> {
-    let batch = evaluation_batch(dataset, number * BATCH..(number + 1) * BATCH);
+    let batch = evaluation_batch(dataset, number * BATCH..(number + 1) * BATCH)?;
     let x = Tensor::from_vec(batch.images, (BATCH, 32, 32, 3), &Device::Cpu)?;
     Ok((x, Tensor::from_vec(batch.labels, BATCH, &Device::Cpu)?))
 }

@@ -1,13 +1,14 @@
 //! What training consists of beside the network, against numbers from PyTorch (tests/fixtures/pytorch/make_training.py).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Result;
 use candle_core::{Device, Tensor, Var};
 use taper::average::{Ema, Lookahead};
 use taper::config::{Anneal, AverageConfig, OptimizerConfig, OptimizerKind, ScheduleConfig, ScheduleKind};
 use taper::model::weights::{Weights, deserialize};
-use taper::ops::{smoothed_cross_entropy, tape};
+use taper::ops::{CrossEntropyLoss, tape};
 use taper::optim::Optimizer;
 use taper::schedule::Schedule;
 
@@ -79,18 +80,22 @@ fn optimizers_go_where_those_of_pytorch_go() -> Result<()> {
 }
 
 #[test]
-fn smoothed_losses_and_their_gradients_are_those_of_pytorch() -> Result<()> {
+fn losses_and_their_gradients_are_those_of_pytorch() -> Result<()> {
     let logits = Var::from_tensor(&(number(&[12, 10], 7)? * 4.0)?)?;
     let labels = Tensor::from_iter((0..12u32).map(|image| image % 10), &Device::Cpu)?;
-    for smoothing in [0.0, 0.1, 0.2] {
-        let expected = |what: &str| values(&reference()?[&format!("smoothing.{smoothing:.1}.{what}")]);
-        let (loss, tape) = tape::record(|| smoothed_cross_entropy(&logits, &labels, smoothing))?;
-        // Roundings of one f32.
-        let expected_loss = expected("loss")?[0];
-        assert!((f64::from(loss.to_scalar::<f32>()?) - expected_loss).abs() <= 1e-7 * expected_loss, "{smoothing}");
-        let gradient = tape.backward(&loss)?.get(&logits).expect("a gradient").clone();
-        for (ours, theirs) in values(&gradient)?.into_iter().zip(expected("gradient")?) {
-            assert!((ours - theirs).abs() <= 1e-8, "{smoothing}: {ours}, not {theirs}");
+    let weights: Arc<[f64]> = (0..10).map(|class| f64::from(1 + class % 4) / 4.0).collect();
+    for (name, class_weights) in [("smoothing", None), ("weighted", Some(weights))] {
+        for smoothing in [0.0, 0.1, 0.2] {
+            let expected = |what: &str| values(&reference()?[&format!("{name}.{smoothing:.1}.{what}")]);
+            let loss = CrossEntropyLoss { smoothing, class_weights: class_weights.clone() };
+            let (loss, tape) = tape::record(|| loss.of(&logits, &labels))?;
+            // Roundings of one f32.
+            let (loss_value, expected_loss) = (f64::from(loss.to_scalar::<f32>()?), expected("loss")?[0]);
+            assert!((loss_value - expected_loss).abs() <= 1e-7 * expected_loss, "{name} {smoothing}");
+            let gradient = tape.backward(&loss)?.get(&logits).expect("a gradient").clone();
+            for (ours, theirs) in values(&gradient)?.into_iter().zip(expected("gradient")?) {
+                assert!((ours - theirs).abs() <= 2e-8, "{name} {smoothing}: {ours}, not {theirs}");
+            }
         }
     }
     Ok(())

@@ -59,7 +59,9 @@ impl GradCams {
         let cam = &explanation.layers[last].cams[0];
         let scale = SIDE.div_ceil(width.min(height)) as u32;
         let picture = Drawing::Heat(&cam.map).draw(&explanation.image, scale, ColourMode::Colours);
-        let path = self.folder.join(self.name(image, &self.info.classes[cam.class].clone()));
+        let class = self.info.classes[cam.class].clone();
+        let name = self.name(image, &class);
+        let path = self.folder.join(name);
         durable::replace(&path, &png::encode(&picture)?)
             .with_context(|| format!("--explain: cannot write {}", path.display()))?;
         Ok(path)

@@ -108,6 +108,7 @@ struct Predictor {
 impl Predictor {
     /// Of each input in its order; an error is one line.
     fn predict(&self, inputs: Vec<Input>) -> Result<Vec<(Input, Result<Prediction, String>)>> {
+        let form = self.form;
         let decode = |fit: &mut Fit, input: &Input| match &input.unusable {
             Some(Unusable(reason)) => Err(reason.clone()),
             None => {
@@ -116,7 +117,7 @@ impl Predictor {
             }
         };
         let decoded: Vec<Result<Vec<u8>, String>> =
-            inputs.par_iter().map_init(|| Fit::new(self.form), decode).collect();
+            inputs.par_iter().map_init(|| Fit::new(form), decode).collect();
         let mut readable = Dataset::new(Arc::clone(&self.info));
         for planes in decoded.iter().flatten() {
             readable.push(0, planes);

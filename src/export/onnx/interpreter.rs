@@ -206,7 +206,8 @@ fn conv(node: &Node, x: &Array, weight: &Array, bias: Option<&Array>) -> Array {
     };
     let x = Array { dims: two(&x.dims), values: x.values.clone() };
     let weight = Array { dims: two(&weight.dims), values: weight.values.clone() };
-    let ([n, c, h, w], [outputs, inputs, kh, kw]) = (x.dims[..], weight.dims[..]) else { panic!("dims") };
+    let [n, c, h, w] = x.dims[..] else { panic!("{:?}", x.dims) };
+    let [outputs, inputs, kh, kw] = weight.dims[..] else { panic!("{:?}", weight.dims) };
     assert_eq!(c, inputs);
     let (height, width) = (h + 2 * top as usize + 1 - kh, w + 2 * left as usize + 1 - kw);
     let y = fill(vec![n, outputs, height, width], |at| {

@@ -268,7 +268,7 @@ impl Builder<'_> {
         // Each block before this one halves the sides.
         let side = |side: usize| (side >> (block - 1)) as i64;
         let columns = self.graph.integers(&name("columns"), &[0, inner, -1]);
-        let mut projected = |builder: &mut Self, part: &str| -> Result<Name> {
+        let projected = |builder: &mut Self, part: &str| -> Result<Name> {
             let weights =
                 [builder.weight(&name(&format!("{part}.weight")))?, builder.weight(&name(&format!("{part}.bias")))?];
             let map = builder.conv(&name(part), x, &weights, 0);
@@ -330,7 +330,7 @@ mod tests {
         network.prepare(&images).unwrap();
         // Weights that begin as zeros or ones would hide what is wrong with them.
         for (name, var) in network.weights().named().filter(|(_, var)| var.dtype() == DType::F32) {
-            let seed = name.bytes().map(u64::from).sum();
+            let seed: u64 = name.bytes().map(u64::from).sum();
             let noise = (0..var.elem_count()).map(|at| 0.02 * ((seed * 31 + at as u64 * 17) % 13) as f32);
             let noise = Tensor::from_iter(noise, &Device::Cpu).unwrap().reshape(var.shape()).unwrap();
             var.set(&(var.as_tensor() + noise).unwrap()).unwrap();
