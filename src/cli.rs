@@ -991,9 +991,12 @@ Examples:
   taper data inspect ~/flowers
   taper data inspect ~/flowers --set data.side=128")]
     Inspect {
-        /// The data folder, or a folder of images
-        #[arg(value_name = "DIR", default_value = "data")]
-        dir: PathBuf,
+        /// The data folder, or a folder of images [default: data]
+        #[arg(value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// The same, as of fetch
+        #[arg(long = "dir", value_name = "DIR", hide = true, conflicts_with = "dir")]
+        dir_option: Option<PathBuf>,
         /// One value of the configuration, such as data.side=128
         #[arg(long, value_name = "SECTION.KEY=VALUE")]
         set: Vec<String>,

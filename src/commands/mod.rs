@@ -82,9 +82,10 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::LrFind(args) => lr_find::lr_find(&runs, &args),
         Command::Selftest(args) => selftest::selftest(&args),
         Command::Data(DataCommand::Fetch { from, dir }) => data::fetch(&dir, &from).map(|()| 0),
-        Command::Data(DataCommand::Inspect { dir, set, images }) => {
-            let config = Config::load(None, &Override::parse_all(&set)?)?;
-            data::inspect(&DataConfig { dir, ..config.data }, images).map(|()| 0)
+        Command::Data(DataCommand::Inspect { dir, dir_option, set, images }) => {
+            let config = Config::load(None, &Override::parse_all(&set)?)?.data;
+            let dir = dir.or(dir_option).unwrap_or(DataConfig::default().dir);
+            data::inspect(&DataConfig { dir, ..config }, images).map(|()| 0)
         }
         Command::Doctor(args) => doctor::doctor(&runs, &args),
         Command::Completions { shell } => completions::print(shell),

@@ -11,6 +11,7 @@ use image::{
     AnimationDecoder, DynamicImage, ExtendedColorType, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader,
     Limits, RgbImage,
 };
+use jpeg_decoder::{ImageInfo as JpegInfo, PixelFormat};
 use thiserror::Error;
 
 use crate::config::Background;
@@ -37,6 +38,8 @@ pub struct About {
     /// In pixels, as it is stored: before it is turned.
     pub width: u32,
     pub height: u32,
+    /// Whether its sides are exchanged to turn it.
+    lies: bool,
     pub format: ImageFormat,
     /// What was done to make it an ordinary image, in that order.
     pub changes: Vec<Change>,
@@ -91,11 +94,12 @@ impl Pixels {
 }
 
 impl ImageFile {
-    /// Decodes the bytes of a file. What is transparent shows the background.
+    /// Decodes the bytes of a file. What is transparent shows the background. Of a JPEG, pixels may be missing that a shorter side
+    /// of `least` pixels does not need.
     ///
     /// # Errors
     /// They are no image of a known format, or not a whole one, or one that takes more than a gigabyte.
-    pub fn decode(bytes: &[u8], background: Background) -> Result<Self, Unreadable> {
+    pub fn decode(bytes: &[u8], background: Background, least: u32) -> Result<Self, Unreadable> {
         if bytes.is_empty() {
             return Err(Unreadable("the file is empty".into()));
         }
@@ -112,7 +116,11 @@ impl ImageFile {
         if is_cut(bytes, format) {
             return Err(incomplete("the end of the JPEG data is missing"));
         }
-        let mut image = DynamicImage::from_decoder(decoder.decoder).map_err(|error| unreadable(&error))?;
+        let smaller = if format == ImageFormat::Jpeg { scaled_jpeg(bytes, least) } else { None };
+        let mut image = match smaller {
+            Some(image) => image,
+            None => DynamicImage::from_decoder(decoder.decoder).map_err(|error| unreadable(&error))?,
+        };
 
         let mut changes = vec![];
         if is_animated(bytes, format) {
@@ -125,15 +133,24 @@ impl ImageFile {
             image.apply_orientation(orientation);
             changes.push(Change::Turned);
         }
+        let lies = matches!(
+            orientation,
+            Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+        );
         let (pixels, transparency) = opaque(image, background);
         if transparency == Transparency::Some {
             changes.push(Change::Laid(background));
         }
-        Ok(Self { pixels, about: About { width, height, format, changes } })
+        Ok(Self { pixels, about: About { width, height, lies, format, changes } })
     }
 }
 
 impl About {
+    /// (width, height), when it is turned as it is to be seen.
+    pub fn upright(&self) -> (u32, u32) {
+        if self.lies { (self.height, self.width) } else { (self.width, self.height) }
+    }
+
     /// Such as `640 x 480 JPEG`, and what was done to it.
     pub fn description(&self) -> Vec<String> {
         let whole = format!("{} x {} {}", self.width, self.height, format_name(self.format));
@@ -148,6 +165,23 @@ impl About {
 pub fn header(bytes: &[u8]) -> Result<(u32, u32, bool), Unreadable> {
     let Decoder { decoder, encoded: Encoded { width, height, .. } } = decoder(bytes)?;
     Ok((width, height, !decoder.color_type().has_color()))
+}
+
+/// A JPEG whose sides are a half, a quarter or an eighth, rounded up: the least whose shorter side has `least` pixels. It is made of
+/// fewer coefficients of the cosine transform, which takes less time. None: the whole has to be decoded.
+fn scaled_jpeg(bytes: &[u8], least: u32) -> Option<DynamicImage> {
+    let mut decoder = jpeg_decoder::Decoder::new(bytes);
+    decoder.read_info().ok()?;
+    let JpegInfo { width, height, pixel_format, .. } = decoder.info()?;
+    let scale = [8, 4, 2].into_iter().find(|&scale| u32::from(width.min(height)).div_ceil(scale) >= least)? as u16;
+    let (width, height) = decoder.scale(width.div_ceil(scale), height.div_ceil(scale)).ok()?;
+    let pixels = decoder.decode().ok()?;
+    let (width, height) = (width.into(), height.into());
+    match pixel_format {
+        PixelFormat::L8 => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        PixelFormat::RGB24 => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        PixelFormat::L16 | PixelFormat::CMYK32 => None,
+    }
 }
 
 /// What the header of a file says.
@@ -320,7 +354,7 @@ mod tests {
     const SIDE: u32 = 8;
 
     fn decoded(bytes: &[u8]) -> ImageFile {
-        ImageFile::decode(bytes, Background::White).unwrap()
+        ImageFile::decode(bytes, Background::White, u32::MAX).unwrap()
     }
 
     fn first(image: &ImageFile) -> Vec<u8> {
@@ -374,7 +408,7 @@ mod tests {
             (&half, Background::White, &[224]),
             (&half, Background::Black, &[20]),
         ] {
-            let read = ImageFile::decode(&encoded(image, ImageFormat::Png), background).unwrap();
+            let read = ImageFile::decode(&encoded(image, ImageFormat::Png), background, u32::MAX).unwrap();
             assert_eq!((&first(&read)[..], &read.about.changes[..]), (expected, &[Change::Laid(background)][..]));
         }
         let opaque: DynamicImage = RgbaImage::from_pixel(SIDE, SIDE, Rgba([200, 100, 0, 255])).into();
@@ -423,6 +457,31 @@ mod tests {
     }
 
     #[test]
+    fn a_large_jpeg_is_decoded_as_small_as_will_do() {
+        let smooth = RgbImage::from_fn(100, 68, |x, y| Rgb([(2 * x) as u8, (3 * y) as u8, 90]));
+        let bytes = encoded(&smooth.into(), ImageFormat::Jpeg);
+        for (least, expected) in
+            [(69, (100, 68)), (35, (100, 68)), (34, (50, 34)), (17, (25, 17)), (9, (13, 9)), (1, (13, 9))]
+        {
+            let read = ImageFile::decode(&bytes, Background::White, least).unwrap();
+            assert_eq!((read.pixels.dimensions(), read.about.width), (expected, 100), "{least}");
+            let Pixels::Colour(image) = read.pixels else { panic!("grey") };
+            // The colours of the middle of what a pixel covers.
+            let scale = 100.0 / f64::from(expected.0);
+            for (x, y, pixel) in image.enumerate_pixels().filter(|&(x, y, _)| x + 1 < expected.0 && y + 1 < expected.1)
+            {
+                let at = |position: u32, slope: f64| slope * ((f64::from(position) + 0.5) * scale - 0.5);
+                let apart =
+                    [at(x, 2.0) - f64::from(pixel[0]), at(y, 3.0) - f64::from(pixel[1]), 90.0 - f64::from(pixel[2])];
+                assert!(apart.iter().all(|apart| apart.abs() < 6.0), "{least}: {x} {y} {pixel:?}");
+            }
+        }
+        let grey = encoded(&GrayImage::from_pixel(64, 64, Luma([50])).into(), ImageFormat::Jpeg);
+        let read = ImageFile::decode(&grey, Background::White, 8).unwrap();
+        assert!(matches!(read.pixels, Pixels::Grey(image) if image.dimensions() == (8, 8)));
+    }
+
+    #[test]
     fn what_is_no_whole_image_is_told_in_a_line() {
         let noise = RgbImage::from_fn(64, 64, |x, y| Rgb([(x * 37 + y * 91) as u8, (x * y) as u8, (x ^ y) as u8]));
         let mut cut = encoded(&noise.clone().into(), ImageFormat::Png);
@@ -437,7 +496,7 @@ mod tests {
             (&vast_gif(), "65535 x 65535 pixels: it needs more than 1024 MiB; make it smaller"),
             (b"qoif\0\0\0\x01\0\0\0\x01\x03\0aaaaaaaaaaaaaaaa", "save it as PNG, JPEG"),
         ] {
-            let error = ImageFile::decode(bytes, Background::White).unwrap_err().to_string();
+            let error = ImageFile::decode(bytes, Background::White, u32::MAX).unwrap_err().to_string();
             assert!(error.contains(complaint) && !error.contains('\n'), "{error}");
         }
     }

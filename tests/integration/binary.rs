@@ -432,6 +432,11 @@ impl TestCommand {
         self
     }
 
+    pub fn stdin(mut self, stdin: Stdio) -> Self {
+        self.command.stdin(stdin);
+        self
+    }
+
     pub fn output(mut self) -> Output {
         self.command.output().unwrap()
     }

@@ -35,6 +35,7 @@ mod moved_runs;
 mod nvml;
 mod old_runs;
 mod other_trainers;
+mod own_images;
 mod permissions;
 mod plain_lines;
 mod pytorch;

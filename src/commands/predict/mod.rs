@@ -116,8 +116,7 @@ impl Predictor {
                 fit.decode(&bytes).map(|fitted| fitted.planes).map_err(|error| error.to_string())
             }
         };
-        let decoded: Vec<Result<Vec<u8>, String>> =
-            inputs.par_iter().map_init(|| Fit::new(form), decode).collect();
+        let decoded: Vec<Result<Vec<u8>, String>> = inputs.par_iter().map_init(|| Fit::new(form), decode).collect();
         let mut readable = Dataset::new(Arc::clone(&self.info));
         for planes in decoded.iter().flatten() {
             readable.push(0, planes);

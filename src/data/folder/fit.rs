@@ -50,9 +50,10 @@ impl Fit {
     /// # Errors
     /// The bytes are no image: see [`ImageFile::decode`].
     pub fn decode(&mut self, bytes: &[u8]) -> Result<Fitted, Unreadable> {
-        let ImageFile { pixels, about } = ImageFile::decode(bytes, self.form.background)?;
+        let ImageFile { pixels, about } = ImageFile::decode(bytes, self.form.background, self.form.least_side())?;
         let was_colour = matches!(pixels, Pixels::Colour(_));
-        let from = pixels.dimensions();
+        // A JPEG may have been decoded smaller.
+        let from = about.upright();
         let sides = self.form.kept_sides(from);
         let planes = self.planes(&pixels.with_channels(self.form.size.channels), sides);
         Ok(Fitted { planes, sides, about, from, was_colour })
@@ -90,6 +91,15 @@ const FITS: &str = "an image is as large as it says";
 const ONE_KIND: &str = "both are of one kind of pixel";
 
 impl Form {
+    /// Pixels of an image's shorter side that are needed.
+    fn least_side(&self) -> u32 {
+        let (width, height) = self.sides();
+        match self.rule {
+            ResizeRule::Squash | ResizeRule::CentreCrop => width.max(height),
+            ResizeRule::RandomResizedCrop => KEPT_SCALE * width.max(height),
+        }
+    }
+
     /// Width and height of the planes of an image of that size.
     fn kept_sides(&self, from: (u32, u32)) -> (u32, u32) {
         let (width, height) = self.sides();
