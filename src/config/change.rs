@@ -9,10 +9,12 @@ use super::validate::RULES;
 
 /// The keys on which depends what a step of a run is: how many there are in an epoch, which images each is of, and which
 /// weights it moves. Every other key may change between two trainers of a run.
-pub const KEPT_ON_RESUME: [&str; 16] = [
+pub const KEPT_ON_RESUME: [&str; 18] = [
     "run.seed",
     "data.shuffle",
     "data.validation_examples",
+    "data.mean",
+    "data.std",
     "train.batch_size",
     "train.sampler",
     "train.class_weights",
