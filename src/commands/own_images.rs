@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use super::configuration::configuration_over;
 use super::failure::UsageError;
 use crate::cli::Shorthand;
-use crate::config::{Config, DataConfig, DataSource, NetworkKind, Override};
+use crate::config::{Config, DataConfig, DataSource, NetworkKind, Override, TrainConfig};
 use crate::data::{Dataset, source};
 use crate::format;
 
@@ -27,7 +27,11 @@ pub(super) fn configuration_for_data(file: Option<&Path>, set: &[String], shorth
         return Ok(config);
     };
     let size = form.size;
-    let mut defaults = vec![("data.side", size.height.to_string()), ("data.channels", size.channels.to_string())];
+    let mut defaults = vec![
+        ("data.side", size.height.to_string()),
+        ("data.channels", size.channels.to_string()),
+        ("train.eval_batch_size", eval_batch_size(size.height).to_string()),
+    ];
     if config.model.network == NetworkKind::Cnn && size.height != STUDY_SIDE {
         defaults.push(("model.channels", format!("{:?}", channels(size.height))));
         defaults.push(("model.pool", "average".to_owned()));
@@ -66,6 +70,12 @@ pub(super) fn decode(config: &Config) -> Result<Option<String>> {
     Ok(Some(found))
 }
 
+/// As many pixels as a batch of the study's has, or 16 images.
+fn eval_batch_size(side: usize) -> usize {
+    let default = TrainConfig::default().eval_batch_size;
+    (default * STUDY_SIDE * STUDY_SIDE / (side * side)).clamp(16, default)
+}
+
 fn channels(side: usize) -> &'static [usize] {
     let blocks = (side / LAST_SIDE).max(1).ilog2() as usize;
     &CHANNELS[..blocks.clamp(1, CHANNELS.len())]
@@ -92,6 +102,11 @@ fn check_found(config: &DataConfig) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_for_evaluation_have_as_many_pixels() {
+        assert_eq!([28, 32, 64, 128, 512].map(eval_batch_size), [256, 256, 64, 16, 16]);
+    }
 
     #[test]
     fn the_default_network_has_a_block_for_each_doubling_of_the_side() {

@@ -100,7 +100,7 @@ impl Opened {
         let root = &config.dir;
         let mut notices: Vec<String> = self.check_unreadable(root, config.on_unreadable)?.into_iter().collect();
         self.splits.check(&self.scan, root, config.test_share)?;
-        let info = Arc::new(self.info(config)?);
+        let info = Arc::new(self.info(root));
         notices.extend(self.splits.notices(&self.scan));
         notices.extend(self.in_both_notice());
         notices.extend(left_out_notice(&self.scan));
@@ -120,29 +120,21 @@ impl Opened {
         })
     }
 
-    fn info(&self, config: &DataConfig) -> Result<DatasetInfo> {
+    fn info(&self, root: &Path) -> DatasetInfo {
         let size = self.form.size;
-        let measured = self.statistics();
-        let given = |key: &str, given: &Option<Vec<f32>>, measured: Vec<f64>| match given {
-            Some(given) => {
-                let (numbers, channels) = (given.len(), size.channels);
-                ensure!(numbers == channels, "data.{key}: {numbers} numbers, but the images have {channels} channels");
-                Ok(given.clone())
-            }
-            None => Ok(measured.into_iter().map(|value| value as f32).collect()),
-        };
-        // A channel that never changes says nothing: it is not to be divided by zero.
-        let std = measured.std.into_iter().map(|std| if std > 0.0 { std } else { 1.0 }).collect();
-        let root = config.dir.canonicalize().unwrap_or_else(|_| config.dir.clone());
-        Ok(DatasetInfo {
+        let ChannelStatistics { mean, std } = self.statistics();
+        let single = |values: Vec<f64>| values.into_iter().map(|value| value as f32);
+        let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+        DatasetInfo {
             name: root.file_name().map_or_else(|| "images".into(), shown),
             channels: size.channels,
             height: size.height,
             width: size.width,
             classes: self.scan.classes.clone(),
-            mean: given("mean", &config.mean, measured.mean)?,
-            std: given("std", &config.std, std)?,
-        })
+            mean: single(mean).collect(),
+            // A channel that never changes says nothing: it is not to be divided by zero.
+            std: single(std).map(|std| if std > 0.0 { std } else { 1.0 }).collect(),
+        }
     }
 
     /// Of the training images, as they are decoded.
@@ -524,16 +516,6 @@ mod tests {
         assert_eq!(grey.open(&config).unwrap().train.info.channels, 1);
         grey.write("a/3.png", RgbImage::new(100, 100));
         assert_eq!(grey.open(&config).unwrap().train.info.channels, 3);
-    }
-
-    #[test]
-    fn a_given_mean_and_deviation_are_taken() {
-        let images = splits();
-        let config = DataConfig { mean: Some(vec![0.5; 3]), std: Some(vec![0.25; 3]), ..images.config() };
-        let info = images.open(&config).unwrap().train.info;
-        assert_eq!((&info.mean[..], &info.std[..]), (&[0.5; 3][..], &[0.25; 3][..]));
-        let error = images.open(&DataConfig { channels: Some(1), ..config }).unwrap_err().to_string();
-        assert_eq!(error, "data.mean: 3 numbers, but the images have 1 channels");
     }
 
     #[test]

@@ -7,12 +7,13 @@ pub mod idx;
 pub mod sample;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use rand::seq::SliceRandom;
 
-use super::Source;
 use super::folder::fit::Form;
+use super::{DatasetInfo, Source};
 use crate::config::{DataConfig, DataSource};
 use crate::random::{Purpose, stream};
 
@@ -75,8 +76,12 @@ const FORMATS: [Format; 4] = [
 pub fn open(config: &DataConfig, seed: u64) -> Result<Source> {
     let mut source = match find(config)? {
         Some(found) => found,
-        None => sample::open(config)?,
+        None => {
+            check_for_one_size(config, "CIFAR-10")?;
+            sample::open(config)?
+        }
     };
+    normalise_as_given(&mut source, config)?;
     if config.validation_examples > 0 {
         hold_out(&mut source, config.validation_examples, seed)?;
     }
@@ -87,6 +92,9 @@ fn find(config: &DataConfig) -> Result<Option<Source>> {
     let is_wanted = |format: &&Format| config.source == DataSource::Auto || config.source == format.source;
     for format in FORMATS.iter().filter(is_wanted) {
         if let Some(found) = (format.open)(config)? {
+            if format.source != DataSource::Folder {
+                check_for_one_size(config, format.name)?;
+            }
             return Ok(Some(found));
         }
         if config.source == format.source {
@@ -95,6 +103,35 @@ fn find(config: &DataConfig) -> Result<Option<Source>> {
         }
     }
     Ok(None)
+}
+
+/// By the mean and deviation that `config` gives, if it gives any.
+fn normalise_as_given(source: &mut Source, config: &DataConfig) -> Result<()> {
+    let mut info = DatasetInfo::clone(&source.train.info);
+    let channels = info.channels;
+    for (key, given, values) in [("mean", &config.mean, &mut info.mean), ("std", &config.std, &mut info.std)] {
+        if let Some(given) = given {
+            let numbers = given.len();
+            ensure!(numbers == channels, "data.{key}: {numbers} numbers, but the images have {channels} channels");
+            values.clone_from(given);
+        }
+    }
+    let info = Arc::new(info);
+    for part in [Some(&mut source.train), source.validation.as_mut(), Some(&mut source.test)].into_iter().flatten() {
+        part.info = Arc::clone(&info);
+    }
+    Ok(())
+}
+
+/// # Errors
+/// `config` asks for what images of one size do not have.
+fn check_for_one_size(config: &DataConfig, name: &str) -> Result<()> {
+    for (key, value) in [("side", config.side), ("channels", config.channels)] {
+        if let Some(value) = value {
+            bail!("data.{key} = {value}: that is of folders of images, and those of {name} have a size: leave it out")
+        }
+    }
+    Ok(())
 }
 
 /// Whether there is data in the folder that `config` names, of any format.
@@ -216,6 +253,29 @@ mod tests {
         all.sort_unstable();
         expected.sort_unstable();
         assert!(all == expected);
+    }
+
+    #[test]
+    fn a_given_mean_and_deviation_are_taken() {
+        let config = config(Path::new("data"), DataSource::Sample);
+        let given =
+            DataConfig { mean: Some(vec![0.5; 3]), std: Some(vec![0.25; 3]), validation_examples: 100, ..config };
+        let source = open(&given, 0).unwrap();
+        for part in [&source.train, source.validation.as_ref().unwrap(), &source.test] {
+            assert_eq!((&part.info.mean[..], &part.info.std[..]), (&[0.5; 3][..], &[0.25; 3][..]));
+        }
+        let error = open(&DataConfig { mean: Some(vec![0.5]), ..given }, 0).unwrap_err().to_string();
+        assert_eq!(error, "data.mean: 1 numbers, but the images have 3 channels");
+    }
+
+    #[test]
+    fn a_size_for_images_that_have_one_is_refused() {
+        let config = DataConfig { side: Some(64), ..config(Path::new("data"), DataSource::Sample) };
+        let error = open(&config, 0).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "data.side = 64: that is of folders of images, and those of CIFAR-10 have a size: leave it out"
+        );
     }
 
     #[test]
