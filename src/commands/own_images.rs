@@ -18,13 +18,25 @@ const LAST_SIDE: usize = 3;
 /// Where defaults come from, in messages.
 const BY_IMAGES: &str = "the images";
 
+/// What the images are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Images {
+    /// A known one, in its own format.
+    OfDataSet,
+    InFolders,
+}
+
 /// As [`super::configuration::configuration`], for whatever data it finds. Of a folder of images, size and channels are resolved, so
 /// that the run keeps them whatever becomes of the folder, and the network has as many blocks as the size asks for.
-pub(super) fn configuration_for_data(file: Option<&Path>, set: &[String], shorthands: &[Shorthand]) -> Result<Config> {
+pub(super) fn configuration_for_data(
+    file: Option<&Path>,
+    set: &[String],
+    shorthands: &[Shorthand],
+) -> Result<(Config, Images)> {
     let config = configuration_over(&[], file, set, shorthands)?;
     let Some(form) = source::form_of_folder(&config.data)? else {
         check_found(&config.data)?;
-        return Ok(config);
+        return Ok((config, Images::OfDataSet));
     };
     let size = form.size;
     let mut defaults = vec![
@@ -38,20 +50,17 @@ pub(super) fn configuration_for_data(file: Option<&Path>, set: &[String], shorth
     }
     let defaults: Vec<Override> =
         defaults.into_iter().map(|(key, value)| Override::option(BY_IMAGES, key, value)).collect();
-    configuration_over(&defaults, file, set, shorthands)
+    Ok((configuration_over(&defaults, file, set, shorthands)?, Images::InFolders))
 }
 
 /// The side of the images that the default network is for.
 const STUDY_SIDE: usize = 32;
 
-/// Decodes the images of a folder, if the configuration is for one and they are to be kept. Returns what was found.
+/// Decodes the images of a folder into the cache, where that has not been done. Returns what was found.
 ///
 /// # Errors
 /// No run can begin with them.
-pub(super) fn decode(config: &Config) -> Result<Option<String>> {
-    if !config.data.cache || source::form_of_folder(&config.data)?.is_none() {
-        return Ok(None);
-    }
+pub(super) fn decode(config: &Config) -> Result<String> {
     let source = source::open(&config.data, config.run.seed)?;
     let info = &source.train.info;
     let images = |part: &Dataset| format::count(part.len() as u64);
@@ -67,7 +76,7 @@ pub(super) fn decode(config: &Config) -> Result<Option<String>> {
     if let Some(notice) = &source.notice {
         found.push_str(&format!("\n{notice}"));
     }
-    Ok(Some(found))
+    Ok(found)
 }
 
 /// As many pixels as a batch of the study's has, or 16 images.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, anyhow};
 use jiff::tz::TimeZone;
 
-use super::own_images::{self, configuration_for_data};
+use super::own_images::{self, Images, configuration_for_data};
 use super::remaining::resume_line;
 use super::shell::{Shell, say};
 use super::watch::{self, Watch};
@@ -29,7 +29,7 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
         ("--max-steps", "train.max_steps", &args.max_steps),
     ];
     let options = [&own[..], &args.beginning.shorthands()].concat();
-    let config = configuration_for_data(args.config.as_deref(), &args.set, &options)?;
+    let (config, images) = configuration_for_data(args.config.as_deref(), &args.set, &options)?;
     let watch = Watch::of(&args.watching);
     let name = args.name.as_deref();
     if watch == Watch::Foreground {
@@ -38,8 +38,8 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
         return new_in_foreground(runs, name, config);
     }
     // Here is the terminal that shows how far it is, and whom an image concerns that cannot be read.
-    if let Some(found) = own_images::decode(&config)? {
-        say(found)?;
+    if images == Images::InFolders && config.data.cache {
+        say(own_images::decode(&config)?)?;
     }
     let listening = listen()?;
     let run = create(runs, name, &config)?;

@@ -33,7 +33,7 @@ use crate::train::range_test::{Curve, Finding, Point, RangeTest, Rates, Suggesti
 use crate::tui::theme::{Theme, ThemeChoice};
 
 pub fn lr_find(runs: &RunsDir, args: &LrFindArgs) -> Result<u8> {
-    let config = configuration_for_data(args.config.as_deref(), &args.set, &args.shorthands())?;
+    let (config, _) = configuration_for_data(args.config.as_deref(), &args.set, &args.shorthands())?;
     let rates = Rates::new(args.from, args.to, usual_range(config.optimizer.kind), args.steps)
         .map_err(|bad| UsageError(bad.to_string()))?;
     let figure = args.png.as_deref().map(FigureFile::at).transpose()?;
