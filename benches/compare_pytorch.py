@@ -103,23 +103,27 @@ class Case:
     channels: tuple[int, ...] = (32, 64, 128)
     attention: bool = False
     is_airbench: bool = False
+    side: int = 32  # of images of another, the network takes the average over what its blocks leave
 
     @property
     def name(self):
         return f"{self.title} (ms)"
 
     def network(self):
-        return Airbench(self.channels) if self.is_airbench else Cnn(self.channels, self.attention)
+        if self.is_airbench:
+            return Airbench(self.channels)
+        return Cnn(self.channels, self.attention, average=self.side != 32)
 
     def taper_options(self):
         config = ["--config", str(SE_CONFIG)] if self.attention else []
         network = ["--set=model.network=airbench"] if self.is_airbench else []
         channels = f"--set=model.channels=[{','.join(map(str, self.channels))}]"
-        return [*config, *network, channels, "--batch-size", str(self.batch), "--threads", str(self.threads)]
+        size = [] if self.side == 32 else [f"--set=data.side={self.side}", "--set=model.pool=average"]
+        return [*config, *network, *size, channels, "--batch-size", str(self.batch), "--threads", str(self.threads)]
 
     def steps(self, of_study):
         """As many as take about as long as so many of the study's, but for the network."""
-        return max(FEWEST_STEPS, of_study * STUDY_BATCH // self.batch)
+        return max(FEWEST_STEPS, of_study * STUDY_BATCH * 32**2 // (self.batch * self.side**2))
 
 
 @dataclass(frozen=True)
@@ -176,9 +180,9 @@ class Trainer:
 # PyTorch, measured
 
 
-def random_batch(size, layout):
+def random_batch(size, layout, side=32):
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(size, 3, 32, 32, generator=generator).to(memory_format=layout)
+    x = torch.randn(size, 3, side, side, generator=generator).to(memory_format=layout)
     return x, torch.randint(10, (size,), generator=generator)
 
 
@@ -192,7 +196,7 @@ def median_secs(work, times, warm_up=WARM_UP):
 
 
 def torch_step_ms(trainer, case, steps):
-    x, y = random_batch(case.batch, trainer.way.layout)
+    x, y = random_batch(case.batch, trainer.way.layout, case.side)
     trainer.net.train()
     warm_up = max(1, WARM_UP * STUDY_BATCH // case.batch)
     return 1e3 * median_secs(lambda: trainer.train(x, y), case.steps(steps), warm_up)
@@ -418,6 +422,9 @@ def all_cases(threads):
         yield Case(ONE_THREAD, 1)
     for channels, batch in [((32, 64, 128), 512), *(((64, 128, 256), n) for n in (64, 128)), ((128, 256, 512), 64)]:
         yield Case(f"{'-'.join(map(str, channels))}, batch {batch}", threads, batch, channels)
+    for side, channels in [(64, (32, 64, 128, 256)), (128, (32, 64, 128, 256, 256))]:
+        for batch in (32, 64):
+            yield Case(f"own images, side {side}, batch {batch}", threads, batch, channels, side=side)
     for batch in (500, 1000):
         yield Case(f"airbench 64-256-256, batch {batch}", threads, batch, (64, 256, 256), is_airbench=True)
 

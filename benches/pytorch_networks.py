@@ -22,22 +22,24 @@ class SqueezeExcitation(nn.Module):
 
 
 class Cnn(nn.Module):
-    """The study's, for pictures (N, 3, 32, 32)."""
+    """The study's, for images (N, 3, 32, 32); with `average`, for those of any size."""
 
-    def __init__(self, channels=(32, 64, 128), attention=False):
+    def __init__(self, channels=(32, 64, 128), attention=False, average=False):
         super().__init__()
         inputs_outputs = list(zip((3, *channels), channels))
         self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in inputs_outputs)
         self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in channels)
         self.gates = nn.ModuleList(SqueezeExcitation(c) if attention else nn.Identity() for c in channels)
-        side = 32 >> len(channels)
+        self.average = average
+        side = 1 if average else 32 >> len(channels)
         self.fc1, self.fc2 = nn.Linear(channels[-1] * side * side, 512), nn.Linear(512, 10)
         self.dropout = nn.Dropout(0.5)
 
     def forward(self, x):
         for conv, norm, gate in zip(self.convs, self.norms, self.gates):
             x = F.max_pool2d(gate(F.relu(norm(conv(x)))), 2)
-        return self.fc2(self.dropout(F.relu(self.fc1(x.flatten(1)))))
+        x = x.mean((2, 3)) if self.average else x.flatten(1)
+        return self.fc2(self.dropout(F.relu(self.fc1(x))))
 
 
 class FrozenScaleNorm(nn.BatchNorm2d):

@@ -25,6 +25,7 @@ use self::augment::random_resized_crop::Rectangle;
 use self::folder::{Folder, ImageError};
 use self::images::Images;
 pub use self::info::DatasetInfo;
+use self::resize::Resize;
 pub use self::split::Split;
 
 /// Labelled images, as u8, in file order.
@@ -136,6 +137,23 @@ impl Dataset {
             images: self.images.select(indices, self.info.size().bytes()),
             labels: indices.iter().map(|&index| self.labels[index]).collect(),
         }
+    }
+
+    /// Its first images as squares of that side, so many that they have `most_bytes`.
+    ///
+    /// # Errors
+    /// As [`Self::image`].
+    pub fn resized(&self, side: usize, most_bytes: usize) -> Result<Self, ImageError> {
+        let from = self.info.size();
+        let info = Arc::new(DatasetInfo { height: side, width: side, ..DatasetInfo::clone(&self.info) });
+        let to = info.size();
+        let mut resize = Resize::new(from, to);
+        let (mut resized, mut image) = (Self::new(info), vec![0; to.bytes()]);
+        for index in 0..self.len().min((most_bytes / to.bytes()).max(1)) {
+            resize.apply(&self.image(index)?, &mut image);
+            resized.push(self.labels[index], &image);
+        }
+        Ok(resized)
     }
 
     /// Images of each class.

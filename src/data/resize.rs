@@ -1,4 +1,4 @@
-//! Training images at a smaller size than the data set's.
+//! Images at another size than the data set's.
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};

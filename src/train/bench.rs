@@ -22,6 +22,8 @@ pub const WARM_UP_STEPS: u64 = 5;
 pub const EVALUATION_BATCHES: usize = 10;
 /// Training batches that are made on one core and counted.
 pub const LOADED_BATCHES: usize = 20;
+/// Of the sample, where its images are made larger.
+const MOST_BYTES: usize = 256 << 20;
 /// Single images that are classified before one is counted, and that are counted.
 const SINGLE_IMAGES: [usize; 2] = [10, 100];
 /// Rows and columns of the matrices whose product stands for the peak.
@@ -38,11 +40,16 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// The configured network, and as many of the sample's images as fill whole batches: some come twice.
+    /// The configured network, and as many of the sample's images as fill whole batches, with sides of `data.side` pixels if that is
+    /// set: some come twice.
     pub fn new(mut config: Config, device: Device) -> Result<Self> {
         // A step is one of full size.
         config.train.progressive_epochs = 0;
-        let (train_data, test_data) = sample::read()?;
+        let (mut train_data, mut test_data) = sample::read()?;
+        if let Some(side) = config.data.side {
+            train_data = train_data.resized(side, MOST_BYTES)?;
+            test_data = test_data.resized(side, MOST_BYTES)?;
+        }
         let train_data = Arc::new(in_whole_batches(&train_data, config.train.batch_size));
         let engine = Engine::new(&config, &train_data.info, &device)
             .and_then(|mut engine| engine.prepare(&train_data).map(|()| engine))
