@@ -8,7 +8,7 @@ use std::process::Stdio;
 use image::{ImageFormat, Rgb, RgbImage};
 use taper::data::source::sample;
 
-use crate::binary::{Dir, TestCommand, text};
+use crate::binary::{Dir, TestCommand, eventually, text};
 
 /// A network so small that a step takes a millisecond.
 const TINY: [&str; 10] = [
@@ -232,4 +232,40 @@ fn a_network_is_taken_along() {
     fs::write(dir.path("notes.txt"), "mine").unwrap();
     let error = taper(&dir, &["export", "fruit", "--onnx", "notes.txt"]).fail(2);
     assert!(error.contains("no model of taper's"), "{error}");
+}
+
+/// What lies in the folder of caches.
+fn caches(dir: &Dir) -> Vec<String> {
+    let names = fs::read_dir(dir.path("cache/taper/images")).unwrap().map(|entry| entry.unwrap().file_name());
+    names.map(|name| name.into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_full_disk_leaves_no_half_cache() {
+    let Some(dir) = Dir::on_small_disk(8) else { return };
+    write_fruit(&dir);
+    // 36 images of 768 KiB.
+    let error = train(&dir, "large", &["--set", "data.side=512"]).fail(1);
+    assert!(error.contains("No space left on device") && error.contains("--no-cache"), "{error}");
+    assert_eq!(caches(&dir), [""; 0]);
+    assert!(!dir.path("runs/large").exists());
+    train(&dir, "small", &[]).succeed();
+    assert_eq!(caches(&dir).len(), 1);
+}
+
+#[test]
+fn a_build_that_was_killed_is_begun_again() {
+    let dir = Dir::new();
+    write_fruit(&dir);
+    let args = ["data", "inspect", "fruit", "--set", "data.side=512"];
+    let mut child = taper(&dir, &args).spawn();
+    eventually("a cache is being written", || {
+        let entries = fs::read_dir(dir.path("cache/taper/images")).ok()?;
+        (entries.count() > 0).then_some(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    taper(&dir, &args).succeed();
+    let [cache] = &caches(&dir)[..] else { panic!("{:?}", caches(&dir)) };
+    assert!(cache.ends_with(".images"), "{cache}");
 }
