@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -92,7 +92,8 @@ impl Writer {
     /// A cache that will be at `path`. What killed processes left in that folder is removed.
     pub fn create(path: &Path) -> io::Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
+        // Whoever may not look at the images may not look at these either.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         remove_abandoned(folder)?;
         let file = durable::unfinished_file(folder)?;
         // As long as this process lives. Without locks on that file system, a build beside this one might remove it.
