@@ -77,6 +77,12 @@ impl ClassesPage {
         self.first_listed = Some(first_listed);
     }
 
+    /// To a class by itself, whatever it is taken for.
+    pub fn go_to(&mut self, class: usize) {
+        (self.true_class, self.predicted_class) = (class, class);
+        self.first_listed = None;
+    }
+
     /// The first class in view of a list that shows `page` of its `order`, the chosen one among them.
     pub fn first_listed(&self, order: &[usize], page: usize) -> usize {
         let chosen = self.cell(order.len()).true_class;

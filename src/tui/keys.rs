@@ -18,6 +18,8 @@ pub enum Action {
     ScaleLearningRate(f64),
     /// Sets the learning rate that is typed.
     EnterLearningRate,
+    /// To the next class whose name has what is typed.
+    FindNextClass,
     /// Sets the learning rate that there was before the last change.
     UndoLearningRate,
     Open(Screen),
@@ -266,7 +268,8 @@ const TEXTS: &[Screen] = &[Screen::Log, Screen::Configuration];
 const OF_A_MOMENT: &[Screen] = &[Screen::Inspector, Screen::Mistakes, Screen::Classes];
 /// Where something inside the network is looked at.
 const INSIDE: &[Screen] = &[Screen::Dashboard, Screen::Inspector];
-const OVERLAYS: &[Screen] = &[Screen::Help, Screen::Alarms, Screen::ConfirmStop, Screen::EnterLearningRate];
+const OVERLAYS: &[Screen] =
+    &[Screen::Help, Screen::Alarms, Screen::ConfirmStop, Screen::EnterLearningRate, Screen::FindClass];
 
 /// In the order of the footer and of the help.
 pub const BINDINGS: &[Binding] = {
@@ -279,7 +282,7 @@ pub const BINDINGS: &[Binding] = {
     use Look::{Choose, Class, Confused, Enlarge, Image, Layer, Mistake, Moment, NextView, Reverse, Sort};
     use Screen::{
         Alarms, Chart as ChartScreen, Classes, Configuration, ConfirmStop, Dashboard, Diverged, EnterLearningRate,
-        Help, Inspector, Log, Mistakes, System,
+        FindClass, Help, Inspector, Log, Mistakes, System,
     };
     &[
         binding(OTHER_PAGES, &[Key::plain(K::Esc), Key::plain(K::Backspace)], Dismiss, "back", "back"),
@@ -422,6 +425,7 @@ pub const BINDINGS: &[Binding] = {
         binding(&[Classes], &[Key::plain(K::Down), Key::char('j')], Inspect(Choose(Down)), "", ""),
         binding(&[Classes], &[Key::plain(K::PageUp)], Inspect(Choose(PageUp)), "", ""),
         binding(&[Classes], &[Key::plain(K::PageDown)], Inspect(Choose(PageDown)), "", ""),
+        binding(&[Classes], &[Key::char('/')], Open(FindClass), "find", "find a class by a part of its name"),
         binding(&[Classes], &[Key::char('o')], Inspect(Sort), "sort", "sort by the next column"),
         binding(&[Classes], &[Key::char('O')], Inspect(Reverse), "", "the other way round"),
         binding(TEXTS, &[Key::plain(K::Up), Key::char('k')], Scroll(Up), "", "a line up or down"),
@@ -605,6 +609,20 @@ pub const BINDINGS: &[Binding] = {
             "set the learning rate",
         ),
         binding(&[EnterLearningRate], &[Key::plain(K::Esc)], Dismiss, "cancel", "keep the learning rate as it is"),
+        binding(
+            &[FindClass],
+            &[Key::plain(K::Enter), Key::plain(K::Esc)],
+            Dismiss,
+            "there it is",
+            "stay at the class that was found",
+        ),
+        binding(
+            &[FindClass],
+            &[Key::plain(K::Tab), Key::plain(K::Down)],
+            Action::FindNextClass,
+            "next",
+            "to the next class with that in its name",
+        ),
         binding(OVERLAYS, &[Key::ctrl('c')], Leave, "leave", "leave the dashboard; the training goes on"),
     ]
 };
@@ -632,7 +650,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Screen; 13] = [
+    const ALL: [Screen; 14] = [
         Screen::Dashboard,
         Screen::Inspector,
         Screen::Mistakes,
@@ -646,6 +664,7 @@ mod tests {
         Screen::Diverged,
         Screen::ConfirmStop,
         Screen::EnterLearningRate,
+        Screen::FindClass,
     ];
 
     #[test]

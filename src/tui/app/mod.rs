@@ -16,7 +16,7 @@ pub use self::files::Files;
 pub use self::message::Message;
 pub use self::pending::{PauseIntent, Pending};
 use self::screens::{Screen, Screens};
-pub use self::typed::TypedNumber;
+pub use self::typed::{TypedName, TypedNumber};
 use super::chart_page::ChartPage;
 use super::classes::ClassesPage;
 use super::configuration::ConfigurationPage;
@@ -84,6 +84,8 @@ pub struct Ui {
     pub pending: Pending,
     /// On [`Screen::EnterLearningRate`].
     pub typed: TypedNumber,
+    /// On [`Screen::FindClass`].
+    pub typed_name: TypedName,
     /// What was told at first has been seen.
     pub has_pressed_key: bool,
     /// Such as the answer to a command; the next key takes it away.
@@ -175,6 +177,7 @@ impl App {
                 configuration: ConfigurationPage::default(),
                 pending: Pending::default(),
                 typed: TypedNumber::default(),
+                typed_name: TypedName::default(),
                 has_pressed_key: false,
                 message: None,
                 theme,
@@ -266,6 +269,11 @@ impl App {
             Update::Checkpoints(checkpoints) => self.files.checkpoints = Some(checkpoints),
         }
         self.settle();
+    }
+
+    /// In the order of the labels; none until the run has begun.
+    pub fn class_names(&self) -> &[String] {
+        self.run.started.as_ref().map_or(&[], |started| &started.dataset.classes)
     }
 
     /// Events that call for attention, each once.

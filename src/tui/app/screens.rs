@@ -27,6 +27,8 @@ pub enum Screen {
     ConfirmStop,
     /// Where a learning rate is typed.
     EnterLearningRate,
+    /// Where a class's name is typed.
+    FindClass,
 }
 
 impl Screen {
@@ -41,7 +43,12 @@ impl Screen {
             | Self::Chart
             | Self::Log
             | Self::Configuration => true,
-            Self::Help | Self::Alarms | Self::Diverged | Self::ConfirmStop | Self::EnterLearningRate => false,
+            Self::Help
+            | Self::Alarms
+            | Self::Diverged
+            | Self::ConfirmStop
+            | Self::EnterLearningRate
+            | Self::FindClass => false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A number that is being typed.
+//! What is being typed: a number, or a part of a name.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -6,6 +6,8 @@ use crate::config::check_learning_rate;
 
 /// More characters are no number that anybody means.
 const LONGEST: usize = 24;
+/// Nor a name that anybody looks for.
+const LONGEST_NAME: usize = 40;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TypedNumber {
@@ -40,6 +42,31 @@ impl TypedNumber {
     }
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TypedName {
+    pub text: String,
+    /// Whether there is something of such a name.
+    pub is_found: bool,
+}
+
+impl TypedName {
+    /// Takes a key that edits the name: a character, Backspace, or Ctrl-U for all of it.
+    pub fn press(&mut self, key: &KeyEvent) {
+        let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
+        match key.code {
+            KeyCode::Char('u') if ctrl => self.text.clear(),
+            KeyCode::Char(char) if !ctrl && self.text.chars().count() < LONGEST_NAME => self.text.push(char),
+            KeyCode::Backspace => drop(self.text.pop()),
+            _ => {}
+        }
+    }
+
+    /// Whether a name has it in it, in upper or lower case.
+    pub fn is_in(&self, name: &str) -> bool {
+        name.to_lowercase().contains(&self.text.to_lowercase())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +92,16 @@ mod tests {
     fn a_learning_rate_has_limits() {
         assert_eq!(typed("16").learning_rate(), Err("learning rate 16: must be a number from 1e-12 to 10".into()));
         assert!(typed("-1").learning_rate().is_err() && typed("0").learning_rate().is_err());
+    }
+
+    #[test]
+    fn a_part_of_a_name_is_found_whatever_its_case() {
+        let mut name = TypedName::default();
+        let press = |name: &mut TypedName, code, modifiers| name.press(&KeyEvent::new(code, modifiers));
+        "BIRDx".chars().for_each(|char| press(&mut name, KeyCode::Char(char), KeyModifiers::NONE));
+        press(&mut name, KeyCode::Backspace, KeyModifiers::NONE);
+        assert!(name.is_in("A bird of prey") && !name.is_in("cat"));
+        press(&mut name, KeyCode::Char('u'), KeyModifiers::CONTROL);
+        assert!(name.text.is_empty() && name.is_in("cat"));
     }
 }

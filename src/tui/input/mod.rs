@@ -8,9 +8,10 @@ mod scroll;
 use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
 
 use super::app::screens::Screen;
-use super::app::{App, Bars, Message, TypedNumber};
+use super::app::{App, Bars, Message, TypedName, TypedNumber};
 use super::keys::{self, Action, Steering};
 use crate::config::check_learning_rate;
+use crate::render::figures::class_name;
 use crate::run::event::Command;
 use crate::run::learning_rate_undo::rate_before_last_change;
 
@@ -39,6 +40,10 @@ impl App {
         if screen == Screen::EnterLearningRate && action.is_none() {
             self.ui.typed.press(&event);
         }
+        if screen == Screen::FindClass && action.is_none() {
+            self.ui.typed_name.press(&event);
+            self.find_class(0);
+        }
         match action? {
             Action::Send(command) => {
                 if screen == Screen::ConfirmStop {
@@ -49,6 +54,7 @@ impl App {
             Action::TogglePause => return self.toggle_pause(),
             Action::ScaleLearningRate(factor) => return self.scale_learning_rate(factor),
             Action::EnterLearningRate => return self.enter_learning_rate(),
+            Action::FindNextClass => self.find_class(1),
             Action::UndoLearningRate => return self.undo_learning_rate(),
             Action::Open(screen) => self.open(screen),
             Action::Dismiss if screen == Screen::Inspector && self.ui.inspector.enlarged.is_some() => {
@@ -92,6 +98,10 @@ impl App {
             Screen::ConfirmStop | Screen::EnterLearningRate if self.refuses() => {}
             Screen::EnterLearningRate => {
                 self.ui.typed = TypedNumber::default();
+                self.ui.screens.open(screen);
+            }
+            Screen::FindClass => {
+                self.ui.typed_name = TypedName::default();
                 self.ui.screens.open(screen);
             }
             overlay => {
@@ -151,6 +161,22 @@ impl App {
                 self.ui.typed.fault = Some(fault);
                 None
             }
+        }
+    }
+
+    /// Goes to the first class with what is typed in its name, of those that follow the chosen one in their order, it being number 0;
+    /// then from the beginning.
+    fn find_class(&mut self, skipped: usize) {
+        let shape = self.classes_shape();
+        let Some(confusion) = self.inspected_epoch().and_then(|epoch| epoch.confusion.as_ref()) else { return };
+        let order = self.ui.classes.order(confusion, shape);
+        let chosen = self.ui.classes.cell(order.len()).true_class;
+        let start = skipped + order.iter().position(|&class| class == chosen).unwrap_or(0);
+        let is_meant = |class: &usize| self.ui.typed_name.is_in(&class_name(self.class_names(), *class));
+        let found = order.iter().cycle().skip(start).take(order.len()).copied().find(is_meant);
+        self.ui.typed_name.is_found = found.is_some();
+        if let Some(class) = found {
+            self.ui.classes.go_to(class);
         }
     }
 

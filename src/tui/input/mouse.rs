@@ -46,7 +46,8 @@ impl App {
             | Screen::Alarms
             | Screen::Diverged
             | Screen::ConfirmStop
-            | Screen::EnterLearningRate => false,
+            | Screen::EnterLearningRate
+            | Screen::FindClass => false,
         };
         // As a key does, but after it is known what lies there: what lies under a notice moves when it goes.
         let had_notice = !std::mem::replace(&mut self.ui.has_pressed_key, true);
@@ -63,9 +64,12 @@ impl App {
             Screen::Classes | Screen::Mistakes => self.inspect(Look::Choose(direction)),
             Screen::Alarms => (0..WHEEL_LINES).for_each(|_| self.scroll_alarms(direction)),
             Screen::Help => (0..WHEEL_LINES).for_each(|_| self.scroll_help(direction)),
-            Screen::Inspector | Screen::System | Screen::Diverged | Screen::ConfirmStop | Screen::EnterLearningRate => {
-                return false;
-            }
+            Screen::Inspector
+            | Screen::System
+            | Screen::Diverged
+            | Screen::ConfirmStop
+            | Screen::EnterLearningRate
+            | Screen::FindClass => return false,
         }
         true
     }

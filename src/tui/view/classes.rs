@@ -385,7 +385,7 @@ fn mean_of(confusion: &Confusion, column: Column) -> Option<f64> {
 }
 
 fn name(app: &App, class: usize) -> String {
-    class_name(app.run.started.as_ref().map_or(&[], |started| &started.dataset.classes), class)
+    class_name(app.class_names(), class)
 }
 
 /// `epoch 12 of 14`

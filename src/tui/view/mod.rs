@@ -13,6 +13,7 @@ mod curves;
 mod enter_learning_rate;
 mod epochs;
 mod events;
+mod find_class;
 mod footer;
 mod gates;
 mod header;
@@ -76,7 +77,8 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
         | Screen::Alarms
         | Screen::Diverged
         | Screen::ConfirmStop
-        | Screen::EnterLearningRate => {}
+        | Screen::EnterLearningRate
+        | Screen::FindClass => {}
     }
     footer::render(app, &areas, frame);
     match top {
@@ -94,6 +96,7 @@ pub fn render(app: &App, frame: &mut Frame) -> Vec<Placed> {
         Screen::Help => help::render(app, screen, frame),
         Screen::ConfirmStop => confirm::render(app, screen, frame),
         Screen::EnterLearningRate => enter_learning_rate::render(app, screen, frame),
+        Screen::FindClass => find_class::render(app, screen, frame),
     }
     if top != page {
         // They would lie over what lies over the page.

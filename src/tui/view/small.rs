@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
 use super::panels::SMALL;
-use super::{alarms, confirm, enter_learning_rate, events, footer, header, too_small};
+use super::{alarms, confirm, enter_learning_rate, events, find_class, footer, header, too_small};
 use crate::run::event::Severity;
 use crate::terminal_image::Placed;
 use crate::tui::app::App;
@@ -37,6 +37,7 @@ pub fn render(app: &App, screen: Rect, frame: &mut Frame, placed: &mut Vec<Place
         Screen::Help => help(app, small.body, frame),
         Screen::ConfirmStop => confirm::render(app, screen, frame),
         Screen::EnterLearningRate => enter_learning_rate::render(app, screen, frame),
+        Screen::FindClass => find_class::render(app, screen, frame),
         _ => events::render_message(app, small.areas.message(), frame),
     }
 }
