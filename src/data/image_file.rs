@@ -158,13 +158,20 @@ impl About {
     }
 }
 
-/// (width, height, whether it is grey), by the header of a file alone. It may be turned yet.
-///
+/// What the header of a file alone says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// In pixels, as it is stored: it may be turned yet.
+    pub width: u32,
+    pub height: u32,
+    pub is_grey: bool,
+}
+
 /// # Errors
 /// As [`ImageFile::decode`], as far as the header tells.
-pub fn header(bytes: &[u8]) -> Result<(u32, u32, bool), Unreadable> {
+pub fn header(bytes: &[u8]) -> Result<Header, Unreadable> {
     let Decoder { decoder, encoded: Encoded { width, height, .. } } = decoder(bytes)?;
-    Ok((width, height, !decoder.color_type().has_color()))
+    Ok(Header { width, height, is_grey: !decoder.color_type().has_color() })
 }
 
 /// A JPEG whose sides are a half, a quarter or an eighth, rounded up: the least whose shorter side has `least` pixels. It is made of
@@ -372,12 +379,10 @@ mod tests {
         assert_eq!(first(&decoded(&encoded(&deep, ImageFormat::Png))), [77]);
         let deep = DynamicImage::ImageRgb16(image::ImageBuffer::from_pixel(SIDE, SIDE, Rgb([257, 2 * 257, 65535])));
         assert_eq!(first(&decoded(&encoded(&deep, ImageFormat::Tiff))), [1, 2, 255]);
-        assert_eq!(
-            header(&encoded(&grey, ImageFormat::Bmp)).map(|(width, height, _)| (width, height)),
-            Ok((SIDE, SIDE))
-        );
-        assert_eq!(header(&encoded(&grey, ImageFormat::Jpeg)), Ok((SIDE, SIDE, true)));
-        assert_eq!(header(&encoded(&deep, ImageFormat::Png)), Ok((SIDE, SIDE, false)));
+        let of = |image, format| header(&encoded(image, format)).unwrap();
+        let expected = Header { width: SIDE, height: SIDE, is_grey: true };
+        assert_eq!(of(&grey, ImageFormat::Jpeg), expected);
+        assert_eq!(of(&deep, ImageFormat::Png), Header { is_grey: false, ..expected });
     }
 
     #[test]

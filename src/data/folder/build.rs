@@ -70,7 +70,7 @@ fn make(root: &Path, listed: &Listed, fit: &mut Fit, form: Form) -> (Entry, Vec<
     let read = ordinary_file::read(&root.join(&listed.path)).map_err(|error| error.to_string());
     match read.and_then(|bytes| fit.decode(&bytes).map_err(|error| error.to_string())) {
         Err(unreadable) => (Entry { unreadable, ..entry }, vec![]),
-        Ok(Fitted { planes, about, sides: (kept_width, kept_height), .. }) => {
+        Ok(Fitted { planes, about, sides: (kept_width, kept_height), was_colour, .. }) => {
             let of_planes = |term: fn(u64) -> u64| -> Vec<u64> {
                 let planes = planes.chunks_exact(planes.len() / form.size.channels);
                 planes.map(|plane| plane.iter().map(|&byte| term(u64::from(byte))).sum()).collect()
@@ -86,6 +86,7 @@ fn make(root: &Path, listed: &Listed, fit: &mut Fit, form: Form) -> (Entry, Vec<
                 squares: of_planes(|byte| byte * byte),
                 kept_width,
                 kept_height,
+                was_colour,
                 ..entry
             };
             (entry, planes)

@@ -57,6 +57,8 @@ pub struct Entry {
     pub kept_width: u32,
     #[prost(uint32, tag = "15")]
     pub kept_height: u32,
+    #[prost(bool, tag = "16")]
+    pub was_colour: bool,
 }
 
 impl Entry {

@@ -13,14 +13,14 @@ use crate::data::folder::fit::Form;
 use crate::data::folder::index::statistics;
 use crate::data::folder::scan::{Layout, Listed, Scan, shown};
 use crate::data::folder::{Caching, Folder};
-use crate::data::image_file::{FORMATS, header};
+use crate::data::image_file::{FORMATS, Header, header};
 use crate::data::info::ImageSize;
 use crate::data::progress::Progress;
 use crate::data::{ChannelStatistics, Dataset, DatasetInfo, Source, Split};
 use crate::{format, ordinary_file};
 
-/// Headers that are read to find a size for all images.
-const SIZED_BY: usize = 256;
+/// Headers that are read to find a size and channels for all images.
+const HEADERS: usize = 256;
 /// Sides that images are made to have where `data.side` does not say: their own, if they are alike, from..=to.
 const OWN_SIDES: std::ops::RangeInclusive<u32> = 28..=64;
 const DEFAULT_SIDE: usize = 64;
@@ -102,6 +102,7 @@ impl Opened {
         self.splits.check(&self.scan, root, config.test_share)?;
         let info = Arc::new(self.info(root));
         notices.extend(self.splits.notices(&self.scan));
+        notices.extend(self.grey_notice());
         notices.extend(self.in_both_notice());
         notices.extend(left_out_notice(&self.scan));
         let part = |split| {
@@ -205,6 +206,17 @@ impl Opened {
         equal
     }
 
+    /// That images lose their colours: they may be too few to have been seen when the channels were chosen.
+    fn grey_notice(&self) -> Option<String> {
+        let made_grey = self.folder.entries().iter().filter(|entry| entry.was_colour && self.form.size.channels == 1);
+        let mut made_grey = made_grey.peekable();
+        let name = shown(made_grey.peek()?.path().as_os_str());
+        let count = format::count(made_grey.count() as u64);
+        Some(format!(
+            "in colour, and made grey: {count} of the images, such as {name} (data.channels = 3 keeps colours)"
+        ))
+    }
+
     fn in_both_notice(&self) -> Option<String> {
         let split = |&number: &usize| self.splits.of[number];
         let mut both = vec![];
@@ -225,36 +237,30 @@ pub fn advice() -> String {
     format!("put the images of each class ({FORMATS}) in a folder of its own there, or in train/CLASS and test/CLASS")
 }
 
-/// Size and channels of all images, as configured, else by what the images are.
+/// Size and channels of all images, as configured, else by what some of the images are.
 fn form(config: &DataConfig, scan: &Scan) -> Form {
-    let root = &config.dir;
-    let side = config.side.unwrap_or_else(|| own_side(root, scan));
-    let channels = match config.channels {
-        Some(channels) => channels,
-        None if are_grey(root, scan) => 1,
-        None => 3,
+    let headers = match (config.side, config.channels) {
+        (Some(_), Some(_)) => vec![],
+        _ => headers(&config.dir, scan),
     };
+    let side = config.side.unwrap_or_else(|| own_side(&headers));
+    let channels = config.channels.unwrap_or(if headers.iter().all(|header| header.is_grey) { 1 } else { 3 });
     let size = ImageSize { channels, height: side, width: side };
     Form { size, rule: config.resize, background: config.background }
 }
 
+/// Of images from all over the scan. What cannot be read is told when it is decoded.
+fn headers(root: &Path, scan: &Scan) -> Vec<Header> {
+    let step = scan.images.len().div_ceil(HEADERS);
+    let some = scan.images.iter().step_by(step);
+    some.filter_map(|image| header(&ordinary_file::read(&root.join(&image.path)).ok()?).ok()).collect()
+}
+
 /// The side of the images if they are alike, small and square, else [`DEFAULT_SIDE`].
-fn own_side(root: &Path, scan: &Scan) -> usize {
-    let step = scan.images.len().div_ceil(SIZED_BY);
-    let mut sizes = scan.images.iter().step_by(step).filter_map(|image| head(root, image));
-    let Some((width, height, _)) = sizes.next() else { return DEFAULT_SIDE };
-    let is_alike = width == height && OWN_SIDES.contains(&width) && sizes.all(|(w, h, _)| (w, h) == (width, height));
-    if is_alike { width as usize } else { DEFAULT_SIDE }
-}
-
-fn are_grey(root: &Path, scan: &Scan) -> bool {
-    scan.images.iter().filter_map(|image| head(root, image)).all(|(.., is_grey)| is_grey)
-}
-
-/// (width, height, whether it is grey), by the header; None: it cannot be read, which is told when it is decoded.
-fn head(root: &Path, image: &Listed) -> Option<(u32, u32, bool)> {
-    let bytes = ordinary_file::read(&root.join(&image.path)).ok()?;
-    header(&bytes).ok()
+fn own_side(headers: &[Header]) -> usize {
+    let Some(first) = headers.first() else { return DEFAULT_SIDE };
+    let is_alike = |header: &Header| (header.width, header.height) == (first.width, first.width);
+    if OWN_SIDES.contains(&first.width) && headers.iter().all(is_alike) { first.width as usize } else { DEFAULT_SIDE }
 }
 
 /// Which image is for what.
@@ -516,6 +522,8 @@ mod tests {
         assert_eq!(grey.open(&config).unwrap().train.info.channels, 1);
         grey.write("a/3.png", RgbImage::new(100, 100));
         assert_eq!(grey.open(&config).unwrap().train.info.channels, 3);
+        let notice = grey.open(&DataConfig { channels: Some(1), ..config }).unwrap().notice.unwrap();
+        assert!(notice.contains("in colour, and made grey: 1 of the images, such as a/3.png"), "{notice}");
     }
 
     #[test]
