@@ -33,12 +33,7 @@ pub fn read(path: &Path, dataset: &DatasetInfo, config: &DataConfig) -> Result<I
 }
 
 fn decode(bytes: &[u8], dataset: &DatasetInfo, config: &DataConfig) -> Result<ImageFile, String> {
-    let rule = match config.resize {
-        ResizeRule::Squash => ResizeRule::Squash,
-        // Parts are for training.
-        ResizeRule::CentreCrop | ResizeRule::RandomResizedCrop => ResizeRule::CentreCrop,
-    };
-    let form = Form { size: dataset.size(), rule, background: config.background };
+    let form = Form::of_evaluation(dataset.size(), config);
     let fitted = Fit::new(form).decode(bytes).map_err(|error| error.to_string())?;
     let Fitted { planes, about, from: (from_width, from_height), was_colour, .. } = fitted;
     let mut done = about.description();

@@ -17,7 +17,7 @@ use self::lines::{Format, Lines, Prediction};
 use super::select::run_and_checkpoint;
 use crate::cli::PredictArgs;
 use crate::commands::failure::FAILURE;
-use crate::config::{Config, ResizeRule};
+use crate::config::Config;
 use crate::data::folder::fit::{Fit, Form};
 use crate::data::loader::evaluation_batch;
 use crate::data::{Dataset, DatasetInfo};
@@ -37,7 +37,8 @@ pub fn predict(runs: &RunsDir, args: &PredictArgs) -> Result<u8> {
         checkpoint.load_weights(&mut engine)?;
         Ok(engine)
     })?;
-    let predictor = Predictor { form: form(&config, &info), info, engine, batch_size: config.train.eval_batch_size };
+    let form = Form::of_evaluation(info.size(), &config.data);
+    let predictor = Predictor { form, info, engine, batch_size: config.train.eval_batch_size };
     let mut grad_cams = args
         .explain
         .as_deref()
@@ -74,16 +75,6 @@ pub fn predict(runs: &RunsDir, args: &PredictArgs) -> Result<u8> {
         out.flush().context("stdout")?;
     }
     Ok(if failed { FAILURE } else { 0 })
-}
-
-/// As the run's test images are made.
-fn form(config: &Config, info: &DatasetInfo) -> Form {
-    let rule = match config.data.resize {
-        ResizeRule::Squash => ResizeRule::Squash,
-        // Parts are for training.
-        ResizeRule::CentreCrop | ResizeRule::RandomResizedCrop => ResizeRule::CentreCrop,
-    };
-    Form { size: info.size(), rule, background: config.data.background }
 }
 
 /// As many as are there, to a full batch; waits for the first. None: there are no more.

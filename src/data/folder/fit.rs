@@ -3,7 +3,7 @@
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
-use crate::config::{Background, ResizeRule};
+use crate::config::{Background, DataConfig, ResizeRule};
 use crate::data::augment::random_resized_crop::Rectangle;
 use crate::data::image_file::{About, ImageFile, Pixels, Unreadable};
 use crate::data::info::ImageSize;
@@ -18,6 +18,15 @@ pub struct Form {
 }
 
 impl Form {
+    /// That of images that are evaluated: all of each, or its middle. Parts are for training.
+    pub fn of_evaluation(size: ImageSize, config: &DataConfig) -> Self {
+        let rule = match config.resize {
+            ResizeRule::Squash => ResizeRule::Squash,
+            ResizeRule::CentreCrop | ResizeRule::RandomResizedCrop => ResizeRule::CentreCrop,
+        };
+        Self { size, rule, background: config.background }
+    }
+
     /// Width and height.
     pub fn sides(&self) -> (u32, u32) {
         let side = |side: usize| u32::try_from(side).expect("sides are of configured sizes");
