@@ -15,6 +15,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -66,7 +67,7 @@ start = time.perf_counter()
 seen = sum(len(labels) for _, labels in DataLoader(data, batch_size=64, num_workers={workers}))
 print(time.perf_counter() - start, seen)
 """
-    secs, seen = subprocess.run(["python", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    secs, seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     return float(secs), int(seen)
 
 
