@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Name, and file.
-pub const PRESETS: [(&str, &str); 7] = [
+pub const PRESETS: [(&str, &str); 8] = [
     ("se", include_str!("../../config/se.toml")),
     ("eca", include_str!("../../config/eca.toml")),
     ("spatial", include_str!("../../config/spatial.toml")),
@@ -11,6 +11,7 @@ pub const PRESETS: [(&str, &str); 7] = [
     ("non-local", include_str!("../../config/non-local.toml")),
     ("fast", include_str!("../../config/fast.toml")),
     ("record", include_str!("../../config/record.toml")),
+    ("digits", include_str!("../../config/digits.toml")),
 ];
 
 /// The file of a preset, where `path` is its name.
