@@ -269,7 +269,9 @@ mod tests {
         let report = Report { by_class: class_scores(&confusion, &classes), classes, ..report(confusion) };
         let lines = class_lines(&report);
         assert_eq!(lines.len(), 1 + WORST + 2);
-        assert!(lines[1].starts_with("  c700 ") && lines[1].ends_with("most often taken for c20 (4)"), "{}", lines[1]);
+        // Half of what is taken for the one is, and half of the other is seen as it is: their F1 is equal.
+        assert!(lines[1].starts_with("  c20 "), "{}", lines[1]);
+        assert!(lines[2].starts_with("  c700 ") && lines[2].ends_with("most often taken for c20 (4)"), "{}", lines[2]);
         assert_eq!(lines[1 + WORST], "  the 20 of the least F1 of 1000 classes; all: --csv");
         assert_eq!(lines[2 + WORST], "  most often taken for another: c700 for c20 (4), c3 for c4 (1)");
     }

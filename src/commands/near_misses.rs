@@ -10,7 +10,7 @@ use crate::config::{KEPT_ON_RESUME, key_called, meant_key};
 use crate::suggest::{misspelt, nearest};
 
 /// What people call commands elsewhere, the commands that are named, and what is said. Left out where there is no such command.
-const COMMANDS: [(&[&str], &[&str], &str); 23] = [
+const COMMANDS: [(&[&str], &[&str], &str); 24] = [
     (&["list", "ls", "ps", "show", "history"], &["runs"], "taper runs lists the runs"),
     (&["delete", "remove", "del", "clean", "prune", "purge"], &["rm"], "taper rm deletes runs"),
     (&["mv", "move", "name"], &["rename"], "taper rename gives a run another name"),
@@ -31,7 +31,12 @@ const COMMANDS: [(&[&str], &[&str], &str); 23] = [
     (&["save", "snapshot"], &["checkpoint"], "taper checkpoint saves a live run now"),
     (&["ckpt", "ckpts", "weights"], &["checkpoints"], "taper checkpoints lists what a run has on disk"),
     (
-        &["predict", "infer", "inference", "classify", "gradcam", "cam", "attention"],
+        &["infer", "inference", "classify"],
+        &["predict"],
+        "taper predict RUN FILE says what the network takes images for",
+    ),
+    (
+        &["gradcam", "cam", "attention"],
         &["explain"],
         "taper explain RUN --image FILE says for what class the network takes an image, and why",
     ),

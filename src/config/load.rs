@@ -352,7 +352,9 @@ mod tests {
             assert_eq!(Config::load(Some(Path::new(name)), &[]).unwrap(), Config::load(Some(&file), &[]).unwrap());
         }
         let complaint = |name: &str| Config::load(Some(Path::new(name)), &[]).unwrap_err().to_string();
-        assert!(complaint("recrod").ends_with("the presets se, eca, spatial, cbam, non-local, fast, record and digits"));
+        assert!(
+            complaint("recrod").ends_with("the presets se, eca, spatial, cbam, non-local, fast, record and digits")
+        );
         assert!(!complaint("nowhere/record").contains("preset"), "only a bare name is one");
     }
 

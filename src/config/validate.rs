@@ -322,6 +322,8 @@ mod tests {
         let mut config = Config::default();
         config.model.init = Some("x".into());
         config.train.max_steps = Some(1);
+        (config.data.side, config.data.channels) = (Some(32), Some(1));
+        (config.data.mean, config.data.std) = (Some(vec![0.0]), Some(vec![1.0]));
         config.alarms.disk_free_bytes = Some(1);
         config.notify.command = Some("x".into());
         let table = toml::Table::try_from(&config).unwrap();

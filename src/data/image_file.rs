@@ -472,7 +472,7 @@ mod tests {
             assert_eq!((read.pixels.dimensions(), read.about.width), (expected, 100), "{least}");
             let Pixels::Colour(image) = read.pixels else { panic!("grey") };
             // The colours of the middle of what a pixel covers.
-            let scale = 100.0 / f64::from(expected.0);
+            let scale = (100.0 / f64::from(expected.0)).round();
             for (x, y, pixel) in image.enumerate_pixels().filter(|&(x, y, _)| x + 1 < expected.0 && y + 1 < expected.1)
             {
                 let at = |position: u32, slope: f64| slope * ((f64::from(position) + 0.5) * scale - 0.5);

@@ -113,7 +113,7 @@ mod tests {
     fn told(format: Format, top: usize) -> Vec<String> {
         let classes = ["cat", "dog, wet", "horse"].map(str::to_owned);
         let lines = Lines::new(format, top, &classes);
-        let prediction = Prediction { planes: vec![], logits: vec![0.0, 3f32.ln(), 0.0] };
+        let prediction = Prediction { planes: vec![], logits: vec![0.0, 2f32.ln(), 0.0] };
         let mut out = vec![];
         lines.begin(&mut out).unwrap();
         lines.write(&mut out, Path::new("a b.png"), Ok(&prediction)).unwrap();
@@ -123,8 +123,8 @@ mod tests {
 
     #[test]
     fn people_read_a_line_an_image() {
-        assert_eq!(told(Format::Text, 1), ["a b.png: dog, wet 60.0 %", "two\\nlines.png: error: the file is empty"]);
-        assert_eq!(told(Format::Text, 9)[0], "a b.png: dog, wet 60.0 %, cat 20.0 %, horse 20.0 %");
+        assert_eq!(told(Format::Text, 1), ["a b.png: dog, wet 50.0 %", "two\\nlines.png: error: the file is empty"]);
+        assert_eq!(told(Format::Text, 9)[0], "a b.png: dog, wet 50.0 %, cat 25.0 %, horse 25.0 %");
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(
             told(Format::Json, 2),
             [
-                r#"{"path":"a b.png","predictions":[{"class":"dog, wet","confidence":0.6},{"class":"cat","confidence":0.2}]}"#,
+                r#"{"path":"a b.png","predictions":[{"class":"dog, wet","confidence":0.5},{"class":"cat","confidence":0.25}]}"#,
                 r#"{"path":"two\nlines.png","error":"the file is empty"}"#
             ]
         );
@@ -140,7 +140,7 @@ mod tests {
             told(Format::Csv, 2),
             [
                 "path,class,confidence,class_2,confidence_2,error",
-                r#"a b.png,"dog, wet",0.600000,cat,0.200000,"#,
+                r#"a b.png,"dog, wet",0.500000,cat,0.250000,"#,
                 "\"two",
                 "lines.png\",,,,,the file is empty"
             ]

@@ -1,6 +1,6 @@
 //! Images of any size to images of one size.
 
-use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::config::{Background, DataConfig, ResizeRule};
@@ -130,14 +130,15 @@ fn bilinear() -> ResizeOptions {
 pub fn resized_part(planes: &[u8], [width, height]: [u32; 2], part: Rectangle, to: ImageSize) -> Vec<u8> {
     let side = |side: usize| u32::try_from(side).expect("sides are of configured sizes");
     let Rectangle { left, top, width: part_width, height: part_height } = part;
-    let options = bilinear().crop(left.into(), top.into(), part_width.into(), part_height.into());
     let mut resizer = Resizer::new();
     let mut resized = vec![0; to.bytes()];
     let plane = width as usize * height as usize;
     for (plane, resized) in planes.chunks_exact(plane).zip(resized.chunks_exact_mut(to.plane())) {
         let plane = ImageRef::new(width, height, plane, PixelType::U8).expect(FITS);
+        // Cut out before it is resized, as torchvision does it: what lies beside it does not show.
+        let part = CroppedImage::new(&plane, left, top, part_width, part_height).expect("a part lies in its image");
         let mut resized = Image::from_slice_u8(side(to.width), side(to.height), resized, PixelType::U8).expect(FITS);
-        resizer.resize(&plane, &mut resized, &options).expect(ONE_KIND);
+        resizer.resize(&part, &mut resized, &bilinear()).expect(ONE_KIND);
     }
     resized
 }

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use rustix::io::Errno;
 use thiserror::Error;
 use walkdir::WalkDir;
 
@@ -251,6 +252,8 @@ impl Found {
                 Err(error) => {
                     let reason = match (error.loop_ancestor(), error.io_error()) {
                         (Some(_), _) => Reason::Loop,
+                        // A link to itself.
+                        (None, Some(error)) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Reason::Loop,
                         (None, Some(error)) => Reason::Denied(error.to_string()),
                         (None, None) => Reason::Denied(error.to_string()),
                     };
