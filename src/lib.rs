@@ -45,6 +45,7 @@ pub mod terminal_image;
 pub mod terminal_kind;
 #[cfg(test)]
 mod testing;
+pub mod text;
 pub mod ticks;
 pub mod train;
 pub mod tui;

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::format;
 use crate::run::overview::Overview;
+use crate::text;
 
 /// Spaces between two columns.
 const GAP: usize = 2;
@@ -109,7 +110,7 @@ pub(super) fn table(
         Column::ALL.into_iter().map(|column| (Some(column), of(column))).collect();
     columns.extend(further.map(|cells| (None, cells)));
     for dispensable in Column::DISPENSABLE {
-        let needed = columns.iter().map(|(_, cells)| width_of(cells) + GAP).sum::<usize>() - GAP;
+        let needed = columns.iter().map(|(_, cells)| text::widest(cells) + GAP).sum::<usize>() - GAP;
         if width.is_none_or(|width| needed <= width) {
             break;
         }
@@ -120,16 +121,12 @@ pub(super) fn table(
 
 /// Columns side by side, of which each has as many cells.
 pub(super) fn aligned(columns: &[Vec<String>]) -> Vec<String> {
-    let widths: Vec<usize> = columns.iter().map(|cells| width_of(cells)).collect();
+    let widths: Vec<usize> = columns.iter().map(text::widest).collect();
     let line = |row: usize| {
-        let padded = columns.iter().zip(&widths).map(|(cells, width)| format!("{:width$}", cells[row]));
+        let padded = columns.iter().zip(&widths).map(|(cells, width)| text::padded(&cells[row], *width));
         padded.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end().to_owned()
     };
     (0..columns.first().map_or(0, Vec::len)).map(line).collect()
-}
-
-fn width_of(cells: &[String]) -> usize {
-    cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::format;
 use crate::metrics::Confusion;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::EvaluatedWeights;
+use crate::text;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::device::{self, Device, NoCard};
 use crate::train::engine::Engine;
@@ -178,7 +179,7 @@ fn class_lines(Report { confusion, classes, by_class, .. }: &Report) -> Vec<Stri
         known.sort_by(|a, b| f1(a).total_cmp(&f1(b)));
         known.truncate(WORST);
     }
-    let width = known.iter().map(|&class| classes[class].chars().count()).max().unwrap_or(0).max(10);
+    let width = text::widest(known.iter().map(|&class| &classes[class])).max(10);
     let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
     let mut lines =
         vec![format!("  {:<width$} {:>9} {:>7} {:>7} {:>8}", "class", "precision", "recall", "F1", "images")];
@@ -188,8 +189,8 @@ fn class_lines(Report { confusion, classes, by_class, .. }: &Report) -> Vec<Stri
             .most_often_taken_for(class)
             .map_or(String::new(), |(other, count)| format!("  most often taken for {} ({count})", classes[other]));
         lines.push(format!(
-            "  {:<width$} {:>9} {:>7} {:>7} {:>8}{taken_for}",
-            scores.class,
+            "  {} {:>9} {:>7} {:>7} {:>8}{taken_for}",
+            text::padded(&scores.class, width),
             number(scores.precision),
             number(scores.recall),
             number(scores.f1),

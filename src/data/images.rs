@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::ChannelStatistics;
 use super::augment::random_resized_crop::Rectangle;
+use super::channel_statistics::ChannelStatistics;
 use super::folder::{Folder, ImageError, index};
 use super::info::ImageSize;
 

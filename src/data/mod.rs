@@ -4,6 +4,7 @@
 //! [`DatasetInfo`]. [`loader`] turns it into batches.
 
 pub mod augment;
+mod channel_statistics;
 pub mod fetch;
 pub mod fingerprint;
 pub mod folder;
@@ -22,6 +23,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use self::augment::random_resized_crop::Rectangle;
+pub use self::channel_statistics::ChannelStatistics;
 use self::folder::{Folder, ImageError};
 use self::images::Images;
 pub use self::info::DatasetInfo;
@@ -43,13 +45,6 @@ impl PartialEq for Dataset {
         let is_equal = |index| matches!((self.image(index), other.image(index)), (Ok(one), Ok(other)) if one == other);
         self.info == other.info && self.labels == other.labels && (0..self.len()).all(is_equal)
     }
-}
-
-/// Mean and standard deviation of each channel, in [0, 1].
-#[derive(Clone, Debug, PartialEq)]
-pub struct ChannelStatistics {
-    pub mean: Vec<f64>,
-    pub std: Vec<f64>,
 }
 
 impl Dataset {
@@ -168,17 +163,6 @@ impl Dataset {
     /// Over all pixels, with the population's standard deviation, as published for CIFAR-10; NaN without images.
     pub fn channel_statistics(&self) -> ChannelStatistics {
         self.images.channel_statistics(self.info.size())
-    }
-}
-
-impl ChannelStatistics {
-    /// Of the sums over all `pixels` of a channel, of its bytes and of their squares.
-    pub fn of_sums(sums: &[u64], squares: &[u64], pixels: usize) -> Self {
-        let pixels = pixels as f64;
-        let mean: Vec<f64> = sums.iter().map(|&sum| sum as f64 / pixels / 255.0).collect();
-        let square = squares.iter().map(|&sum| sum as f64 / pixels / (255.0 * 255.0));
-        let std = square.zip(&mean).map(|(square, mean)| (square - mean * mean).max(0.0).sqrt()).collect();
-        Self { mean, std }
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 33] = [
+const ORDER: [&str; 34] = [
     "allocator",
     "version",
     "random",
@@ -14,6 +14,7 @@ const ORDER: [&str; 33] = [
     "held_folder",
     "cache_folder",
     "format",
+    "text",
     "ticks",
     "simd",
     "checksum",

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use anyhow::{Result, bail};
 
-use super::write_channels;
+use super::statistics::write_channels;
 use crate::commands::shell::say;
 use crate::config::{DataConfig, ResizeRule};
 use crate::data::Split;
@@ -14,6 +14,7 @@ use crate::data::folder::scan::{Layout, shown};
 use crate::data::source::folder::Opened;
 use crate::format;
 use crate::render::Planes;
+use crate::text;
 
 /// Lines of a list that may be long; the rest is counted.
 const LISTED: usize = 20;
@@ -93,13 +94,18 @@ fn write_counts(out: &mut impl Write, opened: &Opened) -> Result<()> {
         .filter(|(_, counts)| counts.iter().any(|&count| count > 0))
         .collect();
     let classes = &opened.scan.classes;
-    let width = classes.iter().map(|class| class.chars().count()).chain([14]).max().unwrap_or(14);
+    let width = text::widest(classes).max(14);
     let row = |cells: Vec<String>| cells.into_iter().map(|cell| format!(" {cell:>10}")).collect::<String>();
     let heads = splits.iter().map(|(split, _)| split.abbreviation().to_owned()).collect();
     writeln!(out, "\n{:<width$}{}", "class", row(heads))?;
     let count = |images: usize| format::count(images as u64);
     for (number, class) in classes.iter().enumerate() {
-        writeln!(out, "{class:<width$}{}", row(splits.iter().map(|(_, counts)| count(counts[number])).collect()))?;
+        writeln!(
+            out,
+            "{}{}",
+            text::padded(class, width),
+            row(splits.iter().map(|(_, counts)| count(counts[number])).collect())
+        )?;
     }
     let all = splits.iter().map(|(_, counts)| count(counts.iter().sum())).collect();
     writeln!(out, "{:<width$}{}", "all", row(all))?;

@@ -1,20 +1,22 @@
 //! `taper data fetch` and `taper data inspect`.
 
 mod inspect_folder;
+mod statistics;
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use self::statistics::write_statistics;
 use super::print_figures::print;
 use super::shell::say;
 use crate::config::{DataConfig, DataSource};
+use crate::data::Dataset;
 use crate::data::fetch::{self, FetchFrom, Fetched};
 use crate::data::source;
 use crate::data::source::cifar::{self, BATCHES, Edition, Found, ReadError};
 use crate::data::source::folder::Opened;
-use crate::data::{ChannelStatistics, Dataset};
 use crate::render::figures::Content;
 use crate::render::{Drawing, Figure};
 use crate::terminal_image::Images;
@@ -130,31 +132,6 @@ fn inspect_to(out: &mut impl Write, config: &DataConfig, edition: &Edition) -> R
 
 fn describe(found: &Found) -> String {
     format!("{} ({})", found.path.display(), found.layout.describe())
-}
-
-fn write_statistics(out: &mut impl Write, train: &Dataset, test: &Dataset) -> Result<()> {
-    if train.is_empty() && test.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "\n{:<14} {:>7} {:>7}", "class", "train", "test")?;
-    for ((class, train), test) in train.info.classes.iter().zip(train.class_counts()).zip(test.class_counts()) {
-        writeln!(out, "{class:<14} {train:>7} {test:>7}")?;
-    }
-    writeln!(out, "{:<14} {:>7} {:>7}", "all", train.len(), test.len())?;
-    if train.is_empty() {
-        return Ok(());
-    }
-    write_channels(out, &train.channel_statistics())
-}
-
-fn write_channels(out: &mut impl Write, statistics: &ChannelStatistics) -> Result<()> {
-    let names: &[&str] = if statistics.mean.len() == 1 { &["grey"] } else { &["red", "green", "blue"] };
-    let row = |cells: Vec<String>| cells.into_iter().map(|cell| format!(" {cell:>10}")).collect::<String>();
-    writeln!(out, "\n{:<14}{}", "train channel", row(names.iter().map(ToString::to_string).collect()))?;
-    for (name, values) in [("mean", &statistics.mean), ("std", &statistics.std)] {
-        writeln!(out, "{name:<14}{}", row(values.iter().map(|value| format!("{value:.8}")).collect()))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

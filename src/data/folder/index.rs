@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::scan::Listed;
-use crate::data::ChannelStatistics;
+use crate::data::channel_statistics::ChannelStatistics;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Index {

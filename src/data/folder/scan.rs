@@ -15,8 +15,8 @@ use rustix::io::Errno;
 use thiserror::Error;
 use walkdir::WalkDir;
 
-use crate::data::Split;
 use crate::data::image_file::FORMATS;
+use crate::data::split::Split;
 use crate::ordinary_file;
 
 /// Names of folders of training, test and validation images.

@@ -14,11 +14,12 @@ use crate::run::comparison::Score;
 use crate::run::listing::standing;
 use crate::run::metric::Metric;
 use crate::run::series::XAxis;
+use crate::text;
 use crate::tui::chart::{self, Axis, Chart, Curve, ScaleKind, Stroke};
 use crate::tui::key_table;
 use crate::tui::layout::SMALLEST;
 use crate::tui::view::parts::{key_line, row, scrolled_help};
-use crate::tui::view::table::{self, Column, cut, cut_anywhere};
+use crate::tui::view::table::{self, Column, cut};
 
 /// Columns left of the table: which run is chosen, and its marker.
 const MARGIN: u16 = 4;
@@ -255,7 +256,7 @@ fn table_of(compare: &Compare, scores: &[Option<Score>], areas: &Areas, frame: &
         }
         let cells = figures.iter().enumerate().map(|(index, figures)| {
             let text = figures.cells.get(number).cloned().unwrap_or_default();
-            let text = if index == 0 { cut_anywhere(&text, widths[0]) } else { text };
+            let text = if index == 0 { text::cut(&text, widths[0]) } else { text };
             (text, if index == 0 { looks.style.patch(style) } else { style })
         });
         frame.render_widget(table::row(&columns, &widths, cells.collect()), within(row));

@@ -12,12 +12,13 @@ use super::row::{LogRead, Row};
 use super::sort::Sort;
 use crate::format;
 use crate::run::state::Phase;
+use crate::text;
 use crate::tui::key_table;
 use crate::tui::layout::{Density, SMALLEST};
 use crate::tui::theme::Theme;
 use crate::tui::view::parts::{key_line, position, row, scrolled_help};
 use crate::tui::view::sparkline::sparkline;
-use crate::tui::view::table::{self, Column, cut, cut_anywhere};
+use crate::tui::view::table::{self, Column, cut};
 
 /// Columns left of the table: the cursor, and the mark.
 const MARGIN: u16 = 4;
@@ -158,7 +159,7 @@ impl Table {
         let wanted: Vec<usize> = (0..columns.len()).map(|index| widest(index).max(titled(index))).collect();
         let widths = table::widths(&columns, &wanted, usize::from(area.width.saturating_sub(MARGIN + 1)));
         for (row, cells) in list.shown().skip(visible.start).zip(&mut cells) {
-            cells[NAME].0 = cut_anywhere(&cells[NAME].0, widths[NAME]);
+            cells[NAME].0 = text::cut(&cells[NAME].0, widths[NAME]);
             // A curve is drawn in the columns that it has.
             if let Some(figures) = row.figures() {
                 cells[LOSS].0 = sparkline(&figures.loss_curve, widths[LOSS]);

@@ -18,6 +18,7 @@ use crate::render::colour_map::ColourScale;
 use crate::render::figures::class_name;
 use crate::render::luminance::{BRIGHTEST, luminance};
 use crate::run::event::EpochDone;
+use crate::text;
 use crate::tui::app::App;
 use crate::tui::classes::{Column, Shape};
 use crate::tui::inspector::{Confused, Moment};
@@ -173,7 +174,7 @@ fn matrix(app: &App, confusion: &Confusion, page: Rect) -> Option<Matrix> {
 }
 
 fn label_width(names: &[String]) -> u16 {
-    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(LONGEST_NAME);
+    let longest = text::widest(names).min(LONGEST_NAME);
     longest as u16 + AROUND_NAME
 }
 
@@ -197,7 +198,7 @@ impl Matrix {
             let middle = y + (self.cell.height - 1) / 2;
             let (mark, style) = if class == chosen.true_class { ("▸", theme.strong()) } else { (" ", Style::new()) };
             let label = Rect { y: middle, width: self.label_width, height: 1, ..area };
-            write(frame, label, &format!("{mark}{:.LONGEST_NAME$}", self.names[class]), style);
+            write(frame, label, &format!("{mark}{}", text::cut(&self.names[class], LONGEST_NAME)), style);
             for (&predicted_class, x) in order.iter().zip((left..).step_by(self.cell.width.into())) {
                 let area = Rect { x, y, width: self.cell.width, height: self.cell.height };
                 let cell = Confused { true_class: class, predicted_class };
@@ -264,7 +265,7 @@ impl Matrix {
         let start = text.chars().take_while(|char| *char == ' ').count().saturating_sub(1) as u16;
         let shown = format!(" {} ", text.trim());
         let part =
-            Rect { x: middle.x + start, width: (shown.chars().count() as u16).min(middle.width - start), ..middle };
+            Rect { x: middle.x + start, width: (text::width(&shown) as u16).min(middle.width - start), ..middle };
         write(frame, part, &shown, style);
     }
 }
@@ -299,7 +300,7 @@ fn shaded(app: &App, share: f64, area: Rect, frame: &mut Frame) -> Style {
 
 /// The names of the columns in at most `width` letters each: whole or cut, and numbers where that leaves some alike.
 fn headings(names: &[String], width: usize) -> Vec<String> {
-    let cut: Vec<String> = names.iter().map(|name| name.chars().take(width).collect()).collect();
+    let cut: Vec<String> = names.iter().map(|name| text::start(name, width).to_owned()).collect();
     let are_whole = cut.iter().zip(names).all(|(cut, name)| cut == name);
     let are_unlike = cut.iter().collect::<HashSet<_>>().len() == cut.len() && width >= FEWEST_LETTERS;
     if are_whole || are_unlike { cut } else { (0..names.len()).map(|class| class.to_string()).collect() }
@@ -323,7 +324,7 @@ fn render_list(app: &App, confusion: &Confusion, area: Rect, frame: &mut Frame) 
     write(frame, words, "most often taken for", theme.faint());
     for (&class, y) in order[visible.clone()].iter().zip(area.y + 1..) {
         let (mark, style) = if class == chosen { ("▸", theme.strong()) } else { (" ", Style::new()) };
-        let label = format!("{mark}{:.LONGEST_NAME$}", names[class]);
+        let label = format!("{mark}{}", text::cut(&names[class], LONGEST_NAME));
         write(frame, Rect { y, width: label_width, ..top }, &label, style);
         write_scores(app, Rect { y, ..scores }, |column| column.value(confusion, class), style, frame);
         if let Some((other, count)) = confusion.most_often_taken_for(class) {

@@ -12,6 +12,7 @@ use super::tile::tile;
 use crate::format;
 use crate::render::figures::class_name;
 use crate::terminal_image::{ImageBackend, Placed};
+use crate::text;
 use crate::tui::app::App;
 use crate::tui::inspector::{Confused, Mistake, Tile};
 use crate::tui::layout::Areas;
@@ -91,7 +92,7 @@ fn shortened(whole: &str, names: &[String; 2], percent: f32, width: usize) -> St
     /// With fewer, the names say more without the percentage.
     const LETTERS_BESIDE_PERCENT: usize = 4;
     const FEWEST_LETTERS: usize = 2;
-    if whole.chars().count() <= width {
+    if text::width(whole) <= width {
         return whole.to_owned();
     }
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
@@ -102,7 +103,7 @@ fn shortened(whole: &str, names: &[String; 2], percent: f32, width: usize) -> St
     let percent = format!(" {percent:.0}%");
     let with_percent = (LETTERS_BESIDE_PERCENT.min(longest)..=longest).rev().map(|letters| cut(letters, &percent));
     let names_alone = (FEWEST_LETTERS..=longest).rev().map(|letters| cut(letters, ""));
-    let fitting = with_percent.chain(names_alone).find(|text| text.chars().count() <= width);
+    let fitting = with_percent.chain(names_alone).find(|text| text::width(text) <= width);
     fitting.unwrap_or_else(|| cut(FEWEST_LETTERS, ""))
 }
 

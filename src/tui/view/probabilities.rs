@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use crate::render::figures::class_name;
+use crate::text;
 use crate::tui::app::App;
 
 /// Columns where they are right of the images.
@@ -52,7 +53,7 @@ pub fn render(app: &App, area: Rect, frame: &mut Frame) {
         .take(area.height.into())
         .map(|(class, share)| (class_name(inspector.classes(), class), share, class))
         .collect();
-    let name_width = shown.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0).min(LONGEST_NAME);
+    let name_width = text::widest(shown.iter().map(|(name, ..)| name)).min(LONGEST_NAME);
     let bar_width = usize::from(area.width).saturating_sub(name_width + PERCENT_WIDTH + 4);
     let lines: Vec<Line> = shown
         .into_iter()
@@ -65,7 +66,7 @@ pub fn render(app: &App, area: Rect, frame: &mut Frame) {
             };
             Line::from(vec![
                 Span::styled(mark, style),
-                Span::raw(format!(" {name:<name_width$.name_width$}")),
+                Span::raw(format!(" {}", text::padded(&text::cut(&name, name_width), name_width))),
                 Span::raw(format!("{percent:>PERCENT_WIDTH$} ")),
                 Span::styled(bar, style),
             ])
