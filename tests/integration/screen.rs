@@ -225,9 +225,9 @@ fn the_configuration_tells_what_differs_from_the_default() {
         screen.keys(",");
         snapshot(&format!("configuration_{width}x{height}"), &mut screen);
         assert!(screen.line_with("batch_size").contains("default 64"));
-        assert!(!screen.text().contains("flip_probability"));
+        assert!(!screen.text().contains("on_unreadable"));
         screen.keys("d");
-        assert!(screen.text().contains("flip_probability"));
+        assert!(screen.text().contains("on_unreadable"));
         assert!(screen.line_with("Configuration").contains(" of "));
         screen.press(KeyCode::End);
         assert!(screen.text().contains("notify"), "{}", screen.text());
