@@ -1,7 +1,10 @@
 //! An image file of any format that is read, decoded to eight bits a channel, opaque and upright.
 
+use std::ffi::c_int;
 use std::fmt;
 use std::io::Cursor;
+use std::panic::{catch_unwind, resume_unwind};
+use std::ptr::null;
 
 use image::codecs::gif::GifDecoder;
 use image::codecs::png::PngDecoder;
@@ -11,7 +14,9 @@ use image::{
     AnimationDecoder, DynamicImage, ExtendedColorType, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader,
     Limits, RgbImage,
 };
-use jpeg_decoder::{ImageInfo as JpegInfo, PixelFormat};
+use memchr::memmem;
+use mozjpeg::{ColorSpace, Decompress};
+use mozjpeg_sys::{jpeg_common_struct, jpeg_error_mgr, msg_parm_union};
 use thiserror::Error;
 
 use crate::config::Background;
@@ -174,20 +179,59 @@ pub fn header(bytes: &[u8]) -> Result<Header, Unreadable> {
     Ok(Header { width, height, is_grey: !decoder.color_type().has_color() })
 }
 
-/// A JPEG whose sides are a half, a quarter or an eighth, rounded up: the least whose shorter side has `least` pixels. It is made of
-/// fewer coefficients of the cosine transform, which takes less time. None: the whole has to be decoded.
+/// A JPEG of n / 8 of its sides, rounded up: the least n whose shorter side has `least` pixels. It is made of fewer coefficients of
+/// the cosine transform, which takes less time. None: the whole has to be decoded.
 fn scaled_jpeg(bytes: &[u8], least: u32) -> Option<DynamicImage> {
-    let mut decoder = jpeg_decoder::Decoder::new(bytes);
-    decoder.read_info().ok()?;
-    let JpegInfo { width, height, pixel_format, .. } = decoder.info()?;
-    let scale = [8, 4, 2].into_iter().find(|&scale| u32::from(width.min(height)).div_ceil(scale) >= least)? as u16;
-    let (width, height) = decoder.scale(width.div_ceil(scale), height.div_ceil(scale)).ok()?;
-    let pixels = decoder.decode().ok()?;
-    let (width, height) = (width.into(), height.into());
-    match pixel_format {
-        PixelFormat::L8 => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
-        PixelFormat::RGB24 => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
-        PixelFormat::L16 | PixelFormat::CMYK32 => None,
+    let decoded = || {
+        let mut decoder = Decompress::with_err(strict_errors()).from_mem(bytes).ok()?;
+        let shorter = decoder.width().min(decoder.height());
+        let eighths = (1..8).find(|eighths| (shorter * eighths).div_ceil(8) >= least as usize)?;
+        decoder.scale(eighths as u8);
+        let is_grey = match decoder.color_space() {
+            ColorSpace::JCS_GRAYSCALE => true,
+            ColorSpace::JCS_YCbCr | ColorSpace::JCS_RGB => false,
+            _ => return None,
+        };
+        let mut started = if is_grey { decoder.grayscale() } else { decoder.rgb() }.ok()?;
+        let (width, height) = (started.width() as u32, started.height() as u32);
+        let pixels = started.read_scanlines::<u8>().ok()?;
+        started.finish().ok()?;
+        match is_grey {
+            true => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
+            false => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        }
+    };
+    catch_unwind(decoded).ok().flatten()
+}
+
+/// What libjpeg does about errors: what it would only warn of, as of data that is damaged, is one as well, and no message is made
+/// of either.
+fn strict_errors() -> jpeg_error_mgr {
+    extern "C-unwind" fn end(_: &mut jpeg_common_struct) {
+        resume_unwind(Box::new(()))
+    }
+    extern "C-unwind" fn told(of: &mut jpeg_common_struct, level: c_int) {
+        const WARNING: c_int = -1;
+        if level == WARNING {
+            end(of)
+        }
+    }
+    extern "C-unwind" fn begin(_: &mut jpeg_common_struct) {}
+    jpeg_error_mgr {
+        error_exit: Some(end),
+        emit_message: Some(told),
+        output_message: Some(end),
+        format_message: None,
+        reset_error_mgr: Some(begin),
+        msg_code: 0,
+        msg_parm: msg_parm_union { _bindgen_data_: [0; 20] },
+        trace_level: 0,
+        num_warnings: 0,
+        jpeg_message_table: null(),
+        last_jpeg_message: 0,
+        addon_message_table: null(),
+        first_addon_message: 0,
+        last_addon_message: 0,
     }
 }
 
@@ -265,7 +309,7 @@ fn is_cut(bytes: &[u8], format: ImageFormat) -> bool {
     const START_OF_SCAN: u8 = 0xDA;
     const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
     let scan = jpeg_segments(bytes, format).find(|&(marker, _)| marker == START_OF_SCAN);
-    format == ImageFormat::Jpeg && !scan.is_some_and(|(_, rest)| rest.windows(2).any(|pair| pair == END_OF_IMAGE))
+    format == ImageFormat::Jpeg && !scan.is_some_and(|(_, rest)| memmem::find(rest, &END_OF_IMAGE).is_some())
 }
 
 /// The marker of each segment of a JPEG up to its data, and the bytes from the segment's contents on.
@@ -465,15 +509,19 @@ mod tests {
     fn a_large_jpeg_is_decoded_as_small_as_will_do() {
         let smooth = RgbImage::from_fn(100, 68, |x, y| Rgb([(2 * x) as u8, (3 * y) as u8, 90]));
         let bytes = encoded(&smooth.into(), ImageFormat::Jpeg);
-        for (least, expected) in
-            [(69, (100, 68)), (35, (100, 68)), (34, (50, 34)), (17, (25, 17)), (9, (13, 9)), (1, (13, 9))]
-        {
+        for (least, eighths) in [(69, 8_u32), (61, 8), (60, 7), (35, 5), (34, 4), (17, 2), (9, 1), (1, 1)] {
             let read = ImageFile::decode(&bytes, Background::White, least).unwrap();
-            assert_eq!((read.pixels.dimensions(), read.about.width), (expected, 100), "{least}");
+            let expected = (100 * eighths).div_ceil(8);
+            assert_eq!(
+                (read.pixels.dimensions(), read.about.width),
+                ((expected, (68 * eighths).div_ceil(8)), 100),
+                "{least}"
+            );
             let Pixels::Colour(image) = read.pixels else { panic!("grey") };
             // The colours of the middle of what a pixel covers.
-            let scale = (100.0 / f64::from(expected.0)).round();
-            for (x, y, pixel) in image.enumerate_pixels().filter(|&(x, y, _)| x + 1 < expected.0 && y + 1 < expected.1)
+            let scale = 8.0 / f64::from(eighths);
+            for (x, y, pixel) in
+                image.enumerate_pixels().filter(|&(x, y, _)| x + 1 < image.width() && y + 1 < image.height())
             {
                 let at = |position: u32, slope: f64| slope * ((f64::from(position) + 0.5) * scale - 0.5);
                 let apart =
@@ -484,6 +532,19 @@ mod tests {
         let grey = encoded(&GrayImage::from_pixel(64, 64, Luma([50])).into(), ImageFormat::Jpeg);
         let read = ImageFile::decode(&grey, Background::White, 8).unwrap();
         assert!(matches!(read.pixels, Pixels::Grey(image) if image.dimensions() == (8, 8)));
+    }
+
+    #[test]
+    fn a_damaged_jpeg_is_not_read_because_it_is_to_be_small() {
+        let noise = RgbImage::from_fn(64, 64, |x, y| Rgb([(x * 37 + y * 91) as u8, (x * y) as u8, (x ^ y) as u8]));
+        let mut bytes = encoded(&noise.into(), ImageFormat::Jpeg);
+        assert_eq!(scaled_jpeg(&bytes, 8).map(|image| image.width()), Some(8));
+        // Nothing but ones is no code.
+        let middle = bytes.len() / 2;
+        for pair in bytes[middle..middle + 40].chunks_exact_mut(2) {
+            pair.copy_from_slice(&[0xFF, 0]);
+        }
+        assert!(scaled_jpeg(&bytes, 8).is_none());
     }
 
     #[test]
