@@ -20,6 +20,7 @@ use mozjpeg_sys::{jpeg_common_struct, jpeg_error_mgr, msg_parm_union};
 use thiserror::Error;
 
 use crate::config::Background;
+use crate::data::luma::luma;
 
 /// What a decoder may take: an image of 10 000 x 10 000 pixels, and more.
 const MAX_BYTES: u64 = 1 << 30;
@@ -91,7 +92,11 @@ impl Pixels {
     #[must_use]
     pub fn with_channels(self, channels: usize) -> Self {
         match (self, channels) {
-            (Self::Colour(image), 1) => Self::Grey(DynamicImage::from(image).into_luma8()),
+            (Self::Colour(image), 1) => {
+                let (width, height) = image.dimensions();
+                let grey = image.pixels().map(|pixel| luma(pixel.0[0], pixel.0[1], pixel.0[2])).collect();
+                Self::Grey(GrayImage::from_raw(width, height, grey).expect("a byte for each pixel"))
+            }
             (Self::Grey(image), 3) => Self::Colour(DynamicImage::from(image).into_rgb8()),
             (image, _) => image,
         }
@@ -437,6 +442,10 @@ mod tests {
         assert!(matches!(grey().with_channels(1), Pixels::Grey(_)));
         let Pixels::Grey(grey) = Pixels::Colour(colour).with_channels(1) else { panic!("colour") };
         assert_eq!(grey.get_pixel(3, 4).0, [77]);
+        // As Image.convert("L") of Pillow 13.
+        let colours = RgbImage::from_fn(3, 1, |x, _| Rgb([[200, 10, 30], [7, 250, 99], [0, 3, 255]][x as usize]));
+        let Pixels::Grey(grey) = Pixels::Colour(colours).with_channels(1) else { panic!("colour") };
+        assert_eq!(grey.as_raw()[..], [69, 160, 31]);
     }
 
     #[test]

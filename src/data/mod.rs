@@ -12,6 +12,7 @@ pub mod image_file;
 mod images;
 pub mod info;
 pub mod loader;
+mod luma;
 mod progress;
 mod resize;
 pub mod sampler;

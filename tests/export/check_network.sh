@@ -14,7 +14,7 @@ cd "$work"
 export XDG_CACHE_HOME="$work/cache"
 python/bin/python "$here/check_network.py" images
 train() { # NAME, and options
-    "$taper" train --no-tui --epochs 1 --set train.batch_size=32 --set data.side=36 --data images --name "$@" > /dev/null
+    "$taper" train --no-tui --epochs 8 --set train.batch_size=32 --set data.side=36 --data images --name "$@" > /dev/null
     "$taper" export "$1" --onnx "$1.onnx" --torch "$1.torch" > /dev/null
     for image in images/test/*/*.png; do
         "$taper" explain "$1" --image "$image" --images off --raw "$1-$(basename "$image" .png).safetensors" > /dev/null

@@ -7,6 +7,7 @@ use std::array::from_fn;
 use std::hint::select_unpredictable;
 
 use super::canvas::Image;
+use crate::data::luma::luma;
 
 /// Pixels at a time: as many as the widest vector has bytes.
 pub const LANES: usize = 64;
@@ -94,12 +95,6 @@ fn blend(base: u8, value: u8, factor: f32) -> u8 {
     let blended = f32::from(base) + factor * (f32::from(value) - f32::from(base));
     let not_negative = if blended > 0.0 { blended } else { 0.0 };
     truncate(if not_negative < 255.0 { not_negative } else { 255.0 })
-}
-
-/// PIL's conversion to `L`, ITU-R 601-2 luma in fixed point.
-#[inline(always)]
-fn luma(r: u8, g: u8, b: u8) -> u8 {
-    ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
 }
 
 /// `rgb2hsv_row` of Pillow's `Convert.c`.
