@@ -97,15 +97,12 @@ fn check_found(config: &DataConfig) -> Result<()> {
         return Ok(());
     }
     let dir = config.dir.display();
-    let what = if config.dir.exists() {
-        format!("there is nothing to train on in {dir}")
+    let what = if config.dir.is_dir() {
+        format!("there is nothing to train on in {dir}: {}", source::advice())
     } else {
-        format!("there is no {dir}")
+        format!("there is no folder {dir}: it should hold images, or a data set as it is published")
     };
-    Err(anyhow!(UsageError(format!(
-        "{what}: {}; to train on the bundled sample: --set data.source=sample",
-        source::advice()
-    ))))
+    Err(anyhow!(UsageError(format!("{what}; to train on the bundled sample: --set data.source=sample"))))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 mod inspect_folder;
 mod statistics;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -50,7 +50,8 @@ pub fn inspect(config: &DataConfig, images: Images) -> Result<()> {
 fn inspect_images(config: &DataConfig, opened: Opened, images: Images) -> Result<()> {
     say(format_args!("data folder    {}", config.dir.display()))?;
     inspect_folder::inspect(&mut io::stdout().lock(), config, &opened)?;
-    if let Some((sheet, classes)) = inspect_folder::contact_sheet(&opened)? {
+    let is_drawn = io::stdout().is_terminal() && images != Images::Off;
+    if is_drawn && let Some((sheet, classes)) = inspect_folder::contact_sheet(&opened)? {
         let caption = format!("training images, a row for each class: {}", classes.join(", "));
         say("")?;
         print(&[Figure { content: Content::Image, caption, drawing: Drawing::Image }], &sheet, images)?;

@@ -86,6 +86,8 @@ pub enum Reason {
     NoSplit,
     /// Such as `a FIFO`.
     NoFile(String),
+    /// A folder of a class without an image.
+    Empty,
     /// A link that leads back to a folder that it is in.
     Loop,
     /// It cannot be looked at.
@@ -107,6 +109,7 @@ impl fmt::Display for Reason {
             Self::NoClass => formatter.write_str("it lies in no folder of a class"),
             Self::NoSplit => formatter.write_str("a folder beside train"),
             Self::NoFile(reason) | Self::Denied(reason) => formatter.write_str(reason),
+            Self::Empty => formatter.write_str("a folder without an image"),
             Self::Loop => formatter.write_str("a link back to a folder that it is in"),
         }
     }
@@ -242,6 +245,7 @@ impl Found {
     /// The images of a class, in its folder and the folders in it.
     fn walk(&mut self, root: &Path, folder: &Path, split: Split) {
         let class = folder.file_name().unwrap_or_default();
+        let before = self.images.len();
         let whole = root.join(folder).canonicalize();
         let walk = WalkDir::new(root.join(folder)).follow_links(true).min_depth(1);
         let mut walk = walk.into_iter().filter_entry(|entry| !is_litter(entry.file_name()));
@@ -298,6 +302,9 @@ impl Found {
             let modified_ns = modified.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
             let listed = Listed { path, split, class: 0, file_bytes: metadata.len(), modified_ns };
             self.images.push(Image { listed, class: class.to_owned() });
+        }
+        if self.images.len() == before {
+            self.leave(folder.into(), Reason::Empty);
         }
     }
 
@@ -468,6 +475,17 @@ mod tests {
         ];
         assert_eq!(left_out(&scan), expected);
         assert_eq!(scan.images.len(), 2);
+    }
+
+    #[test]
+    fn a_class_without_an_image_is_named() {
+        let root = folder(&["train/a/1.png", "train/b/2.png", "test/a/3.png", "train/d/notes.txt"]);
+        fs::create_dir_all(root.path().join("train/c/deep")).unwrap();
+        let scan = Scan::of(root.path()).unwrap().unwrap();
+        assert_eq!(scan.classes, ["a", "b"]);
+        let expected =
+            [("train/c", &Reason::Empty), ("train/d", &Reason::Empty), ("train/d/notes.txt", &Reason::NoImage)];
+        assert_eq!(left_out(&scan), expected);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::cache_folder::cache_folder;
 use crate::config::{DataConfig, OnUnreadable};
 use crate::data::folder::fit::Form;
 use crate::data::folder::index::statistics;
-use crate::data::folder::scan::{Layout, Listed, Scan, shown};
+use crate::data::folder::scan::{Layout, LeftOut, Listed, Reason, Scan, shown};
 use crate::data::folder::{Caching, Folder};
 use crate::data::image_file::{FORMATS, Header, header};
 use crate::data::info::ImageSize;
@@ -104,6 +104,7 @@ impl Opened {
         notices.extend(self.splits.notices(&self.scan));
         notices.extend(self.grey_notice());
         notices.extend(self.in_both_notice());
+        notices.extend(empty_notice(&self.scan));
         notices.extend(left_out_notice(&self.scan));
         let part = |split| {
             let numbers = self.splits.numbers(split);
@@ -364,8 +365,16 @@ fn listed(names: &[&str]) -> String {
 }
 
 /// What lies in the folder and is not taken, though nothing is wrong with it.
+fn empty_notice(scan: &Scan) -> Option<String> {
+    let empty = scan.left_out.iter().filter(|left_out| left_out.reason == Reason::Empty);
+    let names: Vec<String> = empty.map(|left_out| shown(left_out.path.as_os_str())).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    (!names.is_empty()).then(|| format!("no class, since there is no image in it: {}", listed(&names)))
+}
+
 fn left_out_notice(scan: &Scan) -> Option<String> {
-    let others: Vec<_> = scan.left_out.iter().filter(|left_out| !left_out.reason.is_fault()).collect();
+    let is_other = |left_out: &&LeftOut| !left_out.reason.is_fault() && left_out.reason != Reason::Empty;
+    let others: Vec<_> = scan.left_out.iter().filter(is_other).collect();
     let first = others.first()?;
     let (count, name) = (format::count(others.len() as u64), shown(first.path.as_os_str()));
     Some(match others.len() {

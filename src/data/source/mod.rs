@@ -142,9 +142,9 @@ pub fn is_there(config: &DataConfig) -> Result<bool> {
     FORMATS.iter().try_fold(false, |found, format| Ok(found || (format.is_in)(&config.dir)?))
 }
 
-/// Of each format, how to get data of it.
+/// Of each format, how to get data of it; folders of images, which most are after, first.
 pub fn advice() -> String {
-    FORMATS.iter().map(|format| format!("{}: {}", format.name, (format.advice)())).collect::<Vec<_>>().join("; ")
+    FORMATS.iter().rev().map(|format| format!("{}: {}", format.name, (format.advice)())).collect::<Vec<_>>().join("; ")
 }
 
 /// The size and channels of all images, if `config` finds folders of images.
