@@ -314,7 +314,7 @@ fn is_cut(bytes: &[u8], format: ImageFormat) -> bool {
     const START_OF_SCAN: u8 = 0xDA;
     const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
     let scan = jpeg_segments(bytes, format).find(|&(marker, _)| marker == START_OF_SCAN);
-    format == ImageFormat::Jpeg && !scan.is_some_and(|(_, rest)| memmem::find(rest, &END_OF_IMAGE).is_some())
+    format == ImageFormat::Jpeg && scan.is_none_or(|(_, rest)| memmem::find(rest, &END_OF_IMAGE).is_none())
 }
 
 /// The marker of each segment of a JPEG up to its data, and the bytes from the segment's contents on.

@@ -183,7 +183,7 @@ def load_image(path, facts):
     image = image.convert("L" if image.mode == "L" else "RGB")
     size = facts["input"]
     if size["channels"] == 1 and image.mode == "RGB":
-        image = image.convert("L", (0.2126, 0.7152, 0.0722, 0))
+        image = image.convert("L")
     elif size["channels"] == 3:
         image = image.convert("RGB")
     width, height = image.size
