@@ -76,7 +76,7 @@ impl Fit {
         let (width, height) = sides;
         let mut planes = vec![0; self.form.size.channels * width as usize * height as usize];
         if image.dimensions() == sides {
-            to_planes(bytes, &mut planes);
+            to_planes(bytes, self.form.size.channels, &mut planes);
             return planes;
         }
         let (from_width, from_height) = image.dimensions();
@@ -88,7 +88,7 @@ impl Fit {
             ResizeRule::CentreCrop | ResizeRule::RandomResizedCrop => bilinear().fit_into_destination(None),
         };
         self.resizer.resize(&source, &mut resized, &options).expect(ONE_KIND);
-        to_planes(resized.buffer(), &mut planes);
+        to_planes(resized.buffer(), self.form.size.channels, &mut planes);
         planes
     }
 }
@@ -143,18 +143,18 @@ pub fn resized_part(planes: &[u8], [width, height]: [u32; 2], part: Rectangle, t
     resized
 }
 
-/// From pixels with their channels beside each other, 1 or 3, to planes.
-fn to_planes(pixels: &[u8], planes: &mut [u8]) {
-    let plane = planes.len() / 3;
-    match pixels.as_chunks() {
-        (pixels, []) if pixels.len() == plane => {
-            let (red, rest) = planes.split_at_mut(plane);
-            let (green, blue) = rest.split_at_mut(plane);
-            for (((red, green), blue), pixel) in red.iter_mut().zip(green).zip(blue).zip(pixels) {
-                [*red, *green, *blue] = *pixel;
-            }
-        }
-        _ => planes.copy_from_slice(pixels),
+/// From pixels with their channels beside each other to planes.
+fn to_planes(pixels: &[u8], channels: usize, planes: &mut [u8]) {
+    if channels == 1 {
+        // By their number alone, those of a side that is a multiple of three could be colours.
+        return planes.copy_from_slice(pixels);
+    }
+    let (red, rest) = planes.split_at_mut(planes.len() / 3);
+    let (green, blue) = rest.split_at_mut(rest.len() / 2);
+    let (pixels, rest) = pixels.as_chunks();
+    debug_assert!(rest.is_empty(), "three bytes for each pixel");
+    for (((red, green), blue), pixel) in red.iter_mut().zip(green).zip(blue).zip(pixels) {
+        [*red, *green, *blue] = *pixel;
     }
 }
 
@@ -191,6 +191,15 @@ mod tests {
         assert_eq!(read.planes[..32], expected);
         assert_eq!(read.planes[32..], (100..116).collect::<Vec<u8>>());
         assert_eq!((read.from, read.sides, read.was_colour), ((4, 4), (4, 4), true));
+    }
+
+    #[test]
+    fn grey_pixels_keep_their_order_at_any_side() {
+        for side in [2, 3, 4, 6] {
+            let image = GrayImage::from_fn(side, side, |x, y| Luma([(10 * y + x) as u8]));
+            let read = fitted(image.clone(), form(1, side as usize, ResizeRule::Squash));
+            assert_eq!(read.planes, image.into_raw(), "{side}");
+        }
     }
 
     #[test]
