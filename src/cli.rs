@@ -586,14 +586,14 @@ pub struct EvalArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Size, normalisation and class names are the run's. An image that cannot be read has a line with the error,
-the others go on, and the exit code is 1.
+Size, normalisation and class names are the run's. An image that cannot be read has a line with
+the error, the others go on, and the exit code is 1.
 
 Examples:
   taper predict flowers rose.jpg
   taper predict flowers ~/new --top 5 --csv > new.csv
   find ~/new -name '*.jpg' -print0 | taper predict flowers - --null --json
-  taper predict flowers ~/new --explain why             why it takes them for that: Grad-CAM, in why/")]
+  taper predict flowers ~/new --explain why             why, as Grad-CAM, in this folder")]
 pub struct PredictArgs {
     /// A run, whose best checkpoint is taken, or the folder of a checkpoint
     #[arg(value_name = "RUN|CHECKPOINT", add = ArgValueCandidates::new(run_names::all))]
