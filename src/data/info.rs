@@ -173,6 +173,12 @@ pub struct ImageSize {
 const SIDE_MULTIPLE: usize = 4;
 
 impl ImageSize {
+    /// Width and height, as libraries for images have them.
+    pub fn sides(self) -> (u32, u32) {
+        let side = |side: usize| u32::try_from(side).expect("sides are of configured sizes");
+        (side(self.width), side(self.height))
+    }
+
     /// With sides of that share (1 at most), or a little shorter: multiples of four, unless a side is shorter than that.
     #[must_use]
     pub fn scaled(self, scale: f64) -> Self {

@@ -1,11 +1,17 @@
 //! Images at another size than the data set's.
 
-use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
+use super::augment::random_resized_crop::Rectangle;
 use super::info::ImageSize;
 
-/// Images of one size to another, bilinear and antialiased, as torchvision's `Resize` does it.
+/// Bilinear and antialiased, as torchvision's `Resize` does it.
+pub fn bilinear() -> ResizeOptions {
+    ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+}
+
+/// Images of one size to another: see [`bilinear`].
 pub struct Resize {
     from: ImageSize,
     to: ImageSize,
@@ -16,21 +22,28 @@ pub struct Resize {
 impl Resize {
     /// Both have as many channels, and at least a pixel.
     pub fn new(from: ImageSize, to: ImageSize) -> Self {
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        Self { from, to, resizer: Resizer::new(), options }
+        Self { from, to, resizer: Resizer::new(), options: bilinear() }
     }
 
     /// `image` and `resized` are planes.
     pub fn apply(&mut self, image: &[u8], resized: &mut [u8]) {
+        let (width, height) = self.from.sides();
+        self.apply_to_part(image, Rectangle { left: 0, top: 0, width, height }, resized);
+    }
+
+    /// A part of `image` alone becomes as large as the whole would.
+    pub fn apply_to_part(&mut self, image: &[u8], part: Rectangle, resized: &mut [u8]) {
         const FITS: &str = "a plane is as large as its size says";
-        let side = |side: usize| u32::try_from(side).expect("sides are of configured sizes");
         let planes = image.chunks_exact(self.from.plane()).zip(resized.chunks_exact_mut(self.to.plane()));
         for (plane, resized) in planes {
-            let (width, height) = (side(self.from.width), side(self.from.height));
+            let (width, height) = self.from.sides();
             let plane = ImageRef::new(width, height, plane, PixelType::U8).expect(FITS);
-            let (width, height) = (side(self.to.width), side(self.to.height));
+            // Cut out before it is resized, as torchvision does it: what lies beside it does not show.
+            let part = CroppedImage::new(&plane, part.left, part.top, part.width, part.height);
+            let part = part.expect("a part lies in its image");
+            let (width, height) = self.to.sides();
             let mut resized = Image::from_slice_u8(width, height, resized, PixelType::U8).expect(FITS);
-            self.resizer.resize(&plane, &mut resized, &self.options).expect("both are of one kind of pixel");
+            self.resizer.resize(&part, &mut resized, &self.options).expect("both are of one kind of pixel");
         }
     }
 }

@@ -40,7 +40,7 @@ fn decode(bytes: &[u8], dataset: &DatasetInfo, config: &DataConfig) -> Result<Im
     if was_colour && dataset.channels == 1 {
         done.push("made grey".into());
     }
-    let (width, height) = form.sides();
+    let (width, height) = form.size.sides();
     if (from_width, from_height) != (width, height) {
         let keeps_shape = from_width * height == width * from_height;
         let shape = match (keeps_shape, config.resize, width == height) {

@@ -1,12 +1,13 @@
 //! Images of any size to images of one size.
 
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{PixelType, Resizer};
 
 use crate::config::{Background, DataConfig, ResizeRule};
 use crate::data::augment::random_resized_crop::Rectangle;
 use crate::data::image_file::{About, ImageFile, Pixels, Unreadable};
 use crate::data::info::ImageSize;
+use crate::data::resize::{Resize, bilinear};
 
 /// What every image of a data set is made to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +26,6 @@ impl Form {
             ResizeRule::CentreCrop | ResizeRule::RandomResizedCrop => ResizeRule::CentreCrop,
         };
         Self { size, rule, background: config.background }
-    }
-
-    /// Width and height.
-    pub fn sides(&self) -> (u32, u32) {
-        let side = |side: usize| u32::try_from(side).expect("sides are of configured sizes");
-        (side(self.size.width), side(self.size.height))
     }
 }
 
@@ -102,7 +97,7 @@ const ONE_KIND: &str = "both are of one kind of pixel";
 impl Form {
     /// Pixels of an image's shorter side that are needed.
     fn least_side(&self) -> u32 {
-        let (width, height) = self.sides();
+        let (width, height) = self.size.sides();
         match self.rule {
             ResizeRule::Squash | ResizeRule::CentreCrop => width.max(height),
             ResizeRule::RandomResizedCrop => KEPT_SCALE * width.max(height),
@@ -111,7 +106,7 @@ impl Form {
 
     /// Width and height of the planes of an image of that size.
     fn kept_sides(&self, from: (u32, u32)) -> (u32, u32) {
-        let (width, height) = self.sides();
+        let (width, height) = self.size.sides();
         if self.rule != ResizeRule::RandomResizedCrop {
             return (width, height);
         }
@@ -122,24 +117,11 @@ impl Form {
     }
 }
 
-fn bilinear() -> ResizeOptions {
-    ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-}
-
 /// A part of an image, of which there are planes of that width and height, in another size.
 pub fn resized_part(planes: &[u8], [width, height]: [u32; 2], part: Rectangle, to: ImageSize) -> Vec<u8> {
-    let side = |side: usize| u32::try_from(side).expect("sides are of configured sizes");
-    let Rectangle { left, top, width: part_width, height: part_height } = part;
-    let mut resizer = Resizer::new();
+    let from = ImageSize { channels: to.channels, height: height as usize, width: width as usize };
     let mut resized = vec![0; to.bytes()];
-    let plane = width as usize * height as usize;
-    for (plane, resized) in planes.chunks_exact(plane).zip(resized.chunks_exact_mut(to.plane())) {
-        let plane = ImageRef::new(width, height, plane, PixelType::U8).expect(FITS);
-        // Cut out before it is resized, as torchvision does it: what lies beside it does not show.
-        let part = CroppedImage::new(&plane, left, top, part_width, part_height).expect("a part lies in its image");
-        let mut resized = Image::from_slice_u8(side(to.width), side(to.height), resized, PixelType::U8).expect(FITS);
-        resizer.resize(&part, &mut resized, &bilinear()).expect(ONE_KIND);
-    }
+    Resize::new(from, to).apply_to_part(planes, part, &mut resized);
     resized
 }
 

@@ -133,7 +133,7 @@ impl Folder {
     }
 
     fn is_as_kept(&self, sides: [u32; 2]) -> bool {
-        let (width, height) = self.form.sides();
+        let (width, height) = self.form.size.sides();
         sides == [width, height]
     }
 
