@@ -7,6 +7,14 @@ pub struct ChannelStatistics {
     pub std: Vec<f64>,
 }
 
+/// Of each plane of an image, of so many bytes: the sum of its bytes, and that of their squares.
+pub fn plane_sums(image: &[u8], plane_bytes: usize) -> impl Iterator<Item = (u64, u64)> {
+    image.chunks_exact(plane_bytes).map(|plane| {
+        let bytes = || plane.iter().map(|&byte| u64::from(byte));
+        (bytes().sum(), bytes().map(|byte| byte * byte).sum())
+    })
+}
+
 impl ChannelStatistics {
     /// Of the sums over all `pixels` of a channel, of its bytes and of their squares.
     pub fn of_sums(sums: &[u64], squares: &[u64], pixels: usize) -> Self {

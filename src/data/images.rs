@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::augment::random_resized_crop::Rectangle;
-use super::channel_statistics::ChannelStatistics;
+use super::channel_statistics::{ChannelStatistics, plane_sums};
 use super::folder::{Folder, ImageError, index};
 use super::info::ImageSize;
 
@@ -79,9 +79,9 @@ impl Images {
                 let mut sums = vec![0u64; size.channels];
                 let mut squares = vec![0u64; size.channels];
                 for image in images.chunks_exact(size.bytes()) {
-                    for (channel, plane) in image.chunks_exact(size.plane()).enumerate() {
-                        sums[channel] += plane.iter().map(|&x| u64::from(x)).sum::<u64>();
-                        squares[channel] += plane.iter().map(|&x| u64::from(x) * u64::from(x)).sum::<u64>();
+                    for (channel, (sum, square)) in plane_sums(image, size.plane()).enumerate() {
+                        sums[channel] += sum;
+                        squares[channel] += square;
                     }
                 }
                 ChannelStatistics::of_sums(&sums, &squares, images.len() / size.channels)

@@ -10,6 +10,7 @@ use super::cache::{Cache, Writer, digest};
 use super::fit::{Fit, Fitted, Form};
 use super::index::{Entry, Index};
 use super::scan::Listed;
+use crate::data::channel_statistics::plane_sums;
 use crate::data::image_file::format_name;
 use crate::ordinary_file;
 
@@ -71,10 +72,7 @@ fn make(root: &Path, listed: &Listed, fit: &mut Fit, form: Form) -> (Entry, Vec<
     match read.and_then(|bytes| fit.decode(&bytes).map_err(|error| error.to_string())) {
         Err(unreadable) => (Entry { unreadable, ..entry }, vec![]),
         Ok(Fitted { planes, about, sides: (kept_width, kept_height), was_colour, .. }) => {
-            let of_planes = |term: fn(u64) -> u64| -> Vec<u64> {
-                let planes = planes.chunks_exact(planes.len() / form.size.channels);
-                planes.map(|plane| plane.iter().map(|&byte| term(u64::from(byte))).sum()).collect()
-            };
+            let (sums, squares) = plane_sums(&planes, planes.len() / form.size.channels).unzip();
             let entry = Entry {
                 width: about.width,
                 height: about.height,
@@ -82,8 +80,8 @@ fn make(root: &Path, listed: &Listed, fit: &mut Fit, form: Form) -> (Entry, Vec<
                 changes: about.changes.iter().map(ToString::to_string).collect(),
                 crc32c: crc32c::crc32c(&planes),
                 sha256: digest(&planes),
-                sums: of_planes(|byte| byte),
-                squares: of_planes(|byte| byte * byte),
+                sums,
+                squares,
                 kept_width,
                 kept_height,
                 was_colour,
