@@ -39,9 +39,7 @@ pub fn fetch(dir: &Path, from: &FetchFrom) -> Result<()> {
 /// # Errors
 /// There is none although `config` insists on it, or a file is damaged or not the published one.
 pub fn inspect(config: &DataConfig, images: Images) -> Result<()> {
-    if source::form_of_folder(config)?.is_some()
-        && let Some(opened) = Opened::open(config)?
-    {
+    if let Some(opened) = source::opened_folder(config)? {
         return inspect_images(config, opened, images);
     }
     inspect_to(&mut io::stdout().lock(), config, &Edition::cifar10())

@@ -364,7 +364,6 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// What lies in the folder and is not taken, though nothing is wrong with it.
 fn empty_notice(scan: &Scan) -> Option<String> {
     let empty = scan.left_out.iter().filter(|left_out| left_out.reason == Reason::Empty);
     let names: Vec<String> = empty.map(|left_out| shown(left_out.path.as_os_str())).collect();
@@ -372,6 +371,7 @@ fn empty_notice(scan: &Scan) -> Option<String> {
     (!names.is_empty()).then(|| format!("no class, since there is no image in it: {}", listed(&names)))
 }
 
+/// What lies in the folder and is not taken, though nothing is wrong with it.
 fn left_out_notice(scan: &Scan) -> Option<String> {
     let is_other = |left_out: &&LeftOut| !left_out.reason.is_fault() && left_out.reason != Reason::Empty;
     let others: Vec<_> = scan.left_out.iter().filter(is_other).collect();

@@ -152,15 +152,25 @@ pub fn advice() -> String {
 /// # Errors
 /// The folder cannot be looked into.
 pub fn form_of_folder(config: &DataConfig) -> Result<Option<Form>> {
+    if may_be_of_images(config)? { folder::form_of(config) } else { Ok(None) }
+}
+
+/// The folders of images that `config` finds, whatever is wrong with them.
+///
+/// # Errors
+/// See [`folder::Opened::open`].
+pub fn opened_folder(config: &DataConfig) -> Result<Option<folder::Opened>> {
+    if may_be_of_images(config)? { folder::Opened::open(config) } else { Ok(None) }
+}
+
+/// Whether folders of images are what `config` would take, if there are any.
+fn may_be_of_images(config: &DataConfig) -> Result<bool> {
     let mut before = FORMATS.iter().take_while(|format| format.source != DataSource::Folder);
-    let is_of_folder = match config.source {
-        DataSource::Folder => true,
-        DataSource::Auto => {
-            before.try_fold(true, |none, format| Ok::<_, anyhow::Error>(none && !(format.is_in)(&config.dir)?))?
-        }
-        DataSource::Cifar10 | DataSource::Cifar100 | DataSource::Idx | DataSource::Sample => false,
-    };
-    if is_of_folder { folder::form_of(config) } else { Ok(None) }
+    match config.source {
+        DataSource::Folder => Ok(true),
+        DataSource::Auto => before.try_fold(true, |none, format| Ok(none && !(format.is_in)(&config.dir)?)),
+        DataSource::Cifar10 | DataSource::Cifar100 | DataSource::Idx | DataSource::Sample => Ok(false),
+    }
 }
 
 /// Holds `samples` images out that are drawn from the training set; both parts keep the file order.
