@@ -828,7 +828,8 @@ pub struct ReproduceArgs {
 Trains on the bundled sample, in memory: no run is made, no file is written.
 On a GPU (cuda) the parts of a step are by its clock, and launches, GB/s and TFLOP/s are told
 beside its peaks, in f32 and bf16. With candle-cuda the parts are as the host sees them.
-With data.side the images are made that size. A network with attention is measured in turns with the plain one, which shows what attention costs.
+With data.side the images are made that size. A network with attention is measured in turns with the
+plain one, which shows what attention costs.
 
 Examples:
   taper bench
@@ -983,8 +984,8 @@ Examples:
     },
     /// Say what a run would train on
     #[command(after_help = "\
-Of a folder of images it tells classes and counts, sizes and formats, equal images, and those that cannot
-be read, and shows some. It fails where a run would not begin.
+Of a folder of images it tells classes and counts, sizes and formats, equal images, and those that
+cannot be read, and shows some. It fails where a run would not begin.
 
 Examples:
   taper data inspect
