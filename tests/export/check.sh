@@ -5,12 +5,9 @@ set -euo pipefail
 taper=$(realpath "$1")
 cd "$(dirname "$0")"
 here=$PWD
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/python"
+source environment.sh
 # TensorBoard still asks setuptools for pkg_resources, which the newest have no more.
-"$work/python/bin/pip" install --quiet -r requirements.txt
-cd "$work"
+environment -r requirements.txt
 small=(--no-tui --epochs 2 --set model.channels='[16,16,16]' --set model.hidden=16 --set 'probe.images=[0,3]' --set data.source=sample)
 "$taper" train --name plain "${small[@]}" > /dev/null
 "$taper" train --name attentive --set model.attention=cbam --set train.batch_size=32 "${small[@]}" > /dev/null

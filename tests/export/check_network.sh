@@ -6,11 +6,8 @@ set -euo pipefail
 taper=$(realpath "$1")
 cd "$(dirname "$0")"
 here=$PWD
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/python"
-"$work/python/bin/pip" install --quiet onnx==1.19.1 onnxruntime==1.23.2 torch==2.9.1 pillow numpy safetensors
-cd "$work"
+source environment.sh
+environment onnx==1.19.1 onnxruntime==1.23.2 torch==2.9.1 pillow numpy safetensors
 export XDG_CACHE_HOME="$work/cache"
 python/bin/python "$here/check_network.py" images
 train() { # NAME, and options
