@@ -19,16 +19,34 @@ const TILE_ROWS: usize = 6;
 /// eleven or fourteen rows it was a tenth to a fifth slower, with six or ten as quick or little less.
 const TILE_ROWS_OF_32_REGISTERS: usize = 8;
 
+/// How the chosen path computes a panel.
+#[derive(Clone, Copy)]
+struct TileShape {
+    /// The columns of a panel, in f32.
+    columns: usize,
+    /// The most rows of a tile.
+    rows: usize,
+}
+
+struct TileShapeOfPath;
+
+impl WithSimd for TileShapeOfPath {
+    type Output = TileShape;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> TileShape {
+        let rows = if S::REGISTER_COUNT >= 32 { TILE_ROWS_OF_32_REGISTERS } else { TILE_ROWS };
+        TileShape { columns: TILE_VECTORS * S::F32_LANES, rows }
+    }
+}
+
+fn tile_shape() -> candle_core::Result<TileShape> {
+    simd::dispatch(TileShapeOfPath)
+}
+
 /// The columns of a panel on the chosen path, in f32.
 pub fn panel_columns() -> candle_core::Result<usize> {
-    struct Columns;
-    impl WithSimd for Columns {
-        type Output = usize;
-        fn with_simd<S: Simd>(self, _simd: S) -> usize {
-            TILE_VECTORS * S::F32_LANES
-        }
-    }
-    simd::dispatch(Columns)
+    Ok(tile_shape()?.columns)
 }
 
 /// One level of the loops over the terms of a sum: how many there are, and how far each lies from the one before it.
@@ -90,7 +108,8 @@ impl Product<'_> {
     /// # Panics
     /// A term, or an element of `out`, lies outside of its slice.
     pub fn compute(self) -> candle_core::Result<()> {
-        self.for_panels(panel_columns()?, |panel| simd::dispatch(panel))
+        let TileShape { columns, rows } = tile_shape()?;
+        self.for_panels(columns, |panel| panel.compute(rows))
     }
 
     /// Calls `f` with the part of each panel of `width` columns.
@@ -116,7 +135,7 @@ impl Product<'_> {
     }
 }
 
-/// A [`Product`] of one panel. A kernel of its own: with the loop over panels in it, the step was a twentieth slower.
+/// A [`Product`] of one panel.
 struct PanelProduct<'a> {
     left: &'a [f32],
     starts: &'a [usize],
@@ -128,25 +147,34 @@ struct PanelProduct<'a> {
     columns: usize,
 }
 
-impl WithSimd for PanelProduct<'_> {
+impl PanelProduct<'_> {
+    /// In as few tiles of at most `most_rows` as there can be, of the same height: a last one of few rows would take as long as
+    /// any.
+    fn compute(self, most_rows: usize) -> candle_core::Result<()> {
+        match self.starts.len().div_ceil(self.starts.len().div_ceil(most_rows).max(1)) {
+            1 => simd::dispatch(Tiles::<1>(self)),
+            2 => simd::dispatch(Tiles::<2>(self)),
+            3 => simd::dispatch(Tiles::<3>(self)),
+            4 => simd::dispatch(Tiles::<4>(self)),
+            5 => simd::dispatch(Tiles::<5>(self)),
+            6 => simd::dispatch(Tiles::<6>(self)),
+            7 => simd::dispatch(Tiles::<7>(self)),
+            8 => simd::dispatch(Tiles::<8>(self)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The product of a panel in tiles of `M` rows: a kernel of its own, of each height and without the loop over panels. In one
+/// function with others its registers are divided otherwise, and a step was a twentieth slower.
+struct Tiles<'a, const M: usize>(PanelProduct<'a>);
+
+impl<const M: usize> WithSimd for Tiles<'_, M> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // As few tiles as there can be, of the same height: a last one of few rows would take as long as any.
-        macro_rules! tiles_up_to {
-            ($most:ident: $($rows:literal)*) => {
-                match self.starts.len().div_ceil(self.starts.len().div_ceil($most).max(1)) {
-                    $($rows => tiles::<S, $rows>(simd, self),)*
-                    _ => {}
-                }
-            };
-        }
-        if S::REGISTER_COUNT >= 32 {
-            tiles_up_to!(TILE_ROWS_OF_32_REGISTERS: 1 2 3 4 5 6 7 8)
-        } else {
-            tiles_up_to!(TILE_ROWS: 1 2 3 4 5 6)
-        }
+        tiles::<S, M>(simd, self.0);
     }
 }
 
@@ -340,26 +368,23 @@ mod tests {
         }
     }
 
-    /// The tiles of wide vectors, and of many rows, in plain numbers: for paths that this machine does not have.
-    struct InTiles<'a, const M: usize>(PanelProduct<'a>);
-
-    impl<const M: usize> WithSimd for InTiles<'_, M> {
-        type Output = ();
-        fn with_simd<S: Simd>(self, simd: S) {
-            tiles::<S, M>(simd, self.0);
-        }
-    }
-
     proptest! {
         #![proptest_config(crate::testing::property(256))]
         #[test]
         fn every_path_computes_the_definition(case in cases()) {
-            for (path, lanes) in SimdPath::ALL.into_iter().zip([4, 8, 16]) {
-                if path.is_available() {
-                    check(&case, TILE_VECTORS * lanes, |product| run_on(path, product));
-                }
+            for path in SimdPath::ALL.into_iter().filter(|path| path.is_available()) {
+                let TileShape { columns, .. } = run_on(path, TileShapeOfPath);
+                check(&case, columns, |product| run_on(path, Tiles::<TILE_ROWS>(product)));
+                check(&case, columns, |product| run_on(path, Tiles::<1>(product)));
             }
-            check(&case, 32, |product| pulp::Scalar512b.vectorize(InTiles::<TILE_ROWS_OF_32_REGISTERS>(product)));
+            // The tiles of wide vectors, and of many rows, in plain numbers: for paths that this machine does not have.
+            check(&case, 32, |product| pulp::Scalar512b.vectorize(Tiles::<TILE_ROWS_OF_32_REGISTERS>(product)));
+        }
+
+        #[test]
+        fn the_chosen_path_computes_the_definition(case in cases()) {
+            let TileShape { columns, rows } = tile_shape().expect("a path");
+            check(&case, columns, |product| product.compute(rows).expect("a path"));
         }
     }
 
