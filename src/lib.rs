@@ -34,6 +34,7 @@ pub mod ops;
 pub mod optim;
 pub mod ordinary_file;
 pub mod random;
+pub mod ranks;
 pub mod render;
 pub mod reproduce;
 pub mod run;

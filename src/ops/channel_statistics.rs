@@ -1,9 +1,10 @@
 //! What a batch of channels-last images says of each channel: measured image by image, and merged in their order, so that
-//! the number of threads does not change the rounding.
+//! neither the number of threads nor that of ranks changes the rounding.
 
 use candle_core::{Device, Result, Tensor};
 
 use super::batch_norm::{BatchStatistics, of_channels};
+use super::whole_batch;
 
 /// Mean and biased variance of each channel.
 #[derive(Debug)]
@@ -94,30 +95,41 @@ pub fn add_pixels<const SUMS: usize>(y: &[f32], sums: [&mut [f32]; SUMS], f: imp
     }
 }
 
-/// Over the images in order, so that the number of threads does not change the rounding.
-pub fn total<'a>(images: impl Iterator<Item = &'a [f32]>, channels: usize) -> Vec<f64> {
+/// The sums of all images of the batch, each of `channels` numbers, in their order, so that neither the number of threads nor
+/// that of ranks changes the rounding.
+///
+/// # Errors
+/// A rank is lost.
+pub fn total<'a>(images: impl Iterator<Item = &'a [f32]>, channels: usize) -> Result<Vec<f64>> {
+    let own: Vec<f32> = images.flatten().copied().collect();
     let mut total = vec![0.0; channels];
-    for of_image in images {
+    for of_image in whole_batch::rows(&own, channels)?.chunks_exact(channels) {
         total.iter_mut().zip(of_image).for_each(|(total, &sum)| *total += f64::from(sum));
     }
-    total
+    Ok(total)
 }
 
-/// The statistics of a batch from those of its images, of equal size (Chan et al. 1979), in order.
-pub fn merge(images: &[ImageStatistics], pixels: usize, channels: usize) -> ChannelStatistics {
+/// The statistics of the batch from those of this process's images, of equal size (Chan et al. 1979), in order.
+///
+/// # Errors
+/// A rank is lost.
+pub fn merge(images: &[ImageStatistics], pixels: usize, channels: usize) -> Result<ChannelStatistics> {
+    let own: Vec<f32> = images.iter().flat_map(|image| [&image.mean[..], &image.squares[..]].concat()).collect();
+    let images = whole_batch::rows(&own, 2 * channels)?;
+    let images = images.chunks_exact(2 * channels).map(|image| image.split_at(channels));
     let count = (images.len() * pixels) as f64;
     let (mut mean, mut within, mut between) = (vec![0.0; channels], vec![0.0; channels], vec![0.0; channels]);
-    for image in images {
-        mean.iter_mut().zip(&image.mean).for_each(|(mean, &of_image)| *mean += f64::from(of_image));
+    for (of_image, _) in images.clone() {
+        mean.iter_mut().zip(of_image).for_each(|(mean, &of_image)| *mean += f64::from(of_image));
     }
     mean.iter_mut().for_each(|mean| *mean /= images.len() as f64);
-    for image in images {
+    for (of_image, squares) in images {
         for channel in 0..channels {
-            let deviation = f64::from(image.mean[channel]) - mean[channel];
-            within[channel] += f64::from(image.squares[channel]);
+            let deviation = f64::from(of_image[channel]) - mean[channel];
+            within[channel] += f64::from(squares[channel]);
             between[channel] += deviation * deviation;
         }
     }
     let variance = within.iter().zip(&between).map(|(within, between)| (within + between * pixels as f64) / count);
-    ChannelStatistics { count, variance: variance.collect(), mean }
+    Ok(ChannelStatistics { count, variance: variance.collect(), mean })
 }

@@ -84,7 +84,7 @@ impl Op {
                 },
             )
             .collect::<Result<_>>()?;
-        let d_bias = total(sums.iter().map(Vec::as_slice), outputs).into_iter().map(|sum| sum as f32).collect();
+        let d_bias = total(sums.iter().map(Vec::as_slice), outputs)?.into_iter().map(|sum| sum as f32).collect();
         let d_weight = match self.wants_weight {
             true => Some(convolution.gradients(x, weight, false, convolved_gradient)?.weight),
             false => None,

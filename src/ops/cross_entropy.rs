@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::float::{elements, has_f32_kernel, with_elements};
 use super::tape::apply2;
+use super::whole_batch;
 
 /// Mean softmax cross-entropy of `logits` (N, classes) against `labels` (N), u32.
 ///
@@ -91,16 +92,16 @@ impl CustomOp2 for CrossEntropy {
         // What of its target each class has, and what the label has besides.
         let of_each = smoothing / classes as f64;
         let of_the_label = 1.0 - smoothing;
-        let mut total_weight = 0.0;
         for &label in labels {
             if label as usize >= classes {
                 bail!("label {label} of {classes} classes")
             }
-            total_weight += weight(label as usize);
         }
+        let label_weights: Vec<f64> = labels.iter().map(|&label| weight(label as usize)).collect();
+        let total_weight: f64 = whole_batch::doubles(&label_weights)?.iter().sum();
         let all_weights: f64 = (0..classes).map(weight).sum();
         let mut gradient = Vec::with_capacity(samples * classes);
-        let mut sum = 0.0;
+        let mut losses = Vec::with_capacity(samples);
         for (logits, &label) in elements::<f32>(logits, logits_layout)?.chunks_exact(classes).zip(labels) {
             let label = label as usize;
             // The greatest is subtracted, so that no exponential overflows (a NaN stays one).
@@ -116,12 +117,13 @@ impl CustomOp2 for CrossEntropy {
             let of_label = of_the_label * weight(label);
             // Of a target without weights that is 1.
             let whole = if weights.is_some() { of_label + of_each * all_weights } else { 1.0 };
-            sum += whole * total.ln() - of_label * f64::from(logits[label] - greatest) - of_all;
+            losses.push(whole * total.ln() - of_label * f64::from(logits[label] - greatest) - of_all);
             gradient.extend(exponentials().enumerate().map(|(class, exponential)| {
                 let target = of_each * weight(class) + if class == label { of_label } else { 0.0 };
                 ((whole * exponential / total - target) / total_weight) as f32
             }));
         }
+        let sum: f64 = whole_batch::doubles(&losses)?.iter().sum();
         *self.gradient.lock().unwrap_or_else(PoisonError::into_inner) = gradient;
         Ok((CpuStorage::F32(vec![(sum / total_weight) as f32]), Shape::from(())))
     }

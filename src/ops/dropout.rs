@@ -6,6 +6,7 @@ use rand::RngCore;
 use super::custom_op::{OnSlices, SliceOp};
 use super::float::has_f32_kernel;
 use super::tape::apply1;
+use super::whole_batch;
 
 /// Zeroes each element of `x` with `probability`, below 1, and scales the others by `1 / (1 - probability)`.
 pub fn dropout(x: &Tensor, probability: f32, rng: &mut impl RngCore) -> Result<Tensor> {
@@ -13,8 +14,11 @@ pub fn dropout(x: &Tensor, probability: f32, rng: &mut impl RngCore) -> Result<T
         return Ok(x.clone());
     }
     let DropoutRule { threshold, kept } = DropoutRule::new(probability);
-    let mask: Vec<f32> =
-        (0..x.elem_count()).map(|_| if u64::from(rng.next_u32()) < threshold { 0.0 } else { kept }).collect();
+    // Those of the images before this rank's are drawn too.
+    let (own, images) = (x.dim(0)?, whole_batch::images(x.dim(0)?).1);
+    let row = x.elem_count().checked_div(own).unwrap_or(0);
+    let draws = (0..images.end * row).map(|_| if u64::from(rng.next_u32()) < threshold { 0.0 } else { kept });
+    let mask: Vec<f32> = draws.skip(images.start * row).collect();
     if has_f32_kernel(x) {
         return apply1(&x.contiguous()?, OnSlices(Dropout { mask, shape: x.shape().clone() }));
     }

@@ -3,6 +3,8 @@
 //! The operand that is packed is always the smaller one, or one panel of the weight at a time: the weight itself, megabytes
 //! of it, is read once.
 
+use std::ops::Range;
+
 use candle_core::{Error, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -13,7 +15,9 @@ use super::matmul::{Initial, Product, one_level, pack_rows, panel_columns};
 use super::pooled_buffer::PooledBuffer;
 use super::rounded_linear::RoundedLinear;
 use super::tape::{apply2, apply3, is_differentiable};
+use super::whole_batch;
 use crate::config::Precision;
+use crate::ranks::Place;
 
 /// Outputs that one task takes.
 const TASK_OUTPUTS: usize = 32;
@@ -63,8 +67,12 @@ impl SliceOp<2> for Scaled {
     fn backward(&self, [x, weight]: [&[f32]; 2], dy: &[f32]) -> Result<[Option<Vec<f32>>; 2]> {
         let dy: Vec<f32> = dy.iter().map(|dy| dy * self.scale).collect();
         let dx = self.linear.input_gradient(weight, &dy)?;
-        let dw = if self.linear.wants_parameters { Some(self.linear.weight_gradient(x, &dy)?) } else { None };
-        Ok([Some(dx), dw])
+        if !self.linear.wants_parameters {
+            return Ok([Some(dx), None]);
+        }
+        let Linear { inputs, outputs, .. } = self.linear;
+        let dw = self.linear.weight_gradient(&whole_batch::rows(x, inputs)?, &whole_batch::rows(&dy, outputs)?)?;
+        Ok([Some(dx), Some(self.linear.of_all_ranks(dw)?)])
     }
 }
 
@@ -76,6 +84,7 @@ struct Linear {
     wants_parameters: bool,
     /// Where the products are of bf16.
     rounded: Option<RoundedLinear>,
+    place: Place,
 }
 
 impl SliceOp<3> for Linear {
@@ -89,11 +98,12 @@ impl SliceOp<3> for Linear {
         if !self.wants_parameters {
             return Ok([Some(self.input_gradient(weight, dy)?), None, None]);
         }
+        let (all_x, all_dy) = (whole_batch::rows(x, self.inputs)?, whole_batch::rows(dy, self.outputs)?);
         let (dx, (dw, db)) = rayon::join(
             || self.input_gradient(weight, dy),
-            || (self.weight_gradient(x, dy), sum_rows(dy, self.outputs)),
+            || (self.weight_gradient(&all_x, &all_dy), sum_rows(&all_dy, self.outputs)),
         );
-        Ok([Some(dx?), Some(dw?), Some(db)])
+        Ok([Some(dx?), Some(self.of_all_ranks(dw?)?), Some(db)])
     }
 }
 
@@ -103,11 +113,14 @@ impl Linear {
         if inputs != weight_inputs {
             bail!("a linear layer of {:?} with a weight of {:?}", x.shape(), weight.shape())
         }
-        Ok(Self { samples, inputs, outputs, wants_parameters, rounded: None })
+        Ok(Self { samples, inputs, outputs, wants_parameters, rounded: None, place: whole_batch::place() })
     }
 
     fn output(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Result<Vec<f32>> {
         let &Self { samples, outputs, .. } = self;
+        if samples == 0 {
+            return Ok(vec![]);
+        }
         let (columns, transposed) = match self.rounded {
             Some(rounded) => (rounded.columns(), rounded.transposed_output(x, weight)),
             None => (samples, self.transposed_output(x, weight)?),
@@ -152,6 +165,9 @@ impl Linear {
     /// (N, I)
     fn input_gradient(&self, weight: &[f32], dy: &[f32]) -> Result<Vec<f32>> {
         let &Self { samples, inputs, .. } = self;
+        if samples == 0 {
+            return Ok(vec![]);
+        }
         let (width, panels) = match self.rounded {
             Some(rounded) => (COLUMNS, rounded.input_gradient(weight, dy)),
             None => (panel_columns()?, self.input_gradient_panels(weight, dy)?),
@@ -194,21 +210,37 @@ impl Linear {
         Ok(panels)
     }
 
-    /// (O, I)
-    fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Result<Vec<f32>> {
-        if let Some(rounded) = self.rounded {
-            return Ok(rounded.weight_gradient(x, dy));
+    /// The outputs whose weights' gradients this rank computes: its part of them, where each has whole tasks; else all.
+    fn rank_outputs(&self) -> Range<usize> {
+        let Place { rank, size } = self.place;
+        match self.outputs.is_multiple_of(size * TASK_OUTPUTS) {
+            true => rank * self.outputs / size..(rank + 1) * self.outputs / size,
+            false => 0..self.outputs,
         }
-        let &Self { samples, inputs, outputs, .. } = self;
+    }
+
+    /// The gradient of the weight (O, I), from the part of each rank.
+    fn of_all_ranks(&self, dw: Vec<f32>) -> Result<Vec<f32>> {
+        if self.rank_outputs().len() == self.outputs { Ok(dw) } else { whole_batch::parts(&dw) }
+    }
+
+    /// From `x` (N, I) and `dy` (N, O) of the whole batch: the rows of [`Linear::rank_outputs`], (outputs, I).
+    fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Result<Vec<f32>> {
+        let &Self { inputs, outputs, .. } = self;
+        let of_rank = self.rank_outputs();
+        if let Some(rounded) = self.rounded {
+            return Ok(rounded.weight_gradient(x, dy, of_rank));
+        }
+        let samples = x.len() / inputs;
         let width = panel_columns()?;
         let mut panels = PooledBuffer::zeros(inputs.div_ceil(width) * samples * width);
         panels.par_chunks_exact_mut(samples * width).enumerate().for_each(|(number, panel)| {
             let first = number * width;
             pack_columns(x, inputs, first, width.min(inputs - first), width, panel);
         });
-        let mut dw = vec![0.0; outputs * inputs];
+        let mut dw = vec![0.0; of_rank.len() * inputs];
         dw.par_chunks_mut(TASK_OUTPUTS * inputs).enumerate().try_for_each(|(task, dw)| {
-            let first_output = task * TASK_OUTPUTS;
+            let first_output = of_rank.start + task * TASK_OUTPUTS;
             let starts: Vec<usize> = (first_output..first_output + dw.len() / inputs).collect();
             Product {
                 left: dy,

@@ -11,8 +11,8 @@
 //! channel attention included; spatial and non-local attention follow a block that ends before its pool. The only `unsafe`
 //! is in the inner loop of `matmul`.
 //!
-//! The sums of a gradient are taken over a fixed number of groups of images, and in order, so no result depends on how
-//! many threads computed it. It does depend on the path: on whether it has a fused multiply-add, and on the channels that
+//! The sums of a gradient are taken over the images in order, or as a tree that the number of images alone decides, so no
+//! result depends on how many threads computed it, nor on how many processes ([`whole_batch`]). It does depend on the path: on whether it has a fused multiply-add, and on the channels that
 //! fill its vectors, for which alone there is Winograd's algorithm.
 //!
 //! Training differentiates with a [`tape`] instead of candle, which makes zeros and a sum for each gradient.
@@ -57,6 +57,7 @@ mod relu;
 mod rounded_linear;
 mod sgd;
 pub mod tape;
+pub mod whole_batch;
 
 pub use activation::composed as activate;
 pub use active_channels::mark_active;

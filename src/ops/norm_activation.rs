@@ -106,7 +106,8 @@ impl Op {
                 )
             };
             let images: Vec<ImageStatistics> = x.par_chunks_exact(self.image()).map(of_image).collect::<Result<_>>()?;
-            measured.get_or_init(|| merge(&images, self.pixels, self.channels));
+            let merged = merge(&images, self.pixels, self.channels)?;
+            measured.get_or_init(|| merged);
         }
         Ok(Normalisation::new(self.statistics.known(), self.epsilon, weight, bias))
     }
@@ -133,8 +134,8 @@ impl Op {
                 )
             })
             .collect::<Result<_>>()?;
-        let plain = total(of_images.iter().map(|(plain, _)| plain.as_slice()), self.channels);
-        let with_centred = total(of_images.iter().map(|(_, centred)| centred.as_slice()), self.channels);
+        let plain = total(of_images.iter().map(|(plain, _)| plain.as_slice()), self.channels)?;
+        let with_centred = total(of_images.iter().map(|(_, centred)| centred.as_slice()), self.channels)?;
         let gradient = self.statistics.gradient(self.epsilon, weight, &plain, &with_centred);
         let mut dx = vec![0.0; x.len()];
         dx.par_chunks_exact_mut(self.image()).zip(images()).try_for_each(|(dx, (x, dy))| {

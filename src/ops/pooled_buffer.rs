@@ -4,8 +4,6 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rayon::prelude::*;
-
 /// Free vectors that are kept; more than a step of the study's network uses at a time.
 const KEPT: usize = 64;
 
@@ -37,6 +35,13 @@ impl PooledBuffer {
         buffer.fill(0.0);
         buffer
     }
+
+    /// The sum of no numbers for each of `len` sums: -0, which changes no number that it is added to, as 0 does -0.
+    pub fn nothing(len: usize) -> Self {
+        let mut buffer = Self::stale(len);
+        buffer.fill(-0.0);
+        buffer
+    }
 }
 
 impl Drop for PooledBuffer {
@@ -61,14 +66,6 @@ impl DerefMut for PooledBuffer {
     fn deref_mut(&mut self) -> &mut [f32] {
         &mut self.0
     }
-}
-
-/// `count` pieces of `len` elements each, which may be 0; the last may be shorter.
-pub fn pieces(values: &mut [f32], len: usize, count: usize) -> rayon::vec::IntoIter<&mut [f32]> {
-    if len == 0 {
-        return std::iter::repeat_with(|| &mut [][..]).take(count).collect::<Vec<_>>().into_par_iter();
-    }
-    values.chunks_mut(len).collect::<Vec<_>>().into_par_iter()
 }
 
 #[cfg(test)]

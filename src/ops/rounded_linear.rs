@@ -1,6 +1,8 @@
 //! The products of a fully connected layer, of numbers that are rounded to bf16. Each sum is over pairs: of inputs, of outputs, or
 //! of samples. A pair of words lies in a slice of f32: only its bits move.
 
+use std::ops::Range;
+
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
@@ -103,19 +105,24 @@ impl RoundedLinear {
         panels
     }
 
-    /// From `x` (N, I) and `dy` (N, O): (O, I).
-    pub fn weight_gradient(self, x: &[f32], dy: &[f32]) -> Vec<f32> {
-        let Self { bf16, samples, inputs, outputs } = self;
+    /// From `x` (N, I) and `dy` (N, O) of any number of samples: the rows of some `outputs`, whole panels of them, (outputs, I).
+    pub fn weight_gradient(self, x: &[f32], dy: &[f32], outputs: Range<usize>) -> Vec<f32> {
+        let Self { bf16, inputs, .. } = self;
+        let samples = x.len() / inputs;
         let pairs = samples.div_ceil(2);
-        let of_samples = |matrix: &[f32], columns: usize| {
-            let mut panels = PooledBuffer::stale(columns * pairs);
-            let blocks = Blocks { numbers: matrix, rows: samples, row_step: columns, step: COLUMNS };
-            bf16.pair_rows(blocks, cast_slice_mut(&mut panels), COLUMNS * pairs);
+        let of_samples = |matrix: &[f32], row_step: usize, columns: Range<usize>| {
+            let mut panels = PooledBuffer::stale(columns.len() * pairs);
+            if samples > 0 {
+                let numbers = &matrix[columns.start..(samples - 1) * row_step + columns.end];
+                let blocks = Blocks { numbers, rows: samples, row_step, step: COLUMNS };
+                bf16.pair_rows(blocks, cast_slice_mut(&mut panels), COLUMNS * pairs);
+            }
             panels
         };
-        let (of_x, of_dy) = rayon::join(|| of_samples(x, inputs), || of_samples(dy, outputs));
+        let (of_x, of_dy) =
+            rayon::join(|| of_samples(x, inputs, 0..inputs), || of_samples(dy, self.outputs, outputs.clone()));
         let starts: Vec<usize> = (0..COLUMNS).collect();
-        let mut dw = vec![0.0; outputs * inputs];
+        let mut dw = vec![0.0; outputs.len() * inputs];
         dw.par_chunks_exact_mut(COLUMNS * inputs).zip(of_dy.par_chunks_exact(COLUMNS * pairs)).for_each(|(dw, dy)| {
             for (x, first) in of_x.chunks_exact(COLUMNS * pairs).zip((0..).step_by(COLUMNS)) {
                 bf16.multiply(PairProduct {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The top-level modules, from the lowest.
-const ORDER: [&str; 34] = [
+const ORDER: [&str; 35] = [
     "allocator",
     "version",
     "random",
@@ -17,6 +17,7 @@ const ORDER: [&str; 34] = [
     "text",
     "ticks",
     "simd",
+    "ranks",
     "checksum",
     "durable",
     "suggest",

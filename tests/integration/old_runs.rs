@@ -1,5 +1,6 @@
 //! Runs that an older taper left on disk: this one lists them, finds them whole, shows and judges them, looks inside, and
-//! ends them in the bytes in which that one would have (tests/fixtures/old_runs/make.py says how they came about).
+//! goes on with them, always to the same bytes (tests/fixtures/old_runs/make.py says how they came about). Those are not the older
+//! one's: gradients are summed in another order since (docs/cluster.md).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -118,7 +119,7 @@ fn they_are_looked_into() {
 }
 
 #[test]
-fn they_go_on_as_they_would_have() {
+fn they_go_on_to_the_same_bytes() {
     let expected = expected();
     for path in available_paths() {
         let (dir, _) = copies();

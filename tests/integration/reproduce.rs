@@ -29,8 +29,8 @@ fn reproduce(dir: &Dir, args: &[&str]) -> String {
 }
 
 fn last_weights(run: &RunDir) -> Vec<u8> {
-    let last = checkpoint::paths(run).unwrap().pop().unwrap();
-    fs::read(last.join("model.safetensors")).unwrap()
+    let last = checkpoint::latest(run).unwrap().expect("a checkpoint");
+    fs::read(last.weights_file()).unwrap()
 }
 
 #[test]

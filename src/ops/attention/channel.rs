@@ -5,6 +5,7 @@ use candle_nn::ops::sigmoid;
 
 use super::squeeze_excite::{SqueezeExcite, add_weight_gradients, squeeze_and_excite};
 use crate::ops::float::{add_scaled, dot, sigmoid_and_slope};
+use crate::ops::whole_batch;
 
 /// How the gates come from the means.
 #[derive(Clone, Copy)]
@@ -147,28 +148,41 @@ impl<'a> Gates<'a> {
         ImageGatesGradient { means, excited, squeezed }
     }
 
-    /// The gradients of the weights, one after another, over the images in order.
+    /// The gradients of the weights, one after another, over the images of the batch in order.
+    ///
+    /// # Errors
+    /// A rank is lost.
     pub fn weight_gradients<'p>(
         &self,
+        channels: usize,
         images: impl Iterator<Item = (&'p ImageGates, &'p ImageGatesGradient)>,
-    ) -> Vec<f32> {
+    ) -> Result<Vec<f32>> {
+        let squeezed = match self {
+            Self::SqueezeExcitation(squeeze) => squeeze.weights() / (2 * channels),
+            Self::Efficient { .. } => 0,
+        };
+        let own = images.flat_map(|(kept, gradient)| {
+            [&kept.means[..], &gradient.excited, &kept.squeezed, &gradient.squeezed].concat()
+        });
+        let (own, row): (Vec<f32>, usize) = (own.collect(), 2 * (channels + squeezed));
         let mut gradients = vec![0.0; self.weights()];
-        for (kept, gradient) in images {
+        for image in whole_batch::rows(&own, row)?.chunks_exact(row) {
+            let (means, rest) = image.split_at(channels);
+            let (d_excited, rest) = rest.split_at(channels);
             match self {
-                Self::SqueezeExcitation(_) => add_weight_gradients(
-                    &mut gradients,
-                    [&kept.means, &kept.squeezed],
-                    [&gradient.excited, &gradient.squeezed],
-                ),
+                Self::SqueezeExcitation(_) => {
+                    let (squeezed, d_squeezed) = rest.split_at(squeezed);
+                    add_weight_gradients(&mut gradients, [means, squeezed], [d_excited, d_squeezed]);
+                }
                 Self::Efficient { kernel } => {
-                    for (channel, excited) in gradient.excited.iter().enumerate() {
-                        let (taps, channels) = overlap(kernel.len(), kept.means.len(), channel);
-                        add_scaled(&mut gradients[taps], *excited, &kept.means[channels]);
+                    for (channel, excited) in d_excited.iter().enumerate() {
+                        let (taps, channels) = overlap(kernel.len(), channels, channel);
+                        add_scaled(&mut gradients[taps], *excited, &means[channels]);
                     }
                 }
             }
         }
-        gradients
+        Ok(gradients)
     }
 
     fn weights(&self) -> usize {

@@ -3,6 +3,8 @@
 //! Images are channels-last, (H, W, C), so that the C numbers of a pixel, and the C · K numbers of a row of a window, are
 //! consecutive. Weights come in PyTorch's order, (O, C, K, K), and are packed once a call.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
@@ -10,14 +12,12 @@ use super::gradients::Gradients;
 use super::winograd::Winograd;
 use crate::config::Precision;
 use crate::ops::matmul::{Initial, Level, Product, panel_columns};
-use crate::ops::pooled_buffer::{PooledBuffer, pieces};
+use crate::ops::pooled_buffer::PooledBuffer;
+use crate::ops::whole_batch;
+use crate::ranks::halves::halved;
 
 /// Pixels whose gradient stays in the first-level cache while every tap of the kernel is summed over them.
 const CACHED_PIXELS: usize = 128;
-
-/// The gradient of a weight is summed within this many groups of images, which is as many as threads can share, and then
-/// over the groups in order: so the number of threads does not change the rounding.
-const GROUPS: usize = 16;
 
 /// The tables that the images of a batch share.
 pub struct Convolution {
@@ -238,36 +238,32 @@ impl Convolution {
         }
         let geometry = self.geometry;
         let flipped = if wants_x { self.pack_flipped_weight(weight) } else { PooledBuffer::default() };
-        let group = (x.len() / geometry.image()).div_ceil(GROUPS).max(1);
-        let x_groups = x.par_chunks(group * geometry.image());
-        let mut partial = PooledBuffer::zeros(x_groups.len() * weight.len());
         let mut dx = vec![0.0; if wants_x { x.len() } else { 0 }];
-        let dx_group = if wants_x { group * geometry.image() } else { 0 };
-        let dx_groups = pieces(&mut dx, dx_group, x_groups.len());
-        let groups = partial.par_chunks_exact_mut(weight.len()).zip(x_groups).zip(dx_groups).enumerate();
-        groups.try_for_each(|(number, ((dw, x), dx))| {
+        let share = whole_batch::share(x.len() / geometry.image());
+        let of_leaf = |images: Range<usize>, dx: &mut [f32]| {
+            let mut dw = PooledBuffer::zeros(weight.len());
             let mut padded = self.padded(1);
             let mut dy = PooledBuffer::stale(geometry.out_image());
             let mut panels = PooledBuffer::zeros(self.gradient_panels_len());
             let mut spread = PooledBuffer::zeros(if wants_x { self.spread_len() } else { 0 });
             let mut dx = dx.chunks_exact_mut(geometry.image());
-            for (position, x) in x.chunks_exact(geometry.image()).enumerate() {
-                output_gradient(number * group + position, &mut dy)?;
-                self.pad(x, &mut padded);
+            for image in images {
+                output_gradient(image, &mut dy)?;
+                self.pad(&x[image * geometry.image()..][..geometry.image()], &mut padded);
                 self.pack_gradient(&dy, &mut panels);
-                self.add_weight_gradient(&padded, &panels, dw)?;
+                self.add_weight_gradient(&padded, &panels, &mut dw)?;
                 if let Some(dx) = dx.next() {
                     self.spread(&dy, &mut spread);
                     self.input_gradient(&spread, &flipped, dx)?;
                 }
             }
-            Ok::<(), candle_core::Error>(())
-        })?;
-        let (first, others) = partial.split_at_mut(weight.len());
-        for other in others.chunks_exact(weight.len()) {
-            first.iter_mut().zip(other).for_each(|(sum, part)| *sum += part);
-        }
-        Ok(Gradients { x: wants_x.then_some(dx), weight: self.unpack_weight_gradient(first) })
+            Ok(dw)
+        };
+        let image_len = if wants_x { geometry.image() } else { 0 };
+        let sum = sum_of_node(share.images, share.depth, &mut dx, image_len, &of_leaf)?;
+        let mut sum = sum.unwrap_or_else(|| PooledBuffer::nothing(weight.len()));
+        whole_batch::sum(&mut sum)?;
+        Ok(Gradients { x: wants_x.then_some(dx), weight: self.unpack_weight_gradient(&sum) })
     }
 
     /// A gradient of the weight (K, K, C, O) in PyTorch's order (O, C, K, K).
@@ -329,6 +325,34 @@ impl Convolution {
         }
         .compute()
     }
+}
+
+/// The sum of what `of_leaf` gives, `depth` halvings of `images` further down; None of no images. It also takes the part of `dx`
+/// of its images, of which each has `image_len` elements.
+fn sum_of_node(
+    images: Range<usize>,
+    depth: u32,
+    dx: &mut [f32],
+    image_len: usize,
+    of_leaf: &(impl Fn(Range<usize>, &mut [f32]) -> candle_core::Result<PooledBuffer> + Sync),
+) -> candle_core::Result<Option<PooledBuffer>> {
+    if images.is_empty() {
+        return Ok(None);
+    }
+    if depth == 0 {
+        return of_leaf(images, dx).map(Some);
+    }
+    let [first, second] = halved(images);
+    let (of_first, of_second) = dx.split_at_mut(first.len() * image_len);
+    let (sum, other) = rayon::join(
+        || sum_of_node(first, depth - 1, of_first, image_len, of_leaf),
+        || sum_of_node(second, depth - 1, of_second, image_len, of_leaf),
+    );
+    let mut sum = sum?;
+    if let (Some(sum), Some(other)) = (&mut sum, other?) {
+        sum.iter_mut().zip(other.iter()).for_each(|(sum, other)| *sum += other);
+    }
+    Ok(sum)
 }
 
 /// The rows of a window, each `row_len` consecutive numbers.

@@ -9,6 +9,7 @@ mod winograd;
 
 use candle_core::{Result, Shape, Tensor, bail};
 
+use super::channel_statistics::total;
 use super::custom_op::{OnSlices, SliceOp};
 use super::float::{has_f32_kernel, sum_rows, with_elements};
 use super::tape::{apply3, is_differentiable};
@@ -108,7 +109,11 @@ impl SliceOp<3> for Conv2d {
                 out.copy_from_slice(&dy[image * geometry.out_image()..][..geometry.out_image()]);
                 Ok(())
             })?;
-        Ok([gradients.x, Some(gradients.weight), Some(sum_rows(dy, geometry.outputs))])
+        let of_images: Vec<Vec<f32>> =
+            dy.chunks_exact(geometry.out_image()).map(|dy| sum_rows(dy, geometry.outputs)).collect();
+        let d_bias = total(of_images.iter().map(Vec::as_slice), geometry.outputs)?;
+        let d_bias = d_bias.into_iter().map(|sum| sum as f32).collect();
+        Ok([gradients.x, Some(gradients.weight), Some(d_bias)])
     }
 }
 

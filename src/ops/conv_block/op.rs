@@ -209,12 +209,13 @@ impl PooledBlock {
             .enumerate()
             .map(|(number, gradient)| self.gradient_sums(kept, number, gradient, &normalisation, parameters.gates))
             .collect::<Result<_>>()?;
-        let plain = total(sums.iter().map(|sums| sums.plain.as_slice()), channels);
-        let with_centred = total(sums.iter().map(|sums| sums.with_centred.as_slice()), channels);
+        let plain = total(sums.iter().map(|sums| sums.plain.as_slice()), channels)?;
+        let with_centred = total(sums.iter().map(|sums| sums.with_centred.as_slice()), channels)?;
         let (terms, mut d_parameters) = self.statistics.gradients(parameters, &normalisation, &plain, &with_centred);
         if let Some(gates) = parameters.gates {
             let gradients = sums.iter().filter_map(|sums| sums.gates.as_ref());
-            d_parameters.extend(gates.weight_gradients(kept.gates.iter().map(|kept| &kept.image).zip(gradients)));
+            let images = kept.gates.iter().map(|kept| &kept.image).zip(gradients);
+            d_parameters.extend(gates.weight_gradients(channels, images)?);
         }
         let gradients =
             Convolution::new(self.geometry, self.precision)?.gradients(x, weight, self.wants_x, |number, dy| {

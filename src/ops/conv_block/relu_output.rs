@@ -85,8 +85,8 @@ impl ReluBlock {
                 )
             })
             .collect::<Result<_>>()?;
-        let plain = total(of_images.iter().map(|(plain, _)| plain.as_slice()), self.geometry.outputs);
-        let with_centred = total(of_images.iter().map(|(_, centred)| centred.as_slice()), self.geometry.outputs);
+        let plain = total(of_images.iter().map(|(plain, _)| plain.as_slice()), self.geometry.outputs)?;
+        let with_centred = total(of_images.iter().map(|(_, centred)| centred.as_slice()), self.geometry.outputs)?;
         let (terms, d_parameters) = self.statistics.gradients(parameters, &normalisation, &plain, &with_centred);
         let gradients =
             Convolution::new(self.geometry, self.precision)?.gradients(x, weight, self.wants_x, |number, dy| {

@@ -46,7 +46,8 @@ impl Statistics {
             Self::Running(running) => running.normalisation(parameters),
             Self::OfBatch(measured) => {
                 let images: Vec<ImageStatistics> = images.into_iter().flatten().collect();
-                measured.get_or_init(|| merge(&images, geometry.out_pixels(), channels)).normalisation(parameters)
+                let merged = merge(&images, geometry.out_pixels(), channels)?;
+                measured.get_or_init(|| merged).normalisation(parameters)
             }
         };
         Ok((y, normalisation))

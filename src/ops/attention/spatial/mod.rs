@@ -18,6 +18,7 @@ use crate::ops::custom_op::{OnSlices, SliceOp};
 use crate::ops::float::has_f32_kernel;
 use crate::ops::pool::max_pool;
 use crate::ops::tape::apply2;
+use crate::ops::whole_batch;
 use crate::simd;
 use kernel::{KERNEL, Kept, Size, Weights};
 
@@ -129,9 +130,9 @@ impl AttendPositionsAndPool {
                 )
             })
             .collect::<Result<_>>()?;
-        // In order, so that the number of threads does not change the rounding.
+        // In order, so that neither the number of threads nor that of ranks changes the rounding.
         let mut d_weights = vec![0.0; weights.len()];
-        for of_image in of_images {
+        for of_image in whole_batch::rows(&of_images.concat(), weights.len())?.chunks_exact(weights.len()) {
             d_weights.iter_mut().zip(of_image).for_each(|(sum, value)| *sum += value);
         }
         Ok((dx, d_weights))

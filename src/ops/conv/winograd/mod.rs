@@ -13,6 +13,7 @@ mod rounded;
 mod transforms;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use pulp::bytemuck::cast_slice;
 use rayon::prelude::*;
@@ -22,7 +23,9 @@ use super::gradients::Gradients;
 use crate::config::Precision;
 use crate::ops::bf16::{Bf16, PairProduct};
 use crate::ops::matmul::{Initial, Level, Product, panel_columns};
-use crate::ops::pooled_buffer::{PooledBuffer, pieces};
+use crate::ops::pooled_buffer::PooledBuffer;
+use crate::ops::whole_batch;
+use crate::ranks::halves::{Node, nodes, stack_height};
 use crate::simd;
 use rounded::{Rounded, multiply_rounded, pair_depths, round};
 use transforms::{
@@ -57,6 +60,29 @@ pub struct Winograd {
     images_at_once: usize,
     /// Where the row of each tile begins in a panel of channels.
     panel_starts: Vec<usize>,
+}
+
+/// The images of a leaf of the tree that the gradient of the weight is summed by, counted from the first of the chunk.
+struct Leaf {
+    images: Range<usize>,
+    /// See [`Node`].
+    merges: usize,
+    /// Its groups of as many tiles as are multiplied at once, and the tiles of a last, smaller group.
+    whole: usize,
+    rest: usize,
+    /// Where its first group lies in the transforms of the chunk.
+    x_start: usize,
+    dy_start: usize,
+}
+
+/// The transforms of a chunk, group by group.
+struct Transformed {
+    x: PooledBuffer,
+    dy: PooledBuffer,
+}
+
+fn add(sum: &mut [f32], other: &[f32]) {
+    sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
 }
 
 impl Winograd {
@@ -183,68 +209,127 @@ impl Winograd {
         let Geometry { channels, outputs, .. } = self.frame;
         let flipped = if wants_x { Some(self.pack_flipped_weight(weight)?) } else { None };
         let mut dx = vec![0.0; if wants_x { x.len() } else { 0 }];
-        let mut positions = PooledBuffer::zeros(POSITIONS * outputs * channels);
-        let group = self.images_at_once;
-        let group_tiles = self.panel_starts.len();
-        let groups = (GRADIENT_TILES / group_tiles).max(GROUPS_A_THREAD * rayon::current_num_threads());
-        let chunk = groups * group * self.geometry.image();
-        for (number, x) in x.chunks(chunk).enumerate() {
-            let start = number * chunk;
-            let tiles = x.len() / self.geometry.image() * self.image_tiles;
-            let (x_group, dy_group) = (self.group_len(group_tiles, channels), self.group_len(group_tiles, outputs));
-            let (whole, rest) = (tiles / group_tiles, tiles % group_tiles);
-            let mut transformed_x = PooledBuffer::stale(whole * x_group + self.group_len(rest, channels));
-            let mut transformed_dy = PooledBuffer::stale(whole * dy_group + self.group_len(rest, outputs));
-            let dx = if wants_x { &mut dx[start..start + x.len()] } else { &mut [] };
-            let dx_len = if wants_x { group * self.geometry.image() } else { 0 };
-            let groups = x
-                .par_chunks(group * self.geometry.image())
-                .zip(transformed_x.par_chunks_mut(x_group))
-                .zip(transformed_dy.par_chunks_mut(dy_group))
-                .zip(pieces(dx, dx_len, tiles.div_ceil(group_tiles)));
-            let first_image = start / self.geometry.image();
-            groups.enumerate().try_for_each_init(
-                || PooledBuffer::zeros(group * self.frame.padded_len()),
-                |padded, (number, (((x, transformed_x), transformed_dy), dx))| {
-                    let tiles = x.len() / self.geometry.image() * self.image_tiles;
-                    self.geometry.pad(&self.frame, x, padded);
-                    match self.bf16 {
-                        None => self.transform_input(padded, tiles, transformed_x)?,
-                        Some(bf16) => self.round_input(
-                            bf16,
-                            padded,
-                            tiles,
-                            Rounded { of_tiles: Some(transformed_x), of_channels: None },
-                        )?,
-                    }
-                    let mut dy = PooledBuffer::stale(x.len() / self.geometry.image() * self.geometry.out_image());
-                    for (position, dy) in dy.chunks_exact_mut(self.geometry.out_image()).enumerate() {
-                        output_gradient(first_image + number * group + position, dy)?;
-                    }
-                    let for_channels = self.bf16.is_some() && wants_x;
-                    let len = POSITIONS * position_len(tiles, self.words(outputs));
-                    let mut of_channels = for_channels.then(|| PooledBuffer::stale(len));
-                    match self.bf16 {
-                        None => self.transform_gradient(&dy, tiles, transformed_dy)?,
-                        Some(bf16) => {
-                            let of_channels = of_channels.as_deref_mut();
-                            let rounded = Rounded { of_tiles: Some(&mut *transformed_dy), of_channels };
-                            self.round_gradient(bf16, &dy, tiles, rounded)?;
-                        }
-                    }
-                    drop(dy);
-                    let Some(flipped) = &flipped else { return Ok(()) };
-                    self.input_gradient(of_channels.as_deref().unwrap_or(transformed_dy), flipped, tiles, dx)
-                },
+        let share = whole_batch::share(x.len() / self.geometry.image());
+        let halvings = self.halvings_to_a_chunk(share.images.len()).min(share.depth);
+        let mut sums: Vec<PooledBuffer> = vec![];
+        for Node { images, merges } in nodes(share.images, halvings) {
+            let leaves = self.leaves(images.clone(), share.depth - halvings);
+            let transformed = self.transform_chunk(
+                &leaves,
+                &x[images.start * self.geometry.image()..],
+                if wants_x { &mut dx[images.start * self.geometry.image()..] } else { &mut [] },
+                flipped.as_deref(),
+                |image, dy| output_gradient(images.start + image, dy),
             )?;
-            self.add_weight_gradient(tiles, &transformed_x, &transformed_dy, &mut positions)?;
+            sums.push(self.weight_gradient(&leaves, &transformed)?);
+            for _ in 0..merges {
+                let other = sums.pop().expect("two sums are merged");
+                let sum = sums.last_mut().expect("two sums are merged");
+                let len = outputs * channels;
+                sum.par_chunks_mut(len).zip(other.par_chunks(len)).for_each(|(sum, other)| add(sum, other));
+            }
         }
+        let mut positions = sums.pop().unwrap_or_else(|| PooledBuffer::nothing(POSITIONS * outputs * channels));
+        whole_batch::sum(&mut positions)?;
         let mut dw = vec![0.0; outputs * channels * 9];
         dw.par_chunks_exact_mut(channels * 9).enumerate().try_for_each(|(output, gradient)| {
             let positions = &positions[output * channels..];
             simd::dispatch(KernelGradient { positions, position_step: outputs * channels, gradient })
         })?;
         Ok(Gradients { x: wants_x.then_some(dx), weight: self.narrowed(dw) })
+    }
+
+    /// How often so many images are halved until the tiles of a part are as many as should exist at a time.
+    fn halvings_to_a_chunk(&self, images: usize) -> u32 {
+        let group_tiles = self.panel_starts.len();
+        let tiles = GRADIENT_TILES.max(GROUPS_A_THREAD * rayon::current_num_threads() * group_tiles);
+        images.div_ceil((tiles / self.image_tiles).max(1)).next_power_of_two().ilog2()
+    }
+
+    /// The leaves, `depth` halvings further down, of the tree over `images`; and where the transforms of their groups lie.
+    fn leaves(&self, images: Range<usize>, depth: u32) -> Vec<Leaf> {
+        let Geometry { channels, outputs, .. } = self.frame;
+        let first = images.start;
+        let (mut x_start, mut dy_start) = (0, 0);
+        let of_node = |Node { images, merges }: Node| {
+            let tiles = images.len() * self.image_tiles;
+            let (whole, rest) = (tiles / self.panel_starts.len(), tiles % self.panel_starts.len());
+            let leaf =
+                Leaf { images: images.start - first..images.end - first, merges, whole, rest, x_start, dy_start };
+            x_start += self.groups_len(whole, rest, channels);
+            dy_start += self.groups_len(whole, rest, outputs);
+            leaf
+        };
+        nodes(images, depth).into_iter().map(of_node).collect()
+    }
+
+    /// Transforms the images of these leaves, from `x`, and the gradients of their outputs; writes the gradients of the images
+    /// to `dx`, where the flipped weight is given.
+    fn transform_chunk(
+        &self,
+        leaves: &[Leaf],
+        x: &[f32],
+        mut dx: &mut [f32],
+        flipped: Option<&[f32]>,
+        output_gradient: impl Fn(usize, &mut [f32]) -> candle_core::Result<()> + Sync,
+    ) -> candle_core::Result<Transformed> {
+        let Geometry { channels, outputs, .. } = self.frame;
+        let image = self.geometry.image();
+        let len = |channels: usize| leaves.iter().map(|leaf| self.groups_len(leaf.whole, leaf.rest, channels)).sum();
+        let mut transformed =
+            Transformed { x: PooledBuffer::stale(len(channels)), dy: PooledBuffer::stale(len(outputs)) };
+        let (mut rest_x, mut rest_dy) = (&mut transformed.x[..], &mut transformed.dy[..]);
+        let mut groups = vec![];
+        for leaf in leaves {
+            for first in leaf.images.clone().step_by(self.images_at_once) {
+                let images = first..leaf.images.end.min(first + self.images_at_once);
+                let tiles = images.len() * self.image_tiles;
+                let (x_len, dy_len) = (self.group_len(tiles, channels), self.group_len(tiles, outputs));
+                let dx_len = if flipped.is_some() { images.len() * image } else { 0 };
+                let part = "the lengths of the groups are those of the whole";
+                groups.push((
+                    images,
+                    rest_x.split_off_mut(..x_len).expect(part),
+                    rest_dy.split_off_mut(..dy_len).expect(part),
+                    dx.split_off_mut(..dx_len).expect(part),
+                ));
+            }
+        }
+        groups.into_par_iter().try_for_each_init(
+            || PooledBuffer::zeros(self.images_at_once * self.frame.padded_len()),
+            |padded, (images, transformed_x, transformed_dy, dx)| {
+                let tiles = images.len() * self.image_tiles;
+                self.geometry.pad(&self.frame, &x[images.start * image..images.end * image], padded);
+                match self.bf16 {
+                    None => self.transform_input(padded, tiles, transformed_x)?,
+                    Some(bf16) => self.round_input(
+                        bf16,
+                        padded,
+                        tiles,
+                        Rounded { of_tiles: Some(transformed_x), of_channels: None },
+                    )?,
+                }
+                let mut dy = PooledBuffer::stale(images.len() * self.geometry.out_image());
+                for (image, dy) in images.zip(dy.chunks_exact_mut(self.geometry.out_image())) {
+                    output_gradient(image, dy)?;
+                }
+                let for_channels = self.bf16.is_some() && flipped.is_some();
+                let len = POSITIONS * position_len(tiles, self.words(outputs));
+                let mut of_channels = for_channels.then(|| PooledBuffer::stale(len));
+                match self.bf16 {
+                    None => self.transform_gradient(&dy, tiles, transformed_dy)?,
+                    Some(bf16) => {
+                        let of_channels = of_channels.as_deref_mut();
+                        let rounded = Rounded { of_tiles: Some(&mut *transformed_dy), of_channels };
+                        self.round_gradient(bf16, &dy, tiles, rounded)?;
+                    }
+                }
+                drop(dy);
+                let Some(flipped) = flipped else { return Ok(()) };
+                self.input_gradient(of_channels.as_deref().unwrap_or(transformed_dy), flipped, tiles, dx)
+            },
+        )?;
+        Ok(transformed)
     }
 
     /// A weight (O, C, 3, 3) with zeros for the channels that fill the last panel.
@@ -332,72 +417,98 @@ impl Winograd {
         Ok(())
     }
 
-    /// Adds the products of transformed gradients and images to `positions` (positions, O, C): one position is one task, whose
-    /// sums go over all tiles in order.
-    fn add_weight_gradient(
+    /// The products of transformed gradients and images, summed over the tiles of each leaf in order and then as the tree has it:
+    /// (positions, O, C). One position is one task.
+    fn weight_gradient(&self, leaves: &[Leaf], transformed: &Transformed) -> candle_core::Result<PooledBuffer> {
+        let len = self.frame.outputs * self.frame.channels;
+        let height = stack_height(leaves.iter().map(|leaf| leaf.merges));
+        let mut positions = PooledBuffer::stale(POSITIONS * len);
+        positions.par_chunks_exact_mut(len).enumerate().try_for_each_init(
+            || PooledBuffer::stale(height.saturating_sub(1) * len),
+            |others, (position, sums)| {
+                // The lowest of the stack is the result.
+                let mut stack: Vec<&mut [f32]> = std::iter::once(sums).chain(others.chunks_exact_mut(len)).collect();
+                let mut height = 0;
+                for leaf in leaves {
+                    self.leaf_products(position, leaf, transformed, stack[height])?;
+                    height += 1;
+                    for _ in 0..leaf.merges {
+                        height -= 1;
+                        let (lower, upper) = stack.split_at_mut(height);
+                        add(lower[height - 1], upper[0]);
+                    }
+                }
+                Ok::<(), candle_core::Error>(())
+            },
+        )?;
+        Ok(positions)
+    }
+
+    /// Those of a leaf and a position, (O, C).
+    fn leaf_products(
         &self,
-        tiles: usize,
-        transformed_x: &[f32],
-        transformed_dy: &[f32],
-        positions: &mut [f32],
+        position: usize,
+        leaf: &Leaf,
+        transformed: &Transformed,
+        out: &mut [f32],
     ) -> candle_core::Result<()> {
         let Geometry { channels, outputs, .. } = self.frame;
         let width = self.panel_columns;
         let group_tiles = self.panel_starts.len();
         let (x_group, dy_group) = (self.group_len(group_tiles, channels), self.group_len(group_tiles, outputs));
-        let (whole, rest) = (tiles / group_tiles, tiles % group_tiles);
-        let of_whole = (0..whole).step_by(GROUPS_AT_ONCE);
-        // The last group of all may have fewer tiles.
-        let blocks = of_whole.map(|first| (first, GROUPS_AT_ONCE.min(whole - first), group_tiles));
-        let blocks: Vec<_> = blocks.chain((rest > 0).then_some((whole, 1, rest))).collect();
-        positions.par_chunks_exact_mut(outputs * channels).enumerate().try_for_each(|(position, sums)| {
-            for &(first, groups, tiles) in &blocks {
-                let words = self.words(tiles);
-                let left = &transformed_dy[first * dy_group + position * position_len(words, outputs)..];
-                let panels = &transformed_x[first * x_group + position * position_len(words, channels)..];
-                let panel_len = words * width;
-                let starts = (0..outputs).map(|output| output / width * panel_len + output % width);
-                let starts: Vec<usize> = starts.collect();
-                let terms = [
-                    Level { count: groups, left_step: dy_group, panel_step: x_group },
-                    Level { count: words, left_step: width, panel_step: width },
-                ];
-                let out = &mut *sums;
-                match self.bf16 {
-                    None => Product {
-                        left,
-                        starts: &starts,
-                        panels,
-                        panel_len,
-                        terms,
-                        initial: Initial::Out,
-                        out,
-                        out_step: channels,
-                        columns: channels,
-                    }
-                    .compute()?,
-                    Some(bf16) => {
-                        for channel in (0..channels).step_by(width) {
-                            bf16.multiply(PairProduct {
-                                left: cast_slice(left),
-                                starts: &starts,
-                                panel: cast_slice(&panels[channel / width * panel_len..]),
-                                terms,
-                                adds: true,
-                                out: &mut out[channel..],
-                                out_step: channels,
-                            });
-                        }
+        let of_whole = (0..leaf.whole).step_by(GROUPS_AT_ONCE);
+        // The last group may have fewer tiles.
+        let blocks = of_whole.map(|first| (first, GROUPS_AT_ONCE.min(leaf.whole - first), group_tiles));
+        for (first, groups, tiles) in blocks.chain((leaf.rest > 0).then_some((leaf.whole, 1, leaf.rest))) {
+            let words = self.words(tiles);
+            let left = &transformed.dy[leaf.dy_start + first * dy_group + position * position_len(words, outputs)..];
+            let panels = &transformed.x[leaf.x_start + first * x_group + position * position_len(words, channels)..];
+            let panel_len = words * width;
+            let starts = (0..outputs).map(|output| output / width * panel_len + output % width);
+            let starts: Vec<usize> = starts.collect();
+            let terms = [
+                Level { count: groups, left_step: dy_group, panel_step: x_group },
+                Level { count: words, left_step: width, panel_step: width },
+            ];
+            match self.bf16 {
+                None => Product {
+                    left,
+                    starts: &starts,
+                    panels,
+                    panel_len,
+                    terms,
+                    initial: if first == 0 { Initial::Zero } else { Initial::Out },
+                    out: &mut *out,
+                    out_step: channels,
+                    columns: channels,
+                }
+                .compute()?,
+                Some(bf16) => {
+                    for channel in (0..channels).step_by(width) {
+                        bf16.multiply(PairProduct {
+                            left: cast_slice(left),
+                            starts: &starts,
+                            panel: cast_slice(&panels[channel / width * panel_len..]),
+                            terms,
+                            adds: first > 0,
+                            out: &mut out[channel..],
+                            out_step: channels,
+                        });
                     }
                 }
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     /// Words that hold so many consecutive terms of a sum.
     fn words(&self, terms: usize) -> usize {
         if self.bf16.is_some() { terms.div_ceil(2) } else { terms }
+    }
+
+    /// Words of the transforms of whole groups of tiles and of one with the rest.
+    fn groups_len(&self, whole: usize, rest: usize, channels: usize) -> usize {
+        whole * self.group_len(self.panel_starts.len(), channels) + self.group_len(rest, channels)
     }
 
     /// Words of the transforms of a group of tiles, as the gradient of the weight takes them.
