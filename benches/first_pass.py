@@ -16,6 +16,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -79,6 +80,18 @@ def taper_pass(taper, root, side, cache):
     return time.perf_counter() - start
 
 
+def waiting_percent(taper, root, side, cache):
+    """Percent of the time of training steps that goes into waiting for their images, which are in the cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [taper.resolve(), "train", "--no-tui", "--name", "run", "--data", root, "--max-steps", "300", "--device", "cpu"]
+        command += ["--set", f"data.side={side}"]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+        subprocess.run(command, env=environment, cwd=folder, capture_output=True, check=True)
+        lines = (Path(folder) / "runs/run/events.jsonl").read_text().splitlines()
+    steps = [event for event in map(json.loads, lines) if event["event"] == "steps_done" and event["first_step"] > 10]
+    return 1e-4 * sum(event["split_us"][0] for event in steps) / sum(event["train_secs"] for event in steps)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--taper", type=Path, required=True)
@@ -98,18 +111,21 @@ def main():
             unfinished.rename(root)
         cache = args.work / "cache"
         seconds = {"torchvision": [], "first": [], "warm": []}
+        waiting = []
         for _ in range(args.rounds):
             secs, seen = torchvision_pass(root, side, args.workers)
             seconds["torchvision"].append(secs)
             shutil.rmtree(cache, ignore_errors=True)
             seconds["first"].append(taper_pass(args.taper, root, side, cache))
             seconds["warm"].append(taper_pass(args.taper, root, side, cache))
+            waiting.append(waiting_percent(args.taper, root, side, cache))
         medians = {what: statistics.median(values) for what, values in seconds.items()}
         ratio = medians["torchvision"] / medians["first"]
-        results[name] = {"images": seen, "side": side, **seconds, "ratio": ratio}
+        results[name] = {"images": seen, "side": side, **seconds, "ratio": ratio, "waiting_percent": waiting}
         print(
             f"{name}: {seen} images at {side}: torchvision {medians['torchvision']:.1f} s a pass, taper {medians['first']:.1f} s "
-            f"the first time ({ratio:.1f} times as fast), {medians['warm']:.2f} s from its cache"
+            f"the first time ({ratio:.1f} times as fast), {medians['warm']:.2f} s from its cache; "
+            f"training waits {statistics.median(waiting):.2f} % of its time for images"
         )
     print(json.dumps(results))
     assert all(math.isfinite(result["ratio"]) for result in results.values())
