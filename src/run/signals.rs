@@ -1,7 +1,8 @@
-//! SIGINT and SIGTERM as events. From when they are listened for, one that comes before it is asked for is kept.
+//! SIGINT, SIGTERM and SIGUSR1 as events, and the end of a job's time, which Slurm tells in the environment. From when they are
+//! listened for, one that comes before it is asked for is kept.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 use thiserror::Error;
@@ -39,11 +40,26 @@ pub fn exit_code(signal: Signal) -> u8 {
 }
 
 fn verb(signal: Signal) -> &'static str {
-    if signal == Signal::TERM { "terminated" } else { "interrupted" }
+    if signal == Signal::INT { "interrupted" } else { "terminated" }
 }
 
 fn name(signal: Signal) -> &'static str {
-    if signal == Signal::TERM { "TERM" } else { "INT" }
+    match signal {
+        Signal::INT => "INT",
+        Signal::USR1 => "USR1",
+        _ => "TERM",
+    }
+}
+
+/// When the time of a job is over, in seconds since 1970.
+const END_OF_JOB_VARIABLE: &str = "SLURM_JOB_END_TIME";
+/// How long before that a run is to end: for a last step, an evaluation's batch and a checkpoint.
+const BEFORE_END_OF_JOB: Duration = Duration::from_secs(60);
+
+/// How long a run may train, by the end of the job's time that the environment tells.
+fn time_left(variable: Option<&str>, now: SystemTime) -> Option<Duration> {
+    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(variable?.parse().ok()?);
+    Some(end.duration_since(now).unwrap_or_default().saturating_sub(BEFORE_END_OF_JOB))
 }
 
 /// What a signal asks for.
@@ -64,18 +80,24 @@ pub struct Listening {
 pub struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
+    user: unix::Signal,
+    /// When the time of the job will be nearly over.
+    end_of_job: Option<tokio::time::Instant>,
     first: Option<(Signal, Instant)>,
 }
 
 impl Listening {
-    /// From here on SIGINT and SIGTERM end the process no more: whoever asks for [`Signals::next`] does.
+    /// From here on SIGINT, SIGTERM and SIGUSR1 end the process no more: whoever asks for [`Signals::next`] does.
     pub fn begin() -> io::Result<Self> {
         limits::check_descriptors()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let signals = {
             let _entered = runtime.enter();
             let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-            Signals { interrupt, terminate, first: None }
+            let user = signal(SignalKind::user_defined1())?;
+            let left = time_left(std::env::var(END_OF_JOB_VARIABLE).ok().as_deref(), SystemTime::now());
+            let end_of_job = left.map(|left| tokio::time::Instant::now() + left);
+            Signals { interrupt, terminate, user, end_of_job, first: None }
         };
         Ok(Self { runtime, signals })
     }
@@ -85,9 +107,22 @@ impl Signals {
     /// Waits until a signal asks for something that none has asked for before.
     pub async fn next(&mut self) -> Asked {
         loop {
+            let end_of_job = self.end_of_job;
+            let is_nearly_over = async move {
+                match end_of_job {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             let received = tokio::select! {
                 _ = self.interrupt.recv() => Signal::INT,
                 _ = self.terminate.recv() => Signal::TERM,
+                _ = self.user.recv() => Signal::USR1,
+                // As if the scheduler had said so.
+                () = is_nearly_over => {
+                    self.end_of_job = None;
+                    Signal::TERM
+                }
             };
             match self.first {
                 None => {
@@ -111,6 +146,16 @@ mod tests {
     use rustix::process::{getpid, kill_process};
 
     use super::*;
+
+    #[test]
+    fn the_end_of_a_job_is_a_minute_before_its_time_is_over() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let left = |variable| time_left(variable, now).map(|left| left.as_secs());
+        assert_eq!(left(Some("1003600")), Some(3540));
+        assert_eq!(left(Some("1000030")), Some(0), "less than a minute");
+        assert_eq!(left(Some("999999")), Some(0), "over");
+        assert_eq!((left(None), left(Some("")), left(Some("tomorrow"))), (None, None, None));
+    }
 
     #[test]
     fn a_signal_that_comes_before_it_is_asked_for_is_kept() {

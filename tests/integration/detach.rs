@@ -1,9 +1,12 @@
 //! The trainer as a process of its own: it outlives whoever started it, obeys commands, and ends in good order.
 
+use std::time::SystemTime;
+
 use rustix::process::{Pid, Signal, getsid, kill_process};
 use taper::run::control_file::TrainerAddress;
 use taper::run::event::{CheckpointReason, Command, Event, Outcome};
 use taper::run::lock::{Liveness, liveness};
+use taper::train::checkpoint;
 
 use crate::binary::{Dir, TINY, eventually, records, steps, text, wait_for_end_of, wait_for_event, wait_for_steps};
 
@@ -249,4 +252,35 @@ fn a_recycled_pid_is_not_the_trainer() {
     assert!(dir.command(["stop", "far"]).succeed().contains("it has no live trainer"));
     dir.command(["resume", "far", "--detach"]).succeed();
     wait_for_steps(&run, 5);
+}
+
+#[test]
+fn sigusr1_and_the_end_of_a_jobs_time_save_and_end() {
+    let train = ["train", "--no-tui", "--epochs", "100000", "--name"];
+    for (name, code) in [("told", 138), ("timed", 143)] {
+        let dir = Dir::new();
+        let run = dir.run(name);
+        let mut command = dir.command(train.into_iter().chain([name]).chain(TINY));
+        if name == "timed" {
+            // A minute before it, which is in some seconds.
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+            command = command.env("SLURM_JOB_END_TIME", (now + 70).to_string());
+        }
+        let child = command.spawn();
+        wait_for_steps(&run, 3);
+        if name == "told" {
+            kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::USR1).unwrap();
+        }
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{name}: {}", text(&output.stderr));
+        let end = wait_for_event(&run, "its end", |event| match event {
+            Event::RunEnded { step, outcome, .. } => Some((*step, *outcome)),
+            _ => None,
+        });
+        assert_eq!(
+            end,
+            (checkpoint::latest(&run).unwrap().expect("a checkpoint").state.step, Outcome::Interrupted),
+            "{name}"
+        );
+    }
 }
