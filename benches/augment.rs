@@ -10,6 +10,7 @@ use taper::data::augment::Scratch;
 use taper::data::augment::{Augmentation, Jitter};
 use taper::data::loader::{EpochPlan, evaluation_batch, train_batches};
 use taper::data::source::sample;
+use taper::ranks::Place;
 
 /// Of the study.
 const BATCH: usize = 64;
@@ -106,5 +107,7 @@ fn augmented_batch(bencher: Bencher) {
         image_scale: 1.0,
         first_batch: 0,
     };
-    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| train_batches(Arc::clone(&dataset), plan.clone()).next());
+    bencher
+        .counter(ItemsCount::new(BATCH))
+        .bench_local(|| train_batches(Arc::clone(&dataset), plan.clone(), Place::ALONE).next());
 }

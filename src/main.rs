@@ -1,6 +1,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use taper::commands::failure::ToldByTheFirst;
 use taper::commands::{self, completions, failure, near_misses};
 
 fn main() -> ExitCode {
@@ -8,6 +9,7 @@ fn main() -> ExitCode {
     match commands::run(near_misses::parse()) {
         Ok(code) => code.into(),
         Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<ToldByTheFirst>() => failure::USAGE.into(),
         Err(error) => {
             // Nobody left to complain to: the exit code remains.
             let _ = writeln!(io::stderr(), "error: {}", failure::describe(&error));

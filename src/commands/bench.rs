@@ -140,7 +140,7 @@ fn measure(config: Config, steps: u64) -> Result<Report> {
     let device = device::open(&config)?;
     let context = match &device {
         Device::Cuda(context) => Some(Arc::clone(context)),
-        Device::Cpu(_) | Device::CandleCuda(_) => None,
+        Device::Cpu(_) | Device::Ranks(_) | Device::CandleCuda(_) => None,
     };
     let is_cpu = matches!(device, Device::Cpu(_));
     let described = device.describe();
@@ -291,7 +291,7 @@ impl Report {
             String::new(),
             "  part              ms  share".to_owned(),
         ];
-        lines.extend(Part::ALL.iter().zip(parts).map(|(part, ms)| line(part.name(), ms)));
+        lines.extend(Part::OF_ONE_PROCESS.iter().zip(parts).map(|(part, ms)| line(part.name(), ms)));
         lines.extend([
             line("step", self.step_ms),
             String::new(),

@@ -5,8 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::failure::UsageError;
+use super::ranks;
 use crate::cli::Shorthand;
 use crate::config::{Config, MOST_THREADS, Override};
+use crate::ranks::launch::Launch;
 use crate::run::spawn::THREADS_VARIABLE;
 
 /// What the command line says of the configuration: `--set`, and its shorthands over it.
@@ -55,7 +57,8 @@ pub(super) fn threads_to_use() -> Result<usize> {
 
 /// The number in rayon's variable, where there is one; else one for each core.
 fn compute_threads(variable: Option<&str>) -> Result<usize> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = Launch::detect().map_or(available, |launch| ranks::threads(launch, available));
     match variable.filter(|text| !text.is_empty()).map(str::parse::<usize>) {
         None | Some(Ok(0)) => Ok(cores),
         Some(Ok(threads)) if threads <= MOST_THREADS => Ok(threads),

@@ -17,6 +17,11 @@ pub const FAILURE: u8 = 1;
 /// A bad command line, environment or configuration.
 pub const USAGE: u8 = 2;
 
+/// Of processes that were started together, the first says what is wrong: one line is enough.
+#[derive(Debug, thiserror::Error)]
+#[error("the first of the processes says what is wrong")]
+pub struct ToldByTheFirst;
+
 /// A bad request, in words.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

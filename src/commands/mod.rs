@@ -21,6 +21,7 @@ mod own_images;
 mod predict;
 mod print_figures;
 pub mod progress;
+mod ranks;
 mod remaining;
 mod rename;
 mod report;

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::tz::TimeZone;
 
 use crate::format;
+use crate::ranks::launch::Launch;
 use crate::run::describe;
 use crate::run::event::{EpochDone, Event, Record, RunStarted, StepsDone};
 use crate::run::state::{Phase, RunState};
@@ -166,7 +167,9 @@ pub struct Printer {
 impl Printer {
     /// That goes on from `progress`, whose lines were written or are not wanted.
     pub fn new(progress: Progress) -> Self {
-        let bar = (io::stdout().is_terminal() && no_cursor().is_none()).then(|| {
+        // What an MPI launcher reads from looks like a terminal.
+        let is_terminal = io::stdout().is_terminal() && Launch::detect().is_none();
+        let bar = (is_terminal && no_cursor().is_none()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout_with_hz(4));
             bar.set_style(ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}").expect("a template of our own"));
             bar

@@ -2,16 +2,18 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::configuration::overrides;
+use super::configuration::{overrides, threads_to_use};
+use super::ranks;
 use super::remaining::NothingLeft;
 use super::select::named_or_live;
 use super::shell::Shell;
 use super::steer;
-use super::train::{in_foreground, listen};
+use super::train::{follow_on, in_foreground, listen};
 use super::watch::{self, Watch};
 use crate::cli::ResumeArgs;
 use crate::commands::failure::UsageError;
 use crate::config::{Config, Override};
+use crate::ranks::launch::Launch;
 use crate::run::dir::RunsDir;
 use crate::run::event::Command;
 use crate::run::lock::check_writable;
@@ -20,6 +22,14 @@ use crate::run::replay::outline;
 use crate::run::spawn;
 
 pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
+    let launch = Launch::detect();
+    if let Some(launch) = launch {
+        ranks::check(launch)?;
+        if launch.rank > 0 {
+            let given = args.threads.as_ref().and_then(|threads| threads.parse().ok()).filter(|&threads| threads > 0);
+            return follow_on(given.map_or_else(threads_to_use, Ok));
+        }
+    }
     let run = named_or_live(runs, args.run.as_deref())?;
     if let Some(trainer) = OtherTrainer::of(&run) {
         bail!("run {} is trained by {}: it goes on with that, not with taper", run.name(), trainer.name);
@@ -45,7 +55,7 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
     }
 
     let config = Config::load(Some(&run.config()), &changes)?;
-    let watch = Watch::of(&args.watching);
+    let watch = if launch.is_some() { Watch::Foreground } else { Watch::of(&args.watching) };
     if watch == Watch::Foreground {
         spawn::restart_with_threads(config.run.threads).context("cannot restart with the threads of the run")?;
     }
@@ -68,7 +78,9 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
     }
     // The trainer writes the configuration, once it has found that the run may go on with it.
     match watch {
-        Watch::Foreground => in_foreground(runs, &run, config, listen()?),
+        Watch::Foreground => {
+            ranks::with_the_others(listen()?, |listening, leader| in_foreground(runs, &run, config, listening, leader))
+        }
         how => {
             let sets: Vec<String> = changes.iter().map(Override::to_assignment).collect();
             spawn::spawn(&run, config.run.threads, &sets, listen()?)?;

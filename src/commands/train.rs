@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use jiff::tz::TimeZone;
 
+use super::configuration::threads_to_use;
 use super::own_images::{self, Images, configuration_for_data};
+use super::ranks;
 use super::remaining::resume_line;
 use super::shell::{Shell, say};
 use super::watch::{self, Watch};
@@ -13,12 +15,14 @@ use crate::cli::TrainArgs;
 use crate::commands::failure;
 use crate::commands::progress::{Printer, Progress};
 use crate::config::{Config, Override};
+use crate::ranks::launch::Launch;
 use crate::run::dir::{CreateError, RunDir, RunsDir};
 use crate::run::event::{Outcome, Record};
 use crate::run::held_dir::HeldRunDir;
 use crate::run::limits;
 use crate::run::signals::{self, Listening};
 use crate::run::spawn::{self, Handshake, SpawnError};
+use crate::train::leader::Leader;
 use crate::train::process::{self, ExitReason};
 
 pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
@@ -29,8 +33,17 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
         ("--max-steps", "train.max_steps", &args.max_steps),
     ];
     let options = [&own[..], &args.beginning.shorthands()].concat();
-    let (config, images) = configuration_for_data(args.config.as_deref(), &args.set, &options)?;
-    let watch = Watch::of(&args.watching);
+    let launch = Launch::detect();
+    if let Some(launch) = launch {
+        ranks::check(launch)?;
+    }
+    let configured = configuration_for_data(args.config.as_deref(), &args.set, &options);
+    if launch.is_some_and(|launch| launch.rank > 0) {
+        // The configuration is the first's, and what is wrong with it the first says.
+        return follow_on(configured.map(|(config, _)| config.run.threads));
+    }
+    let (config, images) = configured?;
+    let watch = if launch.is_some() { Watch::Foreground } else { Watch::of(&args.watching) };
     let name = args.name.as_deref();
     if watch == Watch::Foreground {
         watch::explain_plain_lines(&args.watching)?;
@@ -57,9 +70,17 @@ pub fn restarted_in_foreground(runs: &RunsDir, name: Option<&str>) -> Result<u8>
 }
 
 fn new_in_foreground(runs: &RunsDir, name: Option<&str>, config: Config) -> Result<u8> {
-    let listening = listen()?;
-    let run = create(runs, name, &config)?;
-    discard_if_untrained(&run, in_foreground(runs, &run, config, listening))
+    ranks::with_the_others(listen()?, |listening, leader| {
+        let run = create(runs, name, &config)?;
+        discard_if_untrained(&run, in_foreground(runs, &run, config, listening, leader))
+    })
+}
+
+/// Trains as the first of the processes says that were started together.
+pub fn follow_on(threads: Result<usize>) -> Result<u8> {
+    let threads = threads.or_else(|_| threads_to_use())?;
+    spawn::restart_with_threads(threads).context("cannot restart with the threads of the run")?;
+    ranks::with_the_others(listen()?, |_, _| bail!("this process was not started as one of several"))
 }
 
 fn create(runs: &RunsDir, name: Option<&str>, config: &Config) -> Result<RunDir> {
@@ -93,13 +114,19 @@ pub fn discard_if_untrained<T>(run: &RunDir, begun: Result<T>) -> Result<T> {
 }
 
 /// Trains in this process, with plain progress on stdout.
-pub fn in_foreground(runs: &RunsDir, run: &RunDir, config: Config, listening: Listening) -> Result<u8> {
+pub fn in_foreground(
+    runs: &RunsDir,
+    run: &RunDir,
+    config: Config,
+    listening: Listening,
+    leader: Option<Arc<Leader>>,
+) -> Result<u8> {
     spawn::trace_to_log(run).with_context(|| run.trainer_log().display().to_string())?;
     let mut printer = Printer::new(Progress::new(TimeZone::system()));
     let mut dir = HeldRunDir::hold(run).with_context(|| run.path().display().to_string())?;
     // A reader that has left costs the output, never the training.
     let print = move |record: &Record| drop(printer.print(record));
-    let exit_reason = process::run(run, config, listening, print, || {})?;
+    let exit_reason = process::run(run, config, listening, leader, print, || {})?;
     // A closed stdout does not fail the run.
     let _ = dir.follow().map(|_| watch::print_result(runs, &dir));
     Ok(exit_code(exit_reason))
@@ -124,6 +151,7 @@ pub fn trainer_process(run: &RunDir, sets: &[String]) -> u8 {
             run,
             config,
             listening?,
+            None,
             |_| {},
             move || {
                 if let Some(handshake) = take(&handshake) {

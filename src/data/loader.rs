@@ -15,8 +15,9 @@ use super::augment::{Augmentation, Scratch};
 use super::folder::ImageError;
 use super::info::{DatasetInfo, ImageSize};
 use super::resize::Resize;
-use super::sampler::{Place, places};
+use super::sampler::{self, places};
 use crate::config::{AugmentConfig, Config, Sampler};
+use crate::ranks::Place;
 
 /// Batches that each thread may be ahead of the training loop.
 const BATCHES_AHEAD: usize = 4;
@@ -63,11 +64,13 @@ pub struct Batch {
     pub images: Vec<f32>,
     /// (N), numbers of the classes.
     pub labels: Vec<u32>,
+    /// Images of the batch of all ranks, of which these are one's share.
+    pub of: usize,
 }
 
 impl Batch {
-    fn with_capacity(size: ImageSize, samples: usize) -> Self {
-        Self { size, images: Vec::with_capacity(samples * size.bytes()), labels: Vec::with_capacity(samples) }
+    fn with_capacity(size: ImageSize, samples: usize, of: usize) -> Self {
+        Self { size, images: Vec::with_capacity(samples * size.bytes()), labels: Vec::with_capacity(samples), of }
     }
 
     fn push(&mut self, label: u16, image: &[u8], normalisation: &Normalisation) {
@@ -112,23 +115,24 @@ impl EpochPlan {
     }
 
     /// The images of the epoch in their order.
-    pub fn order(&self, dataset: &Dataset) -> Vec<Place> {
+    pub fn order(&self, dataset: &Dataset) -> Vec<sampler::Place> {
         places(dataset, self.sampler, self.shuffle, self.seed, self.epoch)
     }
 }
 
-/// The batches of an epoch; the last one may be smaller. Their bytes do not depend on the number of threads.
+/// The share that one of the ranks has of each batch of an epoch; the last batch may be smaller. Their bytes do not depend on the
+/// number of threads.
 ///
 /// Dropping the iterator ends its threads.
-pub fn train_batches(dataset: Arc<Dataset>, plan: EpochPlan) -> TrainBatches {
+pub fn train_batches(dataset: Arc<Dataset>, plan: EpochPlan, place: Place) -> TrainBatches {
     // The loop itself uses every core when it computes on the CPU, where a step takes many times as long as its batch;
     // a GPU needs more batches, and leaves the cores to make them.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    train_batches_on((cores / 4).clamp(1, 8), dataset, plan)
+    train_batches_on((cores / 4).clamp(1, 8), dataset, plan, place)
 }
 
-fn train_batches_on(threads: usize, dataset: Arc<Dataset>, plan: EpochPlan) -> TrainBatches {
-    let epoch = Arc::new(Epoch::new(dataset, plan));
+fn train_batches_on(threads: usize, dataset: Arc<Dataset>, plan: EpochPlan, place: Place) -> TrainBatches {
+    let epoch = Arc::new(Epoch::new(dataset, plan, place));
     let first = epoch.plan.first_batch;
     let workers = (0..threads).map_while(|number| Worker::start(&epoch, first + number, threads).ok()).collect();
     TrainBatches { next: first, workers, started: threads, epoch }
@@ -136,7 +140,7 @@ fn train_batches_on(threads: usize, dataset: Arc<Dataset>, plan: EpochPlan) -> T
 
 /// The same batches, each made by the caller's thread when it is asked for.
 pub fn train_batches_here(dataset: Arc<Dataset>, plan: EpochPlan) -> impl Iterator<Item = Result<Batch, ImageError>> {
-    let epoch = Epoch::new(dataset, plan);
+    let epoch = Epoch::new(dataset, plan, Place::ALONE);
     (epoch.plan.first_batch..epoch.batches()).map(move |number| epoch.batch(number))
 }
 
@@ -149,7 +153,7 @@ pub fn train_batches_here(dataset: Arc<Dataset>, plan: EpochPlan) -> impl Iterat
 /// `range` reaches beyond the dataset.
 pub fn evaluation_batch(dataset: &Dataset, range: Range<usize>) -> Result<Batch, ImageError> {
     let normalisation = Normalisation::new(&dataset.info);
-    let mut batch = Batch::with_capacity(dataset.info.size(), range.len());
+    let mut batch = Batch::with_capacity(dataset.info.size(), range.len(), range.len());
     for index in range {
         batch.push(dataset.labels[index], &dataset.image(index)?, &normalisation);
     }
@@ -162,14 +166,15 @@ struct Epoch {
     normalisation: Normalisation,
     /// The mean colour.
     blank: Vec<u8>,
-    order: Vec<Place>,
+    order: Vec<sampler::Place>,
+    place: Place,
 }
 
 impl Epoch {
-    fn new(dataset: Arc<Dataset>, plan: EpochPlan) -> Self {
+    fn new(dataset: Arc<Dataset>, plan: EpochPlan, place: Place) -> Self {
         let order = plan.order(&dataset);
         let blank = dataset.info.mean.iter().map(|mean| (mean * 255.0).round() as u8).collect();
-        Self { normalisation: Normalisation::new(&dataset.info), blank, dataset, plan, order }
+        Self { normalisation: Normalisation::new(&dataset.info), blank, dataset, plan, order, place }
     }
 
     fn batches(&self) -> usize {
@@ -178,14 +183,15 @@ impl Epoch {
 
     fn batch(&self, number: usize) -> Result<Batch, ImageError> {
         let start = number * self.plan.batch_size;
-        let places = &self.order[start..self.order.len().min(start + self.plan.batch_size)];
+        let whole = &self.order[start..self.order.len().min(start + self.plan.batch_size)];
+        let places = &whole[self.place.share(whole.len()).images];
         let size = self.dataset.info.size();
         let smaller = size.scaled(self.plan.image_scale);
         let mut resize = (smaller != size).then(|| Resize::new(size, smaller));
-        let mut batch = Batch::with_capacity(smaller, places.len());
+        let mut batch = Batch::with_capacity(smaller, places.len(), whole.len());
         let (mut augmented, mut scratch) = (vec![0; size.bytes()], Scratch::default());
         let mut resized = vec![0; smaller.bytes()];
-        for &Place { image: index, draw: drawn_by } in places {
+        for &sampler::Place { image: index, draw: drawn_by } in places {
             let EpochPlan { augment, seed, epoch, .. } = &self.plan;
             let stored = if augment.enabled {
                 let draw = |sides| Rectangle::draw(sides, augment.least_area, *seed, *epoch, drawn_by);
@@ -358,22 +364,36 @@ mod tests {
 
     #[test]
     fn the_last_batch_is_kept_though_smaller() {
-        let batches = train_batches(dataset(50), plain(16));
+        let batches = train_batches(dataset(50), plain(16), Place::ALONE);
         assert_eq!(batches.len(), 4);
         assert_eq!(made(batches).iter().map(|batch| batch.labels.len()).collect::<Vec<_>>(), [16, 16, 16, 2]);
     }
 
     #[test]
+    fn the_shares_of_the_ranks_are_the_batch() {
+        for size in [2, 4, 8] {
+            let shares = (0..size).map(|rank| made(train_batches(dataset(50), plan(16), Place { rank, size })));
+            let shares: Vec<Vec<Batch>> = shares.collect();
+            for (number, whole) in made(train_batches(dataset(50), plan(16), Place::ALONE)).into_iter().enumerate() {
+                let parts = || shares.iter().map(|batches| &batches[number]);
+                assert!(parts().all(|part| part.of == whole.of));
+                assert!(parts().flat_map(|part| &part.labels).eq(&whole.labels));
+                assert!(parts().flat_map(|part| &part.images).eq(&whole.images));
+            }
+        }
+    }
+
+    #[test]
     fn without_shuffling_the_order_is_that_of_the_dataset() {
-        let batches = train_batches(dataset(20), EpochPlan { shuffle: false, ..plain(7) });
+        let batches = train_batches(dataset(20), EpochPlan { shuffle: false, ..plain(7) }, Place::ALONE);
         assert_eq!(indices(batches), (0..20).collect::<Vec<u8>>());
     }
 
     #[test]
     fn smaller_images_are_those_of_the_same_batch() {
         let smaller = EpochPlan { image_scale: 0.75, ..plain(7) };
-        let batches = made(train_batches(dataset(20), smaller));
-        let expected = made(train_batches(dataset(20), plain(7)));
+        let batches = made(train_batches(dataset(20), smaller, Place::ALONE));
+        let expected = made(train_batches(dataset(20), plain(7), Place::ALONE));
         for (batch, expected) in batches.iter().zip(&expected) {
             assert_eq!(batch.labels, expected.labels);
             assert_eq!(batch.size, ImageSize { channels: 3, height: 24, width: 24 });
@@ -386,7 +406,7 @@ mod tests {
 
     #[test]
     fn each_epoch_and_each_seed_has_its_own_order_and_augmentation() {
-        let first = |plan| train_batches(dataset(40), plan).next().unwrap().unwrap();
+        let first = |plan| train_batches(dataset(40), plan, Place::ALONE).next().unwrap().unwrap();
         for plan in [plain(8), EpochPlan { shuffle: false, ..plan(8) }] {
             assert_ne!(first(plan.clone()), first(EpochPlan { epoch: 2, ..plan.clone() }));
             assert_ne!(first(plan.clone()), first(EpochPlan { seed: 6, ..plan.clone() }));
@@ -397,7 +417,7 @@ mod tests {
     #[test]
     fn dropping_it_ends_its_threads() {
         let dataset = dataset(250);
-        let mut batches = train_batches_on(3, Arc::clone(&dataset), plan(2));
+        let mut batches = train_batches_on(3, Arc::clone(&dataset), plan(2), Place::ALONE);
         batches.next().unwrap().unwrap();
         drop(batches);
         assert_eq!(Arc::strong_count(&dataset), 1);
@@ -405,13 +425,13 @@ mod tests {
 
     #[test]
     fn a_dead_worker_loses_no_batch() {
-        let expected = made(train_batches_on(1, dataset(40), plan(8)));
-        let mut batches = train_batches_on(2, dataset(40), plan(8));
+        let expected = made(train_batches_on(1, dataset(40), plan(8), Place::ALONE));
+        let mut batches = train_batches_on(2, dataset(40), plan(8), Place::ALONE);
         let (_, closed) = sync_channel(1);
         batches.workers[1].batches = closed;
         assert!(made(batches) == expected);
         // None could be started.
-        let mut batches = train_batches_on(2, dataset(40), plan(8));
+        let mut batches = train_batches_on(2, dataset(40), plan(8), Place::ALONE);
         batches.workers.clear();
         assert!(made(batches) == expected);
     }
@@ -419,7 +439,7 @@ mod tests {
     #[test]
     fn entering_an_epoch_at_or_beyond_its_end_yields_nothing() {
         for first_batch in [5, 6, 1000] {
-            assert_eq!(train_batches(dataset(40), EpochPlan { first_batch, ..plan(8) }).count(), 0);
+            assert_eq!(train_batches(dataset(40), EpochPlan { first_batch, ..plan(8) }, Place::ALONE).count(), 0);
         }
     }
 
@@ -428,7 +448,7 @@ mod tests {
 
         #[test]
         fn the_order_is_a_permutation(samples in 0..250usize, batch_size in 1..80usize, seed: u64, epoch: u64) {
-            let batches = train_batches(dataset(samples), EpochPlan { seed, epoch, ..plain(batch_size) });
+            let batches = train_batches(dataset(samples), EpochPlan { seed, epoch, ..plain(batch_size) }, Place::ALONE);
             let mut order = indices(batches);
             order.sort_unstable();
             prop_assert_eq!(order, (0..samples).map(|i| i as u8).collect::<Vec<_>>());
@@ -438,10 +458,10 @@ mod tests {
         fn the_bytes_do_not_depend_on_threads_nor_on_where_the_epoch_is_entered(
             samples in 1..60usize, batch_size in 1..20usize, first_batch in 0..10usize
         ) {
-            let whole = made(train_batches_on(1, dataset(samples), plan(batch_size)));
-            let threads = made(train_batches_on(3, dataset(samples), plan(batch_size)));
+            let whole = made(train_batches_on(1, dataset(samples), plan(batch_size), Place::ALONE));
+            let threads = made(train_batches_on(3, dataset(samples), plan(batch_size), Place::ALONE));
             prop_assert!(whole == threads);
-            let tail = made(train_batches_on(2, dataset(samples), EpochPlan { first_batch, ..plan(batch_size) }));
+            let tail = made(train_batches_on(2, dataset(samples), EpochPlan { first_batch, ..plan(batch_size) }, Place::ALONE));
             prop_assert!(whole[first_batch.min(whole.len())..] == tail);
         }
     }

@@ -52,7 +52,7 @@ impl View {
                 }
             }
         }
-        Batch { size, images, labels: batch.labels.clone() }
+        Batch { size, images, labels: batch.labels.clone(), of: batch.of }
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
     /// Two channels, of which the second is the negative of the first.
     fn batch(rows: [[f32; 3]; 3]) -> Batch {
         let images = rows.iter().flatten().flat_map(|&number| [number, -number]).collect();
-        Batch { size: ImageSize { height: 3, width: 3, channels: 2 }, images, labels: vec![4] }
+        Batch { size: ImageSize { height: 3, width: 3, channels: 2 }, images, labels: vec![4], of: 1 }
     }
 
     #[test]
@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn an_image_of_one_pixel_is_its_views() {
-        let dot = Batch { size: ImageSize { height: 1, width: 1, channels: 1 }, images: vec![7.0], labels: vec![0] };
+        let dot =
+            Batch { size: ImageSize { height: 1, width: 1, channels: 1 }, images: vec![7.0], labels: vec![0], of: 1 };
         for view in views(TestTimeAugmentation::FlipAndShift) {
             assert_eq!(view.of(&dot), dot);
         }

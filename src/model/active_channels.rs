@@ -20,6 +20,25 @@ impl ActiveChannels {
         self.layers.iter().map(dead).collect()
     }
 
+    /// A byte for each channel of `layers`, 1 where it is marked.
+    pub fn to_bytes(&self, layers: &[LayerInfo]) -> Vec<u8> {
+        match self.layers.is_empty() {
+            true => vec![0; layers.iter().map(|layer| layer.channels).sum()],
+            false => self.layers.iter().flatten().map(|&mark| mark.into()).collect(),
+        }
+    }
+
+    /// Marks those of `layers` that are marked in the bytes of another.
+    pub fn merge_bytes(&mut self, layers: &[LayerInfo], bytes: &[u8]) {
+        let mut rest = bytes;
+        for layer in 0..layers.len() {
+            let (of_layer, others) = rest.split_at(layers[layer].channels);
+            let active: Vec<bool> = of_layer.iter().map(|&mark| mark > 0).collect();
+            self.merge(layers, layer, &active);
+            rest = others;
+        }
+    }
+
     /// Marks those of one of `layers` that are set in `active`, a mark for each of its channels.
     pub fn merge(&mut self, layers: &[LayerInfo], layer: usize, active: &[bool]) {
         self.marks(layers, layer).iter_mut().zip(active).for_each(|(mark, active)| *mark |= active);

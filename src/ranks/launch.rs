@@ -10,15 +10,15 @@ pub struct Launch {
     pub local_size: usize,
 }
 
-/// The variables of a launcher: of the rank, the number of ranks and that of the host. One more has to be there where the others
-/// may be without it.
+/// The variables of a launcher: the rank, the number of ranks, and that of this host.
 struct Launcher {
     rank: &'static str,
     size: &'static str,
     local_size: &'static str,
 }
 
-/// Open MPI's mpirun; MPICH's and Intel's; Slurm's srun. (A batch script has SLURM_NTASKS too: a step alone has SLURM_STEP_NUM_TASKS.)
+/// Open MPI's mpirun; MPICH's and Intel's; Slurm's srun. (A batch script has SLURM_NTASKS too, a step alone
+/// SLURM_STEP_NUM_TASKS.)
 const LAUNCHERS: [Launcher; 3] = [
     Launcher { rank: "OMPI_COMM_WORLD_RANK", size: "OMPI_COMM_WORLD_SIZE", local_size: "OMPI_COMM_WORLD_LOCAL_SIZE" },
     Launcher { rank: "PMI_RANK", size: "PMI_SIZE", local_size: "MPI_LOCALNRANKS" },

@@ -116,7 +116,7 @@ fn last_of(steps: &StepsDone) -> StepsDone {
         correct: of_count(steps.correct),
         samples: of_count(steps.samples),
         train_secs: steps.train_secs * share,
-        split_us: steps.split_us.map(|split| <[u64; 4]>::from(split).map(of_count).into()),
+        split_us: steps.split_us.map(|split| split * share),
         learning_rate: steps.learning_rate,
     }
 }

@@ -270,8 +270,19 @@ pub struct RunStarted {
     /// for it. taper says this in `control`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ticks: Option<u64>,
+    /// The processes that compute each step together, from rank 0 on; empty of one that trains by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<RankStarted>,
     /// The step of the checkpoint that was continued from: what the log says of later steps no longer holds.
     pub continued_from: Option<u64>,
+}
+
+/// One of several processes that compute each step together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RankStarted {
+    pub host: String,
+    /// Such as `cpu (2 threads, avx2)`.
+    pub device: String,
 }
 
 /// Which weights of a run are evaluated.
@@ -400,6 +411,8 @@ pub enum AlarmKind {
     Plateau,
     /// Training is much slower than it was.
     ThroughputCollapse,
+    /// One of several ranks computes much longer than the others.
+    Straggler,
     DiskNearlyFull,
     /// The event log cannot be written at the moment, or can again.
     EventLog,
@@ -437,6 +450,7 @@ impl AlarmKind {
             Self::Overfitting => "overfitting",
             Self::Plateau => "plateau",
             Self::ThroughputCollapse => "throughput",
+            Self::Straggler => "straggler",
             Self::DiskNearlyFull => "disk",
             Self::EventLog => "event log",
             Self::Checkpoint => "checkpoint",

@@ -22,9 +22,21 @@ pub struct SystemSample {
     /// For users without privileges, on the file system of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_free_bytes: Option<u64>,
+    /// Of the processes that compute each step together, from rank 0 on; empty of one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<RankSample>,
     /// The card that the run is on. None: it is on none, or the driver does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardSample>,
+}
+
+/// Over the steps since the sample before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RankSample {
+    /// Of its share, while it computes.
+    pub images_per_sec: f64,
+    /// Of the time of its steps; for the rest it waits for the others.
+    pub computing_percent: f64,
 }
 
 /// By NVML.
@@ -156,6 +168,14 @@ impl SystemSample {
         }
         if let Some(percent) = &mut merged.cpu_percent {
             *percent = mean(|sample| sample.cpu_percent);
+        }
+        for (rank, merged) in merged.ranks.iter_mut().enumerate() {
+            let of_rank: Vec<&RankSample> = samples.iter().filter_map(|sample| sample.ranks.get(rank)).collect();
+            let mean = |of: fn(&RankSample) -> f64| {
+                (10.0 * of_rank.iter().map(|rank| of(rank)).sum::<f64>() / of_rank.len() as f64).round() / 10.0
+            };
+            merged.images_per_sec = mean(|rank| rank.images_per_sec);
+            merged.computing_percent = mean(|rank| rank.computing_percent);
         }
         if let Some(card) = &mut merged.card {
             if let Some(percent) = &mut card.utilisation_percent {

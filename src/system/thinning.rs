@@ -91,6 +91,7 @@ mod tests {
             memory_total_bytes: Some(bytes),
             disk_free_bytes: Some(1_234_567_890_123),
             card: Some(card),
+            ranks: vec![],
         };
         let line_bytes = |sample| {
             let event = Event::SystemSampled { step: 100_000, sample: Box::new(sample) };

@@ -8,6 +8,8 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context as _, Result, bail};
 use candle_core::DeviceLocation;
 
+use super::cpu;
+use super::leader::Leader;
 use crate::allocator;
 use crate::config::{Config, Precision};
 use crate::cuda::{Card, Context, CudaError, check_network, check_training};
@@ -23,6 +25,8 @@ pub enum Device {
     Cpu(NoCard),
     /// This crate's kernels on a card.
     Cuda(Arc<Context>),
+    /// As [`Device::Cpu`], on each of several ranks, of which this process is the first.
+    Ranks(Arc<Leader>),
     /// candle's own CUDA backend, a second way to a card: behind the cargo feature `cuda`.
     CandleCuda(candle_core::Device),
 }
@@ -42,7 +46,7 @@ impl Device {
     /// Where candle's tensors of the network live: for what is computed of them apart from training steps.
     pub fn candle(&self) -> &candle_core::Device {
         match self {
-            Self::Cpu(_) | Self::Cuda(_) => &candle_core::Device::Cpu,
+            Self::Cpu(_) | Self::Ranks(_) | Self::Cuda(_) => &candle_core::Device::Cpu,
             Self::CandleCuda(device) => device,
         }
     }
@@ -50,7 +54,7 @@ impl Device {
     /// The card that it is, for the driver's tools.
     pub fn card(&self) -> Option<CardId> {
         match self {
-            Self::Cpu(_) => None,
+            Self::Cpu(_) | Self::Ranks(_) => None,
             Self::Cuda(context) => Some(CardId::Uuid(context.card().uuid.clone())),
             Self::CandleCuda(device) => match device.location() {
                 DeviceLocation::Cuda { gpu_id } => {
@@ -65,15 +69,19 @@ impl Device {
     pub fn describe(&self) -> String {
         match self {
             Self::Cpu(no_card) => {
-                let threads = rayon::current_num_threads();
-                let plural = if threads == 1 { "" } else { "s" };
-                // A device that was opened has a path.
-                let path = simd::chosen().map_or(String::new(), |path| format!(", {path}"));
                 let why = match no_card {
                     NoCard::NotWanted => String::new(),
                     NoCard::NotFound(why) => format!("; {why}"),
                 };
-                format!("cpu ({threads} thread{plural}{path}{why})")
+                cpu::described(&why)
+            }
+            Self::Ranks(leader) => {
+                let hosts = leader.hosts();
+                let on = match &hosts[..] {
+                    [host] => host.clone(),
+                    hosts => format!("{} hosts: {}", hosts.len(), hosts.join(", ")),
+                };
+                format!("{} ranks on {on}, each {}", leader.communicator.size(), cpu::described(""))
             }
             Self::Cuda(context) => format!("cuda:{} ({})", context.card().ordinal, context.card().name),
             Self::CandleCuda(device) => match device.location() {
@@ -129,12 +137,38 @@ pub fn open(config: &Config) -> Result<Device> {
     }
 }
 
-/// What `begin` makes on the configured device; where `auto` found a card, and that fails on it, on the CPU.
+/// As [`open`], for a process that is the first of several ranks.
+fn open_on_ranks(config: &Config, leader: &Arc<Leader>) -> Result<Device> {
+    match Wanted::parse(&config.run.device)? {
+        Wanted::Cpu | Wanted::Auto => {
+            prepare_cpu()?;
+            check_precision_of_cpu(config, "device cpu")?;
+            Ok(Device::Ranks(Arc::clone(leader)))
+        }
+        Wanted::Cuda(_) | Wanted::CandleCuda(_) => {
+            let size = leader.communicator.size();
+            bail!(
+                "{}: {size} ranks train on their CPUs alone yet: take --device cpu, or one process",
+                config.run.device
+            )
+        }
+    }
+}
+
+/// What `begin` makes on the configured device, or on the CPUs of several ranks; where `auto` found a card, and that fails on it,
+/// on the CPU.
 ///
 /// # Errors
 /// As [`open`], and those of `begin`.
-pub fn begin_on<T>(config: &Config, begin: impl Fn(&Device) -> Result<T>) -> Result<(Device, T)> {
-    let device = open(config)?;
+pub fn begin_on<T>(
+    config: &Config,
+    leader: Option<&Arc<Leader>>,
+    begin: impl Fn(&Device) -> Result<T>,
+) -> Result<(Device, T)> {
+    let device = match leader {
+        None => open(config)?,
+        Some(leader) => open_on_ranks(config, leader)?,
+    };
     let error = match begin(&device) {
         Ok(begun) => return Ok((device, begun)),
         Err(error) if is_of_a_card(&error) => error,

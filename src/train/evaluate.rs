@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
 
-use super::engine::{Engine, EvaluatedBatch};
+use super::engine::Engine;
 use crate::config::TestTimeAugmentation;
 use crate::data::Dataset;
-use crate::data::loader::{Batch, evaluation_batch};
-use crate::data::test_time::views;
 use crate::metrics::{Calibration, Confusion, confidences, is_among_top, predicted};
 use crate::model::ActiveChannels;
 use crate::run::event::Prediction;
@@ -76,21 +73,18 @@ impl Evaluation {
     pub fn add_next_batch(&mut self, engine: &Engine, dataset: &Dataset) -> Result<()> {
         let started = Instant::now();
         let first = self.samples() as usize;
-        let batch = evaluation_batch(dataset, first..dataset.len().min(first + self.batch_size))?;
-        let evaluated = match self.augmentation {
-            TestTimeAugmentation::None => engine.evaluate(&batch, &mut self.active)?,
-            augmentation => evaluate_views(engine, &batch, augmentation, &mut self.active)?,
-        };
-        self.loss_sum += f64::from(evaluated.mean_loss) * batch.labels.len() as f64;
-        self.judge(first, &evaluated.logits, &batch.labels);
+        let images = first..dataset.len().min(first + self.batch_size);
+        let evaluated = engine.evaluate_images(dataset, images.clone(), self.augmentation, &mut self.active)?;
+        self.loss_sum += f64::from(evaluated.mean_loss) * images.len() as f64;
+        self.judge(first, &evaluated.logits, &dataset.labels[images]);
         self.secs += started.elapsed().as_secs_f64();
         Ok(())
     }
 
     /// Images from number `first` on, by their logits.
-    fn judge(&mut self, first: usize, logits: &[Vec<f32>], labels: &[u32]) {
+    fn judge(&mut self, first: usize, logits: &[Vec<f32>], labels: &[u16]) {
         for (index, (logits, &label)) in (first..).zip(logits.iter().zip(labels)) {
-            let (true_class, predicted_class) = (label as usize, predicted(logits));
+            let (true_class, predicted_class) = (usize::from(label), predicted(logits));
             self.confusion.add(true_class, predicted_class);
             self.among_top += u64::from(is_among_top(logits, true_class, TOP));
             let confidence = confidences(logits)[predicted_class];
@@ -169,28 +163,6 @@ impl Evaluation {
     }
 }
 
-/// By the mean of the logits of the views of each image. `active` is of the images as they are.
-fn evaluate_views(
-    engine: &Engine,
-    batch: &Batch,
-    augmentation: TestTimeAugmentation,
-    active: &mut ActiveChannels,
-) -> Result<EvaluatedBatch> {
-    let mut sums: Vec<Vec<f32>> = vec![];
-    for (number, view) in views(augmentation).iter().enumerate() {
-        let evaluated = match number {
-            0 => engine.evaluate(batch, active)?,
-            _ => engine.evaluate(&view.of(batch), &mut ActiveChannels::default())?,
-        };
-        sums.resize_with(evaluated.logits.len(), || vec![0.0; evaluated.logits.first().map_or(0, Vec::len)]);
-        for (sums, logits) in sums.iter_mut().zip(&evaluated.logits) {
-            sums.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += view.weight * logit);
-        }
-    }
-    let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &Device::Cpu)?;
-    Ok(EvaluatedBatch::of(&Tensor::new(sums, &Device::Cpu)?, &labels)?)
-}
-
 /// Of equals the earlier.
 fn most_confident_first(a: &Prediction, b: &Prediction) -> Ordering {
     b.confidence.total_cmp(&a.confidence).then(a.index.cmp(&b.index))
@@ -200,7 +172,9 @@ fn most_confident_first(a: &Prediction, b: &Prediction) -> Ordering {
 mod tests {
     use super::*;
     use crate::config::{Config, ModelConfig};
+    use crate::data::loader::evaluation_batch;
     use crate::data::source::sample;
+    use crate::data::test_time::views;
     use crate::train::device as train_device;
 
     /// Class 2 with that logit, the others 0.
@@ -212,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_most_confident_mistakes_are_kept() {
-        let images: Vec<(Vec<f32>, u32)> =
+        let images: Vec<(Vec<f32>, u16)> =
             (0..40).map(|n| (logits((n % 8) as f32), if n == 7 { 2 } else { 4 })).collect();
         let (logits, labels): (Vec<_>, Vec<_>) = images.into_iter().unzip();
         let judged = |batch_size: usize| {
@@ -237,7 +211,7 @@ mod tests {
     fn of_each_cell_the_most_confident_others_come_first() {
         let mut evaluation = Evaluation::new(10, 40, TestTimeAugmentation::None);
         // Fourteen of class 4 and three of class 5, all taken for class 2; the twelve surest are of class 4.
-        let images: Vec<(Vec<f32>, u32)> =
+        let images: Vec<(Vec<f32>, u16)> =
             (0..14).map(|n| (logits(20.0 - n as f32), 4)).chain((0..3).map(|n| (logits(1.0 + n as f32), 5))).collect();
         let (logits, labels): (Vec<_>, Vec<_>) = images.into_iter().unzip();
         evaluation.judge(0, &logits, &labels);
@@ -260,7 +234,7 @@ mod tests {
         let flipped =
             engine.evaluate(&views(TestTimeAugmentation::Flip)[1].of(&batch), &mut ActiveChannels::default())?;
         let mut of_views = ActiveChannels::default();
-        let mean = evaluate_views(&engine, &batch, TestTimeAugmentation::Flip, &mut of_views)?;
+        let mean = engine.evaluate_images(&test, 0..4, TestTimeAugmentation::Flip, &mut of_views)?;
         for ((plain, flipped), mean) in plain.logits.iter().zip(&flipped.logits).zip(&mean.logits) {
             for ((plain, flipped), mean) in plain.iter().zip(flipped).zip(mean) {
                 assert_eq!(*mean, 0.5 * plain + 0.5 * flipped);

@@ -5,23 +5,27 @@ mod backlog;
 pub mod bench;
 pub mod checkpoint;
 mod commands;
+mod cpu;
 pub mod device;
 mod divergence;
 pub mod engine;
 mod epoch;
 pub mod evaluate;
 mod inbox;
+pub mod leader;
 mod notify;
 mod on_divergence;
 pub mod origin;
 mod probe;
 pub mod process;
 pub mod range_test;
+mod rank_times;
 mod recorder;
 mod resume_point;
 pub mod selftest;
 mod standing;
 pub mod state;
+mod step_result;
 mod trainer;
 
 use std::time::Instant;
@@ -84,6 +88,9 @@ impl Trainer {
             let Some(taken) = self.next_step()? else { break };
             if let Some(diverged) = self.accept_step(&taken, began) {
                 return Ok(EpochEnd::Diverged(diverged));
+            }
+            if self.engine.is_interrupted() {
+                return Ok(EpochEnd::Ended(Outcome::Interrupted));
             }
         }
         if !self.epoch_is_trained() {

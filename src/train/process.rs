@@ -1,7 +1,7 @@
 //! The trainer process: the loop on a thread of its own, and beside it a small tokio runtime for socket and signals.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::inbox::{Found, Inbox, Interruption};
+use super::leader::Leader;
 use super::notify::Notifier;
 use super::trainer::Trainer;
 use crate::config::Config;
@@ -42,6 +43,7 @@ pub fn run(
     dir: &RunDir,
     config: Config,
     listening: Listening,
+    leader: Option<Arc<Leader>>,
     reporter: impl FnMut(&Record) + Send + 'static,
     ready: impl FnOnce() + Send + 'static,
 ) -> Result<ExitReason> {
@@ -68,7 +70,7 @@ pub fn run(
         let trainer = {
             let dir = dir.clone();
             let trainer = std::thread::Builder::new().name("trainer".into()).spawn(move || {
-                let result = trainer_thread(dir, config, inbox, reporter, ready, notice);
+                let result = trainer_thread(dir, config, inbox, reporter, ready, notice, leader);
                 // The receiver lives until it has heard this.
                 let _ = ended.send(result);
             });
@@ -128,6 +130,7 @@ fn trainer_thread(
     mut reporter: impl FnMut(&Record) + Send + 'static,
     ready: impl FnOnce(),
     notice: Option<String>,
+    leader: Option<Arc<Leader>>,
 ) -> Result<Outcome> {
     let log = EventLog::open(&dir.events()).with_context(|| format!("cannot open {}", dir.events().display()))?;
     let notifier = config.notify.command.as_deref().map(|command| Notifier::start(command, &dir)).transpose()?;
@@ -137,7 +140,7 @@ fn trainer_thread(
         }
         reporter(record);
     };
-    let mut trainer = Trainer::open(dir, config, log, Box::new(reporter), inbox, notice)?;
+    let mut trainer = Trainer::open(dir, config, log, Box::new(reporter), inbox, notice, leader.as_ref())?;
     ready();
 
     let trained = std::panic::catch_unwind(AssertUnwindSafe(|| {

@@ -4,31 +4,19 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::backlog::{Backlog, Kept};
+use super::rank_times::RankTimes;
 use super::standing::Standing;
+use super::step_result::StepResult;
 use crate::run::event::{AlarmKind, Event, Record, RunStarted, StepsDone};
 use crate::run::log::{EventLog, Interference, Room, now_ms};
 use crate::run::step_time::StepTime;
+use crate::run::system_sample::SystemSample;
 use crate::system::{Sampler, Thinning};
 
 /// At most ten lines of steps a second.
 const STEPS_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two attempts to write what the log could not take.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(500);
-
-/// What one optimizer step did.
-pub struct StepResult {
-    pub epoch: u64,
-    pub step: u64,
-    pub loss: f32,
-    pub gradient_norm: f32,
-    pub correct: u64,
-    pub samples: u64,
-    pub time: StepTime,
-    /// Duration of the whole step.
-    pub train_secs: f64,
-    /// The learning rate of the step, where the schedule moves it each step.
-    pub moving_learning_rate: Option<f64>,
-}
 
 /// Is shown every record.
 pub type Reporter = Box<dyn FnMut(&Record) + Send>;
@@ -47,6 +35,7 @@ pub struct Recorder {
     step: u64,
     last_steps_written: Instant,
     sampler: Sampler,
+    rank_times: RankTimes,
     thinning: Thinning,
     began: Instant,
 }
@@ -74,6 +63,7 @@ impl Recorder {
             step: 0,
             last_steps_written: Instant::now(),
             sampler,
+            rank_times: RankTimes::default(),
             thinning: Thinning::default(),
             began: Instant::now(),
         })
@@ -104,6 +94,7 @@ impl Recorder {
             split_us: Some(StepTime::default()),
             learning_rate: None,
         });
+        self.rank_times.add(result);
         gathered.losses.push(result.loss);
         gathered.gradient_norms.push(result.gradient_norm);
         gathered.correct += result.correct;
@@ -122,9 +113,11 @@ impl Recorder {
     pub fn record_system(&mut self, step: u64) {
         if self.gathered.is_none()
             && let Some(sample) = self.sampler.take()
-            && let Some(sample) = self.thinning.add(self.began.elapsed(), sample)
         {
-            self.write(Event::SystemSampled { step, sample: Box::new(sample) });
+            let sample = SystemSample { ranks: self.rank_times.take(), ..sample };
+            if let Some(sample) = self.thinning.add(self.began.elapsed(), sample) {
+                self.write(Event::SystemSampled { step, sample: Box::new(sample) });
+            }
         }
     }
 

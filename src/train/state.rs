@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::alarms::Counters;
-use super::recorder::StepResult;
+use super::step_result::StepResult;
 use crate::config::{BestBy, TestTimeAugmentation};
 use crate::schedule::{Schedule, ScheduleState};
 

@@ -11,11 +11,13 @@ use super::device::{self, Device};
 use super::divergence::RollbackBudget;
 use super::engine::{Engine, TakenStep};
 use super::inbox::Inbox;
+use super::leader::Leader;
 use super::origin::Origin;
-use super::recorder::{Recorder, Reporter, StepResult};
+use super::recorder::{Recorder, Reporter};
 use super::resume_point::ResumePoint;
 use super::selftest;
 use super::state::TrainState;
+use super::step_result::StepResult;
 use crate::average;
 use crate::config::{AverageKind, BestBy, Change, Config, TrainConfig};
 use crate::data::info::ImageSize;
@@ -65,7 +67,7 @@ pub struct Trainer {
 
 impl Trainer {
     /// Reads the data, builds the network, takes up the latest checkpoint if the run has one, and begins the log.
-    /// `notice`: something more that the user should know.
+    /// `notice`: something more that the user should know. `leader`: has the other ranks, if it trains with some.
     pub fn open(
         dir: HeldRunDir,
         config: Config,
@@ -73,6 +75,7 @@ impl Trainer {
         reporter: Reporter,
         inbox: Inbox,
         notice: Option<String>,
+        leader: Option<&Arc<Leader>>,
     ) -> Result<Self> {
         let source = data::source::open(&config.data, config.run.seed)?;
         let checkpoints = Checkpoints::open(&dir, config.checkpoint.keep_last)?;
@@ -80,12 +83,15 @@ impl Trainer {
         let total_steps = config.train.total_steps(steps_per_epoch);
         let schedule = Schedule::new(&config.schedule, config.optimizer.learning_rate, total_steps);
         let origin = Origin::new(&config, &source);
+        if let Some(leader) = leader {
+            leader.join(&config, &origin.data)?;
+        }
         let (judged_by, train_info) = (source.judged_by(), source.train.info.clone());
         let (data, data_origin, notice) =
             (source.name.clone(), source.origin.clone(), joined([notice, source.notice.clone()]));
         let (train_data, evaluation_data) = source.into_parts();
         let train_data = Arc::new(train_data);
-        let (device, (checked, resume_point)) = device::begin_on(&config, |device| {
+        let (device, (checked, resume_point)) = device::begin_on(&config, leader, |device| {
             let checked = selftest::ensure_passed(device)?;
             let prepared = ResumePoint::latest(&dir, &config, &train_info, &origin, &schedule, device)
                 .and_then(|mut point| point.engine.prepare(&train_data).map(|()| point));
@@ -134,6 +140,7 @@ impl Trainer {
             host: process::host(),
             pid: std::process::id(),
             start_ticks: None,
+            ranks: engine.ranks(),
             continued_from: (!is_new || state.step > 0).then_some(state.step),
         };
         let alarms = alarms(&dir, &config, &state, &engine);
@@ -265,6 +272,7 @@ impl Trainer {
             time: taken.time,
             train_secs: began.elapsed().as_secs_f64(),
             moving_learning_rate: self.schedule.moves_each_step().then_some(taken.learning_rate),
+            rank_secs: taken.rank_secs.clone(),
         };
         self.state.epoch_so_far.add(&result);
         let raised = self.alarms.after_step(&result, self.recorder.room());
@@ -412,7 +420,7 @@ fn joined<const N: usize>(notices: [Option<String>; N]) -> Option<String> {
 
 /// The configured alarms, as they stand in `state`.
 fn alarms(dir: &HeldRunDir, config: &Config, state: &TrainState, engine: &Engine) -> Alarms {
-    let mut alarms = Alarms::new(config, dir, checkpoint_bytes(config, engine));
+    let mut alarms = Alarms::new(config, dir, checkpoint_bytes(config, engine), &engine.ranks());
     match &state.alarms {
         Some(counters) => alarms.restore(counters),
         // An older checkpoint: the log tells.

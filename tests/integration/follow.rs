@@ -145,7 +145,7 @@ fn line(step: u64) -> String {
 /// What the state files of the scenarios hold, as far as they hold it.
 fn describe(state: &RunState) -> Value {
     let numbers = |values: Vec<f64>| json!(values);
-    let percents = |steps: Breakdown| Part::ALL.map(|part| steps.share(part).round() as u64);
+    let percents = |steps: Breakdown| Part::OF_ONE_PROCESS.map(|part| steps.share(part).round() as u64);
     let mut description = serde_json::to_value(state.summary()).unwrap();
     let more = json!({
         "losses": state.losses.len(),

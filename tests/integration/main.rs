@@ -42,6 +42,8 @@ mod pytorch;
 mod pytorch_airbench;
 mod pytorch_training;
 mod pytorch_weights;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod read_only;
 mod removal;
 mod reproduce;

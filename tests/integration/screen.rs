@@ -509,6 +509,7 @@ fn sample(n: &[u64; 8], r: &[f64; 8], yes: bool) -> SystemSample {
         memory_total_bytes: yes.then_some(n[3]),
         disk_free_bytes: yes.then_some(n[7]),
         card: n[0].is_multiple_of(2).then_some(card),
+        ranks: vec![],
     }
 }
 

@@ -255,3 +255,20 @@ fn who_waits_for_the_first_step_knows_whether_it_came() {
         assert_nothing_half_done(&run, &err);
     }
 }
+
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn several_processes_without_mpi_are_told_in_one_line() {
+    let dir = Dir::new();
+    let started = |rank: &str| {
+        let command = dir.command(["train", "--no-tui", "--name", "shared"].into_iter().chain(TINY));
+        command.env("OMPI_COMM_WORLD_RANK", rank).env("OMPI_COMM_WORLD_SIZE", "4").output()
+    };
+    let first = started("0");
+    let expected = "error: 4 processes were started together, but this taper is built without MPI; install it with MPI (cargo install \
+                    --path . --features mpi), or start one process\n";
+    assert_eq!((text(&first.stderr).as_str(), first.status.code()), (expected, Some(2)));
+    let other = started("3");
+    assert_eq!((text(&other.stderr).as_str(), other.status.code()), ("", Some(2)));
+    assert!(!dir.run("shared").path().exists());
+}

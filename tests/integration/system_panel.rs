@@ -2,8 +2,9 @@
 
 use ratatui::crossterm::event::KeyCode;
 use ratatui::style::Color;
-use taper::run::event::{Event, Outcome, Record, StepsDone};
-use taper::run::system_sample::{CardSample, SystemSample, ThrottleReason};
+use taper::run::event::{Event, Outcome, RankStarted, Record, StepsDone};
+use taper::run::step_time::StepTime;
+use taper::run::system_sample::{CardSample, RankSample, SystemSample, ThrottleReason};
 use taper::tui::app::Update;
 use taper::tui::theme::{Depth, Theme};
 
@@ -18,6 +19,7 @@ fn machine(second: u64) -> SystemSample {
         memory_total_bytes: Some(16_800_000_000),
         disk_free_bytes: Some(210_300_000_000),
         card: None,
+        ranks: vec![],
     }
 }
 
@@ -37,9 +39,20 @@ fn with_card(second: u64) -> SystemSample {
     SystemSample { card: Some(card), ..machine(second) }
 }
 
+/// Four ranks on two hosts, the last of which is slow.
+fn on_ranks(second: u64) -> SystemSample {
+    let rank = |images_per_sec, computing_percent| RankSample { images_per_sec, computing_percent };
+    let ranks = vec![rank(812.4, 71.0), rank(808.9, 72.1), rank(799.0, 73.0), rank(602.5, 96.4)];
+    SystemSample { ranks, ..machine(second) }
+}
+
 /// A minute more of a run, with a sample and some steps each second.
 fn screen(sample: fn(u64) -> SystemSample, width: u16, height: u16, theme: Theme) -> Screen {
-    let mut screen = Screen::themed("training", width, height, theme);
+    screen_of(Screen::themed("training", width, height, theme), sample, None)
+}
+
+/// The same, of steps whose time went so.
+fn screen_of(mut screen: Screen, sample: fn(u64) -> SystemSample, split_us: Option<StepTime>) -> Screen {
     let run = &screen.app.run;
     let (epoch, step, start_ms) = (run.epoch, run.step, run.last_activity_ms);
     let records = (1..=60).flat_map(|second| {
@@ -51,7 +64,7 @@ fn screen(sample: fn(u64) -> SystemSample, width: u16, height: u16, theme: Theme
             correct: 30,
             samples: 64,
             train_secs: 0.9,
-            split_us: None,
+            split_us,
             learning_rate: None,
         };
         let sampled = Event::SystemSampled { step: step + 1, sample: Box::new(sample(second)) };
@@ -78,6 +91,24 @@ fn the_machine_at_three_sizes() {
             &format!("system_card_{width}x{height}"),
             &mut screen(with_card, width, height, Theme::Dark(Depth::TrueColour)),
         );
+    }
+}
+
+#[test]
+fn the_ranks_of_a_run_and_what_they_exchange() {
+    let exchange = StepTime::from([4_000, 210_000, 480_000, 26_000, 150_000]);
+    for (width, height) in [(80, 24), (120, 40), (200, 50)] {
+        let mut screen = Screen::themed("training", width, height, Theme::Dark(Depth::TrueColour));
+        if let Some(started) = &mut screen.app.run.started {
+            started.device = "4 ranks on 2 hosts: box1, box2, each cpu (8 threads, avx512)".to_owned();
+            let rank = |host: &str| RankStarted { host: host.to_owned(), device: "cpu (8 threads, avx512)".to_owned() };
+            started.ranks = ["box1", "box1", "box2", "box2"].map(rank).to_vec();
+        }
+        let mut screen = screen_of(screen, on_ranks, Some(exchange));
+        snapshot(&format!("ranks_{width}x{height}"), &mut screen);
+        screen.keys("u");
+        assert!(screen.text().contains("slowest 3 on box2"), "{}", screen.text());
+        snapshot(&format!("ranks_page_{width}x{height}"), &mut screen);
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn parse(content: &[u8]) -> Option<Record> {
     let samples = cursor.after(b",\"examples\":")?.integer()?;
     let train_secs = cursor.after(b",\"train_secs\":")?.number()?;
     let split_us = match cursor.skip(b",\"split_us\":[") {
-        true => Some(StepTime::from(<[u64; 4]>::try_from(cursor.array(Cursor::integer)?).ok()?)),
+        true => Some(StepTime::try_from(cursor.array(Cursor::integer)?).ok()?),
         false => None,
     };
     let learning_rate = if cursor.skip(b",\"learning_rate\":") { Some(cursor.number()?) } else { None };

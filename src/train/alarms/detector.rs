@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::super::recorder::StepResult;
+use super::super::step_result::StepResult;
 use crate::config::Config;
-use crate::run::event::EpochDone;
+use crate::run::event::{EpochDone, RankStarted};
 use crate::run::held_dir::HeldRunDir;
 use crate::run::log::Room;
 
@@ -13,6 +13,8 @@ pub struct Settings<'a> {
     pub config: &'a Config,
     pub dir: &'a HeldRunDir,
     pub checkpoint_bytes: u64,
+    /// Empty of one process.
+    pub ranks: &'a [RankStarted],
 }
 
 pub struct EpochResult<'a> {

@@ -1,6 +1,6 @@
 //! Little room is left for checkpoints and the log.
 
-use super::super::recorder::StepResult;
+use super::super::step_result::StepResult;
 use super::detector::{Detector, EpochResult, Settings};
 use super::hysteresis::{Hysteresis, Level};
 use crate::format;
@@ -111,8 +111,9 @@ mod tests {
             time: StepTime::default(),
             train_secs: 0.01,
             moving_learning_rate: None,
+            rank_secs: vec![],
         };
-        let settings = Settings { config: &config, dir: &dir, checkpoint_bytes: 1 };
+        let settings = Settings { config: &config, dir: &dir, checkpoint_bytes: 1, ranks: &[] };
         let mut first = detector(&settings).expect("a detector");
         assert!(first.after_step(&step, Room::Reserved).is_some(), "before the first step");
         let mut later = DiskNearlyFull { dir, secs_since_look: 0.0, free_bytes: FreeBytes::new(1 << 60) };

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::recorder::StepResult;
+use super::super::step_result::StepResult;
 use super::detector::{Detector, Settings};
 use super::hysteresis::{Hysteresis, Level};
 use crate::run::log::Room;

@@ -10,6 +10,7 @@ mod gradient_spike;
 mod hysteresis;
 mod overfitting;
 mod plateau;
+mod straggler;
 mod throughput_collapse;
 
 use std::collections::BTreeMap;
@@ -20,9 +21,9 @@ use serde_json::Value;
 pub use self::detector::EpochResult;
 use self::detector::{Detector, Settings};
 use self::hysteresis::{Hysteresis, Level};
-use super::recorder::StepResult;
+use super::step_result::StepResult;
 use crate::config::Config;
-use crate::run::event::{AlarmKind, EpochDone};
+use crate::run::event::{AlarmKind, EpochDone, RankStarted};
 use crate::run::held_dir::HeldRunDir;
 use crate::run::log::Room;
 
@@ -30,9 +31,10 @@ use crate::run::log::Room;
 type NewDetector = fn(&Settings) -> Option<Box<dyn Detector>>;
 
 /// In the order in which they are shown what happens.
-const DETECTORS: [(AlarmKind, NewDetector); 6] = [
+const DETECTORS: [(AlarmKind, NewDetector); 7] = [
     (AlarmKind::GradientSpike, gradient_spike::detector),
     (AlarmKind::ThroughputCollapse, throughput_collapse::detector),
+    (AlarmKind::Straggler, straggler::detector),
     (AlarmKind::DeadChannels, dead_channels::detector),
     (AlarmKind::Overfitting, overfitting::detector),
     (AlarmKind::Plateau, plateau::detector),
@@ -53,8 +55,9 @@ pub struct Alarms {
 }
 
 impl Alarms {
-    pub fn new(config: &Config, dir: &HeldRunDir, checkpoint_bytes: u64) -> Self {
-        let settings = Settings { config, dir, checkpoint_bytes };
+    /// `ranks`: where there are several.
+    pub fn new(config: &Config, dir: &HeldRunDir, checkpoint_bytes: u64, ranks: &[RankStarted]) -> Self {
+        let settings = Settings { config, dir, checkpoint_bytes, ranks };
         let detectors = DETECTORS.iter().filter_map(|(kind, new)| Some((*kind, new(&settings)?))).collect();
         Self { detectors, unsaved: BTreeMap::new() }
     }
@@ -130,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_failure_to_save_is_told_once_until_one_succeeds() {
-        let mut alarms = Alarms::new(&Config::default(), &held(), 1);
+        let mut alarms = Alarms::new(&Config::default(), &held(), 1, &[]);
         let failed = || Err::<(), _>(anyhow!("no space").context("checkpoint"));
         let mut save = |kind, saved| alarms.after_saving(kind, saved);
         assert_eq!(save(AlarmKind::Checkpoint, failed()), [(AlarmKind::Checkpoint, "checkpoint: no space".to_owned())]);
@@ -164,7 +167,7 @@ mod tests {
         config.alarms.disk_free_bytes = Some(0);
         let epochs: Vec<EpochDone> =
             (0..9).map(|number| epoch(1 + number, 2.0 - 0.1 * number as f64, 1.0 + 0.1 * number as f64)).collect();
-        let new = || Alarms::new(&config, &held(), 1);
+        let new = || Alarms::new(&config, &held(), 1, &[]);
         let mut whole = new();
         let of_epoch: Vec<Raised> = epochs.iter().map(|epoch| whole.after_epoch(&result(epoch, 1e-3))).collect();
         let kinds: Vec<Vec<AlarmKind>> =
@@ -191,7 +194,7 @@ mod tests {
         config.schedule.min_learning_rate = 1e-4;
         config.alarms.disk_free_bytes = Some(0);
         let epochs = [epoch(1, 2.0, 1.0), EpochDone { learning_rate: 1e-4, ..epoch(2, 1.9, 0.9) }];
-        let mut alarms = Alarms::new(&config, &held(), 1);
+        let mut alarms = Alarms::new(&config, &held(), 1, &[]);
         alarms.replay(&epochs, 1e-4);
         assert_eq!(alarms.after_epoch(&result(&epoch(3, 1.8, 0.8), 1e-4)), []);
     }

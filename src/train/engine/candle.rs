@@ -1,22 +1,27 @@
 //! The engine on candle's tensors: the CPU with this crate's operations, other devices with candle's.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 
 use super::computed::{EvaluatedBatch, TakenStep};
+use super::views::evaluate_views;
 use super::weights_file::WeightsFile;
 use crate::average::{Average, Companion};
-use crate::config::{ClassWeights, Config, TrainConfig};
-use crate::data::loader::{Batch, EpochPlan, TrainBatches, train_batches};
+use crate::config::{ClassWeights, Config, TestTimeAugmentation, TrainConfig};
+use crate::data::loader::{Batch, EpochPlan, TrainBatches, evaluation_batch, train_batches};
 use crate::data::{Dataset, DatasetInfo};
 use crate::metrics::predicted;
 use crate::model::{ActiveChannels, Mode, Network, NetworkShape, input};
+use crate::ops::whole_batch::{self, SharedBatch};
 use crate::ops::{self, CrossEntropyLoss};
 use crate::optim::Optimizer;
+use crate::ranks::{Communicator, Place};
 use crate::run::step_time::StepTime;
 
 pub struct CandleEngine {
@@ -30,6 +35,9 @@ pub struct CandleEngine {
     seed: u64,
     config: TrainConfig,
     loss: CrossEntropyLoss,
+    /// With whom it computes the steps.
+    ranks: Option<Arc<Communicator>>,
+    interruption: Interruption,
     epoch: Option<Epoch>,
 }
 
@@ -57,6 +65,15 @@ struct Epoch {
     /// Of the run.
     total_steps: u64,
     is_frozen: bool,
+}
+
+/// Whether a rank was asked to end.
+#[derive(Default)]
+struct Interruption {
+    /// This one; none where somebody else looks after that.
+    of_this: Option<Arc<AtomicBool>>,
+    /// Any, as of the last step.
+    of_any: bool,
 }
 
 /// How a step moves the weights.
@@ -97,8 +114,34 @@ impl CandleEngine {
             seed,
             config: config.train.clone(),
             loss: CrossEntropyLoss { smoothing: config.train.label_smoothing, class_weights: None },
+            ranks: None,
+            interruption: Interruption::default(),
             epoch: None,
         })
+    }
+
+    /// One of the ranks that take every step together: each has the same weights, and computes its share of the batch.
+    pub fn on_ranks(self, ranks: Arc<Communicator>) -> Self {
+        Self { ranks: Some(ranks), ..self }
+    }
+
+    /// Where that becomes true, all ranks hear of it with the next step: see [`CandleEngine::is_interrupted`].
+    pub fn ended_by(self, interrupted: Arc<AtomicBool>) -> Self {
+        Self { interruption: Interruption { of_this: Some(interrupted), of_any: false }, ..self }
+    }
+
+    /// Whether a rank was asked to end before the last step.
+    pub fn is_interrupted(&self) -> bool {
+        self.interruption.of_any
+    }
+
+    /// The number of the next step of the epoch that was entered.
+    pub fn next_number(&self) -> Option<u64> {
+        self.epoch.as_ref().map(|epoch| epoch.next_step)
+    }
+
+    fn place(&self) -> Place {
+        self.ranks.as_ref().map_or(Place::ALONE, |ranks| ranks.place())
     }
 
     /// As [`super::Engine::begin_epoch`].
@@ -114,7 +157,7 @@ impl CandleEngine {
             ClassWeights::None => None,
             ClassWeights::Balanced => Some(balanced(&data.class_counts())),
         };
-        let batches = train_batches(Arc::clone(data), plan);
+        let batches = train_batches(Arc::clone(data), plan, self.place());
         self.epoch = Some(Epoch { batches, next_step: first_step, total_steps, is_frozen });
         Ok(())
     }
@@ -173,19 +216,36 @@ impl CandleEngine {
         let mode = if *is_frozen { Mode::Evaluate } else { Mode::Train { seed: self.seed, step: number } };
         let device = self.device.clone();
         let learning_rate = learning_rate(number);
-        // On a compute thread, so that the many short parallel parts of a step need no hand-over to one.
-        let (logits, moved) = device.with_context(|| {
+        let shared = self.ranks.clone().map(|communicator| SharedBatch { images: batch.of, communicator });
+        let (logits, moved) = on_compute_thread(&device, || {
             let optimizer_step = OptimizerStep { number, total_steps, learning_rate };
-            self.step_on_device(&x, &labels, optimizer_step, mode)
+            whole_batch::of_batch(shared, || self.step_on_device(&x, &labels, optimizer_step, mode))
         })?;
+        let correct = count_correct(&logits.to_vec2()?, &batch.labels);
+        let computed_secs = started.elapsed().as_secs_f64() - moved.time.exchange_secs;
+        let (correct, rank_secs) = self.of_all_ranks(correct, computed_secs)?;
         Ok(Some(TakenStep {
-            samples: batch.labels.len() as u64,
+            samples: batch.of as u64,
             loss: moved.loss,
             gradient_norm: moved.gradient_norm,
-            correct: count_correct(&logits.to_vec2()?, &batch.labels),
+            correct,
             learning_rate,
             time: StepTime { data_secs, ..moved.time },
+            rank_secs,
         }))
+    }
+
+    /// The images that all ranks classified right, from those of this one, and how long each has computed. With that each tells
+    /// whether it was asked to end.
+    fn of_all_ranks(&mut self, correct: u64, computed_secs: f64) -> Result<(u64, Vec<f32>)> {
+        let Some(ranks) = &self.ranks else { return Ok((correct, vec![])) };
+        let asked = self.interruption.of_this.as_ref().is_some_and(|asked| asked.load(Ordering::SeqCst));
+        let own = [correct, u64::from(asked), (computed_secs * 1e6) as u64];
+        let told = ranks.gather(&own, &vec![own.len(); ranks.size()])?;
+        let (of_ranks, _) = told.as_chunks::<3>();
+        self.interruption.of_any = of_ranks.iter().any(|[_, asked, _]| *asked > 0);
+        let rank_secs = of_ranks.iter().map(|[_, _, micros]| *micros as f32 / 1e6).collect();
+        Ok((of_ranks.iter().map(|[correct, ..]| correct).sum(), rank_secs))
     }
 
     /// The logits before the step, (N, classes), and what moved the weights.
@@ -198,7 +258,8 @@ impl CandleEngine {
     ) -> candle_core::Result<(Tensor, Moved)> {
         let Self { network, loss, .. } = self;
         let weights = network.weights();
-        let started = Instant::now();
+        let exchange_secs = || self.ranks.as_ref().map_or(0.0, |ranks| ranks.exchange_secs());
+        let (started, exchanged) = (Instant::now(), exchange_secs());
         let running_statistics = weights.copy_buffers()?;
         let ((logits, loss), tape) = ops::tape::record(|| {
             let logits = network.forward(x, mode)?;
@@ -206,12 +267,12 @@ impl CandleEngine {
             Ok((logits, loss))
         })?;
 
-        let forward_done = Instant::now();
+        let (forward_done, forward_exchanged) = (Instant::now(), exchange_secs());
         let gradients = tape.backward(&loss)?.in_order_of(&weights.parameters, |name| network.is_frozen(name))?;
         // Waits for the device.
         let loss = loss.to_scalar::<f32>()?;
 
-        let backward_done = Instant::now();
+        let (backward_done, backward_exchanged) = (Instant::now(), exchange_secs());
         let gradient_norm = ops::global_norm(gradients.iter().flatten())? as f32;
         if loss.is_finite() && gradient_norm.is_finite() {
             self.optimizer.step(&gradients, learning_rate)?;
@@ -219,11 +280,14 @@ impl CandleEngine {
         } else {
             weights.restore_buffers(&running_statistics)?;
         }
+        let of_forward = forward_exchanged - exchanged;
+        let of_backward = backward_exchanged - forward_exchanged;
         let time = StepTime {
             data_secs: 0.0,
-            forward_secs: (forward_done - started).as_secs_f64(),
-            backward_secs: (backward_done - forward_done).as_secs_f64(),
+            forward_secs: (forward_done - started).as_secs_f64() - of_forward,
+            backward_secs: (backward_done - forward_done).as_secs_f64() - of_backward,
             optimizer_secs: backward_done.elapsed().as_secs_f64(),
+            exchange_secs: of_forward + of_backward,
         };
         // Detached, so that what the gradient needed is freed within the step, whose time is to tell of it.
         Ok((logits.detach(), Moved { loss, gradient_norm, time }))
@@ -233,8 +297,41 @@ impl CandleEngine {
         let (device, network) = (&self.device, self.network());
         let (x, labels) = to_tensors(batch, device)?;
         // Detached, so that no graph outlives the batch.
-        let evaluated = device.with_context(|| EvaluatedBatch::of(&network.evaluate(&x, active)?.detach(), &labels))?;
+        let evaluated =
+            on_compute_thread(device, || EvaluatedBatch::of(&network.evaluate(&x, active)?.detach(), &labels))?;
         Ok(evaluated)
+    }
+
+    /// Some images of the data set, of which each rank evaluates its share: what all of them gave.
+    pub fn evaluate_together(
+        &self,
+        dataset: &Dataset,
+        images: Range<usize>,
+        augmentation: TestTimeAugmentation,
+        active: &mut ActiveChannels,
+    ) -> Result<EvaluatedBatch> {
+        let ranks = self.ranks.as_ref().context("one process evaluates by itself")?;
+        let share = ranks.share(images.len()).images;
+        let own = images.start + share.start..images.start + share.end;
+        let mut logits = vec![];
+        if !own.is_empty() {
+            let batch = evaluation_batch(dataset, own)?;
+            let evaluate = |batch: &Batch, active: &mut ActiveChannels| self.evaluate(batch, active);
+            logits = evaluate_views(&batch, augmentation, active, evaluate)?.logits.concat();
+        }
+        let classes = dataset.info.classes.len();
+        let logits = Tensor::from_vec(
+            ranks.gather_rows(images.len(), &logits, classes)?,
+            (images.len(), classes),
+            &self.device,
+        )?;
+        let shape = self.network().shape();
+        let marks = active.to_bytes(shape.layers());
+        for marks in ranks.gather(&marks, &vec![marks.len(); ranks.size()])?.chunks_exact(marks.len().max(1)) {
+            active.merge_bytes(shape.layers(), marks);
+        }
+        let labels: Vec<u32> = dataset.labels[images].iter().map(|&label| label.into()).collect();
+        Ok(EvaluatedBatch::of(&logits, &Tensor::new(labels, &self.device)?)?)
     }
 
     /// The one to evaluate.
@@ -249,6 +346,11 @@ impl CandleEngine {
     pub fn load_optimizer(&mut self, bytes: &[u8], file: &Path) -> Result<()> {
         self.optimizer.load(bytes, file)
     }
+}
+
+/// What `f` computes, on a compute thread, so that the many short parallel parts of a step need no hand-over to one.
+fn on_compute_thread<T: Send>(device: &Device, f: impl FnOnce() -> T + Send) -> T {
+    if rayon::current_thread_index().is_some() { f() } else { device.with_context(f) }
 }
 
 /// Images (N, H, W, C) and labels (N) on `device`.
@@ -266,15 +368,14 @@ fn count_correct(logits: &[Vec<f32>], labels: &[u32]) -> u64 {
 mod tests {
     use std::collections::BTreeMap;
 
-    use anyhow::Context;
     use candle_core::DType;
     use strum::VariantArray;
 
     use super::*;
-    use crate::config::{AverageConfig, AverageKind, ModelConfig, OptimizerKind, Precision};
-    use crate::data::loader::evaluation_batch;
+    use crate::config::{AttentionKind, AverageConfig, AverageKind, ModelConfig, OptimizerKind, Precision};
     use crate::data::source::sample;
     use crate::model::weights::deserialize;
+    use crate::ranks::threads::on_ranks;
     use crate::train::device;
     use crate::train::engine::Engine;
 
@@ -594,6 +695,55 @@ mod tests {
                     bias.set(&kept)?;
                 }
                 assert!(!engine.weights_are_finite()?, "{kind:?}, {of_average}");
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole of what it gives and keeps, after every batch of an epoch, the last of which is smaller, in bits.
+    fn trained(
+        config: &Config,
+        data: &Arc<Dataset>,
+        ranks: Option<Arc<Communicator>>,
+    ) -> Result<(Vec<[u64; 3]>, Saved)> {
+        let mut engine = CandleEngine::new(config, &data.info, &Device::Cpu)?;
+        engine.ranks = ranks;
+        engine.begin_epoch(data, EpochPlan::of(config, 1, 0), 1)?;
+        let mut taken = vec![];
+        while let Some(step) = engine.next_step(u64::MAX, &|_| 1e-2)? {
+            taken.push([u64::from(step.loss.to_bits()), u64::from(step.gradient_norm.to_bits()), step.correct]);
+        }
+        Ok((taken, saved(&Engine::Candle(Box::new(engine)))?))
+    }
+
+    #[test]
+    fn every_rank_ends_in_the_bytes_of_one_process() -> Result<()> {
+        let data = Arc::new(data());
+        let mut configs: Vec<Config> = AttentionKind::VARIANTS
+            .iter()
+            .map(|&attention| {
+                let mut config = config();
+                // With convolutions by Winograd's algorithm, and a linear layer of which each rank computes a part.
+                (config.model.attention, config.model.channels, config.model.hidden) =
+                    (attention, vec![16, 32, 32], 64);
+                config.train.batch_size = 18;
+                config
+            })
+            .collect();
+        configs.push(Config { model: ModelConfig { channels: vec![32, 32], ..ModelConfig::airbench() }, ..config() });
+        configs[0].train.class_weights = ClassWeights::Balanced;
+        for precision in [Precision::F32, Precision::Bf16].into_iter().filter(|&p| ops::check_precision(p).is_ok()) {
+            for config in &mut configs {
+                config.train.precision = precision;
+                let alone = trained(config, &data, None)?;
+                for ranks in [2, 4, 8] {
+                    for of_rank in on_ranks(ranks, |communicator| trained(config, &data, Some(communicator))) {
+                        let (taken, saved) = of_rank?;
+                        let what = format!("{:?} {precision:?} {ranks}", config.model.attention);
+                        assert_eq!(taken, alone.0, "{what}");
+                        assert!(saved == alone.1, "{what}: other weights");
+                    }
+                }
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use crate::ops;
 use crate::run::step_time::StepTime;
 
 /// Of one training step. The weights moved if loss and gradient norm are finite.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TakenStep {
     /// Images of the batch.
     pub samples: u64,
@@ -20,6 +20,8 @@ pub struct TakenStep {
     pub learning_rate: f64,
     /// The data's part is that of waiting for the batch and bringing it to the device.
     pub time: StepTime,
+    /// What each rank computed, without waiting for others; empty of one process.
+    pub rank_secs: Vec<f32>,
 }
 
 impl TakenStep {

@@ -21,6 +21,7 @@ use crate::data::loader::{Batch, EpochPlan, TrainBatches, train_batches};
 use crate::data::{Dataset, DatasetInfo};
 use crate::model::{ActiveChannels, Network};
 use crate::optim::Optimizer;
+use crate::ranks::Place;
 use crate::run::step_time::StepTime;
 
 /// Enough that the card never waits for the host.
@@ -137,7 +138,7 @@ impl CudaEngine {
                 on_card.draws.upload(0, &draws(data, &plan))?;
                 None
             }
-            TrainData::Fed(_) => Some(train_batches(Arc::clone(data), plan)),
+            TrainData::Fed(_) => Some(train_batches(Arc::clone(data), plan, Place::ALONE)),
         };
         self.epoch = Some(Epoch { batches, fed, started: 0, first_step, learning_rates });
         Ok(())
@@ -251,7 +252,9 @@ impl CudaEngine {
                 forward_secs: secs(computed.forward_nanos),
                 backward_secs: secs(computed.backward_nanos),
                 optimizer_secs: secs(computed.optimizer_nanos),
+                exchange_secs: 0.0,
             },
+            rank_secs: vec![],
         };
         self.step_secs = taken.time.total_secs() - taken.time.data_secs;
         if !taken.is_finite() {

@@ -7,8 +7,12 @@
 mod candle;
 mod computed;
 mod cuda;
+mod follower;
+mod ranked;
+mod views;
 mod weights_file;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,13 +21,17 @@ use anyhow::{Result, bail};
 use self::candle::CandleEngine;
 pub use self::computed::{EvaluatedBatch, TakenStep};
 use self::cuda::CudaEngine;
+pub use self::follower::follow;
+use self::ranked::RankedEngine;
+use self::views::evaluate_views;
 pub use self::weights_file::WeightsFile;
 use super::device::Device;
 use crate::average::Companion;
-use crate::config::Config;
-use crate::data::loader::{Batch, EpochPlan};
+use crate::config::{Config, TestTimeAugmentation};
+use crate::data::loader::{Batch, EpochPlan, evaluation_batch};
 use crate::data::{Dataset, DatasetInfo};
 use crate::model::{ActiveChannels, Network, NetworkShape};
+use crate::run::event::RankStarted;
 
 /// Steps are taken in an epoch, which [`Engine::begin_epoch`] enters and [`Engine::leave_epoch`] leaves. A step is under
 /// way from when the engine starts it until its result is returned. Everything but steps ([`Engine::evaluate`], weights and
@@ -32,6 +40,7 @@ use crate::model::{ActiveChannels, Network, NetworkShape};
 pub enum Engine {
     Candle(Box<CandleEngine>),
     Cuda(Box<CudaEngine>),
+    Ranked(Box<RankedEngine>),
 }
 
 impl Engine {
@@ -45,6 +54,7 @@ impl Engine {
                 Ok(Self::Candle(Box::new(CandleEngine::new(config, dataset, device.candle())?)))
             }
             Device::Cuda(context) => Ok(Self::Cuda(Box::new(CudaEngine::new(config, dataset, context)?))),
+            Device::Ranks(leader) => Ok(Self::Ranked(Box::new(RankedEngine::new(config, dataset, leader)?))),
         }
     }
 
@@ -57,6 +67,7 @@ impl Engine {
         match self {
             Self::Candle(engine) => engine.prepare(data),
             Self::Cuda(engine) => engine.prepare(data),
+            Self::Ranked(engine) => engine.prepare(data),
         }
     }
 
@@ -67,7 +78,7 @@ impl Engine {
     /// Those of the device.
     pub fn make_room(&mut self) -> Result<()> {
         match self {
-            Self::Candle(_) => Ok(()),
+            Self::Candle(_) | Self::Ranked(_) => Ok(()),
             Self::Cuda(engine) => engine.make_room(),
         }
     }
@@ -81,7 +92,7 @@ impl Engine {
         device: &Device,
     ) -> anyhow::Error {
         match device {
-            Device::Cpu(_) | Device::CandleCuda(_) => error,
+            Device::Cpu(_) | Device::CandleCuda(_) | Device::Ranks(_) => error,
             Device::Cuda(context) => cuda::with_fitting_batch_size(error, config, data, context),
         }
     }
@@ -95,6 +106,7 @@ impl Engine {
         match self {
             Self::Candle(engine) => engine.begin_epoch(data, plan, first_step),
             Self::Cuda(engine) => engine.begin_epoch(data, plan, first_step),
+            Self::Ranked(engine) => engine.begin_epoch(data, plan, first_step),
         }
     }
 
@@ -103,13 +115,14 @@ impl Engine {
         match self {
             Self::Candle(engine) => engine.leave_epoch(),
             Self::Cuda(engine) => engine.leave_epoch(),
+            Self::Ranked(engine) => engine.leave_epoch(),
         }
     }
 
     /// Kernels that a whole batch's step launches; None where no graph of it was made.
     pub fn launches(&self) -> Option<usize> {
         match self {
-            Self::Candle(_) => None,
+            Self::Candle(_) | Self::Ranked(_) => None,
             Self::Cuda(engine) => engine.launches(),
         }
     }
@@ -129,6 +142,7 @@ impl Engine {
         match self {
             Self::Candle(engine) => engine.next_step(last, learning_rate),
             Self::Cuda(engine) => engine.next_step(last, learning_rate),
+            Self::Ranked(engine) => engine.next_step(last, learning_rate),
         }
     }
 
@@ -136,7 +150,7 @@ impl Engine {
     pub fn finish_started(&mut self) -> Result<Option<TakenStep>> {
         match self {
             // It has taken every step that it started.
-            Self::Candle(_) => Ok(None),
+            Self::Candle(_) | Self::Ranked(_) => Ok(None),
             Self::Cuda(engine) => engine.finish_started(),
         }
     }
@@ -146,6 +160,41 @@ impl Engine {
         match self {
             Self::Candle(engine) => engine.evaluate(batch, active),
             Self::Cuda(engine) => engine.evaluate(batch, active),
+            Self::Ranked(engine) => engine.own().evaluate(batch, active),
+        }
+    }
+
+    /// Some images of the data set in evaluation mode, each by the mean of its views. Notes in `active` which channels are, of the
+    /// images as they are; changes nothing else.
+    pub fn evaluate_images(
+        &self,
+        dataset: &Dataset,
+        images: Range<usize>,
+        augmentation: TestTimeAugmentation,
+        active: &mut ActiveChannels,
+    ) -> Result<EvaluatedBatch> {
+        match self {
+            Self::Candle(_) | Self::Cuda(_) => {
+                let batch = evaluation_batch(dataset, images)?;
+                evaluate_views(&batch, augmentation, active, |batch, active| self.evaluate(batch, active))
+            }
+            Self::Ranked(engine) => engine.evaluate_images(dataset, images, augmentation, active),
+        }
+    }
+
+    /// The processes that compute together; none of one that does by itself.
+    pub fn ranks(&self) -> Vec<RankStarted> {
+        match self {
+            Self::Candle(_) | Self::Cuda(_) => vec![],
+            Self::Ranked(engine) => engine.leader().ranks(),
+        }
+    }
+
+    /// Whether one of the other ranks was asked to end, by a signal.
+    pub fn is_interrupted(&self) -> bool {
+        match self {
+            Self::Candle(_) | Self::Cuda(_) => false,
+            Self::Ranked(engine) => engine.own().is_interrupted(),
         }
     }
 
@@ -154,6 +203,7 @@ impl Engine {
         match self {
             Self::Candle(engine) => engine.network().shape(),
             Self::Cuda(engine) => engine.described().shape(),
+            Self::Ranked(engine) => engine.network().shape(),
         }
     }
 
@@ -162,6 +212,7 @@ impl Engine {
         match self {
             Self::Candle(engine) => engine.network().summary(),
             Self::Cuda(engine) => engine.described().summary(),
+            Self::Ranked(engine) => engine.network().summary(),
         }
     }
 
@@ -174,6 +225,7 @@ impl Engine {
         match self {
             Self::Candle(engine) => Ok(engine.network()),
             Self::Cuda(engine) => engine.network(),
+            Self::Ranked(engine) => Ok(engine.network()),
         }
     }
 
@@ -182,6 +234,7 @@ impl Engine {
         match self {
             Self::Candle(engine) => engine.load_weights(bytes, file),
             Self::Cuda(engine) => engine.load_weights(bytes, file),
+            Self::Ranked(engine) => engine.load_weights(bytes, file),
         }
     }
 
@@ -190,6 +243,7 @@ impl Engine {
     pub fn load_weights_and(&mut self, model: WeightsFile, companion: Companion, beside: WeightsFile) -> Result<()> {
         match self {
             Self::Candle(engine) => engine.load_weights_and(model, companion, beside),
+            Self::Ranked(engine) => engine.load_weights_and(model, companion, beside),
             Self::Cuda(_) => bail!("{}: a GPU does not average weights yet; take --device cpu", beside.path.display()),
         }
     }
@@ -199,6 +253,7 @@ impl Engine {
     pub fn companion_to_safetensors(&self) -> Result<Option<(Companion, Vec<u8>)>> {
         match self {
             Self::Candle(engine) => engine.companion_to_safetensors(),
+            Self::Ranked(engine) => engine.own().companion_to_safetensors(),
             Self::Cuda(_) => Ok(None),
         }
     }
@@ -208,6 +263,7 @@ impl Engine {
         match self {
             Self::Candle(engine) => engine.weights_are_finite(),
             Self::Cuda(engine) => Ok(engine.network()?.weights().are_finite()?),
+            Self::Ranked(engine) => engine.own().weights_are_finite(),
         }
     }
 
@@ -216,6 +272,7 @@ impl Engine {
         match self {
             Self::Candle(engine) => engine.optimizer_to_safetensors(),
             Self::Cuda(engine) => engine.optimizer_to_safetensors(),
+            Self::Ranked(engine) => engine.own().optimizer_to_safetensors(),
         }
     }
 
@@ -224,6 +281,7 @@ impl Engine {
         match self {
             Self::Candle(engine) => engine.load_optimizer(bytes, file),
             Self::Cuda(engine) => engine.load_optimizer(bytes, file),
+            Self::Ranked(engine) => engine.load_optimizer(bytes, file),
         }
     }
 }

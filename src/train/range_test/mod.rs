@@ -65,7 +65,7 @@ impl RangeTest {
         let source = data::source::open(&config.data, config.run.seed)?;
         let (data, of_data) = (source.name.clone(), source.notice.clone());
         let train_data = Arc::new(source.into_parts().0);
-        let (device, (checked, engine, of_weights)) = device::begin_on(&config, |device| {
+        let (device, (checked, engine, of_weights)) = device::begin_on(&config, None, |device| {
             let checked = selftest::ensure_passed(device)?;
             initial_engine(&config, &train_data.info, device)
                 .and_then(|(mut engine, notice)| engine.prepare(&train_data).map(|()| (checked, engine, notice)))

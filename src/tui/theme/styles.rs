@@ -109,6 +109,7 @@ impl Theme {
             Part::Data => self.test(),
             Part::Forward => self.train(),
             Part::Backward => self.ink(|colours| colours.backward),
+            Part::Exchange => self.warning(),
             Part::Optimizer => self.ink(|colours| colours.pending),
             Part::Other => self.faint(),
         }

@@ -19,7 +19,7 @@ const NARROWEST_BAR: usize = 12;
 const FIGURES_WIDTH: u16 = 41;
 
 /// A heading, a row for each part and one for probes, in a frame.
-const ROWS: u16 = 1 + Part::ALL.len() as u16 + 1 + 2;
+const ROWS: u16 = 1 + Part::OF_ONE_PROCESS.len() as u16 + 1 + 2;
 
 pub static PANEL: Panel = Panel {
     name: PanelName("step time"),
@@ -42,11 +42,11 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
         Density::Compact => {
             // The last column belongs to the text: it just fits.
             let area = Rect { x: area.x + 1, width: area.width - 1, ..area };
-            row(area, parts(app, &recent, "  ", false), Line::default(), frame);
+            row(area, parts(app, &recent, "  ", false, area.width.into()), Line::default(), frame);
         }
         Density::Regular => {
             let area = Rect { x: area.x + 1, width: area.width - 2, ..area };
-            let mut line = parts(app, &recent, "   ", true);
+            let mut line = parts(app, &recent, "   ", true, area.width.into());
             if let Some(share) = app.run.probe_share() {
                 line.push_span(Span::styled("   probes ", app.ui.theme.faint()));
                 line.push_span(small_percent(share));
@@ -62,31 +62,35 @@ fn render(app: &App, areas: &Areas, area: Rect, frame: &mut Frame, _placed: &mut
     }
 }
 
-/// `step 396 ms  data 1 %  forward 36 %` and so on.
-fn parts(app: &App, recent: &Breakdown, gap: &'static str, with_glyphs: bool) -> Line<'static> {
+/// `step 396 ms  data 1 %  forward 36 %` and so on, as far as there is room.
+fn parts(app: &App, recent: &Breakdown, gap: &'static str, with_glyphs: bool, width: usize) -> Line<'static> {
     let theme = app.ui.theme;
     let mut line = Line::from(vec![Span::styled("step ", theme.faint()), Span::raw(step_millis(recent))]);
-    for part in Part::ALL {
-        line.push_span(gap);
+    for &part in recent.parts() {
+        let mut told = Line::from(gap);
         if with_glyphs {
-            line.push_span(Span::styled(format!("{} ", glyph(part)), theme.part(part)));
+            told.push_span(Span::styled(format!("{} ", glyph(part)), theme.part(part)));
         }
-        line.push_span(Span::styled(format!("{} ", part.name()), theme.faint()));
-        line.push_span(percent(recent.share(part)));
+        told.push_span(Span::styled(format!("{} ", part.name()), theme.faint()));
+        told.push_span(percent(recent.share(part)));
+        if line.width() + told.width() > width {
+            break;
+        }
+        line.extend(told);
     }
     line
 }
 
 fn stacked_bar(app: &App, recent: &Breakdown, width: usize) -> Vec<Span<'static>> {
     let (mut share, mut end) = (0.0, 0);
-    let segments = Part::ALL.map(|part| {
+    let segments = recent.parts().iter().map(|&part| {
         share += recent.share(part);
         let start = end;
         // Rounded where it ends, so that all of them fill the width.
         end = ((width as f64 * share / 100.0).round() as usize).min(width);
         Span::styled(glyph(part).repeat(end - start), app.ui.theme.part(part))
     });
-    segments.into()
+    segments.collect()
 }
 
 fn render_panel(app: &App, areas: &Areas, area: Rect, recent: &Breakdown, frame: &mut Frame) {
@@ -95,8 +99,10 @@ fn render_panel(app: &App, areas: &Areas, area: Rect, recent: &Breakdown, frame:
     let inner = panel(app, areas, area, None, "Step Time", note, frame);
     let bar_width = f64::from(inner.width.saturating_sub(FIGURES_WIDTH));
     let steps = recent.steps;
-    let mut rows: Vec<Row> = Part::ALL
-        .map(|part| {
+    // Where there is an exchange, what remains has no room.
+    let told = recent.parts().iter().take(Part::OF_ONE_PROCESS.len());
+    let mut rows: Vec<Row> = told
+        .map(|&part| {
             let share = recent.share(part);
             let whole_run = app.run.step_time().map_or(String::new(), |all| percent(all.share(part)));
             let bar = glyph(part).repeat((bar_width * share / 100.0).round() as usize);
@@ -108,7 +114,7 @@ fn render_panel(app: &App, areas: &Areas, area: Rect, recent: &Breakdown, frame:
                 Line::styled(bar, theme.part(part)),
             ])
         })
-        .into();
+        .collect();
     // Probes run between steps: their share is of all the time.
     if let Some(share) = app.run.probe_share() {
         let share = Line::styled(small_percent(share), theme.faint()).right_aligned();
@@ -143,6 +149,7 @@ fn glyph(part: Part) -> &'static str {
         Part::Data => "█",
         Part::Forward => "▓",
         Part::Backward => "▒",
+        Part::Exchange => "▚",
         Part::Optimizer => "░",
         Part::Other => "·",
     }
