@@ -9,7 +9,8 @@ fn main() -> ExitCode {
     match commands::run(near_misses::parse()) {
         Ok(code) => code.into(),
         Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) if error.is::<ToldByTheFirst>() => failure::USAGE.into(),
+        // The first says it, and has the exit code. A launcher that sees another code before ends the first, which then says nothing.
+        Err(error) if error.is::<ToldByTheFirst>() => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody left to complain to: the exit code remains.
             let _ = writeln!(io::stderr(), "error: {}", failure::describe(&error));

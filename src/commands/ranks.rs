@@ -64,6 +64,7 @@ pub fn with_the_others(
         Err(_) => return Err(ToldByTheFirst.into()),
     };
     let communicator = Arc::new(communicator);
+    watch_for_lost_hosts(&communicator)?;
     let ended = match communicator.rank() {
         0 => train(listening, Some(Arc::new(Leader::new(communicator)))),
         _ => {
@@ -82,6 +83,36 @@ pub fn with_the_others(
     train: impl FnOnce(Listening, Option<Arc<Leader>>) -> Result<u8>,
 ) -> Result<u8> {
     train(listening, None)
+}
+
+/// Ends this process, and by that all, where it waits for ranks that are no more.
+#[cfg(feature = "mpi")]
+fn watch_for_lost_hosts(communicator: &Arc<crate::ranks::Communicator>) -> Result<()> {
+    use std::time::Duration;
+
+    use anyhow::Context;
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use crate::run::process::host;
+
+    let communicator = Arc::downgrade(communicator);
+    let watch = move || {
+        while let Some(communicator) = communicator.upgrade() {
+            if let Some(waited) = communicator.overdue() {
+                let (rank, secs) = (communicator.rank(), waited.as_secs());
+                eprintln!(
+                    "error: rank {rank} on {} has waited {secs} s for the others: a host or a process is lost",
+                    host()
+                );
+                // The thread that waits cannot be asked to end.
+                let _ = kill_process(getpid(), Signal::KILL);
+            }
+            drop(communicator);
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    };
+    std::thread::Builder::new().name("lost hosts".into()).spawn(watch).context("cannot watch for lost hosts")?;
+    Ok(())
 }
 
 /// Ends all ranks where this one cannot go on.

@@ -3,7 +3,8 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use pulp::bytemuck::{Pod, cast_slice, cast_slice_mut};
 
@@ -49,6 +50,28 @@ pub struct Communicator {
     sent_messages: AtomicU64,
     /// In calls that all take part in, with waiting for the slowest.
     exchange_nanos: AtomicU64,
+    /// The call that goes on, if one does.
+    present: Mutex<Present>,
+}
+
+/// How long the calls take that all take part in.
+#[derive(Default)]
+struct Present {
+    began: Option<Instant>,
+    /// Of those that have ended.
+    longest: Duration,
+}
+
+/// Within this time a rank that is there answers, and ten times as long as the slowest answer yet.
+const PATIENCE: Duration = Duration::from_secs(60);
+const TIMES_THE_LONGEST: u32 = 10;
+
+impl Present {
+    /// How long it has been waited for, if that is longer than any rank takes that is there.
+    fn overdue(&self, now: Instant) -> Option<Duration> {
+        let waited = now.duration_since(self.began?);
+        (waited > PATIENCE.max(TIMES_THE_LONGEST * self.longest)).then_some(waited)
+    }
 }
 
 impl fmt::Debug for Communicator {
@@ -65,6 +88,7 @@ impl Communicator {
             sent_bytes: AtomicU64::new(0),
             sent_messages: AtomicU64::new(0),
             exchange_nanos: AtomicU64::new(0),
+            present: Mutex::default(),
         }
     }
 
@@ -90,9 +114,24 @@ impl Communicator {
 
     fn timed<T>(&self, exchange: impl FnOnce() -> T) -> T {
         let began = Instant::now();
+        self.present().began = Some(began);
         let result = exchange();
-        self.exchange_nanos.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        let elapsed = began.elapsed();
+        let mut present = self.present();
+        (present.began, present.longest) = (None, present.longest.max(elapsed));
+        self.exchange_nanos.fetch_add(elapsed.as_nanos() as u64, Ordering::Relaxed);
         result
+    }
+
+    fn present(&self) -> MutexGuard<'_, Present> {
+        // Whoever panicked had changed nothing.
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long this rank has waited for the others, if that is longer than they take while they are there: a host is lost, of which
+    /// MPI hears much later. For another thread to ask.
+    pub fn overdue(&self) -> Option<Duration> {
+        self.present().overdue(Instant::now())
     }
 
     fn count(&self, bytes: usize, messages: usize) {
@@ -176,6 +215,7 @@ impl Communicator {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::ranks::threads::on_ranks;
 
     /// Whose sums are rounded.
@@ -215,6 +255,18 @@ mod tests {
                 assert!(ours.iter().all(|ours| *ours == sums[0]), "{len} {ranks}");
             }
         }
+    }
+
+    #[test]
+    fn a_rank_is_lost_that_takes_much_longer_than_any_did() {
+        let now = Instant::now() + Duration::from_secs(10_000);
+        let overdue = |waited, longest| {
+            let began = Some(now - Duration::from_secs(waited));
+            Present { began, longest: Duration::from_secs(longest) }.overdue(now).is_some()
+        };
+        assert!(!overdue(59, 0) && overdue(61, 0) && overdue(61, 5));
+        assert!(!overdue(299, 30) && overdue(301, 30), "a slow network");
+        assert_eq!(Present::default().overdue(now), None, "it waits for nobody");
     }
 
     #[test]
