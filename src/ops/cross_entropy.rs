@@ -97,8 +97,13 @@ impl CustomOp2 for CrossEntropy {
                 bail!("label {label} of {classes} classes")
             }
         }
-        let label_weights: Vec<f64> = labels.iter().map(|&label| weight(label as usize)).collect();
-        let total_weight: f64 = whole_batch::doubles(&label_weights)?.iter().sum();
+        let total_weight = match weights {
+            None => whole_batch::images(samples).0 as f64,
+            Some(weights) => {
+                let of_labels: Vec<f64> = labels.iter().map(|&label| weights[label as usize]).collect();
+                whole_batch::doubles(&of_labels)?.iter().sum()
+            }
+        };
         let all_weights: f64 = (0..classes).map(weight).sum();
         let mut gradient = Vec::with_capacity(samples * classes);
         let mut losses = Vec::with_capacity(samples);

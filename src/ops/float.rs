@@ -90,6 +90,10 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(a.len(), |i| a[i] * b[i])
 }
 
+pub fn add(sum: &mut [f32], values: &[f32]) {
+    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+}
+
 pub fn add_scaled(sum: &mut [f32], factor: f32, values: &[f32]) {
     sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
 }

@@ -11,6 +11,7 @@ use super::geometry::Geometry;
 use super::gradients::Gradients;
 use super::winograd::Winograd;
 use crate::config::Precision;
+use crate::ops::float::add;
 use crate::ops::matmul::{Initial, Level, Product, panel_columns};
 use crate::ops::pooled_buffer::PooledBuffer;
 use crate::ops::whole_batch;
@@ -350,7 +351,7 @@ fn sum_of_node(
     );
     let mut sum = sum?;
     if let (Some(sum), Some(other)) = (&mut sum, other?) {
-        sum.iter_mut().zip(other.iter()).for_each(|(sum, other)| *sum += other);
+        add(sum, &other);
     }
     Ok(sum)
 }

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::squeeze_excite::{SqueezeExcite, squeeze_and_excite};
 use crate::ops::concat::concat;
 use crate::ops::custom_op::{OnSlices, SliceOp};
-use crate::ops::float::has_f32_kernel;
+use crate::ops::float::{add, has_f32_kernel};
 use crate::ops::pool::max_pool;
 use crate::ops::tape::apply2;
 use crate::ops::whole_batch;
@@ -133,7 +133,7 @@ impl AttendPositionsAndPool {
         // In order, so that neither the number of threads nor that of ranks changes the rounding.
         let mut d_weights = vec![0.0; weights.len()];
         for of_image in whole_batch::rows(&of_images.concat(), weights.len())?.chunks_exact(weights.len()) {
-            d_weights.iter_mut().zip(of_image).for_each(|(sum, value)| *sum += value);
+            add(&mut d_weights, of_image);
         }
         Ok((dx, d_weights))
     }

@@ -22,6 +22,7 @@ use super::geometry::Geometry;
 use super::gradients::Gradients;
 use crate::config::Precision;
 use crate::ops::bf16::{Bf16, PairProduct};
+use crate::ops::float::add;
 use crate::ops::matmul::{Initial, Level, Product, panel_columns};
 use crate::ops::pooled_buffer::PooledBuffer;
 use crate::ops::whole_batch;
@@ -79,10 +80,6 @@ struct Leaf {
 struct Transformed {
     x: PooledBuffer,
     dy: PooledBuffer,
-}
-
-fn add(sum: &mut [f32], other: &[f32]) {
-    sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
 }
 
 impl Winograd {
