@@ -1,8 +1,7 @@
 //! Ranks that are threads of a test.
 
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 
 use super::communicator::{Communicator, LostRank, Result, Transport};
 
@@ -15,17 +14,8 @@ pub struct Threads {
 }
 
 impl Threads {
-    fn tell(&self, rank: usize, bytes: &[u8]) -> Result<()> {
-        self.to[rank].send(bytes.to_vec()).map_err(|error| LostRank(error.to_string()))
-    }
-
-    fn hear(&self, rank: usize) -> Result<Vec<u8>> {
-        let from = self.from[rank].lock().map_err(|error| LostRank(error.to_string()))?;
-        from.recv().map_err(|error| LostRank(error.to_string()))
-    }
-
     fn hear_into(&self, rank: usize, bytes: &mut [u8]) -> Result<()> {
-        let received = self.hear(rank)?;
+        let received = self.receive(rank, &|| {})?;
         assert_eq!(received.len(), bytes.len(), "rank {} from rank {rank}", self.rank);
         bytes.copy_from_slice(&received);
         Ok(())
@@ -42,16 +32,17 @@ impl Transport for Threads {
     }
 
     fn exchange(&self, partner: usize, sent: &[u8], received: &mut [u8]) -> Result<()> {
-        self.tell(partner, sent)?;
+        self.send(partner, sent)?;
         self.hear_into(partner, received)
     }
 
     fn send(&self, to: usize, message: &[u8]) -> Result<()> {
-        self.tell(to, message)
+        self.to[to].send(message.to_vec()).map_err(|error| LostRank(error.to_string()))
     }
 
     fn receive(&self, from: usize, _while_waiting: &dyn Fn()) -> Result<Vec<u8>> {
-        self.hear(from)
+        let from = self.from[from].lock().map_err(|error| LostRank(error.to_string()))?;
+        from.recv().map_err(|error| LostRank(error.to_string()))
     }
 
     fn abort(&self, code: u8) {
@@ -61,7 +52,7 @@ impl Transport for Threads {
     fn gather(&self, own: &[u8], lens: &[usize], all: &mut [u8]) -> Result<()> {
         assert_eq!(own.len(), lens[self.rank], "rank {}", self.rank);
         for rank in 0..self.size() {
-            self.tell(rank, own)?;
+            self.send(rank, own)?;
         }
         let mut rest = all;
         for (rank, &len) in lens.iter().enumerate() {
