@@ -9,12 +9,12 @@ use crate::ranks::launch::Launch;
 use crate::run::signals::Listening;
 use crate::train::leader::Leader;
 
-/// Checks that what the launcher started can train together, before anything is made.
+/// Whether this process was started with others, and is not the first: then it has no run, and trains as the first says.
 ///
 /// # Errors
-/// It cannot; the first process says why.
-pub fn check(launch: Launch) -> Result<()> {
-    let size = launch.size;
+/// They cannot train together; the first process says why.
+pub fn is_led() -> Result<bool> {
+    let Some(Launch { rank, size, .. }) = Launch::detect() else { return Ok(false) };
     let wrong = if cfg!(not(feature = "mpi")) {
         format!(
             "{size} processes were started together, but this taper is built without MPI; install it with MPI \
@@ -25,9 +25,9 @@ pub fn check(launch: Launch) -> Result<()> {
             "{size} processes were started together; batches are halved, so start 1, 2, 4, 8 or another power of two"
         )
     } else {
-        return Ok(());
+        return Ok(rank > 0);
     };
-    Err(if launch.rank == 0 { UsageError(wrong).into() } else { ToldByTheFirst.into() })
+    Err(if rank == 0 { UsageError(wrong).into() } else { ToldByTheFirst.into() })
 }
 
 /// Compute threads of a process that was started together with others, if `run.threads` is 0.

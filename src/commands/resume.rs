@@ -13,7 +13,6 @@ use super::watch::{self, Watch};
 use crate::cli::ResumeArgs;
 use crate::commands::failure::UsageError;
 use crate::config::{Config, Override};
-use crate::ranks::launch::Launch;
 use crate::run::dir::RunsDir;
 use crate::run::event::Command;
 use crate::run::lock::check_writable;
@@ -22,13 +21,9 @@ use crate::run::replay::outline;
 use crate::run::spawn;
 
 pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
-    let launch = Launch::detect();
-    if let Some(launch) = launch {
-        ranks::check(launch)?;
-        if launch.rank > 0 {
-            let given = args.threads.as_ref().and_then(|threads| threads.parse().ok()).filter(|&threads| threads > 0);
-            return follow_on(given.map_or_else(threads_to_use, Ok));
-        }
+    if ranks::is_led()? {
+        let given = args.threads.as_ref().and_then(|threads| threads.parse().ok()).filter(|&threads| threads > 0);
+        return follow_on(given.map_or_else(threads_to_use, Ok));
     }
     let run = named_or_live(runs, args.run.as_deref())?;
     if let Some(trainer) = OtherTrainer::of(&run) {
@@ -55,7 +50,7 @@ pub fn resume(runs: &RunsDir, args: &ResumeArgs) -> Result<u8> {
     }
 
     let config = Config::load(Some(&run.config()), &changes)?;
-    let watch = if launch.is_some() { Watch::Foreground } else { Watch::of(&args.watching) };
+    let watch = Watch::of(&args.watching);
     if watch == Watch::Foreground {
         spawn::restart_with_threads(config.run.threads).context("cannot restart with the threads of the run")?;
     }

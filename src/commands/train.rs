@@ -15,7 +15,6 @@ use crate::cli::TrainArgs;
 use crate::commands::failure;
 use crate::commands::progress::{Printer, Progress};
 use crate::config::{Config, Override};
-use crate::ranks::launch::Launch;
 use crate::run::dir::{CreateError, RunDir, RunsDir};
 use crate::run::event::{Outcome, Record};
 use crate::run::held_dir::HeldRunDir;
@@ -33,17 +32,14 @@ pub fn train(runs: &RunsDir, args: &TrainArgs) -> Result<u8> {
         ("--max-steps", "train.max_steps", &args.max_steps),
     ];
     let options = [&own[..], &args.beginning.shorthands()].concat();
-    let launch = Launch::detect();
-    if let Some(launch) = launch {
-        ranks::check(launch)?;
-    }
+    let is_led = ranks::is_led()?;
     let configured = configuration_for_data(args.config.as_deref(), &args.set, &options);
-    if launch.is_some_and(|launch| launch.rank > 0) {
+    if is_led {
         // The configuration is the first's, and what is wrong with it the first says.
         return follow_on(configured.map(|(config, _)| config.run.threads));
     }
     let (config, images) = configured?;
-    let watch = if launch.is_some() { Watch::Foreground } else { Watch::of(&args.watching) };
+    let watch = Watch::of(&args.watching);
     let name = args.name.as_deref();
     if watch == Watch::Foreground {
         watch::explain_plain_lines(&args.watching)?;

@@ -9,6 +9,7 @@ use super::shell::{Shell, say};
 use crate::cli::{DashboardArgs, Drawing, Watching};
 use crate::commands::failure::FAILURE;
 use crate::format;
+use crate::ranks::launch::Launch;
 use crate::run::dir::{RunDir, RunsDir};
 use crate::run::event::{EpochDone, Outcome};
 use crate::run::held_dir::HeldRunDir;
@@ -31,9 +32,11 @@ pub enum Watch {
 }
 
 impl Watch {
-    /// As asked for; without a terminal that can hold a dashboard, in the foreground.
+    /// As asked for; without a terminal that can hold a dashboard, in the foreground, as what an MPI launcher has started.
     pub fn of(watching: &Watching) -> Self {
-        if watching.detach {
+        if Launch::detect().is_some() {
+            Self::Foreground
+        } else if watching.detach {
             Self::Detached
         } else if watching.no_tui || !has_screen() {
             Self::Foreground
